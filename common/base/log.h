@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * log.h - one line an event, on stderr, or into a file.
+ *
+ * A line is "<time UTC> <level> <component>: <message>"; under systemd (JOURNAL_STREAM set) it is
+ * "<N>component: message" with the journal's priority. Any thread may log; a line is written with
+ * one write(2), so lines never mix. The core does not log: it answers, and its shell logs. */
+#ifndef KITH_BASE_LOG_H
+#define KITH_BASE_LOG_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+enum kith_log_level { KITH_LOG_ERROR, KITH_LOG_WARN, KITH_LOG_INFO, KITH_LOG_DEBUG };
+
+/* "error" "warn" "info" "debug"; KITH_EINVAL for anything else. */
+KITH_MUST_CHECK enum kith_err kith_log_level_parse(const char *text, enum kith_log_level *ret_level);
+/* Levels above `level` are dropped. Default: INFO to stderr. */
+void kith_log_set_level(enum kith_log_level level);
+bool kith_log_enabled(enum kith_log_level level);
+/* Appends to `path` from now on (NULL = stderr). On an error the old target stays. */
+KITH_MUST_CHECK enum kith_err kith_log_open(const char *path, struct kith_error *error);
+void kith_log(enum kith_log_level level, const char *component, const char *format, ...)
+    KITH_PRINTF(3, 4);
+
+#define kith_log_error(component, ...) kith_log(KITH_LOG_ERROR, component, __VA_ARGS__)
+#define kith_log_warn(component, ...) kith_log(KITH_LOG_WARN, component, __VA_ARGS__)
+#define kith_log_info(component, ...) kith_log(KITH_LOG_INFO, component, __VA_ARGS__)
+#define kith_log_debug(component, ...)                          \
+    do {                                                        \
+        if (kith_log_enabled(KITH_LOG_DEBUG)) {                 \
+            kith_log(KITH_LOG_DEBUG, component, __VA_ARGS__);   \
+        }                                                       \
+    } while (0)
+
+#endif

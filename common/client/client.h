@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * client.h - the cluster as a library: rows and chunks by quorum, asynchronous.
+ *
+ * The client is its own read coordinator: it asks R owners at once, merges, hedges to one more when
+ * an answer is late, tells stale replicas whom to fetch from; it sends a put straight to an owner. It
+ * keeps what it wrote, so that it always reads its own writes and never goes back in time (invariant
+ * 9). The logic is client_core.h, a step machine without I/O, which the simulator drives too; this is
+ * its shell on rpc.h.
+ *
+ * Threads: submit may be called from any thread and never waits. Callbacks run on the client's own
+ * threads (or, when a request fails at once, inside submit); they must not block. Every request ends
+ * by its deadline with exactly one callback (invariant 8).
+ *
+ * Used by fs/, ctl/, tests/bench/kv and the node's unary door. */
+#ifndef KITH_CLIENT_CLIENT_H
+#define KITH_CLIENT_CLIENT_H
+
+#include "wire/msg.h"
+
+struct kith_client;
+
+enum kith_level { /* how many owners must answer; puts and reads alike */
+    KITH_LEVEL_QUORUM = 0, /* a majority of N: the default, R + W > N */
+    KITH_LEVEL_ONE,
+    KITH_LEVEL_ALL,
+};
+
+struct kith_client_options {
+    uint32_t server_count;
+    const char *const *servers;  /* "host:port": doors; one that answers is enough */
+    uint32_t connect_timeout_ms; /* for open; 0 = 10000 */
+    uint32_t op_timeout_ms;      /* deadline of a request that names none; 0 = 10000 */
+    uint32_t hedge_ms;           /* a read that has not its R answers by then asks one more; 0 = 50 */
+    const char *writer;          /* "user@host" in siblings; cut to KITH_WRITER_MAX */
+};
+
+/* Connects: returns when a node has answered with the table, or with EUNREACH and a message that names
+ * each server and what it said (e.g. "no node of n1:7070,n2:7070 answered within 10 s (n1: connection
+ * refused, n2: timed out)"). Waits up to connect_timeout_ms. */
+KITH_MUST_CHECK enum kith_err kith_client_open(const struct kith_client_options *options,
+                                               struct kith_client **ret_client,
+                                               struct kith_error *error);
+/* Ends every request (ECANCELED), waits for the callbacks, frees. Not from a callback. */
+void kith_client_close(struct kith_client *client);
+
+enum kith_client_kind {
+    KITH_CLIENT_GET = 1,
+    KITH_CLIENT_SCAN, /* one merged page */
+    KITH_CLIENT_PUT,
+    KITH_CLIENT_CHUNK_PUT,
+    KITH_CLIENT_CHUNK_GET,
+    KITH_CLIENT_CHUNK_SYNC,
+    KITH_CLIENT_STATUS, /* of one node: `node`, or any */
+};
+
+/* Everything it points to is copied (payloads: held) before submit returns. */
+struct kith_client_op {
+    enum kith_client_kind kind;
+    uint32_t timeout_ms; /* 0 = the client's op_timeout_ms */
+    enum kith_level level;
+    union {
+        struct {
+            struct kith_group group;
+            uint32_t name_count;
+            const struct kith_bytes *names;
+        } get;
+        struct {
+            struct kith_group group;
+            bool has_after;
+            struct kith_bytes after;
+            uint32_t max_rows; /* 0 = KITH_PAGE_ROWS_MAX */
+        } scan;
+        struct {
+            struct kith_group group;
+            enum kith_durability durability;
+            uint32_t update_count;
+            const struct kith_put_update *updates;
+        } put;
+        struct {
+            struct kith_chunk_id id; /* of kith_client_chunk_id */
+            enum kith_durability durability;
+            struct kith_checksum checksum;
+            uint32_t ref_count;
+            const struct kith_chunk_id *refs;
+            struct kith_blob *payload;
+        } chunk_put;
+        struct {
+            struct kith_chunk_id id;
+            uint32_t offset, size;         /* size 0 = all */
+            struct kith_checksum checksum; /* verified when the whole chunk is read */
+        } chunk_get;
+        struct {
+            uint32_t id_count;
+            const struct kith_chunk_id *ids;
+        } chunk_sync;
+        struct {
+            const char *address; /* NULL = any node */
+        } status;
+    } u;
+};
+
+struct kith_client_row {
+    struct kith_bytes name;
+    struct kith_row row; /* merged; tombstones and never-written rows too (GET), not in SCAN */
+};
+
+/* Valid until the callback returns. */
+struct kith_client_result {
+    /* OK. For puts and chunk puts: EREFUSED, ELIMIT, ETOOBIG, ENOSPC, EUNREACH, EINVAL = nothing
+     * happened; EUNKNOWN = it may yet appear. For reads: EUNREACH, ETIMEOUT, EIO, ECORRUPT, ENOTFOUND
+     * (chunks only). ECANCELED at close. */
+    enum kith_err err;
+    const char *message;
+    bool degraded; /* fewer than R synchronised owners answered */
+    union {
+        struct {
+            uint32_t row_count;
+            const struct kith_client_row *rows; /* GET: in the order asked; SCAN: by name, live rows
+                                                   (at least one sibling) only */
+            bool more;                          /* SCAN */
+            struct kith_bytes last;             /* SCAN: pass as `after` to go on; tombstones count */
+        } rows;
+        struct {
+            uint32_t result_count;
+            const struct kith_put_result *results;
+            uint32_t copies;
+        } put;
+        struct {
+            struct kith_blob *payload; /* hold it to keep it */
+            uint32_t chunk_size;
+        } chunk;
+        struct {
+            uint32_t missing_count;
+            const struct kith_chunk_id *missing;
+        } chunk_sync;
+        const struct kith_status_res *status;
+    } u;
+};
+
+typedef void (*kith_client_cb)(void *arg, const struct kith_client_result *result);
+
+/* ENOMEM, EINVAL (sizes out of bounds), ELIMIT (too many under way): cb is not called then. */
+KITH_MUST_CHECK enum kith_err kith_client_submit(struct kith_client *client,
+                                                 const struct kith_client_op *op, kith_client_cb cb,
+                                                 void *arg);
+
+/* A fresh chunk id for a volume (time and random bits). */
+struct kith_chunk_id kith_client_chunk_id(struct kith_client *client, uint32_t volume);
+/* Whether a majority of the owners of the group's partition look reachable now: the mount defers
+ * small writes only then. */
+bool kith_client_writable(struct kith_client *client, const struct kith_group *group);
+/* The cluster's uuid. */
+struct kith_uuid kith_client_cluster(struct kith_client *client);
+
+/* ---- Waiting for one request: for tools and for threads that may block ---- */
+
+/* Submits and waits for the end. The result is a copy that lives until kith_client_answer_release; it
+ * must be released whatever is returned. Returns answer->result.err. Not from a callback. */
+struct kith_client_answer {
+    struct kith_arena arena;
+    struct kith_blob *blob;
+    struct kith_client_result result;
+};
+KITH_MUST_CHECK enum kith_err kith_client_call(struct kith_client *client,
+                                               const struct kith_client_op *op,
+                                               struct kith_client_answer *ret_answer);
+void kith_client_answer_release(struct kith_client_answer *answer);
+/* The copy that call makes, for callbacks of one's own. */
+KITH_MUST_CHECK enum kith_err kith_client_result_copy(enum kith_client_kind kind,
+                                                      const struct kith_client_result *result,
+                                                      struct kith_client_answer *ret_answer);
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * table.h - the partition table: which nodes own which partition.
+ *
+ * The ring is cut into `partitions` equal parts; each has `replicas` distinct owners (all members
+ * where there are fewer). The table is ONE document named (epoch, version, hash): version v+1 is
+ * computed from v by balance.h and decided by the members of v (node/core/decide.h); the highest
+ * (epoch, version, hash) wins everywhere. It names members by uuid; where a member listens is not in
+ * it (an address is only an attribute, see kith_member_info in wire/msg.h).
+ *
+ * An immutable value with a reference count: readable from any thread. DESIGN section 4; DeCandia et
+ * al. 2007, section 6.2, strategy 3. Checked by tests/unit/test_table.c, invariant 6. */
+#ifndef KITH_DATA_TABLE_H
+#define KITH_DATA_TABLE_H
+
+#include "data/key.h"
+
+#define KITH_REPLICAS_MAX 7u
+#define KITH_REPLICAS_DEFAULT 3u
+#define KITH_MEMBERS_MAX 1024u
+#define KITH_ZONE_SIZE 32u /* bytes with the NUL */
+#define KITH_WEIGHT_MAX 1000000u
+#define KITH_NO_MEMBER 0xffffu
+
+struct kith_member {
+    struct kith_uuid uuid;
+    char zone[KITH_ZONE_SIZE]; /* data centre; "" = the one nameless zone */
+    uint32_t weight;           /* share of the data, relative; 1 to KITH_WEIGHT_MAX */
+};
+
+/* Names a table; compared by epoch, then version, then hash. All zero = no table. */
+struct kith_table_id {
+    uint64_t epoch;   /* raised only by an operator's --force */
+    uint64_t version; /* from 1 */
+    struct kith_checksum hash;
+};
+
+struct kith_table {
+    uint32_t refs; /* atomic */
+    struct kith_uuid cluster;
+    struct kith_table_id id; /* hash over the encoded document without it */
+    uint32_t partitions;     /* a power of two */
+    uint32_t replicas;       /* N as asked for */
+    uint32_t member_count;
+    const struct kith_member *members; /* ascending by uuid */
+    uint32_t owner_slots;              /* min(replicas, member_count) */
+    const uint16_t *owners;            /* [partitions][owner_slots] indices into members, ascending
+                                          preference: slot 0 is asked first */
+};
+
+/* A table over `members` (copied; sorted by uuid) with given owners (copied, [partitions][slots]);
+ * computes the hash. EINVAL when a member is named twice, an owner is out of range or twice in a
+ * partition, weights or sizes are out of bounds. */
+KITH_MUST_CHECK enum kith_err kith_table_new(const struct kith_uuid *cluster, uint64_t epoch,
+                                             uint64_t version, uint32_t partitions,
+                                             uint32_t replicas, const struct kith_member *members,
+                                             uint32_t member_count, const uint16_t *owners,
+                                             struct kith_table **ret_table);
+struct kith_table *kith_table_hold(struct kith_table *table);
+void kith_table_drop(struct kith_table *table);
+
+int kith_table_id_compare(const struct kith_table_id *a, const struct kith_table_id *b);
+
+/* The owners of `partition`, owner_slots of them. */
+const uint16_t *kith_table_owners(const struct kith_table *table, uint32_t partition);
+/* The index of a member, KITH_NO_MEMBER when it is none. */
+uint16_t kith_table_find(const struct kith_table *table, const struct kith_uuid *uuid);
+bool kith_table_owns(const struct kith_table *table, uint32_t partition, uint16_t member);
+
+/* Canonical bytes, with a checksum at the end. Check buf->failed. */
+void kith_table_encode(const struct kith_table *table, struct kith_buf *buf);
+/* EFORMAT, ECORRUPT (checksum or hash), EVERSION, ENOMEM. */
+KITH_MUST_CHECK enum kith_err kith_table_decode(struct kith_bytes bytes, struct kith_table **ret_table);
+
+#endif

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * msg.h - the messages between clients and nodes and among nodes, as plain structs.
+ *
+ * The core and the client's core see only these; wire.h turns them into the protobuf frames of
+ * proto/ and back. A message borrows all that it points to. On the wire a message is a Frame with an
+ * id; an answer bears the id of its request and comes back on the same connection. */
+#ifndef KITH_WIRE_MSG_H
+#define KITH_WIRE_MSG_H
+
+#include "data/row.h"
+#include "data/table.h"
+
+#define KITH_PROTOCOL_VERSION 1u
+#define KITH_BATCH_MAX 256u         /* updates in one batch; a hard-link rename needs 6 */
+#define KITH_NAMES_MAX 256u         /* names in one get */
+#define KITH_PAGE_ROWS_MAX 1024u    /* rows in one page of a scan */
+#define KITH_PAGE_BYTES_MAX (1u << 20) /* bytes of states in one page; at least one row always comes */
+#define KITH_MESSAGE_MAX (4u << 20) /* bytes of one encoded gRPC message; larger ones are refused */
+#define KITH_ADDRESS_SIZE 280u      /* "host:port" or "[v6]:port" with the NUL */
+#define KITH_TIMEOUT_MAX_MS 600000u
+
+enum kith_durability {
+    KITH_DURABLE_OS = 0,   /* in the operating system: survives kill -9 of the daemon */
+    KITH_DURABLE_DISK = 1, /* flushed: survives power loss */
+};
+
+enum kith_peer_role { KITH_ROLE_CLIENT = 0, KITH_ROLE_NODE = 1 };
+
+/* First on every connection, both ways. */
+struct kith_hello {
+    uint32_t protocol; /* KITH_PROTOCOL_VERSION */
+    uint64_t features; /* bits; unknown ones are ignored */
+    enum kith_peer_role role;
+    struct kith_uuid cluster; /* nil: a client that does not know it yet, or a node without one */
+    struct kith_uuid node;    /* a node's uuid; a client's random id */
+    uint64_t incarnation;     /* rises with every start of a node */
+    const char *address;      /* where a node can be reached; "" for clients */
+    const char *software;     /* version text, for status */
+};
+
+struct kith_member_info {
+    struct kith_uuid uuid;
+    uint64_t incarnation; /* of the address below: the higher wins */
+    char address[KITH_ADDRESS_SIZE];
+    char zone[KITH_ZONE_SIZE];
+    uint32_t weight;
+    bool up;              /* as seen by the sender */
+    uint64_t seen_ms_ago; /* since the sender last heard from it */
+    char software[32];
+};
+
+/* Every answer begins with this. `message` is for people; "" where there is none to tell. */
+struct kith_status {
+    enum kith_err err;
+    const char *message;
+};
+
+struct kith_table_req { struct kith_table_id known; };
+struct kith_table_res {
+    struct kith_status status;
+    struct kith_bytes table; /* encoded; empty when the asker knows the same or a newer one */
+    uint32_t member_count;
+    const struct kith_member_info *members;
+};
+
+struct kith_put_update {
+    struct kith_bytes name;
+    /* The encoded row (row.h) that the writer read, with only those siblings that he keeps: its
+     * clock is the context. Empty = a blind put. */
+    struct kith_bytes context;
+    bool has_sibling; /* false: a plain delete */
+    uint8_t kind;
+    uint32_t ref_count;
+    const struct kith_chunk_id *refs;
+    struct kith_bytes value;
+};
+/* To an owner, which becomes the coordinator. All updates are of one group, names distinct, applied
+ * in one transaction under one request id. */
+struct kith_put_req {
+    struct kith_table_id table;
+    uint32_t timeout_ms;
+    struct kith_request_id request;
+    bool retry; /* another coordinator may have it already: ask the replicas for the id first */
+    enum kith_durability durability;
+    uint32_t w; /* acknowledgements wanted; 0 = a majority of N */
+    struct kith_group group;
+    struct kith_bytes writer;
+    uint32_t update_count;
+    const struct kith_put_update *updates;
+};
+struct kith_put_result {
+    struct kith_dot dot;
+    /* The row after the put without the writer's own sibling, encoded: at once the context of his next
+     * put (its clock) and what he has to keep (its siblings: others' concurrent ones). */
+    struct kith_bytes context;
+    uint64_t time; /* of the new sibling */
+};
+struct kith_put_res {
+    struct kith_status status; /* OK, EREFUSED.. (nothing happened), EUNKNOWN, ESTALE (table follows) */
+    struct kith_bytes table;   /* with ESTALE: the newer table */
+    uint32_t copies;           /* stores that have it at the durability asked */
+    uint32_t result_count;
+    const struct kith_put_result *results; /* in the order of the updates */
+};
+
+/* Reads one replica's rows. */
+struct kith_get_req {
+    struct kith_table_id table;
+    uint32_t timeout_ms;
+    bool digest; /* only the hashes of the states */
+    struct kith_group group;
+    uint32_t name_count;
+    const struct kith_bytes *names;
+};
+struct kith_got_row {
+    struct kith_bytes name;    /* in scans; empty in gets (the order of the request) */
+    struct kith_checksum hash; /* of the state; all zero for a row never written */
+    struct kith_bytes state;   /* encoded; empty for a row never written, and in digests */
+};
+struct kith_get_res {
+    struct kith_status status; /* ENOTREADY: not synchronised, no vote; ESTALE */
+    struct kith_bytes table;
+    uint32_t row_count;
+    const struct kith_got_row *rows;
+};
+
+/* One page of one replica's rows of a group, in name order. Tombstones come too: they take part in
+ * the merge. */
+struct kith_scan_req {
+    struct kith_table_id table;
+    uint32_t timeout_ms;
+    struct kith_group group;
+    bool has_after;          /* start behind `after`; else with the first row */
+    struct kith_bytes after;
+    uint32_t max_rows;       /* 0 = KITH_PAGE_ROWS_MAX */
+    uint32_t max_bytes;      /* 0 = KITH_PAGE_BYTES_MAX */
+};
+struct kith_scan_res {
+    struct kith_status status;
+    struct kith_bytes table;
+    bool more;
+    uint32_t row_count;
+    const struct kith_got_row *rows;
+};
+
+/* Read repair: "your rows are behind: fetch them from node `from`". No answer. A client never sends
+ * a row as repair: one that wakes after three days would bring the dead back. */
+struct kith_repair_req {
+    struct kith_group group;
+    struct kith_uuid from;
+    uint32_t name_count;
+    const struct kith_bytes *names;
+};
+
+/* Bulk. The payload is a slice of its own on the wire and a blob here. */
+struct kith_chunk_put_req {
+    struct kith_table_id table;
+    uint32_t timeout_ms;
+    struct kith_chunk_id id;
+    struct kith_checksum checksum; /* of the payload; verified before it is stored */
+    enum kith_durability durability;
+    uint32_t ref_count; /* a chunk that holds an extent list names the chunks in it */
+    const struct kith_chunk_id *refs;
+    struct kith_blob *payload;
+};
+struct kith_chunk_get_req {
+    struct kith_table_id table;
+    uint32_t timeout_ms;
+    struct kith_chunk_id id;
+    uint32_t offset;
+    uint32_t size; /* 0 = all from offset */
+};
+struct kith_chunk_res { /* answers both; payload only for a get */
+    struct kith_status status; /* ENOTFOUND, ECORRUPT, ENOSPC, ESTALE .. */
+    struct kith_checksum checksum; /* of the payload as sent */
+    uint32_t chunk_size;           /* of the whole chunk */
+    struct kith_blob *payload;
+};
+/* Makes chunks that were stored at `os` durable. */
+struct kith_chunk_sync_req {
+    uint32_t timeout_ms;
+    uint32_t id_count;
+    const struct kith_chunk_id *ids;
+};
+struct kith_chunk_sync_res {
+    struct kith_status status;
+    uint32_t missing_count; /* ids this node does not hold: put them again */
+    const struct kith_chunk_id *missing;
+};
+
+/* Coordinator to owner: merge these states. */
+struct kith_replica_row {
+    struct kith_bytes name;
+    struct kith_bytes state;
+    bool has_dot; /* the dot that the request made in this row: noted, so that a retry finds it */
+    struct kith_dot dot;
+};
+struct kith_replicate_req {
+    struct kith_table_id table;
+    uint32_t timeout_ms;
+    struct kith_request_id request; /* all zero: a repair, no request */
+    enum kith_durability durability;
+    bool has_hint; /* the receiver stands in for `hint_for` */
+    struct kith_uuid hint_for;
+    struct kith_group group;
+    uint32_t row_count;
+    const struct kith_replica_row *rows;
+};
+struct kith_replicate_res {
+    struct kith_status status;
+    struct kith_bytes table;
+};
+
+/* "Do you know what this request made?" Answers with the states of the rows where it does. */
+struct kith_request_find_req {
+    struct kith_group group;
+    struct kith_request_id request;
+    uint32_t name_count;
+    const struct kith_bytes *names;
+};
+struct kith_request_find_res {
+    struct kith_status status;
+    bool found; /* in every row named: a batch is all or nothing */
+    uint32_t row_count;
+    const struct kith_replica_row *rows;
+};
+
+/* A node's sign of life, and what it knows; the answer is the same message back. */
+struct kith_ping {
+    bool is_answer;
+    struct kith_table_id table;
+    uint64_t wall_ms;
+    uint32_t member_count; /* membership records to spread */
+    const struct kith_member_info *members;
+};
+
+/* Everything a node must know to be a member, made once at init. */
+struct kith_cluster {
+    struct kith_uuid uuid;
+    char name[64];
+    uint32_t partitions;
+    uint32_t replicas;
+    uint8_t secret[192]; /* for tree hashes; never sent to clients */
+};
+
+struct kith_init_req { /* administrator to a node without a cluster */
+    const char *name;
+    uint32_t partitions; /* 0 = default */
+    uint32_t replicas;   /* 0 = default */
+    const char *zone;
+    uint32_t weight; /* 0 = 1 */
+};
+struct kith_join_cmd { /* administrator to a node without a cluster */
+    const char *through; /* the address of any member */
+    const char *zone;
+    uint32_t weight;
+};
+struct kith_admin_res { struct kith_status status; };
+
+struct kith_join_req { struct kith_member_info member; }; /* new node to a member */
+struct kith_join_res {
+    struct kith_status status;
+    struct kith_cluster cluster;
+    struct kith_bytes table;
+    uint32_t member_count;
+    const struct kith_member_info *members;
+};
+
+/* Single-decree Paxos, one instance a table version: instance = (epoch, version) to be decided,
+ * among the members of the version before. Ballots: (round, proposer). */
+struct kith_ballot {
+    uint64_t round; /* 0 = none */
+    struct kith_uuid proposer;
+};
+enum kith_decide_phase {
+    KITH_DECIDE_PREPARE = 1,
+    KITH_DECIDE_PROMISE = 2,
+    KITH_DECIDE_ACCEPT = 3,
+    KITH_DECIDE_ACCEPTED = 4,
+    KITH_DECIDE_DECIDED = 5, /* table follows; needs no answer */
+};
+struct kith_decide {
+    enum kith_decide_phase phase;
+    struct kith_status status; /* in answers; EREFUSED with the reason, e.g. "this node has data" */
+    uint64_t epoch;
+    uint64_t version;
+    struct kith_ballot ballot;
+    struct kith_ballot accepted; /* in a promise: the ballot already accepted */
+    struct kith_bytes table;     /* accept, decided; and in a promise what was accepted */
+};
+
+struct kith_status_req { uint32_t unused; };
+struct kith_node_status {
+    struct kith_uuid node;
+    struct kith_uuid cluster; /* nil: none yet */
+    const char *cluster_name;
+    const char *software;
+    struct kith_table_id table;
+    uint32_t partitions, replicas;
+    uint64_t rows, chunks, chunk_bytes; /* held here */
+    uint64_t disk_total_bytes, disk_free_bytes;
+    uint64_t puts, gets, scans; /* since start */
+    uint64_t uptime_ms;
+};
+struct kith_status_res {
+    struct kith_status status;
+    struct kith_node_status node;
+    uint32_t member_count;
+    const struct kith_member_info *members;
+};
+
+/* X(NAME, number = the Frame's oneof field, struct member) */
+#define KITH_MSG_MAP(X)                          \
+    X(HELLO, 2, hello, kith_hello)               \
+    X(TABLE_REQ, 3, table_req, kith_table_req)   \
+    X(TABLE_RES, 4, table_res, kith_table_res)   \
+    X(PUT_REQ, 5, put_req, kith_put_req)         \
+    X(PUT_RES, 6, put_res, kith_put_res)         \
+    X(GET_REQ, 7, get_req, kith_get_req)         \
+    X(GET_RES, 8, get_res, kith_get_res)         \
+    X(SCAN_REQ, 9, scan_req, kith_scan_req)      \
+    X(SCAN_RES, 10, scan_res, kith_scan_res)     \
+    X(REPAIR_REQ, 11, repair_req, kith_repair_req) \
+    X(CHUNK_PUT_REQ, 12, chunk_put_req, kith_chunk_put_req) \
+    X(CHUNK_GET_REQ, 13, chunk_get_req, kith_chunk_get_req) \
+    X(CHUNK_RES, 14, chunk_res, kith_chunk_res)  \
+    X(CHUNK_SYNC_REQ, 15, chunk_sync_req, kith_chunk_sync_req) \
+    X(CHUNK_SYNC_RES, 16, chunk_sync_res, kith_chunk_sync_res) \
+    X(REPLICATE_REQ, 17, replicate_req, kith_replicate_req) \
+    X(REPLICATE_RES, 18, replicate_res, kith_replicate_res) \
+    X(REQUEST_FIND_REQ, 19, request_find_req, kith_request_find_req) \
+    X(REQUEST_FIND_RES, 20, request_find_res, kith_request_find_res) \
+    X(PING, 21, ping, kith_ping)                 \
+    X(INIT_REQ, 22, init_req, kith_init_req)     \
+    X(JOIN_CMD, 23, join_cmd, kith_join_cmd)     \
+    X(ADMIN_RES, 24, admin_res, kith_admin_res)  \
+    X(JOIN_REQ, 25, join_req, kith_join_req)     \
+    X(JOIN_RES, 26, join_res, kith_join_res)     \
+    X(DECIDE, 27, decide, kith_decide)           \
+    X(STATUS_REQ, 28, status_req, kith_status_req) \
+    X(STATUS_RES, 29, status_res, kith_status_res)
+
+enum kith_msg_kind {
+#define X(name, number, member, type) KITH_MSG_##name = number,
+    KITH_MSG_MAP(X)
+#undef X
+};
+
+struct kith_msg {
+    enum kith_msg_kind kind;
+    uint64_t id; /* of the request; chosen by the asker, unique on its connection */
+    union {
+#define X(name, number, member, type) struct type member;
+        KITH_MSG_MAP(X)
+#undef X
+    } u;
+};
+
+const char *kith_msg_kind_name(enum kith_msg_kind kind);
+
+/* A received message with the memory it borrows from. Reference-counted (atomic): whoever must keep
+ * parts of the message beyond a callback holds the box. */
+struct kith_msg_box {
+    uint32_t refs;
+    struct kith_arena arena;
+    struct kith_blob *blob; /* the payload of bulk messages, else NULL */
+    struct kith_msg msg;
+};
+KITH_MUST_CHECK struct kith_msg_box *kith_msg_box_new(size_t arena_limit_bytes);
+struct kith_msg_box *kith_msg_box_hold(struct kith_msg_box *box);
+void kith_msg_box_drop(struct kith_msg_box *box);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * content.h - the contents of an open file: clean extents, dirty ranges, and their way to chunks.
+ *
+ * One object for each open file id of a mount, shared by its handles. Small contents are inline bytes
+ * of the inode's row (one put a file); larger ones are extents over immutable chunks of up to 1 MiB.
+ * Writes are gathered here (the kernel's writeback cache is never enabled), cut into chunks, and
+ * uploaded while the file is still being written; a flush uploads what is left and gives the image
+ * that the inode's row must hold. DESIGN section 7.
+ *
+ * Threads: every function may be called from any thread that may block (never from a client callback
+ * or a libfuse worker); a content has a lock of its own, which is not held while waiting for the
+ * network except by the flush of that same content. */
+#ifndef KITH_FS_CONTENT_H
+#define KITH_FS_CONTENT_H
+
+#include "client/client.h"
+
+#define KITH_CONTENT_INLINE_MAX KITH_INLINE_VALUE_MAX - 4096u /* room for the inode's own fields */
+#define KITH_FILE_SIZE_MAX (UINT64_C(1) << 60)
+
+/* What is shared by all contents of a mount: the client, the chunk cache (bounded), the budget for
+ * dirty memory (bounded: a write waits for uploads, never for memory), the read-ahead. */
+struct kith_content_store;
+
+struct kith_content_options {
+    struct kith_client *client;
+    uint32_t volume;
+    size_t cache_bytes; /* clean chunks; 0 = 128 MiB */
+    size_t dirty_bytes; /* unsent data; 0 = 256 MiB */
+    uint32_t readahead_bytes; /* 0 = 8 MiB */
+    uint32_t timeout_ms;      /* of one chunk's transfer; 0 = the client's */
+};
+KITH_MUST_CHECK enum kith_err kith_content_store_new(const struct kith_content_options *options,
+                                                     struct kith_content_store **ret_store);
+void kith_content_store_free(struct kith_content_store *store);
+
+struct kith_content;
+
+/* The persistent form of contents: a part of the inode's row. `encoded` holds size and either the inline
+ * bytes or the extents (format/extents.h); refs are the chunks it names, for the row's reference list. */
+struct kith_content_image {
+    uint64_t size;
+    uint64_t allocated; /* bytes in extents, for st_blocks; stable under compaction */
+    struct kith_bytes encoded;
+    uint32_t ref_count;
+    const struct kith_chunk_id *refs;
+};
+
+/* Size and allocated bytes of an encoded image without opening it. EFORMAT. */
+KITH_MUST_CHECK enum kith_err kith_content_image_stat(struct kith_bytes encoded, uint64_t *ret_size,
+                                                      uint64_t *ret_allocated);
+
+/* Contents from an image (copied); empty bytes = an empty file. A list of extents that lies in chunks
+ * is fetched at the first use. EFORMAT, ENOMEM. */
+KITH_MUST_CHECK enum kith_err kith_content_new(struct kith_content_store *store,
+                                               struct kith_bytes encoded,
+                                               struct kith_content **ret_content);
+/* Drops it with what is unsent (an unlinked file, or after a flush). */
+void kith_content_free(struct kith_content *content);
+/* Replaces clean contents by a newer image (a re-open that found another version). EBUSY when dirty. */
+KITH_MUST_CHECK enum kith_err kith_content_replace(struct kith_content *content,
+                                                   struct kith_bytes encoded);
+
+uint64_t kith_content_size(struct kith_content *content);
+uint64_t kith_content_allocated(struct kith_content *content);
+bool kith_content_dirty(struct kith_content *content);
+
+/* Copies up to `size` bytes from `offset` (short at the end of the file). */
+KITH_MUST_CHECK enum kith_err kith_content_read(struct kith_content *content, uint64_t offset,
+                                                uint8_t *data, size_t size, size_t *ret_size);
+/* All or nothing in memory. ENOSPC, EIO... of an earlier background upload are reported by the flush,
+ * or by the next write, once; the data stays and is tried again. */
+KITH_MUST_CHECK enum kith_err kith_content_write(struct kith_content *content, uint64_t offset,
+                                                 const uint8_t *data, size_t size);
+/* At the end of the file, atomically within the mount; *ret_offset is where it went. */
+KITH_MUST_CHECK enum kith_err kith_content_append(struct kith_content *content, const uint8_t *data,
+                                                  size_t size, uint64_t *ret_offset);
+KITH_MUST_CHECK enum kith_err kith_content_truncate(struct kith_content *content, uint64_t size);
+/* fallocate: a hole (reads as zeros, allocates nothing); and space that reads as zeros. */
+KITH_MUST_CHECK enum kith_err kith_content_punch(struct kith_content *content, uint64_t offset,
+                                                 uint64_t size);
+KITH_MUST_CHECK enum kith_err kith_content_allocate(struct kith_content *content, uint64_t offset,
+                                                    uint64_t size, bool keep_size);
+/* Shares clean extents of `from` (metadata only), copies dirty bytes. *ret_size: bytes done. */
+KITH_MUST_CHECK enum kith_err kith_content_copy_range(struct kith_content *from, uint64_t from_offset,
+                                                      struct kith_content *to, uint64_t to_offset,
+                                                      uint64_t size, uint64_t *ret_size);
+/* SEEK_DATA / SEEK_HOLE; ENOTFOUND = ENXIO. */
+KITH_MUST_CHECK enum kith_err kith_content_seek(struct kith_content *content, uint64_t offset,
+                                                bool data, uint64_t *ret_offset);
+
+/* Makes the image of the contents as they are now: uploads what is dirty, waits until every chunk that
+ * the image names and this object put has W acknowledgements at `durability`. The image lies in the
+ * arena. It stays "dirty" until kith_content_flushed is called for this generation: the row's put can
+ * fail, or further writes can come meanwhile. inline_max: contents up to this many bytes stay inline
+ * (KITH_CONTENT_INLINE_MAX, or less where the row has siblings, see DESIGN section 2). */
+KITH_MUST_CHECK enum kith_err kith_content_flush(struct kith_content *content,
+                                                 enum kith_durability durability, size_t inline_max,
+                                                 struct kith_arena *arena,
+                                                 struct kith_content_image *ret_image,
+                                                 uint64_t *ret_generation);
+/* The row with the image of this generation is stored: clean, unless written to since. */
+void kith_content_flushed(struct kith_content *content, uint64_t generation);
+
+#endif

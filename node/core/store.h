@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * store.h - the storage operations that the core asks for, and what comes back.
+ *
+ * The core never touches storage: it emits operations (node.h, KITH_EFFECT_STORE) and gets one or two
+ * completions for each. node/shell/store_wt.c carries them out on WiredTiger, tests/sim/store_sim.c on
+ * a simulated disk; both build rows with the pure functions of rowop.h, so that they cannot differ.
+ *
+ * Order: operations on one partition take effect in the order in which they were emitted. A read sees
+ * every write that was completed before the read was emitted.
+ *
+ * Completions: a write that asks for durability `os` is completed once, when it is at `os`. One that
+ * asks for `disk` is completed twice: at `os` (reached = OS, with the results) and at `disk` (reached =
+ * DISK, without results). An error is always the last completion. AN ACKNOWLEDGEMENT IS AN EFFECT OF A
+ * COMPLETION, never of arrival. */
+#ifndef KITH_CORE_STORE_H
+#define KITH_CORE_STORE_H
+
+#include "wire/msg.h"
+
+enum kith_store_kind {
+    KITH_STORE_PUT = 1,    /* coordinate: draw dots for a batch in one transaction */
+    KITH_STORE_MERGE,      /* merge states of others */
+    KITH_STORE_GET,        /* rows by name */
+    KITH_STORE_SCAN,       /* rows of a group in name order */
+    KITH_STORE_FIND,       /* what a request id made, see kith_request_find_req */
+    KITH_STORE_META_PUT,   /* the node's own small records; always disk; one completion (DISK) */
+    KITH_STORE_CHUNK_PUT,
+    KITH_STORE_CHUNK_GET,
+    KITH_STORE_CHUNK_SYNC, /* always disk; one completion (DISK) */
+    KITH_STORE_COUNT,      /* how much is held */
+};
+
+enum kith_meta_key { /* what META_PUT writes; all are given back at the start, see kith_start */
+    KITH_META_NODE = 1,     /* node uuid, 16 bytes, with incarnation u64 */
+    KITH_META_CLUSTER = 2,  /* encoded kith_cluster */
+    KITH_META_TABLE = 3,    /* encoded table */
+    KITH_META_DECIDE = 4,   /* Paxos: promises and acceptances */
+    KITH_META_MEMBERS = 5,  /* last known membership records */
+    KITH_META_KEYS = 6,
+};
+
+struct kith_store_op {
+    uint64_t id; /* the core's; comes back in the completion */
+    enum kith_store_kind kind;
+    uint32_t partition;
+    enum kith_durability durability;
+    /* What the op points to lies in the message of the event that is being handled (the shell holds
+     * its box for the life of the op) or in core memory that stays until the last completion. */
+    union {
+        struct {
+            struct kith_group group;
+            struct kith_request_id request;
+            struct kith_bytes writer;
+            uint64_t time;    /* HLC for all siblings of the batch */
+            uint64_t wall_ms; /* for the request log's hour */
+            uint32_t update_count;
+            const struct kith_put_update *updates;
+        } put;
+        struct {
+            struct kith_group group;
+            struct kith_request_id request; /* all zero: none to note */
+            uint64_t wall_ms;
+            uint32_t row_count;
+            const struct kith_replica_row *rows;
+        } merge;
+        struct {
+            struct kith_group group;
+            bool digest;
+            uint32_t name_count;
+            const struct kith_bytes *names;
+        } get;
+        struct {
+            struct kith_group group;
+            bool has_after;
+            struct kith_bytes after;
+            uint32_t max_rows;
+            uint32_t max_bytes;
+        } scan;
+        struct {
+            struct kith_group group;
+            struct kith_request_id request;
+            uint32_t name_count;
+            const struct kith_bytes *names;
+        } find;
+        struct {
+            enum kith_meta_key key;
+            struct kith_bytes value;
+        } meta;
+        struct {
+            struct kith_chunk_id id;
+            struct kith_checksum checksum;
+            uint32_t ref_count;
+            const struct kith_chunk_id *refs;
+            struct kith_blob *payload; /* the store holds its own reference */
+        } chunk_put;
+        struct {
+            struct kith_chunk_id id;
+            uint32_t offset;
+            uint32_t size; /* 0 = to the end */
+        } chunk_get;
+        struct {
+            uint32_t id_count;
+            const struct kith_chunk_id *ids;
+        } chunk_sync;
+    } u;
+};
+
+struct kith_store_put_row {
+    struct kith_dot dot;
+    uint64_t time;           /* of the sibling; an earlier one where the request was a duplicate */
+    struct kith_bytes state; /* the whole row after the put, encoded */
+};
+
+struct kith_store_counts {
+    uint64_t rows, chunks, chunk_bytes;
+    uint64_t disk_total_bytes, disk_free_bytes;
+};
+
+/* Everything it points to stays valid until the event that carries it has been handled. */
+struct kith_store_done {
+    uint64_t id;
+    enum kith_err err; /* OK; ELIMIT (too many siblings), ETOOBIG, EINVAL, ENOSPC, EIO, ECORRUPT, ENOTFOUND */
+    const char *message; /* for people, when err is not OK; may be "" */
+    enum kith_durability reached;
+    union {
+        struct {
+            bool duplicate; /* the request was known: nothing was written, these are its results */
+            uint32_t row_count;
+            const struct kith_store_put_row *rows;
+        } put;
+        struct {
+            bool changed; /* at least one row was different before */
+        } merge;
+        struct {
+            bool more; /* scan */
+            uint32_t row_count;
+            const struct kith_got_row *rows;
+        } rows; /* GET and SCAN */
+        struct {
+            bool found;
+            uint32_t row_count;
+            const struct kith_replica_row *rows;
+        } find;
+        struct {
+            struct kith_checksum checksum; /* of the payload */
+            uint32_t chunk_size;
+            struct kith_blob *payload; /* GET; the receiver holds its own reference to keep it */
+        } chunk;
+        struct {
+            uint32_t missing_count;
+            const struct kith_chunk_id *missing;
+        } chunk_sync;
+        struct kith_store_counts counts;
+    } u;
+};
+
+#endif

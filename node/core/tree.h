@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * tree.h - the hash tree of a partition: leaves that are sums, so that a write updates one of them.
+ *
+ * A leaf is the sum modulo 2^128 of the state hashes (row.h, kith_row_hash) of its keys; it is written
+ * in the same transaction as the row (invariant 5). Which leaf a key is in follows from the key alone.
+ * A level of KITH_TREE_NODES sums of KITH_TREE_LEAVES / KITH_TREE_NODES leaves, and the root, are
+ * computed when asked for. DESIGN section 6. Pure. */
+#ifndef KITH_CORE_TREE_H
+#define KITH_CORE_TREE_H
+
+#include "data/key.h"
+
+#define KITH_TREE_LEAVES 256u /* per partition; 1024 partitions * 256 * 16 bytes = 4 MiB a node */
+#define KITH_TREE_NODES 16u
+
+struct kith_sum {
+    uint64_t low, high;
+};
+
+uint32_t kith_tree_leaf(const struct kith_key *key);
+/* sum += new - old (all-zero hashes count as nothing). */
+void kith_sum_replace(struct kith_sum *sum, const struct kith_checksum *old_hash,
+                      const struct kith_checksum *new_hash);
+void kith_sum_add(struct kith_sum *sum, const struct kith_sum *other);
+bool kith_sum_equal(const struct kith_sum *a, const struct kith_sum *b);
+/* Inner level and root from the leaves of one partition. */
+void kith_tree_nodes(const struct kith_sum leaves[KITH_TREE_LEAVES],
+                     struct kith_sum ret_nodes[KITH_TREE_NODES]);
+struct kith_sum kith_tree_root(const struct kith_sum leaves[KITH_TREE_LEAVES]);
+
+#endif
