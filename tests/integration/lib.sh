@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=bash
+# lib.sh - for the integration tests: a cluster in a folder of its own, a mount, waiting for conditions.
+#
+#   . "$(dirname "$0")/lib.sh"
+#   cluster_up 3; mount_up; ...; pass
+#
+# Logs are kept and shown when a test fails. Everything that was started is ended on exit.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+KITH_TOP=${KITH_TOP:-$(cd "$here/../.." && pwd)}
+KITH_BIN=${KITH_BIN:-$KITH_TOP/.build/release}
+export PATH=$KITH_BIN:$PATH
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/kith-test.XXXXXX")
+dir=$work/cluster
+mnt=$work/mnt
+mkdir -p "$dir" "$mnt"
+passed=no
+
+say() {
+    printf '%s %s\n' "$(date +%T)" "$*"
+}
+fail() {
+    say "FAIL: $*"
+    exit 1
+}
+pass() {
+    passed=yes
+    say "passed"
+}
+skip() {
+    say "skipped: $*"
+    passed=yes
+    exit 77
+}
+
+# wait_for SECONDS WHAT COMMAND...: until the command succeeds
+wait_for() {
+    local deadline=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $deadline ] || fail "waited in vain: $what"
+        sleep 0.1
+    done
+}
+
+cleanup() {
+    local status=$?
+    set +e
+    for m in "$work"/mnt*; do
+        mountpoint -q "$m" && { umount "$m" 2>/dev/null || fusermount3 -uz "$m"; }
+    done
+    for pidfile in "$work"/*.pid; do
+        [ -f "$pidfile" ] && kill "$(cat "$pidfile")" 2>/dev/null
+    done
+    for node in "$dir"/node*; do
+        [ -f "$node/kithd.pid" ] && kill -CONT "$(cat "$node/kithd.pid")" 2>/dev/null
+    done
+    kithctl local down "$dir" >/dev/null 2>&1
+    for loop in "$work"/*.mounted; do
+        [ -f "$loop" ] && umount "$(cat "$loop")"
+    done
+    if [ $passed != yes ]; then
+        for log in "$dir"/*.log "$work"/*.log; do
+            [ -s "$log" ] || continue
+            echo "---- $log"
+            tail -n 30 "$log"
+        done
+        [ $status -ne 0 ] || status=1
+        if [ -n "${KITH_KEEP:-}" ]; then
+            echo "kept: $work"
+            exit $status
+        fi
+    fi
+    rm -rf "$work"
+    exit $status
+}
+trap cleanup EXIT
+
+# cluster_up [NODES]: starts (again) the nodes under $dir; sets $servers
+cluster_up() {
+    kithctl local up "$dir" --nodes "${1:-3}" >"$work/up.log" 2>&1 || {
+        cat "$work/up.log"
+        fail "kithctl local up"
+    }
+    servers=$(cat "$dir"/node*/address | paste -sd,)
+}
+cluster_down() {
+    kithctl local down "$dir" >"$work/down.log" 2>&1 || {
+        cat "$work/down.log"
+        fail "kithctl local down"
+    }
+}
+node_pid() {
+    cat "$dir/node$1/kithd.pid"
+}
+# node_kill N: SIGKILL and wait until it is gone
+node_kill() {
+    local pid
+    pid=$(node_pid "$1")
+    kill -KILL "$pid"
+    wait_for 10 "node$1 to be gone" sh -c "! kill -0 $pid"
+}
+
+need_fuse() {
+    [ "$(id -u)" = 0 ] || skip "needs root"
+    [ -w /dev/fuse ] || skip "needs /dev/fuse"
+}
+# mount_up [MOUNTPOINT] [OPTIONS]
+mount_up() {
+    local at=${1:-$mnt}
+    mkdir -p "$at"
+    kithfs "$servers:/" "$at" -o "log=$work/$(basename "$at").log${2:+,$2}" ||
+        fail "kithfs did not mount at $at"
+    mountpoint -q "$at" || fail "$at is no mount point"
+}
+mount_down() {
+    umount "${1:-$mnt}" || fail "umount ${1:-$mnt}"
+}
+
+# same_tree A B: names, types, modes, owners, times, contents
+same_tree() {
+    local out
+    out=$(diff -r --no-dereference "$1" "$2" 2>&1 | head -n 10) || true
+    [ -z "$out" ] || fail "diff -r $1 $2: $out"
+    out=$(rsync -anc --delete --itemize-changes "$1/" "$2/" 2>&1 | head -n 10) || true
+    [ -z "$out" ] || fail "rsync -anc $1 $2: $out"
+}

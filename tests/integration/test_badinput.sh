@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# What bad input gets: an error that names the thing, the process alive or ended in order, nothing lost.
+. "$(dirname "$0")/lib.sh"
+
+kv() {
+    kithctl "$@" --servers "$servers"
+}
+# refuses TEXT COMMAND...: ends within 20 s with a status other than 0 and says TEXT on stderr
+refuses() {
+    local text=$1 rc=0
+    shift
+    timeout 20 "$@" >"$work/out.log" 2>"$work/err.log" || rc=$?
+    [ $rc != 0 ] || fail "was not refused: $*"
+    [ $rc != 124 ] || fail "hung: $*"
+    [ $rc -lt 128 ] || fail "died of a signal ($rc): $*: $(cat "$work/err.log")"
+    grep -qiE "$text" "$work/err.log" || fail "no '$text' in the message of: $*: $(cat "$work/err.log")"
+}
+
+say "bad options"
+refuses "nonsense" kithd --nonsense
+refuses "data" kithd
+refuses "listen|address" kithd --data "$work/n" --listen "not an address"
+refuses "cache" kithd --data "$work/n" --listen 127.0.0.1:0 --cache many
+refuses "frobnicate" kithctl frobnicate
+refuses "nosuch.conf" kithd --config "$work/nosuch.conf" --data "$work/n"
+printf '[node]\nlisten = 127.0.0.1:0\nshoe_size = 44\n' >"$work/bad.conf"
+refuses "bad.conf:3.*shoe_size" kithd --config "$work/bad.conf" --data "$work/n"
+
+cluster_up 3
+kv put keep safe
+port=$(cut -d: -f2 "$dir/node1/address")
+pid=$(node_pid 1)
+
+say "garbage on the port"
+for size in 1 100 100000; do
+    head -c $size /dev/urandom >"/dev/tcp/127.0.0.1/$port" || true
+done
+printf 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\377\377\377\377\377\377\377\377' >"/dev/tcp/127.0.0.1/$port" || true
+printf 'GET / HTTP/1.1\r\n\r\n' >"/dev/tcp/127.0.0.1/$port" || true
+kill -0 "$pid" || fail "node1 died of garbage"
+[ "$(kv get keep)" = safe ] || fail "get after garbage"
+
+say "a second kithd on the same data"
+refuses "node1" kithd --data "$dir/node1" --listen 127.0.0.1:0
+kill -0 "$pid" || fail "node1 died of a second kithd"
+say "a port in use"
+refuses "$port" kithd --data "$work/other" --listen "127.0.0.1:$port"
+
+say "a peer of another cluster"
+mkdir "$work/c2"
+kithctl local up "$work/c2" --nodes 1 >/dev/null
+other=$(cat "$work/c2/node1/address")
+refuses "cluster" kithctl join "$other" --through "$(cat "$dir/node1/address")"
+kithctl local down "$work/c2" >/dev/null
+[ "$(kv get keep)" = safe ] || fail "get after a foreign join"
+
+say "nobody there"
+refuses "127.0.0.1:1" timeout 15 kithctl get keep --servers 127.0.0.1:1 --timeout 2s
+
+say "a value that is too large"
+head -c 2000000 /dev/zero >"$work/large"
+refuses "large" kithctl put toolarge --file "$work/large" --servers "$servers"
+
+say "a node joins a cluster that has data: a table change that moves data is refused"
+kithd --data "$work/late" --listen 127.0.0.1:0 --log "$work/late.log" &
+echo $! >"$work/late.pid"
+wait_for 20 "the late node to listen" test -s "$work/late/address"
+refuses "data" kithctl join "$(cat "$work/late/address")" --through "$(cat "$dir/node1/address")"
+kill "$(cat "$work/late.pid")"
+[ "$(kv get keep)" = safe ] || fail "get after a refused join"
+
+if [ "$(id -u)" = 0 ]; then
+    say "a full disk"
+    mkdir "$work/small"
+    mount -t tmpfs -o size=64m tmpfs "$work/small"
+    echo "$work/small" >"$work/small.mounted"
+    kithctl local up "$work/small/c" --nodes 1 >/dev/null
+    small=$(cat "$work/small/c/node1/address")
+    kithctl put before full --servers "$small"
+    head -c 60000 /dev/urandom >"$work/value"
+    full=no
+    for i in $(seq 1 2000); do
+        if ! timeout 20 kithctl put "fill$i" --file "$work/value" --servers "$small" 2>"$work/err.log"; then
+            full=yes
+            break
+        fi
+    done
+    [ $full = yes ] || fail "64 MiB took 120 MB"
+    grep -qiE 'space' "$work/err.log" || fail "a full disk is not named: $(cat "$work/err.log")"
+    # in order: alive, or ended with a message; what was acknowledged is there once there is room
+    mount -o remount,size=512m "$work/small"
+    kithctl local up "$work/small/c" --nodes 1 >/dev/null || fail "no start after the disk was full"
+    small=$(cat "$work/small/c/node1/address")
+    [ "$(kithctl get before --servers "$small")" = full ] || fail "lost a value on a full disk"
+    kithctl get "fill$((i - 1))" --servers "$small" | cmp - "$work/value" || fail "lost the last value"
+    kithctl local down "$work/small/c" >/dev/null
+
+    say "a read-only data directory"
+    cluster_down
+    mount --bind "$dir/node1" "$dir/node1"
+    mount -o remount,ro,bind "$dir/node1"
+    refuses "read-only" kithd --data "$dir/node1" --listen 127.0.0.1:0
+    umount "$dir/node1"
+else
+    cluster_down
+fi
+
+say "a damaged WiredTiger file"
+cp -a "$dir/node1" "$work/damaged"
+victim=$(find "$work/damaged" -name 'rows*.wt' | head -n 1)
+[ -n "$victim" ] || fail "no rows*.wt in $work/damaged"
+dd if=/dev/urandom of="$victim" bs=4096 count=1 conv=notrunc status=none
+refuses "damaged" kithd --data "$work/damaged" --listen 127.0.0.1:0
+
+cluster_up 3
+[ "$(kv get keep)" = safe ] || fail "get at the end"
+pass

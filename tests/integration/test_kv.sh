@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# The key-value door through kithctl: put, get, siblings, delete, scan; again after stopping, killing and
+# starting the nodes; with one of three dead.
+. "$(dirname "$0")/lib.sh"
+
+cluster_up 3
+kv() {
+    kithctl "$@" --servers "$servers"
+}
+kv put greeting hello
+[ "$(kv get greeting)" = hello ] || fail "get after put"
+kv put greeting again
+[ "$(kv get greeting)" = again ] || fail "a put that has read replaces"
+for i in $(seq 1 50); do
+    kv put "key$i" "value $i"
+done
+
+say "all stopped and started"
+cluster_down
+cluster_up 3
+[ "$(kv get greeting)" = again ] || fail "get after a restart"
+
+say "all killed and started"
+for n in 1 2 3; do node_kill $n; done
+cluster_up 3
+for i in 1 25 50; do
+    [ "$(kv get "key$i")" = "value $i" ] || fail "key$i after kill -9 of every node"
+done
+
+for dead in 1 2 3; do
+    say "node$dead dead"
+    node_kill $dead
+    [ "$(kv get key7)" = "value 7" ] || fail "get with node$dead dead"
+    kv put "during$dead" "written while node$dead was dead"
+    [ "$(kv get "during$dead")" = "written while node$dead was dead" ] || fail "read back"
+    cluster_up 3
+done
+for dead in 1 2 3; do
+    [ "$(kv get "during$dead")" = "written while node$dead was dead" ] || fail "during$dead at the end"
+done
+
+kv put doomed x
+kv delete doomed
+kv get doomed >/dev/null 2>&1 && fail "a deleted key is still there"
+
+say "two blind puts make siblings, a put that has read settles them"
+kv put --blind both one
+kv put --blind both two
+kv get both >"$work/both" 2>&1 && fail "siblings must not look like one value"
+kv put both settled
+[ "$(kv get both)" = settled ] || fail "settled"
+
+kithctl status --servers "$servers" >"$work/status" || fail "status of a healthy cluster is not 0"
+grep -q 'UP' "$work/status" || fail "status shows no node"
+node_kill 2
+rc=0
+kithctl status --servers "$servers" >"$work/status" || rc=$?
+[ $rc = 1 ] || fail "status with a dead node gave $rc, not 1 (degraded)"
+pass
