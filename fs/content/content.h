@@ -16,7 +16,7 @@
 
 #include "client/client.h"
 
-#define KITH_CONTENT_INLINE_MAX KITH_INLINE_VALUE_MAX - 4096u /* room for the inode's own fields */
+#define KITH_CONTENT_INLINE_MAX (KITH_INLINE_VALUE_MAX - 4096u) /* room for the inode's own fields */
 #define KITH_FILE_SIZE_MAX (UINT64_C(1) << 60)
 
 /* What is shared by all contents of a mount: the client, the chunk cache (bounded), the budget for
@@ -33,7 +33,18 @@ struct kith_content_options {
 };
 KITH_MUST_CHECK enum kith_err kith_content_store_new(const struct kith_content_options *options,
                                                      struct kith_content_store **ret_store);
+/* Waits for the transfers under way (each ends by its deadline). Every content must be freed before,
+ * and the client be closed after. */
 void kith_content_store_free(struct kith_content_store *store);
+
+/* For /.kith/status. */
+struct kith_content_stats {
+    size_t dirty_bytes;  /* memory that waits for an upload or a flush */
+    size_t cached_bytes; /* clean chunks */
+    uint64_t hits, misses;
+    uint64_t uploads, upload_failures; /* chunks, since the start */
+};
+void kith_content_store_stats(struct kith_content_store *store, struct kith_content_stats *ret_stats);
 
 struct kith_content;
 
@@ -56,7 +67,8 @@ KITH_MUST_CHECK enum kith_err kith_content_image_stat(struct kith_bytes encoded,
 KITH_MUST_CHECK enum kith_err kith_content_new(struct kith_content_store *store,
                                                struct kith_bytes encoded,
                                                struct kith_content **ret_content);
-/* Drops it with what is unsent (an unlinked file, or after a flush). */
+/* Drops it with what is unsent (an unlinked file, or after a flush). Never waits: transfers under way
+ * end by themselves. No other call on it may be running. */
 void kith_content_free(struct kith_content *content);
 /* Replaces clean contents by a newer image (a re-open that found another version). EBUSY when dirty. */
 KITH_MUST_CHECK enum kith_err kith_content_replace(struct kith_content *content,
@@ -66,18 +78,22 @@ uint64_t kith_content_size(struct kith_content *content);
 uint64_t kith_content_allocated(struct kith_content *content);
 bool kith_content_dirty(struct kith_content *content);
 
-/* Copies up to `size` bytes from `offset` (short at the end of the file). */
+/* Copies up to `size` bytes from `offset` (short at the end of the file). One consistent moment of the
+ * contents. EIO, ECORRUPT, EUNREACH, ETIMEOUT... of a chunk that cannot be had; ENOTFOUND becomes EIO. */
 KITH_MUST_CHECK enum kith_err kith_content_read(struct kith_content *content, uint64_t offset,
                                                 uint8_t *data, size_t size, size_t *ret_size);
-/* All or nothing in memory. ENOSPC, EIO... of an earlier background upload are reported by the flush,
- * or by the next write, once; the data stays and is tried again. */
+/* All or nothing in memory; waits only while the dirty budget is used up (ETIMEOUT when no upload ends
+ * for the time of one transfer). ENOSPC, EIO... of an earlier background upload are reported once: by the
+ * next write (which then took nothing), or by a flush whose own attempt fails too; the data stays in
+ * memory in any case and the next flush tries it again. ETOOBIG above KITH_FILE_SIZE_MAX. */
 KITH_MUST_CHECK enum kith_err kith_content_write(struct kith_content *content, uint64_t offset,
                                                  const uint8_t *data, size_t size);
 /* At the end of the file, atomically within the mount; *ret_offset is where it went. */
 KITH_MUST_CHECK enum kith_err kith_content_append(struct kith_content *content, const uint8_t *data,
                                                   size_t size, uint64_t *ret_offset);
 KITH_MUST_CHECK enum kith_err kith_content_truncate(struct kith_content *content, uint64_t size);
-/* fallocate: a hole (reads as zeros, allocates nothing); and space that reads as zeros. */
+/* fallocate: a hole (reads as zeros, allocates nothing; the size stays); and space that reads as zeros
+ * where nothing is (grows the size unless keep_size; a cluster reserves no blocks for it). */
 KITH_MUST_CHECK enum kith_err kith_content_punch(struct kith_content *content, uint64_t offset,
                                                  uint64_t size);
 KITH_MUST_CHECK enum kith_err kith_content_allocate(struct kith_content *content, uint64_t offset,
@@ -90,7 +106,12 @@ KITH_MUST_CHECK enum kith_err kith_content_copy_range(struct kith_content *from,
 KITH_MUST_CHECK enum kith_err kith_content_seek(struct kith_content *content, uint64_t offset,
                                                 bool data, uint64_t *ret_offset);
 
-/* Makes the image of the contents as they are now: uploads what is dirty, waits until every chunk that
+/* Flushes of one content run one after the other; reads and writes go on meanwhile. For fsync call it
+ * with KITH_DURABLE_DISK even when nothing is dirty: chunks that an earlier object of this mount put
+ * (closed, opened, fsync) are made durable then too; `kith_content_dirty` says whether the row must be
+ * put as well.
+ *
+ * Makes the image of the contents as they are now: uploads what is dirty, waits until every chunk that
  * the image names and this object put has W acknowledgements at `durability`. The image lies in the
  * arena. It stays "dirty" until kith_content_flushed is called for this generation: the row's put can
  * fail, or further writes can come meanwhile. inline_max: contents up to this many bytes stay inline
