@@ -48,8 +48,8 @@ struct kith_table {
                                           preference: slot 0 is asked first */
 };
 
-/* A table over `members` (copied; sorted by uuid) with given owners (copied, [partitions][slots]);
- * computes the hash. EINVAL when a member is named twice, an owner is out of range or twice in a
+/* A table over `members` (copied; sorted by uuid) with given owners (copied, [partitions][slots] indices
+ * into `members` as given; the table's own follow the sorted order); computes the hash. EINVAL when a member is named twice, an owner is out of range or twice in a
  * partition, weights or sizes are out of bounds. */
 KITH_MUST_CHECK enum kith_err kith_table_new(const struct kith_uuid *cluster, uint64_t epoch,
                                              uint64_t version, uint32_t partitions,
