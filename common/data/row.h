@@ -25,6 +25,8 @@
  *             u8 kind, 16 bytes request id, u64 time (LE), sized writer (<= KITH_WRITER_MAX),
  *             varint number of refs, refs * 20 bytes chunk ids, sized value (<= KITH_INLINE_VALUE_MAX)
  *
+ * Counters are at least 1. The empty row (never written) is no bytes at all.
+ *
  * Rows are immutable values. Everything a function returns lies in the arena given or borrows from
  * its inputs, which must outlive it. Pure; any thread. Checked by tests/unit/test_row.c. */
 #ifndef KITH_DATA_ROW_H
@@ -110,13 +112,16 @@ bool kith_clock_covers(const struct kith_clock *clock, const struct kith_dot *do
 enum kith_clock_order { KITH_CLOCK_EQUAL, KITH_CLOCK_BEFORE, KITH_CLOCK_AFTER, KITH_CLOCK_CONCURRENT };
 enum kith_clock_order kith_clock_compare(const struct kith_clock *a, const struct kith_clock *b);
 
-/* ret = the merge of a and b. ENOMEM; ELIMIT when it would pass the decoder's bounds. */
+/* ret = the merge of a and b. Arrays that come out as they were in a (else in b) are that row's own, so
+ * a merge that changes nothing gives *a itself. ENOMEM; ELIMIT when it would pass the decoder's
+ * bounds. */
 KITH_MUST_CHECK enum kith_err kith_row_merge(struct kith_arena *arena, const struct kith_row *a,
                                              const struct kith_row *b, struct kith_row *ret_row);
 
 /* ret = `row` after `update` under `dot` at `time`. The caller guarantees that dot is new: greater
  * than clock[dot.actor] in row and in the context (asserted). ENOMEM; EINVAL when a kept sibling is
- * not covered by the context; ELIMIT; ETOOBIG when the encoded state would pass KITH_ROW_STATE_MAX. */
+ * not covered by the context or out of order, or the writer is too long; ELIMIT; ETOOBIG when value or
+ * refs are too large, or the encoded state would pass KITH_ROW_STATE_MAX and does not shrink by this. */
 KITH_MUST_CHECK enum kith_err kith_row_put(struct kith_arena *arena, const struct kith_row *row,
                                            const struct kith_row_update *update,
                                            const struct kith_dot *dot, uint64_t time,
@@ -126,6 +131,8 @@ KITH_MUST_CHECK enum kith_err kith_row_put(struct kith_arena *arena, const struc
 /* Appends the encoded state. Check buf->failed. */
 void kith_row_encode(const struct kith_row *row, struct kith_buf *buf);
 size_t kith_row_encoded_size(const struct kith_row *row);
+/* The encoded state to `out`, which has room for kith_row_encoded_size; the end of it. */
+uint8_t *kith_row_write(const struct kith_row *row, uint8_t *out);
 /* The row in `bytes`, which it borrows; the arrays lie in the arena. EFORMAT for anything that
  * kith_row_encode would not have written; EVERSION for another format; ENOMEM. Empty bytes give the
  * empty row (never written). */
@@ -151,8 +158,9 @@ const struct kith_sibling *kith_row_winner(const struct kith_row *row);
 /* The sibling with that dot, or NULL. */
 const struct kith_sibling *kith_row_find(const struct kith_row *row, const struct kith_dot *dot);
 
-/* The hash of a state for trees and digests: XXH3-128 with the cluster's secret over the key and the
- * encoded state. secret_size >= 136 (XXH3_SECRET_SIZE_MIN). */
+/* The hash of a state for trees and digests: XXH3-128 with the cluster's secret over the key's and
+ * the encoded state's XXH3-128 with it. secret.size >= 136 (XXH3_SECRET_SIZE_MIN), asserted, as is
+ * the name's limit. */
 struct kith_checksum kith_row_hash(const struct kith_key *key, struct kith_bytes state,
                                    struct kith_bytes secret);
 
