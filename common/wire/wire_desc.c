@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stddef.h>
+
+#include "wire/wire_impl.h"
+
+/* One line a field. T is the struct that the table describes. */
+#define FIELD(n, t, member, ex, sz, mx, sb) \
+    {n, t, offsetof(struct T, member), ex, sz, mx, sb, #member}
+#define U32(n, member, max) FIELD(n, WIRE_U32, member, 0, 0, max, NULL)
+#define U64(n, member) FIELD(n, WIRE_U64, member, 0, 0, 0, NULL)
+#define BOOL(n, member) FIELD(n, WIRE_BOOL, member, 0, 0, 1, NULL)
+#define U8(n, member) FIELD(n, WIRE_U8, member, 0, 0, UINT8_MAX, NULL)
+#define FIXED64(n, member) FIELD(n, WIRE_FIXED64, member, 0, 0, 0, NULL)
+#define ARRAY(n, member) FIELD(n, WIRE_ARRAY, member, 0, sizeof(((struct T *)0)->member), 0, NULL)
+#define BYTES(n, member, max) FIELD(n, WIRE_BYTES, member, 0, 0, max, NULL)
+#define STRING(n, member, max) FIELD(n, WIRE_STRING, member, 0, 0, max, NULL)
+#define TEXT(n, member) FIELD(n, WIRE_TEXT, member, 0, sizeof(((struct T *)0)->member), 0, NULL)
+#define SUB(n, member, desc) FIELD(n, WIRE_SUB, member, 0, 0, 0, &desc)
+#define SUB_IF(n, member, has, desc) \
+    FIELD(n, WIRE_SUB_IF, member, offsetof(struct T, has), 0, 0, &desc)
+#define SUBS(n, member, cnt, max, desc) \
+    FIELD(n, WIRE_SUBS, member, offsetof(struct T, cnt), 0, max, &desc)
+#define ARRAYS(n, member, cnt, max) \
+    FIELD(n, WIRE_ARRAYS, member, offsetof(struct T, cnt), sizeof(*((struct T *)0)->member), max, NULL)
+#define BYTESES(n, member, cnt, max, each) \
+    FIELD(n, WIRE_BYTESES, member, offsetof(struct T, cnt), each, max, NULL)
+
+#define DESC(var, proto_name, lists, strings)                                              \
+    static const struct wire_desc var##_desc = {                                               \
+        proto_name, sizeof(struct T), sizeof(var##_fields) / sizeof(var##_fields[0]),      \
+        lists, strings, var##_fields}
+#define ADDRESS_MAX (KITH_ADDRESS_SIZE - 1)
+#define ZONE_MAX (KITH_ZONE_SIZE - 1)
+#define CLUSTER_NAME_MAX (sizeof(((struct kith_cluster *)0)->name) - 1)
+#define ERR_MAX 255u /* numbers of err.h; one that a newer peer knows passes too */
+
+#define T kith_status
+static const struct wire_field status_fields[] = {
+    U32(1, err, ERR_MAX), STRING(2, message, KITH_ERROR_MESSAGE_SIZE - 1)};
+DESC(status, "Status", false, true);
+#undef T
+
+#define T kith_table_id
+static const struct wire_field table_id_fields[] = {
+    U64(1, epoch), U64(2, version), ARRAY(3, hash)};
+DESC(table_id, "TableId", false, false);
+#undef T
+
+#define T kith_dot
+static const struct wire_field dot_fields[] = {
+    FIXED64(1, actor.run), U64(2, actor.epoch), U64(3, counter)};
+DESC(dot, "Dot", false, false);
+#undef T
+
+#define T kith_member_info
+static const struct wire_field member_fields[] = {
+    ARRAY(1, uuid), U64(2, incarnation), TEXT(3, address), TEXT(4, zone),
+    U32(5, weight, KITH_WEIGHT_MAX), BOOL(6, up), U64(7, seen_ms_ago), TEXT(8, software)};
+DESC(member, "MemberInfo", false, false);
+#undef T
+
+#define T kith_hello
+static const struct wire_field hello_fields[] = {
+    U32(1, protocol, UINT32_MAX), U64(2, features), U32(3, role, KITH_ROLE_NODE),
+    ARRAY(4, cluster), ARRAY(5, node), U64(6, incarnation), STRING(7, address, ADDRESS_MAX),
+    STRING(8, software, KITH_SOFTWARE_MAX)};
+DESC(hello, "Hello", false, true);
+#undef T
+
+#define T kith_table_req
+static const struct wire_field table_req_fields[] = {
+    SUB(1, known, table_id_desc)};
+DESC(table_req, "TableReq", false, false);
+#undef T
+
+#define T kith_table_res
+static const struct wire_field table_res_fields[] = {
+    SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX),
+    SUBS(3, members, member_count, KITH_MEMBERS_MAX, member_desc)};
+DESC(table_res, "TableRes", true, true);
+#undef T
+
+#define T kith_put_update
+static const struct wire_field put_update_fields[] = {
+    BYTES(1, name, KITH_NAME_MAX), BYTES(2, context, KITH_ROW_STATE_MAX), BOOL(3, has_sibling),
+    U8(4, kind), ARRAYS(5, refs, ref_count, KITH_REFS_MAX),
+    BYTES(6, value, KITH_INLINE_VALUE_MAX)};
+DESC(put_update, "PutUpdate", true, false);
+#undef T
+
+#define T kith_put_req
+static const struct wire_field put_req_fields[] = {
+    SUB(1, table, table_id_desc), U32(2, timeout_ms, KITH_TIMEOUT_MAX_MS), ARRAY(3, request),
+    BOOL(4, retry), U32(5, durability, KITH_DURABLE_DISK), U32(6, w, KITH_REPLICAS_MAX),
+    ARRAY(7, group), BYTES(8, writer, KITH_WRITER_MAX),
+    SUBS(9, updates, update_count, KITH_BATCH_MAX, put_update_desc)};
+DESC(put_req, "PutReq", true, false);
+#undef T
+
+#define T kith_put_result
+static const struct wire_field put_result_fields[] = {
+    SUB(1, dot, dot_desc), BYTES(2, context, KITH_ROW_STATE_MAX), FIXED64(3, time)};
+DESC(put_result, "PutResult", false, false);
+#undef T
+
+#define T kith_put_res
+static const struct wire_field put_res_fields[] = {
+    SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX),
+    U32(3, copies, KITH_MEMBERS_MAX),
+    SUBS(4, results, result_count, KITH_BATCH_MAX, put_result_desc)};
+DESC(put_res, "PutRes", true, true);
+#undef T
+
+#define T kith_get_req
+static const struct wire_field get_req_fields[] = {
+    SUB(1, table, table_id_desc), U32(2, timeout_ms, KITH_TIMEOUT_MAX_MS), BOOL(3, digest),
+    ARRAY(4, group), BYTESES(5, names, name_count, KITH_NAMES_MAX, KITH_NAME_MAX)};
+DESC(get_req, "GetReq", true, false);
+#undef T
+
+#define T kith_got_row
+static const struct wire_field got_row_fields[] = {
+    BYTES(1, name, KITH_NAME_MAX), ARRAY(2, hash), BYTES(3, state, KITH_ROW_STATE_MAX)};
+DESC(got_row, "GotRow", false, false);
+#undef T
+
+#define T kith_get_res
+static const struct wire_field get_res_fields[] = {
+    SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX),
+    SUBS(3, rows, row_count, KITH_NAMES_MAX, got_row_desc)};
+DESC(get_res, "GetRes", true, true);
+#undef T
+
+#define T kith_scan_req
+static const struct wire_field scan_req_fields[] = {
+    SUB(1, table, table_id_desc), U32(2, timeout_ms, KITH_TIMEOUT_MAX_MS), ARRAY(3, group),
+    BOOL(4, has_after), BYTES(5, after, KITH_NAME_MAX), U32(6, max_rows, KITH_PAGE_ROWS_MAX),
+    U32(7, max_bytes, KITH_PAGE_BYTES_MAX)};
+DESC(scan_req, "ScanReq", false, false);
+#undef T
+
+#define T kith_scan_res
+static const struct wire_field scan_res_fields[] = {
+    SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX), BOOL(3, more),
+    SUBS(4, rows, row_count, KITH_PAGE_ROWS_MAX, got_row_desc)};
+DESC(scan_res, "ScanRes", true, true);
+#undef T
+
+#define T kith_repair_req
+static const struct wire_field repair_req_fields[] = {
+    ARRAY(1, group), ARRAY(2, from),
+    BYTESES(3, names, name_count, KITH_NAMES_MAX, KITH_NAME_MAX)};
+DESC(repair_req, "RepairReq", true, false);
+#undef T
+
+#define T kith_chunk_put_req
+static const struct wire_field chunk_put_req_fields[] = {
+    SUB(1, table, table_id_desc), U32(2, timeout_ms, KITH_TIMEOUT_MAX_MS), ARRAY(3, id),
+    ARRAY(4, checksum), U32(5, durability, KITH_DURABLE_DISK),
+    ARRAYS(6, refs, ref_count, KITH_REFS_MAX)};
+DESC(chunk_put_req, "ChunkPutReq", true, false);
+#undef T
+
+#define T kith_chunk_get_req
+static const struct wire_field chunk_get_req_fields[] = {
+    SUB(1, table, table_id_desc), U32(2, timeout_ms, KITH_TIMEOUT_MAX_MS), ARRAY(3, id),
+    U32(4, offset, KITH_CHUNK_MAX), U32(5, size, KITH_CHUNK_MAX)};
+DESC(chunk_get_req, "ChunkGetReq", false, false);
+#undef T
+
+#define T kith_chunk_res
+static const struct wire_field chunk_res_fields[] = {
+    SUB(1, status, status_desc), ARRAY(2, checksum), U32(3, chunk_size, KITH_CHUNK_MAX)};
+DESC(chunk_res, "ChunkRes", false, true);
+#undef T
+
+#define T kith_chunk_sync_req
+static const struct wire_field chunk_sync_req_fields[] = {
+    U32(1, timeout_ms, KITH_TIMEOUT_MAX_MS), ARRAYS(2, ids, id_count, KITH_SYNC_IDS_MAX)};
+DESC(chunk_sync_req, "ChunkSyncReq", true, false);
+#undef T
+
+#define T kith_chunk_sync_res
+static const struct wire_field chunk_sync_res_fields[] = {
+    SUB(1, status, status_desc), ARRAYS(2, missing, missing_count, KITH_SYNC_IDS_MAX)};
+DESC(chunk_sync_res, "ChunkSyncRes", true, true);
+#undef T
+
+#define T kith_replica_row
+static const struct wire_field replica_row_fields[] = {
+    BYTES(1, name, KITH_NAME_MAX), BYTES(2, state, KITH_ROW_STATE_MAX),
+    SUB_IF(3, dot, has_dot, dot_desc)};
+DESC(replica_row, "ReplicaRow", false, false);
+#undef T
+
+#define T kith_replicate_req
+static const struct wire_field replicate_req_fields[] = {
+    SUB(1, table, table_id_desc), U32(2, timeout_ms, KITH_TIMEOUT_MAX_MS), ARRAY(3, request),
+    U32(4, durability, KITH_DURABLE_DISK), BOOL(5, has_hint), ARRAY(6, hint_for), ARRAY(7, group),
+    SUBS(8, rows, row_count, KITH_BATCH_MAX, replica_row_desc)};
+DESC(replicate_req, "ReplicateReq", true, false);
+#undef T
+
+#define T kith_replicate_res
+static const struct wire_field replicate_res_fields[] = {
+    SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX)};
+DESC(replicate_res, "ReplicateRes", false, true);
+#undef T
+
+#define T kith_request_find_req
+static const struct wire_field request_find_req_fields[] = {
+    ARRAY(1, group), ARRAY(2, request),
+    BYTESES(3, names, name_count, KITH_NAMES_MAX, KITH_NAME_MAX)};
+DESC(request_find_req, "RequestFindReq", true, false);
+#undef T
+
+#define T kith_request_find_res
+static const struct wire_field request_find_res_fields[] = {
+    SUB(1, status, status_desc), BOOL(2, found),
+    SUBS(3, rows, row_count, KITH_NAMES_MAX, replica_row_desc)};
+DESC(request_find_res, "RequestFindRes", true, true);
+#undef T
+
+#define T kith_ping
+static const struct wire_field ping_fields[] = {
+    BOOL(1, is_answer), SUB(2, table, table_id_desc), U64(3, wall_ms),
+    SUBS(4, members, member_count, KITH_MEMBERS_MAX, member_desc)};
+DESC(ping, "Ping", true, false);
+#undef T
+
+#define T kith_init_req
+static const struct wire_field init_req_fields[] = {
+    STRING(1, name, CLUSTER_NAME_MAX), U32(2, partitions, KITH_PARTITIONS_MAX),
+    U32(3, replicas, KITH_REPLICAS_MAX), STRING(4, zone, ZONE_MAX),
+    U32(5, weight, KITH_WEIGHT_MAX)};
+DESC(init_req, "InitReq", false, true);
+#undef T
+
+#define T kith_join_cmd
+static const struct wire_field join_cmd_fields[] = {
+    STRING(1, through, ADDRESS_MAX), STRING(2, zone, ZONE_MAX), U32(3, weight, KITH_WEIGHT_MAX)};
+DESC(join_cmd, "JoinCmd", false, true);
+#undef T
+
+#define T kith_admin_res
+static const struct wire_field admin_res_fields[] = {
+    SUB(1, status, status_desc)};
+DESC(admin_res, "AdminRes", false, true);
+#undef T
+
+#define T kith_join_req
+static const struct wire_field join_req_fields[] = {
+    SUB(1, member, member_desc)};
+DESC(join_req, "JoinReq", false, false);
+#undef T
+
+#define T kith_cluster
+static const struct wire_field cluster_fields[] = {
+    ARRAY(1, uuid), TEXT(2, name), U32(3, partitions, KITH_PARTITIONS_MAX),
+    U32(4, replicas, KITH_REPLICAS_MAX), ARRAY(5, secret)};
+DESC(cluster, "ClusterInfo", false, false);
+#undef T
+
+#define T kith_join_res
+static const struct wire_field join_res_fields[] = {
+    SUB(1, status, status_desc), SUB(2, cluster, cluster_desc),
+    BYTES(3, table, KITH_TABLE_BYTES_MAX),
+    SUBS(4, members, member_count, KITH_MEMBERS_MAX, member_desc)};
+DESC(join_res, "JoinRes", true, true);
+#undef T
+
+#define T kith_ballot
+static const struct wire_field ballot_fields[] = {
+    U64(1, round), ARRAY(2, proposer)};
+DESC(ballot, "Ballot", false, false);
+#undef T
+
+#define T kith_decide
+static const struct wire_field decide_fields[] = {
+    U32(1, phase, KITH_DECIDE_DECIDED), SUB(2, status, status_desc), U64(3, epoch),
+    U64(4, version), SUB(5, ballot, ballot_desc), SUB(6, accepted, ballot_desc),
+    BYTES(7, table, KITH_TABLE_BYTES_MAX)};
+DESC(decide, "Decide", false, true);
+#undef T
+
+#define T kith_status_req
+static const struct wire_field status_req_fields[] = {
+    U32(1, unused, UINT32_MAX)};
+DESC(status_req, "StatusReq", false, false);
+#undef T
+
+#define T kith_node_status
+static const struct wire_field node_status_fields[] = {
+    ARRAY(1, node), ARRAY(2, cluster), STRING(3, cluster_name, CLUSTER_NAME_MAX),
+    STRING(4, software, KITH_SOFTWARE_MAX), SUB(5, table, table_id_desc),
+    U32(6, partitions, KITH_PARTITIONS_MAX), U32(7, replicas, KITH_REPLICAS_MAX), U64(8, rows),
+    U64(9, chunks), U64(10, chunk_bytes), U64(11, disk_total_bytes), U64(12, disk_free_bytes),
+    U64(13, puts), U64(14, gets), U64(15, scans), U64(16, uptime_ms)};
+DESC(node_status, "NodeStatus", false, true);
+#undef T
+
+#define T kith_status_res
+static const struct wire_field status_res_fields[] = {
+    SUB(1, status, status_desc), SUB(2, node, node_status_desc),
+    SUBS(3, members, member_count, KITH_MEMBERS_MAX, member_desc)};
+DESC(status_res, "StatusRes", true, true);
+#undef T
+
+static const struct wire_desc *const descs[] = {
+#define X(name, number, member, type) [number] = &member##_desc,
+    KITH_MSG_MAP(X)
+#undef X
+};
+
+const struct wire_desc *wire_desc_of(enum kith_msg_kind kind)
+{
+    return (size_t)kind < sizeof descs / sizeof descs[0] ? descs[kind] : NULL;
+}
+
+/* All members of a union begin where it does. */
+void *wire_body_of(struct kith_msg *msg)
+{
+    return &msg->u;
+}
