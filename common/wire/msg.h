@@ -286,8 +286,8 @@ struct kith_decide {
     uint64_t epoch;
     uint64_t version;
     struct kith_ballot ballot;
-    struct kith_ballot accepted; /* in a promise: the ballot already accepted */
-    struct kith_bytes table;     /* accept, decided; and in a promise what was accepted */
+    struct kith_ballot accepted; /* in a promise: the ballot already accepted; with EBUSY: the promised one */
+    struct kith_bytes table;     /* prepare (what is wanted), accept, decided; in a promise what was accepted */
 };
 
 struct kith_status_req { uint32_t unused; };
