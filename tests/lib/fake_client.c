@@ -1,0 +1,860 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * fake_client.c - see fake_client.h.
+ *
+ * One lock protects the cluster with all its clients; callbacks run without it. Rows are a sorted
+ * array by (group, name) of encoded states; chunks a hash table by id. */
+#include "lib/fake_client.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/assert.h"
+#include "data/hlc.h"
+
+#define BUCKETS 4096u
+#define UNDER_WAY_MAX 65536u /* requests of one client; more are ELIMIT, as with the real one */
+
+struct fake_row {
+    struct kith_group group;
+    struct kith_buf name;
+    struct kith_buf state;
+};
+
+struct fake_chunk {
+    struct fake_chunk *next;
+    struct kith_chunk_id id;
+    struct kith_checksum checksum;
+    struct kith_blob *blob;
+    bool disk;
+};
+
+struct fake_fault {
+    uint32_t count;
+    enum kith_err err;
+    bool apply;
+};
+
+struct kith_fake_cluster {
+    pthread_mutex_t lock;
+    pthread_cond_t cond; /* a request came, a hold ended, a client closes */
+    struct fake_row **rows;
+    size_t row_count, row_capacity;
+    struct fake_chunk *chunks[BUCKETS];
+    struct kith_actor actor;
+    uint64_t counter;
+    struct kith_hlc hlc;
+    uint64_t random;
+    uint32_t delay_us;
+    bool unreachable;
+    bool held[KITH_CLIENT_STATUS + 1];
+    struct fake_fault faults[KITH_CLIENT_STATUS + 1];
+    struct kith_fake_counts counts;
+    uint32_t clients;
+};
+
+struct fake_request {
+    struct fake_request *next;
+    struct kith_arena arena;
+    struct kith_client_op op;
+    uint64_t due_us;
+    kith_client_cb cb;
+    void *arg;
+};
+
+struct kith_client {
+    struct kith_fake_cluster *cluster;
+    struct fake_request *first; /* by due time, then by arrival; protected by cluster->lock */
+    uint32_t queued;
+    bool closing;
+    char writer[KITH_WRITER_MAX + 1];
+    uint64_t id, sequence;
+    pthread_t thread;
+};
+
+static uint64_t now_us(clockid_t clock)
+{
+    struct timespec ts;
+    KITH_ASSERT(clock_gettime(clock, &ts) == 0);
+    return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
+}
+
+/* splitmix64 (Steele et al. 2014) */
+static uint64_t draw(struct kith_fake_cluster *cluster)
+{
+    uint64_t z = cluster->random += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+/* ---- the cluster ---- */
+
+struct kith_fake_cluster *kith_fake_cluster_new(void)
+{
+    struct kith_fake_cluster *cluster = kith_calloc(1, sizeof(*cluster));
+    if (cluster == NULL) {
+        return NULL;
+    }
+    pthread_condattr_t attr;
+    KITH_ASSERT(pthread_condattr_init(&attr) == 0);
+    KITH_ASSERT(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
+    KITH_ASSERT(pthread_mutex_init(&cluster->lock, NULL) == 0);
+    KITH_ASSERT(pthread_cond_init(&cluster->cond, &attr) == 0);
+    pthread_condattr_destroy(&attr);
+    cluster->random = 1;
+    cluster->actor.run = draw(cluster);
+    cluster->actor.epoch = 1;
+    return cluster;
+}
+
+static struct fake_chunk **chunk_slot(struct kith_fake_cluster *cluster,
+                                      const struct kith_chunk_id *id)
+{
+    uint64_t hash;
+    memcpy(&hash, id->bytes + KITH_CHUNK_ID_SIZE - sizeof(hash), sizeof(hash));
+    struct fake_chunk **slot = &cluster->chunks[hash % BUCKETS];
+    while (*slot != NULL && memcmp(&(*slot)->id, id, sizeof(*id)) != 0) {
+        slot = &(*slot)->next;
+    }
+    return slot;
+}
+
+static void chunk_remove(struct kith_fake_cluster *cluster, struct fake_chunk **slot)
+{
+    struct fake_chunk *chunk = *slot;
+    *slot = chunk->next;
+    cluster->counts.chunks--;
+    cluster->counts.chunk_bytes -= chunk->blob->size;
+    kith_blob_drop(chunk->blob);
+    kith_free(chunk);
+}
+
+void kith_fake_cluster_free(struct kith_fake_cluster *cluster)
+{
+    if (cluster == NULL) {
+        return;
+    }
+    KITH_ASSERT(cluster->clients == 0);
+    for (size_t i = 0; i < BUCKETS; i++) {
+        while (cluster->chunks[i] != NULL) {
+            chunk_remove(cluster, &cluster->chunks[i]);
+        }
+    }
+    for (size_t i = 0; i < cluster->row_count; i++) {
+        kith_buf_release(&cluster->rows[i]->name);
+        kith_buf_release(&cluster->rows[i]->state);
+        kith_free(cluster->rows[i]);
+    }
+    kith_free(cluster->rows);
+    pthread_cond_destroy(&cluster->cond);
+    pthread_mutex_destroy(&cluster->lock);
+    kith_free(cluster);
+}
+
+void kith_fake_set_delay(struct kith_fake_cluster *cluster, uint32_t delay_us)
+{
+    pthread_mutex_lock(&cluster->lock);
+    cluster->delay_us = delay_us;
+    pthread_mutex_unlock(&cluster->lock);
+}
+
+void kith_fake_hold(struct kith_fake_cluster *cluster, enum kith_client_kind kind, bool held)
+{
+    pthread_mutex_lock(&cluster->lock);
+    for (unsigned i = 1; i <= KITH_CLIENT_STATUS; i++) {
+        if (kind == 0 || i == kind) {
+            cluster->held[i] = held;
+        }
+    }
+    pthread_cond_broadcast(&cluster->cond);
+    pthread_mutex_unlock(&cluster->lock);
+}
+
+void kith_fake_set_unreachable(struct kith_fake_cluster *cluster, bool unreachable)
+{
+    pthread_mutex_lock(&cluster->lock);
+    cluster->unreachable = unreachable;
+    pthread_mutex_unlock(&cluster->lock);
+}
+
+void kith_fake_fail_next(struct kith_fake_cluster *cluster, enum kith_client_kind kind,
+                         uint32_t count, enum kith_err err, bool apply)
+{
+    pthread_mutex_lock(&cluster->lock);
+    cluster->faults[kind] = (struct fake_fault){count, err, apply};
+    pthread_mutex_unlock(&cluster->lock);
+}
+
+uint32_t kith_fake_lose_unsynced(struct kith_fake_cluster *cluster)
+{
+    uint32_t lost = 0;
+    pthread_mutex_lock(&cluster->lock);
+    for (size_t i = 0; i < BUCKETS; i++) {
+        struct fake_chunk **slot = &cluster->chunks[i];
+        while (*slot != NULL) {
+            if ((*slot)->disk) {
+                slot = &(*slot)->next;
+            } else {
+                chunk_remove(cluster, slot);
+                lost++;
+            }
+        }
+    }
+    pthread_mutex_unlock(&cluster->lock);
+    return lost;
+}
+
+bool kith_fake_lose_chunk(struct kith_fake_cluster *cluster, const struct kith_chunk_id *id)
+{
+    pthread_mutex_lock(&cluster->lock);
+    struct fake_chunk **slot = chunk_slot(cluster, id);
+    bool found = *slot != NULL;
+    if (found) {
+        chunk_remove(cluster, slot);
+    }
+    pthread_mutex_unlock(&cluster->lock);
+    return found;
+}
+
+bool kith_fake_has_chunk(struct kith_fake_cluster *cluster, const struct kith_chunk_id *id, bool disk)
+{
+    pthread_mutex_lock(&cluster->lock);
+    struct fake_chunk *chunk = *chunk_slot(cluster, id);
+    bool has = chunk != NULL && (!disk || chunk->disk);
+    pthread_mutex_unlock(&cluster->lock);
+    return has;
+}
+
+void kith_fake_counts(struct kith_fake_cluster *cluster, struct kith_fake_counts *ret_counts)
+{
+    pthread_mutex_lock(&cluster->lock);
+    *ret_counts = cluster->counts;
+    pthread_mutex_unlock(&cluster->lock);
+}
+
+/* ---- rows ---- */
+
+/* The first row at or after (group, name). */
+static size_t row_seek(const struct kith_fake_cluster *cluster, const struct kith_group *group,
+                       struct kith_bytes name)
+{
+    size_t low = 0, high = cluster->row_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct fake_row *row = cluster->rows[middle];
+        int order = kith_group_compare(&row->group, group);
+        if (order == 0) {
+            order = kith_bytes_compare(kith_buf_bytes(&row->name), name);
+        }
+        if (order < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static struct fake_row *row_at(const struct kith_fake_cluster *cluster, size_t at,
+                               const struct kith_group *group)
+{
+    if (at < cluster->row_count && kith_group_compare(&cluster->rows[at]->group, group) == 0) {
+        return cluster->rows[at];
+    }
+    return NULL;
+}
+
+static struct fake_row *row_find(const struct kith_fake_cluster *cluster,
+                                 const struct kith_group *group, struct kith_bytes name)
+{
+    struct fake_row *row = row_at(cluster, row_seek(cluster, group, name), group);
+    return row != NULL && kith_bytes_equal(kith_buf_bytes(&row->name), name) ? row : NULL;
+}
+
+static enum kith_err row_store(struct kith_fake_cluster *cluster, const struct kith_group *group,
+                               struct kith_bytes name, const struct kith_row *state)
+{
+    struct fake_row *row = row_find(cluster, group, name);
+    if (row == NULL) {
+        if (cluster->row_count == cluster->row_capacity) {
+            size_t capacity = cluster->row_capacity == 0 ? 64 : cluster->row_capacity * 2;
+            struct fake_row **rows = kith_realloc(cluster->rows, capacity * sizeof(struct fake_row *));
+            if (rows == NULL) {
+                return KITH_ENOMEM;
+            }
+            cluster->rows = rows;
+            cluster->row_capacity = capacity;
+        }
+        row = kith_calloc(1, sizeof(*row));
+        if (row == NULL) {
+            return KITH_ENOMEM;
+        }
+        row->group = *group;
+        kith_buf_init(&row->name);
+        kith_buf_init(&row->state);
+        kith_buf_put(&row->name, name.data, name.size);
+        size_t at = row_seek(cluster, group, name);
+        memmove(cluster->rows + at + 1, cluster->rows + at,
+                (cluster->row_count - at) * sizeof(struct fake_row *));
+        cluster->rows[at] = row;
+        cluster->row_count++;
+    }
+    kith_buf_clear(&row->state);
+    kith_row_encode(state, &row->state);
+    return row->state.failed || row->name.failed ? KITH_ENOMEM : KITH_OK;
+}
+
+/* The row in the store, decoded into a copy of its bytes. */
+static enum kith_err row_load(const struct kith_fake_cluster *cluster, struct kith_arena *arena,
+                              const struct kith_group *group, struct kith_bytes name,
+                              struct kith_row *ret_row)
+{
+    const struct fake_row *row = row_find(cluster, group, name);
+    struct kith_bytes state = {NULL, 0};
+    if (row != NULL) {
+        state.size = row->state.size;
+        state.data = kith_arena_copy(arena, row->state.data, row->state.size);
+        if (state.data == NULL) {
+            return KITH_ENOMEM;
+        }
+    }
+    return kith_row_decode(arena, state, ret_row);
+}
+
+static enum kith_err run_get(struct kith_fake_cluster *cluster, struct fake_request *request,
+                             struct kith_client_result *result)
+{
+    uint32_t count = request->op.u.get.name_count;
+    struct kith_client_row *rows = kith_arena_calloc(&request->arena, count, sizeof(*rows));
+    if (rows == NULL) {
+        return KITH_ENOMEM;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        rows[i].name = request->op.u.get.names[i];
+        enum kith_err err = row_load(cluster, &request->arena, &request->op.u.get.group,
+                                     rows[i].name, &rows[i].row);
+        if (err != KITH_OK) {
+            return err;
+        }
+    }
+    result->u.rows.rows = rows;
+    result->u.rows.row_count = count;
+    return KITH_OK;
+}
+
+static enum kith_err run_scan(struct kith_fake_cluster *cluster, struct fake_request *request,
+                              struct kith_client_result *result)
+{
+    const struct kith_client_op *op = &request->op;
+    uint32_t max = op->u.scan.max_rows;
+    max = max == 0 || max > KITH_PAGE_ROWS_MAX ? KITH_PAGE_ROWS_MAX : max;
+    struct kith_client_row *rows = kith_arena_calloc(&request->arena, max, sizeof(*rows));
+    if (rows == NULL) {
+        return KITH_ENOMEM;
+    }
+    struct kith_bytes after = op->u.scan.has_after ? op->u.scan.after : kith_bytes_make(NULL, 0);
+    size_t at = row_seek(cluster, &op->u.scan.group, after);
+    const struct fake_row *row = row_at(cluster, at, &op->u.scan.group);
+    if (op->u.scan.has_after && row != NULL && kith_bytes_equal(kith_buf_bytes(&row->name), after)) {
+        at++;
+    }
+    uint32_t count = 0, seen = 0;
+    for (; (row = row_at(cluster, at, &op->u.scan.group)) != NULL && seen < max; at++, seen++) {
+        struct kith_client_row *out = &rows[count];
+        out->name.size = row->name.size;
+        out->name.data = kith_arena_copy(&request->arena, row->name.data, row->name.size);
+        if (out->name.data == NULL) {
+            return KITH_ENOMEM;
+        }
+        enum kith_err err = row_load(cluster, &request->arena, &row->group, out->name, &out->row);
+        if (err != KITH_OK) {
+            return err;
+        }
+        result->u.rows.last = out->name;
+        count += out->row.sibling_count > 0;
+    }
+    result->u.rows.rows = rows;
+    result->u.rows.row_count = count;
+    result->u.rows.more = row_at(cluster, at, &op->u.scan.group) != NULL;
+    return KITH_OK;
+}
+
+/* One update, computed but not stored. */
+static enum kith_err put_one(struct kith_client *client, struct fake_request *request,
+                             const struct kith_put_update *update,
+                             const struct kith_request_id *id, uint64_t time,
+                             struct kith_row *ret_row, struct kith_put_result *ret_result)
+{
+    struct kith_fake_cluster *cluster = client->cluster;
+    struct kith_row context, before;
+    enum kith_err err = kith_row_decode(&request->arena, update->context, &context);
+    if (err == KITH_OK) {
+        err = row_load(cluster, &request->arena, &request->op.u.put.group, update->name, &before);
+    }
+    if (err != KITH_OK) {
+        return err;
+    }
+    struct kith_row_update change = {
+        .context = context.clock,
+        .kept_count = context.sibling_count,
+        .kept = context.siblings,
+        .has_sibling = update->has_sibling,
+        .kind = update->kind,
+        .writer = kith_bytes_make(client->writer, strlen(client->writer)),
+        .ref_count = update->ref_count,
+        .refs = update->refs,
+        .value = update->value,
+    };
+    struct kith_dot dot = {cluster->actor, ++cluster->counter};
+    err = kith_row_put(&request->arena, &before, &change, &dot, time, id, ret_row);
+    if (err != KITH_OK) {
+        return err;
+    }
+    struct kith_row others = *ret_row; /* without the writer's own */
+    struct kith_sibling *siblings =
+        kith_arena_calloc(&request->arena, ret_row->sibling_count, sizeof(*siblings));
+    if (siblings == NULL) {
+        return KITH_ENOMEM;
+    }
+    others.siblings = siblings;
+    others.sibling_count = 0;
+    for (uint32_t i = 0; i < ret_row->sibling_count; i++) {
+        if (!kith_dot_equal(&ret_row->siblings[i].dot, &dot)) {
+            siblings[others.sibling_count++] = ret_row->siblings[i];
+        }
+    }
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    kith_row_encode(&others, &buf);
+    const void *bytes = buf.failed ? NULL : kith_arena_copy(&request->arena, buf.data, buf.size);
+    ret_result->dot = dot;
+    ret_result->time = time;
+    ret_result->context = kith_bytes_make(bytes, buf.size);
+    kith_buf_release(&buf);
+    return bytes == NULL ? KITH_ENOMEM : KITH_OK;
+}
+
+static enum kith_err run_put(struct kith_client *client, struct fake_request *request,
+                             struct kith_client_result *result)
+{
+    struct kith_fake_cluster *cluster = client->cluster;
+    uint32_t count = request->op.u.put.update_count;
+    struct kith_row *rows = kith_arena_calloc(&request->arena, count, sizeof(*rows));
+    struct kith_put_result *results = kith_arena_calloc(&request->arena, count, sizeof(*results));
+    if (rows == NULL || results == NULL) {
+        return KITH_ENOMEM;
+    }
+    struct kith_request_id id;
+    uint64_t sequence = ++client->sequence;
+    memcpy(id.bytes, &client->id, 8);
+    memcpy(id.bytes + 8, &sequence, 8);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t time = kith_hlc_now(&cluster->hlc, now_us(CLOCK_REALTIME) / 1000u);
+        enum kith_err err = put_one(client, request, &request->op.u.put.updates[i], &id, time,
+                                    &rows[i], &results[i]);
+        if (err != KITH_OK) {
+            return err; /* all or nothing: nothing is stored yet */
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        enum kith_err err = row_store(cluster, &request->op.u.put.group,
+                                      request->op.u.put.updates[i].name, &rows[i]);
+        KITH_ASSERT(err == KITH_OK);
+    }
+    cluster->counts.put_updates += count;
+    result->u.put.results = results;
+    result->u.put.result_count = count;
+    result->u.put.copies = 3;
+    return KITH_OK;
+}
+
+/* ---- chunks ---- */
+
+static enum kith_err run_chunk_put(struct kith_fake_cluster *cluster, struct fake_request *request)
+{
+    const struct kith_client_op *op = &request->op;
+    struct kith_blob *blob = op->u.chunk_put.payload;
+    struct kith_checksum sum = kith_checksum_of(kith_bytes_make(blob->data, blob->size));
+    if (!kith_checksum_equal(&sum, &op->u.chunk_put.checksum)) {
+        return KITH_ECORRUPT;
+    }
+    struct fake_chunk **slot = chunk_slot(cluster, &op->u.chunk_put.id);
+    if (*slot == NULL) {
+        struct fake_chunk *chunk = kith_calloc(1, sizeof(*chunk));
+        struct kith_blob *copy = chunk == NULL ? NULL : kith_blob_new(blob->size);
+        if (copy == NULL) {
+            kith_free(chunk);
+            return KITH_ENOMEM;
+        }
+        memcpy(copy->data, blob->data, blob->size); /* a writer that changes it later is caught */
+        chunk->id = op->u.chunk_put.id;
+        chunk->checksum = sum;
+        chunk->blob = copy;
+        *slot = chunk;
+        cluster->counts.chunks++;
+        cluster->counts.chunk_bytes += blob->size;
+    } else if (!kith_checksum_equal(&(*slot)->checksum, &sum)) {
+        return KITH_EREFUSED; /* a chunk is never altered */
+    }
+    (*slot)->disk = (*slot)->disk || op->u.chunk_put.durability == KITH_DURABLE_DISK;
+    return KITH_OK;
+}
+
+static enum kith_err run_chunk_get(struct kith_fake_cluster *cluster, struct fake_request *request,
+                                   struct kith_client_result *result, struct kith_blob **ret_blob)
+{
+    const struct kith_client_op *op = &request->op;
+    struct fake_chunk *chunk = *chunk_slot(cluster, &op->u.chunk_get.id);
+    if (chunk == NULL) {
+        return KITH_ENOTFOUND;
+    }
+    size_t offset = op->u.chunk_get.offset, size = op->u.chunk_get.size;
+    if (offset > chunk->blob->size) {
+        return KITH_EINVAL;
+    }
+    size_t left = chunk->blob->size - offset;
+    size = size == 0 || size > left ? left : size;
+    if (size == chunk->blob->size &&
+        !kith_checksum_equal(&chunk->checksum, &op->u.chunk_get.checksum)) {
+        return KITH_ECORRUPT;
+    }
+    struct kith_blob *blob = kith_blob_new(size);
+    if (blob == NULL) {
+        return KITH_ENOMEM;
+    }
+    memcpy(blob->data, chunk->blob->data + offset, size);
+    result->u.chunk.payload = *ret_blob = blob;
+    result->u.chunk.chunk_size = (uint32_t)chunk->blob->size;
+    return KITH_OK;
+}
+
+static enum kith_err run_chunk_sync(struct kith_fake_cluster *cluster,
+                                    struct fake_request *request, struct kith_client_result *result)
+{
+    uint32_t count = request->op.u.chunk_sync.id_count;
+    struct kith_chunk_id *missing = kith_arena_calloc(&request->arena, count, sizeof(*missing));
+    if (missing == NULL) {
+        return KITH_ENOMEM;
+    }
+    uint32_t missing_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct fake_chunk *chunk = *chunk_slot(cluster, &request->op.u.chunk_sync.ids[i]);
+        if (chunk != NULL) {
+            chunk->disk = true;
+        } else {
+            missing[missing_count++] = request->op.u.chunk_sync.ids[i];
+        }
+    }
+    result->u.chunk_sync.missing = missing;
+    result->u.chunk_sync.missing_count = missing_count;
+    return KITH_OK;
+}
+
+static enum kith_err run_status(struct kith_fake_cluster *cluster, struct fake_request *request,
+                                struct kith_client_result *result)
+{
+    struct kith_status_res *status = kith_arena_calloc(&request->arena, 1, sizeof(*status));
+    if (status == NULL) {
+        return KITH_ENOMEM;
+    }
+    status->status.message = "";
+    status->node.cluster_name = "fake";
+    status->node.software = KITH_VERSION;
+    status->node.partitions = KITH_PARTITIONS_DEFAULT;
+    status->node.replicas = 3;
+    status->node.rows = cluster->row_count;
+    status->node.chunks = cluster->counts.chunks;
+    status->node.chunk_bytes = cluster->counts.chunk_bytes;
+    status->node.disk_total_bytes = UINT64_C(100) << 30;
+    status->node.disk_free_bytes = UINT64_C(60) << 30;
+    result->u.status = status;
+    return KITH_OK;
+}
+
+static enum kith_err run_kind(struct kith_client *client, struct fake_request *request,
+                              struct kith_client_result *result, struct kith_blob **ret_blob)
+{
+    struct kith_fake_cluster *cluster = client->cluster;
+    switch (request->op.kind) {
+    case KITH_CLIENT_GET:
+        return run_get(cluster, request, result);
+    case KITH_CLIENT_SCAN:
+        return run_scan(cluster, request, result);
+    case KITH_CLIENT_PUT:
+        return run_put(client, request, result);
+    case KITH_CLIENT_CHUNK_PUT:
+        return run_chunk_put(cluster, request);
+    case KITH_CLIENT_CHUNK_GET:
+        return run_chunk_get(cluster, request, result, ret_blob);
+    case KITH_CLIENT_CHUNK_SYNC:
+        return run_chunk_sync(cluster, request, result);
+    case KITH_CLIENT_STATUS:
+        return run_status(cluster, request, result);
+    }
+    return KITH_EINVAL;
+}
+
+/* ---- the client ---- */
+
+static void request_free(struct fake_request *request)
+{
+    if (request->op.kind == KITH_CLIENT_CHUNK_PUT) {
+        kith_blob_drop(request->op.u.chunk_put.payload);
+    }
+    kith_arena_release(&request->arena);
+    kith_free(request);
+}
+
+/* Called with the lock; runs the callback without it. */
+static void execute(struct kith_client *client, struct fake_request *request)
+{
+    struct kith_fake_cluster *cluster = client->cluster;
+    struct kith_client_result result = {.err = KITH_OK};
+    struct kith_blob *blob = NULL;
+    struct fake_fault *fault = &cluster->faults[request->op.kind];
+    enum kith_err injected = KITH_OK;
+    bool apply = true;
+    if (client->closing || cluster->unreachable) {
+        injected = client->closing ? KITH_ECANCELED : KITH_EUNREACH;
+        apply = false;
+    } else if (fault->count > 0) {
+        fault->count--;
+        injected = fault->err;
+        apply = fault->apply;
+    }
+    if (apply) {
+        cluster->counts.ops[request->op.kind]++;
+        result.err = run_kind(client, request, &result, &blob);
+    }
+    if (injected != KITH_OK) {
+        result.err = injected;
+    }
+    result.message = result.err == KITH_OK ? "" : kith_err_text((int)result.err);
+    cluster->counts.under_way--;
+    pthread_mutex_unlock(&cluster->lock);
+    request->cb(request->arg, &result);
+    kith_blob_drop(blob);
+    request_free(request);
+    pthread_mutex_lock(&cluster->lock);
+}
+
+static void *client_main(void *arg)
+{
+    struct kith_client *client = arg;
+    struct kith_fake_cluster *cluster = client->cluster;
+    pthread_mutex_lock(&cluster->lock);
+    for (;;) {
+        struct fake_request **slot = &client->first;
+        while (*slot != NULL && cluster->held[(*slot)->op.kind] && !client->closing) {
+            slot = &(*slot)->next;
+        }
+        struct fake_request *request = *slot;
+        if (request == NULL) {
+            if (client->closing) {
+                break;
+            }
+            pthread_cond_wait(&cluster->cond, &cluster->lock);
+        } else if (request->due_us > now_us(CLOCK_MONOTONIC) && !client->closing) {
+            struct timespec until = {(time_t)(request->due_us / 1000000u),
+                                     (long)(request->due_us % 1000000u) * 1000};
+            pthread_cond_timedwait(&cluster->cond, &cluster->lock, &until);
+        } else {
+            *slot = request->next;
+            client->queued--;
+            execute(client, request);
+        }
+    }
+    pthread_mutex_unlock(&cluster->lock);
+    return NULL;
+}
+
+struct kith_client *kith_fake_client_new(struct kith_fake_cluster *cluster, const char *writer)
+{
+    struct kith_client *client = kith_calloc(1, sizeof(*client));
+    if (client == NULL) {
+        return NULL;
+    }
+    client->cluster = cluster;
+    snprintf(client->writer, sizeof(client->writer), "%s", writer);
+    pthread_mutex_lock(&cluster->lock);
+    client->id = draw(cluster);
+    cluster->clients++;
+    pthread_mutex_unlock(&cluster->lock);
+    KITH_ASSERT(pthread_create(&client->thread, NULL, client_main, client) == 0);
+    return client;
+}
+
+/* A fake is made with kith_fake_client_new; servers there are none. */
+enum kith_err kith_client_open(const struct kith_client_options *options,
+                               struct kith_client **ret_client, struct kith_error *error)
+{
+    (void)options;
+    *ret_client = NULL;
+    return kith_error_set(error, KITH_EUNREACH, "a client in memory reaches no servers");
+}
+
+void kith_client_close(struct kith_client *client)
+{
+    if (client == NULL) {
+        return;
+    }
+    struct kith_fake_cluster *cluster = client->cluster;
+    pthread_mutex_lock(&cluster->lock);
+    client->closing = true;
+    pthread_cond_broadcast(&cluster->cond);
+    pthread_mutex_unlock(&cluster->lock);
+    KITH_ASSERT(pthread_join(client->thread, NULL) == 0);
+    pthread_mutex_lock(&cluster->lock);
+    cluster->clients--;
+    pthread_mutex_unlock(&cluster->lock);
+    kith_free(client);
+}
+
+static bool copy_bytes(struct kith_arena *arena, struct kith_bytes *bytes)
+{
+    bytes->data = kith_arena_copy(arena, bytes->data, bytes->size);
+    return bytes->data != NULL;
+}
+
+static bool copy_updates(struct kith_arena *arena, struct kith_client_op *op)
+{
+    uint32_t count = op->u.put.update_count;
+    struct kith_put_update *updates =
+        kith_arena_copy(arena, op->u.put.updates, count * sizeof(*updates));
+    bool ok = updates != NULL;
+    for (uint32_t i = 0; ok && i < count; i++) {
+        ok = copy_bytes(arena, &updates[i].name) && copy_bytes(arena, &updates[i].context) &&
+             copy_bytes(arena, &updates[i].value);
+        updates[i].refs = kith_arena_copy(arena, updates[i].refs,
+                                          updates[i].ref_count * sizeof(*updates[i].refs));
+        ok = ok && updates[i].refs != NULL;
+    }
+    op->u.put.updates = updates;
+    return ok;
+}
+
+static bool copy_op(struct kith_arena *arena, struct kith_client_op *op)
+{
+    if (op->kind == KITH_CLIENT_GET) {
+        struct kith_bytes *names = kith_arena_copy(arena, op->u.get.names,
+                                                   op->u.get.name_count * sizeof(*names));
+        bool ok = names != NULL;
+        for (uint32_t i = 0; ok && i < op->u.get.name_count; i++) {
+            ok = copy_bytes(arena, &names[i]);
+        }
+        op->u.get.names = names;
+        return ok;
+    }
+    if (op->kind == KITH_CLIENT_SCAN) {
+        return !op->u.scan.has_after || copy_bytes(arena, &op->u.scan.after);
+    }
+    if (op->kind == KITH_CLIENT_PUT) {
+        return copy_updates(arena, op);
+    }
+    if (op->kind == KITH_CLIENT_CHUNK_SYNC) {
+        op->u.chunk_sync.ids = kith_arena_copy(arena, op->u.chunk_sync.ids,
+                                               op->u.chunk_sync.id_count * KITH_CHUNK_ID_SIZE);
+        return op->u.chunk_sync.ids != NULL;
+    }
+    return true;
+}
+
+/* The bounds that the real client keeps. */
+static bool op_is_valid(const struct kith_client_op *op)
+{
+    switch (op->kind) {
+    case KITH_CLIENT_GET:
+        return op->u.get.name_count >= 1 && op->u.get.name_count <= KITH_NAMES_MAX;
+    case KITH_CLIENT_PUT:
+        for (uint32_t i = 0; i < op->u.put.update_count; i++) {
+            const struct kith_put_update *update = &op->u.put.updates[i];
+            if (update->name.size > KITH_NAME_MAX || update->ref_count > KITH_REFS_MAX ||
+                update->value.size > KITH_INLINE_VALUE_MAX) {
+                return false;
+            }
+        }
+        return op->u.put.update_count >= 1 && op->u.put.update_count <= KITH_BATCH_MAX;
+    case KITH_CLIENT_CHUNK_PUT:
+        return op->u.chunk_put.payload != NULL && op->u.chunk_put.payload->size <= KITH_CHUNK_MAX &&
+               op->u.chunk_put.ref_count <= KITH_REFS_MAX;
+    default:
+        return op->kind >= KITH_CLIENT_GET && op->kind <= KITH_CLIENT_STATUS;
+    }
+}
+
+enum kith_err kith_client_submit(struct kith_client *client, const struct kith_client_op *op,
+                                 kith_client_cb cb, void *arg)
+{
+    if (!op_is_valid(op)) {
+        return KITH_EINVAL;
+    }
+    struct fake_request *request = kith_calloc(1, sizeof(*request));
+    if (request == NULL) {
+        return KITH_ENOMEM;
+    }
+    request->op = *op;
+    request->cb = cb;
+    request->arg = arg;
+    if (!copy_op(&request->arena, &request->op)) {
+        kith_arena_release(&request->arena);
+        kith_free(request);
+        return KITH_ENOMEM;
+    }
+    if (op->kind == KITH_CLIENT_CHUNK_PUT) {
+        kith_blob_hold(op->u.chunk_put.payload);
+    }
+    struct kith_fake_cluster *cluster = client->cluster;
+    pthread_mutex_lock(&cluster->lock);
+    if (client->queued >= UNDER_WAY_MAX || client->closing) {
+        enum kith_err err = client->closing ? KITH_ECANCELED : KITH_ELIMIT;
+        pthread_mutex_unlock(&cluster->lock);
+        request_free(request);
+        return err;
+    }
+    request->due_us = now_us(CLOCK_MONOTONIC) + cluster->delay_us;
+    struct fake_request **slot = &client->first;
+    while (*slot != NULL && (*slot)->due_us <= request->due_us) {
+        slot = &(*slot)->next;
+    }
+    request->next = *slot;
+    *slot = request;
+    client->queued++;
+    struct kith_fake_counts *counts = &cluster->counts;
+    counts->under_way++;
+    counts->under_way_max =
+        counts->under_way > counts->under_way_max ? counts->under_way : counts->under_way_max;
+    pthread_cond_broadcast(&cluster->cond);
+    pthread_mutex_unlock(&cluster->lock);
+    return KITH_OK;
+}
+
+struct kith_chunk_id kith_client_chunk_id(struct kith_client *client, uint32_t volume)
+{
+    uint64_t words[2];
+    uint8_t bytes[10];
+    pthread_mutex_lock(&client->cluster->lock);
+    words[0] = draw(client->cluster);
+    words[1] = draw(client->cluster);
+    pthread_mutex_unlock(&client->cluster->lock);
+    memcpy(bytes, words, sizeof(bytes));
+    return kith_chunk_id_make(volume, now_us(CLOCK_REALTIME) / 1000u, bytes);
+}
+
+bool kith_client_writable(struct kith_client *client, const struct kith_group *group)
+{
+    (void)group;
+    pthread_mutex_lock(&client->cluster->lock);
+    bool writable = !client->cluster->unreachable;
+    pthread_mutex_unlock(&client->cluster->lock);
+    return writable;
+}
+
+struct kith_uuid kith_client_cluster(struct kith_client *client)
+{
+    (void)client;
+    struct kith_uuid uuid = {.bytes = {0xfa, 0x4e}};
+    return uuid;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * fake_client.h - client.h in memory: a cluster of one coordinator, for tests without a cluster.
+ *
+ * Defines every function of client/client.h (but those of answer.c), so link it before kith_client.
+ * Rows carry real dotted version vectors (data/row.h), chunks are verified and know whether they were
+ * flushed. Several clients may share one cluster: two mounts. A request completes on a thread of its
+ * client after the delay, in the order of completion times; several submitted together overlap.
+ *
+ * Any thread. kith_client_close frees a client; the cluster is freed after its clients. */
+#ifndef KITH_TESTS_LIB_FAKE_CLIENT_H
+#define KITH_TESTS_LIB_FAKE_CLIENT_H
+
+#include "client/client.h"
+
+struct kith_fake_cluster;
+
+/* NULL when memory is short. */
+KITH_MUST_CHECK struct kith_fake_cluster *kith_fake_cluster_new(void);
+void kith_fake_cluster_free(struct kith_fake_cluster *cluster);
+/* `writer` is "user@host". NULL when memory is short. */
+KITH_MUST_CHECK struct kith_client *kith_fake_client_new(struct kith_fake_cluster *cluster,
+                                                         const char *writer);
+
+/* Every request takes this long (us). Default 0: at once, yet on the client's thread. */
+void kith_fake_set_delay(struct kith_fake_cluster *cluster, uint32_t delay_us);
+/* Requests of `kind` (0 = all) are kept unanswered while held; `false` lets them go on. */
+void kith_fake_hold(struct kith_fake_cluster *cluster, enum kith_client_kind kind, bool held);
+/* Every request ends with EUNREACH; kith_client_writable says no. */
+void kith_fake_set_unreachable(struct kith_fake_cluster *cluster, bool unreachable);
+/* The next `count` requests of `kind` end with `err`. With `apply` they take effect all the same (an
+ * EUNKNOWN that did happen). A later call for the same kind replaces the earlier one. */
+void kith_fake_fail_next(struct kith_fake_cluster *cluster, enum kith_client_kind kind,
+                         uint32_t count, enum kith_err err, bool apply);
+/* Loses all chunks that were stored at `os` and not synced, as by a power cut; says how many. */
+uint32_t kith_fake_lose_unsynced(struct kith_fake_cluster *cluster);
+/* Removes one chunk; false where it is not there. */
+bool kith_fake_lose_chunk(struct kith_fake_cluster *cluster, const struct kith_chunk_id *id);
+/* Whether a chunk is there, and (with disk) flushed. */
+bool kith_fake_has_chunk(struct kith_fake_cluster *cluster, const struct kith_chunk_id *id, bool disk);
+
+struct kith_fake_counts {
+    uint64_t ops[KITH_CLIENT_STATUS + 1]; /* requests that were executed, by kind */
+    uint64_t chunks, chunk_bytes;         /* stored now */
+    uint64_t put_updates;                 /* rows in all puts */
+    uint32_t under_way, under_way_max;    /* requests */
+};
+void kith_fake_counts(struct kith_fake_cluster *cluster, struct kith_fake_counts *ret_counts);
+
+#endif
