@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * chunk.c - CHUNK_PUT to all owners at once, CHUNK_GET from one.
+ *
+ * A chunk is immutable and bears its checksum, so any copy with the right checksum is the right one:
+ * a put is done when W owners have it, and a read asks one owner, the next when it fails or is late.
+ *
+ * The copies beyond W go on after the answer (the op lingers). To bound what lies in memory, each node
+ * has a window of unanswered puts, and while CC_LINGER_MAX ops linger an answer waits for all its live
+ * owners, up to LINGER_MS: that is the brake for a writer who is faster than the slowest node. */
+#include <string.h>
+
+#include "client/core.h"
+
+#define LINGER_MS 1000u
+
+/* The answer brings no table along: it is asked for. */
+static void stale(struct kith_client_core *core, struct cc_op *op, uint32_t i)
+{
+    (void)cc_replica_stale(core, op, i, kith_bytes_make(NULL, 0)); /* the drive sees which */
+}
+
+static void ask_put(struct kith_client_core *core, struct cc_op *op, uint32_t i)
+{
+    struct cc_chunk *chunk = &op->u.chunk;
+    struct kith_msg *msg = cc_message(core, KITH_MSG_CHUNK_PUT_REQ);
+    if (msg != NULL) {
+        struct kith_chunk_put_req *req = &msg->u.chunk_put_req;
+        req->table = op->table->id;
+        req->timeout_ms = cc_op_left_ms(core, op);
+        req->id = chunk->id;
+        req->checksum = chunk->checksum;
+        req->durability = chunk->durability;
+        req->ref_count = chunk->ref_count;
+        req->refs = chunk->refs;
+        req->payload = chunk->payload;
+    }
+    cc_replica_ask(core, op, i, msg);
+    if (op->reps[i].state == CC_REP_ASKED) {
+        chunk->sent++;
+    }
+}
+
+/* Whether an owner that has not answered is worth waiting for, now that W have. */
+static bool rest_under_way(struct kith_client_core *core, const struct cc_op *op)
+{
+    for (uint32_t i = 0; i < op->slots; i++) {
+        const struct cc_rep *rep = &op->reps[i];
+        if (rep->state == CC_REP_ASKED) {
+            return true;
+        }
+        if (rep->state == CC_REP_NEW && !rep->peer->slow && !cc_peer_down(core, rep->peer, true)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool brake(struct kith_client_core *core, struct cc_op *op)
+{
+    if (core->lingering < CC_LINGER_MAX || !rest_under_way(core, op)) {
+        return false;
+    }
+    uint64_t until_ms = 0;
+    for (uint32_t i = 0; i < op->slots; i++) {
+        const struct cc_rep *rep = &op->reps[i];
+        uint64_t from_ms = rep->asked_ms > op->started_ms ? rep->asked_ms : op->started_ms;
+        if (rep->state != CC_REP_HAVE && !rep->peer->slow && from_ms + LINGER_MS > until_ms) {
+            until_ms = from_ms + LINGER_MS;
+        }
+    }
+    op->waits = true;
+    if (core->now >= until_ms) {
+        return false;
+    }
+    cc_op_wake(core, op, until_ms);
+    return true;
+}
+
+static void put_finish(struct kith_client_core *core, struct cc_op *op, uint32_t have)
+{
+    op->result.err = KITH_OK;
+    op->result.message = "";
+    op->result.u.put.copies = have;
+    op->lingers = core->lingering < CC_LINGER_MAX && rest_under_way(core, op);
+    cc_op_finish(core, op);
+}
+
+/* Fewer than W owners can have it, and asking again changes nothing. */
+static bool put_impossible(const struct cc_op *op)
+{
+    uint32_t final = 0;
+    for (uint32_t i = 0; i < op->slots; i++) {
+        final += op->reps[i].final ? 1 : 0;
+    }
+    return op->slots - final < op->need;
+}
+
+void cc_chunk_put_drive(struct kith_client_core *core, struct cc_op *op)
+{
+    if (!cc_replicas_prepare(core, op, true)) {
+        return;
+    }
+    for (uint32_t i = 0; i < op->slots; i++) {
+        struct cc_rep *rep = &op->reps[i];
+        if (rep->state == CC_REP_NEW && cc_peer_link(core, rep->peer, true) != NULL &&
+            rep->peer->bulk_asks < CC_WINDOW) {
+            ask_put(core, op, i);
+        }
+    }
+    uint32_t have = cc_replicas_count(op, CC_REP_HAVE);
+    if (op->done) {
+        op->waits = true;
+        if (!rest_under_way(core, op)) {
+            cc_op_end(core, op);
+        }
+        return;
+    }
+    if (have >= op->need) {
+        if (!brake(core, op)) {
+            put_finish(core, op, have);
+        }
+        return;
+    }
+    op->waits = true; /* for links and windows */
+    if (put_impossible(op)) {
+        char text[CC_MESSAGE_SIZE];
+        memcpy(text, op->message, sizeof(text));
+        cc_op_fail(core, op, op->last_err, "fewer than %u owners took the chunk (%.200s)", op->need,
+                   text);
+    } else if (cc_replicas_count(op, CC_REP_FAILED) > 0) {
+        cc_replicas_again(core, op);
+    }
+}
+
+void cc_chunk_put_answer(struct kith_client_core *core, struct cc_op *op, uint32_t i,
+                         const struct kith_msg *msg)
+{
+    const struct kith_chunk_res *res = &msg->u.chunk_res;
+    if (msg->kind != KITH_MSG_CHUNK_RES) {
+        cc_replica_failed(core, op, i, KITH_EFORMAT, "answers something else");
+    } else if (res->status.err == KITH_ESTALE && !op->done) {
+        stale(core, op, i);
+    } else if (res->status.err != KITH_OK) {
+        enum kith_err err = res->status.err;
+        cc_replica_failed(core, op, i, err, res->status.message);
+        op->reps[i].final = err == KITH_ENOSPC || err == KITH_EROFS || err == KITH_EINVAL ||
+                            err == KITH_ECORRUPT || err == KITH_ETOOBIG || err == KITH_EREFUSED;
+    } else {
+        op->reps[i].state = CC_REP_HAVE;
+        op->reps[i].err = KITH_OK;
+    }
+    cc_drive(core, op);
+}
+
+/* ---- Reading ---- */
+
+static void ask_get(struct kith_client_core *core, struct cc_op *op, uint32_t i)
+{
+    struct kith_msg *msg = cc_message(core, KITH_MSG_CHUNK_GET_REQ);
+    if (msg != NULL) {
+        struct kith_chunk_get_req *req = &msg->u.chunk_get_req;
+        req->table = op->table->id;
+        req->timeout_ms = cc_op_left_ms(core, op);
+        req->id = op->u.chunk.id;
+        req->offset = op->u.chunk.offset;
+        req->size = op->u.chunk.size;
+    }
+    cc_replica_ask(core, op, i, msg);
+}
+
+/* Every owner has answered or cannot: what is the answer? true: the op has ended. */
+static bool get_hopeless(struct kith_client_core *core, struct cc_op *op)
+{
+    uint32_t missing = 0;
+    uint32_t corrupt = 0;
+    for (uint32_t i = 0; i < op->slots; i++) {
+        missing += op->reps[i].err == KITH_ENOTFOUND ? 1 : 0;
+        corrupt += op->reps[i].err == KITH_ECORRUPT ? 1 : 0;
+    }
+    if (missing + corrupt < op->slots) {
+        return false; /* one that cannot be reached may have it */
+    }
+    cc_op_fail(core, op, corrupt > 0 ? KITH_ECORRUPT : KITH_ENOTFOUND,
+               corrupt > 0 ? "no owner has an undamaged copy of the chunk"
+                           : "no owner has the chunk");
+    return true;
+}
+
+void cc_chunk_get_drive(struct kith_client_core *core, struct cc_op *op)
+{
+    if (!cc_replicas_prepare(core, op, true)) {
+        return;
+    }
+    op->need = 1;
+    cc_replicas_late(core, op, KITH_CLIENT_CHUNK_HEDGE_MS, CC_READ_TRY_MS);
+    uint32_t asked = cc_replicas_count(op, CC_REP_ASKED);
+    /* the last byte of the id is random: the load spreads over the owners */
+    uint32_t first = op->u.chunk.id.bytes[KITH_CHUNK_ID_SIZE - 1];
+    while (asked < op->need + op->extra) {
+        uint32_t next = cc_replicas_next(core, op, true, first);
+        if (next == CC_REPS_MAX) {
+            break;
+        }
+        ask_get(core, op, next);
+        asked = cc_replicas_count(op, CC_REP_ASKED);
+    }
+    op->waits = asked < op->need + op->extra;
+    if (asked == 0 && !cc_replicas_hope(core, op, true)) {
+        if (get_hopeless(core, op)) {
+            return;
+        }
+        cc_replicas_again(core, op);
+    }
+    cc_replicas_watch(core, op, KITH_CLIENT_CHUNK_HEDGE_MS, CC_READ_TRY_MS);
+}
+
+/* The payload is what was asked for, whole and undamaged. */
+static bool payload_is_good(const struct cc_chunk *chunk, const struct kith_chunk_res *res)
+{
+    if (res->payload == NULL || res->chunk_size > KITH_CHUNK_MAX) {
+        return false;
+    }
+    uint32_t left = res->chunk_size > chunk->offset ? res->chunk_size - chunk->offset : 0;
+    uint32_t expected = chunk->size == 0 || chunk->size > left ? left : chunk->size;
+    if (res->payload->size != expected) {
+        return false;
+    }
+    struct kith_checksum sum =
+        kith_checksum_of(kith_bytes_make(res->payload->data, res->payload->size));
+    bool whole = chunk->offset == 0 && expected == res->chunk_size;
+    return kith_checksum_equal(&sum, whole ? &chunk->checksum : &res->checksum);
+}
+
+void cc_chunk_get_answer(struct kith_client_core *core, struct cc_op *op, uint32_t i,
+                         const struct kith_msg *msg)
+{
+    const struct kith_chunk_res *res = &msg->u.chunk_res;
+    if (msg->kind != KITH_MSG_CHUNK_RES) {
+        cc_replica_failed(core, op, i, KITH_EFORMAT, "answers something else");
+    } else if (res->status.err == KITH_ESTALE) {
+        stale(core, op, i);
+    } else if (res->status.err != KITH_OK) {
+        cc_replica_failed(core, op, i, res->status.err, res->status.message);
+    } else if (!payload_is_good(&op->u.chunk, res)) {
+        cc_replica_failed(core, op, i, KITH_ECORRUPT, "sends a damaged chunk");
+    } else if (!cc_op_hold(op, NULL, res->payload)) {
+        cc_replica_failed(core, op, i, KITH_ENOMEM, NULL);
+    } else {
+        op->result.err = KITH_OK;
+        op->result.message = "";
+        op->result.u.chunk.payload = res->payload;
+        op->result.u.chunk.chunk_size = res->chunk_size;
+        cc_op_finish(core, op);
+        return;
+    }
+    cc_drive(core, op);
+}

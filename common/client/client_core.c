@@ -1,0 +1,648 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * client_core.c - steps, requests and their timers.
+ *
+ * Every op in the active list is in the heap under the time when it wants to be driven again, at the
+ * latest its deadline: so each ends by its deadline (invariant 8). An op is driven by its timer, by an
+ * answer, and, when it says that it waits, by news of nodes. What is finished in a step gets its DONE at
+ * the end of that step, in the order of finishing.
+ *
+ * Ops are pooled with their arenas: a request costs no allocation once the pool is warm. */
+#include "client/client_core.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "client/core.h"
+
+#define OP_TIMEOUT_MS 10000u
+#define HEDGE_MS      50u
+#define DRIVE_ROUNDS  4u
+
+/* ---- Draws, messages, effects ---- */
+
+uint64_t cc_random(struct kith_client_core *core)
+{
+    /* splitmix64 (Vigna 2015) */
+    core->random += UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t z = core->random;
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+static struct kith_client_effect *effect_new(struct kith_client_core *core)
+{
+    if (core->effect_count == core->effect_capacity) {
+        uint32_t capacity = core->effect_capacity == 0 ? 64 : core->effect_capacity * 2;
+        struct kith_client_effect *grown =
+            kith_realloc(core->effects, capacity * sizeof(*grown));
+        if (grown == NULL) {
+            return NULL;
+        }
+        core->effects = grown;
+        core->effect_capacity = capacity;
+    }
+    struct kith_client_effect *effect = &core->effects[core->effect_count++];
+    memset(effect, 0, sizeof(*effect));
+    return effect;
+}
+
+struct kith_msg *cc_message(struct kith_client_core *core, enum kith_msg_kind kind)
+{
+    struct kith_msg *msg = kith_arena_calloc(&core->step_arena, 1, sizeof(*msg));
+    if (msg != NULL) {
+        msg->kind = kind;
+    }
+    return msg;
+}
+
+/* An effect that finds no memory is a message that was lost: timers see to it. */
+void cc_send(struct kith_client_core *core, uint64_t conn, const struct kith_msg *msg)
+{
+    struct kith_client_effect *effect = effect_new(core);
+    if (effect != NULL) {
+        effect->kind = KITH_CLIENT_EFFECT_SEND;
+        effect->conn = conn;
+        effect->msg = msg;
+    }
+}
+
+void cc_effect_connect(struct kith_client_core *core, uint64_t conn, const char *address, bool bulk)
+{
+    struct kith_client_effect *effect = effect_new(core);
+    if (effect != NULL) {
+        effect->kind = KITH_CLIENT_EFFECT_CONNECT;
+        effect->conn = conn;
+        effect->address = address;
+        effect->bulk = bulk;
+    }
+}
+
+void cc_effect_close(struct kith_client_core *core, uint64_t conn, const char *reason)
+{
+    struct kith_client_effect *effect = effect_new(core);
+    if (effect != NULL) {
+        effect->kind = KITH_CLIENT_EFFECT_CLOSE;
+        effect->conn = conn;
+        effect->reason = reason;
+    }
+}
+
+/* ---- The heap of timers ---- */
+
+static void heap_place(struct kith_client_core *core, struct cc_op *op, uint32_t at)
+{
+    core->heap[at] = op;
+    op->heap_at = at;
+}
+
+static void heap_fix(struct kith_client_core *core, struct cc_op *op)
+{
+    uint32_t at = op->heap_at;
+    while (at > 0 && core->heap[(at - 1) / 2]->wake_ms > op->wake_ms) {
+        heap_place(core, core->heap[(at - 1) / 2], at);
+        at = (at - 1) / 2;
+    }
+    for (;;) {
+        uint32_t child = 2 * at + 1;
+        if (child >= core->heap_count) {
+            break;
+        }
+        if (child + 1 < core->heap_count &&
+            core->heap[child + 1]->wake_ms < core->heap[child]->wake_ms) {
+            child++;
+        }
+        if (core->heap[child]->wake_ms >= op->wake_ms) {
+            break;
+        }
+        heap_place(core, core->heap[child], at);
+        at = child;
+    }
+    heap_place(core, op, at);
+}
+
+static void heap_remove(struct kith_client_core *core, struct cc_op *op)
+{
+    struct cc_op *last = core->heap[--core->heap_count];
+    if (last != op) {
+        heap_place(core, last, op->heap_at);
+        heap_fix(core, last);
+    }
+}
+
+/* ---- The life of an op ---- */
+
+struct cc_op *cc_op_new(struct kith_client_core *core)
+{
+    struct cc_op *op = core->free_ops;
+    if (op != NULL) {
+        core->free_ops = op->next;
+        struct kith_arena arena = op->arena;
+        memset(op, 0, sizeof(*op));
+        op->arena = arena;
+        return op;
+    }
+    /* the ones that are done and not released, and the lingering, stand beside those under way */
+    if (core->op_count == 4 * KITH_CLIENT_OPS_MAX) {
+        return NULL;
+    }
+    op = kith_calloc(1, sizeof(*op));
+    if (op == NULL) {
+        return NULL;
+    }
+    kith_arena_init(&op->arena, CC_OP_ARENA_MAX);
+    core->ops[core->op_count++] = op;
+    return op;
+}
+
+static void op_let_go(struct cc_op *op)
+{
+    for (struct cc_held *held = op->held; held != NULL; held = held->next) {
+        if (held->box != NULL) {
+            kith_msg_box_drop(held->box);
+        }
+        kith_blob_drop(held->blob);
+    }
+    op->held = NULL;
+    if (op->table != NULL) {
+        kith_table_drop(op->table);
+        op->table = NULL;
+    }
+}
+
+void cc_op_recycle(struct kith_client_core *core, struct cc_op *op)
+{
+    if (op->kind == KITH_CLIENT_STATUS && op->u.status.door != NULL) {
+        op->u.status.door->wanted--;
+    }
+    op_let_go(op);
+    kith_arena_reset(&op->arena);
+    op->next = core->free_ops;
+    core->free_ops = op;
+}
+
+static void op_activate(struct kith_client_core *core, struct cc_op *op)
+{
+    op->active = true;
+    op->prev = core->active_last;
+    op->next = NULL;
+    if (core->active_last != NULL) {
+        core->active_last->next = op;
+    } else {
+        core->active = op;
+    }
+    core->active_last = op;
+    op->heap_at = core->heap_count++;
+    heap_fix(core, op);
+}
+
+static void op_deactivate(struct kith_client_core *core, struct cc_op *op)
+{
+    cc_ask_forget_all(core, op);
+    if (op->prev != NULL) {
+        op->prev->next = op->next;
+    } else {
+        core->active = op->next;
+    }
+    if (op->next != NULL) {
+        op->next->prev = op->prev;
+    } else {
+        core->active_last = op->prev;
+    }
+    heap_remove(core, op);
+    op->active = false;
+}
+
+void cc_op_finish(struct kith_client_core *core, struct cc_op *op)
+{
+    KITH_ASSERT(!op->done);
+    op->done = true;
+    core->pending--;
+    op->done_next = NULL;
+    if (core->finished_last != NULL) {
+        core->finished_last->done_next = op;
+    } else {
+        core->finished = op;
+    }
+    core->finished_last = op;
+    if (op->lingers) {
+        core->lingering++;
+    } else {
+        op_deactivate(core, op);
+    }
+}
+
+void cc_op_fail(struct kith_client_core *core, struct cc_op *op, enum kith_err err,
+                const char *format, ...)
+{
+    char text[CC_MESSAGE_SIZE];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args); /* cut: it is for people */
+    va_end(args);
+    memcpy(op->message, text, sizeof(text));
+    memset(&op->result, 0, sizeof(op->result));
+    op->result.err = err;
+    op->result.message = op->message;
+    op->lingers = false;
+    cc_op_finish(core, op);
+}
+
+void cc_op_end(struct kith_client_core *core, struct cc_op *op)
+{
+    KITH_ASSERT(op->lingers);
+    op->lingers = false;
+    core->lingering--;
+    core->waiting_dirty = true;
+    op_deactivate(core, op);
+    if (op->released) {
+        cc_op_recycle(core, op);
+    }
+}
+
+uint32_t cc_op_left_ms(const struct kith_client_core *core, const struct cc_op *op)
+{
+    return core->now >= op->deadline_ms ? 1 : (uint32_t)(op->deadline_ms - core->now);
+}
+
+void cc_op_wake(struct kith_client_core *core, struct cc_op *op, uint64_t at_ms)
+{
+    if (at_ms <= core->now) {
+        at_ms = core->now + 1; /* or a step would never end */
+    }
+    if (at_ms < op->wake_ms) {
+        op->wake_ms = at_ms;
+    }
+}
+
+/* What the replicas of an op said, for the message of a failure. */
+static void op_why(const struct cc_op *op, char *text, size_t size)
+{
+    size_t at = 0;
+    text[0] = '\0';
+    for (uint32_t i = 0; i < op->rep_count && at + 1 < size; i++) {
+        const struct cc_rep *rep = &op->reps[i];
+        const char *what = rep->state == CC_REP_HAVE          ? "answered"
+                           : rep->err != KITH_OK              ? kith_err_text((int)rep->err)
+                           : rep->state == CC_REP_ASKED       ? "no answer"
+                           : rep->peer->reason[0] != '\0'     ? rep->peer->reason
+                                                              : "not connected";
+        int n = snprintf(text + at, size - at, "%s%s: %s", i > 0 ? ", " : "",
+                         rep->peer->address, what);
+        at = n < 0 ? size : at + (size_t)n;
+    }
+}
+
+static void op_deadline(struct kith_client_core *core, struct cc_op *op)
+{
+    if (op->done) {
+        cc_op_end(core, op);
+        return;
+    }
+    char why[CC_MESSAGE_SIZE];
+    op_why(op, why, sizeof(why));
+    uint32_t after_ms = (uint32_t)(op->deadline_ms - op->started_ms);
+    bool sent = op->asks != NULL;
+    for (uint32_t i = 0; i < op->rep_count; i++) {
+        sent = sent || op->reps[i].state == CC_REP_HAVE || op->reps[i].err == KITH_ETIMEOUT;
+    }
+    enum kith_err err = sent ? KITH_ETIMEOUT : KITH_EUNREACH;
+    if (op->kind == KITH_CLIENT_PUT) {
+        cc_put_deadline(core, op, err, why);
+    } else if (op->kind == KITH_CLIENT_CHUNK_PUT && op->u.chunk.sent > 0) {
+        cc_op_fail(core, op, KITH_EUNKNOWN, "no quorum took the chunk within %u ms (%.180s)",
+                   after_ms, why);
+    } else if (op->behind) {
+        cc_op_fail(core, op, KITH_ETIMEOUT,
+                   "the nodes that answer have not yet what was written or read here (%.170s)", why);
+    } else if (core->table == NULL) {
+        kith_client_core_reasons(core, why, sizeof(why));
+        cc_op_fail(core, op, err, "no node answered within %u ms (%.190s)", after_ms, why);
+    } else {
+        cc_op_fail(core, op, err, "not enough answers within %u ms (%.190s)", after_ms, why);
+    }
+}
+
+void cc_drive(struct kith_client_core *core, struct cc_op *op)
+{
+    op->wake_ms = op->deadline_ms;
+    op->waits = false;
+    switch (op->kind) {
+    case KITH_CLIENT_GET:
+        cc_get_drive(core, op);
+        break;
+    case KITH_CLIENT_SCAN:
+        cc_scan_drive(core, op);
+        break;
+    case KITH_CLIENT_PUT:
+        cc_put_drive(core, op);
+        break;
+    case KITH_CLIENT_CHUNK_PUT:
+        cc_chunk_put_drive(core, op);
+        break;
+    case KITH_CLIENT_CHUNK_GET:
+        cc_chunk_get_drive(core, op);
+        break;
+    case KITH_CLIENT_CHUNK_SYNC:
+        cc_sync_drive(core, op);
+        break;
+    case KITH_CLIENT_STATUS:
+        cc_status_drive(core, op);
+        break;
+    }
+    if (op->active) {
+        heap_fix(core, op);
+    }
+}
+
+void cc_op_lost(struct kith_client_core *core, struct cc_op *op, uint32_t rep)
+{
+    if (op->kind == KITH_CLIENT_CHUNK_SYNC) {
+        op->u.sync.nodes[rep].state = CC_REP_FAILED;
+    } else if (op->kind == KITH_CLIENT_STATUS) {
+        op->u.status.sent = false;
+    } else {
+        cc_replica_failed(core, op, rep, KITH_ECLOSED, NULL);
+    }
+    cc_drive(core, op);
+}
+
+void cc_drive_waiting(struct kith_client_core *core)
+{
+    struct cc_op *next;
+    for (struct cc_op *op = core->active; op != NULL; op = next) {
+        next = op->next; /* driving an op ends no other */
+        if (op->waits) {
+            cc_drive(core, op);
+        }
+    }
+}
+
+/* ---- Events ---- */
+
+static enum kith_err take_submit(struct kith_client_core *core,
+                                 const struct kith_client_event *event)
+{
+    if (core->pending >= KITH_CLIENT_OPS_MAX) {
+        return KITH_ELIMIT;
+    }
+    struct cc_op *op = cc_op_new(core);
+    if (op == NULL) {
+        return KITH_ENOMEM;
+    }
+    enum kith_err err = cc_submit_copy(core, op, event->op);
+    if (err != KITH_OK) {
+        op->kind = KITH_CLIENT_GET; /* it holds no door */
+        cc_op_recycle(core, op);
+        return err;
+    }
+    uint32_t timeout_ms = event->op->timeout_ms;
+    if (timeout_ms == 0) {
+        timeout_ms = core->op_timeout_ms;
+    }
+    if (timeout_ms > KITH_TIMEOUT_MAX_MS) {
+        timeout_ms = KITH_TIMEOUT_MAX_MS;
+    }
+    core->one_used = core->one_used || op->level == KITH_LEVEL_ONE;
+    op->tag = event->tag;
+    op->started_ms = core->now;
+    op->deadline_ms = core->now + timeout_ms;
+    op->wake_ms = op->deadline_ms;
+    op->again_ms = CC_NEVER;
+    op->pause_ms = CC_PAUSE_MIN_MS;
+    if (op->kind == KITH_CLIENT_STATUS && op->u.status.door != NULL) {
+        op->u.status.door->wanted++;
+        core->peers_wake_ms = core->now;
+    }
+    core->pending++;
+    op_activate(core, op);
+    cc_drive(core, op);
+    return KITH_OK;
+}
+
+static void take_cancel(struct kith_client_core *core, const struct kith_client_event *event)
+{
+    struct cc_op *next;
+    for (struct cc_op *op = core->active; op != NULL; op = next) {
+        next = op->next;
+        if (op->done && event->all) {
+            cc_op_end(core, op);
+        } else if (!op->done && (event->all || op->tag == event->tag)) {
+            cc_op_fail(core, op, KITH_ECANCELED, "canceled");
+        }
+    }
+}
+
+static void take_answer(struct kith_client_core *core, const struct kith_client_event *event)
+{
+    struct cc_ask ask;
+    if (!cc_ask_take(core, event->conn, event->msg->id, &ask)) {
+        return; /* too late: the op has ended, or asked elsewhere */
+    }
+    cc_peer_answered(core, ask.peer);
+    struct cc_op *op = ask.op;
+    switch (op->kind) {
+    case KITH_CLIENT_GET:
+        cc_get_answer(core, op, ask.rep, event->msg, event->box);
+        break;
+    case KITH_CLIENT_SCAN:
+        cc_scan_answer(core, op, ask.rep, event->msg, event->box);
+        break;
+    case KITH_CLIENT_PUT:
+        cc_put_answer(core, op, ask.rep, event->msg, event->box);
+        break;
+    case KITH_CLIENT_CHUNK_PUT:
+        cc_chunk_put_answer(core, op, ask.rep, event->msg);
+        break;
+    case KITH_CLIENT_CHUNK_GET:
+        cc_chunk_get_answer(core, op, ask.rep, event->msg);
+        break;
+    case KITH_CLIENT_CHUNK_SYNC:
+        cc_sync_answer(core, op, ask.rep, event->msg);
+        break;
+    case KITH_CLIENT_STATUS:
+        cc_status_answer(core, op, event->msg, event->box);
+        break;
+    }
+}
+
+static enum kith_err take(struct kith_client_core *core, const struct kith_client_event *event)
+{
+    switch (event->kind) {
+    case KITH_CLIENT_EVENT_TICK:
+        break;
+    case KITH_CLIENT_EVENT_OPENED:
+        cc_nodes_opened(core, event->conn);
+        break;
+    case KITH_CLIENT_EVENT_CLOSED:
+        cc_nodes_closed(core, event->conn, event->reason);
+        break;
+    case KITH_CLIENT_EVENT_MESSAGE:
+        if (event->msg->kind == KITH_MSG_HELLO || event->msg->kind == KITH_MSG_TABLE_RES) {
+            cc_nodes_message(core, event->conn, event->msg);
+        } else {
+            take_answer(core, event);
+        }
+        break;
+    case KITH_CLIENT_EVENT_SUBMIT:
+        return take_submit(core, event);
+    case KITH_CLIENT_EVENT_CANCEL:
+        take_cancel(core, event);
+        break;
+    }
+    return KITH_OK;
+}
+
+static void run_timers(struct kith_client_core *core)
+{
+    if (core->now >= core->peers_wake_ms) {
+        cc_nodes_tick(core);
+    }
+    while (core->heap_count > 0 && core->heap[0]->wake_ms <= core->now) {
+        struct cc_op *op = core->heap[0];
+        if (core->now >= op->deadline_ms) {
+            op_deadline(core, op);
+        } else {
+            cc_drive(core, op);
+        }
+    }
+    /* a bound, so that ops that open windows for each other cannot keep a step from ending */
+    for (uint32_t round = 0; core->waiting_dirty && round < DRIVE_ROUNDS; round++) {
+        core->waiting_dirty = false;
+        cc_drive_waiting(core);
+    }
+}
+
+/* A DONE that finds no memory stays for the next step, which is asked for at once. */
+static void tell_finished(struct kith_client_core *core)
+{
+    while (core->finished != NULL) {
+        struct kith_client_effect *effect = effect_new(core);
+        if (effect == NULL) {
+            return;
+        }
+        struct cc_op *op = core->finished;
+        core->finished = op->done_next;
+        if (core->finished == NULL) {
+            core->finished_last = NULL;
+        }
+        op->told = true;
+        effect->kind = KITH_CLIENT_EFFECT_DONE;
+        effect->tag = op->tag;
+        effect->op_kind = op->kind;
+        effect->result = &op->result;
+        effect->done = (struct kith_client_done *)op;
+    }
+}
+
+enum kith_err kith_client_core_step(struct kith_client_core *core,
+                                    const struct kith_client_event *event,
+                                    struct kith_client_effects *ret_effects)
+{
+    kith_arena_reset(&core->step_arena);
+    core->effect_count = 0;
+    if (event->mono_ms > core->now) {
+        core->now = event->mono_ms;
+    }
+    core->random ^= event->random;
+    enum kith_err err = take(core, event);
+    run_timers(core);
+    tell_finished(core);
+    ret_effects->count = core->effect_count;
+    ret_effects->effects = core->effects;
+    ret_effects->deadline_ms = core->peers_wake_ms;
+    if (core->heap_count > 0 && core->heap[0]->wake_ms < ret_effects->deadline_ms) {
+        ret_effects->deadline_ms = core->heap[0]->wake_ms;
+    }
+    if (core->finished != NULL || core->waiting_dirty) {
+        ret_effects->deadline_ms = core->now;
+    }
+    return err;
+}
+
+void kith_client_core_release(struct kith_client_core *core, struct kith_client_done *done)
+{
+    struct cc_op *op = (struct cc_op *)done;
+    KITH_ASSERT(op->told && !op->released);
+    op->released = true;
+    if (!op->lingers) {
+        cc_op_recycle(core, op);
+    }
+}
+
+/* ---- Making and ending ---- */
+
+enum kith_err kith_client_core_new(const struct kith_client_core_options *options,
+                                   struct kith_client_core **ret_core, struct kith_error *error)
+{
+    struct kith_client_core *core = kith_calloc(1, sizeof(*core));
+    if (core == NULL) {
+        return kith_error_set(error, KITH_ENOMEM, "out of memory");
+    }
+    core->now = options->mono_ms;
+    core->random = options->random[2] ^ options->random[3];
+    core->client_id[0] = options->random[0];
+    core->client_id[1] = options->random[1];
+    core->op_timeout_ms = options->op_timeout_ms != 0 ? options->op_timeout_ms : OP_TIMEOUT_MS;
+    core->hedge_ms = options->hedge_ms != 0 ? options->hedge_ms : HEDGE_MS;
+    core->next_conn = 1;
+    core->peers_wake_ms = core->now;
+    (void)snprintf(core->writer, sizeof(core->writer), "%s", /* cut to KITH_WRITER_MAX */
+                   options->writer == NULL ? "" : options->writer);
+    kith_arena_init(&core->step_arena, 0);
+    core->ops = kith_calloc(4 * KITH_CLIENT_OPS_MAX, sizeof(struct cc_op *));
+    core->heap = kith_calloc(4 * KITH_CLIENT_OPS_MAX, sizeof(struct cc_op *));
+    enum kith_err err = core->ops == NULL || core->heap == NULL ? KITH_ENOMEM : KITH_OK;
+    if (err == KITH_OK) {
+        err = cc_session_init(&core->session);
+    }
+    if (err == KITH_OK) {
+        err = cc_nodes_init(core, options->server_count, options->servers);
+    }
+    if (err != KITH_OK) {
+        kith_client_core_free(core);
+        return kith_error_set(error, err, err == KITH_EINVAL
+                                              ? "a client needs 1 to %u servers, each \"host:port\""
+                                              : "out of memory for %u servers",
+                              KITH_CLIENT_SERVERS_MAX);
+    }
+    *ret_core = core;
+    return KITH_OK;
+}
+
+void kith_client_core_free(struct kith_client_core *core)
+{
+    if (core == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < core->op_count; i++) {
+        op_let_go(core->ops[i]);
+        kith_arena_release(&core->ops[i]->arena);
+        kith_free(core->ops[i]);
+    }
+    cc_asks_release(core);
+    cc_nodes_release(core);
+    cc_session_release(&core->session);
+    kith_arena_release(&core->step_arena);
+    kith_free(core->effects);
+    kith_free(core->ops);
+    kith_free(core->heap);
+    kith_free(core);
+}
+
+bool kith_client_core_ready(const struct kith_client_core *core)
+{
+    return core->table != NULL;
+}
+
+const struct kith_table *kith_client_core_table(const struct kith_client_core *core)
+{
+    return core->table;
+}
+
+uint32_t kith_client_core_pending(const struct kith_client_core *core)
+{
+    return core->pending;
+}

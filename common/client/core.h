@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * core.h - the inside of the client's core, shared by its files only.
+ *
+ *     client_core.c  steps, requests and their timers
+ *     asks.c         messages that wait for an answer; what a request holds
+ *     submit.c       checks and copies a request
+ *     nodes.c        connections, hello, table, the fast view of nodes
+ *     replicas.c     which owners a request asks, in which order; repair
+ *     read.c         GET: one full answer and digests
+ *     scan.c         SCAN: pages merged in name order
+ *     put.c          PUT
+ *     chunk.c        CHUNK_PUT, CHUNK_GET
+ *     sync.c         CHUNK_SYNC, STATUS
+ *     session.c      the clocks that answers must cover (invariant 9)
+ *
+ * Words: a peer is a node as this client sees it; a link is one connection to it (rows or bulk); an op
+ * is a request of the user; an ask is one message of an op that waits for its answer. */
+#ifndef KITH_CLIENT_CORE_H
+#define KITH_CLIENT_CORE_H
+
+#include "client/client_core.h"
+#include "wire/wire.h"
+
+#define CC_NEVER            UINT64_MAX
+#define CC_PEERS_MAX        (KITH_MEMBERS_MAX + KITH_CLIENT_SERVERS_MAX + 64u) /* 64: STATUS */
+#define CC_BACKOFF_MIN_MS   50u
+#define CC_BACKOFF_MAX_MS   2000u
+#define CC_CONNECT_MS       6000u  /* a connection that is not up by then is given up */
+#define CC_HELLO_MS         2000u  /* the same for the node's HELLO on it */
+#define CC_GRACE_MS         1000u  /* a first connect may take this long before the node counts as down */
+#define CC_SLOW_MIN_MS      1000u  /* asked last for this long, doubling */
+#define CC_SLOW_MAX_MS      30000u
+#define CC_FAILS_MAX        3u     /* failed answers in a row that make a node slow */
+#define CC_READ_TRY_MS      2000u  /* a read counts a silent owner as failed after this */
+#define CC_PAUSE_MIN_MS     20u    /* before failed owners are asked again, doubling */
+#define CC_PAUSE_MAX_MS     500u
+#define CC_TABLE_AGAIN_MS   1000u  /* TABLE_REQs because of unreachable members: one in this time */
+#define CC_REPS_MAX         (KITH_REPLICAS_MAX + 2u) /* a put may fall back on two that own nothing */
+#define CC_WINDOW           32u    /* unanswered chunk puts to one node: 32 MiB on their way */
+#define CC_LINGER_MAX       64u    /* answered chunk puts whose last copies are still on their way */
+#define CC_ASK_BLOCK        1024u
+#define CC_ASK_BLOCKS       64u
+#define CC_ASK_BITS         16u    /* CC_ASK_BLOCK * CC_ASK_BLOCKS = 2^16 */
+#define CC_OP_ARENA_MAX     (64u << 20) /* bytes one request may hold: pages of 7 replicas, merged */
+#define CC_MESSAGE_SIZE     256u
+
+enum cc_link_state {
+    CC_LINK_IDLE,
+    CC_LINK_CONNECTING,
+    CC_LINK_HELLO, /* up, the node has not said who it is */
+    CC_LINK_UP,
+    CC_LINK_WAITING, /* for the next try */
+};
+
+struct cc_link {
+    enum cc_link_state state;
+    bool failed;    /* the last try failed, or a connection that was up was lost */
+    uint64_t conn;  /* CONNECTING, HELLO, UP */
+    uint64_t at_ms; /* CONNECTING, HELLO: give up then; WAITING: try then; UP: up since */
+    uint64_t since_ms; /* of the first try */
+    uint32_t backoff_ms;
+};
+
+struct cc_peer {
+    struct kith_uuid uuid; /* nil: a door, only an address */
+    uint64_t incarnation;
+    char address[KITH_ADDRESS_SIZE];
+    bool door;    /* a server of the options */
+    bool member;  /* of the table in use */
+    bool checked; /* its HELLO named our cluster */
+    uint32_t wanted; /* STATUS requests that wait for this address */
+    struct cc_peer *identity; /* of a door: who answered there last */
+    struct cc_link rows, bulk;
+    bool bulk_wanted;
+    /* the fast view */
+    uint32_t fails;
+    bool slow; /* asked last until slow_until_ms and until a probe was answered */
+    uint64_t slow_until_ms;
+    uint32_t slow_ms;
+    uint64_t probe_ms; /* the next probe of a slow node */
+    bool heard;        /* since it became slow */
+    uint32_t bulk_asks;
+    char reason[128];
+};
+
+struct cc_op;
+struct cc_ask {
+    uint64_t id; /* generation << CC_ASK_BITS | index; 0 = free */
+    uint64_t conn;
+    struct cc_op *op;
+    struct cc_peer *peer;
+    uint32_t rep; /* which of the op's replicas (or nodes) */
+    bool bulk_put;
+    struct cc_ask *next; /* of the op, or free */
+};
+
+enum cc_rep_state { CC_REP_NEW, CC_REP_ASKED, CC_REP_HAVE, CC_REP_FAILED };
+
+/* What one replica said of one row. */
+struct cc_copy {
+    struct kith_bytes name; /* scans */
+    struct kith_checksum hash;
+    struct kith_bytes state;
+    bool has_state;
+};
+
+struct cc_rep {
+    struct cc_peer *peer;
+    enum cc_rep_state state;
+    bool hedged;  /* another was asked because this one is late */
+    bool missed;  /* its lateness is noted */
+    bool final;   /* FAILED: asking again changes nothing */
+    bool fetched; /* the ask under way is for the full rows of a digest */
+    bool digest;
+    enum kith_err err;
+    uint64_t asked_ms;
+    uint32_t row_count;
+    struct cc_copy *rows;
+    uint32_t fetch_count; /* names asked for again in full */
+    uint32_t *fetch;
+    bool more;
+};
+
+struct cc_held { /* what a request holds until it is released */
+    struct kith_msg_box *box;
+    struct kith_blob *blob;
+    struct cc_held *next;
+};
+
+struct cc_get {
+    struct kith_group group;
+    uint32_t name_count;
+    struct kith_bytes *names;
+};
+struct cc_scan {
+    struct kith_group group;
+    bool has_after;
+    struct kith_bytes after;
+    uint32_t max_rows;
+};
+struct cc_put {
+    struct kith_group group;
+    struct kith_request_id request;
+    enum kith_durability durability;
+    uint32_t update_count;
+    struct kith_put_update *updates;
+    uint32_t open; /* tries that may have had an effect */
+};
+struct cc_chunk {
+    struct kith_chunk_id id;
+    enum kith_durability durability;
+    struct kith_checksum checksum;
+    uint32_t ref_count;
+    struct kith_chunk_id *refs;
+    struct kith_blob *payload;
+    uint32_t offset, size;
+    uint32_t sent;
+};
+struct cc_sync_node {
+    struct cc_peer *peer;
+    enum cc_rep_state state;
+    uint32_t count;
+    struct kith_chunk_id *ids;
+    uint32_t *at; /* places in the op's list */
+};
+struct cc_sync {
+    uint32_t id_count;
+    struct kith_chunk_id *ids;
+    uint32_t *holders;
+    uint32_t need;
+    uint32_t node_count;
+    struct cc_sync_node *nodes;
+    bool bound;
+};
+struct cc_status {
+    struct cc_peer *door; /* NULL = any node */
+    bool sent;
+};
+
+struct cc_op {
+    struct cc_op *prev, *next; /* active list, in the order of submission; or free list */
+    uint64_t tag;
+    enum kith_client_kind kind;
+    enum kith_level level;
+    bool active;  /* in the active list and the heap */
+    bool done;    /* the result stands */
+    bool told;    /* DONE was given out */
+    bool lingers; /* done, but the last copies are still on their way */
+    bool released; /* the user is through with the result */
+    bool waits;   /* for a node to come up, for a table, for a window */
+    uint64_t started_ms, deadline_ms;
+    uint64_t wake_ms; /* when the op wants to be driven again */
+    uint64_t again_ms; /* when failed replicas are to be asked again; CC_NEVER */
+    uint32_t pause_ms;
+    uint32_t heap_at;
+    struct cc_op *done_next;
+    struct kith_arena arena;
+    struct cc_held *held;
+    struct cc_ask *asks;
+    struct kith_table *table; /* held; the one that reps follow */
+    uint32_t slots;           /* owners among reps; fallbacks come behind */
+    uint32_t need;            /* R or W */
+    uint32_t rep_count;
+    uint32_t extra; /* replicas to ask beyond `need`: late or insufficient answers */
+    bool behind; /* the answers are older than what the session has seen */
+    struct cc_rep reps[CC_REPS_MAX];
+    enum kith_err last_err;
+    char message[CC_MESSAGE_SIZE];
+    struct kith_client_result result;
+    union {
+        struct cc_get get;
+        struct cc_scan scan;
+        struct cc_put put;
+        struct cc_chunk chunk;
+        struct cc_sync sync;
+        struct cc_status status;
+    } u;
+};
+
+struct cc_session_entry;
+struct cc_session_group;
+struct cc_session {
+    uint32_t count;
+    uint32_t bucket_count; /* a power of two, of both tables */
+    struct cc_session_entry **rows;
+    struct cc_session_group **groups;
+    struct cc_session_entry *oldest, *newest;
+};
+
+struct kith_client_core {
+    uint64_t now;
+    uint64_t random;
+    uint32_t op_timeout_ms, hedge_ms;
+    char writer[KITH_WRITER_MAX + 1];
+    uint64_t client_id[2];
+    uint64_t sequence;
+    struct kith_uuid cluster; /* nil until a node said */
+
+    struct kith_table *table;
+    struct cc_peer **by_member; /* [table->member_count] */
+    struct cc_peer *peers[CC_PEERS_MAX];
+    uint32_t peer_count;
+    uint64_t next_conn;
+    uint64_t peers_wake_ms;
+    uint64_t table_asked_ms;
+
+    struct cc_op *active, *active_last;
+    struct cc_op *free_ops;
+    struct cc_op *finished, *finished_last; /* not yet told */
+    uint32_t pending;  /* without DONE */
+    uint32_t op_count; /* all that exist, free or not */
+    uint32_t lingering;
+    bool waiting_dirty; /* something came that waiting ops may want: cc_drive_waiting */
+    struct cc_op **ops; /* all, for the end */
+    struct cc_op **heap;
+    uint32_t heap_count;
+
+    struct cc_ask *ask_blocks[CC_ASK_BLOCKS];
+    uint32_t ask_block_count;
+    struct cc_ask *free_asks;
+
+    struct cc_session session;
+    bool one_used; /* reads of level ONE occur: clocks are kept until all owners have them */
+    uint64_t repair_window_ms;
+    uint32_t repair_sent;
+
+    struct kith_arena step_arena;
+    struct kith_client_effect *effects;
+    uint32_t effect_count, effect_capacity;
+};
+
+/* ---- client_core.c ---- */
+
+/* A fresh draw; a statement of its own each time. */
+uint64_t cc_random(struct kith_client_core *core);
+/* A message for the next effects, in memory of the step; NULL when memory is short. */
+struct kith_msg *cc_message(struct kith_client_core *core, enum kith_msg_kind kind);
+void cc_send(struct kith_client_core *core, uint64_t conn, const struct kith_msg *msg);
+void cc_effect_connect(struct kith_client_core *core, uint64_t conn, const char *address, bool bulk);
+void cc_effect_close(struct kith_client_core *core, uint64_t conn, const char *reason);
+/* Sends msg to the peer and notes that the op waits for the answer; false: no link, no memory. */
+bool cc_ask(struct kith_client_core *core, struct cc_op *op, struct cc_peer *peer, uint32_t rep,
+            struct kith_msg *msg);
+/* Takes the op's asks to replica `rep` back: their answers are ignored. */
+void cc_ask_forget(struct kith_client_core *core, struct cc_op *op, uint32_t rep);
+void cc_ask_forget_all(struct kith_client_core *core, struct cc_op *op);
+/* Tells every op that asked on conn (cc_op_lost). */
+void cc_asks_lost(struct kith_client_core *core, uint64_t conn);
+/* The ask that a message answers, taken back; NULL for a late or foreign one. */
+bool cc_ask_take(struct kith_client_core *core, uint64_t conn, uint64_t id, struct cc_ask *ret_ask);
+void cc_asks_release(struct kith_client_core *core);
+/* Holds the box of a message for the life of the op. */
+bool cc_op_hold(struct cc_op *op, struct kith_msg_box *box, struct kith_blob *blob);
+/* Bytes that live as long as the op: borrowed from a held box, or copied. false: ENOMEM. */
+bool cc_op_keep(struct cc_op *op, bool held, struct kith_bytes from, struct kith_bytes *ret_bytes);
+/* Ends the op: with its result set (OK), or with an error and a message. */
+void cc_op_finish(struct kith_client_core *core, struct cc_op *op);
+void cc_op_fail(struct kith_client_core *core, struct cc_op *op, enum kith_err err,
+                const char *format, ...) KITH_PRINTF(4, 5);
+/* An op from the pool, zeroed but for its arena; NULL: ENOMEM. */
+struct cc_op *cc_op_new(struct kith_client_core *core);
+/* Back to the pool. */
+void cc_op_recycle(struct kith_client_core *core, struct cc_op *op);
+/* Everything of a lingering op has ended. */
+void cc_op_end(struct kith_client_core *core, struct cc_op *op);
+void cc_op_wake(struct kith_client_core *core, struct cc_op *op, uint64_t at_ms);
+/* Drives the ops that wait: a node came or went, a table came, a window opened. */
+void cc_drive_waiting(struct kith_client_core *core);
+void cc_drive(struct kith_client_core *core, struct cc_op *op);
+uint32_t cc_op_left_ms(const struct kith_client_core *core, const struct cc_op *op);
+
+/* ---- submit.c ---- */
+
+/* Checks the sizes and copies the request into op. EINVAL, ENOMEM; op is recycled by the caller. */
+KITH_MUST_CHECK enum kith_err cc_submit_copy(struct kith_client_core *core, struct cc_op *op,
+                                             const struct kith_client_op *from);
+
+/* ---- nodes.c ---- */
+
+KITH_MUST_CHECK enum kith_err cc_nodes_init(struct kith_client_core *core, uint32_t count,
+                                            const char *const *servers);
+void cc_nodes_release(struct kith_client_core *core);
+void cc_nodes_tick(struct kith_client_core *core);
+void cc_nodes_opened(struct kith_client_core *core, uint64_t conn);
+void cc_nodes_closed(struct kith_client_core *core, uint64_t conn, const char *reason);
+/* HELLO and TABLE_RES. */
+void cc_nodes_message(struct kith_client_core *core, uint64_t conn, const struct kith_msg *msg);
+/* Takes an encoded table if it is newer; true when the table in use is newer than `than` now. */
+bool cc_table_adopt(struct kith_client_core *core, struct kith_bytes bytes,
+                    const struct kith_table *than);
+void cc_table_ask(struct kith_client_core *core);
+/* The link to send on, NULL when it is not up; asks for a bulk link where there is none. */
+struct cc_link *cc_peer_link(struct kith_client_core *core, struct cc_peer *peer, bool bulk);
+static inline bool cc_peer_up(const struct cc_peer *peer)
+{
+    return peer->rows.state == CC_LINK_UP;
+}
+/* Down for good as far as this moment goes: its last connect failed, or the first one takes long. */
+bool cc_peer_down(const struct kith_client_core *core, const struct cc_peer *peer, bool bulk);
+void cc_peer_missed(struct kith_client_core *core, struct cc_peer *peer);
+void cc_peer_failed(struct kith_client_core *core, struct cc_peer *peer);
+void cc_peer_answered(struct kith_client_core *core, struct cc_peer *peer);
+/* The peer with this address, made where there is none; NULL: limit or memory. */
+struct cc_peer *cc_peer_at(struct kith_client_core *core, const char *address);
+
+/* ---- replicas.c ---- */
+
+/* Call first in every drive: points reps at the owners under the table in use, makes failed ones new
+ * again when their time has come. false: there is no table yet, the op waits; or the op has failed. */
+bool cc_replicas_prepare(struct kith_client_core *core, struct cc_op *op, bool bulk);
+/* Forgets reps and asks: prepare will follow a newer table. */
+void cc_replicas_unbind(struct kith_client_core *core, struct cc_op *op);
+/* The best replica not asked yet that can be asked now: owners in the order of the table from `first`
+ * on, slow ones after the others, fallbacks last. CC_REPS_MAX when there is none. */
+uint32_t cc_replicas_next(struct kith_client_core *core, const struct cc_op *op, bool bulk,
+                          uint32_t first);
+uint32_t cc_replicas_count(const struct cc_op *op, enum cc_rep_state state);
+/* Whether an owner that was not asked may still come up: worth a wait. */
+bool cc_replicas_hope(const struct kith_client_core *core, const struct cc_op *op, bool bulk);
+/* Sends msg (NULL: memory was short) to the replica, or notes that it failed. */
+void cc_replica_ask(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
+                    struct kith_msg *msg);
+void cc_replica_failed(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
+                       enum kith_err err, const char *message);
+/* An answer said ESTALE: true when a newer table is in use now and reps are forgotten. */
+bool cc_replica_stale(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
+                      struct kith_bytes table);
+/* Failed replicas are to be asked again after a pause. */
+void cc_replicas_again(struct kith_client_core *core, struct cc_op *op);
+/* Late replicas of a read: one more is to be asked after hedge_ms, the node is slow after three times
+ * that, and counts as failed after try_ms. */
+void cc_replicas_late(struct kith_client_core *core, struct cc_op *op, uint32_t hedge_ms,
+                      uint32_t try_ms);
+/* Wakes the op when a replica becomes late. */
+void cc_replicas_watch(struct kith_client_core *core, struct cc_op *op, uint32_t hedge_ms,
+                       uint32_t try_ms);
+static inline uint32_t cc_majority(const struct cc_op *op)
+{
+    return op->slots / 2 + 1;
+}
+/* Merges copies[0 .. rep_count - 1] (NULL: no answer; zero hash: nothing there): *ret_holders has the
+ * bit of each replica that holds exactly the merged state. ENOMEM, EFORMAT, ELIMIT. */
+KITH_MUST_CHECK enum kith_err cc_merge(struct cc_op *op, const struct cc_copy *const copies[],
+                                       struct kith_row *ret_row, uint32_t *ret_holders);
+
+struct cc_repairs { /* names that replica [to] should fetch from replica [from] */
+    uint32_t counts[KITH_REPLICAS_MAX][KITH_REPLICAS_MAX];
+    struct kith_bytes *names[KITH_REPLICAS_MAX][KITH_REPLICAS_MAX];
+};
+/* Notes that the replicas of `asked` that are not in `holders` need `name`. */
+void cc_repair_note(struct cc_op *op, struct cc_repairs **repairs, struct kith_bytes name,
+                    uint32_t asked, uint32_t holders);
+void cc_repair_send(struct kith_client_core *core, struct cc_op *op,
+                    const struct cc_repairs *repairs, const struct kith_group *group);
+
+/* ---- one file a kind: drive, and take an answer ---- */
+
+void cc_get_drive(struct kith_client_core *core, struct cc_op *op);
+void cc_get_answer(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
+                   const struct kith_msg *msg, struct kith_msg_box *box);
+void cc_scan_drive(struct kith_client_core *core, struct cc_op *op);
+void cc_scan_answer(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
+                    const struct kith_msg *msg, struct kith_msg_box *box);
+void cc_put_drive(struct kith_client_core *core, struct cc_op *op);
+void cc_put_answer(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
+                   const struct kith_msg *msg, struct kith_msg_box *box);
+void cc_put_deadline(struct kith_client_core *core, struct cc_op *op, enum kith_err err,
+                     const char *why);
+void cc_chunk_put_drive(struct kith_client_core *core, struct cc_op *op);
+void cc_chunk_put_answer(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
+                         const struct kith_msg *msg);
+void cc_chunk_get_drive(struct kith_client_core *core, struct cc_op *op);
+void cc_chunk_get_answer(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
+                         const struct kith_msg *msg);
+void cc_sync_drive(struct kith_client_core *core, struct cc_op *op);
+void cc_sync_answer(struct kith_client_core *core, struct cc_op *op, uint32_t node,
+                    const struct kith_msg *msg);
+void cc_status_drive(struct kith_client_core *core, struct cc_op *op);
+void cc_status_answer(struct kith_client_core *core, struct cc_op *op, const struct kith_msg *msg,
+                      struct kith_msg_box *box);
+/* The answer of a replica to an op did not come: its connection was lost. */
+void cc_op_lost(struct kith_client_core *core, struct cc_op *op, uint32_t rep);
+
+/* ---- session.c ---- */
+
+KITH_MUST_CHECK enum kith_err cc_session_init(struct cc_session *session);
+void cc_session_release(struct cc_session *session);
+/* From now on answers for the row must cover this clock too. false: memory is short. */
+bool cc_session_note(struct cc_session *session, const struct kith_group *group,
+                     struct kith_bytes name, const struct kith_clock *clock);
+/* A majority of the owners holds what the session wants: the entry may go. */
+void cc_session_drop(struct cc_session *session, const struct kith_group *group,
+                     struct kith_bytes name);
+/* Whether `clock` covers all that the session has seen of the row; *ret_known: it had seen any. */
+bool cc_session_covered(const struct cc_session *session, const struct kith_group *group,
+                        struct kith_bytes name, const struct kith_clock *clock, bool *ret_known);
+/* Rows of the group behind `after` (where has_after) up to `last` (where has_last) in the session. */
+uint32_t cc_session_count(const struct cc_session *session, const struct kith_group *group,
+                          bool has_after, struct kith_bytes after, bool has_last,
+                          struct kith_bytes last);
+
+#endif

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * put.c - PUT: straight to an owner, which coordinates.
+ *
+ * One try at a time; a coordinator that is late is passed over but still listened to: the first OK ends
+ * the op, whoever says it. Every try bears the same request id, and every one after a try whose outcome
+ * is open says so (retry), so that siblings of the two are one write. `open` counts tries that may have
+ * had an effect: with one, an end without OK is EUNKNOWN, never a refusal. */
+#include <string.h>
+
+#include "client/core.h"
+
+/* What a coordinator may take before the next is tried; a flush to disk takes longer. */
+static uint32_t try_ms(const struct cc_op *op)
+{
+    uint32_t limit_ms = op->u.put.durability == KITH_DURABLE_DISK ? 2 * KITH_CLIENT_PUT_TRY_MS
+                                                                  : KITH_CLIENT_PUT_TRY_MS;
+    uint32_t quarter_ms = (uint32_t)(op->deadline_ms - op->started_ms) / 4 + 1;
+    return limit_ms < quarter_ms ? limit_ms : quarter_ms;
+}
+
+static void ask(struct kith_client_core *core, struct cc_op *op, uint32_t i)
+{
+    struct cc_put *put = &op->u.put;
+    struct kith_msg *msg = cc_message(core, KITH_MSG_PUT_REQ);
+    if (msg != NULL) {
+        struct kith_put_req *req = &msg->u.put_req;
+        req->table = op->table->id;
+        req->timeout_ms = cc_op_left_ms(core, op);
+        req->request = put->request;
+        req->retry = put->open > 0;
+        req->durability = put->durability;
+        req->w = op->level == KITH_LEVEL_QUORUM ? 0 : op->need;
+        req->group = put->group;
+        req->writer = kith_bytes_make(core->writer, strlen(core->writer));
+        req->update_count = put->update_count;
+        req->updates = put->updates;
+    }
+    cc_replica_ask(core, op, i, msg);
+    if (op->reps[i].state == CC_REP_ASKED) {
+        put->open++;
+    }
+}
+
+/* The coordinators that are asked and not yet late. */
+static uint32_t in_time(struct kith_client_core *core, struct cc_op *op)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < op->rep_count; i++) {
+        struct cc_rep *rep = &op->reps[i];
+        if (rep->state != CC_REP_ASKED) {
+            continue;
+        }
+        if (core->now - rep->asked_ms >= try_ms(op)) {
+            if (!rep->missed) {
+                rep->missed = true;
+                cc_peer_missed(core, rep->peer);
+            }
+            continue;
+        }
+        cc_op_wake(core, op, rep->asked_ms + try_ms(op));
+        count++;
+    }
+    return count;
+}
+
+/* Nobody is left who could take it: whether the refusals are the last word. */
+static bool refused(const struct kith_client_core *core, const struct cc_op *op)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < op->slots; i++) {
+        const struct cc_rep *rep = &op->reps[i];
+        any = any || rep->final;
+        if (!rep->final && (rep->state == CC_REP_ASKED || !cc_peer_down(core, rep->peer, false))) {
+            return false;
+        }
+    }
+    return any;
+}
+
+static void give_up(struct kith_client_core *core, struct cc_op *op, enum kith_err err)
+{
+    char text[CC_MESSAGE_SIZE];
+    memcpy(text, op->message, sizeof(text));
+    if (op->u.put.open > 0) {
+        cc_op_fail(core, op, KITH_EUNKNOWN, "the write may yet appear (%.220s)", text);
+    } else {
+        cc_op_fail(core, op, err, "%s", text);
+    }
+}
+
+void cc_put_drive(struct kith_client_core *core, struct cc_op *op)
+{
+    if (!cc_replicas_prepare(core, op, false)) {
+        return;
+    }
+    while (in_time(core, op) == 0) {
+        /* a fallback stands in only where no owner may still come */
+        uint32_t next = cc_replicas_next(core, op, false, 0);
+        if (next == CC_REPS_MAX || (next >= op->slots && cc_replicas_hope(core, op, false))) {
+            break;
+        }
+        ask(core, op, next);
+    }
+    if (in_time(core, op) > 0) {
+        return;
+    }
+    if (refused(core, op)) {
+        give_up(core, op, op->last_err);
+        return;
+    }
+    cc_replicas_again(core, op);
+}
+
+void cc_put_deadline(struct kith_client_core *core, struct cc_op *op, enum kith_err err,
+                     const char *why)
+{
+    uint32_t after_ms = (uint32_t)(op->deadline_ms - op->started_ms);
+    if (op->u.put.open > 0) {
+        cc_op_fail(core, op, KITH_EUNKNOWN,
+                   "no answer within %u ms, the write may yet appear (%.180s)", after_ms, why);
+    } else {
+        cc_op_fail(core, op, err, "no owner could be reached within %u ms (%.190s)", after_ms, why);
+    }
+}
+
+/* The rows that were written must be in every later answer. */
+static bool note_session(struct kith_client_core *core, const struct cc_op *op,
+                         const struct kith_put_res *res)
+{
+    for (uint32_t i = 0; i < res->result_count; i++) {
+        struct kith_row row;
+        if (kith_row_decode(&core->step_arena, res->results[i].context, &row) != KITH_OK ||
+            !cc_session_note(&core->session, &op->u.put.group, op->u.put.updates[i].name,
+                             &row.clock)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool take_results(struct cc_op *op, const struct kith_put_res *res, struct kith_msg_box *box)
+{
+    if (box != NULL && !cc_op_hold(op, box, NULL)) {
+        return false;
+    }
+    struct kith_put_result *results =
+        kith_arena_calloc(&op->arena, res->result_count, sizeof(*results));
+    if (results == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < res->result_count; i++) {
+        results[i] = res->results[i];
+        if (!cc_op_keep(op, box != NULL, res->results[i].context, &results[i].context)) {
+            return false;
+        }
+    }
+    op->result.u.put.results = results;
+    op->result.u.put.result_count = res->result_count;
+    op->result.u.put.copies = res->copies;
+    return true;
+}
+
+static void take_ok(struct kith_client_core *core, struct cc_op *op, uint32_t i,
+                    const struct kith_put_res *res, struct kith_msg_box *box)
+{
+    if (res->result_count != op->u.put.update_count) {
+        cc_replica_failed(core, op, i, KITH_EFORMAT, "answers with too few results");
+        op->reps[i].final = true;
+        give_up(core, op, KITH_EUNKNOWN);
+    } else if (!note_session(core, op, res) || !take_results(op, res, box)) {
+        cc_op_fail(core, op, KITH_EUNKNOWN, "the answer of the write cannot be kept");
+    } else {
+        op->result.err = KITH_OK;
+        op->result.message = "";
+        cc_op_finish(core, op);
+    }
+}
+
+/* Whether this answer says that nothing happened. */
+static bool nothing_happened(enum kith_err err)
+{
+    switch (err) {
+    case KITH_ESTALE:
+    case KITH_EREFUSED:
+    case KITH_ENOSPC:
+    case KITH_EROFS:
+    case KITH_ENOTREADY:
+    case KITH_EUNREACH:
+    case KITH_EBUSY:
+    case KITH_EINVAL:
+    case KITH_ELIMIT:
+    case KITH_ETOOBIG:
+    case KITH_EFORMAT:
+    case KITH_EVERSION:
+    case KITH_ECLUSTER:
+    case KITH_EPERM:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Whether every node would say the same. */
+static bool is_verdict(enum kith_err err)
+{
+    return err == KITH_EINVAL || err == KITH_ELIMIT || err == KITH_ETOOBIG || err == KITH_EFORMAT ||
+           err == KITH_EPERM;
+}
+
+void cc_put_answer(struct kith_client_core *core, struct cc_op *op, uint32_t i,
+                   const struct kith_msg *msg, struct kith_msg_box *box)
+{
+    const struct kith_put_res *res = &msg->u.put_res;
+    if (msg->kind != KITH_MSG_PUT_RES) {
+        cc_replica_failed(core, op, i, KITH_EFORMAT, "answers something else");
+        cc_drive(core, op);
+        return;
+    }
+    enum kith_err err = res->status.err;
+    if (err == KITH_OK) {
+        take_ok(core, op, i, res, box);
+        return;
+    }
+    if (nothing_happened(err)) {
+        op->u.put.open--;
+    }
+    if (err == KITH_ESTALE) {
+        /* asks of other tries go with the old table: they stay open */
+        (void)cc_replica_stale(core, op, i, res->table); /* the drive sees which */
+        cc_drive(core, op);
+        return;
+    }
+    cc_replica_failed(core, op, i, err, res->status.message);
+    if (is_verdict(err)) {
+        give_up(core, op, err);
+        return;
+    }
+    op->reps[i].final = err == KITH_EREFUSED || err == KITH_ENOSPC || err == KITH_EROFS ||
+                        err == KITH_EUNREACH;
+    cc_drive(core, op);
+}

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * replicas.c - which owners a request asks, in which order, when one is late; merging; repair.
+ *
+ * A replica of an op goes NEW -> ASKED -> HAVE or FAILED. The order is the table's, the same for every
+ * request of a partition, so that the first owner's cache serves it; only slow nodes go to the end. A
+ * failed replica is new again after a pause, or when its connection is back. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "client/core.h"
+
+static uint32_t op_partition(const struct cc_op *op, uint32_t partitions)
+{
+    switch (op->kind) {
+    case KITH_CLIENT_GET:
+        return kith_group_partition(&op->u.get.group, partitions);
+    case KITH_CLIENT_SCAN:
+        return kith_group_partition(&op->u.scan.group, partitions);
+    case KITH_CLIENT_PUT:
+        return kith_group_partition(&op->u.put.group, partitions);
+    case KITH_CLIENT_CHUNK_PUT:
+    case KITH_CLIENT_CHUNK_GET:
+        return kith_chunk_partition(&op->u.chunk.id, partitions);
+    case KITH_CLIENT_CHUNK_SYNC:
+    case KITH_CLIENT_STATUS:
+        break;
+    }
+    KITH_ASSERT(false);
+    return 0;
+}
+
+static void bind(struct kith_client_core *core, struct cc_op *op)
+{
+    struct kith_table *table = core->table;
+    uint32_t partition = op_partition(op, table->partitions);
+    const uint16_t *owners = kith_table_owners(table, partition);
+    op->table = kith_table_hold(table);
+    op->slots = table->owner_slots;
+    op->rep_count = table->owner_slots;
+    memset(op->reps, 0, sizeof(op->reps));
+    for (uint32_t i = 0; i < op->slots; i++) {
+        op->reps[i].peer = core->by_member[owners[i]];
+    }
+    op->need = op->level == KITH_LEVEL_ONE   ? 1
+               : op->level == KITH_LEVEL_ALL ? op->slots
+                                             : cc_majority(op);
+    if (op->kind != KITH_CLIENT_PUT) {
+        return;
+    }
+    /* any node coordinates a put when no owner can be reached */
+    for (uint32_t i = 0; i < table->member_count && op->rep_count < CC_REPS_MAX; i++) {
+        uint32_t member = (partition + i) % table->member_count;
+        if (!kith_table_owns(table, partition, (uint16_t)member)) {
+            op->reps[op->rep_count++].peer = core->by_member[member];
+        }
+    }
+}
+
+void cc_replicas_unbind(struct kith_client_core *core, struct cc_op *op)
+{
+    cc_ask_forget_all(core, op);
+    if (op->table != NULL) {
+        kith_table_drop(op->table);
+        op->table = NULL;
+    }
+    op->rep_count = 0;
+    op->extra = 0;
+    op->again_ms = CC_NEVER;
+}
+
+static void rep_renew(struct cc_rep *rep)
+{
+    struct cc_peer *peer = rep->peer;
+    enum kith_err err = rep->err;
+    memset(rep, 0, sizeof(*rep));
+    rep->peer = peer;
+    rep->err = err; /* for the message at the deadline */
+}
+
+bool cc_replicas_prepare(struct kith_client_core *core, struct cc_op *op, bool bulk)
+{
+    if (core->table == NULL) {
+        op->waits = true;
+        return false;
+    }
+    bool again = core->now >= op->again_ms;
+    if (again && op->table != NULL && op->table != core->table) {
+        cc_replicas_unbind(core, op);
+    }
+    if (op->table == NULL) {
+        bind(core, op);
+        return true;
+    }
+    for (uint32_t i = 0; i < op->rep_count; i++) {
+        struct cc_rep *rep = &op->reps[i];
+        if (rep->state != CC_REP_FAILED || rep->final) {
+            continue;
+        }
+        bool back = rep->err == KITH_ECLOSED && cc_peer_link(core, rep->peer, bulk) != NULL;
+        if (again || back) {
+            rep_renew(rep);
+        }
+    }
+    if (again) {
+        op->again_ms = CC_NEVER;
+    } else {
+        cc_op_wake(core, op, op->again_ms);
+    }
+    return true;
+}
+
+uint32_t cc_replicas_next(struct kith_client_core *core, const struct cc_op *op, bool bulk,
+                          uint32_t first)
+{
+    uint32_t slow = CC_REPS_MAX;
+    for (uint32_t n = 0; n < op->slots; n++) {
+        uint32_t i = (first + n) % op->slots;
+        const struct cc_rep *rep = &op->reps[i];
+        if (rep->state != CC_REP_NEW || cc_peer_link(core, rep->peer, bulk) == NULL) {
+            continue;
+        }
+        if (!rep->peer->slow) {
+            return i;
+        }
+        slow = slow == CC_REPS_MAX ? i : slow;
+    }
+    if (slow != CC_REPS_MAX) {
+        return slow;
+    }
+    for (uint32_t i = op->slots; i < op->rep_count; i++) {
+        if (op->reps[i].state == CC_REP_NEW &&
+            cc_peer_link(core, op->reps[i].peer, bulk) != NULL) {
+            return i;
+        }
+    }
+    return CC_REPS_MAX;
+}
+
+uint32_t cc_replicas_count(const struct cc_op *op, enum cc_rep_state state)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < op->rep_count; i++) {
+        count += op->reps[i].state == state ? 1 : 0;
+    }
+    return count;
+}
+
+bool cc_replicas_hope(const struct kith_client_core *core, const struct cc_op *op, bool bulk)
+{
+    for (uint32_t i = 0; i < op->slots; i++) {
+        if (op->reps[i].state == CC_REP_NEW && !cc_peer_down(core, op->reps[i].peer, bulk)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void cc_replica_ask(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
+                    struct kith_msg *msg)
+{
+    op->reps[rep].asked_ms = core->now;
+    op->reps[rep].hedged = false;
+    op->reps[rep].missed = false;
+    if (cc_ask(core, op, op->reps[rep].peer, rep, msg)) {
+        op->reps[rep].state = CC_REP_ASKED;
+    } else {
+        cc_replica_failed(core, op, rep, KITH_ENOMEM, NULL);
+    }
+}
+
+void cc_replica_failed(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
+                       enum kith_err err, const char *message)
+{
+    op->reps[rep].state = CC_REP_FAILED;
+    op->reps[rep].err = err;
+    op->last_err = err;
+    (void)snprintf(op->message, sizeof(op->message), "%s: %s", /* cut: it is for people */
+                   op->reps[rep].peer->address,
+                   message != NULL && message[0] != '\0' ? message : kith_err_text((int)err));
+    if (err != KITH_ECLOSED && err != KITH_ESTALE && err != KITH_ENOTFOUND) {
+        cc_peer_failed(core, op->reps[rep].peer);
+    }
+}
+
+bool cc_replica_stale(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
+                      struct kith_bytes table)
+{
+    if (cc_table_adopt(core, table, op->table)) {
+        cc_replicas_unbind(core, op);
+        return true;
+    }
+    cc_replica_failed(core, op, rep, KITH_ESTALE, NULL);
+    cc_table_ask(core);
+    return false;
+}
+
+void cc_replicas_again(struct kith_client_core *core, struct cc_op *op)
+{
+    op->waits = true;
+    if (op->again_ms == CC_NEVER) {
+        op->again_ms = core->now + op->pause_ms;
+        op->pause_ms = op->pause_ms * 2 > CC_PAUSE_MAX_MS ? CC_PAUSE_MAX_MS : op->pause_ms * 2;
+    }
+    cc_op_wake(core, op, op->again_ms);
+}
+
+/* The time in which a replica must answer, at most half of the request's. */
+static uint32_t try_limit(const struct cc_op *op, uint32_t try_ms)
+{
+    uint32_t half_ms = (uint32_t)(op->deadline_ms - op->started_ms) / 2;
+    return try_ms < half_ms ? try_ms : half_ms + 1;
+}
+
+void cc_replicas_late(struct kith_client_core *core, struct cc_op *op, uint32_t hedge_ms,
+                      uint32_t try_ms)
+{
+    try_ms = try_limit(op, try_ms);
+    for (uint32_t i = 0; i < op->rep_count; i++) {
+        struct cc_rep *rep = &op->reps[i];
+        if (rep->state != CC_REP_ASKED) {
+            continue;
+        }
+        uint64_t late_ms = core->now - rep->asked_ms;
+        if (late_ms >= hedge_ms && !rep->hedged) {
+            rep->hedged = true;
+            op->extra++;
+        }
+        if (late_ms >= 3 * (uint64_t)hedge_ms && !rep->missed) {
+            rep->missed = true;
+            cc_peer_missed(core, rep->peer);
+        }
+        if (late_ms >= try_ms) {
+            cc_ask_forget(core, op, i);
+            cc_replica_failed(core, op, i, KITH_ETIMEOUT, NULL);
+        }
+    }
+}
+
+void cc_replicas_watch(struct kith_client_core *core, struct cc_op *op, uint32_t hedge_ms,
+                       uint32_t try_ms)
+{
+    try_ms = try_limit(op, try_ms);
+    for (uint32_t i = 0; i < op->rep_count; i++) {
+        const struct cc_rep *rep = &op->reps[i];
+        if (rep->state == CC_REP_ASKED) {
+            uint64_t next_ms = !rep->hedged   ? hedge_ms
+                               : !rep->missed ? 3 * (uint64_t)hedge_ms
+                                              : try_ms;
+            cc_op_wake(core, op, rep->asked_ms + (next_ms < try_ms ? next_ms : try_ms));
+        }
+    }
+}
+
+/* ---- Merging ---- */
+
+static bool hash_is_zero(const struct kith_checksum *hash)
+{
+    static const struct kith_checksum zero;
+    return kith_checksum_equal(hash, &zero);
+}
+
+/* The first replica whose copy has the same state as `rep`'s, with its bytes. */
+static const struct cc_copy *copy_with_state(const struct cc_copy *const copies[], uint32_t count,
+                                             const struct cc_copy *copy)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (copies[i] != NULL && copies[i]->has_state &&
+            kith_checksum_equal(&copies[i]->hash, &copy->hash)) {
+            return copies[i];
+        }
+    }
+    return copy;
+}
+
+static enum kith_err merge_different(struct cc_op *op, const struct cc_copy *const copies[],
+                                     struct kith_row *ret_row, uint32_t *ret_holders)
+{
+    struct kith_row rows[CC_REPS_MAX];
+    struct kith_row merged = {0};
+    memset(rows, 0, sizeof(rows));
+    for (uint32_t i = 0; i < op->rep_count; i++) {
+        if (copies[i] == NULL || hash_is_zero(&copies[i]->hash)) {
+            continue;
+        }
+        const struct cc_copy *copy = copy_with_state(copies, op->rep_count, copies[i]);
+        enum kith_err err = kith_row_decode(&op->arena, copy->state, &rows[i]);
+        struct kith_row both = {0};
+        if (err == KITH_OK) {
+            err = kith_row_merge(&op->arena, &merged, &rows[i], &both);
+        }
+        if (err != KITH_OK) {
+            return err;
+        }
+        merged = both;
+    }
+    *ret_holders = 0;
+    for (uint32_t i = 0; i < op->rep_count; i++) {
+        if (copies[i] != NULL &&
+            kith_clock_compare(&rows[i].clock, &merged.clock) == KITH_CLOCK_EQUAL) {
+            *ret_holders |= 1u << i; /* equal clocks mean equal states */
+        }
+    }
+    *ret_row = merged;
+    return KITH_OK;
+}
+
+enum kith_err cc_merge(struct cc_op *op, const struct cc_copy *const copies[],
+                       struct kith_row *ret_row, uint32_t *ret_holders)
+{
+    const struct cc_copy *first = NULL;
+    uint32_t holders = 0;
+    for (uint32_t i = 0; i < op->rep_count; i++) {
+        if (copies[i] == NULL) {
+            continue;
+        }
+        if (first == NULL) {
+            first = copies[i];
+        } else if (!kith_checksum_equal(&first->hash, &copies[i]->hash)) {
+            return merge_different(op, copies, ret_row, ret_holders);
+        }
+        holders |= 1u << i;
+    }
+    *ret_holders = holders;
+    if (first == NULL || hash_is_zero(&first->hash)) {
+        memset(ret_row, 0, sizeof(*ret_row));
+        return KITH_OK;
+    }
+    first = copy_with_state(copies, op->rep_count, first);
+    return kith_row_decode(&op->arena, first->state, ret_row);
+}
+
+/* ---- Repair ---- */
+
+static bool repair_add(struct cc_op *op, struct cc_repairs *repairs, uint32_t to, uint32_t from,
+                       struct kith_bytes name)
+{
+    uint32_t count = repairs->counts[to][from];
+    if (count == KITH_NAMES_MAX) {
+        return true; /* background repair does the rest */
+    }
+    if (repairs->names[to][from] == NULL) {
+        repairs->names[to][from] =
+            kith_arena_calloc(&op->arena, KITH_NAMES_MAX, sizeof(struct kith_bytes));
+        if (repairs->names[to][from] == NULL) {
+            return false;
+        }
+    }
+    repairs->names[to][from][count] = name;
+    repairs->counts[to][from]++;
+    return true;
+}
+
+void cc_repair_note(struct cc_op *op, struct cc_repairs **repairs, struct kith_bytes name,
+                    uint32_t asked, uint32_t holders)
+{
+    if (*repairs == NULL) {
+        *repairs = kith_arena_calloc(&op->arena, 1, sizeof(**repairs));
+    }
+    for (uint32_t to = 0; to < op->slots && *repairs != NULL; to++) {
+        if ((asked & ~holders & (1u << to)) == 0) {
+            continue;
+        }
+        for (uint32_t from = 0; from < op->slots; from++) {
+            /* from one that has all, or, where none has, from every other */
+            uint32_t sources = holders != 0 ? holders : asked;
+            if (from == to || (sources & (1u << from)) == 0) {
+                continue;
+            }
+            if (!repair_add(op, *repairs, to, from, name)) {
+                return; /* without memory no repair: it is a courtesy */
+            }
+            if (holders != 0) {
+                break;
+            }
+        }
+    }
+}
+
+void cc_repair_send(struct kith_client_core *core, struct cc_op *op,
+                    const struct cc_repairs *repairs, const struct kith_group *group)
+{
+    if (core->now >= core->repair_window_ms + 1000) {
+        core->repair_window_ms = core->now;
+        core->repair_sent = 0;
+    }
+    for (uint32_t to = 0; to < op->slots; to++) {
+        struct cc_link *link = cc_peer_link(core, op->reps[to].peer, false);
+        for (uint32_t from = 0; from < op->slots && link != NULL; from++) {
+            if (repairs->counts[to][from] == 0 ||
+                core->repair_sent >= KITH_CLIENT_REPAIRS_PER_S) {
+                continue;
+            }
+            struct kith_msg *msg = cc_message(core, KITH_MSG_REPAIR_REQ);
+            if (msg == NULL) {
+                return; /* a courtesy */
+            }
+            msg->u.repair_req.group = *group;
+            msg->u.repair_req.from = op->reps[from].peer->uuid;
+            msg->u.repair_req.name_count = repairs->counts[to][from];
+            msg->u.repair_req.names = repairs->names[to][from];
+            cc_send(core, link->conn, msg);
+            core->repair_sent++;
+        }
+    }
+}

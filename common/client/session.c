@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * session.c - the clocks that answers must cover: what this client wrote, and what it read.
+ *
+ * One mount always reads its own writes and never goes back in time (invariant 9). With R + W > N a
+ * quorum read covers each quorum write by itself; the session guards what that does not: writes that
+ * a stand-in took (sloppy quorum), reads of a state that only a minority has, and level ONE. An entry
+ * goes when a read has seen the state on a majority of the owners, or as the oldest when there are
+ * more than KITH_SESSION_ROWS_MAX.
+ *
+ * Two hash tables with chains: rows by (group, name), groups by group; a scan must know of rows that
+ * its pages lack, so each group has the list of its rows. */
+#include <string.h>
+
+#include "base/assert.h"
+#include "client/core.h"
+
+#define BUCKETS 65536u /* about one row each at the limit; 1 MiB for both tables */
+
+struct cc_session_entry {
+    struct cc_session_entry *chain;
+    struct cc_session_entry *older, *newer;
+    struct cc_session_entry *group_prev, *group_next;
+    struct cc_session_group *group;
+    uint64_t hash;
+    uint32_t name_size;
+    uint32_t clock_count;
+    struct kith_clock_entry *clock; /* of its own: it grows */
+    uint8_t name[];
+};
+
+struct cc_session_group {
+    struct cc_session_group *chain;
+    struct kith_group group;
+    struct cc_session_entry *entries;
+};
+
+enum kith_err cc_session_init(struct cc_session *session)
+{
+    session->bucket_count = BUCKETS;
+    session->rows = kith_calloc(BUCKETS, sizeof(struct cc_session_entry *));
+    session->groups = kith_calloc(BUCKETS, sizeof(struct cc_session_group *));
+    return session->rows == NULL || session->groups == NULL ? KITH_ENOMEM : KITH_OK;
+}
+
+static uint64_t mix(uint64_t hash, const uint8_t *data, size_t size)
+{
+    /* FNV-1a (Fowler, Noll, Vo), folded at the end by the caller */
+    for (size_t i = 0; i < size; i++) {
+        hash = (hash ^ data[i]) * UINT64_C(0x100000001b3);
+    }
+    return hash;
+}
+
+static uint64_t group_hash(const struct kith_group *group)
+{
+    uint64_t hash = mix(UINT64_C(0xcbf29ce484222325), group->bytes, sizeof(group->bytes));
+    return hash ^ (hash >> 32);
+}
+
+static uint64_t row_hash(const struct kith_group *group, struct kith_bytes name)
+{
+    uint64_t hash = mix(group_hash(group), name.data, name.size);
+    return hash ^ (hash >> 32);
+}
+
+static struct cc_session_group **group_at(const struct cc_session *session,
+                                          const struct kith_group *group)
+{
+    struct cc_session_group **at =
+        &session->groups[group_hash(group) & (session->bucket_count - 1)];
+    while (*at != NULL && kith_group_compare(&(*at)->group, group) != 0) {
+        at = &(*at)->chain;
+    }
+    return at;
+}
+
+static struct kith_bytes entry_name(const struct cc_session_entry *entry)
+{
+    return kith_bytes_make(entry->name, entry->name_size);
+}
+
+static struct cc_session_entry **entry_at(const struct cc_session *session,
+                                          const struct kith_group *group, struct kith_bytes name,
+                                          uint64_t hash)
+{
+    struct cc_session_entry **at = &session->rows[hash & (session->bucket_count - 1)];
+    while (*at != NULL &&
+           ((*at)->hash != hash || !kith_bytes_equal(entry_name(*at), name) ||
+            kith_group_compare(&(*at)->group->group, group) != 0)) {
+        at = &(*at)->chain;
+    }
+    return at;
+}
+
+static void age_unlink(struct cc_session *session, struct cc_session_entry *entry)
+{
+    if (entry->older != NULL) {
+        entry->older->newer = entry->newer;
+    } else {
+        session->oldest = entry->newer;
+    }
+    if (entry->newer != NULL) {
+        entry->newer->older = entry->older;
+    } else {
+        session->newest = entry->older;
+    }
+}
+
+static void age_newest(struct cc_session *session, struct cc_session_entry *entry)
+{
+    entry->older = session->newest;
+    entry->newer = NULL;
+    if (session->newest != NULL) {
+        session->newest->newer = entry;
+    } else {
+        session->oldest = entry;
+    }
+    session->newest = entry;
+}
+
+static void entry_drop(struct cc_session *session, struct cc_session_entry **at)
+{
+    struct cc_session_entry *entry = *at;
+    struct cc_session_group *group = entry->group;
+    *at = entry->chain;
+    age_unlink(session, entry);
+    if (entry->group_prev != NULL) {
+        entry->group_prev->group_next = entry->group_next;
+    } else {
+        group->entries = entry->group_next;
+    }
+    if (entry->group_next != NULL) {
+        entry->group_next->group_prev = entry->group_prev;
+    }
+    if (group->entries == NULL) {
+        struct cc_session_group **group_slot = group_at(session, &group->group);
+        KITH_ASSERT(*group_slot == group);
+        *group_slot = group->chain;
+        kith_free(group);
+    }
+    kith_free(entry->clock);
+    kith_free(entry);
+    session->count--;
+}
+
+void cc_session_release(struct cc_session *session)
+{
+    while (session->oldest != NULL) {
+        struct cc_session_entry *entry = session->oldest;
+        entry_drop(session, entry_at(session, &entry->group->group, entry_name(entry), entry->hash));
+    }
+    kith_free(session->rows);
+    kith_free(session->groups);
+}
+
+static struct cc_session_group *group_make(struct cc_session *session,
+                                           const struct kith_group *group)
+{
+    struct cc_session_group **at = group_at(session, group);
+    if (*at == NULL) {
+        *at = kith_calloc(1, sizeof(**at));
+        if (*at != NULL) {
+            (*at)->group = *group;
+        }
+    }
+    return *at;
+}
+
+static bool entry_make(struct cc_session *session, const struct kith_group *group,
+                       struct kith_bytes name, const struct kith_clock *clock, uint64_t hash)
+{
+    struct cc_session_entry *entry = kith_calloc(1, sizeof(*entry) + name.size);
+    struct kith_clock_entry *entries = kith_malloc(clock->count * sizeof(*entries));
+    struct cc_session_group *in = NULL;
+    if (entry != NULL && entries != NULL) {
+        in = group_make(session, group);
+    }
+    if (in == NULL) {
+        kith_free(entry);
+        kith_free(entries);
+        return false;
+    }
+    memcpy(entries, clock->entries, clock->count * sizeof(*entries));
+    entry->clock = entries;
+    entry->clock_count = clock->count;
+    entry->hash = hash;
+    entry->name_size = (uint32_t)name.size;
+    if (name.size > 0) {
+        memcpy(entry->name, name.data, name.size);
+    }
+    entry->group = in;
+    entry->group_next = in->entries;
+    if (in->entries != NULL) {
+        in->entries->group_prev = entry;
+    }
+    in->entries = entry;
+    entry->chain = session->rows[hash & (session->bucket_count - 1)];
+    session->rows[hash & (session->bucket_count - 1)] = entry;
+    age_newest(session, entry);
+    session->count++;
+    return true;
+}
+
+/* The entry's clock becomes the join of what it was and `clock`. */
+static bool entry_join(struct cc_session_entry *entry, const struct kith_clock *clock)
+{
+    struct kith_clock old = {entry->clock_count, entry->clock};
+    enum kith_clock_order order = kith_clock_compare(&old, clock);
+    if (order == KITH_CLOCK_EQUAL || order == KITH_CLOCK_AFTER) {
+        return true;
+    }
+    struct kith_arena arena;
+    kith_arena_init(&arena, 0);
+    struct kith_clock joined = *clock;
+    bool ok = order == KITH_CLOCK_BEFORE ||
+              kith_clock_join(&arena, &old, clock, &joined) == KITH_OK;
+    struct kith_clock_entry *entries =
+        ok ? kith_realloc(entry->clock, joined.count * sizeof(*entries)) : NULL;
+    if (entries != NULL) {
+        memcpy(entries, joined.entries, joined.count * sizeof(*entries));
+        entry->clock = entries;
+        entry->clock_count = joined.count;
+    }
+    kith_arena_release(&arena);
+    return entries != NULL;
+}
+
+bool cc_session_note(struct cc_session *session, const struct kith_group *group,
+                     struct kith_bytes name, const struct kith_clock *clock)
+{
+    if (clock->count == 0) {
+        return true;
+    }
+    uint64_t hash = row_hash(group, name);
+    struct cc_session_entry *entry = *entry_at(session, group, name, hash);
+    if (entry != NULL) {
+        age_unlink(session, entry);
+        age_newest(session, entry);
+        return entry_join(entry, clock);
+    }
+    if (!entry_make(session, group, name, clock, hash)) {
+        return false;
+    }
+    if (session->count > KITH_SESSION_ROWS_MAX) {
+        struct cc_session_entry *old = session->oldest;
+        entry_drop(session, entry_at(session, &old->group->group, entry_name(old), old->hash));
+    }
+    return true;
+}
+
+void cc_session_drop(struct cc_session *session, const struct kith_group *group,
+                     struct kith_bytes name)
+{
+    struct cc_session_entry **at = entry_at(session, group, name, row_hash(group, name));
+    if (*at != NULL) {
+        entry_drop(session, at);
+    }
+}
+
+bool cc_session_covered(const struct cc_session *session, const struct kith_group *group,
+                        struct kith_bytes name, const struct kith_clock *clock, bool *ret_known)
+{
+    const struct cc_session_entry *entry =
+        *entry_at(session, group, name, row_hash(group, name));
+    *ret_known = entry != NULL;
+    if (entry == NULL) {
+        return true;
+    }
+    struct kith_clock seen = {entry->clock_count, entry->clock};
+    enum kith_clock_order order = kith_clock_compare(clock, &seen);
+    return order == KITH_CLOCK_EQUAL || order == KITH_CLOCK_AFTER;
+}
+
+uint32_t cc_session_count(const struct cc_session *session, const struct kith_group *group,
+                          bool has_after, struct kith_bytes after, bool has_last,
+                          struct kith_bytes last)
+{
+    uint32_t count = 0;
+    const struct cc_session_group *in = *group_at(session, group);
+    const struct cc_session_entry *entry = in == NULL ? NULL : in->entries;
+    for (; entry != NULL; entry = entry->group_next) {
+        struct kith_bytes name = entry_name(entry);
+        if ((!has_after || kith_bytes_compare(name, after) > 0) &&
+            (!has_last || kith_bytes_compare(name, last) <= 0)) {
+            count++;
+        }
+    }
+    return count;
+}

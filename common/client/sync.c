@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * sync.c - CHUNK_SYNC: makes chunks durable at W owners each, one message a node; STATUS.
+ *
+ * A node that cannot be asked, or does not answer, holds nothing for this count: ids that end with
+ * fewer than W holders are reported missing, and the caller puts them again. */
+#include <string.h>
+
+#include "client/core.h"
+
+/* ---- CHUNK_SYNC ---- */
+
+static void node_add(struct cc_sync *sync, struct cc_peer *peer, uint32_t at)
+{
+    uint32_t i = 0;
+    while (i < sync->node_count && sync->nodes[i].peer != peer) {
+        i++;
+    }
+    struct cc_sync_node *node = &sync->nodes[i];
+    if (i == sync->node_count) {
+        node->peer = peer;
+        sync->node_count++;
+    }
+    if (node->ids != NULL) { /* the second pass: the counts are known */
+        node->ids[node->count] = sync->ids[at];
+        node->at[node->count] = at;
+    }
+    node->count++;
+}
+
+static void each_owner(const struct kith_client_core *core, struct cc_sync *sync)
+{
+    const struct kith_table *table = core->table;
+    for (uint32_t id = 0; id < sync->id_count; id++) {
+        uint32_t partition = kith_chunk_partition(&sync->ids[id], table->partitions);
+        const uint16_t *owners = kith_table_owners(table, partition);
+        for (uint32_t o = 0; o < table->owner_slots; o++) {
+            node_add(sync, core->by_member[owners[o]], id);
+        }
+    }
+}
+
+static bool sync_bind(struct kith_client_core *core, struct cc_op *op)
+{
+    struct cc_sync *sync = &op->u.sync;
+    sync->need = op->level == KITH_LEVEL_ONE   ? 1
+                 : op->level == KITH_LEVEL_ALL ? core->table->owner_slots
+                                               : core->table->owner_slots / 2 + 1;
+    sync->nodes =
+        kith_arena_calloc(&op->arena, core->table->member_count, sizeof(*sync->nodes));
+    if (sync->nodes == NULL) {
+        return false;
+    }
+    each_owner(core, sync);
+    for (uint32_t i = 0; i < sync->node_count; i++) {
+        struct cc_sync_node *node = &sync->nodes[i];
+        node->ids = kith_arena_calloc(&op->arena, node->count, sizeof(*node->ids));
+        node->at = kith_arena_calloc(&op->arena, node->count, sizeof(*node->at));
+        if (node->ids == NULL || node->at == NULL) {
+            return false;
+        }
+        node->count = 0;
+    }
+    each_owner(core, sync);
+    sync->bound = true;
+    return true;
+}
+
+static void sync_finish(struct kith_client_core *core, struct cc_op *op, uint32_t missing_count)
+{
+    struct cc_sync *sync = &op->u.sync;
+    struct kith_chunk_id *missing =
+        kith_arena_calloc(&op->arena, missing_count, sizeof(*missing));
+    if (missing == NULL) {
+        cc_op_fail(core, op, KITH_ENOMEM, "out of memory");
+        return;
+    }
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < sync->id_count; i++) {
+        if (sync->holders[i] < sync->need) {
+            missing[count++] = sync->ids[i];
+        }
+    }
+    op->result.err = KITH_OK;
+    op->result.message = "";
+    op->result.u.chunk_sync.missing_count = count;
+    op->result.u.chunk_sync.missing = missing;
+    cc_op_finish(core, op);
+}
+
+static bool sync_is_bulk(void)
+{
+    return kith_wire_is_bulk(KITH_MSG_CHUNK_SYNC_REQ);
+}
+
+static void sync_ask(struct kith_client_core *core, struct cc_op *op, uint32_t i)
+{
+    struct cc_sync_node *node = &op->u.sync.nodes[i];
+    struct kith_msg *msg = cc_message(core, KITH_MSG_CHUNK_SYNC_REQ);
+    if (msg != NULL) {
+        msg->u.chunk_sync_req.timeout_ms = cc_op_left_ms(core, op);
+        msg->u.chunk_sync_req.id_count = node->count;
+        msg->u.chunk_sync_req.ids = node->ids;
+    }
+    node->state = cc_ask(core, op, node->peer, i, msg) ? CC_REP_ASKED : CC_REP_FAILED;
+}
+
+void cc_sync_drive(struct kith_client_core *core, struct cc_op *op)
+{
+    struct cc_sync *sync = &op->u.sync;
+    op->waits = true;
+    if (core->table == NULL) {
+        return;
+    }
+    if (!sync->bound && !sync_bind(core, op)) {
+        cc_op_fail(core, op, KITH_ENOMEM, "out of memory");
+        return;
+    }
+    uint32_t open = 0;
+    for (uint32_t i = 0; i < sync->node_count; i++) {
+        struct cc_sync_node *node = &sync->nodes[i];
+        if (node->state == CC_REP_NEW && cc_peer_link(core, node->peer, sync_is_bulk()) != NULL) {
+            sync_ask(core, op, i);
+        } else if (node->state == CC_REP_NEW && cc_peer_down(core, node->peer, sync_is_bulk())) {
+            node->state = CC_REP_FAILED;
+        }
+        open += node->state == CC_REP_NEW || node->state == CC_REP_ASKED ? 1 : 0;
+    }
+    uint32_t missing = 0;
+    for (uint32_t i = 0; i < sync->id_count; i++) {
+        missing += sync->holders[i] < sync->need ? 1 : 0;
+    }
+    /* a silent node may be frozen, or flush for long: half the time is for it, then it does not count */
+    uint64_t half_ms = op->started_ms + (op->deadline_ms - op->started_ms) / 2;
+    if (missing == 0 || open == 0 || core->now >= half_ms) {
+        sync_finish(core, op, missing);
+        return;
+    }
+    cc_op_wake(core, op, half_ms);
+}
+
+/* The place of the next missing id in the node's list, from `n` on; node->count: there is none. */
+static uint32_t next_missing(const struct cc_sync_node *node, uint32_t n,
+                             const struct kith_chunk_id *missing)
+{
+    while (n < node->count && memcmp(&node->ids[n], missing, sizeof(*missing)) != 0) {
+        n++;
+    }
+    return n;
+}
+
+/* Counts what the node holds: all but the missing, which come in the order of the request. false, and
+ * nothing counted, when they do not. */
+static bool sync_count(struct cc_sync *sync, const struct cc_sync_node *node,
+                       const struct kith_chunk_sync_res *res)
+{
+    uint32_t n = 0;
+    for (uint32_t m = 0; m < res->missing_count; m++, n++) {
+        n = next_missing(node, n, &res->missing[m]);
+        if (n == node->count) {
+            return false;
+        }
+    }
+    uint32_t m = 0;
+    for (uint32_t i = 0; i < node->count; i++) {
+        if (m < res->missing_count &&
+            memcmp(&node->ids[i], &res->missing[m], sizeof(node->ids[i])) == 0) {
+            m++;
+        } else {
+            sync->holders[node->at[i]]++;
+        }
+    }
+    return true;
+}
+
+void cc_sync_answer(struct kith_client_core *core, struct cc_op *op, uint32_t i,
+                    const struct kith_msg *msg)
+{
+    struct cc_sync *sync = &op->u.sync;
+    struct cc_sync_node *node = &sync->nodes[i];
+    const struct kith_chunk_sync_res *res = &msg->u.chunk_sync_res;
+    if (msg->kind == KITH_MSG_CHUNK_SYNC_RES && res->status.err == KITH_OK &&
+        sync_count(sync, node, res)) {
+        node->state = CC_REP_HAVE;
+    } else {
+        node->state = CC_REP_FAILED;
+        cc_peer_failed(core, node->peer);
+    }
+    cc_drive(core, op);
+}
+
+/* ---- STATUS ---- */
+
+static struct cc_peer *status_peer(struct kith_client_core *core, const struct cc_op *op)
+{
+    struct cc_peer *door = op->u.status.door;
+    if (door != NULL) {
+        return door->identity != NULL && cc_peer_up(door->identity) ? door->identity : NULL;
+    }
+    struct cc_peer *slow = NULL;
+    for (uint32_t i = 0; i < core->peer_count; i++) {
+        struct cc_peer *peer = core->peers[i];
+        if (cc_peer_up(peer) && !peer->slow) {
+            return peer;
+        }
+        slow = cc_peer_up(peer) ? peer : slow;
+    }
+    return slow;
+}
+
+void cc_status_drive(struct kith_client_core *core, struct cc_op *op)
+{
+    struct cc_status *status = &op->u.status;
+    op->waits = true;
+    if (status->sent) {
+        return;
+    }
+    struct cc_peer *peer = status_peer(core, op);
+    if (peer != NULL) {
+        status->sent = cc_ask(core, op, peer, 0, cc_message(core, KITH_MSG_STATUS_REQ));
+    } else if (status->door != NULL && status->door->rows.failed &&
+               status->door->rows.since_ms >= op->started_ms) {
+        cc_op_fail(core, op, KITH_EUNREACH, "%s: %s", status->door->address,
+                   status->door->reason[0] != '\0' ? status->door->reason : "no answer");
+    }
+}
+
+static void status_keep(struct cc_op *op, const struct kith_status_res *res,
+                        struct kith_status_res *copy, bool *ret_ok)
+{
+    struct kith_member_info *members = kith_arena_copy(
+        &op->arena, res->members, res->member_count * sizeof(*res->members));
+    const char *text[3] = {res->status.message, res->node.cluster_name, res->node.software};
+    for (uint32_t i = 0; i < 3; i++) {
+        const char *from = text[i] == NULL ? "" : text[i];
+        text[i] = kith_arena_copy(&op->arena, from, strlen(from) + 1);
+    }
+    *ret_ok = members != NULL && text[0] != NULL && text[1] != NULL && text[2] != NULL;
+    *copy = *res;
+    copy->members = members;
+    copy->status.message = text[0];
+    copy->node.cluster_name = text[1];
+    copy->node.software = text[2];
+}
+
+void cc_status_answer(struct kith_client_core *core, struct cc_op *op, const struct kith_msg *msg,
+                      struct kith_msg_box *box)
+{
+    (void)box; /* it is small and rare: a copy will do */
+    const struct kith_status_res *res = &msg->u.status_res;
+    if (msg->kind != KITH_MSG_STATUS_RES || res->status.err != KITH_OK) {
+        bool other = msg->kind != KITH_MSG_STATUS_RES;
+        cc_op_fail(core, op, other ? KITH_EFORMAT : res->status.err, "%.200s",
+                   other || res->status.message == NULL ? "answers something else"
+                                                        : res->status.message);
+        return;
+    }
+    bool ok = false;
+    struct kith_status_res *copy = kith_arena_alloc(&op->arena, sizeof(*copy));
+    if (copy != NULL) {
+        status_keep(op, res, copy, &ok);
+    }
+    if (!ok) {
+        cc_op_fail(core, op, KITH_ENOMEM, "out of memory");
+        return;
+    }
+    op->result.err = KITH_OK;
+    op->result.message = "";
+    op->result.u.status = copy;
+    cc_op_finish(core, op);
+}
