@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * segments.c - writing and reading segments. Recovery is in segments_recover.c. */
+#include "shell/segments.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "shell/segments_int.h"
+#include "shell/store_int.h"
+
+void segment_name(uint32_t number, char ret_name[SEGMENT_NAME_SIZE])
+{
+    snprintf(ret_name, SEGMENT_NAME_SIZE, "%06u.seg", number);
+}
+
+static void put_u32be(uint8_t *at, uint32_t value)
+{
+    for (int i = 0; i < 4; i++) {
+        at[i] = (uint8_t)(value >> (24 - 8 * i));
+    }
+}
+
+struct kith_bytes segment_state_key(uint32_t number, uint8_t buffer[SEGMENT_KEY_MAX])
+{
+    buffer[0] = SEGMENT_TAG_STATE;
+    put_u32be(buffer + 1, number);
+    return kith_bytes_make(buffer, 5);
+}
+
+struct kith_bytes segment_extent_key(uint32_t number, uint64_t offset,
+                                     uint8_t buffer[SEGMENT_KEY_MAX])
+{
+    buffer[0] = SEGMENT_TAG_EXTENT;
+    put_u32be(buffer + 1, number);
+    put_u32be(buffer + 5, (uint32_t)(offset >> 32));
+    put_u32be(buffer + 9, (uint32_t)offset);
+    return kith_bytes_make(buffer, 13);
+}
+
+void segment_drop(struct kith_segment *segment)
+{
+    if (atomic_fetch_sub(&segment->refs, 1) == 1) {
+        close(segment->fd);
+        kith_free(segment);
+    }
+}
+
+struct kith_segment *segment_open(struct kith_store *store, uint32_t number, int flags)
+{
+    char name[SEGMENT_NAME_SIZE];
+    segment_name(number, name);
+    struct kith_segment *segment = kith_calloc(1, sizeof *segment);
+    if (segment == NULL) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    segment->fd = openat(store->chunks_fd, name, O_RDWR | O_CLOEXEC | flags, 0600);
+    if (segment->fd < 0) {
+        int saved = errno;
+        kith_free(segment);
+        errno = saved;
+        return NULL;
+    }
+    atomic_store(&segment->refs, 1);
+    segment->number = number;
+    return segment;
+}
+
+/* ---- Writing ---- */
+
+static enum kith_err next_segment(struct store_worker *worker)
+{
+    struct kith_store *store = worker->store;
+    uint32_t number = atomic_fetch_add(&store->segment_last, 1) + 1;
+    struct kith_segment *segment = segment_open(store, number, O_CREAT | O_EXCL);
+    if (segment == NULL) {
+        int saved = errno;
+        kith_log_error("store", "%s/%06u.seg: %s", store->chunks_path, number, strerror(saved));
+        return store_err(saved);
+    }
+    segment->fresh = true;
+    worker->full = worker->segment; /* until the commit: a rollback goes back to it */
+    worker->segment = segment;
+    return KITH_OK;
+}
+
+enum kith_err segment_append(struct store_worker *worker, struct kith_bytes bytes,
+                             uint32_t *ret_segment, uint64_t *ret_offset)
+{
+    if (worker->segment == NULL || worker->segment->end + bytes.size > KITH_SEGMENT_MAX) {
+        /* a round has a few MiB, so this happens at most once in a transaction */
+        enum kith_err err = worker->full == NULL ? next_segment(worker) : KITH_ELIMIT;
+        if (err != KITH_OK) {
+            return err;
+        }
+    }
+    struct kith_segment *segment = worker->segment;
+    size_t at = 0;
+    while (at < bytes.size) {
+        ssize_t put = pwrite(segment->fd, bytes.data + at, bytes.size - at,
+                             (off_t)(segment->end + at));
+        if (put < 0 && errno == EINTR) {
+            continue;
+        }
+        if (put <= 0) { /* what was written lies behind the end and will be overwritten */
+            int saved = put == 0 ? EIO : errno;
+            kith_log_error("store", "%s/%06u.seg: %s", worker->store->chunks_path, segment->number,
+                           strerror(saved));
+            return store_err(saved);
+        }
+        at += (size_t)put;
+    }
+    *ret_segment = segment->number;
+    *ret_offset = segment->end;
+    segment->end += bytes.size;
+    return KITH_OK;
+}
+
+enum kith_err segment_extent_put(struct store_worker *worker, uint32_t segment, uint64_t offset,
+                                 struct kith_bytes chunk_key, uint32_t size)
+{
+    uint8_t buffer[SEGMENT_KEY_MAX];
+    uint8_t value[SEGMENT_EXTENT_SIZE];
+    memcpy(value, chunk_key.data, KITH_CHUNK_KEY_SIZE);
+    for (int i = 0; i < 4; i++) {
+        value[KITH_CHUNK_KEY_SIZE + (size_t)i] = (uint8_t)(size >> (8 * i));
+    }
+    return store_write(worker, worker->segs, segment_extent_key(segment, offset, buffer),
+                       kith_bytes_make(value, sizeof value));
+}
+
+enum kith_err segment_extent_remove(struct store_worker *worker, uint32_t segment, uint64_t offset)
+{
+    uint8_t buffer[SEGMENT_KEY_MAX];
+    return store_remove(worker, worker->segs, segment_extent_key(segment, offset, buffer));
+}
+
+enum kith_err segment_state_put(struct store_worker *worker, uint32_t number, uint64_t synced)
+{
+    uint8_t buffer[SEGMENT_KEY_MAX];
+    uint8_t value[8];
+    for (int i = 0; i < 8; i++) {
+        value[i] = (uint8_t)(synced >> (8 * i));
+    }
+    return store_write(worker, worker->segs, segment_state_key(number, buffer),
+                       kith_bytes_make(value, sizeof value));
+}
+
+static enum kith_err state_before_commit(struct store_worker *worker, struct kith_segment *segment)
+{
+    if (segment == NULL || (!segment->fresh && segment->end == segment->committed)) {
+        return KITH_OK;
+    }
+    return segment_state_put(worker, segment->number, atomic_load(&segment->synced));
+}
+
+/* A full segment is put on disk here and now, once for each GiB, so that no later start reads it. */
+static enum kith_err finish_full(struct store_worker *worker)
+{
+    struct kith_segment *full = worker->full;
+    if (full == NULL) {
+        return KITH_OK;
+    }
+    if (fdatasync(full->fd) != 0 || fsync(worker->store->chunks_fd) != 0) {
+        int saved = errno;
+        store_fatal(worker->store, "a chunk segment cannot be synced", saved);
+        return store_err(saved);
+    }
+    atomic_store(&full->synced, full->end);
+    return segment_state_put(worker, full->number, full->end);
+}
+
+enum kith_err segment_before_commit(struct store_worker *worker)
+{
+    enum kith_err err = finish_full(worker);
+    return err == KITH_OK ? state_before_commit(worker, worker->segment) : err;
+}
+
+static void state_after_commit(struct store_worker *worker, struct kith_segment *segment)
+{
+    if (segment == NULL || (!segment->fresh && segment->end == segment->committed)) {
+        return;
+    }
+    segment->fresh = false;
+    segment->committed = segment->end;
+    atomic_store(&segment->written, segment->end);
+    store_commit_dirty(worker->store, segment);
+}
+
+void segment_after_commit(struct store_worker *worker)
+{
+    state_after_commit(worker, worker->full);
+    state_after_commit(worker, worker->segment);
+    if (worker->full != NULL) {
+        segment_drop(worker->full);
+        worker->full = NULL;
+    }
+}
+
+void segment_rollback(struct store_worker *worker)
+{
+    if (worker->full != NULL || (worker->segment != NULL && worker->segment->fresh)) {
+        char name[SEGMENT_NAME_SIZE];
+        segment_name(worker->segment->number, name);
+        if (unlinkat(worker->store->chunks_fd, name, 0) != 0) {
+            kith_log_warn("store", "%s/%s: %s", worker->store->chunks_path, name, strerror(errno));
+        }
+        segment_drop(worker->segment);
+        worker->segment = worker->full;
+        worker->full = NULL;
+    }
+    if (worker->segment != NULL) {
+        worker->segment->end = worker->segment->committed;
+    }
+}
+
+/* ---- Reading ---- */
+
+void segment_cache_init(struct kith_segment_cache *cache)
+{
+    memset(cache, 0, sizeof *cache);
+}
+
+void segment_cache_release(struct kith_segment_cache *cache)
+{
+    for (uint32_t i = 0; i < KITH_SEGMENT_CACHE; i++) {
+        if (cache->slots[i].used) {
+            close(cache->slots[i].fd);
+        }
+    }
+    memset(cache, 0, sizeof *cache);
+}
+
+static int cached_fd(struct kith_store *store, struct kith_segment_cache *cache, uint32_t segment)
+{
+    uint32_t slot = segment % KITH_SEGMENT_CACHE;
+    if (cache->slots[slot].used && cache->slots[slot].number == segment) {
+        return cache->slots[slot].fd;
+    }
+    char name[SEGMENT_NAME_SIZE];
+    segment_name(segment, name);
+    int fd = openat(store->chunks_fd, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -1;
+    }
+    if (cache->slots[slot].used) {
+        close(cache->slots[slot].fd);
+    }
+    cache->slots[slot].used = true;
+    cache->slots[slot].number = segment;
+    cache->slots[slot].fd = fd;
+    return fd;
+}
+
+enum kith_err segment_read(struct kith_store *store, struct kith_segment_cache *cache,
+                           uint32_t segment, uint64_t offset, uint32_t size, uint8_t *buffer)
+{
+    int fd = cached_fd(store, cache, segment);
+    if (fd < 0) {
+        int saved = errno;
+        kith_log_error("store", "%s/%06u.seg: %s", store->chunks_path, segment, strerror(saved));
+        return saved == ENOENT ? KITH_ECORRUPT : store_err(saved);
+    }
+    size_t at = 0;
+    while (at < size) {
+        ssize_t got = pread(fd, buffer + at, size - at, (off_t)(offset + at));
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return store_err(errno);
+        }
+        if (got == 0) {
+            return KITH_ECORRUPT;
+        }
+        at += (size_t)got;
+    }
+    return KITH_OK;
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * store_int.h - what the parts of the WiredTiger store share; nobody else includes it.
+ *
+ * Which thread may touch what is said at each field: "worker" is the thread that owns the worker. */
+#ifndef KITH_SHELL_STORE_INT_H
+#define KITH_SHELL_STORE_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <wiredtiger.h>
+
+#include "core/rowop.h"
+#include "core/tree.h"
+#include "shell/segments.h"
+#include "shell/store_wt.h"
+
+#define KITH_ROUND_OPS 64u             /* one log flush (10 us) for as many costs 0.2 us an op */
+#define KITH_ROUND_UPDATES 512u        /* rows in one transaction: bounds what a redo repeats */
+#define KITH_ROUND_BYTES (4u << 20)    /* of results: bounds a round's memory */
+#define KITH_RESULTS_POOL 16u          /* kept for reuse; each may keep an arena block */
+#define KITH_ROLLBACK_RETRIES 100u     /* WT_ROLLBACK with a full cache: eviction needs a moment */
+#define KITH_ROW_KEY_MAX (2u + KITH_GROUP_SIZE + KITH_NAME_MAX)
+#define KITH_LEAF_KEY_MAX (KITH_ROW_KEY_MAX + 1u)
+#define KITH_REF_KEY_MAX (KITH_CHUNK_ID_SIZE + 1u + KITH_ROW_KEY_MAX)
+#define KITH_CHUNK_KEY_SIZE (2u + KITH_CHUNK_ID_SIZE)
+#define KITH_SECRET_MAX 192u
+#define KITH_SECRET_MIN 136u
+
+/* The second part of a key in `refs`. */
+enum store_referrer { STORE_REFERRER_ROW = 'r', STORE_REFERRER_CHUNK = 'c' };
+
+/* ---- Results ---- */
+
+struct store_results {
+    struct kith_store_results pub; /* first: pub is cast back */
+    struct kith_store *store;
+    struct kith_arena arena;
+    struct kith_store_done dones[KITH_ROUND_OPS];
+    uint32_t box_count;
+    struct kith_msg_box *boxes[KITH_ROUND_OPS];
+    uint32_t blob_count;
+    struct kith_blob *blobs[2u * KITH_ROUND_OPS]; /* dropped with the results; a round may run twice */
+};
+
+/* Empty results, from the pool if possible; NULL when memory is short. */
+KITH_MUST_CHECK struct store_results *store_results_new(struct kith_store *store);
+/* Gives them to the store's owner. */
+void store_results_deliver(struct store_results *results);
+
+/* ---- Trees (store_tree.c) ---- */
+
+struct store_leaf {
+    struct kith_sum sum;
+    uint64_t bytes; /* chunks: of contents */
+    uint32_t count;
+    uint32_t serial; /* of the transaction that last touched it */
+};
+
+struct store_tree {
+    /* [KITH_PARTITIONS_MAX], each NULL or [KITH_TREE_LEAVES]; loaded at open, then each partition is
+     * its worker's */
+    struct store_leaf **partitions;
+};
+
+struct store_touched {
+    struct store_leaf *leaf;
+    struct store_leaf before;
+    uint16_t partition;
+    uint8_t number;
+};
+
+/* ---- Workers ---- */
+
+struct store_task {
+    struct kith_store_op op;
+    struct kith_msg_box *box;
+};
+
+struct store_queue {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct store_task *tasks; /* protected by lock, like the next three */
+    uint32_t count;
+    uint32_t capacity;
+    bool stop;
+    atomic_bool sleeping; /* set under lock; read without it by kick */
+};
+
+struct store_worker {
+    struct kith_store *store;
+    struct store_queue queue;
+    pthread_t thread;
+    bool started;
+    bool bulk;
+    uint32_t index;
+    /* all below: worker */
+    struct store_task *tasks; /* taken from the queue */
+    uint32_t capacity;
+    WT_SESSION *session;
+    WT_CURSOR *rows, *leaves, *tree, *refs, *chunks, *segs, *meta;
+    struct store_tree *sums;
+    struct store_touched *touched;
+    uint32_t touched_count, touched_capacity;
+    uint32_t serial;
+    uint32_t writes;          /* WiredTiger writes in this transaction */
+    bool broken;              /* this transaction must be rolled back */
+    bool retry;               /* ... and may succeed when done again */
+    uint64_t written_bytes;   /* since the disk was last looked at */
+    struct kith_segment *segment; /* bulk: appended to now; NULL before the first */
+    struct kith_segment *full;    /* the one before, when this transaction filled it; else NULL */
+    struct kith_segment_cache reads;
+    struct store_results *round;
+};
+
+struct store_committer {
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stop;                                /* protected by lock, like the next three */
+    struct store_results *waiting, **waiting_end;
+    struct kith_segment_list dirty;
+    WT_SESSION *session; /* the committer's */
+};
+
+struct kith_store {
+    struct kith_store_options options;
+    char *path, *wt_path, *chunks_path;
+    int lock_fd;
+    int chunks_fd; /* the directory */
+    WT_CONNECTION *conn;
+    WT_EVENT_HANDLER handler;
+    pthread_mutex_t message_lock;
+    char wt_message[256];            /* protected by message_lock: the last error WiredTiger told */
+    atomic_bool opened;              /* the handler logs quietly before */
+    atomic_bool failed;              /* the store cannot go on */
+    atomic_bool fatal_told;
+    atomic_bool configured;
+    uint8_t secret[KITH_SECRET_MAX]; /* found at open, or fixed by configure */
+    size_t secret_size;
+    uint32_t partitions;
+    _Atomic uint64_t run;
+    _Atomic uint64_t counter;        /* the last one drawn */
+    _Atomic uint64_t row_count, chunk_count, chunk_bytes;
+    _Atomic uint64_t disk_total, disk_free, disk_seen_ms;
+    uint64_t reserve_bytes;
+    struct store_tree row_tree, chunk_tree;
+    _Atomic uint32_t segment_last;   /* the highest number in use */
+    uint32_t worker_count, bulk_count;
+    struct store_worker *workers;    /* [worker_count + bulk_count], rows first */
+    struct store_committer committer;
+    struct kith_bytes meta[KITH_META_KEYS]; /* as found at open */
+    pthread_mutex_t pool_lock;
+    struct kith_store_results *pool; /* protected by pool_lock, like pool_count */
+    uint32_t pool_count;
+};
+
+/* ---- store_wt.c ---- */
+
+/* The code for a return value of WiredTiger or an errno. */
+enum kith_err store_err(int ret);
+/* Remembers that the store cannot go on and tells the owner, once. */
+void store_fatal(struct kith_store *store, const char *what, int ret);
+static inline struct kith_bytes store_secret(const struct kith_store *store)
+{
+    return kith_bytes_make(store->secret, store->secret_size);
+}
+/* 64 random bits, never 0. */
+KITH_MUST_CHECK enum kith_err store_random(uint64_t *ret_value);
+/* Opens a session and the cursor of a table. */
+int store_session(struct kith_store *store, WT_SESSION **ret_session);
+int store_cursor(WT_SESSION *session, const char *table, WT_CURSOR **ret_cursor);
+
+/* ---- One worker's storage calls (store_worker.c); they note `broken` and `retry` ---- */
+
+/* Positions on the key; ENOTFOUND leaves the transaction good. *ret_value borrows from the page until
+ * the cursor moves or the transaction ends. */
+KITH_MUST_CHECK enum kith_err store_read(struct store_worker *worker, WT_CURSOR *cursor,
+                                         struct kith_bytes key, struct kith_bytes *ret_value);
+/* Writes. Without a key (data NULL) under the one on which the cursor stands: no second search. */
+KITH_MUST_CHECK enum kith_err store_write(struct store_worker *worker, WT_CURSOR *cursor,
+                                          struct kith_bytes key, struct kith_bytes value);
+KITH_MUST_CHECK enum kith_err store_remove(struct store_worker *worker, WT_CURSOR *cursor,
+                                           struct kith_bytes key);
+/* Notes a failed call of WiredTiger; returns its code. */
+enum kith_err store_break(struct store_worker *worker, int ret);
+/* Sets done->err and its message; returns err. */
+enum kith_err store_fail(struct store_worker *worker, struct kith_store_done *done,
+                         enum kith_err err, const char *format, ...) KITH_PRINTF(4, 5);
+void *store_worker_main(void *arg);
+void store_worker_release(struct store_worker *worker);
+/* Gives what WiredTiger said, like store_committer_init. */
+int store_worker_init(struct store_worker *worker, struct kith_store *store, uint32_t index,
+                      bool bulk);
+void store_queue_stop(struct store_queue *queue);
+/* A transaction outside the loop, for recovery. */
+KITH_MUST_CHECK enum kith_err store_begin(struct store_worker *worker);
+KITH_MUST_CHECK enum kith_err store_commit(struct store_worker *worker);
+void store_rollback(struct store_worker *worker);
+
+/* ---- store_commit.c ---- */
+
+void *store_committer_main(void *arg);
+int store_committer_init(struct kith_store *store);
+void store_committer_release(struct kith_store *store);
+void store_committer_stop(struct store_committer *committer);
+/* Hands over completions to be delivered once all before is on disk; takes them. */
+void store_commit_later(struct kith_store *store, struct store_results *results);
+/* Puts everything on disk that is committed; the committer's thread, or after its end. */
+KITH_MUST_CHECK enum kith_err store_commit_sync(struct kith_store *store);
+/* Notes that a segment has bytes that are not on disk. */
+void store_commit_dirty(struct kith_store *store, struct kith_segment *segment);
+
+/* ---- store_tree.c ---- */
+
+KITH_MUST_CHECK enum kith_err store_tree_load(struct kith_store *store, struct store_tree *tree,
+                                              const char *table, _Atomic uint64_t *count,
+                                              _Atomic uint64_t *bytes, struct kith_error *error);
+void store_tree_release(struct store_tree *tree);
+struct store_change {
+    const struct kith_checksum *old_hash, *new_hash; /* all zero: nothing */
+    int count;                                       /* by which the number of entries changes */
+    int64_t bytes;
+};
+KITH_MUST_CHECK enum kith_err store_tree_change(struct store_worker *worker, uint32_t partition,
+                                                uint32_t leaf, const struct store_change *change);
+/* Before a commit: writes what was touched. */
+KITH_MUST_CHECK enum kith_err store_tree_write(struct store_worker *worker);
+/* After it: forgets; or takes everything back. */
+void store_tree_commit(struct store_worker *worker);
+void store_tree_rollback(struct store_worker *worker);
+#define STORE_LEAF_VALUE_SIZE 28u
+void store_leaf_encode(const struct store_leaf *leaf, uint8_t ret_value[STORE_LEAF_VALUE_SIZE]);
+KITH_MUST_CHECK bool store_leaf_decode(struct kith_bytes value, struct store_leaf *ret_leaf);
+
+/* ---- The operations; each fills *done ---- */
+
+enum kith_err store_put(struct store_worker *worker, const struct kith_store_op *op,
+                        struct kith_store_done *done);
+enum kith_err store_merge(struct store_worker *worker, const struct kith_store_op *op,
+                          struct kith_store_done *done);
+enum kith_err store_get(struct store_worker *worker, const struct kith_store_op *op,
+                        struct kith_store_done *done);
+enum kith_err store_scan(struct store_worker *worker, const struct kith_store_op *op,
+                         struct kith_store_done *done);
+enum kith_err store_find(struct store_worker *worker, const struct kith_store_op *op,
+                         struct kith_store_done *done);
+enum kith_err store_meta_put(struct store_worker *worker, const struct kith_store_op *op,
+                             struct kith_store_done *done);
+enum kith_err store_chunk_put(struct store_worker *worker, const struct kith_store_op *op,
+                              struct kith_store_done *done);
+enum kith_err store_chunk_get(struct store_worker *worker, const struct kith_store_op *op,
+                              struct kith_store_done *done);
+enum kith_err store_chunk_sync(struct store_worker *worker, const struct kith_store_op *op,
+                               struct kith_store_done *done);
+
+/* ---- store_refs.c ---- */
+
+/* Brings `refs` in step: the chunks that `referrer` named before and names now. */
+struct store_refs {
+    uint32_t count;
+    struct kith_chunk_id *ids; /* ascending, distinct */
+};
+KITH_MUST_CHECK enum kith_err store_refs_of_row(struct kith_arena *arena,
+                                                const struct kith_row *row,
+                                                struct store_refs *ret_refs);
+KITH_MUST_CHECK enum kith_err store_refs_of_ids(struct kith_arena *arena,
+                                                const struct kith_chunk_id *ids, uint32_t count,
+                                                struct store_refs *ret_refs);
+KITH_MUST_CHECK enum kith_err store_refs_change(struct store_worker *worker,
+                                                const struct store_refs *before,
+                                                const struct store_refs *after,
+                                                enum store_referrer kind,
+                                                struct kith_bytes referrer);
+struct kith_bytes store_ref_key(const struct kith_chunk_id *id, enum store_referrer kind,
+                                struct kith_bytes referrer, uint8_t buffer[KITH_REF_KEY_MAX]);
+
+/* ---- Keys (store_rows.c, chunks.c) ---- */
+
+struct kith_bytes store_row_key(uint32_t partition, const struct kith_group *group,
+                                struct kith_bytes name, uint8_t buffer[KITH_ROW_KEY_MAX]);
+struct kith_bytes store_leaf_key(uint32_t partition, uint32_t leaf, const struct kith_group *group,
+                                 struct kith_bytes name, uint8_t buffer[KITH_LEAF_KEY_MAX]);
+struct kith_bytes store_chunk_key(uint32_t partition, const struct kith_chunk_id *id,
+                                  uint8_t buffer[KITH_CHUNK_KEY_SIZE]);
+
+/* A chunk's record, decoded; see chunks.c for its bytes. */
+struct store_chunk {
+    struct kith_checksum checksum;
+    uint32_t size;
+    uint32_t ref_count;
+    const uint8_t *refs;       /* ref_count * KITH_CHUNK_ID_SIZE bytes */
+    bool in_segment;
+    uint32_t segment;
+    uint64_t offset;
+    struct kith_bytes contents; /* when not in a segment */
+};
+KITH_MUST_CHECK enum kith_err store_chunk_decode(struct kith_bytes record, struct store_chunk *ret);
+/* What a chunk adds to its leaf, and which leaf that is. */
+struct kith_checksum store_chunk_hash(const struct kith_store *store, const struct kith_chunk_id *id,
+                                      const struct kith_checksum *checksum);
+uint32_t store_chunk_leaf(const struct kith_chunk_id *id);
+/* Reads `size` bytes from `offset` of the contents. ECORRUPT when the segment ends before. */
+KITH_MUST_CHECK enum kith_err store_chunk_read(struct kith_store *store,
+                                               struct kith_segment_cache *cache,
+                                               const struct store_chunk *chunk, uint32_t offset,
+                                               uint32_t size, uint8_t *buffer);
+/* Removes everything that is kept of a chunk, in the worker's transaction. */
+KITH_MUST_CHECK enum kith_err store_chunk_remove(struct store_worker *worker, struct kith_bytes key);
+
+/* ---- store_meta.c ---- */
+
+KITH_MUST_CHECK enum kith_err store_meta_load(struct kith_store *store, struct kith_error *error);
+/* Keeps secret and Q for the next start. */
+KITH_MUST_CHECK enum kith_err store_config_keep(struct kith_store *store);
+void store_meta_release(struct kith_store *store);
+/* Looks at the disk again when that was long ago or much was written since; whether it did. */
+bool store_space_look(struct kith_store *store, uint64_t written_bytes);
+enum store_space_use { STORE_SPACE_VALUE, STORE_SPACE_SMALL };
+/* Whether the reserve allows it. */
+bool store_space_allows(struct kith_store *store, enum store_space_use use);
+
+#endif

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * store_meta.c - the node's own small records, the store's format, and what the disk has left. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <time.h>
+
+#include "shell/store_int.h"
+
+#define STORE_FORMAT 1u
+#define FORMAT_KEY 0xf0u /* beside the enum kith_meta_key numbers */
+#define CONFIG_KEY 0xf1u /* u32 partitions (LE), the secret: recovery needs them before the core does */
+#define META_VALUE_MAX (64u << 20) /* a table of 32,768 partitions has 460 KiB */
+#define SPACE_LOOK_MS 1000u
+#define SPACE_LOOK_BYTES (8u << 20)
+
+static enum kith_err keep_record(struct kith_store *store, WT_CURSOR *cursor, bool *format_seen,
+                                 struct kith_error *error)
+{
+    WT_ITEM key, value;
+    if (cursor->get_key(cursor, &key) != 0 || cursor->get_value(cursor, &value) != 0 ||
+        key.size != 1) {
+        return kith_error_set(error, KITH_ECORRUPT, "%s/meta.wt: has a record that cannot be read; "
+                              "put it back from a backup", store->wt_path);
+    }
+    uint8_t number = *(const uint8_t *)key.data;
+    if (number == FORMAT_KEY) {
+        *format_seen = true;
+        if (value.size != 1 || *(const uint8_t *)value.data != STORE_FORMAT) {
+            return kith_error_set(error, KITH_EVERSION, "%s: written by another version of kithd, which "
+                                  "this one (%s) does not understand", store->path, KITH_VERSION);
+        }
+        return KITH_OK;
+    }
+    if (number == CONFIG_KEY && value.size >= 4 + KITH_SECRET_MIN &&
+        value.size <= 4 + KITH_SECRET_MAX) {
+        const uint8_t *bytes = value.data;
+        store->partitions = (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 |
+                            (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+        store->secret_size = value.size - 4;
+        memcpy(store->secret, bytes + 4, store->secret_size);
+        return KITH_OK;
+    }
+    if (number >= KITH_META_KEYS) {
+        return KITH_OK; /* a later version's; kept */
+    }
+    uint8_t *copy = kith_malloc(value.size + 1);
+    if (copy == NULL) {
+        return kith_error_set(error, KITH_ENOMEM, "%s: out of memory", store->path);
+    }
+    memcpy(copy, value.data, value.size);
+    store->meta[number] = kith_bytes_make(copy, value.size);
+    return KITH_OK;
+}
+
+static int write_record(WT_CURSOR *cursor, uint8_t number, struct kith_bytes bytes)
+{
+    WT_ITEM key = {.data = &number, .size = 1};
+    WT_ITEM value = {.data = bytes.data, .size = bytes.size};
+    cursor->set_key(cursor, &key);
+    cursor->set_value(cursor, &value);
+    return cursor->insert(cursor);
+}
+
+static int write_format(WT_CURSOR *cursor)
+{
+    const uint8_t format = STORE_FORMAT;
+    return write_record(cursor, FORMAT_KEY, kith_bytes_make(&format, 1));
+}
+
+enum kith_err store_config_keep(struct kith_store *store)
+{
+    uint8_t value[4 + KITH_SECRET_MAX];
+    for (int i = 0; i < 4; i++) {
+        value[i] = (uint8_t)(store->partitions >> (8 * i));
+    }
+    memcpy(value + 4, store->secret, store->secret_size);
+    WT_SESSION *session = NULL;
+    WT_CURSOR *cursor = NULL;
+    int ret = store_session(store, &session);
+    if (ret == 0) {
+        ret = store_cursor(session, "meta", &cursor);
+    }
+    if (ret == 0) { /* in the log before anything that depends on it */
+        ret = write_record(cursor, CONFIG_KEY, kith_bytes_make(value, 4 + store->secret_size));
+    }
+    if (session != NULL) {
+        session->close(session, NULL);
+    }
+    return store_err(ret);
+}
+
+enum kith_err store_meta_load(struct kith_store *store, struct kith_error *error)
+{
+    WT_SESSION *session = NULL;
+    WT_CURSOR *cursor = NULL;
+    int ret = store_session(store, &session);
+    if (ret == 0) {
+        ret = store_cursor(session, "meta", &cursor);
+    }
+    enum kith_err err = KITH_OK;
+    bool format_seen = false;
+    while (err == KITH_OK && ret == 0 && (ret = cursor->next(cursor)) == 0) {
+        err = keep_record(store, cursor, &format_seen, error);
+    }
+    if (err == KITH_OK && ret == WT_NOTFOUND) {
+        ret = format_seen ? 0 : write_format(cursor);
+    }
+    if (session != NULL) {
+        session->close(session, NULL);
+    }
+    if (err == KITH_OK && ret != 0) {
+        err = kith_error_set(error, store_err(ret), "%s/meta.wt: %s; put it back from a backup, or "
+                             "move %s away and start anew", store->wt_path,
+                             wiredtiger_strerror(ret), store->path);
+    }
+    return err;
+}
+
+void store_meta_release(struct kith_store *store)
+{
+    for (uint32_t i = 0; i < KITH_META_KEYS; i++) {
+        kith_free((void *)(uintptr_t)store->meta[i].data);
+    }
+}
+
+enum kith_err store_meta_put(struct store_worker *worker, const struct kith_store_op *op,
+                             struct kith_store_done *done)
+{
+    uint8_t key = (uint8_t)op->u.meta.key;
+    if (key == 0 || key >= KITH_META_KEYS || op->u.meta.value.size > META_VALUE_MAX) {
+        return store_fail(worker, done, KITH_EINVAL, "no such record: %u", key);
+    }
+    if (!store_space_allows(worker->store, STORE_SPACE_SMALL)) {
+        return store_fail(worker, done, KITH_ENOSPC, "%s: the disk is full", worker->store->path);
+    }
+    return store_write(worker, worker->meta, kith_bytes_make(&key, 1), op->u.meta.value);
+}
+
+/* ---- Space ---- */
+
+static uint64_t coarse_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
+bool store_space_look(struct kith_store *store, uint64_t written_bytes)
+{
+    uint64_t now = coarse_ms();
+    if (written_bytes < SPACE_LOOK_BYTES &&
+        now - atomic_load_explicit(&store->disk_seen_ms, memory_order_relaxed) < SPACE_LOOK_MS) {
+        return false;
+    }
+    atomic_store_explicit(&store->disk_seen_ms, now, memory_order_relaxed);
+    struct statvfs fs;
+    if (statvfs(store->path, &fs) == 0) {
+        atomic_store(&store->disk_total, (uint64_t)fs.f_blocks * fs.f_frsize);
+        atomic_store(&store->disk_free, (uint64_t)fs.f_bavail * fs.f_frsize);
+    }
+    return true;
+}
+
+bool store_space_allows(struct kith_store *store, enum store_space_use use)
+{
+    uint64_t needed = use == STORE_SPACE_VALUE ? store->reserve_bytes : store->reserve_bytes / 4u;
+    if (atomic_load_explicit(&store->disk_free, memory_order_relaxed) >= needed) {
+        return true;
+    }
+    (void)store_space_look(store, 0); /* a rejected write must see space that came back */
+    return atomic_load_explicit(&store->disk_free, memory_order_relaxed) >= needed;
+}
+
+struct kith_store_counts kith_store_counts(struct kith_store *store)
+{
+    (void)store_space_look(store, 0);
+    struct kith_store_counts counts = {
+        .rows = atomic_load(&store->row_count),
+        .chunks = atomic_load(&store->chunk_count),
+        .chunk_bytes = atomic_load(&store->chunk_bytes),
+        .disk_total_bytes = atomic_load(&store->disk_total),
+        .disk_free_bytes = atomic_load(&store->disk_free),
+    };
+    return counts;
+}

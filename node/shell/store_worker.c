@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * store_worker.c - a worker's loop: take what is queued, a transaction for a round, one log flush,
+ * completions in one call. See store_wt.h. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "shell/store_int.h"
+
+/* ---- Setting up ---- */
+
+static bool queue_init(struct store_queue *queue)
+{
+    return pthread_mutex_init(&queue->lock, NULL) == 0 &&
+           pthread_cond_init(&queue->wake, NULL) == 0;
+}
+
+int store_worker_init(struct store_worker *worker, struct kith_store *store, uint32_t index,
+                      bool bulk)
+{
+    worker->store = store;
+    worker->index = index;
+    worker->bulk = bulk;
+    worker->sums = bulk ? &store->chunk_tree : &store->row_tree;
+    segment_cache_init(&worker->reads);
+    if (!queue_init(&worker->queue)) {
+        return ENOMEM;
+    }
+    int ret = store_session(store, &worker->session);
+    struct {
+        const char *table;
+        WT_CURSOR **cursor;
+        bool wanted;
+    } tables[] = {
+        {"rows", &worker->rows, !bulk},    {"leaves", &worker->leaves, !bulk},
+        {"tree", &worker->tree, !bulk},    {"ctree", &worker->tree, bulk},
+        {"refs", &worker->refs, true},     {"chunks", &worker->chunks, bulk},
+        {"segs", &worker->segs, bulk},     {"meta", &worker->meta, !bulk},
+    };
+    for (size_t i = 0; ret == 0 && i < sizeof tables / sizeof tables[0]; i++) {
+        if (tables[i].wanted) {
+            ret = store_cursor(worker->session, tables[i].table, tables[i].cursor);
+        }
+    }
+    return ret;
+}
+
+void store_worker_release(struct store_worker *worker)
+{
+    if (worker->store == NULL) {
+        return;
+    }
+    if (worker->segment != NULL) {
+        segment_drop(worker->segment);
+    }
+    segment_cache_release(&worker->reads);
+    /* the session and its cursors end with the connection */
+    kith_free(worker->touched);
+    kith_free(worker->tasks);
+    kith_free(worker->queue.tasks);
+    pthread_mutex_destroy(&worker->queue.lock);
+    pthread_cond_destroy(&worker->queue.wake);
+}
+
+void store_queue_stop(struct store_queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    queue->stop = true;
+    pthread_cond_signal(&queue->wake);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+/* ---- Storage calls ---- */
+
+enum kith_err store_break(struct store_worker *worker, int ret)
+{
+    worker->broken = true;
+    worker->retry = ret == WT_ROLLBACK;
+    if (ret == WT_PANIC) {
+        store_fatal(worker->store, "the storage engine gave up", ret);
+    }
+    return store_err(ret);
+}
+
+static void set_item(WT_ITEM *item, struct kith_bytes bytes)
+{
+    memset(item, 0, sizeof *item);
+    item->data = bytes.data;
+    item->size = bytes.size;
+}
+
+enum kith_err store_read(struct store_worker *worker, WT_CURSOR *cursor, struct kith_bytes key,
+                         struct kith_bytes *ret_value)
+{
+    WT_ITEM item;
+    set_item(&item, key);
+    cursor->set_key(cursor, &item);
+    int ret = cursor->search(cursor);
+    if (ret == WT_NOTFOUND) {
+        *ret_value = kith_bytes_make(NULL, 0);
+        return KITH_ENOTFOUND;
+    }
+    if (ret == 0) {
+        ret = cursor->get_value(cursor, &item);
+    }
+    if (ret != 0) {
+        return store_break(worker, ret);
+    }
+    *ret_value = kith_bytes_make(item.data, item.size);
+    return KITH_OK;
+}
+
+enum kith_err store_write(struct store_worker *worker, WT_CURSOR *cursor, struct kith_bytes key,
+                          struct kith_bytes value)
+{
+    WT_ITEM item;
+    if (key.data != NULL) {
+        set_item(&item, key);
+        cursor->set_key(cursor, &item);
+    }
+    set_item(&item, value);
+    cursor->set_value(cursor, &item);
+    worker->writes++;
+    worker->written_bytes += key.size + value.size;
+    int ret = cursor->insert(cursor);
+    return ret == 0 ? KITH_OK : store_break(worker, ret);
+}
+
+enum kith_err store_remove(struct store_worker *worker, WT_CURSOR *cursor, struct kith_bytes key)
+{
+    WT_ITEM item;
+    set_item(&item, key);
+    cursor->set_key(cursor, &item);
+    worker->writes++;
+    int ret = cursor->remove(cursor);
+    return ret == 0 || ret == WT_NOTFOUND ? KITH_OK : store_break(worker, ret);
+}
+
+enum kith_err store_fail(struct store_worker *worker, struct kith_store_done *done,
+                         enum kith_err err, const char *format, ...)
+{
+    char text[KITH_ERROR_MESSAGE_SIZE];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    done->err = err;
+    const char *copy = kith_arena_copy(&worker->round->arena, text, strlen(text) + 1);
+    done->message = copy == NULL ? kith_err_text((int)err) : copy;
+    return err;
+}
+
+enum kith_err store_begin(struct store_worker *worker)
+{
+    worker->writes = 0;
+    worker->broken = false;
+    worker->retry = false;
+    worker->serial++;
+    int ret = worker->session->begin_transaction(worker->session, NULL);
+    return ret == 0 ? KITH_OK : store_break(worker, ret);
+}
+
+void store_rollback(struct store_worker *worker)
+{
+    int ret = worker->session->rollback_transaction(worker->session, NULL);
+    if (ret != 0 && ret != WT_PANIC) {
+        kith_log_error("store", "rollback: %s", wiredtiger_strerror(ret));
+    }
+    store_tree_rollback(worker);
+    if (worker->bulk) {
+        segment_rollback(worker);
+    }
+}
+
+/* Commits, or leaves nothing behind. */
+enum kith_err store_commit(struct store_worker *worker)
+{
+    enum kith_err err = worker->writes == 0 ? KITH_OK : store_tree_write(worker);
+    if (err == KITH_OK && worker->bulk && worker->writes > 0) {
+        err = segment_before_commit(worker);
+    }
+    if (err != KITH_OK) {
+        store_rollback(worker);
+        return err;
+    }
+    int ret = worker->session->commit_transaction(worker->session, NULL);
+    if (ret != 0) { /* WiredTiger has rolled back */
+        err = store_break(worker, ret);
+        store_tree_rollback(worker);
+        if (worker->bulk) {
+            segment_rollback(worker);
+        }
+        return err;
+    }
+    store_tree_commit(worker);
+    if (worker->bulk) {
+        segment_after_commit(worker);
+    }
+    return KITH_OK;
+}
+
+/* ---- A round ---- */
+
+static enum kith_err run_count(struct store_worker *worker, struct kith_store_done *done)
+{
+    done->u.counts = kith_store_counts(worker->store);
+    return KITH_OK;
+}
+
+static enum kith_err run_op(struct store_worker *worker, const struct kith_store_op *op,
+                            struct kith_store_done *done)
+{
+    memset(done, 0, sizeof *done);
+    done->id = op->id;
+    done->message = "";
+    done->reached = KITH_DURABLE_OS;
+    if (atomic_load_explicit(&worker->store->failed, memory_order_relaxed)) {
+        return store_fail(worker, done, KITH_EIO, "%s: the store has failed; see the log of this "
+                          "node", worker->store->path);
+    }
+    switch (op->kind) {
+    case KITH_STORE_PUT:
+        return store_put(worker, op, done);
+    case KITH_STORE_MERGE:
+        return store_merge(worker, op, done);
+    case KITH_STORE_GET:
+        return store_get(worker, op, done);
+    case KITH_STORE_SCAN:
+        return store_scan(worker, op, done);
+    case KITH_STORE_FIND:
+        return store_find(worker, op, done);
+    case KITH_STORE_META_PUT:
+        return store_meta_put(worker, op, done);
+    case KITH_STORE_CHUNK_PUT:
+        return store_chunk_put(worker, op, done);
+    case KITH_STORE_CHUNK_GET:
+        return store_chunk_get(worker, op, done);
+    case KITH_STORE_CHUNK_SYNC:
+        return store_chunk_sync(worker, op, done);
+    case KITH_STORE_COUNT:
+        return run_count(worker, done);
+    default:
+        return store_fail(worker, done, KITH_EINVAL, "unknown storage operation %d", (int)op->kind);
+    }
+}
+
+/* Sees to it that an error has its code and some words. */
+static void note_error(struct store_worker *worker, struct kith_store_done *done, enum kith_err err)
+{
+    if (err == KITH_OK || done->err != KITH_OK) {
+        return;
+    }
+    store_fail(worker, done, err, "%s: %s", worker->store->path, kith_err_text((int)err));
+}
+
+/* One op in a transaction of its own. */
+static void run_alone(struct store_worker *worker, const struct kith_store_op *op,
+                      struct kith_store_done *done)
+{
+    for (uint32_t attempt = 0;; attempt++) {
+        enum kith_err err = store_begin(worker);
+        if (err == KITH_OK) {
+            err = run_op(worker, op, done);
+            if (worker->broken || (err != KITH_OK && worker->writes > 0)) {
+                store_rollback(worker);
+            } else {
+                enum kith_err commit_err = store_commit(worker);
+                err = err == KITH_OK ? commit_err : err;
+            }
+        }
+        if (!worker->retry || attempt >= KITH_ROLLBACK_RETRIES) {
+            note_error(worker, done, err);
+            return;
+        }
+    }
+}
+
+/* All in one transaction; false (nothing happened) when one of them broke it. */
+static bool run_together(struct store_worker *worker, const struct store_task *tasks,
+                         uint32_t count, bool *ret_wrote)
+{
+    if (store_begin(worker) != KITH_OK) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct kith_store_done *done = &worker->round->dones[i];
+        uint32_t writes = worker->writes;
+        enum kith_err err = run_op(worker, &tasks[i].op, done);
+        if (worker->broken || (err != KITH_OK && worker->writes != writes)) {
+            store_rollback(worker);
+            return false;
+        }
+        note_error(worker, done, err);
+    }
+    *ret_wrote = worker->writes > 0;
+    return store_commit(worker) == KITH_OK;
+}
+
+static bool op_writes(const struct kith_store_op *op)
+{
+    return op->kind == KITH_STORE_PUT || op->kind == KITH_STORE_MERGE ||
+           op->kind == KITH_STORE_META_PUT || op->kind == KITH_STORE_CHUNK_PUT ||
+           op->kind == KITH_STORE_CHUNK_SYNC;
+}
+
+/* A completion at `disk` is to follow. */
+static bool op_wants_disk(const struct kith_store_op *op)
+{
+    return op_writes(op) && (op->durability == KITH_DURABLE_DISK || op->kind == KITH_STORE_META_PUT ||
+                             op->kind == KITH_STORE_CHUNK_SYNC);
+}
+
+/* These have one completion only, when the disk has it. */
+static bool op_only_disk(const struct kith_store_op *op)
+{
+    return op->kind == KITH_STORE_META_PUT || op->kind == KITH_STORE_CHUNK_SYNC;
+}
+
+static void fail_writes(struct store_worker *worker, const struct store_task *tasks, uint32_t count,
+                        int ret)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct kith_store_done *done = &worker->round->dones[i];
+        if (op_writes(&tasks[i].op) && done->err == KITH_OK) {
+            store_fail(worker, done, KITH_EIO, "%s: the log cannot be written: %s",
+                       worker->store->wt_path, wiredtiger_strerror(ret));
+        }
+    }
+}
+
+/* What a CHUNK_SYNC found missing must outlive the round's own results. */
+static void keep_missing(const struct kith_store_op *op, struct store_results *later,
+                         struct kith_store_done *disk)
+{
+    if (op->kind != KITH_STORE_CHUNK_SYNC || disk->u.chunk_sync.missing_count == 0) {
+        return;
+    }
+    const struct kith_chunk_id *missing = kith_arena_copy(
+        &later->arena, disk->u.chunk_sync.missing,
+        disk->u.chunk_sync.missing_count * sizeof *missing);
+    disk->u.chunk_sync.missing = missing;
+    if (missing == NULL) {
+        disk->u.chunk_sync.missing_count = 0;
+        disk->err = KITH_ENOMEM;
+    }
+}
+
+/* Sorts the dones into those that are complete and those that wait for the disk, and sends both on. */
+static void hand_over(struct store_worker *worker, const struct store_task *tasks, uint32_t count,
+                      struct store_results *later)
+{
+    struct store_results *now = worker->round;
+    worker->round = NULL;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct kith_store_op *op = &tasks[i].op;
+        struct kith_store_done *done = &now->dones[i];
+        bool waits = done->err == KITH_OK && op_wants_disk(op);
+        struct store_results *last = waits ? later : now;
+        if (tasks[i].box != NULL) {
+            last->boxes[last->box_count++] = tasks[i].box;
+        }
+        if (op->kind == KITH_STORE_CHUNK_PUT) {
+            kith_blob_drop(op->u.chunk_put.payload);
+        }
+        if (waits) {
+            struct kith_store_done *disk = &later->dones[later->pub.count++];
+            memset(disk, 0, sizeof *disk);
+            if (op_only_disk(op)) {
+                *disk = *done;
+                keep_missing(op, later, disk);
+            }
+            disk->id = op->id;
+            disk->message = disk->err == KITH_OK ? "" : kith_err_text((int)disk->err);
+            disk->reached = KITH_DURABLE_DISK;
+        }
+        if (!(waits && op_only_disk(op))) {
+            if (kept != i) {
+                now->dones[kept] = *done;
+            }
+            kept++;
+        }
+    }
+    now->pub.count = kept;
+    if (later != NULL && later->pub.count > 0) {
+        store_commit_later(worker->store, later);
+    } else if (later != NULL) {
+        kith_store_results_free(&later->pub);
+    }
+    if (kept > 0) {
+        store_results_deliver(now);
+    } else {
+        kith_store_results_free(&now->pub);
+    }
+}
+
+/* The ops of a round were not even tried: no memory for their results. The only thing that can still be
+ * done is to wait for some: a completion must come. */
+static struct store_results *results_wait(struct kith_store *store)
+{
+    for (;;) {
+        struct store_results *results = store_results_new(store);
+        if (results != NULL) {
+            return results;
+        }
+        struct timespec pause = {0, 10000000};
+        nanosleep(&pause, NULL);
+    }
+}
+
+static void run_round(struct store_worker *worker, const struct store_task *tasks, uint32_t count)
+{
+    struct kith_store *store = worker->store;
+    struct store_results *later = NULL;
+    bool wrote = false;
+    worker->round = results_wait(store);
+    for (uint32_t i = 0; i < count && later == NULL; i++) {
+        later = op_wants_disk(&tasks[i].op) ? results_wait(store) : NULL;
+    }
+    if (!run_together(worker, tasks, count, &wrote)) {
+        for (uint32_t i = 0; i < count; i++) {
+            run_alone(worker, &tasks[i].op, &worker->round->dones[i]);
+        }
+        wrote = true;
+    }
+    if (wrote) {
+        int ret = worker->session->log_flush(worker->session, "sync=off");
+        if (ret != 0) {
+            fail_writes(worker, tasks, count, ret);
+            store_fatal(store, "the log cannot be written", ret);
+        }
+    }
+    hand_over(worker, tasks, count, later);
+    if (store_space_look(store, worker->written_bytes)) {
+        worker->written_bytes = 0;
+    }
+}
+
+/* How much an op adds to a round, in rows. */
+static uint32_t op_weight(const struct kith_store_op *op)
+{
+    switch (op->kind) {
+    case KITH_STORE_PUT:
+        return op->u.put.update_count;
+    case KITH_STORE_MERGE:
+        return op->u.merge.row_count;
+    case KITH_STORE_GET:
+        return op->u.get.name_count;
+    case KITH_STORE_SCAN:
+        return KITH_ROUND_UPDATES / 4u; /* up to 1 MiB of results */
+    case KITH_STORE_CHUNK_PUT:
+    case KITH_STORE_CHUNK_GET:
+        return KITH_ROUND_UPDATES / 8u; /* up to 1 MiB of contents */
+    default:
+        return 1;
+    }
+}
+
+static uint32_t round_size(const struct store_task *tasks, uint32_t count)
+{
+    uint32_t size = 0;
+    uint32_t weight = 0;
+    while (size < count && size < KITH_ROUND_OPS) {
+        weight += op_weight(&tasks[size].op);
+        if (size > 0 && weight > KITH_ROUND_UPDATES) {
+            break;
+        }
+        size++;
+    }
+    return size;
+}
+
+/* Swaps the queue's array with the worker's; 0 when the queue is stopped and empty. */
+static uint32_t take_tasks(struct store_worker *worker)
+{
+    struct store_queue *queue = &worker->queue;
+    pthread_mutex_lock(&queue->lock);
+    while (queue->count == 0 && !queue->stop) {
+        atomic_store(&queue->sleeping, true);
+        pthread_cond_wait(&queue->wake, &queue->lock);
+        atomic_store(&queue->sleeping, false);
+    }
+    struct store_task *tasks = queue->tasks;
+    uint32_t capacity = queue->capacity;
+    uint32_t count = queue->count;
+    queue->tasks = worker->tasks;
+    queue->capacity = worker->capacity;
+    queue->count = 0;
+    worker->tasks = tasks;
+    worker->capacity = capacity;
+    pthread_mutex_unlock(&queue->lock);
+    return count;
+}
+
+void *store_worker_main(void *arg)
+{
+    struct store_worker *worker = arg;
+    char name[16];
+    snprintf(name, sizeof name, "%s-%u", worker->bulk ? "bulk" : "store", worker->index);
+    pthread_setname_np(pthread_self(), name);
+    for (uint32_t count = take_tasks(worker); count > 0; count = take_tasks(worker)) {
+        for (uint32_t at = 0; at < count;) {
+            uint32_t size = round_size(worker->tasks + at, count - at);
+            run_round(worker, worker->tasks + at, size);
+            at += size;
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,677 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * store_wt.c - opening, closing and feeding the store. */
+#include "shell/store_wt.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "shell/store_int.h"
+
+#define LOG_FILE_DEFAULT (UINT64_C(64) << 20)
+#define LOG_FILE_MIN (UINT64_C(1) << 20)
+#define CHECKPOINT_DEFAULT_S 60u
+/* Sessions: one a worker, the committer, verify, and WiredTiger's own threads. */
+#define SESSIONS_MAX 64u
+
+static const char *const table_names[] = {"rows",   "leaves", "tree", "refs",
+                                          "chunks", "ctree",  "segs", "meta"};
+/* rows and chunks: larger leaf pages and values kept in the page up to the inline limit, since an
+ * overflow item costs a page read each. The indices' keys are alike: prefix compression halves them. */
+static const char *const table_configs[] = {
+    "key_format=u,value_format=u,leaf_page_max=32KB,leaf_value_max=64KB,memory_page_max=10MB",
+    "key_format=u,value_format=u,leaf_page_max=16KB,prefix_compression=true",
+    "key_format=u,value_format=u,leaf_page_max=16KB",
+    "key_format=u,value_format=u,leaf_page_max=16KB,prefix_compression=true",
+    "key_format=u,value_format=u,leaf_page_max=64KB,leaf_value_max=72KB,memory_page_max=10MB",
+    "key_format=u,value_format=u,leaf_page_max=16KB",
+    "key_format=u,value_format=u,leaf_page_max=16KB",
+    "key_format=u,value_format=u",
+};
+
+enum kith_err store_err(int ret)
+{
+    switch (ret) {
+    case 0:
+        return KITH_OK;
+    case ENOMEM:
+        return KITH_ENOMEM;
+    case ENOSPC:
+    case EDQUOT:
+        return KITH_ENOSPC;
+    case EROFS:
+        return KITH_EROFS;
+    case EACCES:
+    case EPERM:
+        return KITH_EPERM;
+    case EBUSY:
+        return KITH_EBUSY;
+    case WT_NOTFOUND:
+    case ENOENT:
+        return KITH_ENOTFOUND;
+    case WT_TRY_SALVAGE:
+        return KITH_ECORRUPT;
+    default:
+        return KITH_EIO;
+    }
+}
+
+enum kith_err store_random(uint64_t *ret_value)
+{
+    uint64_t value = 0;
+    while (value == 0) {
+        if (getrandom(&value, sizeof value, 0) != (ssize_t)sizeof value && errno != EINTR) {
+            return KITH_EIO;
+        }
+    }
+    *ret_value = value;
+    return KITH_OK;
+}
+
+static struct kith_store *store_of_handler(WT_EVENT_HANDLER *handler)
+{
+    return (struct kith_store *)((char *)handler - offsetof(struct kith_store, handler));
+}
+
+static void remember_message(struct kith_store *store, const char *message)
+{
+    pthread_mutex_lock(&store->message_lock);
+    snprintf(store->wt_message, sizeof store->wt_message, "%s", message);
+    pthread_mutex_unlock(&store->message_lock);
+}
+
+void store_fatal(struct kith_store *store, const char *what, int ret)
+{
+    atomic_store(&store->failed, true);
+    if (atomic_exchange(&store->fatal_told, true)) {
+        return;
+    }
+    char said[sizeof store->wt_message];
+    pthread_mutex_lock(&store->message_lock);
+    memcpy(said, store->wt_message, sizeof said);
+    pthread_mutex_unlock(&store->message_lock);
+    char message[KITH_ERROR_MESSAGE_SIZE];
+    snprintf(message, sizeof message, "%s: %s: %s%s%s; check the disk and its free space, then "
+             "start kithd again", store->wt_path, what, wiredtiger_strerror(ret),
+             said[0] != '\0' ? ": " : "", said);
+    kith_log_error("store", "%s", message);
+    if (atomic_load(&store->opened) && store->options.fatal != NULL) {
+        store->options.fatal(store->options.arg, message);
+    }
+}
+
+static int on_error(WT_EVENT_HANDLER *handler, WT_SESSION *session, int error, const char *message)
+{
+    (void)session;
+    struct kith_store *store = store_of_handler(handler);
+    if (error != WT_PANIC || store->wt_message[0] == '\0') {
+        remember_message(store, message); /* the first cause, not "the process must exit" after it */
+    }
+    if (atomic_load(&store->opened)) {
+        kith_log_error("wiredtiger", "%s", message);
+        if (error == WT_PANIC) {
+            store_fatal(store, "the storage engine gave up", error);
+        }
+    }
+    return 0;
+}
+
+static int on_message(WT_EVENT_HANDLER *handler, WT_SESSION *session, const char *message)
+{
+    (void)handler;
+    (void)session;
+    kith_log_debug("wiredtiger", "%s", message);
+    return 0;
+}
+
+/* ---- Opening ---- */
+
+static enum kith_err make_directory(const char *path, struct kith_error *error)
+{
+    if (mkdir(path, 0700) == 0 || errno == EEXIST) {
+        struct stat st;
+        if (stat(path, &st) != 0) {
+            return kith_error_set(error, store_err(errno), "%s: %s", path, strerror(errno));
+        }
+        if (!S_ISDIR(st.st_mode)) {
+            return kith_error_set(error, KITH_EINVAL,
+                                  "%s: not a directory; give --data a directory of its own", path);
+        }
+        return KITH_OK;
+    }
+    return kith_error_set(error, store_err(errno), "%s: cannot make this directory: %s; make it, "
+                          "writable for the user that runs kithd", path, strerror(errno));
+}
+
+static enum kith_err take_lock(struct kith_store *store, struct kith_error *error)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/lock", store->path);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        int saved = errno;
+        return kith_error_set(error, store_err(saved), "%s: %s; the data directory must be "
+                              "writable for the user that runs kithd", path, strerror(saved));
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        int saved = errno;
+        char pid[24] = "";
+        ssize_t got = pread(fd, pid, sizeof pid - 1, 0);
+        pid[got > 0 ? got : 0] = '\0';
+        pid[strcspn(pid, "\n")] = '\0';
+        close(fd);
+        if (saved == EWOULDBLOCK) {
+            return kith_error_set(error, KITH_EBUSY, "%s: in use by another kithd (process %s); "
+                                  "stop that one, or give this one another --data", store->path,
+                                  pid[0] != '\0' ? pid : "unknown");
+        }
+        return kith_error_set(error, KITH_EIO, "%s: cannot be locked: %s", path, strerror(saved));
+    }
+    char pid[24];
+    int size = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)size, 0) != size) {
+        int saved = errno;
+        close(fd);
+        return kith_error_set(error, store_err(saved), "%s: cannot be written: %s; free some space "
+                              "there", path, strerror(saved));
+    }
+    store->lock_fd = fd;
+    return KITH_OK;
+}
+
+/* In words what helps when WiredTiger does not open. */
+static const char *open_remedy(int ret)
+{
+    switch (ret) {
+    case ENOSPC:
+    case EDQUOT:
+        return "free some space on that disk and start again";
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return "the directory and all in it must be writable for the user that runs kithd";
+    case ENOMEM:
+        return "give a smaller --cache";
+    case EBUSY:
+        return "another process has it open; stop that one";
+    default:
+        return "a file there is damaged: put it back from a backup, or move this directory away and "
+               "start anew, so that the node fetches its data from the others";
+    }
+}
+
+static enum kith_err open_failed(struct kith_store *store, int ret, struct kith_error *error)
+{
+    char said[sizeof store->wt_message];
+    pthread_mutex_lock(&store->message_lock);
+    memcpy(said, store->wt_message, sizeof said);
+    pthread_mutex_unlock(&store->message_lock);
+    enum kith_err err = store_err(ret);
+    if (err == KITH_EIO || err == KITH_ENOTFOUND) {
+        err = KITH_ECORRUPT; /* WT_ERROR, WT_PANIC, EINVAL, ENOENT: files that do not fit together */
+    }
+    return kith_error_set(error, err, "%s: cannot open the store: %s%s%.200s%s; %s", store->wt_path,
+                          wiredtiger_strerror(ret), said[0] != '\0' ? " (" : "", said,
+                          said[0] != '\0' ? ")" : "", open_remedy(ret));
+}
+
+static enum kith_err open_wiredtiger(struct kith_store *store, struct kith_error *error)
+{
+    const struct kith_store_options *options = &store->options;
+    char config[512];
+    snprintf(config, sizeof config,
+             "create,cache_size=%llu,session_max=%u,statistics=(none),"
+             "log=(enabled=true,archive=true,prealloc=true,recover=on,file_max=%llu),"
+             "transaction_sync=(enabled=false),checkpoint=(wait=%u,log_size=%llu),"
+             "eviction=(threads_min=1,threads_max=2)",
+             (unsigned long long)options->cache_bytes, SESSIONS_MAX,
+             (unsigned long long)options->log_file_bytes, options->checkpoint_s,
+             (unsigned long long)(8u * options->log_file_bytes));
+    int ret = wiredtiger_open(store->wt_path, &store->handler, config, &store->conn);
+    if (ret != 0) {
+        store->conn = NULL;
+        return open_failed(store, ret, error);
+    }
+    WT_SESSION *session;
+    ret = store_session(store, &session);
+    for (size_t i = 0; ret == 0 && i < sizeof table_names / sizeof table_names[0]; i++) {
+        char uri[32];
+        snprintf(uri, sizeof uri, "table:%s", table_names[i]);
+        ret = session->create(session, uri, table_configs[i]);
+    }
+    if (ret == 0) {
+        ret = session->close(session, NULL);
+    }
+    return ret == 0 ? KITH_OK : open_failed(store, ret, error);
+}
+
+int store_session(struct kith_store *store, WT_SESSION **ret_session)
+{
+    return store->conn->open_session(store->conn, NULL, "isolation=snapshot", ret_session);
+}
+
+int store_cursor(WT_SESSION *session, const char *table, WT_CURSOR **ret_cursor)
+{
+    char uri[32];
+    snprintf(uri, sizeof uri, "table:%s", table);
+    return session->open_cursor(session, uri, NULL, "overwrite=true", ret_cursor);
+}
+
+static enum kith_err make_workers(struct kith_store *store, struct kith_error *error)
+{
+    uint32_t total = store->worker_count + store->bulk_count;
+    store->workers = kith_calloc(total, sizeof *store->workers);
+    if (store->workers == NULL) {
+        return kith_error_set(error, KITH_ENOMEM, "%s: out of memory", store->path);
+    }
+    int ret = 0;
+    for (uint32_t i = 0; ret == 0 && i < total; i++) {
+        ret = store_worker_init(&store->workers[i], store, i, i >= store->worker_count);
+    }
+    if (ret == 0) {
+        ret = store_committer_init(store);
+    }
+    return ret == 0 ? KITH_OK : open_failed(store, ret, error);
+}
+
+static enum kith_err start_threads(struct kith_store *store, struct kith_error *error)
+{
+    uint32_t total = store->worker_count + store->bulk_count;
+    for (uint32_t i = 0; i < total; i++) {
+        struct store_worker *worker = &store->workers[i];
+        if (pthread_create(&worker->thread, NULL, store_worker_main, worker) != 0) {
+            return kith_error_set(error, KITH_ENOMEM, "%s: cannot start a thread", store->path);
+        }
+        worker->started = true;
+    }
+    if (pthread_create(&store->committer.thread, NULL, store_committer_main, store) != 0) {
+        return kith_error_set(error, KITH_ENOMEM, "%s: cannot start a thread", store->path);
+    }
+    store->committer.started = true;
+    return KITH_OK;
+}
+
+static char *path_join(const char *directory, const char *name)
+{
+    size_t size = strlen(directory) + strlen(name) + 2;
+    char *path = kith_malloc(size);
+    if (path != NULL) {
+        snprintf(path, size, "%s/%s", directory, name);
+    }
+    return path;
+}
+
+static enum kith_err store_fill(struct kith_store *store, struct kith_error *error)
+{
+    store->path = kith_strdup(store->options.path);
+    store->wt_path = path_join(store->options.path, "wt");
+    store->chunks_path = path_join(store->options.path, "chunks");
+    if (store->path == NULL || store->wt_path == NULL || store->chunks_path == NULL) {
+        return kith_error_set(error, KITH_ENOMEM, "%s: out of memory", store->options.path);
+    }
+    enum kith_err err = make_directory(store->path, error);
+    if (err == KITH_OK) {
+        err = take_lock(store, error);
+    }
+    if (err == KITH_OK) {
+        err = make_directory(store->wt_path, error);
+    }
+    if (err == KITH_OK) {
+        err = make_directory(store->chunks_path, error);
+    }
+    if (err == KITH_OK) {
+        store->chunks_fd = open(store->chunks_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (store->chunks_fd < 0) {
+            err = kith_error_set(error, store_err(errno), "%s: %s", store->chunks_path,
+                                 strerror(errno));
+        }
+    }
+    if (err == KITH_OK) {
+        err = open_wiredtiger(store, error);
+    }
+    if (err == KITH_OK) {
+        err = store_meta_load(store, error);
+    }
+    if (err == KITH_OK) {
+        err = store_tree_load(store, &store->row_tree, "tree", &store->row_count, NULL, error);
+    }
+    if (err == KITH_OK) {
+        err = store_tree_load(store, &store->chunk_tree, "ctree", &store->chunk_count,
+                              &store->chunk_bytes, error);
+    }
+    if (err == KITH_OK) {
+        err = make_workers(store, error);
+    }
+    if (err == KITH_OK) {
+        err = segments_recover(store, &store->workers[store->worker_count], error);
+    }
+    (void)store_space_look(store, UINT64_MAX);
+    return err == KITH_OK ? start_threads(store, error) : err;
+}
+
+static enum kith_err check_options(struct kith_store *store, struct kith_error *error)
+{
+    struct kith_store_options *options = &store->options;
+    options->cache_bytes =
+        options->cache_bytes == 0 ? KITH_STORE_CACHE_DEFAULT : options->cache_bytes;
+    options->workers = options->workers == 0 ? 2 : options->workers;
+    options->bulk_workers = options->bulk_workers == 0 ? 2 : options->bulk_workers;
+    options->checkpoint_s =
+        options->checkpoint_s == 0 ? CHECKPOINT_DEFAULT_S : options->checkpoint_s;
+    options->log_file_bytes =
+        options->log_file_bytes == 0 ? LOG_FILE_DEFAULT : options->log_file_bytes;
+    if (options->cache_bytes < KITH_STORE_CACHE_MIN || options->log_file_bytes < LOG_FILE_MIN ||
+        options->workers > KITH_STORE_WORKERS_MAX ||
+        options->bulk_workers > KITH_STORE_WORKERS_MAX || options->run == 0) {
+        return kith_error_set(error, KITH_EINVAL, "%s: a cache of at least %u MiB and at most %u "
+                              "store workers of a kind are needed", options->path,
+                              (unsigned)(KITH_STORE_CACHE_MIN >> 20), KITH_STORE_WORKERS_MAX);
+    }
+    store->worker_count = options->workers;
+    store->bulk_count = options->bulk_workers;
+    store->reserve_bytes = 2u * options->log_file_bytes + options->cache_bytes / 2u;
+    atomic_store(&store->run, options->run);
+    return KITH_OK;
+}
+
+static void store_destroy(struct kith_store *store);
+
+enum kith_err kith_store_open(const struct kith_store_options *options,
+                              struct kith_store **ret_store, struct kith_error *error)
+{
+    struct kith_store *store = kith_calloc(1, sizeof *store);
+    if (store == NULL) {
+        return kith_error_set(error, KITH_ENOMEM, "%s: out of memory", options->path);
+    }
+    store->options = *options;
+    store->lock_fd = -1;
+    store->chunks_fd = -1;
+    store->handler.handle_error = on_error;
+    store->handler.handle_message = on_message;
+    pthread_mutex_init(&store->message_lock, NULL);
+    pthread_mutex_init(&store->pool_lock, NULL);
+    enum kith_err err = check_options(store, error);
+    if (err == KITH_OK) {
+        err = store_fill(store, error);
+    }
+    if (err != KITH_OK) {
+        store_destroy(store);
+        return err;
+    }
+    store->options.path = store->path;
+    atomic_store(&store->opened, true);
+    *ret_store = store;
+    return KITH_OK;
+}
+
+/* ---- Closing ---- */
+
+static void end_threads(struct kith_store *store)
+{
+    uint32_t total = store->workers == NULL ? 0 : store->worker_count + store->bulk_count;
+    for (uint32_t i = 0; i < total; i++) {
+        if (store->workers[i].started) {
+            store_queue_stop(&store->workers[i].queue);
+        }
+    }
+    for (uint32_t i = 0; i < total; i++) {
+        if (store->workers[i].started) {
+            pthread_join(store->workers[i].thread, NULL);
+            store->workers[i].started = false;
+        }
+    }
+    if (store->committer.started) {
+        store_committer_stop(&store->committer); /* after the workers: it has their last work */
+        pthread_join(store->committer.thread, NULL);
+        store->committer.started = false;
+    }
+}
+
+static void store_destroy(struct kith_store *store)
+{
+    atomic_store(&store->opened, false);
+    end_threads(store);
+    uint32_t total = store->workers == NULL ? 0 : store->worker_count + store->bulk_count;
+    for (uint32_t i = 0; i < total; i++) {
+        store_worker_release(&store->workers[i]);
+    }
+    store_committer_release(store);
+    if (store->conn != NULL) {
+        /* after a panic this gives an error again, and all is freed with the process at its end */
+        int ret = store->conn->close(store->conn, "leak_memory=false");
+        if (ret != 0 && !atomic_load(&store->failed)) {
+            kith_log_error("store", "%s: close: %s", store->wt_path, wiredtiger_strerror(ret));
+        }
+    }
+    while (store->pool != NULL) {
+        struct kith_store_results *pub = store->pool;
+        store->pool = pub->next;
+        kith_arena_release(&((struct store_results *)pub)->arena);
+        kith_free(pub);
+    }
+    store_tree_release(&store->row_tree);
+    store_tree_release(&store->chunk_tree);
+    store_meta_release(store);
+    if (store->chunks_fd >= 0) {
+        close(store->chunks_fd);
+    }
+    if (store->lock_fd >= 0) {
+        close(store->lock_fd);
+    }
+    pthread_mutex_destroy(&store->message_lock);
+    pthread_mutex_destroy(&store->pool_lock);
+    kith_free(store->workers);
+    kith_free(store->path);
+    kith_free(store->wt_path);
+    kith_free(store->chunks_path);
+    kith_free(store);
+}
+
+enum kith_err kith_store_close(struct kith_store *store, struct kith_error *error)
+{
+    enum kith_err err = KITH_OK;
+    end_threads(store);
+    if (!atomic_load(&store->failed)) {
+        err = segments_finish(store, &store->workers[store->worker_count]);
+        WT_SESSION *session = store->committer.session;
+        int ret = session->log_flush(session, "sync=on");
+        if (ret == 0) {
+            ret = session->checkpoint(session, NULL);
+        }
+        if (ret != 0) {
+            err = KITH_EIO;
+        }
+    } else {
+        err = KITH_EIO;
+    }
+    if (err != KITH_OK) {
+        kith_error_set(error, KITH_EIO, "%s: the store could not be closed in order: %s",
+                       store->path, store->wt_message[0] != '\0' ? store->wt_message
+                                                                 : kith_err_text((int)err));
+        err = KITH_EIO;
+    }
+    store_destroy(store);
+    return err;
+}
+
+/* ---- Use ---- */
+
+void kith_store_start(const struct kith_store *store, struct kith_start *start)
+{
+    start->has_data = atomic_load(&store->row_count) != 0 || atomic_load(&store->chunk_count) != 0;
+    memcpy(start->meta, store->meta, sizeof start->meta);
+}
+
+enum kith_err kith_store_configure(struct kith_store *store, struct kith_bytes secret,
+                                   uint32_t partitions)
+{
+    if (secret.size < KITH_SECRET_MIN || secret.size > KITH_SECRET_MAX || partitions == 0 ||
+        partitions > KITH_PARTITIONS_MAX || (partitions & (partitions - 1u)) != 0) {
+        return KITH_EINVAL;
+    }
+    if (store->secret_size != 0) { /* found at open, or a second call */
+        if (!kith_bytes_equal(secret, store_secret(store)) || partitions != store->partitions) {
+            return KITH_EINVAL;
+        }
+        atomic_store(&store->configured, true);
+        return KITH_OK;
+    }
+    memcpy(store->secret, secret.data, secret.size);
+    store->secret_size = secret.size;
+    store->partitions = partitions;
+    enum kith_err err = store_config_keep(store);
+    if (err != KITH_OK) {
+        store->secret_size = 0;
+        return err;
+    }
+    atomic_store(&store->configured, true);
+    return KITH_OK;
+}
+
+static bool op_needs_cluster(enum kith_store_kind kind)
+{
+    return kind != KITH_STORE_META_PUT && kind != KITH_STORE_COUNT;
+}
+
+static struct store_worker *worker_of(struct kith_store *store, const struct kith_store_op *op)
+{
+    switch (op->kind) {
+    case KITH_STORE_CHUNK_PUT:
+    case KITH_STORE_CHUNK_GET:
+    case KITH_STORE_CHUNK_SYNC:
+        return &store->workers[store->worker_count + op->partition % store->bulk_count];
+    case KITH_STORE_META_PUT: /* one worker for all, so that they stay in order */
+    case KITH_STORE_COUNT:
+        return &store->workers[0];
+    default:
+        return &store->workers[op->partition % store->worker_count];
+    }
+}
+
+static enum kith_err queue_push(struct store_queue *queue, const struct kith_store_op *op,
+                                struct kith_msg_box *box)
+{
+    enum kith_err err = KITH_OK;
+    pthread_mutex_lock(&queue->lock);
+    if (queue->count == queue->capacity) {
+        uint32_t capacity = queue->capacity == 0 ? KITH_ROUND_OPS : 2u * queue->capacity;
+        struct store_task *tasks = NULL;
+        if (queue->count >= KITH_STORE_QUEUE_MAX) {
+            err = KITH_ELIMIT;
+        } else {
+            tasks = kith_realloc(queue->tasks, capacity * sizeof *tasks);
+            err = tasks == NULL ? KITH_ENOMEM : KITH_OK;
+        }
+        if (err != KITH_OK) {
+            pthread_mutex_unlock(&queue->lock);
+            return err;
+        }
+        queue->tasks = tasks;
+        queue->capacity = capacity;
+    }
+    queue->tasks[queue->count].op = *op;
+    queue->tasks[queue->count].box = box == NULL ? NULL : kith_msg_box_hold(box);
+    if (op->kind == KITH_STORE_CHUNK_PUT) {
+        kith_blob_hold(op->u.chunk_put.payload);
+    }
+    queue->count++;
+    pthread_mutex_unlock(&queue->lock);
+    return KITH_OK;
+}
+
+enum kith_err kith_store_submit(struct kith_store *store, const struct kith_store_op *op,
+                                struct kith_msg_box *box)
+{
+    if (op_needs_cluster(op->kind)) {
+        if (!atomic_load(&store->configured)) {
+            return KITH_ENOTREADY;
+        }
+        if (op->partition >= store->partitions) {
+            return KITH_EINVAL;
+        }
+    }
+    return queue_push(&worker_of(store, op)->queue, op, box);
+}
+
+void kith_store_kick(struct kith_store *store)
+{
+    uint32_t total = store->worker_count + store->bulk_count;
+    for (uint32_t i = 0; i < total; i++) {
+        struct store_queue *queue = &store->workers[i].queue;
+        if (atomic_load(&queue->sleeping)) {
+            pthread_mutex_lock(&queue->lock);
+            if (queue->count > 0) {
+                pthread_cond_signal(&queue->wake);
+            }
+            pthread_mutex_unlock(&queue->lock);
+        }
+    }
+}
+
+/* ---- Results ---- */
+
+struct store_results *store_results_new(struct kith_store *store)
+{
+    pthread_mutex_lock(&store->pool_lock);
+    struct kith_store_results *pub = store->pool;
+    if (pub != NULL) {
+        store->pool = pub->next;
+        store->pool_count--;
+    }
+    pthread_mutex_unlock(&store->pool_lock);
+    struct store_results *results = (struct store_results *)pub;
+    if (results == NULL) {
+        results = kith_malloc(sizeof *results);
+        if (results == NULL) {
+            return NULL;
+        }
+        kith_arena_init(&results->arena, 0);
+        results->store = store;
+        results->pub.dones = results->dones;
+    }
+    results->pub.count = 0;
+    results->pub.next = NULL;
+    results->box_count = 0;
+    results->blob_count = 0;
+    return results;
+}
+
+void store_results_deliver(struct store_results *results)
+{
+    struct kith_store *store = results->store;
+    store->options.completed(store->options.arg, &results->pub);
+}
+
+void kith_store_results_free(struct kith_store_results *pub)
+{
+    struct store_results *results = (struct store_results *)pub;
+    struct kith_store *store = results->store;
+    for (uint32_t i = 0; i < results->box_count; i++) {
+        kith_msg_box_drop(results->boxes[i]);
+    }
+    for (uint32_t i = 0; i < results->blob_count; i++) {
+        kith_blob_drop(results->blobs[i]);
+    }
+    kith_arena_reset(&results->arena);
+    pthread_mutex_lock(&store->pool_lock);
+    bool keep = store->pool_count < KITH_RESULTS_POOL;
+    if (keep) {
+        pub->next = store->pool;
+        store->pool = pub;
+        store->pool_count++;
+    }
+    pthread_mutex_unlock(&store->pool_lock);
+    if (!keep) {
+        kith_arena_release(&results->arena);
+        kith_free(results);
+    }
+}
