@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * decide_proposer.c - the proposer: gathers a majority for the next table, ballot after ballot. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "core/decide.h"
+
+static bool bit_get(const uint8_t *bits, uint16_t index)
+{
+    return (bits[index / 8] >> (index % 8) & 1) != 0;
+}
+
+static void bit_set(uint8_t *bits, uint16_t index)
+{
+    bits[index / 8] |= (uint8_t)(1u << index % 8);
+}
+
+static uint32_t bit_count(const uint8_t *bits, uint32_t count)
+{
+    uint32_t set = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        set += bit_get(bits, (uint16_t)i);
+    }
+    return set;
+}
+
+static uint32_t majority(const struct kith_proposer *proposer)
+{
+    return proposer->last->member_count / 2 + 1;
+}
+
+static void out_reset(const struct kith_proposer *proposer, struct kith_proposer_out *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->timer_ms = proposer->state == KITH_PROPOSER_IDLE ? UINT64_MAX : proposer->timer_ms;
+}
+
+void kith_proposer_init(struct kith_proposer *proposer, const struct kith_uuid *self,
+                        uint64_t incarnation)
+{
+    memset(proposer, 0, sizeof(*proposer));
+    kith_buf_init(&proposer->wanted);
+    kith_buf_init(&proposer->value);
+    proposer->self = *self;
+    proposer->incarnation = incarnation;
+}
+
+void kith_proposer_release(struct kith_proposer *proposer)
+{
+    kith_buf_release(&proposer->wanted);
+    kith_buf_release(&proposer->value);
+    kith_table_drop(proposer->last);
+    memset(proposer, 0, sizeof(*proposer));
+}
+
+/* Idle again. wanted and value stay, for what `out` points to, until the next start. */
+static void finish(struct kith_proposer *proposer, struct kith_proposer_out *out,
+                   enum kith_proposer_end end)
+{
+    proposer->state = KITH_PROPOSER_IDLE;
+    kith_table_drop(proposer->last);
+    proposer->last = NULL;
+    out->end = end;
+    out->timer_ms = UINT64_MAX;
+}
+
+static void fail(struct kith_proposer *proposer, struct kith_proposer_out *out, enum kith_err err,
+                 const char *what)
+{
+    if (proposer->risked && err != KITH_ESTALE) {
+        (void)snprintf(out->message, sizeof(out->message), "%s; the change may yet be decided", what);
+        err = KITH_EUNKNOWN;
+    } else {
+        (void)snprintf(out->message, sizeof(out->message), "%s", what);
+    }
+    out->err = err;
+    finish(proposer, out, KITH_PROPOSER_FAILED);
+}
+
+static void phase_begin(struct kith_proposer *proposer, enum kith_proposer_state state,
+                        uint64_t now_ms, struct kith_proposer_out *out)
+{
+    bool preparing = state == KITH_PROPOSER_PREPARING;
+    proposer->state = state;
+    proposer->timer_ms = now_ms + KITH_DECIDE_PHASE_MS;
+    memset(proposer->yes, 0, sizeof(proposer->yes));
+    memset(proposer->refused, 0, sizeof(proposer->refused));
+    out->send = true;
+    out->msg.phase = preparing ? KITH_DECIDE_PREPARE : KITH_DECIDE_ACCEPT;
+    out->msg.status.message = "";
+    out->msg.epoch = proposer->last->id.epoch;
+    out->msg.version = proposer->last->id.version + 1;
+    out->msg.ballot = proposer->ballot;
+    out->msg.table = kith_buf_bytes(preparing ? &proposer->wanted : &proposer->value);
+    out->timer_ms = proposer->timer_ms;
+}
+
+static void ballot_begin(struct kith_proposer *proposer, uint64_t now_ms,
+                         struct kith_proposer_out *out)
+{
+    proposer->counter++;
+    proposer->attempts++;
+    proposer->ballot.round = proposer->counter << 32 | (proposer->incarnation & UINT32_MAX);
+    proposer->ballot.proposer = proposer->self;
+    memset(&proposer->best, 0, sizeof(proposer->best));
+    kith_buf_clear(&proposer->value);
+    phase_begin(proposer, KITH_PROPOSER_PREPARING, now_ms, out);
+}
+
+/* The ballot is lost: a pause, longer each time, so that two proposers do not chase each other. */
+static void pause_begin(struct kith_proposer *proposer, uint64_t now_ms, uint64_t random,
+                        struct kith_proposer_out *out)
+{
+    uint32_t doublings = proposer->attempts < 7 ? proposer->attempts : 7;
+    uint64_t pause_ms = (uint64_t)KITH_DECIDE_BACKOFF_MIN_MS << doublings;
+    pause_ms = pause_ms < KITH_DECIDE_BACKOFF_MAX_MS ? pause_ms : KITH_DECIDE_BACKOFF_MAX_MS;
+    proposer->state = KITH_PROPOSER_WAITING;
+    proposer->timer_ms = now_ms + pause_ms / 2 + random % (pause_ms + 1);
+    out->timer_ms = proposer->timer_ms;
+}
+
+enum kith_err kith_proposer_start(struct kith_proposer *proposer, struct kith_table *last,
+                                  struct kith_bytes next, uint64_t now_ms, uint64_t deadline_ms,
+                                  uint64_t random, struct kith_proposer_out *ret_out)
+{
+    (void)random; /* the first ballot need not wait */
+    if (kith_proposer_busy(proposer)) {
+        return KITH_EBUSY;
+    }
+    if (kith_table_find(last, &proposer->self) == KITH_NO_MEMBER) {
+        return KITH_EINVAL;
+    }
+    if (next.size > 0) {
+        enum kith_err err = kith_decide_check(last, next, NULL);
+        if (err != KITH_OK) {
+            return err == KITH_ENOMEM ? err : KITH_EINVAL;
+        }
+    }
+    kith_buf_clear(&proposer->wanted);
+    kith_buf_put(&proposer->wanted, next.data, next.size);
+    if (proposer->wanted.failed) {
+        return KITH_ENOMEM;
+    }
+    proposer->last = kith_table_hold(last);
+    proposer->deadline_ms = deadline_ms;
+    proposer->attempts = 0;
+    proposer->risked = false;
+    proposer->reason[0] = '\0';
+    out_reset(proposer, ret_out);
+    ballot_begin(proposer, now_ms, ret_out);
+    return KITH_OK;
+}
+
+/* A majority has promised: ask it to accept the highest accepted table, else the wanted one. */
+static enum kith_err accept_begin(struct kith_proposer *proposer, uint64_t now_ms,
+                                  struct kith_proposer_out *out)
+{
+    if (proposer->best.round == 0) {
+        if (proposer->wanted.size == 0) {
+            finish(proposer, out, KITH_PROPOSER_NOTHING);
+            return KITH_OK;
+        }
+        kith_buf_clear(&proposer->value);
+        kith_buf_put(&proposer->value, proposer->wanted.data, proposer->wanted.size);
+        if (proposer->value.failed) {
+            return KITH_ENOMEM;
+        }
+    }
+    if (kith_bytes_equal(kith_buf_bytes(&proposer->value), kith_buf_bytes(&proposer->wanted))) {
+        proposer->risked = true;
+    }
+    phase_begin(proposer, KITH_PROPOSER_ACCEPTING, now_ms, out);
+    return KITH_OK;
+}
+
+static void decided(struct kith_proposer *proposer, struct kith_proposer_out *out)
+{
+    out->table = kith_buf_bytes(&proposer->value);
+    out->own = kith_bytes_equal(out->table, kith_buf_bytes(&proposer->wanted));
+    out->send = true;
+    out->msg.phase = KITH_DECIDE_DECIDED;
+    out->msg.status.message = "";
+    out->msg.epoch = proposer->last->id.epoch;
+    out->msg.version = proposer->last->id.version + 1;
+    out->msg.ballot = proposer->ballot;
+    out->msg.table = out->table;
+    finish(proposer, out, KITH_PROPOSER_DECIDED);
+}
+
+/* Takes over the value of a promise when it was accepted under the highest ballot so far. */
+static enum kith_err promise_note(struct kith_proposer *proposer, const struct kith_decide *answer,
+                                  bool *ret_valid)
+{
+    *ret_valid = true;
+    if (answer->accepted.round == 0 ||
+        kith_ballot_compare(&answer->accepted, &proposer->best) <= 0) {
+        return KITH_OK;
+    }
+    enum kith_err err = kith_decide_check(proposer->last, answer->table, NULL);
+    if (err == KITH_ENOMEM) {
+        return err;
+    }
+    if (err != KITH_OK) {
+        *ret_valid = false; /* a promise that cannot be understood is none */
+        return KITH_OK;
+    }
+    struct kith_buf copy;
+    kith_buf_init(&copy);
+    kith_buf_put(&copy, answer->table.data, answer->table.size);
+    if (copy.failed) {
+        kith_buf_release(&copy);
+        return KITH_ENOMEM;
+    }
+    kith_buf_release(&proposer->value);
+    proposer->value = copy;
+    proposer->best = answer->accepted;
+    return KITH_OK;
+}
+
+static void objected(struct kith_proposer *proposer, uint16_t member,
+                     const struct kith_decide *answer, uint64_t now_ms, uint64_t random,
+                     struct kith_proposer_out *out)
+{
+    if (answer->status.err == KITH_EBUSY) {
+        uint64_t heard = answer->accepted.round >> 32;
+        if (kith_ballot_compare(&answer->accepted, &proposer->ballot) > 0) {
+            proposer->counter = heard > proposer->counter ? heard : proposer->counter;
+            pause_begin(proposer, now_ms, random, out);
+        }
+        return;
+    }
+    if (answer->status.err != KITH_EREFUSED) {
+        return; /* cannot vote now: as good as no answer */
+    }
+    bit_set(proposer->refused, member);
+    (void)snprintf(proposer->reason, sizeof(proposer->reason), "%s",
+                   answer->status.message ? answer->status.message : "");
+    uint32_t count = proposer->last->member_count;
+    if (count - bit_count(proposer->refused, count) < majority(proposer)) {
+        fail(proposer, out, KITH_EREFUSED, proposer->reason);
+    }
+}
+
+enum kith_err kith_proposer_answer(struct kith_proposer *proposer, const struct kith_uuid *from,
+                                   const struct kith_decide *answer, uint64_t now_ms,
+                                   uint64_t random, struct kith_proposer_out *ret_out)
+{
+    out_reset(proposer, ret_out);
+    bool preparing = proposer->state == KITH_PROPOSER_PREPARING;
+    bool accepting = proposer->state == KITH_PROPOSER_ACCEPTING;
+    if (!(preparing && answer->phase == KITH_DECIDE_PROMISE) &&
+        !(accepting && answer->phase == KITH_DECIDE_ACCEPTED)) {
+        return KITH_OK;
+    }
+    uint16_t member = kith_table_find(proposer->last, from);
+    if (member == KITH_NO_MEMBER || bit_get(proposer->yes, member) ||
+        answer->epoch != proposer->last->id.epoch ||
+        answer->version != proposer->last->id.version + 1 ||
+        kith_ballot_compare(&answer->ballot, &proposer->ballot) != 0) {
+        return KITH_OK;
+    }
+    if (answer->status.err != KITH_OK) {
+        objected(proposer, member, answer, now_ms, random, ret_out);
+        return KITH_OK;
+    }
+    if (preparing) {
+        bool valid = false;
+        enum kith_err err = promise_note(proposer, answer, &valid);
+        if (err != KITH_OK || !valid) {
+            return err;
+        }
+    }
+    bit_set(proposer->yes, member);
+    if (bit_count(proposer->yes, proposer->last->member_count) < majority(proposer)) {
+        return KITH_OK;
+    }
+    if (!preparing) {
+        decided(proposer, ret_out);
+        return KITH_OK;
+    }
+    enum kith_err err = accept_begin(proposer, now_ms, ret_out);
+    if (err != KITH_OK) {
+        pause_begin(proposer, now_ms, random, ret_out); /* memory may be there for the next ballot */
+    }
+    return err;
+}
+
+static void time_up(struct kith_proposer *proposer, struct kith_proposer_out *out)
+{
+    char what[200];
+    uint32_t count = proposer->last->member_count;
+    (void)snprintf(what, sizeof(what),
+                   "table v%llu needs %u of %u members to agree, and not enough answered in time",
+                   (unsigned long long)proposer->last->id.version + 1, majority(proposer), count);
+    fail(proposer, out, KITH_EUNREACH, what);
+}
+
+void kith_proposer_tick(struct kith_proposer *proposer, uint64_t now_ms, uint64_t random,
+                        struct kith_proposer_out *ret_out)
+{
+    out_reset(proposer, ret_out);
+    if (!kith_proposer_busy(proposer)) {
+        return;
+    }
+    if (now_ms >= proposer->deadline_ms) {
+        time_up(proposer, ret_out);
+    } else if (now_ms >= proposer->timer_ms) {
+        if (proposer->state == KITH_PROPOSER_WAITING) {
+            ballot_begin(proposer, now_ms, ret_out);
+        } else {
+            pause_begin(proposer, now_ms, random, ret_out);
+        }
+    }
+    if (kith_proposer_busy(proposer) && ret_out->timer_ms > proposer->deadline_ms) {
+        ret_out->timer_ms = proposer->deadline_ms;
+    }
+}
+
+void kith_proposer_learn(struct kith_proposer *proposer, const struct kith_table *table,
+                         struct kith_proposer_out *ret_out)
+{
+    out_reset(proposer, ret_out);
+    if (!kith_proposer_busy(proposer) ||
+        kith_table_id_compare(&table->id, &proposer->last->id) <= 0) {
+        return;
+    }
+    if (table->id.epoch != proposer->last->id.epoch ||
+        table->id.version != proposer->last->id.version + 1) {
+        fail(proposer, ret_out, KITH_ESTALE, "a later table has been decided meanwhile");
+        return;
+    }
+    kith_buf_clear(&proposer->value);
+    kith_table_encode(table, &proposer->value);
+    if (proposer->value.failed) {
+        fail(proposer, ret_out, KITH_ESTALE, "another node has finished the change");
+        return;
+    }
+    ret_out->table = kith_buf_bytes(&proposer->value);
+    ret_out->own = kith_bytes_equal(ret_out->table, kith_buf_bytes(&proposer->wanted));
+    finish(proposer, ret_out, KITH_PROPOSER_DECIDED);
+}
