@@ -361,6 +361,26 @@ static void bytes_are_canonical(void **state)
     kith_arena_release(&arena);
 }
 
+/* What would encode to its own bytes, and still is no row. */
+static void senseless_rows_are_refused(void **state)
+{
+    (void)state;
+    struct kith_arena arena = {0};
+    static uint8_t large[KITH_INLINE_VALUE_MAX + 1];
+    for (unsigned fault = 0; fault < 6; fault++) {
+        struct kith_clock_entry entry = {{5, 1}, fault == 1 ? 0 : 300}, used = {{5, 1}, 300};
+        struct kith_sibling sibling = {.dot = {{5, 1}, fault == 2 ? 0 : 299}};
+        sibling.writer = kith_bytes_make(large, fault == 3 ? KITH_WRITER_MAX + 1 : 3);
+        sibling.ref_count = fault == 4 ? KITH_REFS_MAX + 1 : 0;
+        sibling.refs = kith_arena_calloc(&arena, KITH_REFS_MAX + 1, sizeof *sibling.refs);
+        sibling.value = kith_bytes_make(large, fault == 5 ? KITH_INLINE_VALUE_MAX + 1 : 5);
+        struct kith_row row = {{1, fault == 1 ? &entry : &used}, fault == 1 ? 0 : 1, &sibling};
+        struct kith_bytes bytes = encode(&arena, &row);
+        assert_int_equal(decode_checked(&arena, bytes), fault == 0 ? KITH_OK : KITH_EFORMAT);
+    }
+    kith_arena_release(&arena);
+}
+
 /* The bytes of one row, written down: who changes the format changes this, and KITH_ROW_FORMAT. */
 static void bytes_are_as_drawn(void **state)
 {
@@ -501,6 +521,7 @@ int main(void)
         cmocka_unit_test(put_replaces_keeps_and_deletes),
         cmocka_unit_test(put_keeps_the_bounds),
         cmocka_unit_test(bytes_are_canonical),
+        cmocka_unit_test(senseless_rows_are_refused),
         cmocka_unit_test(bytes_are_as_drawn),
         cmocka_unit_test(copies_borrow_nothing),
         cmocka_unit_test(short_memory_is_an_error),
