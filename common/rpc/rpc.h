@@ -47,7 +47,11 @@ struct kith_rpc_options {
     size_t send_limit_bytes;     /* queued unsent bytes per connection; 0 = 64 MiB */
     uint32_t connect_timeout_ms; /* a connect that is not up by then is closed; 0 = 5000 */
     uint32_t keepalive_ms;       /* 0 = 10000; a silent peer is closed after twice that */
+    enum kith_peer_role role;    /* NODE: connects to PeerStream, else to ClientStream (proto/) */
 };
+
+#define KITH_RPC_CALLS_MAX 4096u /* unary calls under way; more are answered RESOURCE_EXHAUSTED */
+#define KITH_RPC_DRAIN_MS 2000u  /* a closed connection sends what is queued for at most so long */
 
 KITH_MUST_CHECK enum kith_err kith_rpc_new(const struct kith_rpc_options *options,
                                            const struct kith_rpc_handlers *handlers,
@@ -67,26 +71,42 @@ KITH_MUST_CHECK enum kith_err kith_rpc_connect(struct kith_rpc *rpc, const char 
 
 /* Encodes and queues the message (everything is copied or held before it returns; it may be called
  * before `opened`). ECLOSED: the connection is gone (its `closed` came or will come). ELIMIT: the queue
- * is full; nothing was queued. ETOOBIG. */
+ * is full; nothing was queued. ETOOBIG: above KITH_MESSAGE_MAX. EINVAL: a field above its limit, or a
+ * chunk message on a ROWS connection, or a row message on a BULK one. ENOMEM. */
 KITH_MUST_CHECK enum kith_err kith_rpc_send(struct kith_rpc *rpc, uint64_t conn,
                                             const struct kith_msg *msg);
 
 /* Holds back what is sent from this thread until the matching uncork, so that many messages leave in
- * one: for the core thread around a batch of events. Not nested. */
+ * one: for the core thread around a batch of events. May be nested; the outermost uncork sends. Handlers
+ * run corked: what they send leaves when the gRPC message that caused them has been handled. */
 void kith_rpc_cork(struct kith_rpc *rpc);
 void kith_rpc_uncork(struct kith_rpc *rpc);
 
-/* Ends the connection; `closed` follows. Unknown ids are ignored. */
+/* Ends the connection, after what is queued has been sent (for at most KITH_RPC_DRAIN_MS); `closed`
+ * follows. Unknown ids are ignored. */
 void kith_rpc_close(struct kith_rpc *rpc, uint64_t conn, const char *reason);
+
+/* Since kith_rpc_new, over all connections. packets / messages says how well packing works. */
+struct kith_rpc_stats {
+    uint64_t packets_sent, messages_sent, bytes_sent; /* a packet is one gRPC message */
+    uint64_t packets_received, messages_received, bytes_received;
+};
+void kith_rpc_stats(struct kith_rpc *rpc, struct kith_rpc_stats *ret_stats);
 
 /* ---- Unary and server-streaming calls ---- */
 
 /* What is left of the caller's deadline, at most KITH_TIMEOUT_MAX_MS. */
 uint32_t kith_rpc_call_timeout_ms(const struct kith_rpc_call *call);
-/* Sends one response message of a server-streaming call (copied). false: the caller is gone. */
+/* Sends one response message of a server-streaming call (copied). false: the caller is gone (or there
+ * is no memory): finish the call. */
 bool kith_rpc_stream(struct kith_rpc_call *call, struct kith_bytes response);
+/* Calls drained(arg) once, when all that was streamed has left or the caller is gone: for who makes
+ * the next page only when the last one has been taken. On a queue thread, or inside this function.
+ * Not while an earlier one waits. */
+void kith_rpc_when_drained(struct kith_rpc_call *call, void (*drained)(void *arg), void *arg);
 /* Ends the call: with `response` (unary; ignored size 0 for streams) and OK, or with an error mapped
- * to the nearest gRPC status and its message. The call is gone afterwards. */
+ * to the nearest gRPC status and its message (NULL or code OK: success). The call is gone afterwards;
+ * kith_rpc_free waits until every call has been finished. */
 void kith_rpc_finish(struct kith_rpc_call *call, struct kith_bytes response,
                      const struct kith_error *error);
 

@@ -80,7 +80,7 @@ static size_t guess_size(const struct wire_desc *desc, const void *base)
         } else if (field->type == WIRE_SUBS) {
             uint32_t count = *AT(base, uint32_t, field->extra);
             const uint8_t *element = *AT(base, wire_pointer, field->offset);
-            for (uint32_t k = 0; k < count && k <= field->max; k++) {
+            for (uint32_t k = 0; count <= field->max && k < count; k++) {
                 size += guess_size(field->sub, element + (size_t)k * field->sub->size);
             }
         } else if (field->type == WIRE_ARRAYS) {
@@ -88,7 +88,7 @@ static size_t guess_size(const struct wire_desc *desc, const void *base)
         } else if (field->type == WIRE_BYTESES) {
             uint32_t count = *AT(base, uint32_t, field->extra);
             const struct kith_bytes *element = *AT(base, wire_pointer, field->offset);
-            for (uint32_t k = 0; k < count && k <= field->max; k++) {
+            for (uint32_t k = 0; count <= field->max && k < count; k++) {
                 size += element[k].size + 2;
             }
         } else {

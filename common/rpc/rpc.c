@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <arpa/inet.h>
+#include <grpc/support/log.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/log.h"
+#include "rpc/rpc_impl.h"
+
+#define SEND_LIMIT_DEFAULT_BYTES ((size_t)64 << 20)
+#define CONNECT_TIMEOUT_DEFAULT_MS 5000u
+#define KEEPALIVE_DEFAULT_MS 10000u
+#define THREADS_MAX 64u
+
+/* gRPC's own lines are for its developers; what matters reaches us as reasons. */
+static void log_grpc(gpr_log_func_args *args)
+{
+    kith_log_debug("grpc", "%s", args->message);
+}
+
+static void *run_queue(void *arg)
+{
+    struct kith_rpc *rpc = arg;
+    for (;;) {
+        grpc_event event =
+            grpc_completion_queue_next(rpc->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+        if (event.type == GRPC_QUEUE_SHUTDOWN) {
+            return NULL;
+        }
+        struct rpc_tag *tag = event.tag;
+        tag->done(tag->owner, event.success != 0);
+    }
+}
+
+void rpc_start(grpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag)
+{
+    grpc_call_error err = grpc_call_start_batch(call, ops, count, tag, NULL);
+    KITH_ASSERT(err == GRPC_CALL_OK);
+}
+
+void rpc_live_add(struct kith_rpc *rpc)
+{
+    pthread_mutex_lock(&rpc->lock);
+    rpc->live++;
+    pthread_mutex_unlock(&rpc->lock);
+}
+
+void rpc_live_drop(struct kith_rpc *rpc)
+{
+    pthread_mutex_lock(&rpc->lock);
+    KITH_ASSERT(rpc->live > 0);
+    rpc->live--;
+    pthread_cond_broadcast(&rpc->changed);
+    pthread_mutex_unlock(&rpc->lock);
+}
+
+/* Also for an object that was half made. */
+static void end_threads(struct kith_rpc *rpc)
+{
+    grpc_completion_queue_shutdown(rpc->queue);
+    for (uint32_t i = 0; i < rpc->thread_count; i++) {
+        pthread_join(rpc->threads[i], NULL);
+    }
+    grpc_completion_queue_destroy(rpc->queue);
+    rpc_timer_stop(rpc);
+    grpc_shutdown();
+    pthread_cond_destroy(&rpc->changed);
+    pthread_mutex_destroy(&rpc->lock);
+    kith_free(rpc->threads);
+    kith_free(rpc);
+}
+
+enum kith_err kith_rpc_new(const struct kith_rpc_options *options,
+                           const struct kith_rpc_handlers *handlers, struct kith_rpc **ret_rpc,
+                           struct kith_error *error)
+{
+    uint32_t threads = options->threads == 0 ? 1 : options->threads;
+    if (threads > THREADS_MAX) {
+        return kith_error_set(error, KITH_EINVAL, "%u queue threads are above the limit of %u",
+                              threads, THREADS_MAX);
+    }
+    struct kith_rpc *rpc = kith_calloc(1, sizeof *rpc);
+    pthread_t *list = kith_calloc(threads, sizeof *list);
+    if (!rpc || !list) {
+        kith_free(rpc);
+        kith_free(list);
+        return kith_error_set(error, KITH_ENOMEM, "no memory for the network");
+    }
+    rpc->options = *options;
+    rpc->handlers = *handlers;
+    struct kith_rpc_options *o = &rpc->options;
+    o->send_limit_bytes = o->send_limit_bytes ? o->send_limit_bytes : SEND_LIMIT_DEFAULT_BYTES;
+    o->connect_timeout_ms = o->connect_timeout_ms ? o->connect_timeout_ms : CONNECT_TIMEOUT_DEFAULT_MS;
+    o->keepalive_ms = o->keepalive_ms ? o->keepalive_ms : KEEPALIVE_DEFAULT_MS;
+    rpc->threads = list;
+    pthread_mutex_init(&rpc->lock, NULL);
+    pthread_cond_init(&rpc->changed, NULL);
+    gpr_set_log_function(log_grpc);
+    grpc_init();
+    int failed = rpc_timer_start(rpc);
+    if (failed != 0) {
+        grpc_shutdown();
+        kith_free(list);
+        kith_free(rpc);
+        return kith_error_set(error, KITH_ENOMEM, "cannot start a thread: %s", strerror(failed));
+    }
+    rpc->queue = grpc_completion_queue_create_for_next(NULL);
+    for (; rpc->thread_count < threads; rpc->thread_count++) {
+        failed = pthread_create(&list[rpc->thread_count], NULL, run_queue, rpc);
+        if (failed != 0) {
+            end_threads(rpc);
+            return kith_error_set(error, KITH_ENOMEM, "cannot start a thread: %s", strerror(failed));
+        }
+    }
+    *ret_rpc = rpc;
+    return KITH_OK;
+}
+
+/* The next connection that has not been told to end; held. */
+static struct rpc_conn *next_open(struct kith_rpc *rpc, uint64_t above)
+{
+    struct rpc_conn *best = NULL;
+    pthread_mutex_lock(&rpc->lock);
+    for (size_t i = 0; i < RPC_BUCKETS; i++) {
+        for (struct rpc_conn *conn = rpc->buckets[i]; conn; conn = conn->next) {
+            if (conn->id > above && (!best || conn->id < best->id)) {
+                best = conn;
+            }
+        }
+    }
+    if (best) {
+        rpc_conn_hold(best);
+    }
+    pthread_mutex_unlock(&rpc->lock);
+    return best;
+}
+
+void kith_rpc_free(struct kith_rpc *rpc)
+{
+    if (!rpc) {
+        return;
+    }
+    pthread_mutex_lock(&rpc->lock);
+    rpc->stopping = true;
+    pthread_mutex_unlock(&rpc->lock);
+    uint64_t done = 0;
+    for (;;) {
+        struct rpc_conn *conn = next_open(rpc, done);
+        if (!conn) {
+            break;
+        }
+        done = conn->id;
+        rpc_conn_cancel(conn, GRPC_STATUS_UNAVAILABLE, "shut down");
+        rpc_conn_drop(conn);
+    }
+    rpc_server_stop(rpc);
+    pthread_mutex_lock(&rpc->lock);
+    while (rpc->live > 0 || (rpc->server && !rpc->server_down)) {
+        pthread_cond_wait(&rpc->changed, &rpc->lock);
+    }
+    pthread_mutex_unlock(&rpc->lock);
+    if (rpc->server) {
+        grpc_server_destroy(rpc->server);
+    }
+    KITH_ASSERT(!rpc->channels);
+    end_threads(rpc);
+}
+
+struct rpc_conn *rpc_find(struct kith_rpc *rpc, uint64_t id)
+{
+    pthread_mutex_lock(&rpc->lock);
+    struct rpc_conn *conn = rpc->buckets[id % RPC_BUCKETS];
+    while (conn && conn->id != id) {
+        conn = conn->next;
+    }
+    if (conn) {
+        rpc_conn_hold(conn);
+    }
+    pthread_mutex_unlock(&rpc->lock);
+    return conn;
+}
+
+enum kith_err kith_rpc_send(struct kith_rpc *rpc, uint64_t id, const struct kith_msg *msg)
+{
+    struct rpc_conn *conn = rpc_find(rpc, id);
+    if (!conn) {
+        return KITH_ECLOSED;
+    }
+    enum kith_err err = rpc_conn_send(conn, msg);
+    rpc_conn_drop(conn);
+    return err;
+}
+
+void kith_rpc_stats(struct kith_rpc *rpc, struct kith_rpc_stats *ret_stats)
+{
+#define LOAD(member) ret_stats->member = __atomic_load_n(&rpc->stats.member, __ATOMIC_RELAXED)
+    LOAD(packets_sent);
+    LOAD(messages_sent);
+    LOAD(bytes_sent);
+    LOAD(packets_received);
+    LOAD(messages_received);
+    LOAD(bytes_received);
+#undef LOAD
+}
+
+/* ---- Channels ---- */
+
+/* "host:port" to gRPC's target, which says for numbers that there is no name to resolve. */
+static enum kith_err make_target(const char *address, char *target, size_t size,
+                                 struct kith_error *error)
+{
+    char host[KITH_ADDRESS_SIZE];
+    const char *colon = strrchr(address, ':');
+    char *end = NULL;
+    long port = colon ? strtol(colon + 1, &end, 10) : 0;
+    size_t host_size = colon ? (size_t)(colon - address) : 0;
+    if (!colon || host_size == 0 || host_size >= sizeof host || colon[1] < '0' || colon[1] > '9' ||
+        *end != '\0' || port < 1 || port > 65535) {
+        return kith_error_set(error, KITH_EINVAL, "'%.200s' is no address: host:port is wanted", address);
+    }
+    memcpy(host, address, host_size);
+    host[host_size] = '\0';
+    struct in_addr v4;
+    const char *scheme = host[0] == '['                        ? "ipv6:"
+                         : inet_pton(AF_INET, host, &v4) == 1 ? "ipv4:"
+                                                              : "dns:///";
+    (void)snprintf(target, size, "%s%s:%ld", scheme, host, port);
+    return KITH_OK;
+}
+
+enum kith_err rpc_channel_get(struct kith_rpc *rpc, const char *address,
+                              struct rpc_channel **ret_channel, struct kith_error *error)
+{
+    char target[KITH_ADDRESS_SIZE + 16];
+    enum kith_err err = make_target(address, target, sizeof target, error);
+    if (err != KITH_OK) {
+        return err;
+    }
+    pthread_mutex_lock(&rpc->lock);
+    struct rpc_channel *channel = rpc->channels;
+    while (channel && strcmp(channel->address, address) != 0) {
+        channel = channel->next;
+    }
+    if (channel) {
+        channel->refs++;
+    }
+    pthread_mutex_unlock(&rpc->lock);
+    if (!channel) {
+        channel = kith_calloc(1, sizeof *channel);
+        if (!channel) {
+            return kith_error_set(error, KITH_ENOMEM, "no memory for a connection to %s", address);
+        }
+        struct rpc_args args;
+        rpc_client_args(&rpc->options, &args);
+        grpc_channel_credentials *credentials = rpc_channel_credentials();
+        channel->channel = grpc_channel_create(target, credentials, &args.header);
+        grpc_channel_credentials_release(credentials);
+        (void)snprintf(channel->address, sizeof channel->address, "%s", address);
+        channel->refs = 1;
+        channel->listed = true;
+        pthread_mutex_lock(&rpc->lock);
+        channel->next = rpc->channels; /* a second one to the address does no harm */
+        rpc->channels = channel;
+        pthread_mutex_unlock(&rpc->lock);
+    }
+    *ret_channel = channel;
+    return KITH_OK;
+}
+
+void rpc_channel_drop(struct kith_rpc *rpc, struct rpc_channel *channel, bool failed)
+{
+    pthread_mutex_lock(&rpc->lock);
+    bool last = --channel->refs == 0;
+    if ((last || failed) && channel->listed) {
+        struct rpc_channel **at = &rpc->channels;
+        while (*at != channel) {
+            at = &(*at)->next;
+        }
+        *at = channel->next;
+        channel->listed = false;
+    }
+    pthread_mutex_unlock(&rpc->lock);
+    if (last) {
+        grpc_channel_destroy(channel->channel);
+        kith_free(channel);
+    }
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * How gRPC is set up: channel arguments and credentials. */
+#include "base/assert.h"
+#include "rpc/rpc_impl.h"
+
+/* One HTTP/2 frame holds a whole chunk with its header, so that it is not cut into 16 KiB pieces. */
+#define FRAME_BYTES (2 << 20)
+/* What a stream may have under way before its reader has taken any: a few chunks. */
+#define WINDOW_BYTES (8 << 20)
+#define STREAMS_MAX 8192 /* at once on one TCP connection; calls are limited apart */
+#define BACKOFF_MS 100   /* only for what happens inside gRPC: a failed channel is thrown away */
+
+grpc_channel_credentials *rpc_channel_credentials(void)
+{
+    return grpc_insecure_credentials_create();
+}
+
+grpc_server_credentials *rpc_server_credentials(void)
+{
+    return grpc_insecure_server_credentials_create();
+}
+
+static void add(struct rpc_args *args, const char *key, int value)
+{
+    KITH_ASSERT(args->header.num_args < RPC_ARGS_MAX);
+    grpc_arg *arg = &args->list[args->header.num_args++];
+    arg->type = GRPC_ARG_INTEGER;
+    arg->key = (char *)(uintptr_t)key;
+    arg->value.integer = value;
+}
+
+static void add_common(struct rpc_args *args, const struct kith_rpc_options *options)
+{
+    int keepalive = (int)options->keepalive_ms;
+    add(args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)KITH_MESSAGE_MAX);
+    add(args, GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, (int)KITH_MESSAGE_MAX);
+    add(args, GRPC_ARG_KEEPALIVE_TIME_MS, keepalive);
+    add(args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive);
+    add(args, GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    add(args, GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+    add(args, GRPC_ARG_HTTP2_BDP_PROBE, 0); /* its pings cost; the windows are wide from the start */
+    add(args, GRPC_ARG_HTTP2_MAX_FRAME_SIZE, FRAME_BYTES);
+    add(args, GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, WINDOW_BYTES);
+    add(args, GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, FRAME_BYTES);
+    add(args, GRPC_ARG_ENABLE_CENSUS, 0);
+    add(args, GRPC_ARG_ENABLE_CHANNELZ, 0);
+    add(args, GRPC_ARG_MAX_CHANNEL_TRACE_EVENT_MEMORY_PER_NODE, 0);
+    add(args, GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);
+    add(args, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0); /* no bombs */
+}
+
+void rpc_client_args(const struct kith_rpc_options *options, struct rpc_args *ret_args)
+{
+    ret_args->header = (grpc_channel_args){0, ret_args->list};
+    add_common(ret_args, options);
+    add(ret_args, GRPC_ARG_ENABLE_RETRIES, 0);
+    add(ret_args, GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    add(ret_args, GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+    /* a new channel must be a new connection, not one of gRPC's global pool with its back-off */
+    add(ret_args, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    add(ret_args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, BACKOFF_MS);
+    add(ret_args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, BACKOFF_MS);
+    /* this is also how long gRPC tries one connection */
+    add(ret_args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, (int)options->connect_timeout_ms);
+}
+
+void rpc_server_args(const struct kith_rpc_options *options, struct rpc_args *ret_args)
+{
+    ret_args->header = (grpc_channel_args){0, ret_args->list};
+    add_common(ret_args, options);
+    add(ret_args, GRPC_ARG_ALLOW_REUSEPORT, 0); /* a second daemon on the port must fail */
+    add(ret_args, GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX);
+    add(ret_args, GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
+    add(ret_args, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 100);
+}

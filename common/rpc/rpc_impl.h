@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * rpc_impl.h - what the files of common/rpc share.
+ *
+ *     rpc.c         the object, its queue threads, its channels and its end
+ *     rpc_server.c  listening, accepting, telling streams from calls
+ *     rpc_conn.c    one stream: opening, reading, closing
+ *     rpc_send.c    one stream's queue: packing, corking, limits
+ *     rpc_recv.c    from what gRPC received to messages
+ *     rpc_call.c    unary and server-streaming calls
+ *     rpc_timer.c   time limits of connections
+ *     rpc_args.c    channel arguments and credentials (TLS will come there)
+ *
+ * Locks: rpc->lock (connections, channels, counts), conn->lock, call->lock. None is held while gRPC
+ * or a handler is called, and rpc->lock is never taken inside another one. */
+#ifndef KITH_RPC_IMPL_H
+#define KITH_RPC_IMPL_H
+
+#include <grpc/byte_buffer.h>
+#include <grpc/byte_buffer_reader.h>
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#include <grpc/slice.h>
+#include <grpc/support/alloc.h>
+#include <grpc/support/time.h>
+#include <pthread.h>
+
+#include "rpc/rpc.h"
+
+#define RPC_BUCKETS 256u          /* of the connection table: some hundred connections at most */
+#define RPC_ACCEPTS 16u           /* requests for incoming calls that wait in gRPC */
+#define RPC_REASON_SIZE 256u
+#define RPC_PACK_MAX (1u << 20)   /* bytes packed into one gRPC message; a larger frame goes alone */
+#define RPC_METADATA_KEY "kith-protocol" /* in the initial metadata of both sides */
+
+/* What a completion does; the tag given to gRPC. */
+struct rpc_tag {
+    void (*done)(void *owner, bool ok);
+    void *owner;
+};
+
+/* A gRPC channel to an address, shared by the streams to it. Dropped from the list at its first
+ * failure: gRPC's channels remember failures (back-off), a new one tries at once. */
+struct rpc_channel {
+    struct rpc_channel *next; /* protected by rpc->lock, as is all here */
+    uint32_t refs;
+    bool listed;
+    grpc_channel *channel;
+    char address[KITH_ADDRESS_SIZE];
+};
+
+struct kith_rpc {
+    struct kith_rpc_options options;
+    struct kith_rpc_handlers handlers;
+    grpc_completion_queue *queue;
+    grpc_server *server;
+    pthread_t *threads;
+    uint32_t thread_count;
+    struct rpc_tag server_down_tag;
+    pthread_t timer;
+    pthread_cond_t timer_changed; /* with lock */
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    /* protected by lock */
+    struct rpc_conn *buckets[RPC_BUCKETS];
+    struct rpc_channel *channels;
+    uint64_t next_id;
+    uint32_t live; /* connections, calls and accepts that have not ended */
+    uint32_t calls;
+    bool listening;
+    bool stopping;
+    bool server_down;
+    bool timer_stop;
+
+    struct kith_rpc_stats stats; /* atomic, relaxed */
+};
+
+/* One gRPC message in the queue of a connection. */
+struct rpc_packet {
+    struct rpc_packet *next;
+    struct kith_buf buf;
+    struct kith_blob *payload; /* follows buf */
+    uint32_t messages;
+};
+
+struct rpc_conn {
+    struct kith_rpc *rpc;
+    struct rpc_conn *next; /* in its bucket; rpc->lock */
+    uint64_t limit_ms;     /* to be up, or to have ended; 0 = none; rpc->lock */
+    uint64_t id;
+    enum kith_rpc_class cls;
+    bool is_server;
+    uint32_t refs; /* atomic */
+    grpc_call *call;
+    struct rpc_channel *channel; /* NULL on the server's side */
+    char peer[KITH_ADDRESS_SIZE];
+
+    pthread_mutex_t lock;
+    /* protected by lock */
+    struct rpc_packet *head, *tail; /* queued, not under way */
+    struct rpc_packet *spare;       /* an empty one with its memory */
+    size_t queued_bytes;            /* with those under way */
+    size_t sending_bytes;
+    bool sending;
+    bool opened;
+    bool closing;  /* no more is taken; ends when the queue is empty */
+    bool ending;   /* the end has been sent */
+    bool over;     /* the call has ended, or was canceled */
+    uint32_t pending; /* batches that have not completed; at 0 the connection is closed */
+    char reason[RPC_REASON_SIZE];
+
+    /* used by one batch each */
+    struct rpc_tag open_tag, send_tag, recv_tag, status_tag, end_tag;
+    grpc_metadata_array initial, trailing;
+    grpc_status_code status;
+    grpc_slice details;
+    grpc_byte_buffer *received;
+    int canceled;
+};
+
+/* rpc.c */
+void rpc_live_add(struct kith_rpc *rpc);
+void rpc_live_drop(struct kith_rpc *rpc);
+/* A channel to the address, held; drop it with `failed` when the connection was not ended in order. */
+enum kith_err rpc_channel_get(struct kith_rpc *rpc, const char *address,
+                              struct rpc_channel **ret_channel, struct kith_error *error);
+void rpc_channel_drop(struct kith_rpc *rpc, struct rpc_channel *channel, bool failed);
+struct rpc_conn *rpc_find(struct kith_rpc *rpc, uint64_t id); /* holds */
+static inline void rpc_count(uint64_t *counter, uint64_t by)
+{
+    __atomic_add_fetch(counter, by, __ATOMIC_RELAXED);
+}
+/* Starts a batch; it cannot fail but by a mistake of ours. */
+void rpc_start(grpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag);
+
+/* rpc_server.c */
+void rpc_server_stop(struct kith_rpc *rpc);
+
+/* rpc_conn.c */
+void rpc_conn_hold(struct rpc_conn *conn);
+void rpc_conn_drop(struct rpc_conn *conn);
+/* Takes the call over. NULL (and the call unreferenced) when memory is short. */
+struct rpc_conn *rpc_conn_new(struct kith_rpc *rpc, enum kith_rpc_class cls, grpc_call *call,
+                              struct rpc_channel *channel, const char *peer);
+void rpc_conn_serve(struct rpc_conn *conn);
+/* Counts one batch as ended; gives `closed` with the last. */
+void rpc_conn_done(struct rpc_conn *conn);
+/* conn->lock held: sets the reason if there is none yet. */
+void rpc_conn_set_reason(struct rpc_conn *conn, const char *reason);
+/* Ends it in order, or at once. */
+void rpc_conn_close(struct rpc_conn *conn, const char *reason);
+void rpc_conn_cancel(struct rpc_conn *conn, grpc_status_code code, const char *reason);
+/* Sends the end of the stream; called once, with the queue empty and conn->ending set. */
+void rpc_conn_end(struct rpc_conn *conn);
+
+/* The limit set with rpc_timer_set has passed. */
+void rpc_conn_late(struct rpc_conn *conn);
+
+/* rpc_timer.c */
+int rpc_timer_start(struct kith_rpc *rpc); /* 0, or an errno; then there is nothing to stop */
+void rpc_timer_stop(struct kith_rpc *rpc);
+void rpc_timer_set(struct rpc_conn *conn, uint32_t after_ms); /* 0 = no limit */
+
+/* rpc_send.c */
+enum kith_err rpc_conn_send(struct rpc_conn *conn, const struct kith_msg *msg);
+void rpc_conn_sent(void *owner, bool ok);
+void rpc_conn_drop_queue(struct rpc_conn *conn); /* conn->lock held */
+void rpc_cork_enter(void);
+void rpc_cork_leave(void);
+
+/* rpc_recv.c */
+/* Gives the messages in `bytes` to the handlers. */
+enum kith_err rpc_conn_deliver(struct rpc_conn *conn, grpc_byte_buffer *bytes,
+                               struct kith_error *error);
+
+/* rpc_call.c */
+/* Takes the call over. */
+void rpc_call_serve(struct kith_rpc *rpc, grpc_call *call, grpc_slice method, gpr_timespec deadline);
+
+/* rpc_args.c */
+#define RPC_ARGS_MAX 32u
+struct rpc_args {
+    grpc_channel_args header; /* points into list */
+    grpc_arg list[RPC_ARGS_MAX];
+};
+void rpc_client_args(const struct kith_rpc_options *options, struct rpc_args *ret_args);
+void rpc_server_args(const struct kith_rpc_options *options, struct rpc_args *ret_args);
+grpc_channel_credentials *rpc_channel_credentials(void);
+grpc_server_credentials *rpc_server_credentials(void);
+
+#endif
