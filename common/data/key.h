@@ -24,6 +24,7 @@
 
 #define KITH_VOLUME_FS 1u         /* the filesystem's first volume */
 #define KITH_VOLUME_KV 0xffffffffu /* plain keys of key-value users */
+#define KITH_VOLUME_KV_BUCKETS 0xfffffffeu /* their keys in buckets, see kith_group_of_bucket */
 
 struct kith_group {
     uint8_t bytes[KITH_GROUP_SIZE]; /* 4 bytes volume (big-endian), 12 bytes of its own */
@@ -56,6 +57,13 @@ struct kith_group kith_group_make(uint32_t volume, const uint8_t own[12]);
 uint32_t kith_group_volume(const struct kith_group *group);
 /* The group of a key-value user's key: (KITH_VOLUME_KV, the first 96 bits of XXH3_128(key)). */
 struct kith_group kith_group_of_kv(struct kith_bytes key);
+/* The group of all keys in a key-value user's bucket; name = the key. A volume apart from that of plain
+ * keys, so that a key and a bucket of the same text do not meet. */
+static inline struct kith_group kith_group_of_bucket(struct kith_bytes bucket)
+{
+    struct kith_group hashed = kith_group_of_kv(bucket);
+    return kith_group_make(KITH_VOLUME_KV_BUCKETS, hashed.bytes + 4);
+}
 int kith_group_compare(const struct kith_group *a, const struct kith_group *b);
 
 struct kith_chunk_id kith_chunk_id_make(uint32_t volume, uint64_t time_ms, const uint8_t random[10]);
