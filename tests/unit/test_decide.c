@@ -51,6 +51,7 @@ struct world {
     uint64_t now_ms;
     uint32_t count;
     bool stable;
+    uint32_t crash, propose, loss, twice, silence; /* percent; differ from seed to seed */
     struct world_node nodes[NODES_MAX];
     uint32_t packet_count;
     struct packet packets[WIRE_MAX];
@@ -182,6 +183,11 @@ static void world_start(struct world *world, uint64_t seed, uint32_t count)
     memset(world, 0, sizeof(*world));
     world->random = seed;
     world->count = count;
+    world->crash = (uint32_t)(draw(world) % 3);
+    world->propose = 1 + (uint32_t)(draw(world) % 8);
+    world->loss = (uint32_t)(draw(world) % 20);
+    world->twice = (uint32_t)(draw(world) % 20);
+    world->silence = (uint32_t)(draw(world) % 101);
     struct kith_member members[NODES_MAX] = {0};
     for (uint32_t i = 0; i < count; i++) {
         members[i] = member_make(i, 1);
@@ -324,7 +330,7 @@ static void store(struct world *world, uint32_t at)
     node->durable_size = packet->record_size;
     packet->record = NULL;
     packet->durable_wait = false;
-    if (!world->stable && chance(world, 5)) { /* just after the promise of durability */
+    if (!world->stable && chance(world, 3 * world->crash)) { /* just after the promise of durability */
         crash(world, packet->from);
     }
 }
@@ -349,10 +355,10 @@ static bool store_is_next(const struct world *world, uint32_t at)
 
 static void world_step(struct world *world)
 {
-    if (!world->stable && chance(world, 2)) {
+    if (!world->stable && chance(world, world->crash)) {
         crash(world, (uint32_t)(draw(world) % world->count));
     }
-    if (!world->stable && chance(world, 6)) {
+    if (!world->stable && chance(world, world->propose)) {
         propose(world, (uint32_t)(draw(world) % world->count));
     }
     if (world->packet_count > 0 && (world->stable || !chance(world, 25))) {
@@ -364,11 +370,12 @@ static void world_step(struct world *world)
             }
             return;
         }
-        if (!world->stable && chance(world, 15)) {
+        bool decided = packet->msg.phase == KITH_DECIDE_DECIDED;
+        if (!world->stable && chance(world, decided ? world->silence : world->loss)) {
             packet_free(world, at);
             return;
         }
-        if (!world->stable && chance(world, 15)) {
+        if (!world->stable && chance(world, world->twice)) {
             (void)packet_add(world, packet->from, packet->to, &packet->msg);
             return;
         }
@@ -565,6 +572,7 @@ static void test_proposer_ends(void **state)
     struct kith_bytes next = kith_buf_bytes(&pair.next);
     assert_int_equal(kith_proposer_start(&proposer, pair.last, next, 0, 5000, 1, &out), KITH_OK);
     assert_int_equal(kith_proposer_start(&proposer, pair.last, next, 0, 5000, 1, &out), KITH_EBUSY);
+    assert_int_equal(proposer.ballot.round & UINT32_MAX, 3); /* no start of a node repeats a round */
     answer_as(&proposer, 0, KITH_DECIDE_PROMISE, KITH_OK, &out);
     assert_int_equal(out.end, KITH_PROPOSER_RUNNING);
     answer_as(&proposer, 0, KITH_DECIDE_PROMISE, KITH_OK, &out); /* a duplicate is no second vote */
