@@ -108,20 +108,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
-/* Records after 1 to 4 puts with what another node made of the same row. */
+/* Records after 1 to 4 puts, and after as many as the request log holds, with what another node made of
+ * the same row. */
 size_t kith_fuzz_seed(uint32_t number, uint8_t data[KITH_FUZZ_SEED_MAX])
 {
-    if (number >= 16) {
+    if (number > 16) {
         return 0;
     }
+    uint32_t puts = number == 16 ? KITH_REQUESTS_MAX : number / 4 + 1;
     struct kith_rowop_env env = make_env();
     struct kith_arena arena;
     struct kith_rowop_result mine = {.changed = false}, theirs = {.changed = false};
     kith_arena_init(&arena, 0);
-    for (uint32_t i = 0; i <= number / 4; i++) {
+    for (uint32_t i = 0; i < puts; i++) {
         struct kith_request_id other = {"client34sequence"};
-        struct kith_put_update update = {.has_sibling = i % 2 == 0, .value = {data, 0}};
+        struct kith_put_update update = {.has_sibling = i % 2 == 0 && i < 4};
         other.bytes[15] = (uint8_t)i;
+        other.bytes[7] = (uint8_t)i;
         env.run = 7;
         env.counter = 300 + i;
         KITH_ASSERT(kith_rowop_put(&arena, &env, &key, mine.record, &update,

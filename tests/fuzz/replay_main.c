@@ -90,12 +90,15 @@ static bool add_path(const char *path)
     return fine;
 }
 
-/* What is running, for on_crash. */
+/* A sanitizer's runtime has it, and ends without a signal. */
+__attribute__((weak)) void __sanitizer_set_death_callback(void (*callback)(void));
+
+/* What is running, for save_running. */
 static const uint8_t *running_data;
 static size_t running_size;
 
 /* Only calls that are safe in a signal handler. */
-static void on_crash(int number)
+static void save_running(void)
 {
     int file = open("fuzz-crash", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (file >= 0 && write(file, running_data, running_size) == (ssize_t)running_size) {
@@ -103,6 +106,11 @@ static void on_crash(int number)
         ssize_t ignored = write(STDERR_FILENO, told, sizeof told - 1); /* dying anyway */
         (void)ignored;
     }
+}
+
+static void on_crash(int number)
+{
+    save_running();
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -175,6 +183,9 @@ int main(int argc, char **argv)
     bool fine = add_input(NULL, 0);
     signal(SIGABRT, on_crash);
     signal(SIGSEGV, on_crash);
+    if (__sanitizer_set_death_callback) {
+        __sanitizer_set_death_callback(save_running);
+    }
     for (int i = 1; i < argc; i++) {
         fine = add_path(argv[i]) && fine;
     }

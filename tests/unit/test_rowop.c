@@ -282,6 +282,32 @@ static void damaged_records_are_errors(void **state)
     kith_arena_release(&arena);
 }
 
+/* 64 requests are taken, 65 are not. */
+static void a_log_that_is_too_long_is_damage(void **state)
+{
+    (void)state;
+    enum { ENTRY_SIZE = 27 };
+    static const uint8_t zeros[(KITH_REQUESTS_MAX + 1) * ENTRY_SIZE];
+    struct kith_arena arena = {0};
+    struct kith_request_id none = {{0}};
+    struct kith_rowop_result good = put(&arena, 7, 300, nothing, nothing, &none), result;
+    for (uint8_t count = KITH_REQUESTS_MAX; count <= KITH_REQUESTS_MAX + 1; count++) {
+        struct kith_buf buf;
+        kith_buf_init(&buf);
+        kith_buf_put_u8(&buf, KITH_RECORD_FORMAT);
+        kith_buf_put_u8(&buf, 0);
+        kith_buf_put_u8(&buf, count);
+        kith_buf_put(&buf, zeros, (size_t)count * ENTRY_SIZE);
+        kith_buf_put(&buf, good.new_hash.bytes, sizeof good.new_hash.bytes);
+        kith_buf_put(&buf, good.state.data, good.state.size);
+        enum kith_err err =
+            try_merge(&arena, 7, 300, kith_buf_bytes(&buf), good.state, &result);
+        assert_int_equal(err, count == KITH_REQUESTS_MAX ? KITH_OK : KITH_ECORRUPT);
+        kith_buf_release(&buf);
+    }
+    kith_arena_release(&arena);
+}
+
 static void short_memory_is_an_error(void **state)
 {
     (void)state;
@@ -835,6 +861,7 @@ int main(void)
         cmocka_unit_test(blind_puts_have_a_limit),
         cmocka_unit_test(a_foreign_run_is_noticed),
         cmocka_unit_test(damaged_records_are_errors),
+        cmocka_unit_test(a_log_that_is_too_long_is_damage),
         cmocka_unit_test(short_memory_is_an_error),
         cmocka_unit_test(histories_agree_with_the_oracle),
         cmocka_unit_test(wrong_variants_are_caught),
