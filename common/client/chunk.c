@@ -2,12 +2,14 @@
  *
  * chunk.c - CHUNK_PUT to all owners at once, CHUNK_GET from one.
  *
- * A chunk is immutable and bears its checksum, so any copy with the right checksum is the right one:
- * a put is done when W owners have it, and a read asks one owner, the next when it fails or is late.
+ * A chunk is immutable and bears its checksum, so any copy with the right checksum is the right
+ * one: a put is done when W owners have it, and a read asks one owner, the next when it fails or is
+ * late.
  *
- * The copies beyond W go on after the answer (the op lingers). To bound what lies in memory, each node
- * has a window of unanswered puts, and while CC_LINGER_MAX ops linger an answer waits for all its live
- * owners, up to LINGER_MS: that is the brake for a writer who is faster than the slowest node. */
+ * The copies beyond W go on after the answer (the op lingers). To bound what lies in memory, each
+ * node has a window of unanswered puts, and while CC_LINGER_MAX ops linger an answer waits for all
+ * its live owners, up to LINGER_MS: that is the brake for a writer who is faster than the slowest
+ * node. */
 #include <string.h>
 
 #include "client/core.h"

@@ -2,10 +2,10 @@
  *
  * client_core.c - steps, requests and their timers.
  *
- * Every op in the active list is in the heap under the time when it wants to be driven again, at the
- * latest its deadline: so each ends by its deadline (invariant 8). An op is driven by its timer, by an
- * answer, and, when it says that it waits, by news of nodes. What is finished in a step gets its DONE at
- * the end of that step, in the order of finishing.
+ * Every op in the active list is in the heap under the time when it wants to be driven again, at
+ * the latest its deadline: so each ends by its deadline (invariant 8). An op is driven by its
+ * timer, by an answer, and, when it says that it waits, by news of nodes. What is finished in a
+ * step gets its DONE at the end of that step, in the order of finishing.
  *
  * Ops are pooled with their arenas: a request costs no allocation once the pool is warm. */
 #include "client/client_core.h"
@@ -36,8 +36,7 @@ static struct kith_client_effect *effect_new(struct kith_client_core *core)
 {
     if (core->effect_count == core->effect_capacity) {
         uint32_t capacity = core->effect_capacity == 0 ? 64 : core->effect_capacity * 2;
-        struct kith_client_effect *grown =
-            kith_realloc(core->effects, capacity * sizeof(*grown));
+        struct kith_client_effect *grown = kith_realloc(core->effects, capacity * sizeof(*grown));
         if (grown == NULL) {
             return NULL;
         }
@@ -284,13 +283,13 @@ static void op_why(const struct cc_op *op, char *text, size_t size)
     text[0] = '\0';
     for (uint32_t i = 0; i < op->rep_count && at + 1 < size; i++) {
         const struct cc_rep *rep = &op->reps[i];
-        const char *what = rep->state == CC_REP_HAVE          ? "answered"
-                           : rep->err != KITH_OK              ? kith_err_text((int)rep->err)
-                           : rep->state == CC_REP_ASKED       ? "no answer"
-                           : rep->peer->reason[0] != '\0'     ? rep->peer->reason
-                                                              : "not connected";
-        int n = snprintf(text + at, size - at, "%s%s: %s", i > 0 ? ", " : "",
-                         rep->peer->address, what);
+        const char *what = rep->state == CC_REP_HAVE      ? "answered"
+                           : rep->err != KITH_OK          ? kith_err_text((int)rep->err)
+                           : rep->state == CC_REP_ASKED   ? "no answer"
+                           : rep->peer->reason[0] != '\0' ? rep->peer->reason
+                                                          : "not connected";
+        int n =
+            snprintf(text + at, size - at, "%s%s: %s", i > 0 ? ", " : "", rep->peer->address, what);
         at = n < 0 ? size : at + (size_t)n;
     }
 }
@@ -316,7 +315,8 @@ static void op_deadline(struct kith_client_core *core, struct cc_op *op)
                    after_ms, why);
     } else if (op->behind) {
         cc_op_fail(core, op, KITH_ETIMEOUT,
-                   "the nodes that answer have not yet what was written or read here (%.170s)", why);
+                   "the nodes that answer have not yet what was written or read here (%.170s)",
+                   why);
     } else if (core->table == NULL) {
         kith_client_core_reasons(core, why, sizeof(why));
         cc_op_fail(core, op, err, "no node answered within %u ms (%.190s)", after_ms, why);
@@ -439,7 +439,8 @@ static void take_answer(struct kith_client_core *core, const struct kith_client_
 {
     struct cc_ask ask;
     if (!cc_ask_take(core, event->conn, event->msg->id, &ask)) {
-        return; /* too late: the op has ended, or asked elsewhere */
+        cc_nodes_heard(core, event->conn); /* too late: the op has ended, or asked elsewhere */
+        return;
     }
     cc_peer_answered(core, ask.peer);
     struct cc_op *op = ask.op;
@@ -603,9 +604,10 @@ enum kith_err kith_client_core_new(const struct kith_client_core_options *option
     }
     if (err != KITH_OK) {
         kith_client_core_free(core);
-        return kith_error_set(error, err, err == KITH_EINVAL
-                                              ? "a client needs 1 to %u servers, each \"host:port\""
-                                              : "out of memory for %u servers",
+        return kith_error_set(error, err,
+                              err == KITH_EINVAL
+                                  ? "a client needs 1 to %u servers, each \"host:port\""
+                                  : "out of memory for %u servers",
                               KITH_CLIENT_SERVERS_MAX);
     }
     *ret_core = core;

@@ -14,36 +14,36 @@
  *     sync.c         CHUNK_SYNC, STATUS
  *     session.c      the clocks that answers must cover (invariant 9)
  *
- * Words: a peer is a node as this client sees it; a link is one connection to it (rows or bulk); an op
- * is a request of the user; an ask is one message of an op that waits for its answer. */
+ * Words: a peer is a node as this client sees it; a link is one connection to it (rows or bulk); an
+ * op is a request of the user; an ask is one message of an op that waits for its answer. */
 #ifndef KITH_CLIENT_CORE_H
 #define KITH_CLIENT_CORE_H
 
 #include "client/client_core.h"
 #include "wire/wire.h"
 
-#define CC_NEVER            UINT64_MAX
-#define CC_PEERS_MAX        (KITH_MEMBERS_MAX + KITH_CLIENT_SERVERS_MAX + 64u) /* 64: STATUS */
-#define CC_BACKOFF_MIN_MS   50u
-#define CC_BACKOFF_MAX_MS   2000u
-#define CC_CONNECT_MS       6000u  /* a connection that is not up by then is given up */
-#define CC_HELLO_MS         2000u  /* the same for the node's HELLO on it */
-#define CC_GRACE_MS         1000u  /* a first connect may take this long before the node counts as down */
-#define CC_SLOW_MIN_MS      1000u  /* asked last for this long, doubling */
-#define CC_SLOW_MAX_MS      30000u
-#define CC_FAILS_MAX        3u     /* failed answers in a row that make a node slow */
-#define CC_READ_TRY_MS      2000u  /* a read counts a silent owner as failed after this */
-#define CC_PAUSE_MIN_MS     20u    /* before failed owners are asked again, doubling */
-#define CC_PAUSE_MAX_MS     500u
-#define CC_TABLE_AGAIN_MS   1000u  /* TABLE_REQs because of unreachable members: one in this time */
-#define CC_REPS_MAX         (KITH_REPLICAS_MAX + 2u) /* a put may fall back on two that own nothing */
-#define CC_WINDOW           32u    /* unanswered chunk puts to one node: 32 MiB on their way */
-#define CC_LINGER_MAX       64u    /* answered chunk puts whose last copies are still on their way */
-#define CC_ASK_BLOCK        1024u
-#define CC_ASK_BLOCKS       64u
-#define CC_ASK_BITS         16u    /* CC_ASK_BLOCK * CC_ASK_BLOCKS = 2^16 */
-#define CC_OP_ARENA_MAX     (64u << 20) /* bytes one request may hold: pages of 7 replicas, merged */
-#define CC_MESSAGE_SIZE     256u
+#define CC_NEVER          UINT64_MAX
+#define CC_PEERS_MAX      (KITH_MEMBERS_MAX + KITH_CLIENT_SERVERS_MAX + 64u) /* 64: STATUS */
+#define CC_BACKOFF_MIN_MS 50u
+#define CC_BACKOFF_MAX_MS 2000u
+#define CC_CONNECT_MS     6000u /* a connection that is not up by then is given up */
+#define CC_HELLO_MS       2000u /* the same for the node's HELLO on it */
+#define CC_GRACE_MS       1000u /* a first connect may take this long before the node counts as down */
+#define CC_SLOW_MIN_MS    1000u /* asked last for this long, doubling */
+#define CC_SLOW_MAX_MS    30000u
+#define CC_FAILS_MAX      3u    /* failed answers in a row that make a node slow */
+#define CC_READ_TRY_MS    2000u /* a read counts a silent owner as failed after this */
+#define CC_PAUSE_MIN_MS   20u   /* before failed owners are asked again, doubling */
+#define CC_PAUSE_MAX_MS   500u
+#define CC_TABLE_AGAIN_MS 1000u /* TABLE_REQs because of unreachable members: one in this time */
+#define CC_REPS_MAX       (KITH_REPLICAS_MAX + 2u) /* a put may fall back on two that own nothing */
+#define CC_WINDOW         32u /* unanswered chunk puts to one node: 32 MiB on their way */
+#define CC_LINGER_MAX     64u /* answered chunk puts whose last copies are still on their way */
+#define CC_ASK_BLOCK      1024u
+#define CC_ASK_BLOCKS     64u
+#define CC_ASK_BITS       16u         /* CC_ASK_BLOCK * CC_ASK_BLOCKS = 2^16 */
+#define CC_OP_ARENA_MAX   (64u << 20) /* bytes one request may hold: pages of 7 replicas, merged */
+#define CC_MESSAGE_SIZE   256u
 
 enum cc_link_state {
     CC_LINK_IDLE,
@@ -55,10 +55,11 @@ enum cc_link_state {
 
 struct cc_link {
     enum cc_link_state state;
-    bool failed;    /* the last try failed, or a connection that was up was lost */
-    uint64_t conn;  /* CONNECTING, HELLO, UP */
-    uint64_t at_ms; /* CONNECTING, HELLO: give up then; WAITING: try then; UP: up since */
-    uint64_t since_ms; /* of the first try */
+    bool failed;        /* the last try failed, or a connection that was up was lost */
+    uint64_t conn;      /* CONNECTING, HELLO, UP */
+    uint64_t at_ms;     /* CONNECTING, HELLO: give up then; WAITING: try then; UP: up since */
+    uint64_t since_ms;  /* of the first try */
+    uint64_t failed_ms; /* of the last failure */
     uint32_t backoff_ms;
 };
 
@@ -66,14 +67,15 @@ struct cc_peer {
     struct kith_uuid uuid; /* nil: a door, only an address */
     uint64_t incarnation;
     char address[KITH_ADDRESS_SIZE];
-    bool door;    /* a server of the options */
-    bool member;  /* of the table in use */
-    bool checked; /* its HELLO named our cluster */
-    uint32_t wanted; /* STATUS requests that wait for this address */
+    bool door;                /* a server of the options */
+    bool member;              /* of the table in use */
+    bool checked;             /* its HELLO named our cluster */
+    uint32_t wanted;          /* STATUS requests that wait for this address */
     struct cc_peer *identity; /* of a door: who answered there last */
     struct cc_link rows, bulk;
     bool bulk_wanted;
     /* the fast view */
+    uint64_t silent_ms; /* slow at this time unless it says something before; CC_NEVER */
     uint32_t fails;
     bool slow; /* asked last until slow_until_ms and until a probe was answered */
     uint64_t slow_until_ms;
@@ -109,7 +111,7 @@ struct cc_rep {
     struct cc_peer *peer;
     enum cc_rep_state state;
     bool hedged;  /* another was asked because this one is late */
-    bool missed;  /* its lateness is noted */
+    bool missed;  /* a put's coordinator: its lateness is noted */
     bool final;   /* FAILED: asking again changes nothing */
     bool fetched; /* the ask under way is for the full rows of a digest */
     bool digest;
@@ -183,14 +185,14 @@ struct cc_op {
     uint64_t tag;
     enum kith_client_kind kind;
     enum kith_level level;
-    bool active;  /* in the active list and the heap */
-    bool done;    /* the result stands */
-    bool told;    /* DONE was given out */
-    bool lingers; /* done, but the last copies are still on their way */
+    bool active;   /* in the active list and the heap */
+    bool done;     /* the result stands */
+    bool told;     /* DONE was given out */
+    bool lingers;  /* done, but the last copies are still on their way */
     bool released; /* the user is through with the result */
-    bool waits;   /* for a node to come up, for a table, for a window */
+    bool waits;    /* for a node to come up, for a table, for a window */
     uint64_t started_ms, deadline_ms;
-    uint64_t wake_ms; /* when the op wants to be driven again */
+    uint64_t wake_ms;  /* when the op wants to be driven again */
     uint64_t again_ms; /* when failed replicas are to be asked again; CC_NEVER */
     uint32_t pause_ms;
     uint32_t heap_at;
@@ -203,7 +205,7 @@ struct cc_op {
     uint32_t need;            /* R or W */
     uint32_t rep_count;
     uint32_t extra; /* replicas to ask beyond `need`: late or insufficient answers */
-    bool behind; /* the answers are older than what the session has seen */
+    bool behind;    /* the answers are older than what the session has seen */
     struct cc_rep reps[CC_REPS_MAX];
     enum kith_err last_err;
     char message[CC_MESSAGE_SIZE];
@@ -248,8 +250,8 @@ struct kith_client_core {
     struct cc_op *active, *active_last;
     struct cc_op *free_ops;
     struct cc_op *finished, *finished_last; /* not yet told */
-    uint32_t pending;  /* without DONE */
-    uint32_t op_count; /* all that exist, free or not */
+    uint32_t pending;                       /* without DONE */
+    uint32_t op_count;                      /* all that exist, free or not */
     uint32_t lingering;
     bool waiting_dirty; /* something came that waiting ops may want: cc_drive_waiting */
     struct cc_op **ops; /* all, for the end */
@@ -277,7 +279,8 @@ uint64_t cc_random(struct kith_client_core *core);
 /* A message for the next effects, in memory of the step; NULL when memory is short. */
 struct kith_msg *cc_message(struct kith_client_core *core, enum kith_msg_kind kind);
 void cc_send(struct kith_client_core *core, uint64_t conn, const struct kith_msg *msg);
-void cc_effect_connect(struct kith_client_core *core, uint64_t conn, const char *address, bool bulk);
+void cc_effect_connect(struct kith_client_core *core, uint64_t conn, const char *address,
+                       bool bulk);
 void cc_effect_close(struct kith_client_core *core, uint64_t conn, const char *reason);
 /* Sends msg to the peer and notes that the op waits for the answer; false: no link, no memory. */
 bool cc_ask(struct kith_client_core *core, struct cc_op *op, struct cc_peer *peer, uint32_t rep,
@@ -324,6 +327,8 @@ void cc_nodes_release(struct kith_client_core *core);
 void cc_nodes_tick(struct kith_client_core *core);
 void cc_nodes_opened(struct kith_client_core *core, uint64_t conn);
 void cc_nodes_closed(struct kith_client_core *core, uint64_t conn, const char *reason);
+/* A message that nobody waits for any more is a sign of life all the same. */
+void cc_nodes_heard(struct kith_client_core *core, uint64_t conn);
 /* HELLO and TABLE_RES. */
 void cc_nodes_message(struct kith_client_core *core, uint64_t conn, const struct kith_msg *msg);
 /* Takes an encoded table if it is newer; true when the table in use is newer than `than` now. */
@@ -336,9 +341,13 @@ static inline bool cc_peer_up(const struct cc_peer *peer)
 {
     return peer->rows.state == CC_LINK_UP;
 }
-/* Down for good as far as this moment goes: its last connect failed, or the first one takes long. */
+/* Down for good as far as this moment goes: its last connect failed, or the first one takes long.
+ */
 bool cc_peer_down(const struct kith_client_core *core, const struct cc_peer *peer, bool bulk);
 void cc_peer_missed(struct kith_client_core *core, struct cc_peer *peer);
+/* It was asked to read: if it says nothing for three times hedge_ms it is slow, also where the
+ * request has long ended with the answers of others. */
+void cc_peer_watch(struct kith_client_core *core, struct cc_peer *peer, uint32_t hedge_ms);
 void cc_peer_failed(struct kith_client_core *core, struct cc_peer *peer);
 void cc_peer_answered(struct kith_client_core *core, struct cc_peer *peer);
 /* The peer with this address, made where there is none; NULL: limit or memory. */
@@ -346,13 +355,14 @@ struct cc_peer *cc_peer_at(struct kith_client_core *core, const char *address);
 
 /* ---- replicas.c ---- */
 
-/* Call first in every drive: points reps at the owners under the table in use, makes failed ones new
- * again when their time has come. false: there is no table yet, the op waits; or the op has failed. */
+/* Call first in every drive: points reps at the owners under the table in use, makes failed ones
+ * new again when their time has come. false: there is no table yet, the op waits; or the op has
+ * failed. */
 bool cc_replicas_prepare(struct kith_client_core *core, struct cc_op *op, bool bulk);
 /* Forgets reps and asks: prepare will follow a newer table. */
 void cc_replicas_unbind(struct kith_client_core *core, struct cc_op *op);
-/* The best replica not asked yet that can be asked now: owners in the order of the table from `first`
- * on, slow ones after the others, fallbacks last. CC_REPS_MAX when there is none. */
+/* The best replica not asked yet that can be asked now: owners in the order of the table from
+ * `first` on, slow ones after the others, fallbacks last. CC_REPS_MAX when there is none. */
 uint32_t cc_replicas_next(struct kith_client_core *core, const struct cc_op *op, bool bulk,
                           uint32_t first);
 uint32_t cc_replicas_count(const struct cc_op *op, enum cc_rep_state state);
@@ -368,8 +378,8 @@ bool cc_replica_stale(struct kith_client_core *core, struct cc_op *op, uint32_t 
                       struct kith_bytes table);
 /* Failed replicas are to be asked again after a pause. */
 void cc_replicas_again(struct kith_client_core *core, struct cc_op *op);
-/* Late replicas of a read: one more is to be asked after hedge_ms, the node is slow after three times
- * that, and counts as failed after try_ms. */
+/* Late replicas of a read: one more is to be asked after hedge_ms; it counts as failed after
+ * try_ms. */
 void cc_replicas_late(struct kith_client_core *core, struct cc_op *op, uint32_t hedge_ms,
                       uint32_t try_ms);
 /* Wakes the op when a replica becomes late. */
@@ -379,8 +389,8 @@ static inline uint32_t cc_majority(const struct cc_op *op)
 {
     return op->slots / 2 + 1;
 }
-/* Merges copies[0 .. rep_count - 1] (NULL: no answer; zero hash: nothing there): *ret_holders has the
- * bit of each replica that holds exactly the merged state. ENOMEM, EFORMAT, ELIMIT. */
+/* Merges copies[0 .. rep_count - 1] (NULL: no answer; zero hash: nothing there): *ret_holders has
+ * the bit of each replica that holds exactly the merged state. ENOMEM, EFORMAT, ELIMIT. */
 KITH_MUST_CHECK enum kith_err cc_merge(struct cc_op *op, const struct cc_copy *const copies[],
                                        struct kith_row *ret_row, uint32_t *ret_holders);
 
@@ -435,7 +445,8 @@ void cc_session_drop(struct cc_session *session, const struct kith_group *group,
 /* Whether `clock` covers all that the session has seen of the row; *ret_known: it had seen any. */
 bool cc_session_covered(const struct cc_session *session, const struct kith_group *group,
                         struct kith_bytes name, const struct kith_clock *clock, bool *ret_known);
-/* Rows of the group behind `after` (where has_after) up to `last` (where has_last) in the session. */
+/* Rows of the group behind `after` (where has_after) up to `last` (where has_last) in the session.
+ */
 uint32_t cc_session_count(const struct cc_session *session, const struct kith_group *group,
                           bool has_after, struct kith_bytes after, bool has_last,
                           struct kith_bytes last);

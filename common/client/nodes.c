@@ -2,13 +2,15 @@
  *
  * nodes.c - connections, hello, the table, and the client's own fast view of nodes.
  *
- * A door is a server of the options (or an address that a STATUS named): only an address. Who answers
- * there says in his HELLO who he is; the connection then becomes that peer's, so that a server under
- * three names is one node. Doors are tried while there is no table, and again whenever no member is up.
+ * A door is a server of the options (or an address that a STATUS named): only an address. Who
+ * answers there says in his HELLO who he is; the connection then becomes that peer's, so that a
+ * server under three names is one node. Doors are tried while there is no table, and again whenever
+ * no member is up.
  *
- * The fast view is never shared: a node whose connection is down is skipped at once; one that is late
- * or fails becomes slow: asked last, until some time has passed (doubling from 1 s to 30 s) and it has
- * answered a probe, so that a frozen node costs no request anything while it stays frozen. */
+ * The fast view is never shared: a node whose connection is down is skipped at once; one that is
+ * silent or fails becomes slow: asked last, until some time has passed (doubling from 1 s to 30 s)
+ * and it has answered a probe, so that a frozen node costs no request anything while it stays
+ * frozen. */
 #include <stdio.h>
 #include <string.h>
 
@@ -26,6 +28,7 @@ static struct cc_peer *peer_new(struct kith_client_core *core, const char *addre
     }
     (void)snprintf(peer->address, sizeof(peer->address), "%s", address); /* sizes were checked */
     peer->slow_ms = CC_SLOW_MIN_MS;
+    peer->silent_ms = CC_NEVER;
     core->peers[core->peer_count++] = peer;
     core->peers_wake_ms = core->now;
     return peer;
@@ -102,6 +105,7 @@ static void link_down(struct kith_client_core *core, struct cc_peer *peer, struc
 {
     bool stood = link->state == CC_LINK_UP && core->now - link->at_ms >= CC_BACKOFF_MAX_MS;
     uint64_t conn = link->conn;
+    peer->silent_ms = CC_NEVER;
     if (stood || link->backoff_ms == 0) {
         link->backoff_ms = CC_BACKOFF_MIN_MS;
     } else {
@@ -113,6 +117,7 @@ static void link_down(struct kith_client_core *core, struct cc_peer *peer, struc
     uint64_t jitter = cc_random(core) % (link->backoff_ms / 2 + 1);
     link->state = CC_LINK_WAITING;
     link->failed = true;
+    link->failed_ms = core->now;
     link->conn = 0;
     link->at_ms = core->now + link->backoff_ms / 2 + jitter;
     core->peers_wake_ms = core->now;
@@ -156,8 +161,7 @@ bool cc_peer_down(const struct kith_client_core *core, const struct cc_peer *pee
     if (peer->rows.state != CC_LINK_UP && peer->rows.failed) {
         return true;
     }
-    return link->failed ||
-           (link->since_ms != 0 && core->now - link->since_ms >= CC_GRACE_MS);
+    return link->failed || (link->since_ms != 0 && core->now - link->since_ms >= CC_GRACE_MS);
 }
 
 /* ---- The fast view ---- */
@@ -181,6 +185,16 @@ void cc_peer_missed(struct kith_client_core *core, struct cc_peer *peer)
     peer_slow(core, peer);
 }
 
+void cc_peer_watch(struct kith_client_core *core, struct cc_peer *peer, uint32_t hedge_ms)
+{
+    if (!peer->slow && peer->silent_ms == CC_NEVER) {
+        peer->silent_ms = core->now + 3 * (uint64_t)hedge_ms;
+        if (peer->silent_ms < core->peers_wake_ms) {
+            core->peers_wake_ms = peer->silent_ms;
+        }
+    }
+}
+
 void cc_peer_failed(struct kith_client_core *core, struct cc_peer *peer)
 {
     if (++peer->fails >= CC_FAILS_MAX) {
@@ -197,7 +211,8 @@ static void peer_heard(struct kith_client_core *core, struct cc_peer *peer)
         } else if (core->peers_wake_ms > peer->slow_until_ms) {
             core->peers_wake_ms = peer->slow_until_ms;
         }
-    } else if (peer->slow_ms > CC_SLOW_MIN_MS && core->now >= peer->slow_until_ms + CC_SLOW_MAX_MS) {
+    } else if (peer->slow_ms > CC_SLOW_MIN_MS &&
+               core->now >= peer->slow_until_ms + CC_SLOW_MAX_MS) {
         peer->slow_ms = CC_SLOW_MIN_MS; /* it has done well for long */
     }
 }
@@ -205,6 +220,7 @@ static void peer_heard(struct kith_client_core *core, struct cc_peer *peer)
 void cc_peer_answered(struct kith_client_core *core, struct cc_peer *peer)
 {
     peer->fails = 0;
+    peer->silent_ms = CC_NEVER;
     peer_heard(core, peer);
 }
 
@@ -282,8 +298,7 @@ static bool table_take(struct kith_client_core *core, struct kith_bytes bytes)
     }
     bool ours =
         kith_uuid_is_nil(&core->cluster) || kith_uuid_equal(&core->cluster, &table->cluster);
-    bool newer =
-        core->table == NULL || kith_table_id_compare(&table->id, &core->table->id) > 0;
+    bool newer = core->table == NULL || kith_table_id_compare(&table->id, &core->table->id) > 0;
     bool taken = ours && newer && table_use(core, table);
     kith_table_drop(table);
     return taken;
@@ -464,6 +479,16 @@ static void take_table(struct kith_client_core *core, struct cc_peer *peer,
     }
 }
 
+void cc_nodes_heard(struct kith_client_core *core, uint64_t conn)
+{
+    struct cc_link *link = NULL;
+    struct cc_peer *peer = peer_of_conn(core, conn, &link);
+    if (peer != NULL) {
+        peer->silent_ms = CC_NEVER;
+        peer_heard(core, peer);
+    }
+}
+
 void cc_nodes_message(struct kith_client_core *core, uint64_t conn, const struct kith_msg *msg)
 {
     struct cc_link *link = NULL;
@@ -474,6 +499,7 @@ void cc_nodes_message(struct kith_client_core *core, uint64_t conn, const struct
     if (msg->kind == KITH_MSG_HELLO) {
         take_hello(core, peer, link, &msg->u.hello);
     } else if (link->state == CC_LINK_UP) {
+        peer->silent_ms = CC_NEVER;
         take_table(core, peer, &msg->u.table_res);
     }
 }
@@ -527,6 +553,11 @@ static void link_tick(struct kith_client_core *core, struct cc_peer *peer, struc
 
 static void slow_tick(struct kith_client_core *core, struct cc_peer *peer)
 {
+    if (core->now >= peer->silent_ms) {
+        peer->silent_ms = CC_NEVER;
+        peer_slow(core, peer);
+    }
+    sooner(core, peer->silent_ms);
     if (!peer->slow || !cc_peer_up(peer)) {
         return;
     }
@@ -552,8 +583,8 @@ void cc_nodes_tick(struct kith_client_core *core)
     for (uint32_t i = 0; i < core->peer_count; i++) {
         struct cc_peer *peer = core->peers[i];
         bool elsewhere = peer->identity != NULL && cc_peer_up(peer->identity);
-        bool wanted = peer->member || (peer->door && doors && !elsewhere) ||
-                      (peer->wanted > 0 && !elsewhere);
+        bool wanted =
+            peer->member || (peer->door && doors && !elsewhere) || (peer->wanted > 0 && !elsewhere);
         link_tick(core, peer, &peer->rows, wanted);
         link_tick(core, peer, &peer->bulk, peer->bulk_wanted && peer->member && cc_peer_up(peer));
         slow_tick(core, peer);

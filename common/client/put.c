@@ -2,10 +2,10 @@
  *
  * put.c - PUT: straight to an owner, which coordinates.
  *
- * One try at a time; a coordinator that is late is passed over but still listened to: the first OK ends
- * the op, whoever says it. Every try bears the same request id, and every one after a try whose outcome
- * is open says so (retry), so that siblings of the two are one write. `open` counts tries that may have
- * had an effect: with one, an end without OK is EUNKNOWN, never a refusal. */
+ * One try at a time; a coordinator that is late is passed over but still listened to: the first OK
+ * ends the op, whoever says it. Every try bears the same request id, and every one after a try
+ * whose outcome is open says so (retry), so that siblings of the two are one write. `open` counts
+ * tries that may have had an effect: with one, an end without OK is EUNKNOWN, never a refusal. */
 #include <string.h>
 
 #include "client/core.h"
@@ -236,7 +236,7 @@ void cc_put_answer(struct kith_client_core *core, struct cc_op *op, uint32_t i,
         give_up(core, op, err);
         return;
     }
-    op->reps[i].final = err == KITH_EREFUSED || err == KITH_ENOSPC || err == KITH_EROFS ||
-                        err == KITH_EUNREACH;
+    op->reps[i].final =
+        err == KITH_EREFUSED || err == KITH_ENOSPC || err == KITH_EROFS || err == KITH_EUNREACH;
     cc_drive(core, op);
 }

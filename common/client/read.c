@@ -3,9 +3,9 @@
  * read.c - GET: R owners at once, one in full, the others as digests; merge, repair.
  *
  * An answer is complete when every state that a digest names is here. Where a digest differs, the
- * differing rows are fetched in full from the one that has them. What is answered covers all that this
- * session has seen (invariant 9), or further owners are asked. With fewer than R owners to be had, what
- * they say is answered and marked degraded. */
+ * differing rows are fetched in full from the one that has them. What is answered covers all that
+ * this session has seen (invariant 9), or further owners are asked. With fewer than R owners to be
+ * had, what they say is answered and marked degraded. */
 #include <string.h>
 
 #include "client/core.h"
@@ -121,7 +121,8 @@ static enum outcome session_row(struct kith_client_core *core, struct cc_op *op,
     if (!cc_session_covered(&core->session, &get->group, get->names[n], &row->clock, &known)) {
         return OUTCOME_BEHIND;
     }
-    /* a read of level ONE may meet any owner: then all of them must have it before it is forgotten */
+    /* a read of level ONE may meet any owner: then all of them must have it before it is forgotten
+     */
     uint32_t enough = core->one_used ? op->slots : cc_majority(op);
     if ((uint32_t)__builtin_popcount(holders) >= enough) {
         if (known) {
@@ -141,8 +142,7 @@ static enum outcome finish(struct kith_client_core *core, struct cc_op *op, bool
     if (fetch_missing(core, op)) {
         return OUTCOME_WAIT;
     }
-    struct kith_client_row *rows =
-        kith_arena_calloc(&op->arena, get->name_count, sizeof(*rows));
+    struct kith_client_row *rows = kith_arena_calloc(&op->arena, get->name_count, sizeof(*rows));
     struct cc_repairs *repairs = NULL;
     enum kith_err err = rows == NULL ? KITH_ENOMEM : KITH_OK;
     for (uint32_t n = 0; err == KITH_OK && n < get->name_count; n++) {
@@ -214,7 +214,7 @@ void cc_get_drive(struct kith_client_core *core, struct cc_op *op)
         asked = cc_replicas_count(op, CC_REP_ASKED);
     }
     op->waits = have + asked < want;
-    op->behind = behind;
+    op->behind = op->behind || behind; /* for the message at the deadline */
     if (asked == 0 && cc_replicas_hope(core, op, false)) {
         return;
     }
@@ -226,6 +226,7 @@ void cc_get_drive(struct kith_client_core *core, struct cc_op *op)
         behind = outcome == OUTCOME_BEHIND;
         asked = cc_replicas_count(op, CC_REP_ASKED);
     }
+    op->behind = op->behind || behind;
     if (asked == 0) {
         for (uint32_t i = 0; behind && i < op->rep_count; i++) {
             if (op->reps[i].state == CC_REP_HAVE) {

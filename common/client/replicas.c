@@ -2,9 +2,9 @@
  *
  * replicas.c - which owners a request asks, in which order, when one is late; merging; repair.
  *
- * A replica of an op goes NEW -> ASKED -> HAVE or FAILED. The order is the table's, the same for every
- * request of a partition, so that the first owner's cache serves it; only slow nodes go to the end. A
- * failed replica is new again after a pause, or when its connection is back. */
+ * A replica of an op goes NEW -> ASKED -> HAVE or FAILED. The order is the table's, the same for
+ * every request of a partition, so that the first owner's cache serves it; only slow nodes go to
+ * the end. A failed replica is new again after a pause, or when its connection is back. */
 #include <stdio.h>
 #include <string.h>
 
@@ -130,8 +130,7 @@ uint32_t cc_replicas_next(struct kith_client_core *core, const struct cc_op *op,
         return slow;
     }
     for (uint32_t i = op->slots; i < op->rep_count; i++) {
-        if (op->reps[i].state == CC_REP_NEW &&
-            cc_peer_link(core, op->reps[i].peer, bulk) != NULL) {
+        if (op->reps[i].state == CC_REP_NEW && cc_peer_link(core, op->reps[i].peer, bulk) != NULL) {
             return i;
         }
     }
@@ -165,6 +164,11 @@ void cc_replica_ask(struct kith_client_core *core, struct cc_op *op, uint32_t re
     op->reps[rep].missed = false;
     if (cc_ask(core, op, op->reps[rep].peer, rep, msg)) {
         op->reps[rep].state = CC_REP_ASKED;
+        if (op->kind == KITH_CLIENT_GET || op->kind == KITH_CLIENT_SCAN) {
+            cc_peer_watch(core, op->reps[rep].peer, core->hedge_ms);
+        } else if (op->kind == KITH_CLIENT_CHUNK_GET) {
+            cc_peer_watch(core, op->reps[rep].peer, KITH_CLIENT_CHUNK_HEDGE_MS);
+        }
     } else {
         cc_replica_failed(core, op, rep, KITH_ENOMEM, NULL);
     }
@@ -176,7 +180,7 @@ void cc_replica_failed(struct kith_client_core *core, struct cc_op *op, uint32_t
     op->reps[rep].state = CC_REP_FAILED;
     op->reps[rep].err = err;
     op->last_err = err;
-    (void)snprintf(op->message, sizeof(op->message), "%s: %s", /* cut: it is for people */
+    (void)snprintf(op->message, sizeof(op->message), "%.100s: %.150s", /* cut: for people */
                    op->reps[rep].peer->address,
                    message != NULL && message[0] != '\0' ? message : kith_err_text((int)err));
     if (err != KITH_ECLOSED && err != KITH_ESTALE && err != KITH_ENOTFOUND) {
@@ -227,10 +231,6 @@ void cc_replicas_late(struct kith_client_core *core, struct cc_op *op, uint32_t 
             rep->hedged = true;
             op->extra++;
         }
-        if (late_ms >= 3 * (uint64_t)hedge_ms && !rep->missed) {
-            rep->missed = true;
-            cc_peer_missed(core, rep->peer);
-        }
         if (late_ms >= try_ms) {
             cc_ask_forget(core, op, i);
             cc_replica_failed(core, op, i, KITH_ETIMEOUT, NULL);
@@ -245,9 +245,7 @@ void cc_replicas_watch(struct kith_client_core *core, struct cc_op *op, uint32_t
     for (uint32_t i = 0; i < op->rep_count; i++) {
         const struct cc_rep *rep = &op->reps[i];
         if (rep->state == CC_REP_ASKED) {
-            uint64_t next_ms = !rep->hedged   ? hedge_ms
-                               : !rep->missed ? 3 * (uint64_t)hedge_ms
-                                              : try_ms;
+            uint64_t next_ms = rep->hedged ? try_ms : hedge_ms;
             cc_op_wake(core, op, rep->asked_ms + (next_ms < try_ms ? next_ms : try_ms));
         }
     }
@@ -388,8 +386,7 @@ void cc_repair_send(struct kith_client_core *core, struct cc_op *op,
     for (uint32_t to = 0; to < op->slots; to++) {
         struct cc_link *link = cc_peer_link(core, op->reps[to].peer, false);
         for (uint32_t from = 0; from < op->slots && link != NULL; from++) {
-            if (repairs->counts[to][from] == 0 ||
-                core->repair_sent >= KITH_CLIENT_REPAIRS_PER_S) {
+            if (repairs->counts[to][from] == 0 || core->repair_sent >= KITH_CLIENT_REPAIRS_PER_S) {
                 continue;
             }
             struct kith_msg *msg = cc_message(core, KITH_MSG_REPAIR_REQ);

@@ -2,12 +2,12 @@
  *
  * scan.c - SCAN: pages of R replicas, merged in name order.
  *
- * A page that has more says nothing about names behind its last one; so only names up to the smallest
- * last name of such pages are given out (the bound), and the next scan goes on there. Tombstones take
- * part in the merge and are dropped after it. A directory is never loaded whole.
+ * A page that has more says nothing about names behind its last one; so only names up to the
+ * smallest last name of such pages are given out (the bound), and the next scan goes on there.
+ * Tombstones take part in the merge and are dropped after it. A directory is never loaded whole.
  *
- *     A: a b c d | more          bound = d: a b c d are merged from both, f waits for the next page,
- *     B: a   c   f | more        b (missing at B) is repaired there */
+ *     A: a b c d | more          bound = d: a b c d are merged from both, f waits for the next
+ * page, B: a   c   f | more        b (missing at B) is repaired there */
 #include <string.h>
 
 #include "client/core.h"
@@ -30,8 +30,8 @@ static void ask(struct kith_client_core *core, struct cc_op *op, uint32_t i)
 
 /* One merge of the pages that are here. */
 struct merge {
-    uint32_t asked;            /* bits of the replicas with a page */
-    uint32_t at[CC_REPS_MAX];  /* the next row of each page */
+    uint32_t asked;           /* bits of the replicas with a page */
+    uint32_t at[CC_REPS_MAX]; /* the next row of each page */
     bool has_bound;
     struct kith_bytes bound;
     struct kith_client_row *rows;
@@ -89,7 +89,8 @@ static bool merge_next(const struct cc_op *op, struct merge *merge, struct kith_
         merge->more = true;
         return false;
     }
-    static const struct cc_copy none; /* a replica with a page without the row: never written there */
+    static const struct cc_copy
+        none; /* a replica with a page without the row: never written there */
     for (uint32_t i = 0; i < op->rep_count; i++) {
         const struct cc_rep *rep = &op->reps[i];
         copies[i] = (merge->asked & (1u << i)) != 0 ? &none : NULL;
@@ -102,7 +103,8 @@ static bool merge_next(const struct cc_op *op, struct merge *merge, struct kith_
     return true;
 }
 
-/* Takes one merged row. EAGAIN is KITH_ENOTREADY here: it is older than what the session has seen. */
+/* Takes one merged row. EAGAIN is KITH_ENOTREADY here: it is older than what the session has seen.
+ */
 static enum kith_err merge_row(struct kith_client_core *core, struct cc_op *op, struct merge *merge,
                                struct kith_bytes name, const struct cc_copy *const copies[])
 {
@@ -214,7 +216,7 @@ void cc_scan_drive(struct kith_client_core *core, struct cc_op *op)
         asked = cc_replicas_count(op, CC_REP_ASKED);
     }
     op->waits = have + asked < want;
-    op->behind = behind;
+    op->behind = op->behind || behind; /* for the message at the deadline */
     if (asked == 0 && cc_replicas_hope(core, op, false)) {
         return;
     }
@@ -222,6 +224,7 @@ void cc_scan_drive(struct kith_client_core *core, struct cc_op *op)
         finish(core, op, true, &behind)) {
         return;
     }
+    op->behind = op->behind || behind;
     if (asked == 0) {
         for (uint32_t i = 0; behind && i < op->rep_count; i++) {
             if (op->reps[i].state == CC_REP_HAVE) {

@@ -3,13 +3,13 @@
  * session.c - the clocks that answers must cover: what this client wrote, and what it read.
  *
  * One mount always reads its own writes and never goes back in time (invariant 9). With R + W > N a
- * quorum read covers each quorum write by itself; the session guards what that does not: writes that
- * a stand-in took (sloppy quorum), reads of a state that only a minority has, and level ONE. An entry
- * goes when a read has seen the state on a majority of the owners, or as the oldest when there are
- * more than KITH_SESSION_ROWS_MAX.
+ * quorum read covers each quorum write by itself; the session guards what that does not: writes
+ * that a stand-in took (sloppy quorum), reads of a state that only a minority has, and level ONE.
+ * An entry goes when a read has seen the state on a majority of the owners, or as the oldest when
+ * there are more than KITH_SESSION_ROWS_MAX.
  *
- * Two hash tables with chains: rows by (group, name), groups by group; a scan must know of rows that
- * its pages lack, so each group has the list of its rows. */
+ * Two hash tables with chains: rows by (group, name), groups by group; a scan must know of rows
+ * that its pages lack, so each group has the list of its rows. */
 #include <string.h>
 
 #include "base/assert.h"
@@ -85,9 +85,8 @@ static struct cc_session_entry **entry_at(const struct cc_session *session,
                                           uint64_t hash)
 {
     struct cc_session_entry **at = &session->rows[hash & (session->bucket_count - 1)];
-    while (*at != NULL &&
-           ((*at)->hash != hash || !kith_bytes_equal(entry_name(*at), name) ||
-            kith_group_compare(&(*at)->group->group, group) != 0)) {
+    while (*at != NULL && ((*at)->hash != hash || !kith_bytes_equal(entry_name(*at), name) ||
+                           kith_group_compare(&(*at)->group->group, group) != 0)) {
         at = &(*at)->chain;
     }
     return at;
@@ -148,7 +147,8 @@ void cc_session_release(struct cc_session *session)
 {
     while (session->oldest != NULL) {
         struct cc_session_entry *entry = session->oldest;
-        entry_drop(session, entry_at(session, &entry->group->group, entry_name(entry), entry->hash));
+        entry_drop(session,
+                   entry_at(session, &entry->group->group, entry_name(entry), entry->hash));
     }
     kith_free(session->rows);
     kith_free(session->groups);
@@ -213,8 +213,8 @@ static bool entry_join(struct cc_session_entry *entry, const struct kith_clock *
     struct kith_arena arena;
     kith_arena_init(&arena, 0);
     struct kith_clock joined = *clock;
-    bool ok = order == KITH_CLOCK_BEFORE ||
-              kith_clock_join(&arena, &old, clock, &joined) == KITH_OK;
+    bool ok =
+        order == KITH_CLOCK_BEFORE || kith_clock_join(&arena, &old, clock, &joined) == KITH_OK;
     struct kith_clock_entry *entries =
         ok ? kith_realloc(entry->clock, joined.count * sizeof(*entries)) : NULL;
     if (entries != NULL) {
@@ -261,8 +261,7 @@ void cc_session_drop(struct cc_session *session, const struct kith_group *group,
 bool cc_session_covered(const struct cc_session *session, const struct kith_group *group,
                         struct kith_bytes name, const struct kith_clock *clock, bool *ret_known)
 {
-    const struct cc_session_entry *entry =
-        *entry_at(session, group, name, row_hash(group, name));
+    const struct cc_session_entry *entry = *entry_at(session, group, name, row_hash(group, name));
     *ret_known = entry != NULL;
     if (entry == NULL) {
         return true;

@@ -130,8 +130,7 @@ static enum kith_err copy_chunk_put(struct cc_op *op, const struct kith_client_o
     chunk->checksum = from->u.chunk_put.checksum;
     chunk->ref_count = from->u.chunk_put.ref_count;
     chunk->payload = payload;
-    enum kith_err err =
-        copy_refs(op, chunk->ref_count, from->u.chunk_put.refs, &chunk->refs);
+    enum kith_err err = copy_refs(op, chunk->ref_count, from->u.chunk_put.refs, &chunk->refs);
     if (err != KITH_OK) {
         return err;
     }
@@ -145,8 +144,8 @@ static enum kith_err copy_sync(struct cc_op *op, const struct kith_client_op *fr
     if (sync->id_count > KITH_CLIENT_SYNC_MAX) {
         return KITH_EINVAL;
     }
-    sync->ids = kith_arena_copy(&op->arena, from->u.chunk_sync.ids,
-                                sync->id_count * sizeof(*sync->ids));
+    sync->ids =
+        kith_arena_copy(&op->arena, from->u.chunk_sync.ids, sync->id_count * sizeof(*sync->ids));
     sync->holders = kith_arena_calloc(&op->arena, sync->id_count, sizeof(*sync->holders));
     return sync->ids == NULL || sync->holders == NULL ? KITH_ENOMEM : KITH_OK;
 }
@@ -184,8 +183,7 @@ enum kith_err cc_submit_copy(struct kith_client_core *core, struct cc_op *op,
     case KITH_CLIENT_CHUNK_PUT:
         return copy_chunk_put(op, from);
     case KITH_CLIENT_CHUNK_GET:
-        if (from->u.chunk_get.offset >= KITH_CHUNK_MAX ||
-            from->u.chunk_get.size > KITH_CHUNK_MAX) {
+        if (from->u.chunk_get.offset >= KITH_CHUNK_MAX || from->u.chunk_get.size > KITH_CHUNK_MAX) {
             return KITH_EINVAL;
         }
         op->u.chunk.id = from->u.chunk_get.id;

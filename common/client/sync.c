@@ -46,8 +46,7 @@ static bool sync_bind(struct kith_client_core *core, struct cc_op *op)
     sync->need = op->level == KITH_LEVEL_ONE   ? 1
                  : op->level == KITH_LEVEL_ALL ? core->table->owner_slots
                                                : core->table->owner_slots / 2 + 1;
-    sync->nodes =
-        kith_arena_calloc(&op->arena, core->table->member_count, sizeof(*sync->nodes));
+    sync->nodes = kith_arena_calloc(&op->arena, core->table->member_count, sizeof(*sync->nodes));
     if (sync->nodes == NULL) {
         return false;
     }
@@ -69,8 +68,7 @@ static bool sync_bind(struct kith_client_core *core, struct cc_op *op)
 static void sync_finish(struct kith_client_core *core, struct cc_op *op, uint32_t missing_count)
 {
     struct cc_sync *sync = &op->u.sync;
-    struct kith_chunk_id *missing =
-        kith_arena_calloc(&op->arena, missing_count, sizeof(*missing));
+    struct kith_chunk_id *missing = kith_arena_calloc(&op->arena, missing_count, sizeof(*missing));
     if (missing == NULL) {
         cc_op_fail(core, op, KITH_ENOMEM, "out of memory");
         return;
@@ -130,7 +128,8 @@ void cc_sync_drive(struct kith_client_core *core, struct cc_op *op)
     for (uint32_t i = 0; i < sync->id_count; i++) {
         missing += sync->holders[i] < sync->need ? 1 : 0;
     }
-    /* a silent node may be frozen, or flush for long: half the time is for it, then it does not count */
+    /* a silent node may be frozen, or flush for long: half the time is for it, then it does not
+     * count */
     uint64_t half_ms = op->started_ms + (op->deadline_ms - op->started_ms) / 2;
     if (missing == 0 || open == 0 || core->now >= half_ms) {
         sync_finish(core, op, missing);
@@ -149,8 +148,8 @@ static uint32_t next_missing(const struct cc_sync_node *node, uint32_t n,
     return n;
 }
 
-/* Counts what the node holds: all but the missing, which come in the order of the request. false, and
- * nothing counted, when they do not. */
+/* Counts what the node holds: all but the missing, which come in the order of the request. false,
+ * and nothing counted, when they do not. */
 static bool sync_count(struct cc_sync *sync, const struct cc_sync_node *node,
                        const struct kith_chunk_sync_res *res)
 {
@@ -219,7 +218,7 @@ void cc_status_drive(struct kith_client_core *core, struct cc_op *op)
     if (peer != NULL) {
         status->sent = cc_ask(core, op, peer, 0, cc_message(core, KITH_MSG_STATUS_REQ));
     } else if (status->door != NULL && status->door->rows.failed &&
-               status->door->rows.since_ms >= op->started_ms) {
+               status->door->rows.failed_ms >= op->started_ms) {
         cc_op_fail(core, op, KITH_EUNREACH, "%s: %s", status->door->address,
                    status->door->reason[0] != '\0' ? status->door->reason : "no answer");
     }
@@ -228,8 +227,8 @@ void cc_status_drive(struct kith_client_core *core, struct cc_op *op)
 static void status_keep(struct cc_op *op, const struct kith_status_res *res,
                         struct kith_status_res *copy, bool *ret_ok)
 {
-    struct kith_member_info *members = kith_arena_copy(
-        &op->arena, res->members, res->member_count * sizeof(*res->members));
+    struct kith_member_info *members =
+        kith_arena_copy(&op->arena, res->members, res->member_count * sizeof(*res->members));
     const char *text[3] = {res->status.message, res->node.cluster_name, res->node.software};
     for (uint32_t i = 0; i < 3; i++) {
         const char *from = text[i] == NULL ? "" : text[i];

@@ -1,0 +1,562 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * client.c - connects the client's core to rpc.h, the clock and the callers.
+ *
+ * Threads, and what they may touch:
+ *
+ *     callers       submit: step the core under the lock and send at once (lowest latency)
+ *     rpc's thread  opened, message, closed: the same
+ *     the timer     waits for the core's deadline, ticks
+ *
+ * Every field of struct kith_client below `lock` is protected by it. Callbacks run after the lock
+ * is let go, on the thread whose step ended the request; then the results are released. */
+#include "client/client.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "client/client_core.h"
+#include "rpc/rpc.h"
+
+#define CONNECT_TIMEOUT_MS 10000u
+#define CONN_BUCKETS       256u
+#define NEVER              UINT64_MAX
+#define REASON_SIZE        128u
+#define REASONS_SIZE       360u /* of an error's 512 bytes */
+
+/* One connection: the core's number and rpc's. */
+struct conn {
+    uint64_t core;
+    uint64_t rpc;
+    struct conn *core_chain;
+    struct conn *rpc_chain;
+};
+
+struct request {
+    kith_client_cb cb;
+    void *arg;
+    const struct kith_client_result *result; /* once done */
+    struct kith_client_done *done;
+    struct request *next; /* among those done in one step */
+};
+
+struct kith_client {
+    struct kith_rpc *rpc;
+    pthread_t timer;
+    uint32_t connect_timeout_ms;
+
+    pthread_mutex_t lock;
+    pthread_cond_t timer_wake; /* an earlier deadline, or the end */
+    pthread_cond_t changed;    /* the table came; a callback ended */
+    struct kith_client_core *core;
+    uint64_t random;
+    uint64_t timer_at_ms;
+    uint32_t calling; /* threads that run callbacks */
+    bool timer_runs;
+    bool closing;
+    struct conn *by_core[CONN_BUCKETS];
+    struct conn *by_rpc[CONN_BUCKETS];
+    uint32_t refused_count; /* connections that rpc refused at once: the core hears CLOSED next */
+    struct {
+        uint64_t conn;
+        char reason[REASON_SIZE];
+    } refused[KITH_CLIENT_SERVERS_MAX]; /* what is more times out in the core */
+};
+
+static uint64_t mono_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail for this clock */
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void random_fill(void *data, size_t size)
+{
+    uint8_t *at = data;
+    while (size > 0) {
+        ssize_t n = getrandom(at, size, 0);
+        KITH_ASSERT(n > 0 || errno == EINTR);
+        at += n > 0 ? n : 0;
+        size -= n > 0 ? (size_t)n : 0;
+    }
+}
+
+static uint64_t next_random(struct kith_client *client)
+{
+    /* xorshift64* (Vigna 2016), seeded by the system */
+    client->random ^= client->random >> 12;
+    client->random ^= client->random << 25;
+    client->random ^= client->random >> 27;
+    return client->random * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+/* ---- Connections ---- */
+
+static struct conn *conn_of_core(const struct kith_client *client, uint64_t core)
+{
+    struct conn *conn = client->by_core[core % CONN_BUCKETS];
+    while (conn != NULL && conn->core != core) {
+        conn = conn->core_chain;
+    }
+    return conn;
+}
+
+static struct conn *conn_of_rpc(const struct kith_client *client, uint64_t rpc)
+{
+    struct conn *conn = client->by_rpc[rpc % CONN_BUCKETS];
+    while (conn != NULL && conn->rpc != rpc) {
+        conn = conn->rpc_chain;
+    }
+    return conn;
+}
+
+static void conn_add(struct kith_client *client, struct conn *conn)
+{
+    conn->core_chain = client->by_core[conn->core % CONN_BUCKETS];
+    client->by_core[conn->core % CONN_BUCKETS] = conn;
+    conn->rpc_chain = client->by_rpc[conn->rpc % CONN_BUCKETS];
+    client->by_rpc[conn->rpc % CONN_BUCKETS] = conn;
+}
+
+static void conn_remove(struct kith_client *client, struct conn *conn)
+{
+    struct conn **at = &client->by_core[conn->core % CONN_BUCKETS];
+    while (*at != conn) {
+        at = &(*at)->core_chain;
+    }
+    *at = conn->core_chain;
+    at = &client->by_rpc[conn->rpc % CONN_BUCKETS];
+    while (*at != conn) {
+        at = &(*at)->rpc_chain;
+    }
+    *at = conn->rpc_chain;
+    kith_free(conn);
+}
+
+/* ---- Effects ---- */
+
+static void do_connect(struct kith_client *client, const struct kith_client_effect *effect)
+{
+    struct kith_error error = {KITH_OK, ""};
+    struct conn *conn = kith_calloc(1, sizeof(*conn));
+    if (conn == NULL) {
+        return; /* the core gives a connection that does not come up another try */
+    }
+    conn->core = effect->conn;
+    enum kith_err err =
+        kith_rpc_connect(client->rpc, effect->address, effect->bulk ? KITH_RPC_BULK : KITH_RPC_ROWS,
+                         &conn->rpc, &error);
+    if (err == KITH_OK) {
+        conn_add(client, conn);
+        return;
+    }
+    kith_free(conn);
+    if (client->refused_count < KITH_CLIENT_SERVERS_MAX) {
+        uint32_t i = client->refused_count++;
+        client->refused[i].conn = effect->conn;
+        memcpy(client->refused[i].reason, error.message, REASON_SIZE - 1); /* cut: for people */
+    }
+}
+
+static void do_send(struct kith_client *client, const struct kith_client_effect *effect)
+{
+    const struct conn *conn = conn_of_core(client, effect->conn);
+    if (conn == NULL) {
+        return;
+    }
+    enum kith_err err = kith_rpc_send(client->rpc, conn->rpc, effect->msg);
+    if (err != KITH_OK && err != KITH_ECLOSED) {
+        /* a full queue: the node takes nothing any more; the core hears no answer and goes on */
+        kith_log_debug("client", "%s was not sent: %s", kith_msg_kind_name(effect->msg->kind),
+                       kith_err_text((int)err));
+    }
+}
+
+static struct request *apply(struct kith_client *client, const struct kith_client_effects *effects,
+                             struct request *done)
+{
+    for (uint32_t i = 0; i < effects->count; i++) {
+        const struct kith_client_effect *effect = &effects->effects[i];
+        switch (effect->kind) {
+        case KITH_CLIENT_EFFECT_SEND:
+            do_send(client, effect);
+            break;
+        case KITH_CLIENT_EFFECT_CONNECT:
+            if (!client->closing) {
+                do_connect(client, effect);
+            }
+            break;
+        case KITH_CLIENT_EFFECT_CLOSE: {
+            struct conn *conn = conn_of_core(client, effect->conn);
+            if (conn != NULL) {
+                kith_rpc_close(client->rpc, conn->rpc, effect->reason);
+                conn_remove(client, conn);
+            }
+            break;
+        }
+        case KITH_CLIENT_EFFECT_DONE: {
+            struct request *request = (struct request *)(uintptr_t)effect->tag;
+            request->result = effect->result;
+            request->done = effect->done;
+            request->next = done;
+            done = request;
+            break;
+        }
+        }
+    }
+    return done;
+}
+
+/* One step with its effects, under the lock; what ended is put before `*done`. */
+static enum kith_err step(struct kith_client *client, struct kith_client_event *event,
+                          struct request **done)
+{
+    struct kith_client_effects effects;
+    bool was_ready = kith_client_core_ready(client->core);
+    event->mono_ms = mono_ms();
+    event->random = next_random(client);
+    enum kith_err err = kith_client_core_step(client->core, event, &effects);
+    *done = apply(client, &effects, *done);
+    while (client->refused_count > 0) {
+        uint32_t i = --client->refused_count;
+        struct kith_client_event closed = {.kind = KITH_CLIENT_EVENT_CLOSED,
+                                           .conn = client->refused[i].conn,
+                                           .reason = client->refused[i].reason,
+                                           .mono_ms = event->mono_ms};
+        closed.random = next_random(client);
+        if (kith_client_core_step(client->core, &closed, &effects) == KITH_OK) {
+            *done = apply(client, &effects, *done);
+        } /* without memory: the core's own timer sees to the connection */
+    }
+    if (!was_ready && kith_client_core_ready(client->core)) {
+        (void)pthread_cond_broadcast(&client->changed);
+    }
+    if (effects.deadline_ms < client->timer_at_ms) {
+        client->timer_at_ms = effects.deadline_ms;
+        (void)pthread_cond_signal(&client->timer_wake);
+    }
+    return err;
+}
+
+/* Calls back for what ended, without the lock, and releases it. Takes the lock held, gives it back.
+ */
+static void call_back(struct kith_client *client, struct request *done)
+{
+    if (done == NULL) {
+        (void)pthread_mutex_unlock(&client->lock);
+        return;
+    }
+    client->calling++;
+    (void)pthread_mutex_unlock(&client->lock);
+    struct request *in_order = NULL;
+    while (done != NULL) { /* they were collected last first */
+        struct request *next = done->next;
+        done->next = in_order;
+        in_order = done;
+        done = next;
+    }
+    for (struct request *request = in_order; request != NULL; request = request->next) {
+        request->cb(request->arg, request->result);
+    }
+    (void)pthread_mutex_lock(&client->lock);
+    while (in_order != NULL) {
+        struct request *request = in_order;
+        in_order = request->next;
+        kith_client_core_release(client->core, request->done);
+        kith_free(request);
+    }
+    client->calling--;
+    if (client->closing) {
+        (void)pthread_cond_broadcast(&client->changed);
+    }
+    (void)pthread_mutex_unlock(&client->lock);
+}
+
+/* ---- rpc's handlers ---- */
+
+static void conn_event(struct kith_client *client, uint64_t rpc, struct kith_client_event *event)
+{
+    struct request *done = NULL;
+    (void)pthread_mutex_lock(&client->lock);
+    struct conn *conn = conn_of_rpc(client, rpc);
+    if (conn != NULL) {
+        event->conn = conn->core;
+        if (event->kind == KITH_CLIENT_EVENT_CLOSED) {
+            conn_remove(client, conn);
+        }
+        if (step(client, event, &done) != KITH_OK) {
+            kith_log_warn("client", "an event was lost: out of memory");
+        }
+    }
+    call_back(client, done);
+}
+
+static void on_opened(void *arg, uint64_t conn)
+{
+    struct kith_client_event event = {.kind = KITH_CLIENT_EVENT_OPENED};
+    conn_event(arg, conn, &event);
+}
+
+static void on_message(void *arg, uint64_t conn, struct kith_msg_box *box)
+{
+    struct kith_client_event event = {
+        .kind = KITH_CLIENT_EVENT_MESSAGE, .msg = &box->msg, .box = box};
+    conn_event(arg, conn, &event);
+    kith_msg_box_drop(box);
+}
+
+static void on_closed(void *arg, uint64_t conn, const char *reason)
+{
+    struct kith_client_event event = {.kind = KITH_CLIENT_EVENT_CLOSED, .reason = reason};
+    conn_event(arg, conn, &event);
+}
+
+/* ---- The timer ---- */
+
+static struct timespec timespec_of(uint64_t at_ms)
+{
+    struct timespec at = {(time_t)(at_ms / 1000), (long)(at_ms % 1000) * 1000000};
+    return at;
+}
+
+static void *timer_main(void *arg)
+{
+    struct kith_client *client = arg;
+    (void)pthread_mutex_lock(&client->lock);
+    while (client->timer_runs) {
+        if (client->timer_at_ms == NEVER) {
+            (void)pthread_cond_wait(&client->timer_wake, &client->lock);
+            continue;
+        }
+        if (mono_ms() < client->timer_at_ms) {
+            struct timespec at = timespec_of(client->timer_at_ms);
+            (void)pthread_cond_timedwait(&client->timer_wake, &client->lock, &at);
+            continue;
+        }
+        struct request *done = NULL;
+        struct kith_client_event event = {.kind = KITH_CLIENT_EVENT_TICK};
+        client->timer_at_ms = NEVER;
+        if (step(client, &event, &done) != KITH_OK) {
+            kith_log_warn("client", "a tick was lost: out of memory");
+        }
+        call_back(client, done);
+        (void)pthread_mutex_lock(&client->lock);
+    }
+    (void)pthread_mutex_unlock(&client->lock);
+    return NULL;
+}
+
+/* ---- Opening and closing ---- */
+
+static void sync_init(struct kith_client *client)
+{
+    pthread_condattr_t attr;
+    (void)pthread_condattr_init(&attr);
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void)pthread_mutex_init(&client->lock, NULL);
+    (void)pthread_cond_init(&client->timer_wake, &attr);
+    (void)pthread_cond_init(&client->changed, &attr);
+    (void)pthread_condattr_destroy(&attr);
+}
+
+static enum kith_err start(struct kith_client *client, const struct kith_client_options *options,
+                           struct kith_error *error)
+{
+    struct kith_client_core_options core_options = {.server_count = options->server_count,
+                                                    .servers = options->servers,
+                                                    .op_timeout_ms = options->op_timeout_ms,
+                                                    .hedge_ms = options->hedge_ms,
+                                                    .writer = options->writer,
+                                                    .mono_ms = mono_ms()};
+    random_fill(core_options.random, sizeof(core_options.random));
+    random_fill(&client->random, sizeof(client->random));
+    client->random |= 1; /* xorshift stays at zero */
+    client->timer_at_ms = NEVER;
+    enum kith_err err = kith_client_core_new(&core_options, &client->core, error);
+    if (err != KITH_OK) {
+        return err;
+    }
+    struct kith_rpc_options rpc_options = {.threads = 1};
+    struct kith_rpc_handlers handlers = {
+        .arg = client, .opened = on_opened, .message = on_message, .closed = on_closed};
+    err = kith_rpc_new(&rpc_options, &handlers, &client->rpc, error);
+    if (err != KITH_OK) {
+        return err;
+    }
+    client->timer_runs = true;
+    int code = pthread_create(&client->timer, NULL, timer_main, client);
+    if (code != 0) {
+        client->timer_runs = false;
+        return kith_error_set(error, KITH_ENOMEM, "cannot start a thread: %s", strerror(code));
+    }
+    return KITH_OK;
+}
+
+static enum kith_err unreachable(struct kith_client *client,
+                                 const struct kith_client_options *options,
+                                 struct kith_error *error)
+{
+    char names[128] = "";
+    char reasons[REASONS_SIZE];
+    size_t at = 0;
+    for (uint32_t i = 0; i < options->server_count && at + 1 < sizeof(names); i++) {
+        int n =
+            snprintf(names + at, sizeof(names) - at, "%s%s", i > 0 ? "," : "", options->servers[i]);
+        at = n < 0 ? sizeof(names) : at + (size_t)n;
+    }
+    kith_client_core_reasons(client->core, reasons, sizeof(reasons));
+    uint32_t ms = client->connect_timeout_ms;
+    if (ms % 1000 == 0) {
+        return kith_error_set(error, KITH_EUNREACH, "no node of %s answered within %u s (%s)",
+                              names, ms / 1000, reasons);
+    }
+    return kith_error_set(error, KITH_EUNREACH, "no node of %s answered within %u ms (%s)", names,
+                          ms, reasons);
+}
+
+static enum kith_err wait_ready(struct kith_client *client,
+                                const struct kith_client_options *options, struct kith_error *error)
+{
+    struct request *done = NULL;
+    struct kith_client_event event = {.kind = KITH_CLIENT_EVENT_TICK};
+    struct timespec until = timespec_of(mono_ms() + client->connect_timeout_ms);
+    enum kith_err err = KITH_OK;
+    (void)pthread_mutex_lock(&client->lock);
+    if (step(client, &event, &done) != KITH_OK) {
+        err = kith_error_set(error, KITH_ENOMEM, "out of memory");
+    }
+    int code = 0;
+    while (err == KITH_OK && code == 0 && !kith_client_core_ready(client->core)) {
+        code = pthread_cond_timedwait(&client->changed, &client->lock, &until);
+    }
+    if (err == KITH_OK && !kith_client_core_ready(client->core)) {
+        err = unreachable(client, options, error);
+    }
+    (void)pthread_mutex_unlock(&client->lock);
+    return err;
+}
+
+enum kith_err kith_client_open(const struct kith_client_options *options,
+                               struct kith_client **ret_client, struct kith_error *error)
+{
+    struct kith_client *client = kith_calloc(1, sizeof(*client));
+    if (client == NULL) {
+        return kith_error_set(error, KITH_ENOMEM, "out of memory");
+    }
+    sync_init(client);
+    client->connect_timeout_ms =
+        options->connect_timeout_ms != 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS;
+    enum kith_err err = start(client, options, error);
+    if (err == KITH_OK) {
+        err = wait_ready(client, options, error);
+    }
+    if (err != KITH_OK) {
+        kith_client_close(client);
+        return err;
+    }
+    *ret_client = client;
+    return KITH_OK;
+}
+
+static void cancel_all(struct kith_client *client)
+{
+    struct request *done = NULL;
+    struct kith_client_event event = {.kind = KITH_CLIENT_EVENT_CANCEL, .all = true};
+    (void)pthread_mutex_lock(&client->lock);
+    client->closing = true;
+    while (kith_client_core_pending(client->core) > 0 && step(client, &event, &done) != KITH_OK) {
+        kith_log_warn("client", "closing waits for memory");
+    }
+    call_back(client, done);
+    (void)pthread_mutex_lock(&client->lock);
+    while (client->calling > 0) {
+        (void)pthread_cond_wait(&client->changed, &client->lock);
+    }
+    (void)pthread_mutex_unlock(&client->lock);
+}
+
+void kith_client_close(struct kith_client *client)
+{
+    if (client == NULL) {
+        return;
+    }
+    if (client->core != NULL) {
+        cancel_all(client);
+    }
+    if (client->timer_runs) {
+        (void)pthread_mutex_lock(&client->lock);
+        client->timer_runs = false;
+        (void)pthread_cond_signal(&client->timer_wake);
+        (void)pthread_mutex_unlock(&client->lock);
+        (void)pthread_join(client->timer, NULL);
+    }
+    if (client->rpc != NULL) {
+        kith_rpc_free(client->rpc);
+    }
+    for (uint32_t i = 0; i < CONN_BUCKETS; i++) {
+        while (client->by_core[i] != NULL) {
+            conn_remove(client, client->by_core[i]);
+        }
+    }
+    kith_client_core_free(client->core);
+    (void)pthread_cond_destroy(&client->timer_wake);
+    (void)pthread_cond_destroy(&client->changed);
+    (void)pthread_mutex_destroy(&client->lock);
+    kith_free(client);
+}
+
+/* ---- Requests ---- */
+
+enum kith_err kith_client_submit(struct kith_client *client, const struct kith_client_op *op,
+                                 kith_client_cb cb, void *arg)
+{
+    struct request *request = kith_malloc(sizeof(*request));
+    if (request == NULL) {
+        return KITH_ENOMEM;
+    }
+    request->cb = cb;
+    request->arg = arg;
+    struct request *done = NULL;
+    struct kith_client_event event = {
+        .kind = KITH_CLIENT_EVENT_SUBMIT, .op = op, .tag = (uint64_t)(uintptr_t)request};
+    (void)pthread_mutex_lock(&client->lock);
+    enum kith_err err = client->closing ? KITH_ECANCELED : step(client, &event, &done);
+    call_back(client, done);
+    if (err != KITH_OK) {
+        kith_free(request);
+    }
+    return err;
+}
+
+struct kith_chunk_id kith_client_chunk_id(struct kith_client *client, uint32_t volume)
+{
+    (void)client; /* ids need no state: their random bits are the system's */
+    struct timespec now;
+    uint8_t random[10];
+    (void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail for this clock */
+    random_fill(random, sizeof(random));
+    return kith_chunk_id_make(volume, (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
+                              random);
+}
+
+bool kith_client_writable(struct kith_client *client, const struct kith_group *group)
+{
+    (void)pthread_mutex_lock(&client->lock);
+    bool writable = kith_client_core_writable(client->core, group);
+    (void)pthread_mutex_unlock(&client->lock);
+    return writable;
+}
+
+struct kith_uuid kith_client_cluster(struct kith_client *client)
+{
+    (void)pthread_mutex_lock(&client->lock);
+    struct kith_uuid cluster = kith_client_core_table(client->core)->cluster;
+    (void)pthread_mutex_unlock(&client->lock);
+    return cluster;
+}
