@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * agree.c - changes of the table, a member's side: proposing for a joiner, voting, finishing.
+ *
+ * Agreement itself is decide.h (Paxos). Here is what it means for the node:
+ *
+ * FREEZING. A change that moves existing data is not supported yet, so a node that holds data objects.
+ * A node that has promised holds off writes until the instance is decided, because a decision may then
+ * come at any time that moves what it would take: join_frozen. It thaws when the next table is in use, or
+ * when the promised ballot is given up: a proposer that ends without having decided anything, and will
+ * not send an ACCEPT under its ballot, says so (DECIDED with that ballot and no table). Lower ballots
+ * can do nothing any more, the promise bars them. A frozen node that hears nothing for a while proposes
+ * itself, wanting nothing: it finishes what was accepted, or finds nothing and gives its ballot up, which
+ * thaws everyone.
+ *
+ * ONE AT A TIME. A member works for one joiner at a time and answers others EBUSY; members that propose
+ * against each other are serialised by the ballots, and the loser's joiner tries again. */
+#include <string.h>
+
+#include "core/internal.h"
+#include "data/balance.h"
+
+#define AGREE_MS        8000u /* to decide; a joiner tries again after that */
+#define AGREE_JOIN_MS   15000u /* for the whole of a JOIN_REQ */
+#define AGREE_FINISH_MS 2000u /* frozen for so long, plus up to as much: finish it */
+
+static void agree_out(struct kith_node *node, const struct kith_proposer_out *out);
+
+bool join_frozen(const struct kith_node *node)
+{
+    const struct join_state *join = node->join;
+    const struct kith_acceptor *acceptor = &join->acceptor;
+    return node->has_cluster && acceptor->promised.round > 0 &&
+           acceptor->epoch == node->table->id.epoch &&
+           acceptor->version == node->table->id.version + 1 &&
+           kith_ballot_compare(&acceptor->promised, &join->thawed) != 0;
+}
+
+/* ---- The joiner ---- */
+
+static void joiner_answer(struct kith_node *node, enum kith_err err, const char *message)
+{
+    struct pending *pending = pending_get(node, node->join->joiner);
+    node->join->joiner = 0;
+    if (!pending) {
+        return;
+    }
+    if (err != KITH_OK) {
+        pending_refuse(node, pending, err, message);
+    } else if (!pending->answered) {
+        struct kith_join_res *res =
+            &core_send(node, pending->conn, KITH_MSG_JOIN_RES, pending->msg_id)->u.join_res;
+        res->status = core_ok();
+        res->cluster = node->cluster;
+        res->table = kith_buf_bytes(&node->table_bytes);
+        res->member_count = members_all(node, &res->members);
+    }
+    pending_end(node, pending);
+}
+
+/* The table with the joiner in it, encoded. */
+static enum kith_err joiner_table(struct kith_node *node, const struct kith_member_info *info,
+                                  struct kith_buf *buf)
+{
+    const struct kith_table *last = node->table;
+    uint32_t count = last->member_count;
+    struct kith_member *members = kith_arena_alloc(&node->arena, (count + 1) * sizeof *members);
+    if (!members) {
+        return KITH_ENOMEM;
+    }
+    memcpy(members, last->members, count * sizeof *members);
+    memset(&members[count], 0, sizeof *members);
+    members[count].uuid = info->uuid;
+    memcpy(members[count].zone, info->zone, sizeof members[count].zone);
+    members[count].zone[KITH_ZONE_SIZE - 1] = 0;
+    members[count].weight = info->weight > 0 ? info->weight : 1;
+    struct kith_table *next = NULL;
+    enum kith_err err = kith_balance(last, &last->cluster, last->partitions, last->replicas,
+                                     members, count + 1, &next);
+    if (err == KITH_OK) {
+        kith_table_encode(next, buf);
+        kith_table_drop(next);
+        err = buf->failed ? KITH_ENOMEM : KITH_OK;
+    }
+    return err;
+}
+
+static bool joiner_admit(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    struct join_state *join = node->join;
+    if (!node->has_cluster) {
+        core_refuse(node, conn, msg, KITH_ENOTREADY,
+                    core_text(node, "node %s has no cluster yet", node->address));
+        return false;
+    }
+    if (node->table->member_count >= KITH_MEMBERS_MAX) {
+        core_refuse(node, conn, msg, KITH_ELIMIT,
+                    core_text(node, "a cluster has at most %u members", KITH_MEMBERS_MAX));
+        return false;
+    }
+    if (kith_proposer_busy(&join->proposer) || pending_get(node, join->joiner) ||
+        node->table_next || join_frozen(node)) {
+        core_refuse(node, conn, msg, KITH_EBUSY, "another change of the table is under way");
+        return false;
+    }
+    for (uint32_t i = 0; i < node->table->member_count; i++) {
+        uint16_t peer = node->peer_of_member[i];
+        if (peer != KITH_NO_PEER && !node->peers[peer].up) {
+            core_refuse(node, conn, msg, KITH_EUNREACH,
+                        core_text(node, "member %s is down: every member must be up for a join",
+                                  node->peers[peer].info.address));
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What a member that is no news would be told: the cluster as it is. */
+static bool joiner_is_member(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    const struct kith_member_info *info = &msg->u.join_req.member;
+    if (!node->has_cluster || kith_table_find(node->table, &info->uuid) == KITH_NO_MEMBER) {
+        return false;
+    }
+    members_learn(node, info);
+    struct kith_join_res *res = &core_send(node, conn, KITH_MSG_JOIN_RES, msg->id)->u.join_res;
+    res->status = core_ok();
+    res->cluster = node->cluster;
+    res->table = kith_buf_bytes(&node->table_bytes);
+    res->member_count = members_all(node, &res->members);
+    return true;
+}
+
+void agree_join_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    struct join_state *join = node->join;
+    const struct kith_member_info *info = &msg->u.join_req.member;
+    struct conn *from = conn_find(node, conn);
+    if (!from || from->role != KITH_ROLE_NODE || !kith_uuid_equal(&from->node, &info->uuid)) {
+        core_refuse(node, conn, msg, KITH_EPERM, "a node joins for itself");
+        return;
+    }
+    if (joiner_is_member(node, conn, msg) || !joiner_admit(node, conn, msg)) {
+        return;
+    }
+    struct kith_buf next;
+    kith_buf_init(&next);
+    enum kith_err err = joiner_table(node, info, &next);
+    struct kith_proposer_out out;
+    struct pending *pending = NULL;
+    if (err == KITH_OK) {
+        pending = pending_new(node, PENDING_JOIN, conn, msg, AGREE_JOIN_MS);
+        err = pending ? KITH_OK : KITH_ELIMIT;
+    }
+    if (err == KITH_OK) {
+        uint64_t random = core_random(node);
+        err = kith_proposer_start(&join->proposer, node->table, kith_buf_bytes(&next), node->now_ms,
+                                  node->now_ms + AGREE_MS, random, &out);
+    }
+    kith_buf_release(&next);
+    if (err != KITH_OK) {
+        if (pending) {
+            pending_end(node, pending);
+        }
+        core_refuse(node, conn, msg, err == KITH_ELIMIT ? KITH_EBUSY : err,
+                    core_text(node, "the next table cannot be proposed: %s", kith_err_text(err)));
+        return;
+    }
+    join->joiner = pending->id;
+    join->joiner_info = *info;
+    agree_out(node, &out);
+}
+
+/* ---- Voting ---- */
+
+static void vote_send(struct kith_node *node, const struct kith_uuid *to,
+                      const struct kith_decide *answer)
+{
+    struct join_state *join = node->join;
+    if (kith_uuid_is_nil(to)) {
+        struct kith_proposer_out out;
+        uint64_t random = core_random(node);
+        if (kith_proposer_answer(&join->proposer, &node->uuid, answer, node->now_ms, random,
+                                 &out) == KITH_OK) {
+            agree_out(node, &out);
+        } /* no memory: as if the answer were lost; the proposer's timer tries again */
+        return;
+    }
+    struct peer *peer = peer_find(node, to);
+    if (peer && peer->state == PEER_READY) {
+        core_send(node, peer->conn, KITH_MSG_DECIDE, 0)->u.decide = *answer;
+    }
+}
+
+static void vote_durable(struct kith_node *node, uint64_t id, enum kith_err err)
+{
+    struct pending *pending = pending_get(node, id);
+    KITH_ASSERT(pending && pending->kind == PENDING_VOTE);
+    if (err == KITH_OK) {
+        vote_send(node, &pending->u.vote.from, &pending->u.vote.decide);
+    }
+    pending_end(node, pending);
+}
+
+static bool decide_copy(struct kith_arena *arena, const struct kith_decide *decide,
+                        struct kith_decide *ret_copy)
+{
+    *ret_copy = *decide;
+    ret_copy->table.data = kith_arena_copy(arena, decide->table.data, decide->table.size);
+    const char *message = decide->status.message ? decide->status.message : "";
+    ret_copy->status.message = kith_arena_copy(arena, message, strlen(message) + 1);
+    return ret_copy->table.data && ret_copy->status.message;
+}
+
+/* A pending that keeps the message for later; NULL when there is no room: the message is lost then, and
+ * proposers try again. */
+static struct pending *vote_keep(struct kith_node *node, const struct kith_uuid *from,
+                                 const struct kith_decide *decide)
+{
+    struct pending *pending = pending_new(node, PENDING_VOTE, 0, NULL, UINT64_MAX);
+    if (pending && !decide_copy(&pending->arena, decide, &pending->u.vote.decide)) {
+        pending_end(node, pending);
+        pending = NULL;
+    }
+    if (pending) {
+        pending->u.vote.from = *from;
+    }
+    return pending;
+}
+
+static void vote_promise(struct kith_node *node, const struct kith_uuid *from,
+                         const struct kith_decide *answer)
+{
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    kith_acceptor_encode(&node->join->acceptor, &buf);
+    struct pending *pending = buf.failed ? NULL : vote_keep(node, from, answer);
+    if (pending &&
+        meta_put(node, KITH_META_DECIDE, kith_buf_bytes(&buf), vote_durable, pending->id) != KITH_OK) {
+        pending_end(node, pending);
+    }
+    kith_buf_release(&buf);
+}
+
+static void vote(struct kith_node *node, const struct kith_uuid *from,
+                 const struct kith_decide *request, const char *refuse)
+{
+    struct join_state *join = node->join;
+    struct kith_voter voter = {
+        .table = node->table, .self = node->uuid, .may_vote = !join->may_not_vote};
+    enum kith_acceptor_action action = KITH_ACCEPTOR_SEND_NOW;
+    struct kith_decide answer;
+    memset(&answer, 0, sizeof answer);
+    if (kith_acceptor_step(&join->acceptor, &voter, request, refuse, &action, &answer) != KITH_OK) {
+        return; /* malformed, or no memory: as if it had been lost */
+    }
+    struct kith_decide copy;
+    switch (action) {
+    case KITH_ACCEPTOR_SEND_DURABLE:
+        join->finish_ms = 0;
+        vote_promise(node, from, &answer);
+        return;
+    case KITH_ACCEPTOR_SEND_TABLE:
+        memset(&copy, 0, sizeof copy);
+        copy.phase = KITH_DECIDE_DECIDED;
+        copy.epoch = node->table->id.epoch;
+        copy.version = node->table->id.version;
+        copy.status = core_ok();
+        copy.table = kith_buf_bytes(&node->table_bytes);
+        vote_send(node, from, &copy);
+        return;
+    case KITH_ACCEPTOR_FETCH:
+        table_ask_anyone(node);
+        break;
+    case KITH_ACCEPTOR_SEND_NOW:
+        break;
+    }
+    if (decide_copy(&node->arena, &answer, &copy)) {
+        vote_send(node, from, &copy);
+    }
+}
+
+/* A PREPARE or ACCEPT; from = nil: our own proposer's. */
+static void vote_take(struct kith_node *node, const struct kith_uuid *from,
+                      const struct kith_decide *request)
+{
+    bool wants = request->phase == KITH_DECIDE_PREPARE && request->table.size > 0;
+    if (wants && node->writes_out > 0) {
+        vote(node, from, request,
+             core_text(node, "node %s is taking writes, and a table change that moves existing "
+                             "data is not supported yet", node->address));
+        return;
+    }
+    if (wants && node->has_data) { /* how much, for the person who reads it */
+        struct pending *pending = vote_keep(node, from, request);
+        if (pending) {
+            core_store(node, pending, KITH_STORE_COUNT, 0);
+        }
+        return;
+    }
+    vote(node, from, request, NULL);
+}
+
+void agree_counted(struct kith_node *node, struct pending *pending,
+                   const struct kith_store_done *done)
+{
+    core_stored_last(node, pending);
+    unsigned long long rows = done->err == KITH_OK ? done->u.counts.rows : 0;
+    unsigned long long chunks = done->err == KITH_OK ? done->u.counts.chunks : 0;
+    vote(node, &pending->u.vote.from, &pending->u.vote.decide,
+         core_text(node, "a table change that moves existing data is not supported yet: node %s "
+                         "holds %llu rows and %llu chunks", node->address, rows, chunks));
+    pending_end(node, pending);
+}
+
+static void agree_given_up(struct kith_node *node, const struct kith_decide *decide)
+{
+    struct join_state *join = node->join;
+    if (kith_ballot_compare(&join->acceptor.promised, &decide->ballot) == 0 &&
+        join->acceptor.epoch == decide->epoch && join->acceptor.version == decide->version &&
+        join->acceptor.accepted.round == 0) {
+        join->thawed = decide->ballot;
+    }
+}
+
+void agree_decide(struct kith_node *node, struct conn *conn, const struct kith_msg *msg)
+{
+    const struct kith_decide *decide = &msg->u.decide;
+    if (!node->has_cluster || conn->peer == KITH_NO_PEER) {
+        return;
+    }
+    struct kith_uuid from = node->peers[conn->peer].uuid;
+    struct kith_proposer_out out;
+    switch (decide->phase) {
+    case KITH_DECIDE_PREPARE:
+    case KITH_DECIDE_ACCEPT:
+        vote_take(node, &from, decide);
+        return;
+    case KITH_DECIDE_PROMISE:
+    case KITH_DECIDE_ACCEPTED: {
+        uint64_t random = core_random(node);
+        if (kith_proposer_answer(&node->join->proposer, &from, decide, node->now_ms, random,
+                                 &out) == KITH_OK) {
+            agree_out(node, &out);
+        }
+        return;
+    }
+    case KITH_DECIDE_DECIDED:
+        if (decide->table.size == 0) {
+            agree_given_up(node, decide);
+        } else {
+            table_learn(node, decide->table);
+        }
+        return;
+    }
+}
+
+/* ---- What the proposer wants ---- */
+
+static void agree_broadcast(struct kith_node *node, const struct kith_decide *decide)
+{
+    for (uint32_t i = 0; i < node->peer_count && i < KITH_STEP_PINGS; i++) {
+        const struct peer *peer = &node->peers[i];
+        if (peer->state == PEER_READY) {
+            core_send(node, peer->conn, KITH_MSG_DECIDE, 0)->u.decide = *decide;
+        }
+    }
+}
+
+/* The proposer has ended without a decision, and sends no ACCEPT under this ballot: nobody need wait. */
+static void agree_give_up(struct kith_node *node)
+{
+    struct kith_proposer *proposer = &node->join->proposer;
+    struct kith_decide decide;
+    memset(&decide, 0, sizeof decide);
+    decide.phase = KITH_DECIDE_DECIDED;
+    decide.status = core_ok();
+    decide.epoch = node->table->id.epoch;
+    decide.version = node->table->id.version + 1;
+    decide.ballot = proposer->ballot;
+    agree_given_up(node, &decide);
+    agree_broadcast(node, &decide);
+}
+
+static void agree_ended(struct kith_node *node, const struct kith_proposer_out *out)
+{
+    struct join_state *join = node->join;
+    switch (out->end) {
+    case KITH_PROPOSER_RUNNING:
+        return;
+    case KITH_PROPOSER_DECIDED:
+        table_learn(node, out->table); /* the joiner is answered once it is in use */
+        return;
+    case KITH_PROPOSER_NOTHING:
+        agree_give_up(node);
+        return;
+    case KITH_PROPOSER_FAILED:
+        if (out->err == KITH_EREFUSED) {
+            agree_give_up(node);
+        }
+        joiner_answer(node, out->err, core_text(node, "%s", out->message));
+        join->finish_ms = 0;
+        return;
+    }
+}
+
+static void agree_out(struct kith_node *node, const struct kith_proposer_out *given)
+{
+    struct join_state *join = node->join;
+    struct kith_proposer_out out = *given;
+    join->proposer_ms = out.timer_ms;
+    if (out.send) {
+        struct kith_decide msg;
+        if (decide_copy(&node->arena, &out.msg, &msg)) { /* else lost; the timer sends it again */
+            agree_broadcast(node, &msg);
+            if (msg.phase != KITH_DECIDE_DECIDED) {
+                struct kith_uuid self;
+                memset(&self, 0, sizeof self);
+                vote_take(node, &self, &msg);
+            }
+        }
+    }
+    agree_ended(node, &out);
+}
+
+/* ---- The node's table has changed ---- */
+
+void agree_table_used(struct kith_node *node)
+{
+    struct join_state *join = node->join;
+    struct kith_proposer_out out;
+    memset(&out, 0, sizeof out);
+    join->finish_ms = 0;
+    bool member = kith_table_find(node->table, &join->joiner_info.uuid) != KITH_NO_MEMBER;
+    if (member) {
+        members_learn(node, &join->joiner_info);
+    }
+    if (kith_proposer_busy(&join->proposer)) {
+        kith_proposer_learn(&join->proposer, node->table, &out);
+        join->proposer_ms = out.timer_ms;
+    }
+    if (join->joiner != 0) {
+        joiner_answer(node, member ? KITH_OK : KITH_EBUSY, "another change of the table came first");
+    }
+}
+
+void agree_tick(struct kith_node *node)
+{
+    struct join_state *join = node->join;
+    struct kith_proposer_out out;
+    if (!node->has_cluster) {
+        return;
+    }
+    if (kith_proposer_busy(&join->proposer)) {
+        if (node->now_ms >= join->proposer_ms) {
+            uint64_t random = core_random(node);
+            kith_proposer_tick(&join->proposer, node->now_ms, random, &out);
+            agree_out(node, &out);
+        }
+        return;
+    }
+    if (!join_frozen(node) || node->table_next) {
+        join->finish_ms = 0;
+        return;
+    }
+    if (join->finish_ms == 0) {
+        uint64_t random = core_random(node);
+        join->finish_ms = node->now_ms + AGREE_FINISH_MS + random % AGREE_FINISH_MS;
+    } else if (node->now_ms >= join->finish_ms) {
+        join->finish_ms = 0;
+        uint64_t random = core_random(node);
+        if (kith_proposer_start(&join->proposer, node->table, kith_bytes_make(NULL, 0),
+                                node->now_ms, node->now_ms + AGREE_MS, random, &out) == KITH_OK) {
+            agree_out(node, &out);
+        }
+    }
+}
+
+uint64_t agree_due(const struct kith_node *node)
+{
+    const struct join_state *join = node->join;
+    if (!node->has_cluster) {
+        return UINT64_MAX;
+    }
+    if (kith_proposer_busy(&join->proposer)) {
+        return join->proposer_ms;
+    }
+    if (join_frozen(node) && !node->table_next) {
+        return join->finish_ms > 0 ? join->finish_ms : node->now_ms;
+    }
+    return UINT64_MAX;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * chunk.c - chunks: immutable values, stored and read one replica at a time.
+ *
+ * The writer sends a chunk to its owners himself and counts their answers; a chunk is never merged, so
+ * there is nothing to coordinate. Contents pass by reference; the store checks them against their
+ * checksum on its own threads. */
+#include <string.h>
+
+#include "core/internal.h"
+
+static uint32_t chunk_timeout(uint32_t asked)
+{
+    return asked == 0 || asked > KITH_TIMEOUT_MAX_MS ? KITH_PUT_TIMEOUT_MS : asked;
+}
+
+static struct pending *chunk_begin(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
+                                   uint32_t timeout_ms)
+{
+    struct pending *pending =
+        pending_new(node, PENDING_CHUNK, conn, msg, chunk_timeout(timeout_ms));
+    if (!pending) {
+        core_refuse_full(node, conn, msg);
+    }
+    return pending;
+}
+
+static void chunk_put(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    const struct kith_chunk_put_req *req = &msg->u.chunk_put_req;
+    uint32_t partition =
+        node->has_cluster ? kith_chunk_partition(&req->id, node->table->partitions) : 0;
+    if (!table_admit(node, conn, msg, &req->table, partition)) {
+        return;
+    }
+    if (!req->payload || req->payload->size > KITH_CHUNK_MAX || req->ref_count > KITH_REFS_MAX) {
+        core_refuse(node, conn, msg, KITH_EINVAL, "a chunk without contents, or too large");
+        return;
+    }
+    if (join_frozen(node)) {
+        core_refuse(node, conn, msg, KITH_ENOTREADY, "a table change is being decided");
+        return;
+    }
+    struct pending *pending = chunk_begin(node, conn, msg, req->timeout_ms);
+    if (!pending) {
+        return;
+    }
+    pending->durability =
+        req->durability == KITH_DURABLE_DISK ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
+    struct kith_store_op *op = core_store(node, pending, KITH_STORE_CHUNK_PUT, partition);
+    op->durability = pending->durability;
+    op->u.chunk_put.id = req->id;
+    op->u.chunk_put.checksum = req->checksum;
+    op->u.chunk_put.ref_count = req->ref_count;
+    op->u.chunk_put.refs = req->refs;
+    op->u.chunk_put.payload = req->payload;
+}
+
+static void chunk_get(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    const struct kith_chunk_get_req *req = &msg->u.chunk_get_req;
+    uint32_t partition =
+        node->has_cluster ? kith_chunk_partition(&req->id, node->table->partitions) : 0;
+    if (!table_admit(node, conn, msg, &req->table, partition)) {
+        return;
+    }
+    struct pending *pending = chunk_begin(node, conn, msg, req->timeout_ms);
+    if (!pending) {
+        return;
+    }
+    struct kith_store_op *op = core_store(node, pending, KITH_STORE_CHUNK_GET, partition);
+    op->u.chunk_get.id = req->id;
+    op->u.chunk_get.offset = req->offset;
+    op->u.chunk_get.size = req->size;
+}
+
+static void chunk_sync(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    const struct kith_chunk_sync_req *req = &msg->u.chunk_sync_req;
+    if (!node->has_cluster) {
+        core_refuse(node, conn, msg, KITH_ENOTREADY,
+                    core_text(node, "node %s has no cluster yet", node->address));
+        return;
+    }
+    if (req->id_count == 0 || req->id_count > KITH_REFS_MAX) {
+        core_refuse(node, conn, msg, KITH_EINVAL, "chunk ids out of bounds");
+        return;
+    }
+    struct pending *pending = chunk_begin(node, conn, msg, req->timeout_ms);
+    if (!pending) {
+        return;
+    }
+    struct kith_store_op *op =
+        core_store(node, pending, KITH_STORE_CHUNK_SYNC,
+                   kith_chunk_partition(&req->ids[0], node->table->partitions));
+    op->durability = KITH_DURABLE_DISK;
+    op->u.chunk_sync.id_count = req->id_count;
+    op->u.chunk_sync.ids = req->ids;
+}
+
+void chunk_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    if (msg->kind == KITH_MSG_CHUNK_PUT_REQ) {
+        chunk_put(node, conn, msg);
+    } else if (msg->kind == KITH_MSG_CHUNK_GET_REQ) {
+        chunk_get(node, conn, msg);
+    } else {
+        chunk_sync(node, conn, msg);
+    }
+}
+
+void chunk_stored(struct kith_node *node, struct pending *pending, const struct kith_store_done *done)
+{
+    if (done->err == KITH_OK && pending->asked == KITH_MSG_CHUNK_PUT_REQ &&
+        done->reached != pending->durability) {
+        return; /* at os; the disk follows */
+    }
+    core_stored_last(node, pending);
+    if (done->err != KITH_OK) {
+        pending_refuse(node, pending, done->err,
+                       core_text(node, "node %s: %s", node->address, done->message));
+    } else if (pending->answered) {
+        /* too late: nobody waits */
+    } else if (pending->asked == KITH_MSG_CHUNK_SYNC_REQ) {
+        struct kith_chunk_sync_res *res =
+            &core_send(node, pending->conn, KITH_MSG_CHUNK_SYNC_RES, pending->msg_id)
+                 ->u.chunk_sync_res;
+        res->status = core_ok();
+        res->missing_count = done->u.chunk_sync.missing_count;
+        res->missing = done->u.chunk_sync.missing;
+    } else {
+        struct kith_chunk_res *res =
+            &core_send(node, pending->conn, KITH_MSG_CHUNK_RES, pending->msg_id)->u.chunk_res;
+        res->status = core_ok();
+        if (pending->asked == KITH_MSG_CHUNK_GET_REQ) {
+            res->checksum = done->u.chunk.checksum;
+            res->chunk_size = done->u.chunk.chunk_size;
+            res->payload = done->u.chunk.payload;
+        }
+    }
+    pending_end(node, pending);
+}

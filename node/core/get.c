@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * get.c - reads of this replica: rows by name, a page of a group, and what a request id made.
+ *
+ * A replica answers what it holds; merging and quorums are the reader's. Only an owner of the
+ * partition answers, under the same table as the reader: a former owner says STALE, never not-found
+ * (invariant 7; synchronising, and with it ENOTREADY, comes with table changes that move data). */
+#include <string.h>
+
+#include "core/internal.h"
+
+static bool names_sound(uint32_t count, const struct kith_bytes *names)
+{
+    if (count == 0 || count > KITH_NAMES_MAX) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (names[i].size > KITH_NAME_MAX) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static uint32_t read_timeout(uint32_t asked)
+{
+    return asked == 0 || asked > KITH_READ_TIMEOUT_MS ? KITH_READ_TIMEOUT_MS : asked;
+}
+
+/* A pending for the question, or NULL and an answer. */
+static struct pending *read_begin(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
+                                  uint32_t timeout_ms)
+{
+    struct pending *pending = pending_new(node, PENDING_READ, conn, msg, read_timeout(timeout_ms));
+    if (!pending) {
+        core_refuse_full(node, conn, msg);
+    }
+    return pending;
+}
+
+void get_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    const struct kith_get_req *req = &msg->u.get_req;
+    uint32_t partition =
+        node->has_cluster ? kith_group_partition(&req->group, node->table->partitions) : 0;
+    if (!table_admit(node, conn, msg, &req->table, partition)) {
+        return;
+    }
+    if (!names_sound(req->name_count, req->names)) {
+        core_refuse(node, conn, msg, KITH_EINVAL, "names out of bounds");
+        return;
+    }
+    struct pending *pending = read_begin(node, conn, msg, req->timeout_ms);
+    if (!pending) {
+        return;
+    }
+    node->gets++;
+    struct kith_store_op *op = core_store(node, pending, KITH_STORE_GET, partition);
+    op->u.get.group = req->group;
+    op->u.get.digest = req->digest;
+    op->u.get.name_count = req->name_count;
+    op->u.get.names = req->names;
+}
+
+void scan_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    const struct kith_scan_req *req = &msg->u.scan_req;
+    uint32_t partition =
+        node->has_cluster ? kith_group_partition(&req->group, node->table->partitions) : 0;
+    if (!table_admit(node, conn, msg, &req->table, partition)) {
+        return;
+    }
+    if (req->has_after && req->after.size > KITH_NAME_MAX) {
+        core_refuse(node, conn, msg, KITH_EINVAL, "the name to start behind is too long");
+        return;
+    }
+    struct pending *pending = read_begin(node, conn, msg, req->timeout_ms);
+    if (!pending) {
+        return;
+    }
+    node->scans++;
+    struct kith_store_op *op = core_store(node, pending, KITH_STORE_SCAN, partition);
+    op->u.scan.group = req->group;
+    op->u.scan.has_after = req->has_after;
+    op->u.scan.after = req->after;
+    op->u.scan.max_rows = req->max_rows == 0 || req->max_rows > KITH_PAGE_ROWS_MAX
+                              ? KITH_PAGE_ROWS_MAX
+                              : req->max_rows;
+    op->u.scan.max_bytes = req->max_bytes == 0 || req->max_bytes > KITH_PAGE_BYTES_MAX
+                               ? KITH_PAGE_BYTES_MAX
+                               : req->max_bytes;
+}
+
+void find_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    const struct kith_request_find_req *req = &msg->u.request_find_req;
+    struct conn *from = conn_find(node, conn);
+    if (!node->has_cluster || !from || from->role != KITH_ROLE_NODE) {
+        core_refuse(node, conn, msg, KITH_EPERM, "only nodes of the cluster may ask that");
+        return;
+    }
+    if (!names_sound(req->name_count, req->names)) {
+        core_refuse(node, conn, msg, KITH_EINVAL, "names out of bounds");
+        return;
+    }
+    struct pending *pending = read_begin(node, conn, msg, 0);
+    if (!pending) {
+        return;
+    }
+    struct kith_store_op *op =
+        core_store(node, pending, KITH_STORE_FIND,
+                   kith_group_partition(&req->group, node->table->partitions));
+    op->u.find.group = req->group;
+    op->u.find.request = req->request;
+    op->u.find.name_count = req->name_count;
+    op->u.find.names = req->names;
+}
+
+static bool rows_fit(const struct kith_store_done *done)
+{
+    size_t size = 0;
+    for (uint32_t i = 0; i < done->u.rows.row_count; i++) {
+        size += done->u.rows.rows[i].state.size + done->u.rows.rows[i].name.size + 32;
+    }
+    return size <= KITH_ANSWER_BYTES_MAX;
+}
+
+void read_stored(struct kith_node *node, struct pending *pending, const struct kith_store_done *done)
+{
+    core_stored_last(node, pending);
+    if (done->err != KITH_OK) {
+        pending_refuse(node, pending, done->err,
+                       core_text(node, "node %s: %s", node->address, done->message));
+    } else if (pending->asked == KITH_MSG_REQUEST_FIND_REQ) {
+        if (!pending->answered) {
+            struct kith_request_find_res *res =
+                &core_send(node, pending->conn, KITH_MSG_REQUEST_FIND_RES, pending->msg_id)
+                     ->u.request_find_res;
+            res->status = core_ok();
+            res->found = done->u.find.found;
+            res->row_count = done->u.find.found ? done->u.find.row_count : 0;
+            res->rows = done->u.find.rows;
+        }
+    } else if (!rows_fit(done)) {
+        pending_refuse(node, pending, KITH_ETOOBIG,
+                       "the rows together are too large for one answer: ask for fewer");
+    } else if (!pending->answered && pending->asked == KITH_MSG_GET_REQ) {
+        struct kith_get_res *res =
+            &core_send(node, pending->conn, KITH_MSG_GET_RES, pending->msg_id)->u.get_res;
+        res->status = core_ok();
+        res->row_count = done->u.rows.row_count;
+        res->rows = done->u.rows.rows;
+    } else if (!pending->answered) {
+        struct kith_scan_res *res =
+            &core_send(node, pending->conn, KITH_MSG_SCAN_RES, pending->msg_id)->u.scan_res;
+        res->more = done->u.rows.more;
+        res->status = core_ok();
+        res->row_count = done->u.rows.row_count;
+        res->rows = done->u.rows.rows;
+    }
+    pending_end(node, pending);
+}

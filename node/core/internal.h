@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * internal.h - what the files of the node's core share; nobody else includes it.
+ *
+ *     node.c      life of a node, dispatch of events     put.c        coordination of writes
+ *     effect.c    how effects are made                   replicate.c  merging what others coordinated
+ *     pending.c   requests under way, their deadlines    get.c        reads of the local replica
+ *     conns.c     connections and who is behind them     repair.c     read repair
+ *     peers.c     members as seen from here: up or down  chunk.c      immutable values
+ *     members.c   membership records                     status.c     what this node says of itself
+ *     tables.c    the partition table in use             join.c       init, joining
+ *     meta.c      the node's own small records       agree.c      changes of the table
+ *
+ * ATOMIC STEPS. "An event that cannot be taken leaves the state unchanged": a handler first does all
+ * that can fail (allocations, checks), then changes state and makes effects. Effects come from fixed
+ * pools that no step can exhaust (KITH_STEP_EFFECTS says why), so making one never fails.
+ *
+ * One thread, see node.h. */
+#ifndef KITH_CORE_INTERNAL_H
+#define KITH_CORE_INTERNAL_H
+
+#include "base/assert.h"
+#include "core/decide.h"
+#include "core/node.h"
+#include "data/hlc.h"
+
+#define KITH_STEP_TIMERS 64u /* pendings handled in one tick; the rest follows in the next, at once */
+/* A pending makes at most one message for each other owner and one answer; a ping round takes
+ * KITH_STEP_PINGS peers. Everything else of a step is below KITH_STEP_SPARE. */
+#define KITH_STEP_PINGS   128u
+#define KITH_STEP_SPARE   256u
+#define KITH_STEP_EFFECTS (KITH_STEP_TIMERS * (KITH_REPLICAS_MAX + 1u) + KITH_STEP_PINGS + KITH_STEP_SPARE)
+
+#define KITH_CONNS_MAX         4096u /* connections at a time, both ways; 64 bytes each */
+#define KITH_CONN_SLOTS        (2u * KITH_CONNS_MAX)
+#define KITH_PING_MS           1000u  /* between signs of life */
+#define KITH_DOWN_MS           3000u  /* silent for longer: routing leaves the peer out */
+#define KITH_RECONNECT_MS      8000u  /* silent for longer: the connection is given up */
+#define KITH_BACKOFF_MIN_MS    100u   /* between attempts to connect, doubling */
+#define KITH_BACKOFF_MAX_MS    5000u
+#define KITH_PUT_TIMEOUT_MS    10000u
+#define KITH_READ_TIMEOUT_MS   10000u
+#define KITH_FIND_TIMEOUT_MS   500u /* a retry waits so long to learn what became of the first try */
+#define KITH_REPAIRS_MAX       64u  /* read repairs under way; more are dropped, a later read asks again */
+#define KITH_REPAIR_TIMEOUT_MS 5000u
+#define KITH_PING_MEMBERS      16u  /* membership records in one ping; the next ping brings the next */
+#define KITH_ANSWER_BYTES_MAX  (KITH_MESSAGE_MAX - (128u << 10)) /* of states in one answer */
+#define KITH_TEXT_MAX          300u /* bytes of a message for people */
+
+#define KITH_NO_PEER  0xffffu
+#define KITH_NOT_HEAPED 0xffffffffu
+
+/* ---- Pending: one request under way ---- */
+
+enum pending_kind {
+    PENDING_FREE = 0,
+    PENDING_PUT,        /* put.c */
+    PENDING_MERGE,      /* replicate.c: a store op for a coordinator */
+    PENDING_READ,       /* get.c: GET, SCAN, FIND */
+    PENDING_REPAIR,     /* repair.c */
+    PENDING_CHUNK,      /* chunk.c */
+    PENDING_STATUS,     /* status.c */
+    PENDING_META,       /* meta.c */
+    PENDING_ADMIN,      /* join.c: INIT_REQ, JOIN_CMD */
+    PENDING_JOIN,       /* agree.c: a JOIN_REQ that waits for a decision */
+    PENDING_VOTE,       /* agree.c: a vote that waits for a count or a record on disk */
+    PENDING_KINDS
+};
+
+enum put_phase { PUT_FIND, PUT_MERGE, PUT_STORE, PUT_SPREAD };
+
+struct pending_put {
+    enum put_phase phase;
+    enum kith_durability durability;
+    uint32_t w;
+    uint32_t copies;             /* stores that have it at `durability` */
+    uint8_t other_count;         /* other owners */
+    uint16_t others[KITH_REPLICAS_MAX]; /* peers */
+    uint8_t waiting;             /* bit i: an answer of others[i] is due */
+    struct kith_table_id table;     /* under which it began */
+    const struct kith_put_req *req; /* in the message (while its op is out) or in the arena */
+    uint32_t result_count;
+    struct kith_put_result *results; /* in the arena */
+};
+
+struct pending_repair {
+    uint16_t peer;
+    bool waiting;
+    struct kith_group group;
+    uint32_t name_count;
+    struct kith_bytes *names;       /* in the arena */
+    struct kith_replica_row *rows;  /* in the arena */
+};
+
+struct pending {
+    enum pending_kind kind;
+    bool op_out;   /* a store operation is out: the slot stays until its last completion */
+    bool answered; /* the asker has his answer (or never wanted one) */
+    bool recheck;  /* a peer was lost: look at it in the next tick */
+    bool writing;  /* the operation that is out may bring data */
+    uint32_t slot;
+    uint32_t heap_at; /* place in the heap of deadlines, KITH_NOT_HEAPED */
+    uint32_t next_free;
+    uint64_t id; /* unique for ever: use * KITH_PENDING_MAX + slot */
+    uint64_t deadline_ms;
+    uint64_t due_ms; /* the heap's key: deadline_ms, or earlier to look at it */
+    uint64_t conn;   /* who asked */
+    uint64_t msg_id; /* of the question */
+    enum kith_msg_kind asked;
+    enum kith_durability durability; /* at which a write is answered */
+    struct kith_arena arena;
+    union {
+        struct pending_put put;
+        struct pending_repair repair;
+        struct {
+            enum kith_meta_key key;
+            void (*then)(struct kith_node *node, uint64_t arg, enum kith_err err);
+            uint64_t arg;
+        } meta;
+        struct {
+            struct kith_decide decide; /* in the arena what it points to */
+            struct kith_uuid from;     /* who is to be answered; nil: our own proposer */
+        } vote;
+    } u;
+};
+
+/* ---- Connections ---- */
+
+struct conn {
+    uint64_t id; /* 0 = empty slot */
+    bool ours;   /* we opened it */
+    bool hello;  /* theirs has come and was right */
+    enum kith_peer_role role;
+    uint16_t peer;         /* KITH_NO_PEER: a client, or not known as a member */
+    struct kith_uuid node;
+};
+
+/* ---- Peers: the other members ---- */
+
+enum peer_state { PEER_IDLE, PEER_CONNECTING, PEER_OPENED, PEER_READY };
+
+struct peer {
+    struct kith_uuid uuid;
+    struct kith_member_info info; /* incarnation, address; zone and weight as in the table */
+    enum peer_state state;
+    bool up;           /* READY and heard from within KITH_DOWN_MS */
+    uint64_t conn;     /* ours to it, 0 = none */
+    uint64_t since_ms; /* when the state was entered */
+    uint64_t seen_ms;  /* last sign of life, on any connection; 0 = never */
+    uint64_t retry_ms; /* IDLE: when to connect */
+    uint64_t ping_ms;  /* READY: when to ping */
+    uint32_t backoff_ms;
+};
+
+/* ---- The node ---- */
+
+struct join_state; /* below */
+
+struct kith_node {
+    /* identity */
+    struct kith_uuid uuid;
+    uint64_t incarnation;
+    char address[KITH_ADDRESS_SIZE];
+    char zone[KITH_ZONE_SIZE];
+    uint32_t weight;
+    char software[32];
+    uint32_t put_timeout_ms;
+    bool started;
+    bool serving;    /* its new incarnation is on disk: it may speak */
+    bool ready_said;
+    bool has_data; /* a row or a chunk is in the store */
+    uint32_t writes_out; /* store operations that may bring data */
+
+    /* time and chance, of the event at hand */
+    uint64_t now_ms, wall_ms, started_ms;
+    uint64_t random;
+    struct kith_hlc hlc;
+
+    /* the cluster; has_cluster only once it, and its table, are on disk */
+    bool has_cluster;
+    struct kith_cluster cluster;
+    struct kith_table *table;       /* NULL without a cluster */
+    struct kith_buf table_bytes;
+    uint16_t self;                  /* own index in table; KITH_NO_MEMBER */
+    struct kith_table *table_next;  /* being written */
+    struct kith_buf table_next_bytes;
+    struct kith_buf table_retired;  /* of the table before: what an effect may still point to */
+    uint64_t table_asked_ms;
+
+    /* others */
+    uint32_t peer_count, peer_capacity;
+    struct peer *peers;
+    uint16_t *peer_of_member; /* [table->member_count]; KITH_NO_PEER for ourselves */
+    uint64_t peers_due_ms;
+    uint32_t ping_member_at;
+    bool members_dirty, members_writing;
+    struct conn *conns; /* [KITH_CONN_SLOTS], open addressing */
+    uint32_t conn_count;
+    uint64_t conn_next;
+
+    /* requests */
+    struct pending *pendings; /* [KITH_PENDING_MAX] */
+    uint32_t pending_free, pending_count;
+    uint32_t pending_ended; /* slots that become free with the next step */
+    uint64_t pending_use;
+    uint32_t *heap; /* slots by due_ms */
+    uint32_t heap_count;
+    uint32_t repairs_out;
+    uint64_t puts, gets, scans;
+
+    struct join_state *join;
+
+    /* effects of the step at hand */
+    struct kith_arena arena;
+    uint32_t effect_count;
+    struct kith_effect *effects;   /* [KITH_STEP_EFFECTS] */
+    struct kith_msg *msgs;         /* one for each effect */
+    struct kith_store_op *ops;
+};
+
+/* ---- node.c ---- */
+
+/* The node has a cluster and a table: says READY, once. */
+void node_ready(struct kith_node *node);
+
+/* ---- effect.c ---- */
+
+/* A message to send on conn, zeroed but for kind and id; fill in its body before the step ends. */
+struct kith_msg *core_send(struct kith_node *node, uint64_t conn, enum kith_msg_kind kind, uint64_t id);
+/* An operation under the pending's id; marks it out. */
+struct kith_store_op *core_store(struct kith_node *node, struct pending *pending,
+                                 enum kith_store_kind kind, uint32_t partition);
+void core_connect(struct kith_node *node, uint64_t conn, const char *address);
+void core_close(struct kith_node *node, uint64_t conn, const char *reason);
+void core_log(struct kith_node *node, int level, const char *format, ...) KITH_PRINTF(3, 4);
+/* Text in the step's arena; "" when memory is short: text is for people, the code beside it for
+ * programs. */
+const char *core_text(struct kith_node *node, const char *format, ...) KITH_PRINTF(2, 3);
+struct kith_status core_status(enum kith_err err, const char *message);
+static inline struct kith_status core_ok(void)
+{
+    return core_status(KITH_OK, "");
+}
+enum { LEVEL_ERROR, LEVEL_WARN, LEVEL_INFO, LEVEL_DEBUG };
+/* 64 bits; deterministic from the events' random. */
+uint64_t core_random(struct kith_node *node);
+
+/* ---- pending.c ---- */
+
+enum kith_err pending_init(struct kith_node *node);
+void pending_release_all(struct kith_node *node);
+/* NULL when KITH_PENDING_MAX are under way. */
+struct pending *pending_new(struct kith_node *node, enum pending_kind kind, uint64_t conn,
+                            const struct kith_msg *asked, uint64_t timeout_ms);
+/* NULL when it has ended. */
+struct pending *pending_get(struct kith_node *node, uint64_t id);
+/* Ends it; while a store operation is out the slot stays, answered, until the completion. Its arena
+ * lives until the next step, for the effects that point into it. */
+void pending_end(struct kith_node *node, struct pending *pending);
+/* At the start of a step: frees what the last one ended. */
+void pending_bury(struct kith_node *node);
+/* Looks at it at due_ms, before its deadline. */
+void pending_set_due(struct kith_node *node, struct pending *pending, uint64_t due_ms);
+/* The last completion of its operation has come. */
+void core_stored_last(struct kith_node *node, struct pending *pending);
+/* Brings its next look forward to now. */
+void pending_poke(struct kith_node *node, struct pending *pending);
+uint64_t pending_due(const struct kith_node *node); /* UINT64_MAX = none */
+/* Expires and rechecks up to KITH_STEP_TIMERS that are due. */
+void pending_tick(struct kith_node *node);
+/* An answer with nothing but a status, of the kind that fits the question. */
+void pending_refuse(struct kith_node *node, struct pending *pending, enum kith_err err,
+                    const char *message);
+void core_refuse(struct kith_node *node, uint64_t conn, const struct kith_msg *asked,
+                 enum kith_err err, const char *message);
+/* ELIMIT as EREFUSED, in the words of everyone who meets a full pool. */
+void core_refuse_full(struct kith_node *node, uint64_t conn, const struct kith_msg *asked);
+
+/* ---- conns.c ---- */
+
+enum kith_err conns_init(struct kith_node *node);
+struct conn *conn_find(struct kith_node *node, uint64_t id);
+struct conn *conn_add(struct kith_node *node, uint64_t id, bool ours); /* NULL: full */
+void conn_remove(struct kith_node *node, uint64_t id);
+void conn_hello(struct kith_node *node, uint64_t conn);
+/* Takes a hello; closes the connection where it is not right. */
+void conn_take_hello(struct kith_node *node, struct conn *conn, const struct kith_hello *hello);
+/* Ends it with a reason for both sides. */
+void conn_refuse(struct kith_node *node, struct conn *conn, enum kith_err err, const char *reason);
+
+/* ---- peers.c ---- */
+
+struct peer *peer_find(struct kith_node *node, const struct kith_uuid *uuid);
+uint16_t peer_index(const struct kith_node *node, const struct peer *peer);
+/* Makes a peer of each other member of the table and fills peer_of_member. ENOMEM: nothing changed. */
+enum kith_err peers_prepare(struct kith_node *node, const struct kith_table *table,
+                            uint16_t **ret_peer_of_member);
+void peers_opened(struct kith_node *node, struct conn *conn);
+void peers_closed(struct kith_node *node, struct conn *conn);
+void peers_ready(struct kith_node *node, struct conn *conn);
+void peer_seen(struct kith_node *node, uint16_t peer);
+void peers_tick(struct kith_node *node);
+uint64_t peers_due(const struct kith_node *node);
+void peers_ping(struct kith_node *node, struct conn *conn, const struct kith_msg *msg);
+/* Fresh knowledge of where it is: try at once. */
+void peer_retry_now(struct kith_node *node, struct peer *peer);
+
+/* ---- members.c ---- */
+
+void members_self(const struct kith_node *node, struct kith_member_info *ret_info);
+void members_learn(struct kith_node *node, const struct kith_member_info *info);
+/* All records, our own first, in the step's arena; 0 when memory is short. */
+uint32_t members_all(struct kith_node *node, const struct kith_member_info **ret_members);
+uint32_t members_some(struct kith_node *node, const struct kith_member_info **ret_members);
+void members_encode(const struct kith_member_info *infos, uint32_t count, struct kith_buf *buf);
+void members_save(struct kith_node *node); /* when dirty and not being written */
+enum kith_err members_load(struct kith_node *node, struct kith_bytes bytes, struct kith_error *error);
+
+/* ---- meta.c ---- */
+
+/* Writes `value` (copied) under key; then(node, arg, err) when it is on disk or could not be written
+ * (which is logged). ENOMEM, ELIMIT: then is not called. */
+enum kith_err meta_put(struct kith_node *node, enum kith_meta_key key, struct kith_bytes value,
+                       void (*then)(struct kith_node *, uint64_t, enum kith_err), uint64_t arg);
+void meta_done(struct kith_node *node, struct pending *pending, const struct kith_store_done *done);
+void meta_encode_cluster(const struct kith_cluster *cluster, struct kith_buf *buf);
+enum kith_err meta_decode_cluster(struct kith_bytes bytes, struct kith_cluster *ret_cluster);
+/* Ends a record with the checksum of all before; or verifies and cuts it off. */
+void meta_seal(struct kith_buf *buf);
+enum kith_err meta_unseal(struct kith_bytes *bytes);
+
+/* ---- tables.c ---- */
+
+/* Takes over `table`; used once it is on disk. Nothing where it is not newer. */
+void table_learn(struct kith_node *node, struct kith_bytes encoded);
+enum kith_err table_use(struct kith_node *node, struct kith_table *table, struct kith_bytes encoded);
+void table_ask(struct kith_node *node, uint64_t conn);
+void table_ask_anyone(struct kith_node *node);
+void table_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+void table_res(struct kith_node *node, const struct kith_msg *msg);
+enum table_verdict { TABLE_FITS, TABLE_STALE, TABLE_AHEAD, TABLE_NOT_OURS, TABLE_NONE };
+/* How the table that a request names stands to ours, and whether we own the partition. */
+enum table_verdict table_check(const struct kith_node *node, const struct kith_table_id *named,
+                               uint32_t partition);
+/* Answers what does not fit; true where the request may go on. */
+bool table_admit(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
+                 const struct kith_table_id *named, uint32_t partition);
+
+/* ---- requests ---- */
+
+void put_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+enum kith_err put_stored(struct kith_node *node, struct pending *pending,
+                         const struct kith_store_done *done);
+enum kith_err put_found(struct kith_node *node, struct pending *pending, uint16_t peer,
+                        const struct kith_msg *msg);
+void put_replicated(struct kith_node *node, struct pending *pending, uint16_t peer,
+                    const struct kith_replicate_res *res);
+void put_peer_lost(struct kith_node *node, struct pending *pending, uint16_t peer);
+void put_recheck(struct kith_node *node, struct pending *pending);
+void put_expire(struct kith_node *node, struct pending *pending);
+
+void replicate_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+void replicate_stored(struct kith_node *node, struct pending *pending,
+                      const struct kith_store_done *done);
+void get_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+void scan_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+void find_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+void read_stored(struct kith_node *node, struct pending *pending, const struct kith_store_done *done);
+void repair_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+enum kith_err repair_got(struct kith_node *node, struct pending *pending, uint16_t peer,
+                         const struct kith_get_res *res);
+void repair_stored(struct kith_node *node, struct pending *pending);
+void repair_end(struct kith_node *node, struct pending *pending);
+void chunk_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+void chunk_stored(struct kith_node *node, struct pending *pending, const struct kith_store_done *done);
+void status_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+void status_stored(struct kith_node *node, struct pending *pending, const struct kith_store_done *done);
+
+/* ---- join.c: init, and the new node's side of a join ---- */
+
+enum { JOIN_TEXT = 280 };
+
+struct join_state {
+    /* the new node */
+    bool wanted;               /* join through `through` */
+    bool by_option;            /* kithd --join: try for ever */
+    char through[KITH_ADDRESS_SIZE];
+    uint64_t contact;          /* connection to it, 0 = none */
+    bool asked;                /* JOIN_REQ is out */
+    uint64_t contact_since_ms;
+    uint64_t retry_ms;
+    uint64_t admin;            /* pending of INIT_REQ or JOIN_CMD, 0 = none */
+    char last[JOIN_TEXT];      /* what went wrong last, logged once */
+    /* becoming a member: records on their way to the disk, one after the other */
+    bool installing;
+    struct kith_cluster cluster;
+    struct kith_table *table;
+    struct kith_buf table_bytes;
+    struct kith_buf members_bytes;
+    /* a member: agree.c */
+    struct kith_acceptor acceptor;
+    bool may_not_vote;         /* the record of promises could not be read */
+    struct kith_ballot thawed; /* a promised ballot of which nothing comes any more */
+    struct kith_proposer proposer;
+    uint64_t proposer_ms;      /* when its tick is due */
+    uint64_t finish_ms;        /* when a frozen node tries to finish what another started; 0 = unset */
+    uint64_t joiner;           /* pending of the JOIN_REQ at work, 0 = none */
+    struct kith_member_info joiner_info;
+};
+
+enum kith_err join_new(struct kith_node *node, const struct kith_node_options *options,
+                       struct kith_bytes decide, struct kith_error *error);
+void join_free(struct kith_node *node);
+void join_init_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+void join_cmd(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+enum kith_err join_res(struct kith_node *node, struct conn *conn, const struct kith_msg *msg);
+bool join_is_contact(const struct kith_node *node, uint64_t conn);
+void join_opened(struct kith_node *node, uint64_t conn);
+void join_hello(struct kith_node *node, struct conn *conn, const struct kith_hello *hello);
+void join_closed(struct kith_node *node, uint64_t conn, const char *reason);
+void join_tick(struct kith_node *node);
+uint64_t join_due(const struct kith_node *node);
+
+/* ---- agree.c: table changes, a member's side ---- */
+
+bool join_frozen(const struct kith_node *node); /* a table change is being decided: no writes */
+void agree_join_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+void agree_decide(struct kith_node *node, struct conn *conn, const struct kith_msg *msg);
+void agree_counted(struct kith_node *node, struct pending *pending,
+                   const struct kith_store_done *done);
+void agree_table_used(struct kith_node *node);
+void agree_tick(struct kith_node *node);
+uint64_t agree_due(const struct kith_node *node);
+
+#endif

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * pending.c - requests under way: a fixed pool, and a heap of the times at which each is due.
+ *
+ * A slot that has a store operation out is never reused before the last completion, because the
+ * operation points into the slot's arena; it is only marked as answered. So a store that hangs fills
+ * the pool, and further requests are REFUSED: the bound on memory holds whatever the disk does.
+ *
+ * Ids are (use * KITH_PENDING_MAX + slot), where `use` counts allocations: an answer or completion
+ * that comes too late finds another id in the slot and is dropped. */
+#include <string.h>
+
+#include "core/internal.h"
+
+enum kith_err pending_init(struct kith_node *node)
+{
+    node->pendings = kith_calloc(KITH_PENDING_MAX, sizeof *node->pendings);
+    node->heap = kith_calloc(KITH_PENDING_MAX, sizeof *node->heap);
+    if (!node->pendings || !node->heap) {
+        return KITH_ENOMEM;
+    }
+    for (uint32_t i = 0; i < KITH_PENDING_MAX; i++) {
+        node->pendings[i].slot = i;
+        node->pendings[i].next_free = i + 1;
+        node->pendings[i].heap_at = KITH_NOT_HEAPED;
+    }
+    node->pending_free = 0;
+    node->pending_ended = KITH_PENDING_MAX;
+    return KITH_OK;
+}
+
+void pending_release_all(struct kith_node *node)
+{
+    for (uint32_t i = 0; node->pendings && i < KITH_PENDING_MAX; i++) {
+        kith_arena_release(&node->pendings[i].arena);
+    }
+    kith_free(node->pendings);
+    kith_free(node->heap);
+}
+
+/* ---- The heap: smallest due_ms first, ties by id so that order never depends on history ---- */
+
+static bool heap_before(const struct kith_node *node, uint32_t a, uint32_t b)
+{
+    const struct pending *pa = &node->pendings[a];
+    const struct pending *pb = &node->pendings[b];
+    return pa->due_ms != pb->due_ms ? pa->due_ms < pb->due_ms : pa->id < pb->id;
+}
+
+static void heap_set(struct kith_node *node, uint32_t at, uint32_t slot)
+{
+    node->heap[at] = slot;
+    node->pendings[slot].heap_at = at;
+}
+
+static void heap_fix(struct kith_node *node, uint32_t at)
+{
+    uint32_t slot = node->heap[at];
+    while (at > 0 && heap_before(node, slot, node->heap[(at - 1) / 2])) {
+        heap_set(node, at, node->heap[(at - 1) / 2]);
+        at = (at - 1) / 2;
+    }
+    for (;;) {
+        uint32_t child = 2 * at + 1;
+        if (child >= node->heap_count) {
+            break;
+        }
+        if (child + 1 < node->heap_count &&
+            heap_before(node, node->heap[child + 1], node->heap[child])) {
+            child++;
+        }
+        if (!heap_before(node, node->heap[child], slot)) {
+            break;
+        }
+        heap_set(node, at, node->heap[child]);
+        at = child;
+    }
+    heap_set(node, at, slot);
+}
+
+static void heap_remove(struct kith_node *node, struct pending *pending)
+{
+    uint32_t at = pending->heap_at;
+    if (at == KITH_NOT_HEAPED) {
+        return;
+    }
+    pending->heap_at = KITH_NOT_HEAPED;
+    node->heap_count--;
+    if (at < node->heap_count) {
+        heap_set(node, at, node->heap[node->heap_count]);
+        heap_fix(node, at);
+    }
+}
+
+/* ---- Life ---- */
+
+struct pending *pending_new(struct kith_node *node, enum pending_kind kind, uint64_t conn,
+                            const struct kith_msg *asked, uint64_t timeout_ms)
+{
+    if (node->pending_free == KITH_PENDING_MAX) {
+        return NULL;
+    }
+    uint32_t slot = node->pending_free;
+    struct pending *pending = &node->pendings[slot];
+    node->pending_free = pending->next_free;
+    memset(pending, 0, sizeof *pending);
+    kith_arena_init(&pending->arena, 0);
+    node->pending_use++;
+    node->pending_count++;
+    pending->kind = kind;
+    pending->slot = slot;
+    pending->id = node->pending_use * KITH_PENDING_MAX + slot;
+    pending->conn = conn;
+    if (asked) {
+        pending->msg_id = asked->id;
+        pending->asked = asked->kind;
+    }
+    pending->heap_at = KITH_NOT_HEAPED;
+    pending->deadline_ms = UINT64_MAX;
+    if (timeout_ms != UINT64_MAX) {
+        pending->deadline_ms = node->now_ms + timeout_ms;
+        pending->due_ms = pending->deadline_ms;
+        node->heap[node->heap_count] = slot;
+        pending->heap_at = node->heap_count;
+        node->heap_count++;
+        heap_fix(node, pending->heap_at);
+    }
+    return pending;
+}
+
+struct pending *pending_get(struct kith_node *node, uint64_t id)
+{
+    struct pending *pending = &node->pendings[id % KITH_PENDING_MAX];
+    return pending->kind != PENDING_FREE && pending->id == id ? pending : NULL;
+}
+
+void pending_end(struct kith_node *node, struct pending *pending)
+{
+    pending->answered = true;
+    heap_remove(node, pending);
+    if (pending->op_out) {
+        return;
+    }
+    pending->kind = PENDING_FREE;
+    pending->next_free = node->pending_ended;
+    node->pending_ended = pending->slot;
+    node->pending_count--;
+}
+
+void pending_bury(struct kith_node *node)
+{
+    while (node->pending_ended != KITH_PENDING_MAX) {
+        struct pending *pending = &node->pendings[node->pending_ended];
+        node->pending_ended = pending->next_free;
+        kith_arena_release(&pending->arena);
+        pending->next_free = node->pending_free;
+        node->pending_free = pending->slot;
+    }
+}
+
+void pending_set_due(struct kith_node *node, struct pending *pending, uint64_t due_ms)
+{
+    if (pending->heap_at != KITH_NOT_HEAPED) {
+        pending->due_ms = due_ms < pending->deadline_ms ? due_ms : pending->deadline_ms;
+        heap_fix(node, pending->heap_at);
+    }
+}
+
+void core_stored_last(struct kith_node *node, struct pending *pending)
+{
+    pending->op_out = false;
+    if (pending->writing) {
+        pending->writing = false;
+        node->writes_out--;
+    }
+}
+
+void pending_poke(struct kith_node *node, struct pending *pending)
+{
+    pending->recheck = true;
+    pending_set_due(node, pending, node->now_ms);
+}
+
+uint64_t pending_due(const struct kith_node *node)
+{
+    return node->heap_count > 0 ? node->pendings[node->heap[0]].due_ms : UINT64_MAX;
+}
+
+static void pending_expire(struct kith_node *node, struct pending *pending)
+{
+    switch (pending->kind) {
+    case PENDING_PUT:
+        put_expire(node, pending);
+        return;
+    case PENDING_REPAIR:
+        repair_end(node, pending);
+        return;
+    default:
+        pending_refuse(node, pending, KITH_ETIMEOUT, "the deadline passed");
+        pending_end(node, pending);
+    }
+}
+
+void pending_tick(struct kith_node *node)
+{
+    for (uint32_t i = 0; i < KITH_STEP_TIMERS && pending_due(node) <= node->now_ms; i++) {
+        struct pending *pending = &node->pendings[node->heap[0]];
+        if (pending->recheck && pending->deadline_ms > node->now_ms) {
+            pending->recheck = false;
+            pending_set_due(node, pending, pending->deadline_ms);
+            if (pending->kind == PENDING_PUT) {
+                put_recheck(node, pending);
+            }
+            continue;
+        }
+        pending_expire(node, pending);
+    }
+}
+
+/* ---- Answers that are only a status ---- */
+
+static void refuse(struct kith_node *node, uint64_t conn, enum kith_msg_kind asked, uint64_t id,
+                   struct kith_status status)
+{
+    switch (asked) {
+    case KITH_MSG_TABLE_REQ:
+        core_send(node, conn, KITH_MSG_TABLE_RES, id)->u.table_res.status = status;
+        return;
+    case KITH_MSG_PUT_REQ:
+        core_send(node, conn, KITH_MSG_PUT_RES, id)->u.put_res.status = status;
+        return;
+    case KITH_MSG_GET_REQ:
+        core_send(node, conn, KITH_MSG_GET_RES, id)->u.get_res.status = status;
+        return;
+    case KITH_MSG_SCAN_REQ:
+        core_send(node, conn, KITH_MSG_SCAN_RES, id)->u.scan_res.status = status;
+        return;
+    case KITH_MSG_CHUNK_PUT_REQ:
+    case KITH_MSG_CHUNK_GET_REQ:
+        core_send(node, conn, KITH_MSG_CHUNK_RES, id)->u.chunk_res.status = status;
+        return;
+    case KITH_MSG_CHUNK_SYNC_REQ:
+        core_send(node, conn, KITH_MSG_CHUNK_SYNC_RES, id)->u.chunk_sync_res.status = status;
+        return;
+    case KITH_MSG_REPLICATE_REQ:
+        core_send(node, conn, KITH_MSG_REPLICATE_RES, id)->u.replicate_res.status = status;
+        return;
+    case KITH_MSG_REQUEST_FIND_REQ:
+        core_send(node, conn, KITH_MSG_REQUEST_FIND_RES, id)->u.request_find_res.status = status;
+        return;
+    case KITH_MSG_INIT_REQ:
+    case KITH_MSG_JOIN_CMD:
+        core_send(node, conn, KITH_MSG_ADMIN_RES, id)->u.admin_res.status = status;
+        return;
+    case KITH_MSG_JOIN_REQ:
+        core_send(node, conn, KITH_MSG_JOIN_RES, id)->u.join_res.status = status;
+        return;
+    case KITH_MSG_STATUS_REQ:
+        core_send(node, conn, KITH_MSG_STATUS_RES, id)->u.status_res.status = status;
+        return;
+    default:
+        return; /* answers, pings and repairs: nobody waits */
+    }
+}
+
+void pending_refuse(struct kith_node *node, struct pending *pending, enum kith_err err,
+                    const char *message)
+{
+    if (!pending->answered) {
+        pending->answered = true;
+        refuse(node, pending->conn, pending->asked, pending->msg_id, core_status(err, message));
+    }
+}
+
+void core_refuse(struct kith_node *node, uint64_t conn, const struct kith_msg *asked,
+                 enum kith_err err, const char *message)
+{
+    refuse(node, conn, asked->kind, asked->id, core_status(err, message));
+}
+
+void core_refuse_full(struct kith_node *node, uint64_t conn, const struct kith_msg *asked)
+{
+    core_refuse(node, conn, asked, KITH_EREFUSED,
+                core_text(node, "%u requests are under way in this node", KITH_PENDING_MAX));
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * replicate.c - the other owners' part in a put: merge the states, answer when they are stored.
+ *
+ * Only nodes may send rows: a client that wakes after days would bring the dead back. A sender whose
+ * table is newer than ours may name us an owner that we do not know we are; his rows are taken (rows
+ * are mergeable whatever the table), and the table is fetched. */
+#include <string.h>
+
+#include "core/internal.h"
+
+static bool replicate_admit(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
+                            uint32_t partition)
+{
+    const struct kith_replicate_req *req = &msg->u.replicate_req;
+    struct conn *from = conn_find(node, conn);
+    if (!from || from->role != KITH_ROLE_NODE) {
+        core_refuse(node, conn, msg, KITH_EPERM, "only nodes may send rows");
+        return false;
+    }
+    if (table_check(node, &req->table, partition) == TABLE_AHEAD) {
+        table_ask(node, conn);
+    } else if (!table_admit(node, conn, msg, &req->table, partition)) {
+        return false;
+    }
+    if (join_frozen(node)) {
+        core_refuse(node, conn, msg, KITH_ENOTREADY, "a table change is being decided");
+        return false;
+    }
+    bool sound = req->row_count > 0 && req->row_count <= KITH_BATCH_MAX;
+    for (uint32_t i = 0; sound && i < req->row_count; i++) {
+        sound = req->rows[i].name.size <= KITH_NAME_MAX &&
+                req->rows[i].state.size <= KITH_ROW_STATE_MAX;
+    }
+    if (!sound) {
+        core_refuse(node, conn, msg, KITH_EINVAL, "rows out of bounds");
+    }
+    return sound;
+}
+
+void replicate_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    const struct kith_replicate_req *req = &msg->u.replicate_req;
+    uint32_t partition =
+        node->has_cluster ? kith_group_partition(&req->group, node->table->partitions) : 0;
+    if (!replicate_admit(node, conn, msg, partition)) {
+        return;
+    }
+    uint32_t timeout = req->timeout_ms > 0 && req->timeout_ms <= KITH_TIMEOUT_MAX_MS
+                           ? req->timeout_ms
+                           : KITH_PUT_TIMEOUT_MS;
+    struct pending *pending = pending_new(node, PENDING_MERGE, conn, msg, timeout);
+    if (!pending) {
+        core_refuse_full(node, conn, msg);
+        return;
+    }
+    pending->durability =
+        req->durability == KITH_DURABLE_DISK ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
+    struct kith_store_op *op = core_store(node, pending, KITH_STORE_MERGE, partition);
+    op->durability = pending->durability;
+    op->u.merge.group = req->group;
+    op->u.merge.request = req->request;
+    op->u.merge.wall_ms = node->wall_ms;
+    op->u.merge.row_count = req->row_count;
+    op->u.merge.rows = req->rows;
+}
+
+void replicate_stored(struct kith_node *node, struct pending *pending,
+                      const struct kith_store_done *done)
+{
+    if (done->err == KITH_OK && done->reached != pending->durability) {
+        return; /* at os; the disk follows */
+    }
+    core_stored_last(node, pending);
+    pending_refuse(node, pending, done->err,
+                   done->err == KITH_OK ? "" : core_text(node, "%s", done->message));
+    pending_end(node, pending);
+}

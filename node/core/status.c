@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * status.c - what this node says of itself and of the members that it knows. */
+#include <string.h>
+
+#include "core/internal.h"
+
+static void status_answer(struct kith_node *node, uint64_t conn, uint64_t id,
+                          const struct kith_store_counts *counts)
+{
+    struct kith_status_res *res = &core_send(node, conn, KITH_MSG_STATUS_RES, id)->u.status_res;
+    res->status = core_ok();
+    struct kith_node_status *self = &res->node;
+    self->node = node->uuid;
+    self->cluster_name = "";
+    self->software = node->software;
+    if (node->has_cluster) {
+        self->cluster = node->cluster.uuid;
+        self->cluster_name = node->cluster.name;
+        self->table = node->table->id;
+        self->partitions = node->cluster.partitions;
+        self->replicas = node->cluster.replicas;
+    }
+    self->rows = counts->rows;
+    self->chunks = counts->chunks;
+    self->chunk_bytes = counts->chunk_bytes;
+    self->disk_total_bytes = counts->disk_total_bytes;
+    self->disk_free_bytes = counts->disk_free_bytes;
+    self->puts = node->puts;
+    self->gets = node->gets;
+    self->scans = node->scans;
+    self->uptime_ms = node->now_ms - node->started_ms;
+    res->member_count = members_all(node, &res->members);
+}
+
+void status_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    if (!node->has_cluster) {
+        struct kith_store_counts none = {0}; /* the store is not yet configured: nothing is held */
+        status_answer(node, conn, msg->id, &none);
+        return;
+    }
+    struct pending *pending = pending_new(node, PENDING_STATUS, conn, msg, KITH_READ_TIMEOUT_MS);
+    if (!pending) {
+        core_refuse_full(node, conn, msg);
+        return;
+    }
+    core_store(node, pending, KITH_STORE_COUNT, 0);
+}
+
+void status_stored(struct kith_node *node, struct pending *pending, const struct kith_store_done *done)
+{
+    core_stored_last(node, pending);
+    if (done->err != KITH_OK) {
+        pending_refuse(node, pending, done->err, core_text(node, "%s", done->message));
+    } else if (!pending->answered) {
+        pending->answered = true;
+        status_answer(node, pending->conn, pending->msg_id, &done->u.counts);
+    }
+    pending_end(node, pending);
+}
