@@ -28,7 +28,8 @@
 #define CC_BACKOFF_MAX_MS 2000u
 #define CC_CONNECT_MS     6000u /* a connection that is not up by then is given up */
 #define CC_HELLO_MS       2000u /* the same for the node's HELLO on it */
-#define CC_GRACE_MS       1000u /* a first connect may take this long before the node counts as down */
+/* A first connect may take this long before the node counts as down. */
+#define CC_GRACE_MS 1000u
 #define CC_SLOW_MIN_MS    1000u /* asked last for this long, doubling */
 #define CC_SLOW_MAX_MS    30000u
 #define CC_FAILS_MAX      3u    /* failed answers in a row that make a node slow */

@@ -5,12 +5,12 @@
  * The nodes answer by hand from small tables of rows; each can be alive, dead (connections are
  * refused) or frozen (connected, silent). Answers are given now with a box to hold, now without
  * (what the core keeps it must copy), and their memory is freed after the step. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
