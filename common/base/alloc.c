@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 /* Atomic (relaxed) only so that reading it while it is 0 is no data race. */
 static uint64_t fail_countdown;
 
@@ -61,11 +60,11 @@ void kith_free(void *memory)
 
 /* ---- Arena ----
  *
- * A list of blocks; allocation moves a mark in the first one. Blocks double from 4 KiB to 64 KiB, so
- * that a request of a few rows costs one malloc at most; what does not fit a quarter of the largest
- * block gets a block of its own behind the first, whose room stays in use. */
+ * A list of blocks; allocation moves a mark in the first one. Blocks double from 4 KiB to 64 KiB,
+ * so that a request of a few rows costs one malloc at most; what does not fit a quarter of the
+ * largest block gets a block of its own behind the first, whose room stays in use. */
 
-#define ALIGNMENT 16u
+#define ALIGNMENT       16u
 #define BLOCK_MIN_BYTES (4u << 10)
 #define BLOCK_MAX_BYTES (64u << 10)
 /* A reset keeps no more than this, so that one large request does not pin memory for ever. */

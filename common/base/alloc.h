@@ -26,7 +26,8 @@ void kith_alloc_fail_at(uint64_t k);
 
 struct kith_arena_block;
 
-/* Memory that is released as a whole. One thread at a time. Zero-initialised is a valid empty one. */
+/* Memory that is released as a whole. One thread at a time. Zero-initialised is a valid empty one.
+ */
 struct kith_arena {
     struct kith_arena_block *head;
     size_t used_bytes;  /* handed out since the last reset */
@@ -44,6 +45,7 @@ KITH_MUST_CHECK void *kith_arena_alloc(struct kith_arena *arena, size_t size_byt
 /* The same, zeroed; NULL too when count * size overflows. */
 KITH_MUST_CHECK void *kith_arena_calloc(struct kith_arena *arena, size_t count, size_t size_bytes);
 /* A copy of `size_bytes` at `data` (data may be NULL when size is 0). */
-KITH_MUST_CHECK void *kith_arena_copy(struct kith_arena *arena, const void *data, size_t size_bytes);
+KITH_MUST_CHECK void *kith_arena_copy(struct kith_arena *arena, const void *data,
+                                      size_t size_bytes);
 
 #endif

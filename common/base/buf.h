@@ -31,7 +31,8 @@ int kith_bytes_compare(struct kith_bytes a, struct kith_bytes b);
 
 /* ---- A growing buffer ---- */
 
-/* Once an allocation fails `failed` stays set and further puts do nothing: check once at the end. */
+/* Once an allocation fails `failed` stays set and further puts do nothing: check once at the end.
+ */
 struct kith_buf {
     uint8_t *data;
     size_t size;

@@ -7,8 +7,8 @@
 const char *kith_err_text(int err)
 {
     switch (err) {
-#define X(name, number, text) \
-    case number:              \
+#define X(name, number, text)                                                                      \
+    case number:                                                                                   \
         return text;
         KITH_ERR_MAP(X)
 #undef X

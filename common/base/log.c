@@ -37,8 +37,8 @@ static pthread_mutex_t open_mutex = PTHREAD_MUTEX_INITIALIZER; /* one kith_log_o
 static pthread_once_t journal_once = PTHREAD_ONCE_INIT;
 static bool stderr_is_journal; /* written once under journal_once */
 
-/* JOURNAL_STREAM is "device:inode" of the journal's socket. It is inherited by children whose stderr
- * goes elsewhere, therefore systemd.exec(5) says to compare. */
+/* JOURNAL_STREAM is "device:inode" of the journal's socket. It is inherited by children whose
+ * stderr goes elsewhere, therefore systemd.exec(5) says to compare. */
 static void find_journal(void)
 {
     const char *stream = getenv("JOURNAL_STREAM");
@@ -111,9 +111,10 @@ static size_t write_head(char *line, size_t size, enum kith_log_level level, con
         struct tm utc;
         clock_gettime(CLOCK_REALTIME, &now);
         gmtime_r(&now.tv_sec, &utc);
-        written = snprintf(line, size, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %s %s: ",
-                           utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min,
-                           utc.tm_sec, now.tv_nsec / 1000000, levels[level].name, component);
+        written =
+            snprintf(line, size, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %s %s: ", utc.tm_year + 1900,
+                     utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+                     now.tv_nsec / 1000000, levels[level].name, component);
     }
     if (written < 0) {
         return 0;

@@ -15,7 +15,8 @@
 enum kith_log_level { KITH_LOG_ERROR, KITH_LOG_WARN, KITH_LOG_INFO, KITH_LOG_DEBUG };
 
 /* "error" "warn" "info" "debug"; KITH_EINVAL for anything else. */
-KITH_MUST_CHECK enum kith_err kith_log_level_parse(const char *text, enum kith_log_level *ret_level);
+KITH_MUST_CHECK enum kith_err kith_log_level_parse(const char *text,
+                                                   enum kith_log_level *ret_level);
 /* Levels above `level` are dropped. Default: INFO to stderr. */
 void kith_log_set_level(enum kith_log_level level);
 bool kith_log_enabled(enum kith_log_level level);

@@ -57,8 +57,8 @@ struct kith_group kith_group_make(uint32_t volume, const uint8_t own[12]);
 uint32_t kith_group_volume(const struct kith_group *group);
 /* The group of a key-value user's key: (KITH_VOLUME_KV, the first 96 bits of XXH3_128(key)). */
 struct kith_group kith_group_of_kv(struct kith_bytes key);
-/* The group of all keys in a key-value user's bucket; name = the key. A volume apart from that of plain
- * keys, so that a key and a bucket of the same text do not meet. */
+/* The group of all keys in a key-value user's bucket; name = the key. A volume apart from that of
+ * plain keys, so that a key and a bucket of the same text do not meet. */
 static inline struct kith_group kith_group_of_bucket(struct kith_bytes bucket)
 {
     struct kith_group hashed = kith_group_of_kv(bucket);
@@ -66,7 +66,8 @@ static inline struct kith_group kith_group_of_bucket(struct kith_bytes bucket)
 }
 int kith_group_compare(const struct kith_group *a, const struct kith_group *b);
 
-struct kith_chunk_id kith_chunk_id_make(uint32_t volume, uint64_t time_ms, const uint8_t random[10]);
+struct kith_chunk_id kith_chunk_id_make(uint32_t volume, uint64_t time_ms,
+                                        const uint8_t random[10]);
 uint32_t kith_chunk_id_volume(const struct kith_chunk_id *id);
 uint64_t kith_chunk_id_time_ms(const struct kith_chunk_id *id);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Merge and put. Clocks and siblings are sorted arrays, and so is every result: each function walks its
- * inputs side by side once. Most rows have one to three clock entries and no or one sibling; what is
- * the same as an input is borrowed from it, not copied. */
+ * Merge and put. Clocks and siblings are sorted arrays, and so is every result: each function walks
+ * its inputs side by side once. Most rows have one to three clock entries and no or one sibling;
+ * what is the same as an input is borrowed from it, not copied. */
 #include "data/row.h"
 
 #include <string.h>
@@ -121,12 +121,10 @@ enum kith_err kith_clock_join(struct kith_arena *arena, const struct kith_clock 
 /* Walks a clock beside siblings, both ascending: *at is where the last question ended. */
 static bool covers_next(const struct kith_clock *clock, uint32_t *at, const struct kith_dot *dot)
 {
-    while (*at < clock->count &&
-           kith_actor_compare(&clock->entries[*at].actor, &dot->actor) < 0) {
+    while (*at < clock->count && kith_actor_compare(&clock->entries[*at].actor, &dot->actor) < 0) {
         (*at)++;
     }
-    return *at < clock->count &&
-           kith_actor_compare(&clock->entries[*at].actor, &dot->actor) == 0 &&
+    return *at < clock->count && kith_actor_compare(&clock->entries[*at].actor, &dot->actor) == 0 &&
            dot->counter <= clock->entries[*at].counter;
 }
 
@@ -301,7 +299,8 @@ enum kith_err kith_row_put(struct kith_arena *arena, const struct kith_row *row,
             return err;
         }
     }
-    /* Merges may have made a row larger than it should be: then what makes it smaller is welcome. */
+    /* Merges may have made a row larger than it should be: then what makes it smaller is welcome.
+     */
     size_t size = kith_row_encoded_size(&next);
     if (size > KITH_ROW_STATE_MAX && size >= kith_row_encoded_size(row)) {
         return KITH_ETOOBIG;

@@ -10,9 +10,9 @@
  *             if a value: siblings[dot] = value
  *
  * A delete takes a dot like any write and adds no sibling: therefore EQUAL CLOCKS MEAN EQUAL STATES
- * (invariant 2). Siblings are never altered, only present or not; two that look equal stay two. A row
- * without siblings is a tombstone. DESIGN section 3; Preguica et al. 2012 (dotted version vectors);
- * Almeida et al. 2014 (DVV sets).
+ * (invariant 2). Siblings are never altered, only present or not; two that look equal stay two. A
+ * row without siblings is a tombstone. DESIGN section 3; Preguica et al. 2012 (dotted version
+ * vectors); Almeida et al. 2014 (DVV sets).
  *
  * Encoded state, canonical (a state has exactly one encoding; decode refuses any other):
  *
@@ -23,7 +23,8 @@
  *       each: varint index of its actor in the clock, varint counter   strictly ascending by
  *                                       (run, epoch, counter), counter <= the clock's (covered)
  *             u8 kind, 16 bytes request id, u64 time (LE), sized writer (<= KITH_WRITER_MAX),
- *             varint number of refs, refs * 20 bytes chunk ids, sized value (<= KITH_INLINE_VALUE_MAX)
+ *             varint number of refs, refs * 20 bytes chunk ids,
+ *             sized value (<= KITH_INLINE_VALUE_MAX)
  *
  * Counters are at least 1. The empty row (never written) is no bytes at all.
  *
@@ -40,7 +41,7 @@
 
 #define KITH_ROW_FORMAT 1u
 #define KITH_WRITER_MAX 64u          /* bytes of "user@host", enough to name a conflict file by */
-#define KITH_CLOCK_ENTRIES_MAX 4096u /* a decoder's bound; 24 bytes each, well under the row limit */
+#define KITH_CLOCK_ENTRIES_MAX 4096u /* a decoder's bound; 24 bytes each: far below the row limit */
 #define KITH_SIBLINGS_MAX 1024u      /* a decoder's bound: merges are never refused below it */
 #define KITH_SIBLINGS_WARN 25u
 #define KITH_SIBLINGS_REFUSE 100u /* blind puts above this are refused before a dot is drawn */
@@ -48,7 +49,8 @@
 
 struct kith_actor {
     uint64_t run;   /* 64 random bits of one start of a daemon */
-    uint64_t epoch; /* the counter at which this run first coordinated the row since it has held it */
+    /* the counter at which this run first coordinated the row since it has held it */
+    uint64_t epoch;
 };
 
 struct kith_dot {
@@ -68,7 +70,8 @@ struct kith_clock {
 
 enum kith_sibling_kind {
     KITH_SIBLING_VALUE = 0,
-    KITH_SIBLING_MARK = 1, /* no version: says where the contents went (rename); meaning is the writer's */
+    /* no version: says where the contents went (rename); the meaning is the writer's */
+    KITH_SIBLING_MARK = 1,
 };
 
 struct kith_sibling {
@@ -109,19 +112,25 @@ bool kith_dot_equal(const struct kith_dot *a, const struct kith_dot *b);
 uint64_t kith_clock_get(const struct kith_clock *clock, const struct kith_actor *actor);
 bool kith_clock_covers(const struct kith_clock *clock, const struct kith_dot *dot);
 
-enum kith_clock_order { KITH_CLOCK_EQUAL, KITH_CLOCK_BEFORE, KITH_CLOCK_AFTER, KITH_CLOCK_CONCURRENT };
+enum kith_clock_order {
+    KITH_CLOCK_EQUAL,
+    KITH_CLOCK_BEFORE,
+    KITH_CLOCK_AFTER,
+    KITH_CLOCK_CONCURRENT
+};
 enum kith_clock_order kith_clock_compare(const struct kith_clock *a, const struct kith_clock *b);
 
-/* ret = the merge of a and b. Arrays that come out as they were in a (else in b) are that row's own, so
- * a merge that changes nothing gives *a itself. ENOMEM; ELIMIT when it would pass the decoder's
- * bounds. */
+/* ret = the merge of a and b. Arrays that come out as they were in a (else in b) are that row's
+ * own, so a merge that changes nothing gives *a itself. ENOMEM; ELIMIT when it would pass the
+ * decoder's bounds. */
 KITH_MUST_CHECK enum kith_err kith_row_merge(struct kith_arena *arena, const struct kith_row *a,
                                              const struct kith_row *b, struct kith_row *ret_row);
 
 /* ret = `row` after `update` under `dot` at `time`. The caller guarantees that dot is new: greater
  * than clock[dot.actor] in row and in the context (asserted). ENOMEM; EINVAL when a kept sibling is
- * not covered by the context or out of order, or the writer is too long; ELIMIT; ETOOBIG when value or
- * refs are too large, or the encoded state would pass KITH_ROW_STATE_MAX and does not shrink by this. */
+ * not covered by the context or out of order, or the writer is too long; ELIMIT; ETOOBIG when value
+ * or refs are too large, or the encoded state would pass KITH_ROW_STATE_MAX and does not shrink by
+ * this. */
 KITH_MUST_CHECK enum kith_err kith_row_put(struct kith_arena *arena, const struct kith_row *row,
                                            const struct kith_row_update *update,
                                            const struct kith_dot *dot, uint64_t time,
@@ -142,11 +151,13 @@ KITH_MUST_CHECK enum kith_err kith_row_decode(struct kith_arena *arena, struct k
 /* A copy that borrows nothing. */
 KITH_MUST_CHECK enum kith_err kith_row_copy(struct kith_arena *arena, const struct kith_row *row,
                                             struct kith_row *ret_row);
-KITH_MUST_CHECK enum kith_err kith_clock_copy(struct kith_arena *arena, const struct kith_clock *clock,
+KITH_MUST_CHECK enum kith_err kith_clock_copy(struct kith_arena *arena,
+                                              const struct kith_clock *clock,
                                               struct kith_clock *ret_clock);
 /* The clock of a merge. */
 KITH_MUST_CHECK enum kith_err kith_clock_join(struct kith_arena *arena, const struct kith_clock *a,
-                                              const struct kith_clock *b, struct kith_clock *ret_clock);
+                                              const struct kith_clock *b,
+                                              struct kith_clock *ret_clock);
 
 static inline bool kith_row_is_empty(const struct kith_row *row)
 {

@@ -10,7 +10,7 @@
 
 /* The least that one takes, so that a count is known to be absurd before memory is asked for. */
 #define CLOCK_ENTRY_MIN_BYTES 10u
-#define SIBLING_MIN_BYTES 30u
+#define SIBLING_MIN_BYTES     30u
 
 #define FIXED_SIBLING_BYTES (1u + sizeof(struct kith_request_id) + sizeof(uint64_t))
 
@@ -213,8 +213,7 @@ enum kith_err kith_row_decode(struct kith_arena *arena, struct kith_bytes bytes,
         return KITH_EFORMAT;
     }
     if (count != 0) {
-        struct kith_sibling *siblings =
-            kith_arena_alloc(arena, (size_t)count * sizeof *siblings);
+        struct kith_sibling *siblings = kith_arena_alloc(arena, (size_t)count * sizeof *siblings);
         if (!siblings) {
             return KITH_ENOMEM;
         }
@@ -239,8 +238,8 @@ enum kith_err kith_row_decode(struct kith_arena *arena, struct kith_bytes bytes,
 
 /* ---- Hash ---- */
 
-/* Three hashes in one go each are faster than a streamed one, whose state must live on the heap: the
- * key's, the state's, and that of both. */
+/* Three hashes in one go each are faster than a streamed one, whose state must live on the heap:
+ * the key's, the state's, and that of both. */
 struct kith_checksum kith_row_hash(const struct kith_key *key, struct kith_bytes state,
                                    struct kith_bytes secret)
 {
@@ -249,12 +248,12 @@ struct kith_checksum kith_row_hash(const struct kith_key *key, struct kith_bytes
     uint8_t *end = write_bytes(name, key->group.bytes, KITH_GROUP_SIZE);
     end = write_bytes(end, key->name.data, key->name.size);
     XXH128_canonical_t both[2], whole;
-    XXH128_canonicalFromHash(&both[0], XXH3_128bits_withSecret(name, (size_t)(end - name),
-                                                               secret.data, secret.size));
+    XXH128_canonicalFromHash(
+        &both[0], XXH3_128bits_withSecret(name, (size_t)(end - name), secret.data, secret.size));
     XXH128_canonicalFromHash(
         &both[1], XXH3_128bits_withSecret(state.data, state.size, secret.data, secret.size));
-    XXH128_canonicalFromHash(
-        &whole, XXH3_128bits_withSecret(both, sizeof both, secret.data, secret.size));
+    XXH128_canonicalFromHash(&whole,
+                             XXH3_128bits_withSecret(both, sizeof both, secret.data, secret.size));
     struct kith_checksum checksum;
     memcpy(checksum.bytes, whole.digest, sizeof checksum.bytes);
     return checksum;

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * An operation decodes the old record once and writes the new one once, header and state into one piece
- * of the arena. A merge whose result is the incoming state copies its bytes. */
+ * An operation decodes the old record once and writes the new one once, header and state into one
+ * piece of the arena. A merge whose result is the incoming state copies its bytes. */
 #include "core/rowop.h"
 
 #include <string.h>
 
 #include "base/assert.h"
 
-#define FLAG_NOTE 1u
-#define VARINT_MAX_BYTES 10u
+#define FLAG_NOTE         1u
+#define VARINT_MAX_BYTES  10u
 #define REQUEST_MAX_BYTES (sizeof(struct kith_request_id) + 8 + 3 * VARINT_MAX_BYTES)
-#define HEADER_MAX_BYTES                                                          \
-    (2 + 8 + VARINT_MAX_BYTES + VARINT_MAX_BYTES + KITH_REQUESTS_MAX * REQUEST_MAX_BYTES + \
+#define HEADER_MAX_BYTES                                                                           \
+    (2 + 8 + VARINT_MAX_BYTES + VARINT_MAX_BYTES + KITH_REQUESTS_MAX * REQUEST_MAX_BYTES +         \
      KITH_CHECKSUM_SIZE)
 
 struct request_entry {
@@ -246,7 +246,8 @@ static uint8_t *write_header(const struct record *record, uint8_t *out)
 }
 
 /* Fills in what a changed record has: its bytes, state and hash. `ready` is the new row's encoding
- * where it exists already, empty where it has to be written; `hash` its hash where that is known. */
+ * where it exists already, empty where it has to be written; `hash` its hash where that is known.
+ */
 static enum kith_err finish(struct kith_arena *arena, const struct kith_rowop_env *env,
                             const struct kith_key *key, const struct record *record,
                             struct kith_bytes ready, const struct kith_checksum *hash,
@@ -295,8 +296,8 @@ static bool is_foreign_run(const struct kith_clock *clock, const struct kith_row
     return env->counter_last != UINT64_MAX && run_reaches(clock, env->run, env->counter_last + 1);
 }
 
-/* The dot that `request` has made already, from the log or, where the row came by a merge that did not
- * tell, from a sibling. */
+/* The dot that `request` has made already, from the log or, where the row came by a merge that did
+ * not tell, from a sibling. */
 static bool find_duplicate(const struct record *record, const struct kith_row *row,
                            const struct kith_request_id *request, struct kith_dot *ret_dot)
 {

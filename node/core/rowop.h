@@ -3,28 +3,31 @@
  * rowop.h - what one operation makes of one stored record: the critical section of a row, pure.
  *
  * A record is what a store keeps under a key: the row's state, which replicas share, and what is
- * local to this node: the actor under which it coordinates the row, and which requests made which dots.
+ * local to this node: the actor under which it coordinates the row, and which requests made which
+ * dots.
  *
  *     u8      format, KITH_RECORD_FORMAT
  *     u8      flags: bit 0 = an actor note follows
  *     [u64 run, varint epoch]                           the note (LE)
  *     varint  number of request entries, newest last
  *       each: 16 bytes request id, u64 run, varint epoch, varint counter (the dot), varint wall ms
- *     16      hash of (key, state), see kith_row_hash: what the tree's leaf counts; repeated here so
- *             that an update need not hash the old state, and as the row's checksum at rest
+ *     16      hash of (key, state), see kith_row_hash: what the tree's leaf counts, and the row's
+ *             checksum at rest: every operation verifies it
  *     ...     the encoded state (row.h), to the end
  *
  * THE ACTOR. A clock entry (a, n) says "I have every dot of a up to n", so a node coordinates a row
- * only under an actor all of whose dots for that row it has held without a break: (run, epoch), where
- * run is fresh at every start of the daemon and epoch is the counter at which this run first
+ * only under an actor all of whose dots for that row it has held without a break: (run, epoch),
+ * where run is fresh at every start of the daemon and epoch is the counter at which this run first
  * coordinated the row. No note, or a note of another run: a new epoch begins. Records that are
- * quarantined, given away or forgotten take their note with them. (A kept actor was wrong in 1,897 of
- * 2,000 modelled histories with disk loss; riak_kv#679 lost data to it.) Invariant 3.
+ * quarantined, given away or forgotten take their note with them. (A kept actor was wrong in 1,897
+ * of 2,000 modelled histories with disk loss; riak_kv#679 lost data to it.) Invariant 3.
  *
- * REQUESTS. A request id is (client 8 bytes, sequence 8 bytes); a record keeps for an hour, for each
- * client, the last KITH_REQUESTS_PER_CLIENT, and at most KITH_REQUESTS_MAX in all, oldest dropped.
+ * REQUESTS. A request id is (client 8 bytes, sequence 8 bytes); a record keeps for an hour, for
+ * each client, the last KITH_REQUESTS_PER_CLIENT, and at most KITH_REQUESTS_MAX in all, oldest
+ * dropped.
  *
- * Pure; the caller owns all memory through the arena. Checked by tests/unit/test_rowop.c. */
+ * Pure; the caller owns all memory through the arena. Checked by tests/unit/test_rowop.c and, over
+ * whole histories, by test_rowop_history.c. */
 #ifndef KITH_CORE_ROWOP_H
 #define KITH_CORE_ROWOP_H
 
@@ -60,18 +63,18 @@ struct kith_rowop_result {
     bool foreign_run;
 };
 
-/* Coordinates one update on `old` (empty bytes: no record). ECORRUPT when the record's hash does not
- * fit its state or it does not decode; EFORMAT when update->context is no row; EINVAL when a kept
- * sibling is not covered by its context; ELIMIT above KITH_SIBLINGS_REFUSE siblings for an update whose
- * context is empty (before anything is drawn); ETOOBIG; ENOMEM. */
-KITH_MUST_CHECK enum kith_err kith_rowop_put(struct kith_arena *arena, const struct kith_rowop_env *env,
-                                             const struct kith_key *key, struct kith_bytes old,
-                                             const struct kith_put_update *update,
-                                             struct kith_bytes writer, uint64_t time,
-                                             const struct kith_request_id *request,
-                                             struct kith_rowop_result *ret_result);
+/* Coordinates one update on `old` (empty bytes: no record). ECORRUPT when the record's hash does
+ * not fit its state or it does not decode; EFORMAT when update->context is no row; EINVAL when a
+ * kept sibling is not covered by its context; ELIMIT above KITH_SIBLINGS_REFUSE siblings for an
+ * update whose context is empty (before anything is drawn); ETOOBIG; ENOMEM. */
+KITH_MUST_CHECK enum kith_err
+kith_rowop_put(struct kith_arena *arena, const struct kith_rowop_env *env,
+               const struct kith_key *key, struct kith_bytes old,
+               const struct kith_put_update *update, struct kith_bytes writer, uint64_t time,
+               const struct kith_request_id *request, struct kith_rowop_result *ret_result);
 
-/* Merges an incoming state into `old`; notes (request, dot) when has_dot and request is not zero. */
+/* Merges an incoming state into `old`; notes (request, dot) when has_dot and request is not zero.
+ */
 KITH_MUST_CHECK enum kith_err kith_rowop_merge(struct kith_arena *arena,
                                                const struct kith_rowop_env *env,
                                                const struct kith_key *key, struct kith_bytes old,
@@ -81,7 +84,8 @@ KITH_MUST_CHECK enum kith_err kith_rowop_merge(struct kith_arena *arena,
 
 /* The state and its hash in a record, without decoding the row. Verifies the hash. ECORRUPT. */
 KITH_MUST_CHECK enum kith_err kith_rowop_state(const struct kith_key *key, struct kith_bytes record,
-                                               struct kith_bytes secret, struct kith_bytes *ret_state,
+                                               struct kith_bytes secret,
+                                               struct kith_bytes *ret_state,
                                                struct kith_checksum *ret_hash);
 
 /* The dot that `request` made in this record; ENOTFOUND. */

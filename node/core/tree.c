@@ -8,7 +8,8 @@
 
 #define LEAVES_PER_NODE (KITH_TREE_LEAVES / KITH_TREE_NODES)
 
-_Static_assert((KITH_TREE_LEAVES & (KITH_TREE_LEAVES - 1)) == 0, "a leaf is the low bits of a hash");
+_Static_assert((KITH_TREE_LEAVES & (KITH_TREE_LEAVES - 1)) == 0,
+               "a leaf is the low bits of a hash");
 _Static_assert(KITH_TREE_LEAVES % KITH_TREE_NODES == 0, "every node sums as many leaves");
 
 uint32_t kith_tree_leaf(const struct kith_key *key)
@@ -19,8 +20,8 @@ uint32_t kith_tree_leaf(const struct kith_key *key)
     if (key->name.size != 0) {
         memcpy(bytes + KITH_GROUP_SIZE, key->name.data, key->name.size);
     }
-    /* the low bits, while the partition is in the high bits of the group's hash: a row with an empty
-     * name has the same hash, and must not always fall into the same leaf of its partition */
+    /* the low bits, while the partition is in the high bits of the group's hash: a row with an
+     * empty name has the same hash, and must not always fall into the same leaf of its partition */
     return (uint32_t)XXH3_64bits(bytes, KITH_GROUP_SIZE + key->name.size) & (KITH_TREE_LEAVES - 1);
 }
 

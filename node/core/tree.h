@@ -2,10 +2,10 @@
  *
  * tree.h - the hash tree of a partition: leaves that are sums, so that a write updates one of them.
  *
- * A leaf is the sum modulo 2^128 of the state hashes (row.h, kith_row_hash) of its keys; it is written
- * in the same transaction as the row (invariant 5). Which leaf a key is in follows from the key alone.
- * A level of KITH_TREE_NODES sums of KITH_TREE_LEAVES / KITH_TREE_NODES leaves, and the root, are
- * computed when asked for. DESIGN section 6. Pure. */
+ * A leaf is the sum modulo 2^128 of the state hashes (row.h, kith_row_hash) of its keys; it is
+ * written in the same transaction as the row (invariant 5). Which leaf a key is in follows from the
+ * key alone. A level of KITH_TREE_NODES sums of KITH_TREE_LEAVES / KITH_TREE_NODES leaves, and the
+ * root, are computed when asked for. DESIGN section 6. Pure. */
 #ifndef KITH_CORE_TREE_H
 #define KITH_CORE_TREE_H
 

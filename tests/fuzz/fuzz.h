@@ -11,9 +11,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* A target may define it: writes well-formed input number `number` (from 0) to `data` and returns its
- * size, at most KITH_FUZZ_SEED_MAX; 0 when there is no such number. So seeds are made by the code that
- * they test, and cannot grow old as files do. */
+/* A target may define it: writes well-formed input number `number` (from 0) to `data` and returns
+ * its size, at most KITH_FUZZ_SEED_MAX; 0 when there is no such number. So seeds are made by the
+ * code that they test, and cannot grow old as files do. */
 __attribute__((weak)) size_t kith_fuzz_seed(uint32_t number, uint8_t data[KITH_FUZZ_SEED_MAX]);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Any bytes as the encoded states of two rows: an error, or rows that encode to these very bytes, whose
- * merge is a row again. The first two bytes say where the second begins. */
+ * Any bytes as the encoded states of two rows: an error, or rows that encode to these very bytes,
+ * whose merge is a row again. The first two bytes say where the second begins. */
 #include "fuzz.h"
 
 #include <string.h>
@@ -94,8 +94,8 @@ size_t kith_fuzz_seed(uint32_t number, uint8_t data[KITH_FUZZ_SEED_MAX])
             siblings[i].dot.counter = 150 + i + side * (number % 3);
             siblings[i].writer = kith_bytes_make("anna@mars", 9);
             siblings[i].ref_count = i;
-            siblings[i].refs = (const struct kith_chunk_id *)(const void *)
-                "0123456789abcdefghij0123456789abcdefghij";
+            siblings[i].refs = (const struct kith_chunk_id
+                                    *)(const void *)"0123456789abcdefghij0123456789abcdefghij";
             siblings[i].value = kith_bytes_make("some value", 10);
         }
         if (row.clock.count < row.sibling_count) {

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Any bytes as a stored record, and any as what comes in from outside. The record's hash is made right,
- * or the fuzzer would never get past it.
+ * Any bytes as a stored record, and any as what comes in from outside. The record's hash is made
+ * right, or the fuzzer would never get past it.
  *
- *     u8   bit 0: a put (what comes in is its context), else a merge; bit 1: the record's hash is left out;
- *          bit 2: a plain delete
- *     u16  size of the record's header up to the hash (LE)
- *     u16  size of its state
+ *     u8   bit 0: a put (what comes in is its context), else a merge; bit 1: the record's hash is
+ * left out; bit 2: a plain delete u16  size of the record's header up to the hash (LE) u16  size of
+ * its state
  *     ...  header, state, and to the end what comes in */
 #include "fuzz.h"
 
@@ -26,8 +25,7 @@ static struct kith_rowop_env make_env(void)
     for (unsigned i = 0; i < sizeof secret_bytes; i++) {
         secret_bytes[i] = (uint8_t)(i * 37 + 11);
     }
-    struct kith_rowop_env env = {7, 1000, 1000, 5000000,
-                                 {secret_bytes, sizeof secret_bytes}};
+    struct kith_rowop_env env = {7, 1000, 1000, 5000000, {secret_bytes, sizeof secret_bytes}};
     return env;
 }
 
@@ -42,8 +40,7 @@ static enum kith_err operate(struct kith_arena *arena, const struct kith_rowop_e
         return kith_rowop_put(arena, env, &key, record, &update, kith_bytes_make("a@b", 3), 9,
                               &request, result);
     }
-    struct kith_replica_row row = {
-        .state = incoming, .has_dot = true, .dot = {{7, 300}, 300}};
+    struct kith_replica_row row = {.state = incoming, .has_dot = true, .dot = {{7, 300}, 300}};
     return kith_rowop_merge(arena, env, &key, record, &row, &request, result);
 }
 
@@ -108,8 +105,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
-/* Records after 1 to 4 puts, and after as many as the request log holds, with what another node made of
- * the same row. */
+/* Records after 1 to 4 puts, and after as many as the request log holds, with what another node
+ * made of the same row. */
 size_t kith_fuzz_seed(uint32_t number, uint8_t data[KITH_FUZZ_SEED_MAX])
 {
     if (number > 16) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Runs a fuzz target without libFuzzer: on the files and folders named, on the target's own seeds, and
- * on MUTATIONS deterministic mutations of all of these. When an input crashes it, the input's bytes are
- * left in the file fuzz-crash in the working folder, to be named as an argument or put into the corpus. */
+ * Runs a fuzz target without libFuzzer: on the files and folders named, on the target's own seeds,
+ * and on MUTATIONS deterministic mutations of all of these. When an input crashes it, the input's
+ * bytes are left in the file fuzz-crash in the working folder, to be named as an argument or put
+ * into the corpus. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -16,10 +17,10 @@
 #include "fuzz.h"
 #include "lib/random.h"
 
-#define MUTATIONS 200000u
-#define INPUTS_MAX 4096u
+#define MUTATIONS       200000u
+#define INPUTS_MAX      4096u
 #define INPUT_MAX_BYTES (1u << 20)
-#define GROW_MAX_BYTES 64u
+#define GROW_MAX_BYTES  64u
 
 struct input {
     uint8_t *data;

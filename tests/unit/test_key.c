@@ -18,8 +18,10 @@ static void groups_and_chunk_ids_carry_their_volume(void **state)
     assert_int_equal(kith_group_volume(&group), 0x01020304);
     struct kith_chunk_id id =
         kith_chunk_id_make(7, UINT64_C(0x0123456789ab), (const uint8_t *)"0123456789");
-    assert_memory_equal(id.bytes, "\0\0\0\7\x01\x23\x45\x67\x89\xab"
-                                  "0123456789", 20);
+    assert_memory_equal(id.bytes,
+                        "\0\0\0\7\x01\x23\x45\x67\x89\xab"
+                        "0123456789",
+                        20);
     assert_int_equal(kith_chunk_id_volume(&id), 7);
     assert_true(kith_chunk_id_time_ms(&id) == UINT64_C(0x0123456789ab));
     struct kith_group kv = kith_group_of_kv(kith_bytes_make("key", 3));

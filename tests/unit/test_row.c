@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The algebra of rows and their bytes, on random rows. What rows mean over whole histories is tested
- * in test_rowop.c, where actors are chosen too. */
+ * The algebra of rows and their bytes, on random rows. What rows mean over whole histories is
+ * tested in test_rowop_history.c, where actors are chosen too. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,8 +16,8 @@
 
 /* ---- Random rows ---- */
 
-/* Any row is a set of known dots of which some are present. The content of a sibling follows from its
- * dot, as in life: two replicas never hold different siblings under one dot. */
+/* Any row is a set of known dots of which some are present. The content of a sibling follows from
+ * its dot, as in life: two replicas never hold different siblings under one dot. */
 static struct kith_sibling sibling_of(struct kith_arena *arena, const struct kith_dot *dot)
 {
     struct test_random random = {dot->actor.run * 31 + dot->actor.epoch * 7 + dot->counter};
@@ -269,20 +269,18 @@ static void put_keeps_the_bounds(void **state)
     struct kith_row_update update = {.has_sibling = true,
                                      .value = {large, KITH_INLINE_VALUE_MAX + 1}};
     struct kith_dot dot = {{1, 1}, 1};
-    assert_int_equal(kith_row_put(&arena, &row, &update, &dot, 0, &no_request, &row),
-                     KITH_ETOOBIG);
+    assert_int_equal(kith_row_put(&arena, &row, &update, &dot, 0, &no_request, &row), KITH_ETOOBIG);
     update.value.size--;
     for (; dot.counter <= 15; dot.counter++) {
         assert_int_equal(kith_row_put(&arena, &row, &update, &dot, 0, &no_request, &row), KITH_OK);
     }
-    assert_int_equal(kith_row_put(&arena, &row, &update, &dot, 0, &no_request, &row),
-                     KITH_ETOOBIG);
+    assert_int_equal(kith_row_put(&arena, &row, &update, &dot, 0, &no_request, &row), KITH_ETOOBIG);
     assert_int_equal(row.sibling_count, 15);
     /* a merge takes it above; then what makes it smaller is taken all the same */
     struct kith_row other = empty;
     for (struct kith_dot theirs = {{2, 1}, 1}; theirs.counter <= 3; theirs.counter++) {
-        assert_int_equal(
-            kith_row_put(&arena, &other, &update, &theirs, 0, &no_request, &other), KITH_OK);
+        assert_int_equal(kith_row_put(&arena, &other, &update, &theirs, 0, &no_request, &other),
+                         KITH_OK);
     }
     row = merge(&arena, &row, &other);
     assert_true(kith_row_encoded_size(&row) > KITH_ROW_STATE_MAX);
@@ -294,8 +292,7 @@ static void put_keeps_the_bounds(void **state)
     update.kept_count = row.sibling_count - 1;
     assert_int_equal(kith_row_put(&arena, &row, &update, &dot, 0, &no_request, &row), KITH_OK);
     assert_int_equal(row.sibling_count, 17);
-    update = (struct kith_row_update){.has_sibling = true,
-                                      .writer = {large, KITH_WRITER_MAX + 1}};
+    update = (struct kith_row_update){.has_sibling = true, .writer = {large, KITH_WRITER_MAX + 1}};
     assert_int_equal(kith_row_put(&arena, &empty, &update, &dot, 0, &no_request, &row),
                      KITH_EINVAL);
     update.writer.size = 0;

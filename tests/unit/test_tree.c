@@ -19,7 +19,8 @@ static struct kith_checksum random_hash(struct test_random *random)
     return hash;
 }
 
-/* Invariant 5: sums kept in step are the sums computed afresh, in whatever order the writes came. */
+/* Invariant 5: sums kept in step are the sums computed afresh, in whatever order the writes came.
+ */
 static void kept_sums_are_fresh_sums(void **state)
 {
     (void)state;
@@ -84,7 +85,8 @@ static void leaves_are_evenly_filled(void **state)
     for (uint32_t i = 0; i < KITH_TREE_LEAVES; i++) {
         assert_in_range(load[i], 40, 170);
     }
-    struct kith_key a = {.name = {(const uint8_t *)"a", 1}}, b = {.name = {(const uint8_t *)"b", 1}};
+    struct kith_key a = {.name = {(const uint8_t *)"a", 1}},
+                    b = {.name = {(const uint8_t *)"b", 1}};
     memset(&a.group, 1, sizeof a.group);
     memset(&b.group, 1, sizeof b.group);
     assert_int_not_equal(kith_tree_leaf(&a), kith_tree_leaf(&b));
