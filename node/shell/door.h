@@ -28,8 +28,8 @@ struct kith_door_options {
      * request. */
     struct kith_client *(*client)(void *arg);
     /* Gives an administrator's message (STATUS_REQ, TABLE_REQ, INIT_REQ, JOIN_CMD) to the core, as if it
-     * had come on a connection; the message is borrowed until it returns. */
-    void (*submit)(void *arg, const struct kith_msg *msg, kith_door_answer answer, void *answer_arg);
+     * had come on a connection. Takes the box over. */
+    void (*submit)(void *arg, struct kith_msg_box *box, kith_door_answer answer, void *answer_arg);
 };
 
 KITH_MUST_CHECK enum kith_err kith_door_new(const struct kith_door_options *options,
