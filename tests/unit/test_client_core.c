@@ -918,6 +918,13 @@ static void test_put_unknown(void **state)
     tag = put(w, "a", "one", 3000);
     pass(w, 3000);
     assert_int_equal(KITH_EUNKNOWN, err_of(w, tag));
+    /* the same with a verdict that ends it at once */
+    w->nodes[1].put_err = w->nodes[2].put_err = KITH_ELIMIT;
+    w->nodes[1].put_silent = w->nodes[2].put_silent = false;
+    pass(w, 60000);
+    tag = put(w, "a", "one", 3000);
+    pass(w, 1000);
+    assert_int_equal(KITH_EUNKNOWN, err_of(w, tag));
 }
 
 static void test_put_refused(void **state)
