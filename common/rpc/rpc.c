@@ -31,12 +31,14 @@ static void *run_queue(void *arg)
             return NULL;
         }
         struct rpc_tag *tag = event.tag;
+        rpc_take_over(tag);
         tag->done(tag->owner, event.success != 0);
     }
 }
 
 void rpc_start(grpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag)
 {
+    rpc_hand_over(tag);
     grpc_call_error err = grpc_call_start_batch(call, ops, count, tag, NULL);
     KITH_ASSERT(err == GRPC_CALL_OK);
 }

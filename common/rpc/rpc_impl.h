@@ -33,6 +33,25 @@
 #define RPC_PACK_MAX (1u << 20)   /* bytes packed into one gRPC message; a larger frame goes alone */
 #define RPC_METADATA_KEY "kith-protocol" /* in the initial metadata of both sides */
 
+/* gRPC hands things from thread to thread with locks and atomics of its own, which ThreadSanitizer does
+ * not see, as libgrpc is not built for it: these two tell it. Nothing in other builds. */
+#if defined(__SANITIZE_THREAD__)
+#define RPC_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RPC_TSAN 1
+#endif
+#endif
+#ifdef RPC_TSAN
+void __tsan_acquire(void *at);
+void __tsan_release(void *at);
+#define rpc_hand_over(at) __tsan_release(at)
+#define rpc_take_over(at) __tsan_acquire(at)
+#else
+#define rpc_hand_over(at) ((void)(at))
+#define rpc_take_over(at) ((void)(at))
+#endif
+
 /* What a completion does; the tag given to gRPC. */
 struct rpc_tag {
     void (*done)(void *owner, bool ok);

@@ -239,7 +239,14 @@ enum kith_err rpc_conn_send(struct rpc_conn *conn, const struct kith_msg *msg)
 
 static void drop_blob(void *blob)
 {
+    rpc_take_over(blob);
     kith_blob_drop(blob);
+}
+
+static void free_bytes(void *bytes)
+{
+    rpc_take_over(bytes);
+    kith_free(bytes);
 }
 
 /* The packet as gRPC's bytes; large memory goes over without a copy. */
@@ -250,10 +257,12 @@ static grpc_byte_buffer *to_grpc(struct rpc_packet *packet)
     if (packet->buf.size <= COPY_MAX_BYTES) {
         slices[0] = grpc_slice_from_copied_buffer((const char *)packet->buf.data, packet->buf.size);
     } else {
-        slices[0] = grpc_slice_new(packet->buf.data, packet->buf.size, kith_free);
+        rpc_hand_over(packet->buf.data);
+        slices[0] = grpc_slice_new(packet->buf.data, packet->buf.size, free_bytes);
         kith_buf_init(&packet->buf);
     }
     if (packet->payload) {
+        rpc_hand_over(packet->payload);
         slices[count++] = grpc_slice_new_with_user_data(packet->payload->data, packet->payload->size,
                                                         drop_blob, packet->payload);
         packet->payload = NULL;

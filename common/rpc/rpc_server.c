@@ -21,6 +21,7 @@ struct accept {
 
 static void request_call(struct accept *accept)
 {
+    rpc_hand_over(&accept->tag);
     grpc_call_error err =
         grpc_server_request_call(accept->rpc->server, &accept->call, &accept->details,
                                  &accept->metadata, accept->rpc->queue, accept->rpc->queue,
@@ -192,6 +193,7 @@ void rpc_server_stop(struct kith_rpc *rpc)
         return;
     }
     rpc->server_down_tag = (struct rpc_tag){on_down, rpc};
+    rpc_hand_over(&rpc->server_down_tag);
     grpc_server_shutdown_and_notify(rpc->server, rpc->queue, &rpc->server_down_tag);
     grpc_server_cancel_all_calls(rpc->server);
 }

@@ -613,10 +613,11 @@ static void batch(struct caller *caller, grpc_call *call, grpc_op *ops, size_t c
 static grpc_status_code do_call(struct caller *caller, const char *method, size_t request_size,
                                 uint32_t *ret_responses, char *ret_details, uint32_t stop_after)
 {
+    grpc_slice method_slice = grpc_slice_from_copied_string(method);
     grpc_call *call = grpc_channel_create_call(
-        caller->channel, NULL, GRPC_PROPAGATE_DEFAULTS, caller->queue,
-        grpc_slice_from_copied_string(method), NULL,
+        caller->channel, NULL, GRPC_PROPAGATE_DEFAULTS, caller->queue, method_slice, NULL,
         gpr_time_add(gpr_now(GPR_CLOCK_REALTIME), gpr_time_from_millis(5000, GPR_TIMESPAN)), NULL);
+    grpc_slice_unref(method_slice);
     grpc_slice slice = grpc_slice_malloc(request_size);
     memset(GRPC_SLICE_START_PTR(slice), 0x2a, request_size);
     grpc_byte_buffer *request = grpc_raw_byte_buffer_create(&slice, 1);
