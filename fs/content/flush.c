@@ -586,22 +586,19 @@ enum kith_err kith_content_flush(struct kith_content *content, enum kith_durabil
     inline_max = kith_min_size(inline_max, KITH_CONTENT_INLINE_MAX);
     enum kith_err err = prepare(content, inline_max);
     uint64_t generation = content->generation;
-    bool others_synced = true;
     if (err == KITH_OK) {
         err = make_image(content, arena, &image);
     }
     if (err == KITH_OK) {
         select_wanted(content, disk || content->uploads[UPLOAD_STORED].count > content->prune_at);
-        others_synced = !content->others_synced;
         err = send_wanted(content);
     }
     content->paused = content->uploads[UPLOAD_FAILED].count > 0;
     if (err == KITH_OK && disk) {
-        bool before = content->others_synced;
         err = sync_wanted(content);
-        /* a copy_range meanwhile may have brought new ones: then they stay to be synced */
-        content->others_synced = err == KITH_OK && (before || (others_synced &&
-                                                               generation == content->generation));
+        if (err == KITH_OK && generation == content->generation) { /* else new ones may have come */
+            content->others_synced = true;
+        }
     }
     content->flushing = false;
     pthread_cond_broadcast(&content->cond);

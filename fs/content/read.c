@@ -169,7 +169,9 @@ enum kith_err kith_content_read(struct kith_content *content, uint64_t offset, u
     enum kith_err err = kith_content_load(content);
     if (err != KITH_OK || offset >= content->size || size == 0) {
         pthread_mutex_unlock(&content->lock);
-        *ret_size = err == KITH_OK ? 0 : *ret_size;
+        if (err == KITH_OK) {
+            *ret_size = 0;
+        }
         return err;
     }
     size = (size_t)kith_min_u64(size, content->size - offset);
@@ -364,6 +366,9 @@ enum kith_err kith_content_copy_range(struct kith_content *from, uint64_t from_o
     if (to_offset > KITH_FILE_SIZE_MAX || size > KITH_FILE_SIZE_MAX - to_offset) {
         return KITH_ETOOBIG;
     }
+    /* as long as `from` is now: within one file the copy itself makes it longer */
+    uint64_t end = kith_content_size(from);
+    size = from_offset >= end ? 0 : kith_min_u64(size, end - from_offset);
     enum kith_err err = KITH_OK;
     while (done < size && err == KITH_OK) {
         uint64_t offset = from_offset + done, target = to_offset + done;

@@ -62,6 +62,7 @@ static enum kith_err leaf_room(struct kith_leaf *leaf, uint32_t more)
         return KITH_OK;
     }
     uint32_t capacity = leaf->capacity < 8 ? 8 : leaf->capacity + leaf->capacity / 2;
+    capacity = capacity < leaf->count + more ? leaf->count + more : capacity;
     struct kith_extent *extents = kith_realloc(leaf->extents, capacity * sizeof(*extents));
     if (extents == NULL) {
         return KITH_ENOMEM;
@@ -332,10 +333,8 @@ void kith_extents_tidy(struct kith_extents *list)
             i++;
             continue;
         }
-        while (leaf->capacity - leaf->count < next->count) {
-            if (leaf_room(leaf, next->count) != KITH_OK) {
-                return; /* they stay two */
-            }
+        if (leaf_room(leaf, next->count) != KITH_OK) {
+            return; /* they stay two */
         }
         if (next->count > 0) {
             memcpy(leaf->extents + leaf->count, next->extents, next->count * sizeof(*leaf->extents));
