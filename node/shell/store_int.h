@@ -17,7 +17,7 @@
 
 #define KITH_ROUND_OPS 64u             /* one log flush (10 us) for as many costs 0.2 us an op */
 #define KITH_ROUND_UPDATES 512u        /* rows in one transaction: bounds what a redo repeats */
-#define KITH_ROUND_BYTES (4u << 20)    /* of results: bounds a round's memory */
+#define KITH_ROUND_UNIT 2048u          /* bytes that count as much as a row: 1 MiB a round */
 #define KITH_RESULTS_POOL 16u          /* kept for reuse; each may keep an arena block */
 #define KITH_ROLLBACK_RETRIES 100u     /* WT_ROLLBACK with a full cache: eviction needs a moment */
 #define KITH_ROW_KEY_MAX (2u + KITH_GROUP_SIZE + KITH_NAME_MAX)
@@ -37,6 +37,8 @@ struct store_results {
     struct kith_store *store;
     struct kith_arena arena;
     struct kith_store_done dones[KITH_ROUND_OPS];
+    uint32_t ended;      /* operations whose last completion is here */
+    uint64_t bulk_bytes; /* contents of the chunk puts among them */
     uint32_t box_count;
     struct kith_msg_box *boxes[KITH_ROUND_OPS];
     uint32_t blob_count;

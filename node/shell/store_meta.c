@@ -13,7 +13,7 @@
 #define CONFIG_KEY 0xf1u /* u32 partitions (LE), the secret: recovery needs them before the core does */
 #define META_VALUE_MAX (64u << 20) /* a table of 32,768 partitions has 460 KiB */
 #define SPACE_LOOK_MS 1000u
-#define SPACE_LOOK_BYTES (8u << 20)
+#define SPACE_LOOK_SHARE 16u /* of the reserve, written by one worker */
 
 static enum kith_err keep_record(struct kith_store *store, WT_CURSOR *cursor, bool *format_seen,
                                  struct kith_error *error)
@@ -150,7 +150,7 @@ static uint64_t coarse_ms(void)
 bool store_space_look(struct kith_store *store, uint64_t written_bytes)
 {
     uint64_t now = coarse_ms();
-    if (written_bytes < SPACE_LOOK_BYTES &&
+    if (written_bytes < store->reserve_bytes / SPACE_LOOK_SHARE &&
         now - atomic_load_explicit(&store->disk_seen_ms, memory_order_relaxed) < SPACE_LOOK_MS) {
         return false;
     }

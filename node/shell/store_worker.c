@@ -360,10 +360,12 @@ static void hand_over(struct store_worker *worker, const struct store_task *task
         struct kith_store_done *done = &now->dones[i];
         bool waits = done->err == KITH_OK && op_wants_disk(op);
         struct store_results *last = waits ? later : now;
+        last->ended++;
         if (tasks[i].box != NULL) {
             last->boxes[last->box_count++] = tasks[i].box;
         }
         if (op->kind == KITH_STORE_CHUNK_PUT) {
+            last->bulk_bytes += op->u.chunk_put.payload->size;
             kith_blob_drop(op->u.chunk_put.payload);
         }
         if (waits) {
@@ -439,14 +441,32 @@ static void run_round(struct store_worker *worker, const struct store_task *task
     }
 }
 
-/* How much an op adds to a round, in rows. */
+static uint32_t updates_weight(const struct kith_put_update *updates, uint32_t count)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bytes += updates[i].value.size + updates[i].context.size;
+    }
+    return count + (uint32_t)(bytes / KITH_ROUND_UNIT);
+}
+
+static uint32_t rows_weight(const struct kith_replica_row *rows, uint32_t count)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bytes += rows[i].state.size;
+    }
+    return count + (uint32_t)(bytes / KITH_ROUND_UNIT);
+}
+
+/* How much an op adds to a round: rows, and bytes in units. */
 static uint32_t op_weight(const struct kith_store_op *op)
 {
     switch (op->kind) {
     case KITH_STORE_PUT:
-        return op->u.put.update_count;
+        return updates_weight(op->u.put.updates, op->u.put.update_count);
     case KITH_STORE_MERGE:
-        return op->u.merge.row_count;
+        return rows_weight(op->u.merge.rows, op->u.merge.row_count);
     case KITH_STORE_GET:
         return op->u.get.name_count;
     case KITH_STORE_SCAN:

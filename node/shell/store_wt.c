@@ -17,8 +17,11 @@
 #include "base/log.h"
 #include "shell/store_int.h"
 
-#define LOG_FILE_DEFAULT (UINT64_C(64) << 20)
+#define LOG_FILE_MAX (UINT64_C(64) << 20)
 #define LOG_FILE_MIN (UINT64_C(1) << 20)
+#define LOG_FILE_SHARE 64u /* of the disk: one file may take so much of a small one */
+#define CHECKPOINT_LOGS 4u /* a checkpoint after so many log files: what it has to write at most */
+#define RESERVE_LOGS 6u
 #define CHECKPOINT_DEFAULT_S 60u
 /* Sessions: one a worker, the committer, verify, and WiredTiger's own threads. */
 #define SESSIONS_MAX 64u
@@ -235,7 +238,7 @@ static enum kith_err open_wiredtiger(struct kith_store *store, struct kith_error
              "eviction=(threads_min=1,threads_max=2)",
              (unsigned long long)options->cache_bytes, SESSIONS_MAX,
              (unsigned long long)options->log_file_bytes, options->checkpoint_s,
-             (unsigned long long)(8u * options->log_file_bytes));
+             (unsigned long long)(CHECKPOINT_LOGS * options->log_file_bytes));
     int ret = wiredtiger_open(store->wt_path, &store->handler, config, &store->conn);
     if (ret != 0) {
         store->conn = NULL;
@@ -310,6 +313,19 @@ static char *path_join(const char *directory, const char *name)
     return path;
 }
 
+/* The log's files, and with them what must stay free, in proportion to the disk. */
+static void size_logs(struct kith_store *store)
+{
+    (void)store_space_look(store, UINT64_MAX);
+    uint64_t size = atomic_load(&store->disk_total) / LOG_FILE_SHARE;
+    if (store->options.log_file_bytes != 0) {
+        size = store->options.log_file_bytes;
+    }
+    size = size > LOG_FILE_MAX ? LOG_FILE_MAX : size;
+    store->options.log_file_bytes = size < LOG_FILE_MIN ? LOG_FILE_MIN : size;
+    store->reserve_bytes = RESERVE_LOGS * store->options.log_file_bytes;
+}
+
 static enum kith_err store_fill(struct kith_store *store, struct kith_error *error)
 {
     store->path = kith_strdup(store->options.path);
@@ -323,6 +339,7 @@ static enum kith_err store_fill(struct kith_store *store, struct kith_error *err
         err = take_lock(store, error);
     }
     if (err == KITH_OK) {
+        size_logs(store);
         err = make_directory(store->wt_path, error);
     }
     if (err == KITH_OK) {
@@ -354,7 +371,6 @@ static enum kith_err store_fill(struct kith_store *store, struct kith_error *err
     if (err == KITH_OK) {
         err = segments_recover(store, &store->workers[store->worker_count], error);
     }
-    (void)store_space_look(store, UINT64_MAX);
     return err == KITH_OK ? start_threads(store, error) : err;
 }
 
@@ -367,9 +383,7 @@ static enum kith_err check_options(struct kith_store *store, struct kith_error *
     options->bulk_workers = options->bulk_workers == 0 ? 2 : options->bulk_workers;
     options->checkpoint_s =
         options->checkpoint_s == 0 ? CHECKPOINT_DEFAULT_S : options->checkpoint_s;
-    options->log_file_bytes =
-        options->log_file_bytes == 0 ? LOG_FILE_DEFAULT : options->log_file_bytes;
-    if (options->cache_bytes < KITH_STORE_CACHE_MIN || options->log_file_bytes < LOG_FILE_MIN ||
+    if (options->cache_bytes < KITH_STORE_CACHE_MIN ||
         options->workers > KITH_STORE_WORKERS_MAX ||
         options->bulk_workers > KITH_STORE_WORKERS_MAX || options->run == 0) {
         return kith_error_set(error, KITH_EINVAL, "%s: a cache of at least %u MiB and at most %u "
@@ -378,7 +392,6 @@ static enum kith_err check_options(struct kith_store *store, struct kith_error *
     }
     store->worker_count = options->workers;
     store->bulk_count = options->bulk_workers;
-    store->reserve_bytes = 2u * options->log_file_bytes + options->cache_bytes / 2u;
     atomic_store(&store->run, options->run);
     return KITH_OK;
 }
@@ -476,6 +489,11 @@ static void store_destroy(struct kith_store *store)
     kith_free(store);
 }
 
+void kith_store_stop(struct kith_store *store)
+{
+    end_threads(store);
+}
+
 enum kith_err kith_store_close(struct kith_store *store, struct kith_error *error)
 {
     enum kith_err err = KITH_OK;
@@ -562,6 +580,10 @@ static enum kith_err queue_push(struct store_queue *queue, const struct kith_sto
 {
     enum kith_err err = KITH_OK;
     pthread_mutex_lock(&queue->lock);
+    if (queue->stop) {
+        pthread_mutex_unlock(&queue->lock);
+        return KITH_ECLOSED;
+    }
     if (queue->count == queue->capacity) {
         uint32_t capacity = queue->capacity == 0 ? KITH_ROUND_OPS : 2u * queue->capacity;
         struct store_task *tasks = NULL;
@@ -640,6 +662,8 @@ struct store_results *store_results_new(struct kith_store *store)
     }
     results->pub.count = 0;
     results->pub.next = NULL;
+    results->ended = 0;
+    results->bulk_bytes = 0;
     results->box_count = 0;
     results->blob_count = 0;
     return results;
@@ -649,6 +673,16 @@ void store_results_deliver(struct store_results *results)
 {
     struct kith_store *store = results->store;
     store->options.completed(store->options.arg, &results->pub);
+}
+
+uint32_t kith_store_results_ended(const struct kith_store_results *pub)
+{
+    return ((const struct store_results *)pub)->ended;
+}
+
+uint64_t kith_store_results_bulk(const struct kith_store_results *pub)
+{
+    return ((const struct store_results *)pub)->bulk_bytes;
 }
 
 void kith_store_results_free(struct kith_store_results *pub)

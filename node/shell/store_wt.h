@@ -31,8 +31,8 @@
  * sync for each commit gave 3-5 k/s, one for a batch 22-27 k/s.)
  *
  * A FULL DISK. WiredTiger gives up (panics) when a checkpoint finds no space. So value-bearing writes
- * are refused with ENOSPC while less than a reserve is free (twice the log's file size and half the
- * cache), deletes and the node's records below a quarter of it.
+ * are refused with ENOSPC while less than a reserve is free (six log files; a checkpoint comes after
+ * four and writes no more than they hold), deletes and the node's records below a quarter of it.
  *
  * Checked by tests/unit/test_store_wt.c; speed by tests/bench/store_bench.c. DESIGN sections 5, 6, 8. */
 #ifndef KITH_SHELL_STORE_WT_H
@@ -51,6 +51,10 @@ struct kith_store_results {
     struct kith_store_results *next; /* for the receiver's use */
 };
 void kith_store_results_free(struct kith_store_results *results);
+/* How many operations end with these (not those that go on to the disk), and the bytes of the chunks
+ * whose puts are among them: for bounds on what is under way. */
+uint32_t kith_store_results_ended(const struct kith_store_results *results);
+uint64_t kith_store_results_bulk(const struct kith_store_results *results);
 
 struct kith_store_options {
     const char *path;         /* data directory; made when missing */
@@ -58,7 +62,7 @@ struct kith_store_options {
     uint32_t workers;         /* for rows; 0 = 2, at most KITH_STORE_WORKERS_MAX */
     uint32_t bulk_workers;    /* for chunks; 0 = 2 */
     uint32_t checkpoint_s;    /* 0 = 60 */
-    uint64_t log_file_bytes;  /* size of WiredTiger's log files; 0 = 64 MiB */
+    uint64_t log_file_bytes;  /* size of WiredTiger's log files; 0 = a 64th of the disk, at most 64 MiB */
     uint64_t run;             /* random bits for this start; never 0 */
     void *arg;
     /* From any of the store's threads, several at a time. Must not block nor call the store. */
@@ -78,9 +82,11 @@ struct kith_store_options {
 KITH_MUST_CHECK enum kith_err kith_store_open(const struct kith_store_options *options,
                                               struct kith_store **ret_store,
                                               struct kith_error *error);
-/* Completes what is queued, flushes everything to disk, writes a checkpoint, ends the threads, frees. All
- * results must have been given back or be given back before. EIO with a message when the last
- * flush failed. The store is gone in any case. */
+/* Completes what is queued and ends the threads; when it returns the last completion has been handed
+ * over, and submit says ECLOSED. The results may be used and given back until close. */
+void kith_store_stop(struct kith_store *store);
+/* Stops if need be, flushes everything to disk, writes a checkpoint, frees. All results must have been
+ * given back. EIO with a message when the last flush failed. The store is gone in any case. */
 enum kith_err kith_store_close(struct kith_store *store, struct kith_error *error);
 
 /* What was found at open: has_data and meta[] (valid until close); the rest is left alone. */
@@ -93,7 +99,8 @@ KITH_MUST_CHECK enum kith_err kith_store_configure(struct kith_store *store, str
 
 /* Queues a copy of *op; what it points to must live until the completion (core/store.h). `box` (may be
  * NULL) is held until the last completion of the op has been given back. Wakes nobody: see kick.
- * ENOMEM, ELIMIT (KITH_STORE_QUEUE_MAX), ENOTREADY (not configured): no completion follows. Any thread. */
+ * ENOMEM, ELIMIT (KITH_STORE_QUEUE_MAX), ENOTREADY (not configured),
+ * ECLOSED: no completion follows. Any thread. */
 KITH_MUST_CHECK enum kith_err kith_store_submit(struct kith_store *store,
                                                 const struct kith_store_op *op,
                                                 struct kith_msg_box *box);

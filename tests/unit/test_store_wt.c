@@ -392,6 +392,30 @@ static void test_batch_is_all_or_nothing(void **state)
     verify(place, 2, 0);
 }
 
+/* More in one transaction than a log file holds. */
+static void test_large_batch(void **state)
+{
+    struct place *place = *state;
+    enum { COUNT = 60, SIZE = 60000 };
+    static char names[COUNT][8];
+    struct kith_put_update updates[COUNT];
+    char *value = malloc(SIZE);
+    memset(value, 'x', SIZE);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        snprintf(names[i], sizeof names[i], "%u", i);
+        updates[i] = update_of(names[i], "");
+        updates[i].value = kith_bytes_make(value, SIZE);
+    }
+    struct kith_store_op op = put_op(1, updates, COUNT);
+    op.durability = KITH_DURABLE_DISK;
+    assert_int_equal(ask(place, &op)->err, KITH_OK);
+    assert_int_equal(next_done(place)->err, KITH_OK);
+    must_close(place);
+    must_open(place);
+    verify(place, COUNT, 0);
+    free(value);
+}
+
 static void test_merge(void **state)
 {
     struct place *place = *state;
@@ -959,6 +983,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_put_get, setup, teardown),
         cmocka_unit_test_setup_teardown(test_duplicate_request, setup, teardown),
         cmocka_unit_test_setup_teardown(test_batch_is_all_or_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_large_batch, setup, teardown),
         cmocka_unit_test_setup_teardown(test_merge, setup, teardown),
         cmocka_unit_test_setup_teardown(test_scan, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disk_completes_twice, setup, teardown),

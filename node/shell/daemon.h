@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * daemon.h - kithd's life: connects the core (core/node.h) to gRPC, the store and the clock.
+ *
+ *     rpc threads ----> inbox ----> core thread ----> kith_node_step ----> effects
+ *     store threads -->                                  |-> kith_rpc_send (corked for the batch)
+ *     signal thread -->                                  '-> kith_store_submit, one kick a batch
+ *
+ * THREADS. The one that calls kith_daemon_run is the core's: it alone touches the core and the maps of
+ * connections. The transport's and the store's threads only put into the inbox. A thread of its own
+ * waits for signals: SIGTERM and SIGINT end in order, a second one at once, SIGHUP opens the log file
+ * again.
+ *
+ * It writes DATA/kithd.pid and DATA/address (where it can be reached, after listening). */
+#ifndef KITH_SHELL_DAEMON_H
+#define KITH_SHELL_DAEMON_H
+
+#include "base/err.h"
+#include "wire/msg.h"
+
+#define KITH_PORT_DEFAULT 7070u
+#define KITH_BULK_BYTES_MAX (UINT64_C(512) << 20) /* of chunks on their way to disk; more are refused */
+
+struct kith_daemon_options {
+    const char *data;      /* directory */
+    const char *listen;    /* "host:port", port 0 = any free */
+    const char *advertise; /* where others reach this node; NULL = what it listens on */
+    const char *join;      /* a member's address, or NULL */
+    const char *zone;
+    uint32_t weight;
+    uint64_t cache_bytes;  /* 0 = default */
+    const char *log_file;  /* for SIGHUP; NULL = stderr */
+};
+
+/* Runs until a signal or a failure. OK when it ended in order; otherwise the reason is in *error:
+ * EINVAL = options, everything else = the system. Blocks signals: call it from the only thread. */
+KITH_MUST_CHECK enum kith_err kith_daemon_run(const struct kith_daemon_options *options,
+                                              struct kith_error *error);
+
+#endif

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * daemon_run.c - how kithd begins and ends. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "shell/daemon_int.h"
+
+#define PUT_RETRY_NS 10000000L
+
+/* ---- What other threads say ---- */
+
+void daemon_put(struct daemon *daemon, enum kith_inbox_kind kind, uint64_t conn, void *pointer)
+{
+    while (kith_inbox_put(&daemon->inbox, kind, conn, pointer) != KITH_OK) {
+        struct timespec pause = {0, PUT_RETRY_NS}; /* only memory can be short, see inbox.h */
+        nanosleep(&pause, NULL);
+    }
+}
+
+static void rpc_accepted(void *arg, uint64_t conn, enum kith_rpc_class cls, const char *peer)
+{
+    kith_log_debug("kithd", "connection %llu accepted from %s%s", (unsigned long long)conn, peer,
+                   cls == KITH_RPC_BULK ? " (bulk)" : "");
+    daemon_put(arg, KITH_INBOX_ACCEPTED, conn, NULL);
+}
+
+static void rpc_opened(void *arg, uint64_t conn)
+{
+    daemon_put(arg, KITH_INBOX_OPENED, conn, NULL);
+}
+
+static void rpc_message(void *arg, uint64_t conn, struct kith_msg_box *box)
+{
+    struct daemon *daemon = arg;
+    if (kith_inbox_put(&daemon->inbox, KITH_INBOX_MESSAGE, conn, box) != KITH_OK) {
+        /* far more than the core would take: a stream with a hole in it is worth nothing */
+        kith_msg_box_drop(box);
+        kith_rpc_close(daemon->rpc, conn, "this node is overloaded");
+    }
+}
+
+static void rpc_closed(void *arg, uint64_t conn, const char *reason)
+{
+    kith_log_debug("kithd", "connection %llu ended: %s", (unsigned long long)conn, reason);
+    daemon_put(arg, KITH_INBOX_CLOSED, conn, NULL);
+}
+
+static void store_completed(void *arg, struct kith_store_results *results)
+{
+    daemon_put(arg, KITH_INBOX_STORED, 0, results);
+}
+
+static void store_failed(void *arg, const char *message)
+{
+    struct daemon *daemon = arg;
+    snprintf(daemon->fatal_message, sizeof daemon->fatal_message, "%s", message);
+    daemon_put(daemon, KITH_INBOX_FATAL, 0, NULL);
+}
+
+/* ---- Signals ---- */
+
+struct signals {
+    struct daemon *daemon;
+    pthread_t thread;
+    sigset_t set;
+    atomic_bool end;
+    bool started;
+};
+
+static void *signals_main(void *arg)
+{
+    struct signals *signals = arg;
+    pthread_setname_np(pthread_self(), "signals");
+    bool told = false;
+    for (;;) {
+        int number = 0;
+        if (sigwait(&signals->set, &number) != 0) {
+            continue;
+        }
+        if (atomic_load(&signals->end)) {
+            return NULL;
+        }
+        if (number == SIGHUP) {
+            struct kith_error error;
+            if (kith_log_open(signals->daemon->options->log_file, &error) != KITH_OK) {
+                kith_log_error("kithd", "%s", error.message);
+            }
+        } else if (told) {
+            kith_log_error("kithd", "told to end twice: ending at once");
+            _exit(2);
+        } else {
+            told = true;
+            kith_log_info("kithd", "ending (signal %d)", number);
+            daemon_put(signals->daemon, KITH_INBOX_STOP, 0, NULL);
+        }
+    }
+}
+
+static enum kith_err signals_start(struct signals *signals, struct daemon *daemon,
+                                   struct kith_error *error)
+{
+    signals->daemon = daemon;
+    sigemptyset(&signals->set);
+    sigaddset(&signals->set, SIGTERM);
+    sigaddset(&signals->set, SIGINT);
+    sigaddset(&signals->set, SIGHUP);
+    signal(SIGPIPE, SIG_IGN);
+    if (pthread_sigmask(SIG_BLOCK, &signals->set, NULL) != 0 ||
+        pthread_create(&signals->thread, NULL, signals_main, signals) != 0) {
+        return kith_error_set(error, KITH_ENOMEM, "cannot start a thread");
+    }
+    signals->started = true;
+    return KITH_OK;
+}
+
+static void signals_end(struct signals *signals)
+{
+    if (signals->started) {
+        atomic_store(&signals->end, true);
+        pthread_kill(signals->thread, SIGTERM);
+        pthread_join(signals->thread, NULL);
+    }
+}
+
+/* ---- Files in the data directory ---- */
+
+/* Writes a line into DATA/name so that a reader sees all of it or none. */
+static enum kith_err write_file(const struct daemon *daemon, const char *name, const char *line,
+                                struct kith_error *error)
+{
+    char path[4096], temporary[4096];
+    snprintf(path, sizeof path, "%s/%s", daemon->options->data, name);
+    snprintf(temporary, sizeof temporary, "%s/%s.new", daemon->options->data, name);
+    FILE *file = fopen(temporary, "we");
+    bool good = file != NULL && fprintf(file, "%s\n", line) > 0;
+    int saved = errno;
+    if (file != NULL && fclose(file) != 0) {
+        saved = errno;
+        good = false;
+    }
+    if (good && rename(temporary, path) != 0) {
+        saved = errno;
+        good = false;
+    }
+    return good ? KITH_OK
+                : kith_error_set(error, KITH_EIO, "%s: cannot be written: %s", path,
+                                 strerror(saved));
+}
+
+static void remove_file(const struct daemon *daemon, const char *name)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", daemon->options->data, name);
+    if (unlink(path) != 0 && errno != ENOENT) {
+        kith_log_warn("kithd", "%s: %s", path, strerror(errno));
+    }
+}
+
+/* ---- The address ---- */
+
+/* "host:port" or "[v6]:port" with this port; a wildcard host becomes this machine's name. */
+static enum kith_err make_address(struct daemon *daemon, const char *asked, uint16_t port,
+                                  struct kith_error *error)
+{
+    const char *colon = strrchr(asked, ':');
+    size_t host_size = colon == NULL ? strlen(asked) : (size_t)(colon - asked);
+    char host[KITH_ADDRESS_SIZE - 8];
+    if (host_size == 0 || host_size >= sizeof host) {
+        return kith_error_set(error, KITH_EINVAL, "%s: not an address; write host:port", asked);
+    }
+    memcpy(host, asked, host_size);
+    host[host_size] = '\0';
+    bool any4 = strcmp(host, "0.0.0.0") == 0;
+    bool any6 = strcmp(host, "[::]") == 0;
+    snprintf(daemon->own_server, sizeof daemon->own_server, "%s:%u",
+             any4   ? "127.0.0.1"
+             : any6 ? "[::1]"
+                    : host,
+             port);
+    if (any4 || any6) {
+        if (gethostname(host, sizeof host) != 0) {
+            return kith_error_set(error, KITH_EIO, "the name of this machine is not known: %s; use "
+                                  "--advertise", strerror(errno));
+        }
+        host[sizeof host - 1] = '\0';
+    }
+    snprintf(daemon->address, sizeof daemon->address, "%s:%u", host, port);
+    return KITH_OK;
+}
+
+static enum kith_err start_listening(struct daemon *daemon, struct kith_error *error)
+{
+    static const struct kith_rpc_options rpc_options = {.threads = 1};
+    struct kith_rpc_handlers handlers = {.arg = daemon,
+                                         .accepted = rpc_accepted,
+                                         .opened = rpc_opened,
+                                         .message = rpc_message,
+                                         .closed = rpc_closed,
+                                         .call = daemon_call};
+    uint16_t port = 0;
+    enum kith_err err = daemon_door_open(daemon);
+    if (err != KITH_OK) {
+        return kith_error_set(error, err, "out of memory");
+    }
+    err = kith_rpc_new(&rpc_options, &handlers, &daemon->rpc, error);
+    if (err == KITH_OK) {
+        err = kith_rpc_listen(daemon->rpc, daemon->options->listen, &port, error);
+    }
+    if (err == KITH_OK) { /* sets both: what others and what this process itself connect to */
+        err = make_address(daemon, daemon->options->listen, port, error);
+    }
+    if (err == KITH_OK && daemon->options->advertise != NULL) {
+        snprintf(daemon->address, sizeof daemon->address, "%s", daemon->options->advertise);
+    }
+    if (err == KITH_OK) {
+        err = write_file(daemon, "address", daemon->address, error);
+    }
+    return err;
+}
+
+/* ---- Beginning and end ---- */
+
+static enum kith_err start_store(struct daemon *daemon, struct kith_error *error)
+{
+    struct kith_store_options options = {.path = daemon->options->data,
+                                         .cache_bytes = daemon->options->cache_bytes,
+                                         .arg = daemon,
+                                         .completed = store_completed,
+                                         .fatal = store_failed};
+    while (options.run == 0) {
+        daemon_random(&options.run, sizeof options.run);
+    }
+    enum kith_err err = kith_store_open(&options, &daemon->store, error);
+    if (err != KITH_OK) {
+        return err;
+    }
+    daemon->store_running = true;
+    char pid[24];
+    snprintf(pid, sizeof pid, "%ld", (long)getpid());
+    return write_file(daemon, "kithd.pid", pid, error);
+}
+
+static enum kith_err start_node(struct daemon *daemon, struct kith_error *error)
+{
+    struct timespec mono, wall;
+    struct kith_start start;
+    memset(&start, 0, sizeof start);
+    kith_store_start(daemon->store, &start);
+    struct kith_bytes record = start.meta[KITH_META_NODE];
+    if (record.size >= sizeof start.node.bytes) {
+        memcpy(start.node.bytes, record.data, sizeof start.node.bytes);
+    }
+    daemon_random(start.random, sizeof start.random);
+    clock_gettime(CLOCK_MONOTONIC, &mono);
+    clock_gettime(CLOCK_REALTIME, &wall);
+    start.mono_ms = (uint64_t)mono.tv_sec * 1000u + (uint64_t)mono.tv_nsec / 1000000u;
+    start.wall_ms = (uint64_t)wall.tv_sec * 1000u + (uint64_t)wall.tv_nsec / 1000000u;
+    struct kith_node_options options = {.address = daemon->address,
+                                        .zone = daemon->options->zone,
+                                        .weight = daemon->options->weight,
+                                        .software = "kithd " KITH_VERSION,
+                                        .join = daemon->options->join};
+    enum kith_err err = kith_node_new(&options, &start, &daemon->node, error);
+    if (err != KITH_OK) {
+        return kith_error_wrap(error, "%s", daemon->options->data);
+    }
+    return KITH_OK;
+}
+
+static enum kith_err daemon_start(struct daemon *daemon, struct signals *signals,
+                                  struct kith_error *error)
+{
+    daemon->stalled_end = &daemon->stalled;
+    daemon->random_at = DAEMON_RANDOM_COUNT;
+    enum kith_err err = kith_inbox_init(&daemon->inbox);
+    if (err != KITH_OK) {
+        return kith_error_set(error, err, "out of memory");
+    }
+    err = signals_start(signals, daemon, error);
+    if (err == KITH_OK) {
+        err = start_store(daemon, error);
+    }
+    if (err == KITH_OK) {
+        err = start_listening(daemon, error);
+    }
+    if (err == KITH_OK) {
+        err = start_node(daemon, error);
+    }
+    return err;
+}
+
+static enum kith_err daemon_end(struct daemon *daemon, enum kith_err err, struct kith_error *error)
+{
+    if (daemon->node != NULL) {
+        daemon_drain(daemon);
+    }
+    daemon_door_close(daemon);
+    if (daemon->rpc != NULL) {
+        kith_rpc_free(daemon->rpc);
+    }
+    daemon_door_free(daemon);
+    if (daemon->store != NULL) {
+        struct kith_error close_error = {KITH_OK, ""};
+        kith_store_stop(daemon->store);
+        daemon_discard(daemon);
+        remove_file(daemon, "address");
+        if (kith_store_close(daemon->store, &close_error) != KITH_OK && err == KITH_OK) {
+            *error = close_error;
+            err = close_error.code;
+        }
+        remove_file(daemon, "kithd.pid");
+    } else {
+        daemon_discard(daemon);
+    }
+    if (daemon->node != NULL) {
+        kith_node_free(daemon->node); /* after the store: its operations point into it */
+    }
+    kith_conn_map_release(&daemon->to_core);
+    kith_conn_map_release(&daemon->to_rpc);
+    kith_free(daemon->own);
+    return err;
+}
+
+enum kith_err kith_daemon_run(const struct kith_daemon_options *options, struct kith_error *error)
+{
+    struct daemon *daemon = kith_calloc(1, sizeof *daemon);
+    if (daemon == NULL) {
+        return kith_error_set(error, KITH_ENOMEM, "out of memory");
+    }
+    struct signals signals = {.daemon = NULL};
+    daemon->options = options;
+    enum kith_err err = daemon_start(daemon, &signals, error);
+    if (err == KITH_OK) {
+        kith_log_info("kithd", "version %s, data in %s, listening, reached at %s", KITH_VERSION,
+                      options->data, daemon->address);
+        sd_notifyf(0, "READY=1\nSTATUS=Listening on %s", daemon->address);
+        daemon_loop(daemon);
+        sd_notify(0, "STOPPING=1");
+        if (daemon->error.code != KITH_OK) {
+            *error = daemon->error;
+            err = error->code;
+        }
+    }
+    err = daemon_end(daemon, err, error);
+    signals_end(&signals);
+    kith_inbox_release(&daemon->inbox);
+    kith_free(daemon);
+    if (err == KITH_OK) {
+        kith_log_info("kithd", "ended");
+    }
+    return err;
+}
