@@ -169,7 +169,7 @@ bool store_space_allows(struct kith_store *store, enum store_space_use use)
     if (atomic_load_explicit(&store->disk_free, memory_order_relaxed) >= needed) {
         return true;
     }
-    (void)store_space_look(store, 0); /* a rejected write must see space that came back */
+    (void)store_space_look(store, UINT64_MAX); /* a rejected write sees space that came back */
     return atomic_load_explicit(&store->disk_free, memory_order_relaxed) >= needed;
 }
 
