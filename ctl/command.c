@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * command.c - the table of commands, and what follows from it: dispatch, parsing, help. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/config.h"
+#include "ctl/ctl.h"
+
+/* ---- The table ---- */
+
+static const struct kith_ctl_option no_options[] = {{NULL, NULL, NULL}};
+static const struct kith_ctl_option common_options[] = {
+    {"servers", "LIST", "nodes to ask, host[:port],... (default $KITH_SERVERS, else 127.0.0.1:7070)"},
+    {"timeout", "TIME", "give up after that long (default 10s)"},
+    {"json", NULL, "answer in JSON"},
+    {"help", NULL, "this text"},
+    {NULL, NULL, NULL},
+};
+static const struct kith_ctl_option init_options[] = {
+    {"name", "NAME", "the cluster's name (default kith)"},
+    {"partitions", "Q", "a power of two, fixed for ever (default 1024)"},
+    {"replicas", "N", "copies of everything, 1 to 7 (default 3)"},
+    {"zone", "ZONE", "data centre of this node (default none)"},
+    {"weight", "W", "share of the data, relative (default 1)"},
+    {NULL, NULL, NULL},
+};
+static const struct kith_ctl_option join_options[] = {
+    {"through", "ADDRESS", "any member of the cluster (default: the first of --servers)"},
+    {"zone", "ZONE", "data centre of the new node (default none)"},
+    {"weight", "W", "share of the data, relative (default 1)"},
+    {NULL, NULL, NULL},
+};
+static const struct kith_ctl_option get_options[] = {
+    {"version", "K", "where there are several versions: print the K-th"},
+    {NULL, NULL, NULL},
+};
+static const struct kith_ctl_option put_options[] = {
+    {"file", "FILE", "the value is what the file holds (- = standard input)"},
+    {"blind", NULL, "do not read first: stands beside what others wrote"},
+    {"disk", NULL, "answer when it is flushed to disk, not only in the system's memory"},
+    {NULL, NULL, NULL},
+};
+static const struct kith_ctl_option delete_options[] = {
+    {"blind", NULL, "do not read first: removes nothing that this command has not seen"},
+    {"disk", NULL, "answer when it is flushed to disk"},
+    {NULL, NULL, NULL},
+};
+static const struct kith_ctl_option scan_options[] = {
+    {"limit", "COUNT", "at most so many rows (default all)"},
+    {NULL, NULL, NULL},
+};
+static const struct kith_ctl_option up_options[] = {
+    {"nodes", "COUNT", "how many (default 3, or as many as there were)"},
+    {NULL, NULL, NULL},
+};
+
+const struct kith_ctl_command kith_ctl_commands[] = {
+    {NULL, "init", "NODE", 1, 1, "make a cluster of one running node",
+     "NODE is the address of a kithd that has no cluster yet. Others are added with 'kithctl join'.\n",
+     "kithctl init 127.0.0.1:7070 --name home", init_options, kith_ctl_init},
+    {NULL, "join", "NODE", 1, 1, "add a running node to a cluster",
+     "NODE is the address of a kithd that has no cluster yet.\n",
+     "kithctl join 10.0.1.12:7070 --through 10.0.1.11:7070", join_options, kith_ctl_join},
+    {NULL, "status", "", 0, 0, "what the cluster is doing",
+     "Exit status: 0 healthy, 1 degraded, 2 some keys below quorum, 3 no answer.\n",
+     "kithctl status --servers 10.0.1.11", no_options, kith_ctl_status},
+    {NULL, "get", "KEY", 1, 1, "print the value of a key",
+     "Exit status 4: there are several versions (they are listed), 5: no such key.\n",
+     "kithctl get greeting", get_options, kith_ctl_get},
+    {NULL, "put", "KEY [VALUE]", 1, 2, "store a value under a key",
+     "Reads the key first, so that the new value replaces what is there. Without VALUE and --file\n"
+     "the value is read from standard input.\n",
+     "kithctl put greeting hello", put_options, kith_ctl_put},
+    {NULL, "delete", "KEY", 1, 1, "remove a key", "", "kithctl delete greeting", delete_options,
+     kith_ctl_delete},
+    {NULL, "scan", "GROUP", 1, 1, "list the rows of a group",
+     "GROUP is 32 hex digits (8 of them the volume), or key:KEY for the group that KEY lies in.\n",
+     "kithctl scan key:greeting", scan_options, kith_ctl_scan},
+    {"local", "up", "DIR", 1, 1, "start a cluster on this machine",
+     "Data, logs and cluster.json lie under DIR. Running it again starts what is not running.\n",
+     "kithctl local up ~/kith --nodes 3", up_options, kith_ctl_local_up},
+    {"local", "down", "DIR", 1, 1, "stop a cluster on this machine", "The data stays.\n",
+     "kithctl local down ~/kith", no_options, kith_ctl_local_down},
+    {"local", "status", "DIR", 1, 1, "status of a cluster on this machine", "",
+     "kithctl local status ~/kith", no_options, kith_ctl_local_status},
+    {NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL},
+};
+
+/* ---- Help ---- */
+
+static void title(const struct kith_ctl_command *command, char *out, size_t size)
+{
+    (void)snprintf(out, size, "%s%s%s%s%s", command->group ? command->group : "",
+                   command->group ? " " : "", command->name, *command->arguments ? " " : "",
+                   command->arguments);
+}
+
+static void help_all(FILE *out)
+{
+    (void)fprintf(out, "kithctl - look after a kithfs cluster\n\nCommands:\n");
+    for (const struct kith_ctl_command *command = kith_ctl_commands; command->name; command++) {
+        char text[80];
+        title(command, text, sizeof(text));
+        (void)fprintf(out, "  %-20s %s\n", text, command->summary);
+    }
+    (void)fprintf(out, "\nkithctl COMMAND --help tells more, with an example. Exit status: 0 done, 1 failed,\n"
+                       "3 no node answered, 6 outcome unknown, 64 bad command line.\n");
+}
+
+static void help_options(const struct kith_ctl_option *options)
+{
+    for (; options->name; options++) {
+        char text[64];
+        (void)snprintf(text, sizeof(text), "--%s%s%s", options->name, options->argument ? " " : "",
+                       options->argument ? options->argument : "");
+        (void)printf("  %-18s %s\n", text, options->help);
+    }
+}
+
+static void help_command(const struct kith_ctl_command *command)
+{
+    char text[80];
+    title(command, text, sizeof(text));
+    (void)printf("Usage: kithctl %s [OPTIONS]\n%c%s.\n%s\nOptions:\n", text,
+                 command->summary[0] - 'a' + 'A', command->summary + 1, command->details);
+    help_options(command->options);
+    help_options(common_options);
+    (void)printf("\nExample:\n  %s\n", command->example);
+}
+
+/* ---- Parsing ---- */
+
+const struct kith_ctl_command *kith_ctl_find(int argc, char *const argv[], int *ret_words)
+{
+    for (const struct kith_ctl_command *command = kith_ctl_commands; command->name; command++) {
+        int words = command->group ? 2 : 1;
+        if (argc >= words && strcmp(argv[words - 1], command->name) == 0 &&
+            (!command->group || strcmp(argv[0], command->group) == 0)) {
+            *ret_words = words;
+            return command;
+        }
+    }
+    return NULL;
+}
+
+const char *kith_ctl_value(const struct kith_ctl_args *args, const char *name)
+{
+    const struct kith_ctl_option *options = args->command->options;
+    uint32_t i = 0;
+    while (options[i].name && strcmp(options[i].name, name) != 0) {
+        i++;
+    }
+    KITH_ASSERT(options[i].name); /* asked for an option that the command does not have */
+    return args->values[i];
+}
+
+static enum kith_err server_add(const char *text, size_t length, struct kith_ctl_args *args,
+                                struct kith_error *error)
+{
+    bool bracket = length > 0 && text[0] == '[';
+    const char *close = bracket ? memchr(text, ']', length) : NULL;
+    const char *colon = memchr(close ? close : text, ':', close ? length - (size_t)(close - text)
+                                                                : length);
+    if (length == 0 || length > 250 || (bracket && !close) || colon == text ||
+        (colon && colon + 1 == text + length)) {
+        return kith_error_set(error, KITH_EINVAL,
+                              "'%.*s' is no address: write host, host:port or [v6]:port",
+                              (int)(length > 250 ? 250 : length), text);
+    }
+    if (args->server_count == KITH_CTL_SERVERS_MAX) {
+        return kith_error_set(error, KITH_ELIMIT, "more than %u servers", KITH_CTL_SERVERS_MAX);
+    }
+    char *out = args->servers[args->server_count++];
+    if (colon) {
+        (void)snprintf(out, sizeof(args->servers[0]), "%.*s", (int)length, text);
+    } else {
+        (void)snprintf(out, sizeof(args->servers[0]), "%.*s:%d", (int)length, text, KITH_CTL_PORT);
+    }
+    return KITH_OK;
+}
+
+enum kith_err kith_ctl_servers(const char *text, struct kith_ctl_args *args, struct kith_error *error)
+{
+    args->server_count = 0;
+    for (;;) {
+        size_t length = strcspn(text, ",");
+        enum kith_err err = server_add(text, length, args, error);
+        if (err != KITH_OK) {
+            return err;
+        }
+        if (text[length] == '\0') {
+            return KITH_OK;
+        }
+        text += length + 1;
+    }
+}
+
+static const char **option_place(struct kith_ctl_args *args, const char *name, size_t length,
+                                 const char *common[4], bool *ret_switch)
+{
+    const struct kith_ctl_option *lists[2] = {args->command->options, common_options};
+    for (uint32_t which = 0; which < 2; which++) {
+        for (uint32_t i = 0; lists[which][i].name; i++) {
+            if (strlen(lists[which][i].name) == length &&
+                strncmp(lists[which][i].name, name, length) == 0) {
+                *ret_switch = !lists[which][i].argument;
+                return which == 0 ? &args->values[i] : &common[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+static enum kith_err unknown_option(const struct kith_ctl_args *args, const char *name,
+                                    struct kith_error *error)
+{
+    const char *names[KITH_CTL_OPTIONS_MAX + 4];
+    size_t count = 0;
+    for (const struct kith_ctl_option *option = args->command->options; option->name; option++) {
+        names[count++] = option->name;
+    }
+    for (const struct kith_ctl_option *option = common_options; option->name; option++) {
+        names[count++] = option->name;
+    }
+    const char *near = kith_nearest(name, names, count);
+    return kith_error_set(error, KITH_EINVAL, "unknown option --%s%s%s%s", name,
+                          near ? "; did you mean --" : "", near ? near : "", near ? "?" : "");
+}
+
+/* One option at argv[*at]; moves *at to its last word. */
+static enum kith_err option_parse(struct kith_ctl_args *args, int argc, char *const argv[], int *at,
+                                  const char *common[4], struct kith_error *error)
+{
+    const char *name = argv[*at] + 2;
+    size_t length = strcspn(name, "=");
+    bool is_switch = false;
+    const char **place = option_place(args, name, length, common, &is_switch);
+    if (!place) {
+        return unknown_option(args, name, error);
+    }
+    if (is_switch) {
+        *place = "";
+        return name[length] == '\0' ? KITH_OK
+                                    : kith_error_set(error, KITH_EINVAL, "--%.*s takes no value",
+                                                     (int)length, name);
+    }
+    if (name[length] == '=') {
+        *place = name + length + 1;
+        return KITH_OK;
+    }
+    if (*at + 1 >= argc) {
+        return kith_error_set(error, KITH_EINVAL, "--%s needs a value", name);
+    }
+    *place = argv[++*at];
+    return KITH_OK;
+}
+
+enum kith_err kith_ctl_parse(const struct kith_ctl_command *command, int argc, char *const argv[],
+                             struct kith_ctl_args *ret_args, struct kith_error *error)
+{
+    const char *common[4] = {NULL, NULL, NULL, NULL}; /* as in common_options */
+    bool only_words = false;
+    memset(ret_args, 0, sizeof(*ret_args));
+    ret_args->command = command;
+    ret_args->timeout_ms = KITH_CTL_TIMEOUT_MS;
+    for (int at = 0; at < argc; at++) {
+        if (!only_words && strcmp(argv[at], "--") == 0) {
+            only_words = true;
+        } else if (!only_words && strncmp(argv[at], "--", 2) == 0) {
+            enum kith_err err = option_parse(ret_args, argc, argv, &at, common, error);
+            if (err != KITH_OK) {
+                return err;
+            }
+        } else if (ret_args->count == command->max_args) {
+            return kith_error_set(error, KITH_EINVAL, "'%s' is one argument too many", argv[at]);
+        } else {
+            ret_args->positional[ret_args->count++] = argv[at];
+        }
+    }
+    ret_args->json = common[2] != NULL;
+    ret_args->help = common[3] != NULL;
+    if (ret_args->help) {
+        return KITH_OK;
+    }
+    if (ret_args->count < command->min_args) {
+        return kith_error_set(error, KITH_EINVAL, "an argument is missing: %s", command->arguments);
+    }
+    if (common[1]) {
+        enum kith_err err = kith_duration_parse(common[1], &ret_args->timeout_ms, error);
+        if (err != KITH_OK) {
+            return err;
+        }
+        if (ret_args->timeout_ms < 1 || ret_args->timeout_ms > 600000) {
+            return kith_error_set(error, KITH_EINVAL, "--timeout must be between 1ms and 10m");
+        }
+    }
+    const char *servers = common[0] ? common[0] : getenv("KITH_SERVERS");
+    return kith_ctl_servers(servers && *servers ? servers : "127.0.0.1", ret_args, error);
+}
+
+/* ---- Dispatch ---- */
+
+int kith_ctl_fail(const struct kith_ctl_args *args, const struct kith_error *error)
+{
+    const struct kith_ctl_command *command = args->command;
+    (void)fprintf(stderr, "kithctl: %s%s%s: %s\n", command->group ? command->group : "",
+                  command->group ? " " : "", command->name, error->message);
+    switch (error->code) {
+    case KITH_EUNREACH:
+    case KITH_ETIMEOUT:
+    case KITH_ECLOSED:
+        return KITH_CTL_NO_ANSWER;
+    case KITH_EUNKNOWN:
+        return KITH_CTL_UNKNOWN;
+    default:
+        return KITH_CTL_FAILED;
+    }
+}
+
+static int unknown_command(int argc, char *const argv[])
+{
+    const char *names[64];
+    size_t count = 0;
+    for (const struct kith_ctl_command *command = kith_ctl_commands; command->name; command++) {
+        bool in_group = argc > 1 && command->group && strcmp(command->group, argv[0]) == 0;
+        if (in_group || !command->group) {
+            names[count++] = command->name;
+        }
+    }
+    bool group = strcmp(argv[0], "local") == 0;
+    const char *given = group ? (argc > 1 ? argv[1] : "") : argv[0];
+    const char *near = kith_nearest(given, names, count);
+    (void)fprintf(stderr, "kithctl: unknown command '%s%s'%s%s%s; 'kithctl --help' lists them\n",
+                  group ? "local " : "", given, near ? ": did you mean '" : "", near ? near : "",
+                  near ? "'?" : "");
+    return KITH_CTL_USAGE;
+}
+
+int kith_ctl_main(int argc, char *const argv[])
+{
+    if (argc < 2) {
+        help_all(stderr);
+        return KITH_CTL_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        help_all(stdout);
+        return KITH_CTL_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        (void)printf("kithctl %s\n", KITH_VERSION);
+        return KITH_CTL_OK;
+    }
+    int words = 0;
+    const struct kith_ctl_command *command = kith_ctl_find(argc - 1, argv + 1, &words);
+    if (!command) {
+        return unknown_command(argc - 1, argv + 1);
+    }
+    struct kith_ctl_args args;
+    struct kith_error error;
+    if (kith_ctl_parse(command, argc - 1 - words, argv + 1 + words, &args, &error) != KITH_OK) {
+        (void)kith_ctl_fail(&args, &error);
+        return KITH_CTL_USAGE;
+    }
+    if (args.help) {
+        help_command(command);
+        return KITH_CTL_OK;
+    }
+    int status = command->run(&args);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        (void)fprintf(stderr, "kithctl: cannot write the answer to standard output\n");
+        return status == KITH_CTL_OK ? KITH_CTL_FAILED : status;
+    }
+    return status;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * ctl.h - kithctl: one table of commands, from which dispatch, help and completion follow.
+ *
+ * A command gets its arguments parsed and checked, writes its answer to stdout (text, or one JSON value
+ * with --json) and trouble to stderr, and returns an exit status. One thread, except where link.h and
+ * the client have threads of their own. */
+#ifndef KITH_CTL_CTL_H
+#define KITH_CTL_CTL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/err.h"
+
+/* Exit statuses; stable. 0 to 3 are those of `kithctl status`, which scripts test. */
+enum kith_ctl_exit {
+    KITH_CTL_OK = 0,        /* done; status: healthy */
+    KITH_CTL_FAILED = 1,    /* refused or failed, nothing happened; status: degraded */
+    KITH_CTL_BELOW = 2,     /* status: some keys have fewer live owners than a quorum */
+    KITH_CTL_NO_ANSWER = 3, /* no node answered in time */
+    KITH_CTL_SIBLINGS = 4,  /* get: the key has several versions */
+    KITH_CTL_NO_KEY = 5,    /* get: no such key */
+    KITH_CTL_UNKNOWN = 6,   /* put, delete: it may have happened or may yet */
+    KITH_CTL_USAGE = 64,    /* the command line makes no sense (EX_USAGE) */
+};
+
+#define KITH_CTL_OPTIONS_MAX 16u
+#define KITH_CTL_ARGS_MAX 4u
+#define KITH_CTL_SERVERS_MAX 64u /* doors named on a command line; one that answers is enough */
+#define KITH_CTL_PORT 7070       /* where a server without a port listens */
+#define KITH_CTL_TIMEOUT_MS 10000u
+
+struct kith_ctl_option {
+    const char *name;     /* without "--" */
+    const char *argument; /* placeholder; NULL: a switch */
+    const char *help;
+};
+
+struct kith_ctl_args;
+
+struct kith_ctl_command {
+    const char *group;     /* "local" of "kithctl local up", or NULL */
+    const char *name;
+    const char *arguments; /* "KEY [VALUE]", for the help */
+    uint32_t min_args, max_args;
+    const char *summary;
+    const char *details; /* more lines for --help, or "" */
+    const char *example;
+    const struct kith_ctl_option *options; /* ended by a NULL name; besides the common ones */
+    int (*run)(const struct kith_ctl_args *args);
+};
+
+struct kith_ctl_args {
+    const struct kith_ctl_command *command;
+    uint32_t count;
+    const char *positional[KITH_CTL_ARGS_MAX];
+    const char *values[KITH_CTL_OPTIONS_MAX]; /* by the command's options; "" for a switch that is set */
+    bool json;
+    bool help;
+    uint64_t timeout_ms; /* of the whole command, or of each request where that is said */
+    uint32_t server_count;
+    char servers[KITH_CTL_SERVERS_MAX][280]; /* "host:port" */
+};
+
+extern const struct kith_ctl_command kith_ctl_commands[]; /* ended by a NULL name */
+
+/* What main does: parses, runs, returns the exit status. */
+int kith_ctl_main(int argc, char *const argv[]);
+
+/* Parses everything behind the command's words. EINVAL with a message. */
+KITH_MUST_CHECK enum kith_err kith_ctl_parse(const struct kith_ctl_command *command, int argc,
+                                             char *const argv[], struct kith_ctl_args *ret_args,
+                                             struct kith_error *error);
+/* The command that argv[0..] names and how many words that took; NULL: none. */
+const struct kith_ctl_command *kith_ctl_find(int argc, char *const argv[], int *ret_words);
+/* The option's value, "" for a switch that is set, NULL where it is not given. */
+const char *kith_ctl_value(const struct kith_ctl_args *args, const char *name);
+
+/* "host[:port],[v6]:port,..." into args->servers. EINVAL with a message. */
+KITH_MUST_CHECK enum kith_err kith_ctl_servers(const char *text, struct kith_ctl_args *args,
+                                               struct kith_error *error);
+
+/* Prints "kithctl: COMMAND: message" and returns the status that goes with the code. */
+int kith_ctl_fail(const struct kith_ctl_args *args, const struct kith_error *error);
+
+/* The commands. */
+int kith_ctl_init(const struct kith_ctl_args *args);
+int kith_ctl_join(const struct kith_ctl_args *args);
+int kith_ctl_status(const struct kith_ctl_args *args);
+int kith_ctl_get(const struct kith_ctl_args *args);
+int kith_ctl_put(const struct kith_ctl_args *args);
+int kith_ctl_delete(const struct kith_ctl_args *args);
+int kith_ctl_scan(const struct kith_ctl_args *args);
+int kith_ctl_local_up(const struct kith_ctl_args *args);
+int kith_ctl_local_down(const struct kith_ctl_args *args);
+int kith_ctl_local_status(const struct kith_ctl_args *args);
+
+#endif
