@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * flush.c - one put a file: name, attributes and contents as one row.
+ *
+ * Versions instead of a dirty flag: what was written while the put was under way is still dirty after it.
+ * A put that failed leaves everything as it was; the timer tries again every RETRY_NS. */
+#include <errno.h>
+#include <string.h>
+
+#include "fs/fs.h"
+
+#define RETRY_NS NSEC_PER_SEC
+#define NAME_COST 24u /* bytes of a name of a shared inode beside the name itself */
+#define SIBLING_INLINE_MAX 4096u /* DESIGN section 2: a second sibling's contents above go to chunks */
+
+/* How much contents may stay in the row. fs->lock held. */
+static size_t inline_max(struct kith_inode *inode, struct kith_arena *arena)
+{
+    size_t max = KITH_CONTENT_INLINE_MAX;
+    size_t names = 0;
+    for (uint32_t i = 0; i < inode->name_count && inode->shared; i++) {
+        names += inode->names[i].name.size + NAME_COST;
+    }
+    max = names < max ? max - names : 0;
+    struct kith_row context;
+    struct kith_octets *ctx = kith_inode_ctx(inode);
+    enum kith_err err = kith_row_decode(arena, kith_octets_bytes(ctx), &context);
+    if ((err != KITH_OK || context.sibling_count > 0) && max > SIBLING_INLINE_MAX) {
+        max = SIBLING_INLINE_MAX;
+    }
+    return max;
+}
+
+/* Of a file that is not open: from memory, or read again. */
+static int closed_image(struct kith_fs *fs, struct kith_inode *inode, struct kith_arena *arena,
+                        struct kith_image *image)
+{
+    if (inode->type != KITH_TYPE_FILE || inode->pending) {
+        pthread_mutex_unlock(&fs->lock);
+        return 0;
+    }
+    struct kith_bytes bytes = kith_octets_bytes(&inode->image);
+    const struct kith_chunk_id *refs = inode->image_refs;
+    uint32_t ref_count = inode->image_ref_count;
+    bool known = inode->image_known;
+    image->size = inode->size;
+    image->allocated = inode->allocated;
+    struct kith_client_answer answer;
+    struct kith_seen seen;
+    int error = 0;
+    if (!known) {
+        pthread_mutex_unlock(&fs->lock);
+        error = kith_inode_read(fs, inode, arena, &answer, &seen);
+        if (error == 0) {
+            bytes = seen.record.contents;
+            refs = seen.winner->refs;
+            ref_count = seen.winner->ref_count;
+        }
+    }
+    if (error == 0) {
+        image->bytes = kith_bytes_make(kith_arena_copy(arena, bytes.data, bytes.size), bytes.size);
+        image->refs = kith_arena_copy(arena, refs, ref_count * sizeof *refs);
+        image->ref_count = ref_count;
+        if (image->bytes.data == NULL || image->refs == NULL) {
+            error = ENOMEM;
+        }
+    }
+    if (known) {
+        pthread_mutex_unlock(&fs->lock);
+    } else {
+        kith_client_answer_release(&answer);
+    }
+    return error;
+}
+
+int kith_inode_image(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability,
+                     struct kith_arena *arena, struct kith_image *ret_image)
+{
+    memset(ret_image, 0, sizeof *ret_image);
+    pthread_mutex_lock(&fs->lock);
+    ret_image->write_version = inode->write_version;
+    ret_image->attr_version = inode->attr_version;
+    struct kith_content *content = inode->content;
+    if (content == NULL) {
+        return closed_image(fs, inode, arena, ret_image);
+    }
+    size_t max = inline_max(inode, arena);
+    pthread_mutex_unlock(&fs->lock);
+    struct kith_content_image image;
+    enum kith_err err = kith_content_flush(content, durability, max, arena, &image,
+                                           &ret_image->generation);
+    if (err != KITH_OK) {
+        return kith_errno(err);
+    }
+    ret_image->bytes = image.encoded;
+    ret_image->refs = image.refs;
+    ret_image->ref_count = image.ref_count;
+    ret_image->size = image.size;
+    ret_image->allocated = image.allocated;
+    ret_image->flushed = true;
+    return 0;
+}
+
+void kith_inode_image_stored(struct kith_fs *fs, struct kith_inode *inode,
+                             const struct kith_image *image, const struct kith_dot *dot,
+                             enum kith_durability durability)
+{
+    if (image->flushed) {
+        kith_content_flushed(inode->content, image->generation);
+    }
+    pthread_mutex_lock(&fs->lock);
+    static const struct kith_dot zero;
+    struct kith_dot old = inode->has_dot ? inode->dot : zero;
+    if (inode->has_kernel_dot && kith_dot_equal(&inode->kernel_dot, &old)) {
+        inode->kernel_dot = *dot;
+    }
+    inode->dot = *dot;
+    inode->has_dot = true;
+    inode->pending = false;
+    inode->write_flushed = image->write_version;
+    if (inode->attr_version == image->attr_version) {
+        inode->attr_flushed = image->attr_version;
+        inode->attr_changed = 0;
+    }
+    if (inode->write_version == image->write_version && inode->type == KITH_TYPE_FILE) {
+        inode->size = image->size;
+        inode->allocated = image->allocated;
+    } else if (kith_inode_dirty(inode)) {
+        inode->dirty_since = kith_mono_ns();
+    }
+    inode->os_only = durability == KITH_DURABLE_OS;
+    kith_inode_image_set(fs, inode, image->bytes, image->refs, image->ref_count);
+    inode->changed_at = kith_mono_ns();
+    inode->valid_until = inode->changed_at + fs->entry_ns;
+    if (inode->entry != NULL) {
+        inode->entry->changed_at = inode->changed_at;
+        inode->entry->valid_until = inode->valid_until;
+    }
+    pthread_mutex_unlock(&fs->lock);
+}
+
+void kith_put_failed(struct kith_fs *fs, const struct kith_inode *inode, int error)
+{
+    char path[KITH_ERROR_MESSAGE_SIZE];
+    pthread_mutex_lock(&fs->lock);
+    kith_inode_path(fs, inode, path, sizeof path);
+    pthread_mutex_unlock(&fs->lock);
+    atomic_fetch_add(&fs->put_failures, 1);
+    kith_log_warn("flush", "%s could not be stored yet: %s; it stays in memory and is tried again",
+                  path, strerror(error));
+}
+
+/* The row itself. row_busy held. */
+static int put_row(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability,
+                   struct kith_arena *arena)
+{
+    struct kith_image image;
+    int error = kith_inode_image(fs, inode, durability, arena, &image);
+    if (error != 0) {
+        return error;
+    }
+    struct kith_group group;
+    struct kith_rowname name;
+    struct kith_inode_record record;
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    pthread_mutex_lock(&fs->lock);
+    bool placed = kith_inode_place(inode, &group, &name);
+    struct kith_bytes context = kith_octets_bytes(kith_inode_ctx(inode));
+    context.data = kith_arena_copy(arena, context.data, context.size);
+    kith_inode_record_of(inode, &record);
+    record.contents = image.bytes;
+    kith_inode_record_encode(&record, &buf);
+    pthread_mutex_unlock(&fs->lock);
+    struct kith_client_answer answer;
+    if (!placed || buf.failed || context.data == NULL) {
+        kith_buf_release(&buf);
+        return placed ? ENOMEM : 0;
+    }
+    struct kith_put_update update = {.name = kith_rowname_bytes(&name),
+                                     .context = context,
+                                     .has_sibling = true,
+                                     .ref_count = image.ref_count,
+                                     .refs = image.refs,
+                                     .value = kith_buf_bytes(&buf)};
+    error = kith_rows_put(fs, &group, durability, &update, 1, &answer);
+    if (error == 0) {
+        const struct kith_put_result *result = &answer.result.u.put.results[0];
+        pthread_mutex_lock(&fs->lock);
+        bool moved = kith_inode_moved_on(inode, result->context);
+        pthread_mutex_unlock(&fs->lock);
+        kith_inode_image_stored(fs, inode, &image, &result->dot, durability);
+        error = moved ? 0 : ENOMEM;
+    }
+    kith_client_answer_release(&answer);
+    kith_buf_release(&buf);
+    return error;
+}
+
+/* The attribute row beside it. row_busy held. */
+static int put_attrs(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability,
+                     struct kith_arena *arena)
+{
+    struct kith_group group;
+    struct kith_rowname row, name;
+    struct kith_put_update update;
+    pthread_mutex_lock(&fs->lock);
+    uint64_t version = inode->attr_version;
+    bool placed = kith_inode_place(inode, &group, &row);
+    enum kith_err err = placed ? kith_attr_update(inode, arena, &name, &update) : KITH_OK;
+    pthread_mutex_unlock(&fs->lock);
+    if (!placed || err != KITH_OK) {
+        return kith_errno(err);
+    }
+    struct kith_client_answer answer;
+    int error = kith_rows_put(fs, &group, durability, &update, 1, &answer);
+    if (error == 0) {
+        pthread_mutex_lock(&fs->lock);
+        if (!kith_octets_set(&inode->attr_ctx, answer.result.u.put.results[0].context)) {
+            error = ENOMEM;
+        }
+        inode->attr_row = true;
+        inode->attr_flushed = version;
+        if (inode->attr_version == version) {
+            inode->attr_changed = 0;
+        }
+        inode->changed_at = kith_mono_ns();
+        inode->valid_until = inode->changed_at + fs->entry_ns;
+        pthread_mutex_unlock(&fs->lock);
+    }
+    kith_client_answer_release(&answer);
+    return error;
+}
+
+int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability)
+{
+    pthread_mutex_lock(&fs->lock);
+    bool row = kith_inode_dirty(inode) || (durability == KITH_DURABLE_DISK && inode->os_only);
+    bool attrs = inode->attr_changed != 0;
+    bool unlinked = inode->unlinked;
+    pthread_mutex_unlock(&fs->lock);
+    if (unlinked || (!row && !attrs)) {
+        return 0;
+    }
+    struct kith_arena arena;
+    kith_arena_init(&arena, 0);
+    int error = row ? put_row(fs, inode, durability, &arena)
+                    : put_attrs(fs, inode, durability, &arena);
+    kith_arena_release(&arena);
+    if (error != 0) {
+        pthread_mutex_lock(&fs->lock);
+        inode->retry_at = kith_mono_ns() + RETRY_NS;
+        kith_inode_enqueue(fs, inode);
+        pthread_mutex_unlock(&fs->lock);
+        kith_put_failed(fs, inode, error);
+    }
+    return error;
+}
+
+int kith_inode_flush(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability)
+{
+    pthread_mutex_lock(&fs->lock);
+    if (!kith_inode_dirty(inode) && inode->attr_changed == 0 && !inode->row_busy &&
+        (durability == KITH_DURABLE_OS || !inode->os_only)) {
+        pthread_mutex_unlock(&fs->lock);
+        return 0; /* a clean flush sends nothing */
+    }
+    kith_busy_take(fs, false, &inode, 1);
+    pthread_mutex_unlock(&fs->lock);
+    int error = kith_inode_flush_busy(fs, inode, durability);
+    pthread_mutex_lock(&fs->lock);
+    kith_busy_give(fs, false, &inode, 1);
+    pthread_mutex_unlock(&fs->lock);
+    return error;
+}
+
+/* The next one with something unsent, held; NULL when there is none. */
+static struct kith_inode *next_unsent(struct kith_fs *fs)
+{
+    struct kith_inode *found = NULL;
+    pthread_mutex_lock(&fs->lock);
+    struct kith_inode *inode = fs->dirty;
+    while (inode != NULL && found == NULL) {
+        if (!inode->unlinked && (kith_inode_dirty(inode) || inode->attr_changed != 0)) {
+            found = inode;
+            kith_inode_hold(inode);
+        }
+        inode = inode->dirty_next == fs->dirty ? NULL : inode->dirty_next;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return found;
+}
+
+/* Gives up what could not be put, by name. */
+static unsigned give_up(struct kith_fs *fs)
+{
+    unsigned lost = 0;
+    struct kith_inode *inode;
+    while ((inode = next_unsent(fs)) != NULL) {
+        char path[KITH_ERROR_MESSAGE_SIZE];
+        pthread_mutex_lock(&fs->lock);
+        kith_inode_path(fs, inode, path, sizeof path);
+        inode->write_flushed = inode->write_version;
+        inode->pending = false;
+        inode->attr_changed = 0;
+        kith_inode_drop(fs, inode);
+        pthread_mutex_unlock(&fs->lock);
+        kith_log_error("flush", "%s could not be stored and is given up", path);
+        lost++;
+    }
+    return lost;
+}
+
+unsigned kith_fs_flush_all(struct kith_fs *fs, uint64_t deadline)
+{
+    struct kith_inode *inode;
+    while ((inode = next_unsent(fs)) != NULL && kith_mono_ns() < deadline) {
+        int error = kith_inode_flush(fs, inode, KITH_DURABLE_OS);
+        bool wait = error != 0;
+        pthread_mutex_lock(&fs->lock);
+        if (wait) { /* others first; and not more often than the timer would */
+            struct timespec until;
+            clock_gettime(CLOCK_REALTIME, &until);
+            until.tv_sec += 1;
+            fs->dirty = fs->dirty->dirty_next;
+            pthread_cond_timedwait(&fs->changed, &fs->lock, &until);
+        }
+        kith_inode_drop(fs, inode);
+        inode = NULL;
+        pthread_mutex_unlock(&fs->lock);
+    }
+    if (inode != NULL) {
+        pthread_mutex_lock(&fs->lock);
+        kith_inode_drop(fs, inode);
+        pthread_mutex_unlock(&fs->lock);
+    }
+    return give_up(fs);
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "fs/format/attrs.h"
+
+#include <string.h>
+
+#define ATTR_RECORD_VERSION 1u
+#define XATTR_RECORD_VERSION 1u
+#define TAG_FIRST 1u
+#define TAG_CHANGED 16u
+#define NSEC_PER_SEC 1000000000u
+#define MODE_MASK 07777u
+
+enum { FIELD_MODE, FIELD_OWNER, FIELD_ATIME, FIELD_MTIME, FIELD_XATTRS, FIELD_COUNT };
+
+int kith_time_compare(const struct kith_time *a, const struct kith_time *b)
+{
+    if (a->sec != b->sec) {
+        return a->sec < b->sec ? -1 : 1;
+    }
+    return a->nsec == b->nsec ? 0 : a->nsec < b->nsec ? -1 : 1;
+}
+
+/* zigzag, so that times before 1970 stay short */
+void kith_time_encode(const struct kith_time *time, struct kith_buf *buf)
+{
+    uint64_t sign = time->sec < 0 ? UINT64_MAX : 0;
+    kith_buf_put_varint(buf, ((uint64_t)time->sec << 1) ^ sign);
+    kith_buf_put_varint(buf, time->nsec);
+}
+
+struct kith_time kith_time_decode(struct kith_reader *reader)
+{
+    uint64_t zigzag = kith_read_varint(reader);
+    uint64_t nsec = kith_read_varint(reader);
+    if (nsec >= NSEC_PER_SEC) {
+        reader->failed = true;
+        nsec = 0;
+    }
+    uint64_t sign = (zigzag & 1) != 0 ? UINT64_MAX : 0;
+    struct kith_time time = {(int64_t)((zigzag >> 1) ^ sign), (uint32_t)nsec};
+    return time;
+}
+
+static bool takes(const struct kith_attrs *attrs, const struct kith_attrs *from, uint32_t bit,
+                  const struct kith_time *old_stamp, const struct kith_time *new_stamp)
+{
+    if ((from->have & bit) == 0) {
+        return false;
+    }
+    return (attrs->have & bit) == 0 || kith_time_compare(new_stamp, old_stamp) > 0;
+}
+
+void kith_attrs_merge(struct kith_attrs *attrs, const struct kith_attrs *from)
+{
+    if (takes(attrs, from, KITH_ATTR_MODE, &attrs->mode_stamp, &from->mode_stamp)) {
+        attrs->mode = from->mode;
+        attrs->mode_stamp = from->mode_stamp;
+    }
+    if (takes(attrs, from, KITH_ATTR_OWNER, &attrs->owner_stamp, &from->owner_stamp)) {
+        attrs->uid = from->uid;
+        attrs->gid = from->gid;
+        attrs->owner_stamp = from->owner_stamp;
+    }
+    if (takes(attrs, from, KITH_ATTR_ATIME, &attrs->atime_stamp, &from->atime_stamp)) {
+        attrs->atime = from->atime;
+        attrs->atime_stamp = from->atime_stamp;
+    }
+    if (takes(attrs, from, KITH_ATTR_MTIME, &attrs->mtime_stamp, &from->mtime_stamp)) {
+        attrs->mtime = from->mtime;
+        attrs->mtime_stamp = from->mtime_stamp;
+    }
+    if (takes(attrs, from, KITH_ATTR_XATTRS, &attrs->xattrs_stamp, &from->xattrs_stamp)) {
+        attrs->xattrs = from->xattrs;
+        attrs->xattrs_stamp = from->xattrs_stamp;
+    }
+    attrs->have |= from->have;
+}
+
+static void later(struct kith_time *time, const struct kith_attrs *attrs, uint32_t bit,
+                  const struct kith_time *stamp)
+{
+    if ((attrs->have & bit) != 0 && kith_time_compare(stamp, time) > 0) {
+        *time = *stamp;
+    }
+}
+
+struct kith_time kith_attrs_ctime(const struct kith_attrs *attrs)
+{
+    struct kith_time time = {INT64_MIN, 0};
+    later(&time, attrs, KITH_ATTR_MODE, &attrs->mode_stamp);
+    later(&time, attrs, KITH_ATTR_OWNER, &attrs->owner_stamp);
+    later(&time, attrs, KITH_ATTR_ATIME, &attrs->atime_stamp);
+    later(&time, attrs, KITH_ATTR_MTIME, &attrs->mtime_stamp);
+    later(&time, attrs, KITH_ATTR_XATTRS, &attrs->xattrs_stamp);
+    if (time.sec == INT64_MIN) {
+        time.sec = 0;
+    }
+    return time;
+}
+
+static void field_value(const struct kith_attrs *attrs, unsigned field, struct kith_buf *value)
+{
+    switch (field) {
+    case FIELD_MODE:
+        kith_buf_put_varint(value, attrs->mode);
+        kith_time_encode(&attrs->mode_stamp, value);
+        break;
+    case FIELD_OWNER:
+        kith_buf_put_varint(value, attrs->uid);
+        kith_buf_put_varint(value, attrs->gid);
+        kith_time_encode(&attrs->owner_stamp, value);
+        break;
+    case FIELD_ATIME:
+        kith_time_encode(&attrs->atime, value);
+        kith_time_encode(&attrs->atime_stamp, value);
+        break;
+    case FIELD_MTIME:
+        kith_time_encode(&attrs->mtime, value);
+        kith_time_encode(&attrs->mtime_stamp, value);
+        break;
+    default:
+        kith_buf_put_varint(value, attrs->xattrs ? 1 : 0);
+        kith_time_encode(&attrs->xattrs_stamp, value);
+        break;
+    }
+}
+
+void kith_attrs_encode(const struct kith_attrs *attrs, uint64_t first_tag, struct kith_buf *buf)
+{
+    struct kith_buf value;
+    kith_buf_init(&value);
+    for (unsigned i = 0; i < FIELD_COUNT; i++) {
+        if ((attrs->have & (1u << i)) == 0) {
+            continue;
+        }
+        kith_buf_clear(&value);
+        field_value(attrs, i, &value);
+        kith_field_put(buf, first_tag + i, kith_buf_bytes(&value));
+        buf->failed = buf->failed || value.failed;
+    }
+    kith_buf_release(&value);
+}
+
+static uint32_t read_u32(struct kith_reader *reader, uint32_t max)
+{
+    uint64_t value = kith_read_varint(reader);
+    if (value > max) {
+        reader->failed = true;
+        return 0;
+    }
+    return (uint32_t)value;
+}
+
+enum kith_err kith_attrs_field(struct kith_attrs *attrs, uint64_t first_tag,
+                               const struct kith_field *field, bool *ret_taken)
+{
+    *ret_taken = false;
+    if (field->tag < first_tag || field->tag >= first_tag + FIELD_COUNT) {
+        return KITH_OK;
+    }
+    struct kith_reader reader;
+    kith_reader_init(&reader, field->value);
+    switch (field->tag - first_tag) {
+    case FIELD_MODE:
+        attrs->mode = read_u32(&reader, MODE_MASK);
+        attrs->mode_stamp = kith_time_decode(&reader);
+        break;
+    case FIELD_OWNER:
+        attrs->uid = read_u32(&reader, UINT32_MAX);
+        attrs->gid = read_u32(&reader, UINT32_MAX);
+        attrs->owner_stamp = kith_time_decode(&reader);
+        break;
+    case FIELD_ATIME:
+        attrs->atime = kith_time_decode(&reader);
+        attrs->atime_stamp = kith_time_decode(&reader);
+        break;
+    case FIELD_MTIME:
+        attrs->mtime = kith_time_decode(&reader);
+        attrs->mtime_stamp = kith_time_decode(&reader);
+        break;
+    default:
+        attrs->xattrs = read_u32(&reader, 1) != 0;
+        attrs->xattrs_stamp = kith_time_decode(&reader);
+        break;
+    }
+    if (!kith_reader_done(&reader)) {
+        return KITH_EFORMAT;
+    }
+    attrs->have |= 1u << (field->tag - first_tag);
+    *ret_taken = true;
+    return KITH_OK;
+}
+
+void kith_attr_record_encode(const struct kith_attr_record *record, struct kith_buf *buf)
+{
+    uint8_t changed = (uint8_t)record->changed;
+    kith_buf_put_u8(buf, ATTR_RECORD_VERSION);
+    kith_buf_put_u64(buf, record->file_id);
+    kith_attrs_encode(&record->attrs, TAG_FIRST, buf);
+    kith_field_put(buf, TAG_CHANGED, kith_bytes_make(&changed, 1));
+}
+
+enum kith_err kith_attr_record_decode(struct kith_bytes bytes, struct kith_attr_record *ret_record)
+{
+    struct kith_attr_record record;
+    memset(&record, 0, sizeof record);
+    struct kith_reader reader;
+    kith_reader_init(&reader, bytes);
+    uint8_t version = kith_read_u8(&reader);
+    record.file_id = kith_read_u64(&reader);
+    if (reader.failed) {
+        return KITH_EFORMAT;
+    }
+    if (version != ATTR_RECORD_VERSION) {
+        return KITH_EVERSION;
+    }
+    struct kith_field_list list;
+    kith_field_list_init(&list, kith_bytes_make(bytes.data + reader.at, bytes.size - reader.at));
+    struct kith_field field;
+    bool has_changed = false;
+    enum kith_err err;
+    while ((err = kith_field_next(&list, &field)) == KITH_OK) {
+        bool taken = false;
+        err = kith_attrs_field(&record.attrs, TAG_FIRST, &field, &taken);
+        if (err != KITH_OK) {
+            return err;
+        }
+        if (!taken && field.tag == TAG_CHANGED) {
+            if (field.value.size != 1 || field.value.data[0] > KITH_ATTR_ALL) {
+                return KITH_EFORMAT;
+            }
+            record.changed = field.value.data[0];
+            has_changed = true;
+        } else if (!taken && field.tag >= KITH_FIELD_CRITICAL) {
+            return KITH_EVERSION;
+        }
+    }
+    if (err != KITH_ENOTFOUND || !has_changed) {
+        return KITH_EFORMAT;
+    }
+    *ret_record = record;
+    return KITH_OK;
+}
+
+void kith_attr_records_join(const struct kith_attr_record *records, uint32_t count,
+                            struct kith_attrs *ret_attrs)
+{
+    struct kith_attrs attrs = records[0].attrs;
+    uint32_t changers = 0;
+    uint32_t mode = MODE_MASK;
+    for (uint32_t i = 0; i < count; i++) {
+        kith_attrs_merge(&attrs, &records[i].attrs);
+        attrs.xattrs = attrs.xattrs || records[i].attrs.xattrs;
+        if ((records[i].changed & records[i].attrs.have & KITH_ATTR_MODE) != 0) {
+            changers++;
+            mode &= records[i].attrs.mode;
+        }
+    }
+    if (changers > 1) {
+        attrs.mode = mode & 01777u;
+    }
+    *ret_attrs = attrs;
+}
+
+void kith_xattr_record_encode(const struct kith_xattr_record *record, struct kith_buf *buf)
+{
+    kith_buf_put_u8(buf, XATTR_RECORD_VERSION);
+    kith_buf_put_u64(buf, record->file_id);
+    kith_time_encode(&record->stamp, buf);
+    kith_buf_put(buf, record->value.data, record->value.size);
+}
+
+enum kith_err kith_xattr_record_decode(struct kith_bytes bytes, struct kith_xattr_record *ret_record)
+{
+    struct kith_reader reader;
+    kith_reader_init(&reader, bytes);
+    uint8_t version = kith_read_u8(&reader);
+    struct kith_xattr_record record = {.file_id = kith_read_u64(&reader)};
+    record.stamp = kith_time_decode(&reader);
+    if (reader.failed) {
+        return KITH_EFORMAT;
+    }
+    if (version != XATTR_RECORD_VERSION) {
+        return KITH_EVERSION;
+    }
+    record.value = kith_bytes_make(bytes.data + reader.at, bytes.size - reader.at);
+    *ret_record = record;
+    return KITH_OK;
+}

@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * fs.h - the mount: what it keeps in memory, its locks and its threads.
+ *
+ * A mount knows INODES (kith_inode, one for each file id, found by id; the kernel's node id is its
+ * address) and ENTRIES (kith_entry: a name in a directory, found in the directory's hash table). An entry
+ * is what was last seen of one row: its context, and the inode that the name leads to, or none ("no
+ * such file"). It is worth something for entry_timeout after the read that it comes from.
+ *
+ *     directory inode -- dir.buckets --> entry --(1 ref)--> inode --(content)--> contents (open or dirty)
+ *            ^-----------(1 ref)-----------'    ^-- inode->entry: the name by which it is put --'
+ *
+ * References of an inode: one for each entry that leads to it, one for each entry in it (a directory),
+ * the kernel's lookups, open handles, and one for each request or flush that works on it. It dies with the
+ * last. The sweep removes entries that nobody used for a while and whose inode only they hold.
+ *
+ * WRITES WAIT. A created file is "pending": it exists in this mount and nowhere else. Written data lies in
+ * the content; write_version != write_flushed says that the row must be put. The flush (flush.c) puts name,
+ * attributes and contents as one row. Changes of attributes after that wait up to ATTR_DELAY_NS.
+ *
+ * CONTEXTS. entry->ctx is the row as last seen, without the version that bears the name: what a put must
+ * send to replace just that version. An open file has its own, open_ctx, taken when it was opened first and
+ * moved only by this mount's acknowledged puts, so that a concurrent edit becomes a sibling and no loss.
+ *
+ * LOCKS, in this order:
+ *   1. inode->dir_busy  who changes names in a directory (all needed ones are taken at once)
+ *   2. inode->row_busy  who puts the row of an inode (all at once, never while waiting for 1)
+ *   3. fs->lock         all tables and fields below; never held over a request to the cluster, a
+ *                       function of content.h or a reply to the kernel
+ *   4. the executor's own lock; the notifier's own lock
+ * 1 and 2 are flags under fs->lock, waited for with fs->changed; they are held over requests.
+ *
+ * THREADS: libfuse's workers answer what memory can answer and hand everything else to the executor
+ * (executor.c), whose threads may wait; one timer thread (timer.c) starts flushes that are due, answers
+ * interrupted requests and sweeps; one notifier (notify.c) talks to the kernel. The client's threads only
+ * wake waiters. An interrupted request is answered EINTR, its work goes on to its end. */
+#ifndef KITH_FS_FS_H
+#define KITH_FS_FS_H
+
+#define FUSE_USE_VERSION 314
+#include <fuse3/fuse_lowlevel.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "client/client.h"
+#include "fs/content/content.h"
+#include "fs/format/inode_format.h"
+#include "fs/format/rowname.h"
+#include "fs/options.h"
+
+#define NSEC_PER_SEC UINT64_C(1000000000)
+#define FLUSH_DELAY_NS NSEC_PER_SEC            /* an unsent byte waits at most this long */
+#define FLUSH_LARGE_DELAY_NS (5 * NSEC_PER_SEC) /* the row of a large file: its chunks go out before */
+#define ATTR_DELAY_NS (NSEC_PER_SEC / 10)
+#define INTERRUPT_GRACE_NS (80 * NSEC_PER_SEC / 1000) /* then EINTR: within 100 ms */
+#define SWEEP_AGE_NS (15 * NSEC_PER_SEC) /* above the longest request, so no answer outlives an entry */
+#define ENTRIES_MAX 200000u  /* known names; above it the kernel is asked to forget: 200,000 take ~90 MiB */
+#define IMAGE_MAX (16u << 10)         /* bytes of an image that is kept with its inode */
+#define IMAGES_MAX (24u << 20)        /* bytes of all kept images */
+#define LOAD_PAGES_MAX 16u            /* a directory beyond this many pages is not read whole for lookups */
+#define LARGE_CONTENT (1u << 20)      /* bytes; see FLUSH_LARGE_DELAY_NS */
+
+/* Bytes on the heap; zero = empty. */
+struct kith_octets {
+    uint8_t *data;
+    size_t size;
+};
+
+struct kith_entry;
+
+struct kith_dir {
+    struct kith_group group;
+    struct kith_entry **buckets; /* a power of two; NULL until the first entry */
+    uint32_t bucket_count, entry_count;
+    uint64_t complete_until; /* until then a name that is not in the table does not exist */
+    uint64_t miss_since;
+    uint32_t misses; /* lookups that needed the network since then */
+    bool loading;    /* a scan for lookups is under way */
+    bool removed;    /* rmdir took it: nothing can be made in it */
+};
+
+struct kith_inode {
+    struct kith_inode *hash_next;
+    uint64_t id; /* st_ino */
+    enum kith_type type;
+    uint32_t refs;
+    uint64_t nlookup; /* the kernel's; counts as one ref while not zero */
+    bool dir_busy, row_busy;
+    bool unlinked; /* no name left here: nothing is put any more */
+    bool shared;   /* several names: the inode has a row of its own in share_group */
+    bool share_own;          /* share_group is a group of its own, not that of a directory */
+    struct kith_group share_group;
+    struct kith_entry *entry; /* a name that leads here; NULL for the root and when unlinked */
+    struct kith_dir *dir;     /* directories */
+    struct kith_attrs attrs;
+    struct kith_time btime;
+    uint64_t rdev;
+    struct kith_octets target; /* symlinks */
+    struct kith_octets unknown;
+    uint32_t name_count; /* shared: its names */
+    struct kith_link_name *names;
+    uint64_t size, allocated;
+    struct kith_dot dot; /* of the version in memory */
+    bool has_dot;
+    struct kith_dot kernel_dot; /* of the version whose pages the kernel has */
+    bool has_kernel_dot;
+    struct kith_octets ctx;      /* shared: of its own row */
+    struct kith_octets open_ctx; /* while is_open */
+    struct kith_octets attr_ctx; /* of the attribute row; empty = never seen one */
+    bool attr_row;               /* the attribute row has versions */
+    struct kith_octets image;    /* of the version in memory, where image_known */
+    struct kith_chunk_id *image_refs;
+    uint32_t image_ref_count;
+    bool image_known;
+    uint64_t valid_until, changed_at;
+    /* open or dirty */
+    struct kith_content *content;
+    uint32_t opens;
+    bool is_open; /* opened or created here and not let go: open_ctx counts */
+    bool opening; /* somebody reads it for an open */
+    bool pending; /* never put */
+    uint64_t write_version, write_flushed;
+    uint64_t attr_version, attr_flushed;
+    uint32_t attr_changed; /* bits not yet in any row */
+    uint64_t dirty_since, attr_since, retry_at;
+    bool os_only; /* the last put was acknowledged at `os`, an fsync has still to do */
+    bool queued;   /* in fs->dirty (one ref) */
+    bool flushing; /* the timer has started its flush */
+    struct kith_inode *dirty_prev, *dirty_next;
+};
+
+struct kith_entry {
+    struct kith_entry *next; /* in its bucket */
+    struct kith_entry *old, *young; /* in fs->entries, by last use */
+    struct kith_inode *dir, *inode; /* inode NULL: no such file, as far as it is valid */
+    struct kith_octets ctx;
+    uint64_t valid_until, changed_at, used_at;
+    uint64_t load; /* the scan that saw it last */
+    uint32_t hash, pins;
+    int32_t fresh_tid; /* this thread's lookup asked the cluster and found nothing */
+    bool link;         /* the row only refers to a shared inode */
+    uint8_t name_size;
+    char name[];
+};
+
+struct kith_fs {
+    const struct kith_fs_options *options;
+    struct kith_client *client;
+    struct kith_content_store *store;
+    struct fuse_session *session;
+    uint32_t volume;
+    uint64_t entry_ns; /* entry_timeout */
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* a busy flag fell, a content is there */
+    struct kith_inode *root;
+    struct kith_inode **inodes; /* by id */
+    uint32_t inode_buckets, inode_count;
+    struct kith_entry *oldest, *youngest;
+    uint32_t entry_count;
+    struct kith_inode *dirty; /* ring of those with something to put */
+    size_t image_bytes;
+    uint64_t load_count;
+    uint64_t random_state[2];
+    atomic_bool put_trouble; /* since the last put that failed: nothing waits in memory */
+    atomic_uint_fast64_t put_failures;
+    struct statvfs statvfs;
+    uint64_t statvfs_at;
+    bool statvfs_busy;
+    void (*on_ready)(void *arg, int code, const char *message); /* told once, when the kernel asked INIT */
+    void *on_ready_arg;
+    struct kith_executor *executor;
+    struct kith_notifier *notifier;
+    struct kith_timer *timer;
+};
+
+/* ---- clock.c, errno.c ---- */
+uint64_t kith_mono_ns(void);
+struct kith_time kith_wall_time(void);
+/* The errno for a code: soft mounts answer EIO or ETIMEDOUT, never hang. */
+int kith_errno(enum kith_err err);
+
+/* ---- rows.c: requests to the cluster, errno in, errno out ---- */
+KITH_MUST_CHECK bool kith_octets_set(struct kith_octets *octets, struct kith_bytes bytes);
+void kith_octets_clear(struct kith_octets *octets);
+static inline struct kith_bytes kith_octets_bytes(const struct kith_octets *octets)
+{
+    return kith_bytes_make(octets->data, octets->size);
+}
+/* Reads rows; *ret_answer must be released, whatever is returned. */
+int kith_rows_get(struct kith_fs *fs, const struct kith_group *group, const struct kith_bytes names[],
+                  uint32_t count, struct kith_client_answer *ret_answer);
+int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group, const struct kith_bytes *after,
+                   uint32_t max_rows, struct kith_client_answer *ret_answer);
+int kith_rows_put(struct kith_fs *fs, const struct kith_group *group, enum kith_durability durability,
+                  const struct kith_put_update updates[], uint32_t count,
+                  struct kith_client_answer *ret_answer);
+/* What replaces the version `winner` (NULL: none) of `row`: clock and the siblings that stay. In the
+ * arena. */
+KITH_MUST_CHECK enum kith_err kith_row_context(struct kith_arena *arena, const struct kith_row *row,
+                                               const struct kith_sibling *winner,
+                                               struct kith_bytes *ret_context);
+/* True when the mount may keep small writes for the group in memory. */
+bool kith_fs_defers(struct kith_fs *fs, const struct kith_group *group);
+
+/* ---- inode.c (fs->lock held, but for kith_fs_random) ---- */
+uint64_t kith_fs_random(struct kith_fs *fs);
+struct kith_inode *kith_inode_of(struct kith_fs *fs, fuse_ino_t ino);
+fuse_ino_t kith_inode_ino(const struct kith_fs *fs, const struct kith_inode *inode);
+struct kith_inode *kith_inode_find(struct kith_fs *fs, uint64_t id);
+/* New, with one ref for the caller. NULL when memory is short. */
+struct kith_inode *kith_inode_new(struct kith_fs *fs, uint64_t id, enum kith_type type);
+void kith_inode_hold(struct kith_inode *inode);
+void kith_inode_drop(struct kith_fs *fs, struct kith_inode *inode);
+void kith_inode_forget(struct kith_fs *fs, struct kith_inode *inode, uint64_t count);
+/* The row of its inode: group and name. False when it is unlinked. */
+bool kith_inode_place(const struct kith_inode *inode, struct kith_group *ret_group,
+                      struct kith_rowname *ret_name);
+/* The context that its next put takes: the open one where there is one. */
+struct kith_octets *kith_inode_ctx(struct kith_inode *inode);
+/* After an own put: all contexts of its row move on. */
+KITH_MUST_CHECK bool kith_inode_moved_on(struct kith_inode *inode, struct kith_bytes context);
+void kith_inode_image_set(struct kith_fs *fs, struct kith_inode *inode, struct kith_bytes image,
+                          const struct kith_chunk_id *refs, uint32_t ref_count);
+void kith_inode_image_forget(struct kith_fs *fs, struct kith_inode *inode);
+KITH_MUST_CHECK bool kith_inode_names_set(struct kith_inode *inode,
+                                          const struct kith_link_name names[], uint32_t count);
+bool kith_inode_dirty(const struct kith_inode *inode);
+/* Puts it among those the timer looks at. */
+void kith_inode_enqueue(struct kith_fs *fs, struct kith_inode *inode);
+void kith_inode_path(const struct kith_fs *fs, const struct kith_inode *inode, char *ret_path,
+                     size_t size);
+/* The record that a put of its row writes; borrows from the inode. */
+void kith_inode_record_of(const struct kith_inode *inode, struct kith_inode_record *ret_record);
+/* Waits until none of them is busy, then marks all. dirs: dir_busy, else row_busy. Distinct or NULL. */
+void kith_busy_take(struct kith_fs *fs, bool dirs, struct kith_inode *const inodes[], unsigned count);
+void kith_busy_give(struct kith_fs *fs, bool dirs, struct kith_inode *const inodes[], unsigned count);
+
+/* The end: frees every entry and inode, whoever held them. One thread is left. */
+void kith_tables_free(struct kith_fs *fs);
+
+/* ---- entry.c (fs->lock held) ---- */
+struct kith_entry *kith_entry_find(const struct kith_inode *dir, const char *name);
+/* Finds or makes (unknown yet). NULL when memory is short. */
+struct kith_entry *kith_entry_make(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                                   size_t size);
+/* Points it to an inode (or none); the refs follow. */
+void kith_entry_lead(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode);
+void kith_entry_touch(struct kith_fs *fs, struct kith_entry *entry);
+void kith_entry_remove(struct kith_fs *fs, struct kith_entry *entry);
+/* Removes what nobody used since `before`; looks at no more than `most`. */
+void kith_entry_sweep(struct kith_fs *fs, uint64_t before, uint32_t most);
+void kith_dir_free(struct kith_fs *fs, struct kith_dir *dir);
+/* The names, attributes and validity after this mount's own change. */
+void kith_dir_changed(struct kith_inode *dir);
+static inline struct kith_bytes kith_entry_bytes(const struct kith_entry *entry)
+{
+    return kith_bytes_make(entry->name, entry->name_size);
+}
+/* Known well enough to be answered from memory at `now`. */
+bool kith_entry_valid(const struct kith_entry *entry, uint64_t now);
+
+/* ---- seen.c: rows as read, made into entries and inodes ---- */
+struct kith_seen {
+    bool live;                       /* a version bears the name */
+    bool link, resolved;             /* a link entry; its inode's row is in `record` too */
+    struct kith_group link_group;    /* where that row is */
+    struct kith_inode_record record; /* of the inode; of the link entry while not resolved */
+    const struct kith_sibling *winner;
+    struct kith_dot dot;
+    struct kith_bytes ctx;       /* of the entry's row */
+    struct kith_bytes inode_ctx; /* of the shared inode's row */
+    bool attr_row;
+    struct kith_bytes attr_ctx;
+};
+/* Everything lies in the arena or borrows from the rows. attr NULL = not known. */
+KITH_MUST_CHECK enum kith_err kith_seen_entry(struct kith_arena *arena, const struct kith_row *row,
+                                              const struct kith_row *attr, struct kith_seen *ret_seen);
+KITH_MUST_CHECK enum kith_err kith_seen_shared(struct kith_arena *arena, const struct kith_row *row,
+                                               const struct kith_row *attr, struct kith_seen *seen);
+/* fs->lock held. Takes note of what a request that began at `started` saw. */
+KITH_MUST_CHECK enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
+                                               const struct kith_seen *seen, uint64_t started);
+KITH_MUST_CHECK enum kith_err kith_seen_inode(struct kith_fs *fs, struct kith_inode *inode,
+                                              const struct kith_seen *seen, uint64_t started);
+
+/* ---- dir.c: reading directories (may wait) ---- */
+/* Reads one name by quorum; the entry comes back pinned. */
+int kith_dir_read(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                  struct kith_entry **ret_entry);
+/* The entry as this mount knows it, read again where it is not valid any more. Pinned. */
+int kith_dir_entry(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                   struct kith_entry **ret_entry);
+void kith_entry_unpin(struct kith_fs *fs, struct kith_entry *entry);
+/* Reads a directory whole, so that lookups can be answered from memory. */
+void kith_dir_load(struct kith_fs *fs, struct kith_inode *dir);
+/* One page behind `after` (NULL: from the first row) into the entries. each: for every entry with its
+ * lock-free name; stops at an error. */
+struct kith_dir_page {
+    bool more, degraded;
+    struct kith_bytes last; /* in the arena */
+};
+typedef int (*kith_dir_each)(void *arg, const char *name, size_t size, enum kith_type type, uint64_t id);
+int kith_dir_page(struct kith_fs *fs, struct kith_inode *dir, const struct kith_bytes *after,
+                  uint64_t load, struct kith_arena *arena, kith_dir_each each, void *arg,
+                  struct kith_dir_page *ret_page);
+/* fs->lock held. All pages of `load`, begun at `started`, are read: what it did not see is not there. */
+void kith_dir_complete(struct kith_fs *fs, struct kith_inode *dir, uint64_t load, uint64_t started);
+/* 0 when a fresh scan by quorum finds no entry, ENOTEMPTY, or an error. */
+int kith_dir_empty(struct kith_fs *fs, struct kith_inode *dir);
+/* Reads the row of an inode again by quorum and takes note of it. ESTALE when its name leads to another
+ * file now. The answer must be released, whatever is returned; ret_seen borrows from it and the arena. */
+int kith_inode_read(struct kith_fs *fs, struct kith_inode *inode, struct kith_arena *arena,
+                    struct kith_client_answer *ret_answer, struct kith_seen *ret_seen);
+
+/* ---- flush.c (may wait) ---- */
+int kith_inode_flush(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability);
+/* The same with row_busy held by the caller. */
+int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability);
+/* Image of the contents as they are now, for a put; *ret_generation for kith_inode_image_stored. */
+struct kith_image {
+    struct kith_bytes bytes;
+    uint32_t ref_count;
+    const struct kith_chunk_id *refs;
+    uint64_t size, allocated, generation, write_version, attr_version;
+    bool flushed; /* comes from kith_content_flush */
+};
+int kith_inode_image(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability,
+                     struct kith_arena *arena, struct kith_image *ret_image);
+/* The row with this image is stored under `dot`; without fs->lock, row_busy held. */
+void kith_inode_image_stored(struct kith_fs *fs, struct kith_inode *inode,
+                             const struct kith_image *image, const struct kith_dot *dot,
+                             enum kith_durability durability);
+/* Counts and logs a put that failed. */
+void kith_put_failed(struct kith_fs *fs, const struct kith_inode *inode, int error);
+/* Everything that is unsent, until the deadline; names what could not be put. Returns how many. */
+unsigned kith_fs_flush_all(struct kith_fs *fs, uint64_t deadline);
+
+/* ---- open.c (may wait) ---- */
+/* Opens: content made or renewed from a fresh read. */
+int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode, bool *ret_keep_cache);
+void kith_inode_close(struct kith_fs *fs, struct kith_inode *inode);
+/* Lets go of the contents where nobody needs them any more. */
+void kith_inode_settle(struct kith_fs *fs, struct kith_inode *inode);
+/* The contents of an open file, made at the first use. */
+int kith_inode_content(struct kith_fs *fs, struct kith_inode *inode, struct kith_content **ret_content);
+/* A write or truncate has happened: the size, times, and when it must go out. */
+void kith_inode_written(struct kith_fs *fs, struct kith_inode *inode, uint64_t size);
+/* Puts at once where nothing may wait in memory. */
+int kith_inode_write_through(struct kith_fs *fs, struct kith_inode *inode);
+
+/* ---- attr.c ---- */
+void kith_inode_stat(const struct kith_inode *inode, struct stat *ret_stat); /* fs->lock held */
+struct kith_job;
+void kith_do_setattr(struct kith_job *job);
+void kith_do_getattr(struct kith_job *job);
+/* One attribute row update for a batch; in the arena. fs->lock held. */
+KITH_MUST_CHECK enum kith_err kith_attr_update(struct kith_inode *inode, struct kith_arena *arena,
+                                               struct kith_rowname *name,
+                                               struct kith_put_update *ret_update);
+
+/* ---- executor.c ---- */
+struct kith_job {
+    struct kith_job *next;               /* in the queue */
+    struct kith_job *int_prev, *int_next; /* among the interrupted */
+    struct kith_fs *fs;
+    fuse_req_t req;
+    void (*run)(struct kith_job *);
+    bool answered, interrupted; /* protected by the executor's lock */
+    uint64_t interrupted_at;
+    struct fuse_ctx ctx;
+    struct kith_inode *inode, *inode2; /* one ref each */
+    struct fuse_file_info fi, fi2;
+    bool has_fi;
+    int flags;
+    mode_t mode;
+    dev_t rdev;
+    off_t offset, offset2;
+    size_t size;
+    struct stat attr;
+    int whence;
+    uint8_t *data; /* on the heap, the job's */
+    char name[KITH_FS_NAME_MAX + 1], name2[KITH_FS_NAME_MAX + 1];
+};
+KITH_MUST_CHECK enum kith_err kith_executor_new(struct kith_fs *fs, struct kith_executor **ret_executor);
+/* Runs what is queued, then ends the threads. */
+void kith_executor_free(struct kith_executor *executor);
+/* A job for a request (req NULL: work of the mount itself). NULL when memory is short. The inodes are
+ * held for it (ino 0: none). */
+struct kith_job *kith_job_new(struct kith_fs *fs, fuse_req_t req, fuse_ino_t ino, fuse_ino_t ino2,
+                              void (*run)(struct kith_job *));
+/* Hands it over. A full queue answers the request EIO. */
+void kith_job_start(struct kith_job *job);
+/* True for the one who may answer the request. */
+KITH_MUST_CHECK bool kith_job_take(struct kith_job *job);
+void kith_job_fail(struct kith_job *job, int error); /* 0 = plain success */
+/* Answers those that were interrupted before `now` - grace; the next deadline, or 0. */
+uint64_t kith_executor_interrupts(struct kith_executor *executor, uint64_t now);
+
+/* ---- timer.c, notify.c ---- */
+KITH_MUST_CHECK enum kith_err kith_timer_new(struct kith_fs *fs, struct kith_timer **ret_timer);
+void kith_timer_free(struct kith_timer *timer);
+void kith_timer_wake(struct kith_timer *timer);
+KITH_MUST_CHECK enum kith_err kith_notifier_new(struct kith_fs *fs, struct kith_notifier **ret_notifier);
+void kith_notifier_free(struct kith_notifier *notifier);
+/* Asks the kernel to forget a name. Dropped when the queue is full: timeouts do the work then. */
+void kith_notify_entry(struct kith_notifier *notifier, fuse_ino_t parent, const char *name, size_t size);
+
+/* ---- reply.c: answers, undone where the kernel no longer waits ---- */
+void kith_reply_entry(struct kith_job *job, struct kith_inode *inode, uint64_t valid_until);
+void kith_reply_create(struct kith_job *job, struct kith_inode *inode);
+void kith_reply_open(struct kith_job *job, struct kith_inode *inode, bool keep_cache);
+void kith_reply_attr(struct kith_job *job, struct kith_inode *inode);
+void kith_reply_data(struct kith_job *job, const void *data, size_t size);
+void kith_reply_written(struct kith_job *job, size_t size);
+void kith_reply_xattr_size(struct kith_job *job, size_t size);
+void kith_reply_offset(struct kith_job *job, off_t offset);
+/* The entry_param for an inode; counts a lookup. fs->lock held. */
+void kith_entry_param(struct kith_fs *fs, struct kith_inode *inode, uint64_t valid_until,
+                      struct fuse_entry_param *ret_param);
+
+/* ---- names.c, rename.c, link.c, xattr.c, data.c: the work of requests, in the executor ---- */
+void kith_do_lookup(struct kith_job *job);
+void kith_do_create(struct kith_job *job);
+void kith_do_mknod(struct kith_job *job);
+void kith_do_mkdir(struct kith_job *job);
+void kith_do_symlink(struct kith_job *job); /* data: the target */
+void kith_do_unlink(struct kith_job *job);
+void kith_do_rmdir(struct kith_job *job);
+void kith_do_rename(struct kith_job *job);
+void kith_do_link(struct kith_job *job);
+void kith_do_open(struct kith_job *job);
+void kith_do_read(struct kith_job *job);
+void kith_do_write(struct kith_job *job);
+void kith_do_flush(struct kith_job *job);
+void kith_do_fsync(struct kith_job *job);
+void kith_do_release(struct kith_job *job);
+void kith_do_fallocate(struct kith_job *job);
+void kith_do_lseek(struct kith_job *job);
+void kith_do_copy_range(struct kith_job *job);
+void kith_do_setxattr(struct kith_job *job);
+void kith_do_getxattr(struct kith_job *job);
+void kith_do_listxattr(struct kith_job *job);
+void kith_do_removexattr(struct kith_job *job);
+void kith_do_no_memory(struct kith_job *job);
+void kith_do_statfs(struct kith_job *job);
+/* fs->lock held. True for the one who shall start kith_do_statfs now. */
+bool kith_statfs_due(struct kith_fs *fs);
+/* Answers CREATE from memory where that is possible. */
+bool kith_create_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *dir, const char *name,
+                      mode_t mode, struct fuse_file_info *fi);
+
+/* fs->lock held: the name is removed; its inode, where that was the last one, is unlinked. */
+void kith_entry_gone(struct kith_fs *fs, struct kith_entry *entry);
+/* Marks an empty directory's own row as removed (dir_busy held); and takes the mark back in memory. */
+int kith_dir_remove(struct kith_fs *fs, struct kith_inode *inode);
+void kith_dir_restore(struct kith_fs *fs, struct kith_inode *inode);
+/* Says in a directory's own row where it is now, or that it is removed. */
+int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
+                     struct kith_bytes context);
+/* Takes one name from a shared inode, in the cluster; row_busy held. */
+int kith_link_remove(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode);
+/* Gives a shared inode a row in a group of its own, so that names anywhere can refer to it. */
+int kith_link_promote(struct kith_fs *fs, struct kith_inode *inode);
+
+/* rename.c and link.c share: removal rows of a name's attributes and xattrs */
+struct kith_batch {
+    struct kith_arena arena;
+    struct kith_put_update updates[KITH_BATCH_MAX];
+    uint32_t count;
+};
+KITH_MUST_CHECK struct kith_batch *kith_batch_new(void);
+void kith_batch_free(struct kith_batch *batch);
+/* Adds one update; name, context and value are copied. Returns its index or -1 (ENOMEM, full). */
+int kith_batch_add(struct kith_batch *batch, struct kith_bytes name, struct kith_bytes context,
+                   const struct kith_bytes *value, uint8_t kind, const struct kith_chunk_id *refs,
+                   uint32_t ref_count);
+/* Removes the attribute rows of an inode that stand beside its row; with `to`, the extended attributes
+ * are written beside that row instead (in the batch of another group where `into` differs). May wait. */
+int kith_batch_attrs(struct kith_fs *fs, struct kith_batch *from, struct kith_batch *into,
+                     struct kith_inode *inode, const struct kith_rowname *to);
+/* The row of a shared inode with these names, contents `image`. */
+int kith_link_row(struct kith_fs *fs, struct kith_batch *batch, struct kith_inode *inode,
+                  const struct kith_link_name names[], uint32_t count, const struct kith_image *image);
+/* The same as a put of its own; count 0 removes the row. */
+int kith_link_put(struct kith_fs *fs, struct kith_inode *inode, const struct kith_link_name names[],
+                  uint32_t count, const struct kith_image *image);
+/* A shared inode's names with one taken out and one put in (either may be NULL). In the arena; the
+ * names borrow. fs->lock held. NULL when memory is short. */
+struct kith_link_name *kith_link_names_with(struct kith_arena *arena, const struct kith_inode *inode,
+                                            const struct kith_entry *out,
+                                            const struct kith_entry *in, uint32_t *ret_count);
+/* RENAME_EXCHANGE; both pinned, the directory taken. */
+int kith_exchange(struct kith_fs *fs, struct kith_entry *a, struct kith_entry *b);
+/* A name that refers to a shared inode in `group`. fs->lock held. */
+int kith_link_name_row(struct kith_fs *fs, struct kith_batch *batch, struct kith_entry *entry,
+                       const struct kith_inode *inode, const struct kith_group *group);
+/* Puts a batch; the answer must be released, whatever is returned. */
+int kith_batch_put(struct kith_fs *fs, struct kith_batch *batch, const struct kith_group *group,
+                   struct kith_client_answer *ret_answer);
+/* The record of an inode, with its image, as a value in the batch's arena. */
+int kith_batch_record(struct kith_batch *batch, const struct kith_inode_record *record,
+                      struct kith_bytes *ret_value);
+
+/* ---- ops.c, opendir.c, mount.c ---- */
+extern const struct fuse_lowlevel_ops kith_fs_ops;
+void kith_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void kith_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void kith_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                         struct fuse_file_info *fi);
+void kith_op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+/* Connects, finds or makes the root, starts the threads. Takes over the client where given (tests: a
+ * client of their own), else opens one. The message names what failed. */
+KITH_MUST_CHECK enum kith_err kith_fs_new(const struct kith_fs_options *options,
+                                          struct kith_client *client, struct kith_fs **ret_fs,
+                                          struct kith_error *error);
+/* Flushes, ends the threads, frees. Returns how many files could not be put. */
+unsigned kith_fs_free(struct kith_fs *fs);
+/* Mounts and serves until unmounted; `ready` is called once the kernel has answered. Returns the exit
+ * code of the program. */
+int kith_fs_serve(const struct kith_fs_options *options, struct kith_client *client,
+                  void (*ready)(void *arg, int code, const char *message), void *arg);
+
+#endif

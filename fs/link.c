@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * link.c - hard links: several names that refer to one inode row.
+ *
+ * Within a directory the inode row lies in the directory's group (NUL i ID), so that a link or unlink is one
+ * batch; the last name but one takes the inode back. A name in another directory moves the inode to a group
+ * of its own: inode row first, then the new name, then the old ones. The inode row holds the set of its
+ * names; their number is the link count. */
+#include <errno.h>
+#include <string.h>
+
+#include "fs/fs.h"
+
+int kith_link_name_row(struct kith_fs *fs, struct kith_batch *batch, struct kith_entry *entry,
+                       const struct kith_inode *inode, const struct kith_group *group)
+{
+    (void)fs;
+    struct kith_inode_record record;
+    memset(&record, 0, sizeof record);
+    record.type = KITH_TYPE_LINK;
+    record.file_id = inode->id;
+    record.link = *group;
+    struct kith_bytes value;
+    if (kith_batch_record(batch, &record, &value) != 0) {
+        return -1;
+    }
+    return kith_batch_add(batch, kith_entry_bytes(entry), kith_octets_bytes(&entry->ctx), &value,
+                          KITH_SIBLING_VALUE, NULL, 0);
+}
+
+int kith_link_row(struct kith_fs *fs, struct kith_batch *batch, struct kith_inode *inode,
+                  const struct kith_link_name names[], uint32_t count, const struct kith_image *image)
+{
+    struct kith_inode_record record;
+    struct kith_rowname name;
+    struct kith_group group;
+    struct kith_bytes value;
+    int at = -1;
+    pthread_mutex_lock(&fs->lock);
+    kith_inode_record_of(inode, &record);
+    record.names = names;
+    record.name_count = count;
+    record.contents = image->bytes;
+    struct kith_bytes context = kith_octets_bytes(kith_inode_ctx(inode));
+    if (kith_inode_place(inode, &group, &name) && kith_batch_record(batch, &record, &value) == 0 &&
+        value.size <= KITH_INLINE_VALUE_MAX) {
+        bool gone = count == 0;
+        at = kith_batch_add(batch, kith_rowname_bytes(&name), context, gone ? NULL : &value,
+                            KITH_SIBLING_VALUE, gone ? NULL : image->refs,
+                            gone ? 0 : image->ref_count);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return at;
+}
+
+int kith_link_put(struct kith_fs *fs, struct kith_inode *inode, const struct kith_link_name names[],
+                  uint32_t count, const struct kith_image *image)
+{
+    struct kith_batch *batch = kith_batch_new();
+    if (batch == NULL) {
+        return ENOMEM;
+    }
+    struct kith_client_answer answer;
+    int at = kith_link_row(fs, batch, inode, names, count, image);
+    int error = at < 0 ? ENOMEM : 0;
+    if (error == 0 && count == 0) {
+        error = kith_batch_attrs(fs, batch, NULL, inode, NULL);
+    }
+    if (error == 0) {
+        error = kith_batch_put(fs, batch, &inode->share_group, &answer);
+        if (error == 0) {
+            const struct kith_put_result *result = &answer.result.u.put.results[at];
+            pthread_mutex_lock(&fs->lock);
+            error = kith_inode_moved_on(inode, result->context) ? 0 : ENOMEM;
+            pthread_mutex_unlock(&fs->lock);
+            kith_inode_image_stored(fs, inode, image, &result->dot, KITH_DURABLE_OS);
+        }
+        kith_client_answer_release(&answer);
+    }
+    kith_batch_free(batch);
+    return error;
+}
+
+/* ---- One inode row in a group: the first link within a directory, or the move to its own group ---- */
+
+/* fs->lock held. The inode has a row of its own from here on. */
+static void become_shared(struct kith_inode *inode, const struct kith_group *group, bool own)
+{
+    inode->shared = true;
+    inode->share_own = own;
+    inode->share_group = *group;
+    kith_octets_clear(&inode->ctx);
+    inode->attr_row = false;
+    kith_octets_clear(&inode->attr_ctx);
+}
+
+static int note(struct kith_octets *octets, const struct kith_client_answer *answer, int at)
+{
+    return kith_octets_set(octets, answer->result.u.put.results[at].context) ? 0 : ENOMEM;
+}
+
+/* The first second name, in the same directory: one batch. */
+static int link_first_here(struct kith_fs *fs, struct kith_inode *inode, struct kith_entry *added)
+{
+    struct kith_batch *batch = kith_batch_new();
+    if (batch == NULL) {
+        return ENOMEM;
+    }
+    struct kith_entry *first = inode->entry;
+    struct kith_group group = added->dir->dir->group;
+    struct kith_image image;
+    struct kith_rowname row;
+    struct kith_inode_record record;
+    struct kith_bytes value;
+    uint32_t count = 0;
+    kith_rowname_shared(inode->id, &row);
+    int first_at = -1, added_at = -1, row_at = -1;
+    int error = kith_inode_image(fs, inode, KITH_DURABLE_OS, &batch->arena, &image);
+    if (error == 0 && !inode->pending) {
+        error = kith_batch_attrs(fs, batch, batch, inode, &row);
+    }
+    pthread_mutex_lock(&fs->lock);
+    inode->name_count = 0;
+    struct kith_link_name names[2] = {{group, kith_entry_bytes(first)},
+                                      {group, kith_entry_bytes(added)}};
+    if (kith_link_name_compare(&names[0], &names[1]) > 0) {
+        struct kith_link_name swap = names[0];
+        names[0] = names[1];
+        names[1] = swap;
+    }
+    count = 2;
+    kith_inode_record_of(inode, &record);
+    record.names = names;
+    record.name_count = count;
+    record.contents = image.bytes;
+    if (error == 0 && kith_batch_record(batch, &record, &value) == 0) {
+        first_at = kith_link_name_row(fs, batch, first, inode, &group);
+        added_at = kith_link_name_row(fs, batch, added, inode, &group);
+        row_at = kith_batch_add(batch, kith_rowname_bytes(&row), kith_bytes_make(NULL, 0), &value,
+                                KITH_SIBLING_VALUE, image.refs, image.ref_count);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (error == 0 && (first_at < 0 || added_at < 0 || row_at < 0)) {
+        error = ENOMEM;
+    }
+    if (error == 0) {
+        struct kith_client_answer answer;
+        error = kith_batch_put(fs, batch, &group, &answer);
+        if (error == 0) {
+            const struct kith_put_result *result = &answer.result.u.put.results[row_at];
+            pthread_mutex_lock(&fs->lock);
+            become_shared(inode, &group, false);
+            error = note(&first->ctx, &answer, first_at) | note(&added->ctx, &answer, added_at);
+            first->link = true;
+            if (!kith_inode_moved_on(inode, result->context) ||
+                !kith_inode_names_set(inode, names, count)) {
+                error = ENOMEM;
+            }
+            pthread_mutex_unlock(&fs->lock);
+            kith_inode_image_stored(fs, inode, &image, &result->dot, KITH_DURABLE_OS);
+        }
+        kith_client_answer_release(&answer);
+    }
+    kith_batch_free(batch);
+    return error;
+}
+
+/* The inode's row, put into a fresh group; and its extended attributes. *ret_group. */
+static int put_into_own(struct kith_fs *fs, struct kith_inode *inode, struct kith_batch *from,
+                        const struct kith_link_name names[], uint32_t count,
+                        struct kith_image *image, struct kith_group *ret_group,
+                        struct kith_octets *ret_ctx, struct kith_dot *ret_dot)
+{
+    struct kith_batch *into = kith_batch_new();
+    if (into == NULL) {
+        return ENOMEM;
+    }
+    uint8_t own[KITH_DIR_ID_SIZE];
+    uint64_t a = kith_fs_random(fs), b = kith_fs_random(fs);
+    memcpy(own, &a, 8);
+    memcpy(own + 8, &b, 4);
+    *ret_group = kith_group_make(fs->volume, own);
+    struct kith_rowname self = {.size = 0};
+    struct kith_inode_record record;
+    struct kith_bytes value;
+    int at = -1;
+    int error = kith_inode_image(fs, inode, KITH_DURABLE_OS, &into->arena, image);
+    if (error == 0 && !inode->pending) {
+        error = kith_batch_attrs(fs, from, into, inode, &self);
+    }
+    pthread_mutex_lock(&fs->lock);
+    kith_inode_record_of(inode, &record);
+    record.names = names;
+    record.name_count = count;
+    record.contents = image->bytes;
+    if (error == 0 && kith_batch_record(into, &record, &value) == 0) {
+        at = kith_batch_add(into, kith_bytes_make(NULL, 0), kith_bytes_make(NULL, 0), &value,
+                            KITH_SIBLING_VALUE, image->refs, image->ref_count);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (error == 0 && at < 0) {
+        error = ENOMEM;
+    }
+    if (error == 0) {
+        struct kith_client_answer answer;
+        error = kith_batch_put(fs, into, ret_group, &answer);
+        if (error == 0) {
+            *ret_dot = answer.result.u.put.results[at].dot;
+            error = note(ret_ctx, &answer, at);
+        }
+        kith_client_answer_release(&answer);
+    }
+    kith_batch_free(into);
+    return error;
+}
+
+/* The names that are in one directory's group become references to `group`, in one batch. */
+static int refer_all(struct kith_fs *fs, struct kith_batch *batch, struct kith_inode *dir,
+                     struct kith_inode *inode, const struct kith_group *group,
+                     struct kith_entry *entries[], uint32_t count)
+{
+    int at[KITH_LINKS_MAX];
+    int error = 0;
+    pthread_mutex_lock(&fs->lock);
+    for (uint32_t i = 0; i < count && error == 0; i++) {
+        at[i] = kith_link_name_row(fs, batch, entries[i], inode, group);
+        error = at[i] < 0 ? ENOMEM : 0;
+    }
+    struct kith_group dir_group = dir->dir->group;
+    pthread_mutex_unlock(&fs->lock);
+    if (error == 0) {
+        struct kith_client_answer answer;
+        error = kith_batch_put(fs, batch, &dir_group, &answer);
+        pthread_mutex_lock(&fs->lock);
+        for (uint32_t i = 0; i < count && error == 0; i++) {
+            error = note(&entries[i]->ctx, &answer, at[i]);
+            entries[i]->link = true;
+            entries[i]->changed_at = kith_mono_ns();
+        }
+        pthread_mutex_unlock(&fs->lock);
+        kith_client_answer_release(&answer);
+    }
+    return error;
+}
+
+/* Moves the inode to a group of its own. entries: its names in `dir`, all of them. */
+static int move_out(struct kith_fs *fs, struct kith_inode *inode, struct kith_inode *dir,
+                    struct kith_entry *entries[], uint32_t count)
+{
+    struct kith_batch *batch = kith_batch_new();
+    struct kith_link_name names[KITH_LINKS_MAX];
+    struct kith_image image;
+    struct kith_group group;
+    struct kith_octets ctx = {NULL, 0};
+    struct kith_dot dot;
+    if (batch == NULL) {
+        return ENOMEM;
+    }
+    pthread_mutex_lock(&fs->lock);
+    for (uint32_t i = 0; i < count; i++) {
+        names[i].group = dir->dir->group;
+        names[i].name = kith_entry_bytes(entries[i]);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    int error = put_into_own(fs, inode, batch, names, count, &image, &group, &ctx, &dot);
+    if (error == 0 && inode->shared) { /* the row that it had in the directory's group goes */
+        struct kith_rowname row;
+        kith_rowname_shared(inode->id, &row);
+        pthread_mutex_lock(&fs->lock);
+        int at = kith_batch_add(batch, kith_rowname_bytes(&row),
+                                kith_octets_bytes(kith_inode_ctx(inode)), NULL, 0, NULL, 0);
+        pthread_mutex_unlock(&fs->lock);
+        error = at < 0 ? ENOMEM : 0;
+    }
+    if (error == 0) {
+        error = refer_all(fs, batch, dir, inode, &group, entries, count);
+    }
+    if (error == 0) {
+        pthread_mutex_lock(&fs->lock);
+        become_shared(inode, &group, true);
+        if (!kith_inode_moved_on(inode, kith_octets_bytes(&ctx)) ||
+            !kith_inode_names_set(inode, names, count)) {
+            error = ENOMEM;
+        }
+        pthread_mutex_unlock(&fs->lock);
+        image.bytes = kith_bytes_make(NULL, 0); /* its memory went with the put */
+        image.ref_count = 0;
+        kith_inode_image_stored(fs, inode, &image, &dot, KITH_DURABLE_OS);
+        pthread_mutex_lock(&fs->lock);
+        kith_inode_image_forget(fs, inode);
+        pthread_mutex_unlock(&fs->lock);
+    }
+    kith_octets_clear(&ctx);
+    kith_batch_free(batch);
+    return error;
+}
+
+/* All names of an inode that is shared within one directory, read and pinned. */
+static int pin_names(struct kith_fs *fs, struct kith_inode *dir, struct kith_inode *inode,
+                     struct kith_entry *entries[], uint32_t *ret_count)
+{
+    uint32_t count = 0;
+    int error = 0;
+    *ret_count = 0;
+    while (error == 0) {
+        char name[KITH_FS_NAME_MAX + 1];
+        pthread_mutex_lock(&fs->lock);
+        bool more = count < inode->name_count;
+        if (more) {
+            struct kith_bytes bytes = inode->names[count].name;
+            memcpy(name, bytes.data, bytes.size);
+            name[bytes.size] = '\0';
+        }
+        pthread_mutex_unlock(&fs->lock);
+        if (!more) {
+            break;
+        }
+        error = kith_dir_entry(fs, dir, name, &entries[count]);
+        if (error == 0) {
+            *ret_count = ++count;
+        }
+    }
+    return error;
+}
+
+int kith_link_promote(struct kith_fs *fs, struct kith_inode *inode)
+{
+    struct kith_entry *entries[KITH_LINKS_MAX];
+    uint32_t count = 0;
+    pthread_mutex_lock(&fs->lock);
+    struct kith_inode *dir = inode->entry != NULL ? inode->entry->dir : NULL;
+    if (dir != NULL) {
+        kith_inode_hold(dir);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (dir == NULL) {
+        return ESTALE;
+    }
+    int error = pin_names(fs, dir, inode, entries, &count);
+    if (error == 0) {
+        error = move_out(fs, inode, dir, entries, count);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        kith_entry_unpin(fs, entries[i]);
+    }
+    pthread_mutex_lock(&fs->lock);
+    kith_inode_drop(fs, dir);
+    pthread_mutex_unlock(&fs->lock);
+    return error;
+}
+
+/* A further name for an inode that is shared already. */
+static int link_more(struct kith_fs *fs, struct kith_inode *inode, struct kith_entry *added)
+{
+    struct kith_batch *batch = kith_batch_new();
+    struct kith_image image;
+    struct kith_client_answer answer;
+    uint32_t count = 0;
+    if (batch == NULL) {
+        return ENOMEM;
+    }
+    int error = kith_inode_image(fs, inode, KITH_DURABLE_OS, &batch->arena, &image);
+    pthread_mutex_lock(&fs->lock);
+    struct kith_link_name *names = kith_link_names_with(&batch->arena, inode, NULL, added, &count);
+    struct kith_group group = added->dir->dir->group;
+    pthread_mutex_unlock(&fs->lock);
+    if (error == 0 && names == NULL) {
+        error = ENOMEM;
+    }
+    if (error == 0 && inode->share_own) {
+        error = kith_link_put(fs, inode, names, count, &image);
+    }
+    int row_at = -1;
+    if (error == 0 && !inode->share_own) {
+        row_at = kith_link_row(fs, batch, inode, names, count, &image);
+        error = row_at < 0 ? ENOMEM : 0;
+    }
+    pthread_mutex_lock(&fs->lock);
+    int at = error == 0 ? kith_link_name_row(fs, batch, added, inode, &inode->share_group) : -1;
+    pthread_mutex_unlock(&fs->lock);
+    if (error == 0) {
+        error = at < 0 ? ENOMEM : kith_batch_put(fs, batch, &group, &answer);
+        if (error == 0) {
+            pthread_mutex_lock(&fs->lock);
+            error = note(&added->ctx, &answer, at);
+            if (row_at >= 0 &&
+                !kith_inode_moved_on(inode, answer.result.u.put.results[row_at].context)) {
+                error = ENOMEM;
+            }
+            if (!kith_inode_names_set(inode, names, count)) {
+                error = ENOMEM;
+            }
+            pthread_mutex_unlock(&fs->lock);
+            if (row_at >= 0) {
+                kith_inode_image_stored(fs, inode, &image,
+                                        &answer.result.u.put.results[row_at].dot, KITH_DURABLE_OS);
+            }
+        }
+        if (at >= 0) {
+            kith_client_answer_release(&answer);
+        }
+    }
+    kith_batch_free(batch);
+    return error;
+}
+
+static int link_entry(struct kith_fs *fs, struct kith_inode *inode, struct kith_entry *added)
+{
+    pthread_mutex_lock(&fs->lock);
+    bool elsewhere = inode->entry != NULL && inode->entry->dir != added->dir;
+    bool shared = inode->shared, own = inode->share_own;
+    bool full = shared && inode->name_count >= KITH_LINKS_MAX;
+    bool lost = inode->unlinked || inode->entry == NULL;
+    bool taken = added->inode != NULL;
+    bool removed = added->dir->dir->removed;
+    struct kith_entry *first = inode->entry;
+    pthread_mutex_unlock(&fs->lock);
+    int error = taken ? EEXIST : full ? EMLINK : lost || removed ? ENOENT : 0;
+    if (error == 0 && elsewhere && !own) {
+        error = shared ? kith_link_promote(fs, inode) : move_out(fs, inode, first->dir, &first, 1);
+        shared = true;
+    }
+    if (error == 0) {
+        error = shared ? link_more(fs, inode, added) : link_first_here(fs, inode, added);
+    }
+    pthread_mutex_lock(&fs->lock);
+    if (error == 0) {
+        kith_entry_lead(fs, added, inode);
+        added->link = true;
+        added->changed_at = inode->changed_at = kith_mono_ns();
+        added->valid_until = added->changed_at + fs->entry_ns;
+        kith_dir_changed(added->dir);
+    } else {
+        added->valid_until = 0;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return error;
+}
+
+void kith_do_link(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_inode *inode = job->inode;
+    struct kith_entry *added = NULL;
+    pthread_mutex_lock(&fs->lock);
+    struct kith_inode *home = inode->entry != NULL ? inode->entry->dir : NULL;
+    struct kith_inode *dirs[2] = {job->inode2, home != job->inode2 ? home : NULL};
+    if (dirs[1] != NULL) {
+        kith_inode_hold(dirs[1]);
+    }
+    kith_busy_take(fs, true, dirs, 2);
+    pthread_mutex_unlock(&fs->lock);
+    int error = inode->type == KITH_TYPE_DIR ? EPERM : 0;
+    if (error == 0) {
+        error = kith_dir_read(fs, job->inode2, job->name, &added);
+    }
+    if (error == 0) {
+        pthread_mutex_lock(&fs->lock);
+        kith_busy_take(fs, false, &inode, 1);
+        pthread_mutex_unlock(&fs->lock);
+        error = link_entry(fs, inode, added);
+        pthread_mutex_lock(&fs->lock);
+        kith_busy_give(fs, false, &inode, 1);
+        pthread_mutex_unlock(&fs->lock);
+        kith_entry_unpin(fs, added);
+    }
+    pthread_mutex_lock(&fs->lock);
+    kith_busy_give(fs, true, dirs, 2);
+    if (dirs[1] != NULL) {
+        kith_inode_drop(fs, dirs[1]);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (error != 0) {
+        kith_job_fail(job, error);
+    } else {
+        kith_reply_entry(job, inode, kith_mono_ns() + fs->entry_ns);
+    }
+}

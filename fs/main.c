@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * main.c - kithfs: mounts a cluster.
+ *
+ * The daemon is forked before anything makes a thread (gRPC cannot be used in a forked child of a process
+ * that has used it); the parent waits on a pipe until the mount answers and ends with its code. */
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "fs/fs.h"
+
+#define EXIT_USAGE 1
+#define EXIT_SYSTEM 2
+#define EXIT_MOUNT 32
+#define KEEP_BELOW (4 << 20) /* bytes: a 1 MiB request's buffer is reused, not mapped afresh each time */
+
+static const char usage[] =
+    "usage: kithfs HOST[:PORT][,HOST[:PORT]...][:/PATH] MOUNTPOINT [-o OPTION[,OPTION...]] [-f] [-d]\n"
+    "Mounts a kithfs cluster. Any one of the hosts is enough; port 7070 unless given; IPv6 in brackets.\n"
+    "  -f                    stay in front     -d  the same, with debug messages\n"
+    "  -h, --help            this text         -V, --version\n"
+    "  -o ro                 no writing        -o allow_other  other users may use it, too\n"
+    "  -o attr_timeout=S     attributes are kept S seconds (1)\n"
+    "  -o entry_timeout=S    names are kept S seconds (1)\n"
+    "  -o mount_timeout=S    give up mounting after S seconds (10)\n"
+    "  -o op_timeout=S       a request fails after S seconds (10)\n"
+    "  -o cache_size=BYTES   of file contents (128M)\n"
+    "  -o readahead=BYTES    (8M)\n"
+    "  -o log=FILE           messages go there;  -o log_level=error|warn|info|debug (info)\n"
+    "Example: kithfs n1,n2:/projects ~/projects\n"
+    "Unmount: fusermount3 -u MOUNTPOINT\n"
+    "Exit status: 0 mounted, 1 usage (or, with -f, files that could not be stored at the end),\n"
+    "2 system, 32 the mount failed.\n";
+
+struct report {
+    int fd; /* the pipe to the waiting parent, or -1 */
+    bool sent;
+};
+
+/* Detaches the daemon from the terminal once the parent may go. */
+static void let_go(void)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null >= 0) {
+        (void)dup2(null, 0);
+        (void)dup2(null, 1);
+        (void)dup2(null, 2);
+        close(null);
+    }
+}
+
+static void on_ready(void *arg, int code, const char *message)
+{
+    struct report *report = arg;
+    if (report->sent) {
+        return;
+    }
+    report->sent = true;
+    if (report->fd < 0) {
+        if (code != 0) {
+            fprintf(stderr, "kithfs: %s\n", message);
+        }
+        return;
+    }
+    char line[KITH_ERROR_MESSAGE_SIZE + 80];
+    line[0] = (char)code;
+    int size = snprintf(line + 1, sizeof line - 1, "%s", message);
+    size_t total = 1 + (size_t)(size > 0 ? size : 0);
+    if (write(report->fd, line, total < sizeof line ? total : sizeof line - 1) < 0) {
+        kith_log_warn("mount", "the starting process is gone: %s", strerror(errno));
+    }
+    close(report->fd);
+    report->fd = -1;
+    let_go();
+}
+
+/* The parent: the daemon's word, or its silent death. */
+static int await(int fd)
+{
+    char line[KITH_ERROR_MESSAGE_SIZE + 80];
+    size_t size = 0;
+    ssize_t got;
+    while ((got = read(fd, line + size, sizeof line - 1 - size)) != 0) {
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            break;
+        }
+        size += (size_t)got;
+    }
+    line[size] = '\0';
+    if (size == 0) {
+        fprintf(stderr, "kithfs: the daemon ended before the mount answered\n");
+        return EXIT_SYSTEM;
+    }
+    if (line[0] != 0) {
+        fprintf(stderr, "kithfs: %s\n", line + 1);
+    }
+    return line[0];
+}
+
+static int check_mountpoint(const char *mountpoint)
+{
+    struct stat status;
+    if (stat(mountpoint, &status) != 0) {
+        fprintf(stderr, "kithfs: mount point %s: %s%s\n", mountpoint, strerror(errno),
+                errno == ENOTCONN ? "; unmount the dead mount first: fusermount3 -uz" : "");
+        return EXIT_SYSTEM;
+    }
+    if (!S_ISDIR(status.st_mode)) {
+        fprintf(stderr, "kithfs: mount point %s is not a directory\n", mountpoint);
+        return EXIT_SYSTEM;
+    }
+    return 0;
+}
+
+static int daemon_run(struct kith_fs_options *options)
+{
+    int pipe_fds[2];
+    if (pipe2(pipe_fds, O_CLOEXEC) != 0) {
+        fprintf(stderr, "kithfs: pipe: %s\n", strerror(errno));
+        return EXIT_SYSTEM;
+    }
+    pid_t child = fork();
+    if (child < 0) {
+        fprintf(stderr, "kithfs: fork: %s\n", strerror(errno));
+        return EXIT_SYSTEM;
+    }
+    if (child > 0) {
+        close(pipe_fds[1]);
+        return await(pipe_fds[0]);
+    }
+    close(pipe_fds[0]);
+    struct report report = {pipe_fds[1], false};
+    if (setsid() < 0 || chdir("/") != 0) {
+        on_ready(&report, EXIT_SYSTEM, "the daemon cannot detach itself");
+        return EXIT_SYSTEM;
+    }
+    return kith_fs_serve(options, NULL, on_ready, &report);
+}
+
+static int run(struct kith_fs_options *options)
+{
+    struct kith_error error;
+    kith_log_set_level(options->log_level);
+    if (options->log_path != NULL && kith_log_open(options->log_path, &error) != KITH_OK) {
+        fprintf(stderr, "kithfs: %s\n", error.message);
+        return EXIT_SYSTEM;
+    }
+    int code = check_mountpoint(options->mountpoint);
+    if (code != 0) {
+        return code;
+    }
+    char *absolute = realpath(options->mountpoint, NULL);
+    if (absolute == NULL) {
+        fprintf(stderr, "kithfs: mount point %s: %s\n", options->mountpoint, strerror(errno));
+        return EXIT_SYSTEM;
+    }
+    options->mountpoint = absolute;
+    mallopt(M_MMAP_THRESHOLD, KEEP_BELOW);
+    mallopt(M_TRIM_THRESHOLD, 4 * KEEP_BELOW);
+    if (options->foreground) {
+        struct report report = {-1, false};
+        code = kith_fs_serve(options, NULL, on_ready, &report);
+    } else {
+        code = daemon_run(options);
+    }
+    free(absolute);
+    return code;
+}
+
+int main(int argc, char *argv[])
+{
+    struct kith_fs_options options;
+    struct kith_error error;
+    if (kith_fs_options_parse(argc, argv, &options, &error) != KITH_OK) {
+        fprintf(stderr, "kithfs: %s\nTry: kithfs --help\n", error.message);
+        return EXIT_USAGE;
+    }
+    int code = 0;
+    if (options.help) {
+        fputs(usage, stdout);
+    } else if (options.version) {
+        printf("kithfs %s\n", KITH_VERSION);
+    } else {
+        code = run(&options);
+    }
+    kith_fs_options_release(&options);
+    return code;
+}

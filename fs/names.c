@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * names.c - making and removing names: lookup, create, mknod, mkdir, symlink, unlink, rmdir.
+ *
+ * Whoever changes names in a directory holds its dir_busy from the check to the end of the put. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "fs/fs.h"
+
+void kith_do_lookup(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_entry *entry;
+    uint64_t started = kith_mono_ns();
+    int error = kith_dir_entry(fs, job->inode, job->name, &entry);
+    if (error != 0) {
+        kith_job_fail(job, error);
+        return;
+    }
+    pthread_mutex_lock(&fs->lock);
+    entry->pins--;
+    struct kith_inode *inode = entry->inode;
+    uint64_t valid_until = entry->valid_until;
+    if (inode != NULL) {
+        kith_inode_hold(inode);
+    } else if (valid_until >= started + fs->entry_ns) {
+        entry->fresh_tid = job->ctx.pid; /* a create by this thread need not ask again */
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (inode == NULL) {
+        kith_job_fail(job, ENOENT);
+        return;
+    }
+    kith_reply_entry(job, inode, valid_until);
+    pthread_mutex_lock(&fs->lock);
+    kith_inode_drop(fs, inode);
+    pthread_mutex_unlock(&fs->lock);
+}
+
+/* fs->lock held. A new inode under `entry`, which leads to it; one ref for the caller. */
+static struct kith_inode *make_inode(struct kith_fs *fs, struct kith_entry *entry, uint64_t id,
+                                     enum kith_type type, mode_t mode, const struct fuse_ctx *ctx)
+{
+    struct kith_inode *inode = kith_inode_new(fs, id, type);
+    if (inode == NULL) {
+        return NULL;
+    }
+    struct kith_time now = kith_wall_time();
+    struct kith_inode *dir = entry->dir;
+    struct kith_attrs *attrs = &inode->attrs;
+    attrs->have = KITH_ATTR_ALL;
+    attrs->mode = mode & 07777u;
+    attrs->uid = ctx->uid;
+    attrs->gid = ctx->gid;
+    if ((dir->attrs.mode & S_ISGID) != 0) { /* a directory with set-gid gives its group */
+        attrs->gid = dir->attrs.gid;
+        attrs->mode |= type == KITH_TYPE_DIR ? S_ISGID : 0;
+    }
+    attrs->atime = attrs->mtime = now;
+    attrs->mode_stamp = attrs->owner_stamp = attrs->atime_stamp = now;
+    attrs->mtime_stamp = attrs->xattrs_stamp = now;
+    inode->btime = now;
+    inode->pending = true;
+    inode->has_kernel_dot = true; /* the kernel's pages are what it wrote itself */
+    inode->dirty_since = kith_mono_ns();
+    kith_entry_lead(fs, entry, inode);
+    entry->link = false;
+    entry->fresh_tid = 0;
+    entry->changed_at = inode->dirty_since;
+    entry->valid_until = inode->valid_until = inode->dirty_since + fs->entry_ns;
+    kith_entry_touch(fs, entry);
+    kith_dir_changed(dir);
+    return inode;
+}
+
+/* A made name that could not be put: it never was. */
+static void unmake(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode)
+{
+    pthread_mutex_lock(&fs->lock);
+    inode->unlinked = true;
+    inode->pending = false;
+    inode->write_flushed = inode->write_version;
+    if (entry->inode == inode) {
+        kith_entry_lead(fs, entry, NULL);
+    }
+    entry->valid_until = 0; /* the outcome may be unknown */
+    pthread_mutex_unlock(&fs->lock);
+}
+
+/* For names that must not exist: what the cluster says now. Pinned. */
+static int fresh_entry(struct kith_job *job, struct kith_entry **ret_entry)
+{
+    struct kith_fs *fs = job->fs;
+    pthread_mutex_lock(&fs->lock);
+    struct kith_entry *entry = kith_entry_find(job->inode, job->name);
+    bool fresh = entry != NULL && ((entry->inode == NULL && entry->fresh_tid == job->ctx.pid) ||
+                                   (entry->inode != NULL && entry->inode->pending));
+    if (fresh) {
+        entry->fresh_tid = 0;
+        entry->pins++;
+        *ret_entry = entry;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return fresh ? 0 : kith_dir_read(fs, job->inode, job->name, ret_entry);
+}
+
+static void dir_take(struct kith_job *job)
+{
+    pthread_mutex_lock(&job->fs->lock);
+    kith_busy_take(job->fs, true, &job->inode, 1);
+    pthread_mutex_unlock(&job->fs->lock);
+}
+
+static void dir_give(struct kith_job *job)
+{
+    pthread_mutex_lock(&job->fs->lock);
+    kith_busy_give(job->fs, true, &job->inode, 1);
+    pthread_mutex_unlock(&job->fs->lock);
+}
+
+bool kith_create_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *dir, const char *name,
+                      mode_t mode, struct fuse_file_info *fi)
+{
+    const struct fuse_ctx *ctx = fuse_req_ctx(req);
+    uint64_t id = kith_fs_random(fs);
+    struct fuse_entry_param param;
+    struct kith_inode *inode = NULL;
+    if (!kith_fs_defers(fs, &dir->dir->group)) {
+        return false;
+    }
+    pthread_mutex_lock(&fs->lock);
+    struct kith_entry *entry = kith_entry_find(dir, name);
+    bool known = entry != NULL && entry->inode == NULL && !dir->dir_busy && !dir->dir->removed &&
+                 (entry->fresh_tid == ctx->pid ||
+                  ((fi->flags & O_EXCL) == 0 && kith_entry_valid(entry, kith_mono_ns())));
+    if (known) {
+        inode = make_inode(fs, entry, id, KITH_TYPE_FILE, mode, ctx);
+    }
+    if (inode != NULL) {
+        inode->opens = 1;
+        inode->is_open = kith_octets_set(&inode->open_ctx, kith_octets_bytes(&entry->ctx));
+        kith_inode_enqueue(fs, inode);
+        kith_entry_param(fs, inode, inode->valid_until, &param);
+        kith_inode_drop(fs, inode);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (inode == NULL) {
+        return false;
+    }
+    fi->keep_cache = 1;
+    if (fuse_reply_create(req, &param, fi) == -ENOENT) { /* interrupted: the kernel forgot it */
+        pthread_mutex_lock(&fs->lock);
+        inode->opens--;
+        kith_inode_forget(fs, inode, 1);
+        pthread_mutex_unlock(&fs->lock);
+    }
+    return true;
+}
+
+/* CREATE of a name that is there: an open, cut to nothing with O_TRUNC. */
+static int open_existing(struct kith_job *job, struct kith_inode *inode)
+{
+    struct kith_fs *fs = job->fs;
+    bool keep = false;
+    if (inode->type != KITH_TYPE_FILE) {
+        return inode->type == KITH_TYPE_DIR ? EISDIR : ESTALE;
+    }
+    int error = kith_inode_open(fs, inode, &keep);
+    if (error == 0 && (job->fi.flags & O_TRUNC) != 0) {
+        struct kith_content *content;
+        error = kith_inode_content(fs, inode, &content);
+        if (error == 0) {
+            error = kith_errno(kith_content_truncate(content, 0));
+        }
+        if (error == 0) {
+            kith_inode_written(fs, inode, 0);
+        } else {
+            kith_inode_close(fs, inode);
+        }
+    }
+    job->fi.keep_cache = keep && (job->fi.flags & O_TRUNC) == 0;
+    return error;
+}
+
+static int create_new(struct kith_job *job, struct kith_entry *entry, struct kith_inode **ret_inode)
+{
+    struct kith_fs *fs = job->fs;
+    uint64_t id = kith_fs_random(fs);
+    pthread_mutex_lock(&fs->lock);
+    struct kith_inode *inode =
+        job->inode->dir->removed
+            ? NULL
+            : make_inode(fs, entry, id, KITH_TYPE_FILE, job->mode, &job->ctx);
+    int error = job->inode->dir->removed ? ENOENT : inode == NULL ? ENOMEM : 0;
+    if (inode != NULL) {
+        inode->opens = 1;
+        inode->is_open = kith_octets_set(&inode->open_ctx, kith_octets_bytes(&entry->ctx));
+        kith_inode_enqueue(fs, inode);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (inode != NULL && !kith_fs_defers(fs, &job->inode->dir->group)) {
+        error = kith_inode_flush(fs, inode, KITH_DURABLE_OS);
+        if (error != 0) {
+            unmake(fs, entry, inode);
+            kith_inode_close(fs, inode);
+            pthread_mutex_lock(&fs->lock);
+            kith_inode_drop(fs, inode);
+            pthread_mutex_unlock(&fs->lock);
+        }
+    }
+    *ret_inode = inode;
+    return error;
+}
+
+void kith_do_create(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_entry *entry = NULL;
+    struct kith_inode *inode = NULL;
+    dir_take(job);
+    int error = (job->fi.flags & O_EXCL) != 0 ? fresh_entry(job, &entry)
+                                              : kith_dir_entry(fs, job->inode, job->name, &entry);
+    if (error == 0) {
+        pthread_mutex_lock(&fs->lock);
+        inode = entry->inode;
+        if (inode != NULL) {
+            kith_inode_hold(inode);
+        }
+        pthread_mutex_unlock(&fs->lock);
+        job->fi.keep_cache = 1;
+        if (inode == NULL) {
+            error = create_new(job, entry, &inode);
+            inode = error == 0 ? inode : NULL;
+        } else {
+            error = (job->fi.flags & O_EXCL) != 0 ? EEXIST : open_existing(job, inode);
+        }
+        kith_entry_unpin(fs, entry);
+    }
+    dir_give(job);
+    if (error != 0) {
+        kith_job_fail(job, error);
+    } else {
+        kith_reply_create(job, inode);
+    }
+    if (inode != NULL) {
+        pthread_mutex_lock(&fs->lock);
+        kith_inode_drop(fs, inode);
+        pthread_mutex_unlock(&fs->lock);
+    }
+}
+
+/* A directory's own row (context empty: it is new, or gets its last mark), put before the name that leads to it. */
+int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
+                     struct kith_bytes context)
+{
+    struct kith_inode_record record;
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    pthread_mutex_lock(&fs->lock);
+    kith_inode_record_of(inode, &record);
+    record.has_parent = true;
+    record.removed = removed;
+    record.parent_name = kith_bytes_make(name, strlen(name));
+    if (inode->entry != NULL) {
+        record.parent = inode->entry->dir->dir->group;
+    }
+    kith_inode_record_encode(&record, &buf);
+    struct kith_group group = inode->dir->group;
+    pthread_mutex_unlock(&fs->lock);
+    int error = ENOMEM;
+    if (!buf.failed) {
+        struct kith_client_answer answer;
+        struct kith_put_update update = {
+            .has_sibling = true, .context = context, .value = kith_buf_bytes(&buf)};
+        if (removed) {
+            update.kind = KITH_SIBLING_MARK;
+        }
+        error = kith_rows_put(fs, &group, KITH_DURABLE_OS, &update, 1, &answer);
+        kith_client_answer_release(&answer);
+    }
+    kith_buf_release(&buf);
+    return error;
+}
+
+/* mknod, mkdir and symlink: made and put before the answer. */
+static void make_name(struct kith_job *job, enum kith_type type)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_entry *entry = NULL;
+    struct kith_inode *inode = NULL;
+    dir_take(job);
+    int error = fresh_entry(job, &entry);
+    if (error == 0) {
+        uint64_t id = kith_fs_random(fs), low = kith_fs_random(fs);
+        pthread_mutex_lock(&fs->lock);
+        if (entry->inode != NULL) {
+            error = EEXIST;
+        } else if (job->inode->dir->removed) {
+            error = ENOENT;
+        } else {
+            inode = make_inode(fs, entry, id, type, job->mode, &job->ctx);
+            error = inode == NULL ? ENOMEM : 0;
+        }
+        if (inode != NULL) {
+            inode->rdev = job->rdev;
+            if (type == KITH_TYPE_SYMLINK) {
+                inode->size = job->size;
+                error = kith_octets_set(&inode->target, kith_bytes_make(job->data, job->size))
+                            ? 0
+                            : ENOMEM;
+            }
+            if (type == KITH_TYPE_DIR) {
+                uint8_t own[KITH_DIR_ID_SIZE];
+                memcpy(own, &id, 8);
+                memcpy(own + 8, &low, 4);
+                inode->dir->group = kith_group_make(fs->volume, own);
+                /* nobody else knows the id yet: the directory is empty */
+                inode->dir->complete_until = kith_mono_ns() + fs->entry_ns;
+            }
+        }
+        pthread_mutex_unlock(&fs->lock);
+    }
+    if (error == 0 && type == KITH_TYPE_DIR) {
+        error = kith_dir_put_own(fs, inode, job->name, false, kith_bytes_make(NULL, 0));
+    }
+    if (error == 0) {
+        error = kith_inode_flush(fs, inode, KITH_DURABLE_OS);
+    }
+    if (error != 0 && inode != NULL) {
+        unmake(fs, entry, inode);
+    }
+    if (entry != NULL) {
+        kith_entry_unpin(fs, entry);
+    }
+    dir_give(job);
+    if (error != 0) {
+        kith_job_fail(job, error);
+    } else {
+        kith_reply_entry(job, inode, kith_mono_ns() + fs->entry_ns);
+    }
+    if (inode != NULL) {
+        pthread_mutex_lock(&fs->lock);
+        kith_inode_drop(fs, inode);
+        pthread_mutex_unlock(&fs->lock);
+    }
+}
+
+void kith_do_mknod(struct kith_job *job)
+{
+    enum kith_type type = KITH_TYPE_FILE;
+    if (S_ISFIFO(job->mode)) {
+        type = KITH_TYPE_FIFO;
+    } else if (S_ISSOCK(job->mode)) {
+        type = KITH_TYPE_SOCKET;
+    } else if (S_ISCHR(job->mode)) {
+        type = KITH_TYPE_CHAR;
+    } else if (S_ISBLK(job->mode)) {
+        type = KITH_TYPE_BLOCK;
+    }
+    make_name(job, type);
+}
+
+void kith_do_mkdir(struct kith_job *job)
+{
+    make_name(job, KITH_TYPE_DIR);
+}
+
+void kith_do_symlink(struct kith_job *job)
+{
+    job->mode = 0777;
+    make_name(job, KITH_TYPE_SYMLINK);
+}
+
+/* The rows of a file with one name go. row_busy held. */
+static int remove_rows(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode)
+{
+    struct kith_batch *batch = kith_batch_new();
+    struct kith_client_answer answer;
+    if (batch == NULL) {
+        return ENOMEM;
+    }
+    pthread_mutex_lock(&fs->lock);
+    struct kith_group group = entry->dir->dir->group;
+    int at = kith_batch_add(batch, kith_entry_bytes(entry), kith_octets_bytes(&entry->ctx), NULL, 0,
+                            NULL, 0);
+    pthread_mutex_unlock(&fs->lock);
+    int error = at < 0 ? ENOMEM : kith_batch_attrs(fs, batch, batch, inode, NULL);
+    if (error == 0) {
+        error = kith_rows_put(fs, &group, KITH_DURABLE_OS, batch->updates, batch->count, &answer);
+        if (error == 0) {
+            pthread_mutex_lock(&fs->lock);
+            if (!kith_octets_set(&entry->ctx, answer.result.u.put.results[0].context)) {
+                error = ENOMEM;
+            }
+            pthread_mutex_unlock(&fs->lock);
+        }
+        kith_client_answer_release(&answer);
+    }
+    kith_batch_free(batch);
+    return error;
+}
+
+void kith_entry_gone(struct kith_fs *fs, struct kith_entry *entry)
+{
+    struct kith_inode *inode = entry->inode;
+    entry->changed_at = kith_mono_ns();
+    entry->valid_until = entry->changed_at + fs->entry_ns;
+    entry->link = false;
+    if (inode != NULL) {
+        inode->changed_at = entry->changed_at;
+        inode->unlinked = !inode->shared || inode->name_count == 0;
+        if (inode->unlinked) {
+            inode->pending = false;
+            inode->attr_changed = 0;
+        }
+    }
+    kith_dir_changed(entry->dir);
+    kith_entry_lead(fs, entry, NULL);
+}
+
+/* What is to be removed, pinned and its inode held; dir_busy of the parent is held. */
+static int victim(struct kith_job *job, struct kith_entry **ret_entry, struct kith_inode **ret_inode)
+{
+    struct kith_fs *fs = job->fs;
+    int error = kith_dir_entry(fs, job->inode, job->name, ret_entry);
+    if (error != 0) {
+        return error;
+    }
+    pthread_mutex_lock(&fs->lock);
+    *ret_inode = (*ret_entry)->inode;
+    if (*ret_inode != NULL) {
+        kith_inode_hold(*ret_inode);
+    } else {
+        (*ret_entry)->pins--;
+        error = ENOENT;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return error;
+}
+
+void kith_do_unlink(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_entry *entry;
+    struct kith_inode *inode;
+    dir_take(job);
+    int error = victim(job, &entry, &inode);
+    if (error == 0) {
+        pthread_mutex_lock(&fs->lock);
+        kith_busy_take(fs, false, &inode, 1);
+        bool pending = inode->pending && !inode->shared;
+        bool link = entry->link;
+        error = inode->type == KITH_TYPE_DIR ? EISDIR : 0;
+        pthread_mutex_unlock(&fs->lock);
+        if (error == 0 && link) {
+            error = kith_link_remove(fs, entry, inode);
+        } else if (error == 0 && !pending) {
+            error = remove_rows(fs, entry, inode);
+        }
+        pthread_mutex_lock(&fs->lock);
+        if (error == 0) {
+            kith_entry_gone(fs, entry);
+        }
+        kith_busy_give(fs, false, &inode, 1);
+        entry->pins--;
+        pthread_mutex_unlock(&fs->lock);
+        kith_inode_settle(fs, inode);
+        pthread_mutex_lock(&fs->lock);
+        kith_inode_drop(fs, inode);
+        pthread_mutex_unlock(&fs->lock);
+    }
+    dir_give(job);
+    kith_job_fail(job, error);
+}
+
+int kith_dir_remove(struct kith_fs *fs, struct kith_inode *inode)
+{
+    int error = kith_dir_empty(fs, inode);
+    if (error == 0) {
+        pthread_mutex_lock(&fs->lock);
+        inode->dir->removed = true; /* from now on nothing can be made in it here */
+        char name[KITH_FS_NAME_MAX + 1] = "";
+        if (inode->entry != NULL) {
+            memcpy(name, inode->entry->name, inode->entry->name_size + 1u);
+        }
+        pthread_mutex_unlock(&fs->lock);
+        error = kith_dir_put_own(fs, inode, name, true, kith_bytes_make(NULL, 0));
+        if (error != 0) {
+            kith_dir_restore(fs, inode);
+        }
+    }
+    return error;
+}
+
+void kith_dir_restore(struct kith_fs *fs, struct kith_inode *inode)
+{
+    pthread_mutex_lock(&fs->lock);
+    inode->dir->removed = false;
+    pthread_mutex_unlock(&fs->lock);
+}
+
+void kith_do_rmdir(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_entry *entry;
+    struct kith_inode *inode;
+    dir_take(job);
+    int error = victim(job, &entry, &inode);
+    if (error == 0) {
+        error = inode->type != KITH_TYPE_DIR ? ENOTDIR : 0;
+        pthread_mutex_lock(&fs->lock);
+        kith_busy_take(fs, true, &inode, 1); /* downwards only: no circle */
+        kith_busy_take(fs, false, &inode, 1);
+        pthread_mutex_unlock(&fs->lock);
+        if (error == 0) {
+            error = kith_dir_remove(fs, inode);
+            if (error == 0) {
+                error = remove_rows(fs, entry, inode);
+                if (error != 0) {
+                    kith_dir_restore(fs, inode);
+                }
+            }
+        }
+        pthread_mutex_lock(&fs->lock);
+        if (error == 0) {
+            kith_entry_gone(fs, entry);
+        }
+        kith_busy_give(fs, false, &inode, 1);
+        kith_busy_give(fs, true, &inode, 1);
+        entry->pins--;
+        kith_inode_drop(fs, inode);
+        pthread_mutex_unlock(&fs->lock);
+    }
+    dir_give(job);
+    kith_job_fail(job, error);
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * open.c - open files: contents and context come from one read by quorum and go together.
+ *
+ * Who opens a clean file reads it again (close-to-open); who opens one with unsent bytes joins. The contents
+ * of a created file are made with the first write. Contents are let go only under row_busy. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "fs/fs.h"
+
+static bool same_version(const struct kith_inode *inode, const struct kith_dot *dot)
+{
+    return inode->has_dot && kith_dot_equal(&inode->dot, dot);
+}
+
+/* fs->lock held, row_busy held: the version read becomes the open one. */
+static int adopt(struct kith_fs *fs, struct kith_inode *inode, const struct kith_seen *seen)
+{
+    struct kith_bytes context = inode->shared ? seen->inode_ctx : seen->ctx;
+    if (!kith_octets_set(&inode->open_ctx, context)) {
+        return ENOMEM;
+    }
+    inode->is_open = true;
+    uint64_t size = 0, allocated = 0;
+    if (seen->record.contents.size > 0) {
+        enum kith_err err = kith_content_image_stat(seen->record.contents, &size, &allocated);
+        if (err != KITH_OK) {
+            return kith_errno(err);
+        }
+    }
+    inode->size = size;
+    inode->allocated = allocated;
+    inode->dot = seen->dot;
+    inode->has_dot = true;
+    inode->os_only = false;
+    struct kith_attrs attrs = seen->record.attrs;
+    kith_attrs_merge(&inode->attrs, &attrs);
+    inode->valid_until = kith_mono_ns() + fs->entry_ns;
+    return 0;
+}
+
+/* Makes or renews the contents. row_busy held, fs->lock not. */
+static int renew(struct kith_fs *fs, struct kith_inode *inode, const struct kith_seen *seen)
+{
+    pthread_mutex_lock(&fs->lock);
+    struct kith_content *content = inode->content;
+    bool same = inode->is_open && same_version(inode, &seen->dot);
+    bool joins = kith_inode_dirty(inode) || inode->unlinked;
+    pthread_mutex_unlock(&fs->lock);
+    if (joins || (same && content != NULL)) {
+        return 0;
+    }
+    enum kith_err err = KITH_OK;
+    bool made = content == NULL;
+    if (made) {
+        err = kith_content_new(fs->store, seen->record.contents, &content);
+    } else {
+        err = kith_content_replace(content, seen->record.contents);
+        if (err == KITH_EBUSY) {
+            return 0; /* written to meanwhile: join */
+        }
+    }
+    if (err != KITH_OK) {
+        return kith_errno(err);
+    }
+    pthread_mutex_lock(&fs->lock);
+    int error = adopt(fs, inode, seen);
+    inode->content = content;
+    pthread_mutex_unlock(&fs->lock);
+    return error;
+}
+
+static int read_and_renew(struct kith_fs *fs, struct kith_inode *inode)
+{
+    struct kith_arena arena;
+    struct kith_client_answer answer;
+    struct kith_seen seen;
+    kith_arena_init(&arena, 0);
+    int error = kith_inode_read(fs, inode, &arena, &answer, &seen);
+    if (error == 0) {
+        pthread_mutex_lock(&fs->lock);
+        kith_busy_take(fs, false, &inode, 1);
+        pthread_mutex_unlock(&fs->lock);
+        error = renew(fs, inode, &seen);
+        pthread_mutex_lock(&fs->lock);
+        kith_busy_give(fs, false, &inode, 1);
+        pthread_mutex_unlock(&fs->lock);
+    }
+    kith_client_answer_release(&answer);
+    kith_arena_release(&arena);
+    return error;
+}
+
+int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode, bool *ret_keep_cache)
+{
+    int error = 0;
+    pthread_mutex_lock(&fs->lock);
+    inode->opens++; /* from here on the contents stay */
+    while (inode->opening) {
+        pthread_cond_wait(&fs->changed, &fs->lock);
+    }
+    bool joins = kith_inode_dirty(inode) || inode->unlinked;
+    if (!joins) {
+        inode->opening = true;
+        pthread_mutex_unlock(&fs->lock);
+        error = read_and_renew(fs, inode);
+        pthread_mutex_lock(&fs->lock);
+        inode->opening = false;
+        pthread_cond_broadcast(&fs->changed);
+    }
+    if (error == 0) {
+        static const struct kith_dot zero;
+        const struct kith_dot *dot = inode->has_dot ? &inode->dot : &zero;
+        *ret_keep_cache = inode->has_kernel_dot && kith_dot_equal(&inode->kernel_dot, dot);
+        inode->kernel_dot = *dot;
+        inode->has_kernel_dot = true;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (error != 0) {
+        kith_inode_close(fs, inode);
+    }
+    return error;
+}
+
+int kith_inode_content(struct kith_fs *fs, struct kith_inode *inode, struct kith_content **ret_content)
+{
+    pthread_mutex_lock(&fs->lock);
+    *ret_content = inode->content;
+    bool fresh = inode->is_open && inode->write_version == 0 && inode->size == 0;
+    pthread_mutex_unlock(&fs->lock);
+    if (*ret_content != NULL) {
+        return 0;
+    }
+    if (!fresh) {
+        return EIO;
+    }
+    struct kith_content *content;
+    enum kith_err err = kith_content_new(fs->store, kith_bytes_make(NULL, 0), &content);
+    if (err != KITH_OK) {
+        return kith_errno(err);
+    }
+    pthread_mutex_lock(&fs->lock);
+    struct kith_content *other = inode->content;
+    if (other == NULL) {
+        inode->content = content;
+    }
+    *ret_content = inode->content;
+    pthread_mutex_unlock(&fs->lock);
+    if (other != NULL) {
+        kith_content_free(content);
+    }
+    return 0;
+}
+
+void kith_inode_settle(struct kith_fs *fs, struct kith_inode *inode)
+{
+    struct kith_content *content = NULL;
+    pthread_mutex_lock(&fs->lock);
+    if (inode->opens == 0 && inode->is_open && (inode->unlinked || !kith_inode_dirty(inode))) {
+        kith_busy_take(fs, false, &inode, 1);
+        if (inode->opens == 0 && (inode->unlinked || !kith_inode_dirty(inode))) {
+            content = inode->content;
+            inode->content = NULL;
+            inode->is_open = false;
+            kith_octets_clear(&inode->open_ctx);
+        }
+        kith_busy_give(fs, false, &inode, 1);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (content != NULL) {
+        kith_content_free(content);
+    }
+}
+
+void kith_inode_close(struct kith_fs *fs, struct kith_inode *inode)
+{
+    pthread_mutex_lock(&fs->lock);
+    KITH_ASSERT(inode->opens > 0);
+    inode->opens--;
+    pthread_mutex_unlock(&fs->lock);
+    kith_inode_settle(fs, inode);
+}
+
+void kith_inode_written(struct kith_fs *fs, struct kith_inode *inode, uint64_t size)
+{
+    struct kith_time now = kith_wall_time();
+    pthread_mutex_lock(&fs->lock);
+    bool was_dirty = kith_inode_dirty(inode);
+    inode->size = size;
+    inode->write_version++;
+    inode->attrs.have |= KITH_ATTR_MTIME;
+    inode->attrs.mtime = inode->attrs.mtime_stamp = now;
+    if (!was_dirty) {
+        inode->dirty_since = kith_mono_ns();
+    }
+    if (!inode->unlinked) {
+        kith_inode_enqueue(fs, inode);
+    }
+    pthread_mutex_unlock(&fs->lock);
+}
+
+int kith_inode_write_through(struct kith_fs *fs, struct kith_inode *inode)
+{
+    struct kith_group group;
+    struct kith_rowname name;
+    pthread_mutex_lock(&fs->lock);
+    bool placed = kith_inode_place(inode, &group, &name);
+    pthread_mutex_unlock(&fs->lock);
+    if (!placed || kith_fs_defers(fs, &group)) {
+        return 0;
+    }
+    return kith_inode_flush(fs, inode, KITH_DURABLE_OS);
+}

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * rename.c - within a directory one batch, across directories the target first and then the source.
+ *
+ * The target's row gets the whole record, with the attributes as they are now; what is unsent is carried
+ * along. The source's row keeps "moved to (group, name)". A directory's own row then learns where it is. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/fs.h"
+
+struct move {
+    struct kith_fs *fs;
+    struct kith_entry *src, *dst;
+    struct kith_inode *inode, *old; /* what moves; what is replaced, or NULL */
+    struct kith_batch *from, *into; /* the same within a directory */
+    struct kith_image image;
+    int src_at, dst_at, row_at; /* places in from, into, into; -1 = none */
+    bool cross, was_pending, dst_link;
+};
+
+/* The value for the target: a link's reference or the whole record. */
+static int add_target(struct move *move)
+{
+    struct kith_fs *fs = move->fs;
+    if (move->src->link) {
+        pthread_mutex_lock(&fs->lock);
+        move->dst_at = kith_link_name_row(fs, move->into, move->dst, move->inode,
+                                          &move->inode->share_group);
+        pthread_mutex_unlock(&fs->lock);
+        return move->dst_at < 0 ? ENOMEM : 0;
+    }
+    int error = kith_inode_image(fs, move->inode, KITH_DURABLE_OS, &move->into->arena, &move->image);
+    if (error != 0) {
+        return error;
+    }
+    struct kith_inode_record record;
+    struct kith_bytes value;
+    pthread_mutex_lock(&fs->lock);
+    kith_inode_record_of(move->inode, &record);
+    record.contents = move->image.bytes;
+    error = kith_batch_record(move->into, &record, &value);
+    if (error == 0) {
+        move->dst_at = kith_batch_add(move->into, kith_entry_bytes(move->dst),
+                                      kith_octets_bytes(&move->dst->ctx), &value,
+                                      KITH_SIBLING_VALUE, move->image.refs, move->image.ref_count);
+        error = move->dst_at < 0 ? ENOMEM : 0;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return error;
+}
+
+static int add_source(struct move *move)
+{
+    if (move->was_pending) {
+        return 0; /* the cluster never heard of it */
+    }
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    pthread_mutex_lock(&move->fs->lock);
+    struct kith_moved_mark mark = {move->dst->dir->dir->group, kith_entry_bytes(move->dst),
+                                   move->inode->id};
+    kith_moved_mark_encode(&mark, &buf);
+    struct kith_bytes value = kith_buf_bytes(&buf);
+    if (!buf.failed) {
+        move->src_at = kith_batch_add(move->from, kith_entry_bytes(move->src),
+                                      kith_octets_bytes(&move->src->ctx), &value,
+                                      KITH_SIBLING_MARK, NULL, 0);
+    }
+    pthread_mutex_unlock(&move->fs->lock);
+    kith_buf_release(&buf);
+    return move->src_at < 0 ? ENOMEM : 0;
+}
+
+struct kith_link_name *kith_link_names_with(struct kith_arena *arena, const struct kith_inode *inode,
+                                            const struct kith_entry *out,
+                                            const struct kith_entry *in, uint32_t *ret_count)
+{
+    struct kith_link_name *names = kith_arena_calloc(arena, inode->name_count + 1u, sizeof *names);
+    uint32_t count = 0;
+    if (names == NULL) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < inode->name_count; i++) {
+        bool goes = out != NULL && kith_bytes_equal(inode->names[i].name, kith_entry_bytes(out)) &&
+                    kith_group_compare(&inode->names[i].group, &out->dir->dir->group) == 0;
+        if (!goes) {
+            names[count++] = inode->names[i];
+        }
+    }
+    if (in != NULL) {
+        struct kith_link_name added = {in->dir->dir->group, kith_entry_bytes(in)};
+        uint32_t at = count;
+        while (at > 0 && kith_link_name_compare(&names[at - 1], &added) > 0) {
+            names[at] = names[at - 1];
+            at--;
+        }
+        if (at == 0 || kith_link_name_compare(&names[at - 1], &added) != 0) {
+            names[at] = added;
+            count++;
+        }
+    }
+    *ret_count = count;
+    return names;
+}
+
+/* The inode row of a link that changes its name: in the same batch where it is in the same group, else
+ * in a put of its own. */
+static int add_link_row(struct move *move)
+{
+    struct kith_fs *fs = move->fs;
+    int error = kith_inode_image(fs, move->inode, KITH_DURABLE_OS, &move->into->arena, &move->image);
+    if (error != 0) {
+        return error;
+    }
+    pthread_mutex_lock(&fs->lock);
+    uint32_t count = 0;
+    struct kith_link_name *names =
+        kith_link_names_with(&move->into->arena, move->inode, move->src, move->dst, &count);
+    pthread_mutex_unlock(&fs->lock);
+    if (names == NULL) {
+        return ENOMEM;
+    }
+    if (!move->inode->share_own) {
+        move->row_at = kith_link_row(fs, move->into, move->inode, names, count, &move->image);
+        error = move->row_at < 0 ? ENOMEM : 0;
+    } else {
+        error = kith_link_put(fs, move->inode, names, count, &move->image);
+    }
+    pthread_mutex_lock(&fs->lock);
+    if (error == 0 && !kith_inode_names_set(move->inode, names, count)) {
+        error = ENOMEM;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return error;
+}
+
+static int build(struct move *move)
+{
+    struct kith_rowname to;
+    kith_rowname_entry(kith_entry_bytes(move->dst), &to);
+    int error = add_target(move);
+    if (error == 0) {
+        error = add_source(move);
+    }
+    if (error == 0 && move->old != NULL && !move->dst_link) {
+        error = kith_batch_attrs(move->fs, move->into, NULL, move->old, NULL);
+    }
+    if (error == 0 && !move->src->link && !move->was_pending) {
+        error = kith_batch_attrs(move->fs, move->from, move->into, move->inode, &to);
+    }
+    if (error == 0 && move->src->link) {
+        error = add_link_row(move);
+    }
+    return error;
+}
+
+/* The tables after the puts. */
+static int settle(struct move *move, const struct kith_client_answer *into,
+                  const struct kith_client_answer *from)
+{
+    struct kith_fs *fs = move->fs;
+    const struct kith_put_result *dst = &into->result.u.put.results[move->dst_at];
+    bool ok = true;
+    pthread_mutex_lock(&fs->lock);
+    if (move->old != NULL && !move->dst_link) {
+        kith_entry_gone(fs, move->dst);
+    }
+    kith_entry_lead(fs, move->dst, NULL);
+    ok = kith_octets_set(&move->dst->ctx, dst->context);
+    if (move->src_at >= 0) {
+        ok = kith_octets_set(&move->src->ctx,
+                             from->result.u.put.results[move->src_at].context) && ok;
+    }
+    bool link = move->src->link;
+    move->dst->link = link;
+    kith_inode_hold(move->inode);
+    kith_entry_lead(fs, move->src, NULL);
+    kith_entry_lead(fs, move->dst, move->inode);
+    kith_inode_drop(fs, move->inode);
+    move->inode->entry = move->dst;
+    move->src->link = false;
+    move->src->changed_at = move->dst->changed_at = kith_mono_ns();
+    move->src->valid_until = move->dst->valid_until = move->dst->changed_at + fs->entry_ns;
+    kith_dir_changed(move->src->dir);
+    kith_dir_changed(move->dst->dir);
+    if (!link) {
+        ok = kith_inode_moved_on(move->inode, dst->context) && ok;
+        move->inode->attr_row = false; /* the record has it all; a row beside the new name is none */
+        kith_octets_clear(&move->inode->attr_ctx);
+    } else if (move->row_at >= 0) {
+        ok = kith_inode_moved_on(move->inode,
+                                 into->result.u.put.results[move->row_at].context) && ok;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (!link) {
+        kith_inode_image_stored(fs, move->inode, &move->image, &dst->dot, KITH_DURABLE_OS);
+    } else if (move->row_at >= 0) {
+        kith_inode_image_stored(fs, move->inode, &move->image,
+                                &into->result.u.put.results[move->row_at].dot, KITH_DURABLE_OS);
+    }
+    return ok ? 0 : ENOMEM;
+}
+
+/* Where a directory is now, in its own row: so that a move to two places is settled alike everywhere. */
+static int tell_directory(struct kith_fs *fs, struct kith_inode *inode, const char *name)
+{
+    struct kith_client_answer answer;
+    struct kith_arena arena;
+    struct kith_bytes self = kith_bytes_make(NULL, 0), context = self;
+    kith_arena_init(&arena, 0);
+    int error = kith_rows_get(fs, &inode->dir->group, &self, 1, &answer);
+    if (error == 0) {
+        const struct kith_row *row = &answer.result.u.rows.rows[0].row;
+        error = kith_errno(kith_row_context(&arena, row, kith_row_winner(row), &context));
+    }
+    if (error == 0) {
+        error = kith_dir_put_own(fs, inode, name, false, context);
+    }
+    kith_client_answer_release(&answer);
+    kith_arena_release(&arena);
+    return error;
+}
+
+static int do_move(struct move *move)
+{
+    struct kith_fs *fs = move->fs;
+    struct kith_group src_group = move->src->dir->dir->group;
+    struct kith_group dst_group = move->dst->dir->dir->group;
+    struct kith_client_answer into, from;
+    memset(&into, 0, sizeof into);
+    memset(&from, 0, sizeof from);
+    int error = build(move);
+    if (error != 0) {
+        return error;
+    }
+    error = kith_batch_put(fs, move->into, &dst_group, &into);
+    bool second = error == 0 && move->cross && move->from->count > 0;
+    if (second) {
+        error = kith_batch_put(fs, move->from, &src_group, &from);
+    }
+    if (error == 0) {
+        error = settle(move, &into, move->cross ? &from : &into);
+    } else {
+        pthread_mutex_lock(&fs->lock);
+        move->src->valid_until = move->dst->valid_until = 0; /* perhaps it happened */
+        pthread_mutex_unlock(&fs->lock);
+    }
+    kith_client_answer_release(&into);
+    if (second) {
+        kith_client_answer_release(&from);
+    }
+    if (error == 0 && move->inode->type == KITH_TYPE_DIR) {
+        int told = tell_directory(fs, move->inode, move->dst->name);
+        if (told != 0) {
+            kith_log_warn("rename", "directory %s: its own row could not be told of its new name: %s",
+                          move->dst->name, strerror(told));
+        }
+    }
+    return error;
+}
+
+/* The replaced name was one of several: its inode has one less. */
+static int forget_link(struct kith_fs *fs, struct kith_entry *dst, struct kith_inode *old)
+{
+    struct kith_arena arena;
+    struct kith_image image;
+    uint32_t count = 0;
+    kith_arena_init(&arena, 0);
+    int error = kith_inode_image(fs, old, KITH_DURABLE_OS, &arena, &image);
+    pthread_mutex_lock(&fs->lock);
+    struct kith_link_name *names = kith_link_names_with(&arena, old, dst, NULL, &count);
+    pthread_mutex_unlock(&fs->lock);
+    if (error == 0) {
+        error = names == NULL ? ENOMEM : kith_link_put(fs, old, names, count, &image);
+    }
+    pthread_mutex_lock(&fs->lock);
+    if (error == 0 && !kith_inode_names_set(old, names, count)) {
+        error = ENOMEM;
+    }
+    old->unlinked = error == 0 && count == 0;
+    pthread_mutex_unlock(&fs->lock);
+    kith_arena_release(&arena);
+    return error;
+}
+
+static int rename_types(const struct kith_inode *inode, const struct kith_inode *old)
+{
+    if (old == NULL || (inode->type == KITH_TYPE_DIR) == (old->type == KITH_TYPE_DIR)) {
+        return 0;
+    }
+    return old->type == KITH_TYPE_DIR ? EISDIR : ENOTDIR;
+}
+
+/* Both entries pinned, both directories taken. */
+static int move_names(struct kith_fs *fs, struct kith_entry *src, struct kith_entry *dst,
+                      struct kith_inode *inode, struct kith_inode *old)
+{
+    struct move move = {.fs = fs, .src = src, .dst = dst, .inode = inode, .old = old};
+    move.src_at = move.dst_at = move.row_at = -1;
+    int error = rename_types(inode, old);
+    bool directory = error == 0 && old != NULL && old->type == KITH_TYPE_DIR;
+    struct kith_inode *both[2] = {inode, old};
+    pthread_mutex_lock(&fs->lock);
+    if (directory) {
+        kith_busy_take(fs, true, &old, 1);
+    }
+    kith_busy_take(fs, false, both, 2);
+    move.cross = src->dir != dst->dir;
+    move.was_pending = inode->pending;
+    move.dst_link = dst->link;
+    pthread_mutex_unlock(&fs->lock);
+    if (directory) {
+        error = kith_dir_remove(fs, old);
+    }
+    if (error == 0 && move.cross && src->link && !inode->share_own) {
+        error = kith_link_promote(fs, inode);
+    }
+    move.into = kith_batch_new();
+    move.from = move.cross ? kith_batch_new() : move.into;
+    if (error == 0) {
+        error = move.into == NULL || move.from == NULL ? ENOMEM : do_move(&move);
+        if (error != 0 && directory) {
+            kith_dir_restore(fs, old);
+        }
+    }
+    if (error == 0 && old != NULL && move.dst_link) {
+        error = forget_link(fs, dst, old);
+    }
+    if (move.from != move.into) {
+        kith_batch_free(move.from);
+    }
+    kith_batch_free(move.into);
+    pthread_mutex_lock(&fs->lock);
+    kith_busy_give(fs, false, both, 2);
+    if (directory) {
+        kith_busy_give(fs, true, &old, 1);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (old != NULL) {
+        kith_inode_settle(fs, old);
+    }
+    return error;
+}
+
+static int rename_entries(struct kith_job *job, struct kith_entry *src, struct kith_entry *dst)
+{
+    struct kith_fs *fs = job->fs;
+    pthread_mutex_lock(&fs->lock);
+    struct kith_inode *inode = src->inode, *old = dst->inode;
+    bool removed = job->inode2->dir->removed;
+    if (inode != NULL) {
+        kith_inode_hold(inode);
+    }
+    if (old != NULL) {
+        kith_inode_hold(old);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    int error = 0;
+    if (inode == NULL || removed) {
+        error = ENOENT;
+    } else if ((job->flags & RENAME_NOREPLACE) != 0 && old != NULL) {
+        error = EEXIST;
+    } else if ((job->flags & RENAME_EXCHANGE) != 0) {
+        error = old == NULL ? ENOENT : inode == old ? 0 : kith_exchange(fs, src, dst);
+    } else if (inode != old) {
+        error = move_names(fs, src, dst, inode, old);
+    }
+    pthread_mutex_lock(&fs->lock);
+    if (inode != NULL) {
+        kith_inode_drop(fs, inode);
+    }
+    if (old != NULL) {
+        kith_inode_drop(fs, old);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return error;
+}
+
+void kith_do_rename(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_entry *src = NULL, *dst = NULL;
+    struct kith_inode *dirs[2] = {job->inode, job->inode2 != job->inode ? job->inode2 : NULL};
+    if ((job->flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0 ||
+        ((job->flags & RENAME_EXCHANGE) != 0 && dirs[1] != NULL)) {
+        kith_job_fail(job, EINVAL);
+        return;
+    }
+    pthread_mutex_lock(&fs->lock);
+    kith_busy_take(fs, true, dirs, 2);
+    pthread_mutex_unlock(&fs->lock);
+    int error = kith_dir_entry(fs, job->inode, job->name, &src);
+    if (error == 0) {
+        error = (job->flags & RENAME_NOREPLACE) != 0
+                    ? kith_dir_read(fs, job->inode2, job->name2, &dst)
+                    : kith_dir_entry(fs, job->inode2, job->name2, &dst);
+    }
+    if (error == 0) {
+        error = rename_entries(job, src, dst);
+    }
+    if (src != NULL) {
+        kith_entry_unpin(fs, src);
+    }
+    if (dst != NULL) {
+        kith_entry_unpin(fs, dst);
+    }
+    pthread_mutex_lock(&fs->lock);
+    kith_busy_give(fs, true, dirs, 2);
+    pthread_mutex_unlock(&fs->lock);
+    kith_job_fail(job, error);
+}

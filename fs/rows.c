@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * rows.c - requests to the cluster from threads that may wait, and contexts. */
+#include <string.h>
+
+#include "fs/fs.h"
+
+bool kith_octets_set(struct kith_octets *octets, struct kith_bytes bytes)
+{
+    if (bytes.size != octets->size) {
+        uint8_t *data = bytes.size == 0 ? NULL : kith_malloc(bytes.size);
+        if (data == NULL && bytes.size > 0) {
+            return false;
+        }
+        kith_free(octets->data);
+        octets->data = data;
+        octets->size = bytes.size;
+    }
+    if (bytes.size > 0) {
+        memmove(octets->data, bytes.data, bytes.size);
+    }
+    return true;
+}
+
+void kith_octets_clear(struct kith_octets *octets)
+{
+    kith_free(octets->data);
+    octets->data = NULL;
+    octets->size = 0;
+}
+
+static int rows_call(struct kith_fs *fs, const struct kith_client_op *op,
+                     struct kith_client_answer *ret_answer)
+{
+    enum kith_err err = kith_client_call(fs->client, op, ret_answer);
+    if (err != KITH_OK) {
+        kith_log_debug("rows", "request failed: %s (%s)",
+                       ret_answer->result.message != NULL ? ret_answer->result.message : "",
+                       kith_err_text(err));
+    }
+    return kith_errno(err);
+}
+
+int kith_rows_get(struct kith_fs *fs, const struct kith_group *group, const struct kith_bytes names[],
+                  uint32_t count, struct kith_client_answer *ret_answer)
+{
+    struct kith_client_op op = {.kind = KITH_CLIENT_GET};
+    op.u.get.group = *group;
+    op.u.get.names = names;
+    op.u.get.name_count = count;
+    return rows_call(fs, &op, ret_answer);
+}
+
+int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group, const struct kith_bytes *after,
+                   uint32_t max_rows, struct kith_client_answer *ret_answer)
+{
+    struct kith_client_op op = {.kind = KITH_CLIENT_SCAN};
+    op.u.scan.group = *group;
+    op.u.scan.max_rows = max_rows;
+    if (after != NULL) {
+        op.u.scan.has_after = true;
+        op.u.scan.after = *after;
+    }
+    return rows_call(fs, &op, ret_answer);
+}
+
+int kith_rows_put(struct kith_fs *fs, const struct kith_group *group, enum kith_durability durability,
+                  const struct kith_put_update updates[], uint32_t count,
+                  struct kith_client_answer *ret_answer)
+{
+    struct kith_client_op op = {.kind = KITH_CLIENT_PUT};
+    op.u.put.group = *group;
+    op.u.put.durability = durability;
+    op.u.put.updates = updates;
+    op.u.put.update_count = count;
+    int error = rows_call(fs, &op, ret_answer);
+    if (error == 0 && ret_answer->result.u.put.result_count != count) {
+        error = kith_errno(KITH_EIO);
+    }
+    atomic_store(&fs->put_trouble, error != 0);
+    return error;
+}
+
+bool kith_fs_defers(struct kith_fs *fs, const struct kith_group *group)
+{
+    return !atomic_load(&fs->put_trouble) && kith_client_writable(fs->client, group);
+}
+
+/* Two versions that a person cannot tell apart: the next write that has read them drops both. */
+static bool looks_alike(const struct kith_sibling *a, const struct kith_sibling *b)
+{
+    return a->kind == b->kind && kith_bytes_equal(a->value, b->value);
+}
+
+enum kith_err kith_row_context(struct kith_arena *arena, const struct kith_row *row,
+                               const struct kith_sibling *winner, struct kith_bytes *ret_context)
+{
+    *ret_context = kith_bytes_make(NULL, 0);
+    if (kith_row_is_empty(row)) {
+        return KITH_OK;
+    }
+    struct kith_sibling *kept = kith_arena_calloc(arena, row->sibling_count + 1u, sizeof *kept);
+    if (kept == NULL) {
+        return KITH_ENOMEM;
+    }
+    struct kith_row context = {row->clock, 0, kept};
+    for (uint32_t i = 0; i < row->sibling_count; i++) {
+        const struct kith_sibling *sibling = &row->siblings[i];
+        bool goes = sibling->kind == KITH_SIBLING_MARK || sibling == winner ||
+                    (winner != NULL && looks_alike(sibling, winner));
+        if (!goes) {
+            kept[context.sibling_count++] = *sibling;
+        }
+    }
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    kith_row_encode(&context, &buf);
+    void *copy = buf.failed ? NULL : kith_arena_copy(arena, buf.data, buf.size);
+    size_t size = buf.size;
+    kith_buf_release(&buf);
+    if (copy == NULL) {
+        return KITH_ENOMEM;
+    }
+    *ret_context = kith_bytes_make(copy, size);
+    return KITH_OK;
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * seen.c - rows as they were read, and what the mount's tables take over from them.
+ *
+ * An answer is worth nothing for what this mount changed after the request began (changed_at), or is
+ * changing just now: the answer may be older than the change. */
+#include <string.h>
+
+#include "fs/fs.h"
+
+#define ATTR_SIBLINGS_MAX 64u /* concurrent attribute rows that are joined; more are too odd to matter */
+
+/* The clock alone: an attribute row that has been read is replaced whole. */
+static enum kith_err bare_context(struct kith_arena *arena, const struct kith_row *row,
+                                  struct kith_bytes *ret_context)
+{
+    struct kith_row bare = {row->clock, 0, NULL};
+    return kith_row_context(arena, &bare, NULL, ret_context);
+}
+
+static enum kith_err seen_attr(struct kith_arena *arena, const struct kith_row *attr,
+                               struct kith_seen *seen)
+{
+    struct kith_attr_record records[ATTR_SIBLINGS_MAX];
+    uint32_t count = 0;
+    seen->attr_row = false;
+    for (uint32_t i = 0; i < attr->sibling_count && count < ATTR_SIBLINGS_MAX; i++) {
+        const struct kith_sibling *sibling = &attr->siblings[i];
+        if (sibling->kind != KITH_SIBLING_VALUE) {
+            continue;
+        }
+        seen->attr_row = true;
+        enum kith_err err = kith_attr_record_decode(sibling->value, &records[count]);
+        if (err != KITH_OK) {
+            return err;
+        }
+        if (records[count].file_id == seen->record.file_id) {
+            count++;
+        }
+    }
+    if (count > 0) {
+        struct kith_attrs attrs;
+        kith_attr_records_join(records, count, &attrs);
+        kith_attrs_merge(&seen->record.attrs, &attrs);
+        seen->record.attrs.xattrs = seen->record.attrs.xattrs || attrs.xattrs;
+    }
+    return bare_context(arena, attr, &seen->attr_ctx);
+}
+
+enum kith_err kith_seen_entry(struct kith_arena *arena, const struct kith_row *row,
+                              const struct kith_row *attr, struct kith_seen *ret_seen)
+{
+    struct kith_seen seen;
+    memset(&seen, 0, sizeof seen);
+    seen.winner = kith_row_winner(row);
+    enum kith_err err = kith_row_context(arena, row, seen.winner, &seen.ctx);
+    if (err == KITH_OK && seen.winner != NULL) {
+        seen.live = true;
+        seen.dot = seen.winner->dot;
+        err = kith_inode_record_decode(arena, seen.winner->value, &seen.record);
+    }
+    if (err == KITH_OK && seen.live && seen.record.type == KITH_TYPE_LINK) {
+        seen.link = true;
+        seen.link_group = seen.record.link;
+    } else if (err == KITH_OK && seen.live && attr != NULL) {
+        err = seen_attr(arena, attr, &seen);
+    }
+    if (err == KITH_OK) {
+        *ret_seen = seen;
+    }
+    return err;
+}
+
+enum kith_err kith_seen_shared(struct kith_arena *arena, const struct kith_row *row,
+                               const struct kith_row *attr, struct kith_seen *seen)
+{
+    const struct kith_sibling *winner = kith_row_winner(row);
+    if (winner == NULL) {
+        return KITH_ENOTFOUND;
+    }
+    uint64_t id = seen->record.file_id;
+    enum kith_err err = kith_row_context(arena, row, winner, &seen->inode_ctx);
+    if (err == KITH_OK) {
+        err = kith_inode_record_decode(arena, winner->value, &seen->record);
+    }
+    if (err == KITH_OK && (seen->record.file_id != id || seen->record.type == KITH_TYPE_LINK)) {
+        err = KITH_EFORMAT;
+    }
+    if (err == KITH_OK && attr != NULL) {
+        err = seen_attr(arena, attr, seen);
+    }
+    if (err == KITH_OK) {
+        seen->winner = winner;
+        seen->dot = winner->dot;
+        seen->resolved = true;
+    }
+    return err;
+}
+
+/* What belongs to the version: contents, size, names. */
+static enum kith_err take_version(struct kith_fs *fs, struct kith_inode *inode,
+                                  const struct kith_seen *seen)
+{
+    const struct kith_inode_record *record = &seen->record;
+    uint64_t size = record->target.size;
+    uint64_t allocated = 0;
+    if (record->contents.size > 0) {
+        enum kith_err err = kith_content_image_stat(record->contents, &size, &allocated);
+        if (err != KITH_OK) {
+            return err;
+        }
+    }
+    bool same = inode->has_dot && kith_dot_equal(&inode->dot, &seen->dot);
+    inode->size = size;
+    inode->allocated = allocated;
+    inode->dot = seen->dot;
+    inode->has_dot = true;
+    if (!same || !inode->image_known) {
+        kith_inode_image_set(fs, inode, record->contents, seen->winner->refs,
+                             seen->winner->ref_count);
+    }
+    inode->btime = record->btime;
+    inode->rdev = record->rdev;
+    bool ok = kith_octets_set(&inode->target, record->target) &&
+              kith_octets_set(&inode->unknown, record->unknown) &&
+              kith_inode_names_set(inode, record->names, record->name_count);
+    return ok ? KITH_OK : KITH_ENOMEM;
+}
+
+enum kith_err kith_seen_inode(struct kith_fs *fs, struct kith_inode *inode,
+                              const struct kith_seen *seen, uint64_t started)
+{
+    if (inode->row_busy || inode->changed_at >= started || kith_inode_dirty(inode)) {
+        return KITH_OK;
+    }
+    if (!kith_octets_set(&inode->attr_ctx, seen->attr_ctx)) {
+        return KITH_ENOMEM;
+    }
+    inode->attr_row = seen->attr_row;
+    bool same = inode->has_dot && kith_dot_equal(&inode->dot, &seen->dot);
+    struct kith_attrs attrs = seen->record.attrs;
+    if (inode->is_open && !same) {
+        attrs.have &= ~(uint32_t)KITH_ATTR_MTIME; /* it shows the version that it opened */
+    }
+    bool xattrs = (inode->attrs.have & KITH_ATTR_XATTRS) != 0 && inode->attrs.xattrs;
+    kith_attrs_merge(&inode->attrs, &attrs);
+    inode->attrs.xattrs = inode->attrs.xattrs || (attrs.xattrs && !xattrs);
+    inode->valid_until = started + fs->entry_ns;
+    if (inode->is_open) {
+        return KITH_OK;
+    }
+    if (seen->link && !kith_octets_set(&inode->ctx, seen->inode_ctx)) {
+        return KITH_ENOMEM;
+    }
+    return take_version(fs, inode, seen);
+}
+
+static struct kith_inode *inode_for(struct kith_fs *fs, const struct kith_seen *seen)
+{
+    struct kith_inode *inode = kith_inode_find(fs, seen->record.file_id);
+    if (inode != NULL) {
+        if (inode->type != seen->record.type) {
+            return NULL;
+        }
+        kith_inode_hold(inode);
+        return inode;
+    }
+    inode = kith_inode_new(fs, seen->record.file_id, seen->record.type);
+    if (inode != NULL && inode->dir != NULL) {
+        inode->dir->group = kith_group_make(fs->volume, seen->record.dir_id);
+    }
+    return inode;
+}
+
+enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
+                               const struct kith_seen *seen, uint64_t started)
+{
+    struct kith_inode *old = entry->inode;
+    if (entry->changed_at >= started || (old != NULL && (old->pending || old->row_busy)) ||
+        entry->dir->dir->removed) {
+        return KITH_OK;
+    }
+    if (!kith_octets_set(&entry->ctx, seen->ctx)) {
+        return KITH_ENOMEM;
+    }
+    if (!seen->live) {
+        kith_entry_lead(fs, entry, NULL);
+        entry->link = false;
+        entry->valid_until = started + fs->entry_ns;
+        return KITH_OK;
+    }
+    if (seen->link && !seen->resolved) {
+        entry->valid_until = 0; /* who needs it reads it with its inode */
+        return KITH_OK;
+    }
+    struct kith_inode *inode = inode_for(fs, seen);
+    if (inode == NULL) {
+        return KITH_EFORMAT;
+    }
+    if (inode->dir != NULL && inode->entry != entry) {
+        inode->entry = NULL; /* moved elsewhere meanwhile */
+    }
+    if (!inode->row_busy) {
+        inode->shared = seen->link;
+        inode->share_group = seen->link_group;
+        inode->share_own = kith_group_compare(&seen->link_group, &entry->dir->dir->group) != 0;
+        if (inode->entry == NULL || (!seen->link && inode->entry->changed_at < started)) {
+            inode->entry = entry;
+        }
+        inode->unlinked = false;
+    }
+    kith_entry_lead(fs, entry, inode);
+    entry->link = seen->link;
+    entry->valid_until = started + fs->entry_ns;
+    enum kith_err err = kith_seen_inode(fs, inode, seen, started);
+    kith_inode_drop(fs, inode);
+    return err;
+}
