@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * store_sim.c - a node's store: cells with versions, and marks of how far they are safe.
+ *
+ * A write adds versions under the next number (row and leaf under the same: one transaction). A kill
+ * drops what is above the mark of the operating system, a power loss what is above that of the disk. */
+#include <string.h>
+
+#include "sim.h"
+
+static struct cell *cell_find(const struct store_sim *store, uint8_t type, const void *key, size_t size)
+{
+    for (uint32_t i = 0; i < store->cell_count; i++) {
+        struct cell *cell = store->cells[i];
+        if (cell->type == type && cell->key_size == size && memcmp(cell->key, key, size) == 0) {
+            return cell;
+        }
+    }
+    return NULL;
+}
+
+struct kith_bytes store_sim_get(const struct store_sim *store, uint8_t type, const void *key, size_t size)
+{
+    const struct cell *cell = cell_find(store, type, key, size);
+    if (!cell || cell->version_count == 0) {
+        return kith_bytes_make(NULL, 0);
+    }
+    const struct cell_version *last = &cell->versions[cell->version_count - 1];
+    return kith_bytes_make(last->data, last->size);
+}
+
+static void *grow(void *memory, uint32_t count, uint32_t *capacity, size_t size)
+{
+    if (count < *capacity) {
+        return memory;
+    }
+    *capacity = *capacity ? *capacity * 2 : 16;
+    memory = kith_realloc(memory, *capacity * size);
+    KITH_ASSERT(memory);
+    return memory;
+}
+
+static void cell_put(struct store_sim *store, uint8_t type, const void *key, size_t key_size,
+                     struct kith_bytes value)
+{
+    struct cell *cell = cell_find(store, type, key, key_size);
+    if (!cell) {
+        store->cells = grow(store->cells, store->cell_count, &store->cell_capacity, sizeof cell);
+        cell = kith_calloc(1, sizeof *cell);
+        KITH_ASSERT(cell && key_size <= sizeof cell->key);
+        cell->type = type;
+        memcpy(cell->key, key, key_size);
+        cell->key_size = key_size;
+        /* sorted by key, so that a scan finds its order */
+        uint32_t at = store->cell_count;
+        store->cell_count++;
+        while (at > 0 && (store->cells[at - 1]->type > type ||
+                          (store->cells[at - 1]->type == type &&
+                           kith_bytes_compare(kith_bytes_make(store->cells[at - 1]->key,
+                                                              store->cells[at - 1]->key_size),
+                                              kith_bytes_make(key, key_size)) > 0))) {
+            store->cells[at] = store->cells[at - 1];
+            at--;
+        }
+        store->cells[at] = cell;
+    }
+    cell->versions =
+        grow(cell->versions, cell->version_count, &cell->version_capacity, sizeof *cell->versions);
+    struct cell_version *version = &cell->versions[cell->version_count];
+    cell->version_count++;
+    version->seq = store->seq;
+    version->size = value.size;
+    version->data = kith_malloc(value.size + 1);
+    KITH_ASSERT(version->data);
+    memcpy(version->data, value.data, value.size);
+}
+
+void store_sim_start(struct store_sim *store, uint64_t run)
+{
+    store->run = run;
+    store->counter = 0;
+    if (store->first_run == 0) {
+        store->first_run = run;
+    } else if (store->sim->mutant == MUTANT_KEEP_RUN) {
+        store->run = store->first_run;
+    }
+}
+
+void store_sim_crash(struct store_sim *store, bool power)
+{
+    uint64_t keep = power ? store->disk_seq : store->os_seq;
+    for (uint32_t i = 0; i < store->cell_count; i++) {
+        struct cell *cell = store->cells[i];
+        while (cell->version_count > 0 && cell->versions[cell->version_count - 1].seq > keep) {
+            cell->version_count--;
+            kith_free(cell->versions[cell->version_count].data);
+        }
+    }
+    store->busy_us = 0;
+    store->os_seq = keep;
+}
+
+void store_sim_release(struct store_sim *store)
+{
+    for (uint32_t i = 0; i < store->cell_count; i++) {
+        for (uint32_t k = 0; k < store->cells[i]->version_count; k++) {
+            kith_free(store->cells[i]->versions[k].data);
+        }
+        kith_free(store->cells[i]->versions);
+        kith_free(store->cells[i]);
+    }
+    kith_free(store->cells);
+}
+
+bool store_sim_has_data(const struct store_sim *store)
+{
+    for (uint32_t i = 0; i < store->cell_count; i++) {
+        if (store->cells[i]->type == 'r' && store->cells[i]->version_count > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static size_t row_key(const struct kith_key *key, uint8_t out[82])
+{
+    uint32_t partition = kith_group_partition(&key->group, SIM_PARTITIONS);
+    out[0] = (uint8_t)(partition >> 8);
+    out[1] = (uint8_t)partition;
+    memcpy(out + 2, key->group.bytes, 16);
+    KITH_ASSERT(key->name.size <= 64);
+    memcpy(out + 18, key->name.data, key->name.size);
+    return 18 + key->name.size;
+}
+
+static void leaf_update(struct store_sim *store, const struct kith_key *key,
+                        const struct kith_rowop_result *result)
+{
+    uint8_t name[3];
+    uint32_t partition = kith_group_partition(&key->group, SIM_PARTITIONS);
+    name[0] = (uint8_t)(partition >> 8);
+    name[1] = (uint8_t)partition;
+    name[2] = (uint8_t)kith_tree_leaf(key);
+    struct kith_sum sum = {0, 0};
+    struct kith_bytes old = store_sim_get(store, 'l', name, sizeof name);
+    if (old.size == sizeof sum) {
+        memcpy(&sum, old.data, sizeof sum);
+    }
+    kith_sum_replace(&sum, &result->old_hash, &result->new_hash);
+    if (store->sim->mutant == MUTANT_TREE && sim_chance(store->sim, 20)) {
+        return;
+    }
+    cell_put(store, 'l', name, sizeof name, kith_bytes_make(&sum, sizeof sum));
+}
+
+static void row_write(struct store_sim *store, const struct kith_key *key,
+                      const struct kith_rowop_result *result)
+{
+    uint8_t name[82];
+    size_t size = row_key(key, name);
+    oracle_state(store->sim, key, result->state);
+    if (result->changed) {
+        cell_put(store, 'r', name, size, result->record);
+        leaf_update(store, key, result);
+    }
+}
+
+static struct kith_bytes row_record(struct store_sim *store, const struct kith_key *key)
+{
+    uint8_t name[82];
+    size_t size = row_key(key, name);
+    return store_sim_get(store, 'r', name, size);
+}
+
+struct kith_bytes store_sim_state(struct store_sim *store, const struct kith_key *key,
+                                  struct kith_bytes secret)
+{
+    struct kith_bytes state = kith_bytes_make(NULL, 0);
+    struct kith_checksum hash;
+    struct kith_bytes record = row_record(store, key);
+    if (record.size > 0 && kith_rowop_state(key, record, secret, &state, &hash) != KITH_OK) {
+        sim_fail(store->sim, "node %u: a record does not fit its hash", store->node);
+    }
+    return state;
+}
+
+static void apply_put(struct store_sim *store, struct store_op *op, uint64_t wall_ms,
+                      struct kith_bytes secret)
+{
+    uint32_t count = op->op.u.put.update_count;
+    struct kith_rowop_result *results = kith_arena_calloc(&op->arena, count, sizeof *results);
+    struct kith_store_put_row *rows = kith_arena_calloc(&op->arena, count, sizeof *rows);
+    KITH_ASSERT(results && rows);
+    uint64_t counter = store->counter;
+    for (uint32_t i = 0; i < count; i++) {
+        struct kith_key key = {op->op.u.put.group, op->op.u.put.updates[i].name};
+        counter++;
+        struct kith_rowop_env env = {store->run, counter, counter, wall_ms, secret};
+        enum kith_err err = kith_rowop_put(&op->arena, &env, &key, row_record(store, &key),
+                                           &op->op.u.put.updates[i], op->op.u.put.writer,
+                                           op->op.u.put.time, &op->op.u.put.request, &results[i]);
+        if (err == KITH_OK && results[i].foreign_run) { /* all again under a new run */
+            store->run = sim_random(store->sim);
+            store->counter = 0;
+            apply_put(store, op, wall_ms, secret);
+            return;
+        }
+        if (err != KITH_OK) {
+            op->done.err = err;
+            return;
+        }
+        rows[i].dot = results[i].dot;
+        rows[i].time = results[i].time;
+        rows[i].state = results[i].state;
+        op->done.u.put.duplicate = results[i].duplicate;
+    }
+    store->counter = counter;
+    store->seq++;
+    for (uint32_t i = 0; i < count; i++) {
+        struct kith_key key = {op->op.u.put.group, op->op.u.put.updates[i].name};
+        row_write(store, &key, &results[i]);
+        oracle_dot(store->sim, &key, &results[i].dot, &op->op.u.put.request);
+    }
+    op->done.u.put.row_count = count;
+    op->done.u.put.rows = rows;
+}
+
+static void apply_merge(struct store_sim *store, struct store_op *op, uint64_t wall_ms,
+                        struct kith_bytes secret)
+{
+    struct sim *sim = store->sim;
+    if (sim->mutant == MUTANT_SKIP_MERGE && sim_chance(sim, 100)) {
+        return;
+    }
+    uint32_t count = op->op.u.merge.row_count;
+    struct kith_rowop_result *results = kith_arena_calloc(&op->arena, count, sizeof *results);
+    KITH_ASSERT(results);
+    for (uint32_t i = 0; i < count; i++) {
+        struct kith_key key = {op->op.u.merge.group, op->op.u.merge.rows[i].name};
+        struct kith_rowop_env env = {store->run, store->counter, store->counter, wall_ms, secret};
+        struct kith_bytes old = row_record(store, &key);
+        if (sim->mutant == MUTANT_FORGET_ROW && sim_chance(sim, 100)) {
+            old.size = 0;
+        }
+        enum kith_err err = kith_rowop_merge(&op->arena, &env, &key, old, &op->op.u.merge.rows[i],
+                                             &op->op.u.merge.request, &results[i]);
+        if (err == KITH_OK && results[i].foreign_run) {
+            store->run = sim_random(sim);
+            store->counter = 0;
+            apply_merge(store, op, wall_ms, secret);
+            return;
+        }
+        if (err != KITH_OK) {
+            op->done.err = err;
+            return;
+        }
+    }
+    store->seq++;
+    for (uint32_t i = 0; i < count; i++) {
+        struct kith_key key = {op->op.u.merge.group, op->op.u.merge.rows[i].name};
+        row_write(store, &key, &results[i]);
+    }
+}
+
+static void apply_get(struct store_sim *store, struct store_op *op, struct kith_bytes secret)
+{
+    uint32_t count = op->op.u.get.name_count;
+    struct kith_got_row *rows = kith_arena_calloc(&op->arena, count, sizeof *rows);
+    KITH_ASSERT(rows);
+    for (uint32_t i = 0; i < count; i++) {
+        struct kith_key key = {op->op.u.get.group, op->op.u.get.names[i]};
+        struct kith_bytes record = row_record(store, &key);
+        struct kith_bytes state = kith_bytes_make(NULL, 0);
+        if (record.size == 0) {
+            continue;
+        }
+        if (kith_rowop_state(&key, record, secret, &state, &rows[i].hash) != KITH_OK) {
+            op->done.err = KITH_ECORRUPT;
+            return;
+        }
+        if (!op->op.u.get.digest) {
+            rows[i].state.data = kith_arena_copy(&op->arena, state.data, state.size);
+            rows[i].state.size = state.size;
+        }
+    }
+    op->done.u.rows.row_count = count;
+    op->done.u.rows.rows = rows;
+}
+
+static void apply_scan(struct store_sim *store, struct store_op *op, struct kith_bytes secret)
+{
+    struct kith_got_row *rows = kith_arena_calloc(&op->arena, store->cell_count + 1, sizeof *rows);
+    KITH_ASSERT(rows);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < store->cell_count; i++) {
+        struct cell *cell = store->cells[i];
+        if (cell->type != 'r' || cell->version_count == 0 ||
+            memcmp(cell->key + 2, op->op.u.scan.group.bytes, 16) != 0) {
+            continue;
+        }
+        struct kith_key key = {op->op.u.scan.group,
+                               kith_bytes_make(cell->key + 18, cell->key_size - 18)};
+        if (op->op.u.scan.has_after && kith_bytes_compare(key.name, op->op.u.scan.after) <= 0) {
+            continue;
+        }
+        if (count == op->op.u.scan.max_rows) {
+            op->done.u.rows.more = true;
+            break;
+        }
+        struct kith_bytes state = store_sim_state(store, &key, secret);
+        struct kith_checksum hash = kith_row_hash(&key, state, secret);
+        rows[count].name.data = kith_arena_copy(&op->arena, key.name.data, key.name.size);
+        rows[count].name.size = key.name.size;
+        rows[count].hash = hash;
+        rows[count].state.data = kith_arena_copy(&op->arena, state.data, state.size);
+        rows[count].state.size = state.size;
+        count++;
+    }
+    op->done.u.rows.row_count = count;
+    op->done.u.rows.rows = rows;
+}
+
+static void apply_find(struct store_sim *store, struct store_op *op, struct kith_bytes secret)
+{
+    uint32_t count = op->op.u.find.name_count;
+    struct kith_replica_row *rows = kith_arena_calloc(&op->arena, count, sizeof *rows);
+    KITH_ASSERT(rows);
+    for (uint32_t i = 0; i < count; i++) {
+        struct kith_key key = {op->op.u.find.group, op->op.u.find.names[i]};
+        struct kith_bytes record = row_record(store, &key);
+        if (record.size == 0 ||
+            kith_rowop_find(record, &op->op.u.find.request, &rows[i].dot) != KITH_OK) {
+            return;
+        }
+        struct kith_bytes state = store_sim_state(store, &key, secret);
+        rows[i].name = op->op.u.find.names[i];
+        rows[i].has_dot = true;
+        rows[i].state.data = kith_arena_copy(&op->arena, state.data, state.size);
+        rows[i].state.size = state.size;
+    }
+    op->done.u.find.found = true;
+    op->done.u.find.row_count = count;
+    op->done.u.find.rows = rows;
+}
+
+void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall_ms,
+                     struct kith_bytes secret)
+{
+    op->done.id = op->op.id;
+    op->done.message = "";
+    switch (op->op.kind) {
+    case KITH_STORE_PUT:
+        apply_put(store, op, wall_ms, secret);
+        break;
+    case KITH_STORE_MERGE:
+        apply_merge(store, op, wall_ms, secret);
+        break;
+    case KITH_STORE_GET:
+        apply_get(store, op, secret);
+        break;
+    case KITH_STORE_SCAN:
+        apply_scan(store, op, secret);
+        break;
+    case KITH_STORE_FIND:
+        apply_find(store, op, secret);
+        break;
+    case KITH_STORE_META_PUT: {
+        uint8_t key = (uint8_t)op->op.u.meta.key;
+        store->seq++;
+        cell_put(store, 'm', &key, 1, op->op.u.meta.value);
+        break;
+    }
+    case KITH_STORE_COUNT:
+        op->done.u.counts.rows = store_sim_has_data(store) ? 1 : 0;
+        break;
+    default:
+        op->done.err = KITH_EINVAL; /* chunks have no part in these scenarios */
+    }
+    op->seq = store->seq;
+}
+
+void store_sim_verify(struct store_sim *store, struct kith_bytes secret)
+{
+    static struct kith_sum sums[SIM_PARTITIONS][KITH_TREE_LEAVES];
+    memset(sums, 0, sizeof sums);
+    for (uint32_t i = 0; i < store->cell_count; i++) {
+        struct cell *cell = store->cells[i];
+        if (cell->type == 'r' && cell->version_count > 0) {
+            struct kith_key key;
+            memcpy(key.group.bytes, cell->key + 2, 16);
+            key.name = kith_bytes_make(cell->key + 18, cell->key_size - 18);
+            struct kith_bytes state = store_sim_state(store, &key, secret);
+            struct kith_checksum none;
+            memset(&none, 0, sizeof none);
+            struct kith_checksum hash = kith_row_hash(&key, state, secret);
+            kith_sum_replace(&sums[cell->key[1]][kith_tree_leaf(&key)], &none, &hash);
+        }
+    }
+    for (uint32_t p = 0; p < SIM_PARTITIONS; p++) {
+        for (uint32_t l = 0; l < KITH_TREE_LEAVES; l++) {
+            uint8_t name[3] = {0, (uint8_t)p, (uint8_t)l};
+            struct kith_sum sum = {0, 0};
+            struct kith_bytes old = store_sim_get(store, 'l', name, sizeof name);
+            if (old.size == sizeof sum) {
+                memcpy(&sum, old.data, sizeof sum);
+            }
+            if (!kith_sum_equal(&sum, &sums[p][l])) {
+                sim_fail(store->sim, "invariant 5: node %u, partition %u, leaf %u: a sum that does "
+                         "not fit the rows", store->node, p, l);
+            }
+        }
+    }
+}
