@@ -299,6 +299,50 @@ static void test_packing(void **state)
     pair_stop(&pair);
 }
 
+#define SENDERS 4u
+#define SENDS_EACH 20000u
+
+static void *send_many(void *arg)
+{
+    struct pair *pair = arg;
+    for (uint32_t i = 0; i < SENDS_EACH; i++) {
+        struct kith_msg msg = ping(i);
+        if (i % 100 == 0) {
+            kith_rpc_cork(pair->client.rpc);
+        }
+        enum kith_err err = kith_rpc_send(pair->client.rpc, pair->conn, &msg);
+        if (i % 100 == 49) {
+            kith_rpc_uncork(pair->client.rpc);
+        }
+        if (err != KITH_OK) {
+            return pair;
+        }
+    }
+    return NULL;
+}
+
+/* Many threads send on one connection, corked and not, while two queue threads answer. */
+static void test_many_threads(void **state)
+{
+    (void)state;
+    struct kith_rpc_options options = {.threads = 2};
+    struct pair pair;
+    pair_start(&pair, KITH_RPC_ROWS, &options);
+    pair.server.echo = true;
+    pthread_t threads[SENDERS];
+    for (unsigned i = 0; i < SENDERS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, send_many, &pair), 0);
+    }
+    for (unsigned i = 0; i < SENDERS; i++) {
+        void *failed;
+        pthread_join(threads[i], &failed);
+        assert_null(failed);
+    }
+    wait_count(&pair.client, &pair.client.messages, SENDERS * SENDS_EACH);
+    assert_int_equal(pair.server.messages, SENDERS * SENDS_EACH);
+    pair_stop(&pair);
+}
+
 /* Frames above what is packed go alone, and still in order; too large ones are refused. */
 static void test_large_frames(void **state)
 {
@@ -799,6 +843,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_peer_killed),
         cmocka_unit_test(test_echo_in_order),
         cmocka_unit_test(test_packing),
+        cmocka_unit_test(test_many_threads),
         cmocka_unit_test(test_large_frames),
         cmocka_unit_test(test_bulk),
         cmocka_unit_test(test_close),

@@ -506,6 +506,32 @@ static void test_bad_input(void **state)
     drop_all(&taken);
 }
 
+/* A GetReq that our encoder would not write: `count` names of `size` bytes each. */
+static enum kith_err decode_names(uint32_t count, size_t size)
+{
+    static uint8_t name[KITH_NAME_MAX + 1];
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    for (uint32_t i = 0; i < count; i++) {
+        kith_buf_put_u8(&buf, 5u << 3 | WIRE_LEN);
+        kith_buf_put_sized(&buf, kith_bytes_make(name, size));
+    }
+    struct kith_msg_box *box = NULL;
+    enum kith_err err = kith_wire_body_unpack(KITH_MSG_GET_REQ, kith_buf_bytes(&buf), &box, NULL);
+    kith_msg_box_drop(box);
+    kith_buf_release(&buf);
+    return err;
+}
+
+static void test_decode_limits(void **state)
+{
+    (void)state;
+    assert_int_equal(decode_names(KITH_NAMES_MAX, 1), KITH_OK);
+    assert_int_equal(decode_names(KITH_NAMES_MAX + 1, 1), KITH_EFORMAT);
+    assert_int_equal(decode_names(1, KITH_NAME_MAX), KITH_OK);
+    assert_int_equal(decode_names(1, KITH_NAME_MAX + 1), KITH_EFORMAT);
+}
+
 /* The encoder refuses what a receiver would; text is shortened and mended instead. */
 static void test_limits(void **state)
 {
@@ -765,6 +791,7 @@ int main(void)
         cmocka_unit_test(test_body),
         cmocka_unit_test(test_concatenation_truncation_mutation),
         cmocka_unit_test(test_bad_input),
+        cmocka_unit_test(test_decode_limits),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_bulk),
         cmocka_unit_test(test_no_memory),
