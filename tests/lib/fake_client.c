@@ -13,6 +13,7 @@
 
 #include "base/assert.h"
 #include "data/hlc.h"
+#include "lib/fake_op.h"
 
 #define BUCKETS 4096u
 #define UNDER_WAY_MAX 65536u /* requests of one client; more are ELIMIT, as with the real one */
@@ -713,82 +714,10 @@ void kith_client_close(struct kith_client *client)
     kith_free(client);
 }
 
-static bool copy_bytes(struct kith_arena *arena, struct kith_bytes *bytes)
-{
-    bytes->data = kith_arena_copy(arena, bytes->data, bytes->size);
-    return bytes->data != NULL;
-}
-
-static bool copy_updates(struct kith_arena *arena, struct kith_client_op *op)
-{
-    uint32_t count = op->u.put.update_count;
-    struct kith_put_update *updates =
-        kith_arena_copy(arena, op->u.put.updates, count * sizeof(*updates));
-    bool ok = updates != NULL;
-    for (uint32_t i = 0; ok && i < count; i++) {
-        ok = copy_bytes(arena, &updates[i].name) && copy_bytes(arena, &updates[i].context) &&
-             copy_bytes(arena, &updates[i].value);
-        updates[i].refs = kith_arena_copy(arena, updates[i].refs,
-                                          updates[i].ref_count * sizeof(*updates[i].refs));
-        ok = ok && updates[i].refs != NULL;
-    }
-    op->u.put.updates = updates;
-    return ok;
-}
-
-static bool copy_op(struct kith_arena *arena, struct kith_client_op *op)
-{
-    if (op->kind == KITH_CLIENT_GET) {
-        struct kith_bytes *names = kith_arena_copy(arena, op->u.get.names,
-                                                   op->u.get.name_count * sizeof(*names));
-        bool ok = names != NULL;
-        for (uint32_t i = 0; ok && i < op->u.get.name_count; i++) {
-            ok = copy_bytes(arena, &names[i]);
-        }
-        op->u.get.names = names;
-        return ok;
-    }
-    if (op->kind == KITH_CLIENT_SCAN) {
-        return !op->u.scan.has_after || copy_bytes(arena, &op->u.scan.after);
-    }
-    if (op->kind == KITH_CLIENT_PUT) {
-        return copy_updates(arena, op);
-    }
-    if (op->kind == KITH_CLIENT_CHUNK_SYNC) {
-        op->u.chunk_sync.ids = kith_arena_copy(arena, op->u.chunk_sync.ids,
-                                               op->u.chunk_sync.id_count * KITH_CHUNK_ID_SIZE);
-        return op->u.chunk_sync.ids != NULL;
-    }
-    return true;
-}
-
-/* The bounds that the real client keeps. */
-static bool op_is_valid(const struct kith_client_op *op)
-{
-    switch (op->kind) {
-    case KITH_CLIENT_GET:
-        return op->u.get.name_count >= 1 && op->u.get.name_count <= KITH_NAMES_MAX;
-    case KITH_CLIENT_PUT:
-        for (uint32_t i = 0; i < op->u.put.update_count; i++) {
-            const struct kith_put_update *update = &op->u.put.updates[i];
-            if (update->name.size > KITH_NAME_MAX || update->ref_count > KITH_REFS_MAX ||
-                update->value.size > KITH_INLINE_VALUE_MAX) {
-                return false;
-            }
-        }
-        return op->u.put.update_count >= 1 && op->u.put.update_count <= KITH_BATCH_MAX;
-    case KITH_CLIENT_CHUNK_PUT:
-        return op->u.chunk_put.payload != NULL && op->u.chunk_put.payload->size <= KITH_CHUNK_MAX &&
-               op->u.chunk_put.ref_count <= KITH_REFS_MAX;
-    default:
-        return op->kind >= KITH_CLIENT_GET && op->kind <= KITH_CLIENT_STATUS;
-    }
-}
-
 enum kith_err kith_client_submit(struct kith_client *client, const struct kith_client_op *op,
                                  kith_client_cb cb, void *arg)
 {
-    if (!op_is_valid(op)) {
+    if (!fake_op_is_valid(op)) {
         return KITH_EINVAL;
     }
     struct fake_request *request = kith_calloc(1, sizeof(*request));
@@ -798,7 +727,7 @@ enum kith_err kith_client_submit(struct kith_client *client, const struct kith_c
     request->op = *op;
     request->cb = cb;
     request->arg = arg;
-    if (!copy_op(&request->arena, &request->op)) {
+    if (!fake_op_copy(&request->arena, &request->op)) {
         kith_arena_release(&request->arena);
         kith_free(request);
         return KITH_ENOMEM;
