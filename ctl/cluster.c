@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * cluster.c - init and join: a node without a cluster gets one. */
+#include "ctl/cluster.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/format.h"
+
+enum kith_err kith_ctl_order(struct kith_link *link, const char *address,
+                             const struct kith_msg *order, uint64_t timeout_ms,
+                             struct kith_error *error)
+{
+    struct kith_link_ask ask;
+    memset(&ask, 0, sizeof(ask));
+    ask.address = address;
+    kith_link_ask(link, &ask, 1, order, timeout_ms);
+    if (!ask.box) {
+        *error = ask.error;
+        return error->code;
+    }
+    enum kith_err err = KITH_OK;
+    if (ask.box->msg.kind != KITH_MSG_ADMIN_RES) {
+        err = kith_error_set(error, KITH_EFORMAT, "%s gave an answer of the wrong kind (%s)", address,
+                             kith_msg_kind_name(ask.box->msg.kind));
+    } else if (ask.box->msg.u.admin_res.status.err != KITH_OK) {
+        const struct kith_status *status = &ask.box->msg.u.admin_res.status;
+        err = kith_error_set(error, status->err, "%s: %s", address,
+                             status->message && *status->message ? status->message
+                                                                 : kith_err_text((int)status->err));
+    }
+    kith_msg_box_drop(ask.box);
+    return err;
+}
+
+/* An option's whole number, 0 where it is not given. */
+static enum kith_err number(const struct kith_ctl_args *args, const char *name, uint32_t max,
+                            uint32_t *ret_number, struct kith_error *error)
+{
+    const char *text = kith_ctl_value(args, name);
+    *ret_number = 0;
+    if (!text) {
+        return KITH_OK;
+    }
+    char *end = NULL;
+    unsigned long value = *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : 0;
+    if (!end || *end || value < 1 || value > max) {
+        return kith_error_set(error, KITH_EINVAL, "--%s: '%s' is no number from 1 to %u", name, text,
+                              max);
+    }
+    *ret_number = (uint32_t)value;
+    return KITH_OK;
+}
+
+static const char *text_or(const char *text, const char *otherwise)
+{
+    return text ? text : otherwise;
+}
+
+static int order_run(const struct kith_ctl_args *args, const char *address,
+                     const struct kith_msg *order, const char *done)
+{
+    struct kith_error error;
+    struct kith_link *link = NULL;
+    enum kith_err err = kith_link_new(&link, &error);
+    if (err == KITH_OK) {
+        err = kith_ctl_order(link, address, order, args->timeout_ms, &error);
+    }
+    kith_link_free(link);
+    if (err == KITH_OK && args->json) {
+        err = kith_json_print(json_pack("{s:s, s:s}", "result", "ok", "node", address), &error);
+    } else if (err == KITH_OK) {
+        (void)printf("%s %s. See: kithctl status --servers %s\n", address, done, address);
+    }
+    return err == KITH_OK ? KITH_CTL_OK : kith_ctl_fail(args, &error);
+}
+
+/* The positional NODE as "host:port". */
+static enum kith_err node_address(const struct kith_ctl_args *args, struct kith_ctl_args *scratch,
+                                  const char *text, struct kith_error *error)
+{
+    *scratch = *args;
+    enum kith_err err = kith_ctl_servers(text, scratch, error);
+    if (err == KITH_OK && scratch->server_count != 1) {
+        err = kith_error_set(error, KITH_EINVAL, "'%s' is more than one address", text);
+    }
+    return err;
+}
+
+int kith_ctl_init(const struct kith_ctl_args *args)
+{
+    struct kith_error error;
+    struct kith_ctl_args node;
+    struct kith_msg order;
+    memset(&order, 0, sizeof(order));
+    order.kind = KITH_MSG_INIT_REQ;
+    struct kith_init_req *init = &order.u.init_req;
+    init->name = text_or(kith_ctl_value(args, "name"), "kith");
+    init->zone = text_or(kith_ctl_value(args, "zone"), "");
+    if (node_address(args, &node, args->positional[0], &error) != KITH_OK ||
+        number(args, "partitions", KITH_PARTITIONS_MAX, &init->partitions, &error) != KITH_OK ||
+        number(args, "replicas", KITH_REPLICAS_MAX, &init->replicas, &error) != KITH_OK ||
+        number(args, "weight", KITH_WEIGHT_MAX, &init->weight, &error) != KITH_OK) {
+        return kith_ctl_fail(args, &error);
+    }
+    return order_run(args, node.servers[0], &order, "is a cluster of one now");
+}
+
+int kith_ctl_join(const struct kith_ctl_args *args)
+{
+    struct kith_error error;
+    struct kith_ctl_args node;
+    struct kith_ctl_args through;
+    struct kith_msg order;
+    memset(&order, 0, sizeof(order));
+    order.kind = KITH_MSG_JOIN_CMD;
+    struct kith_join_cmd *join = &order.u.join_cmd;
+    join->zone = text_or(kith_ctl_value(args, "zone"), "");
+    const char *door = text_or(kith_ctl_value(args, "through"), args->servers[0]);
+    if (node_address(args, &node, args->positional[0], &error) != KITH_OK ||
+        node_address(args, &through, door, &error) != KITH_OK ||
+        number(args, "weight", KITH_WEIGHT_MAX, &join->weight, &error) != KITH_OK) {
+        return kith_ctl_fail(args, &error);
+    }
+    if (strcmp(node.servers[0], through.servers[0]) == 0) {
+        (void)kith_error_set(&error, KITH_EINVAL,
+                             "%s cannot join through itself; --through names a member of the cluster",
+                             node.servers[0]);
+        return kith_ctl_fail(args, &error);
+    }
+    join->through = through.servers[0];
+    return order_run(args, node.servers[0], &order, "has joined");
+}

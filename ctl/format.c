@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "ctl/format.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/alloc.h"
+
+void kith_format_bytes(uint64_t bytes, char ret_text[KITH_FORMAT_SIZE])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    uint32_t unit = 0;
+    uint64_t rest = 0;
+    while (bytes >= 1024 && unit < 6) {
+        rest = bytes % 1024;
+        bytes /= 1024;
+        unit++;
+    }
+    if (unit > 0 && bytes < 10) {
+        (void)snprintf(ret_text, KITH_FORMAT_SIZE, "%llu.%llu %s", (unsigned long long)bytes,
+                       (unsigned long long)(rest * 10 / 1024), units[unit]);
+    } else {
+        (void)snprintf(ret_text, KITH_FORMAT_SIZE, "%llu %s", (unsigned long long)bytes,
+                       units[unit]);
+    }
+}
+
+void kith_format_age(uint64_t ms, char ret_text[KITH_FORMAT_SIZE])
+{
+    uint64_t s = ms / 1000;
+    if (s == 0) {
+        (void)snprintf(ret_text, KITH_FORMAT_SIZE, "now");
+    } else if (s < 120) {
+        (void)snprintf(ret_text, KITH_FORMAT_SIZE, "%llu s", (unsigned long long)s);
+    } else if (s < 7200) {
+        (void)snprintf(ret_text, KITH_FORMAT_SIZE, "%llu m", (unsigned long long)(s / 60));
+    } else if (s < 172800) {
+        (void)snprintf(ret_text, KITH_FORMAT_SIZE, "%llu h", (unsigned long long)(s / 3600));
+    } else {
+        (void)snprintf(ret_text, KITH_FORMAT_SIZE, "%llu d", (unsigned long long)(s / 86400));
+    }
+}
+
+void kith_format_time(uint64_t ms, char ret_text[KITH_FORMAT_SIZE])
+{
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm broken;
+    if (!gmtime_r(&seconds, &broken) ||
+        strftime(ret_text, KITH_FORMAT_SIZE, "%Y-%m-%dT%H:%M:%SZ", &broken) == 0) {
+        (void)snprintf(ret_text, KITH_FORMAT_SIZE, "-");
+    }
+}
+
+void kith_format_node(const struct kith_uuid *uuid, char ret_text[KITH_FORMAT_SIZE])
+{
+    (void)snprintf(ret_text, KITH_FORMAT_SIZE, "%02x%02x%02x%02x", uuid->bytes[0], uuid->bytes[1],
+                   uuid->bytes[2], uuid->bytes[3]);
+}
+
+/* RFC 4648, section 4. The caller frees it; NULL when memory is short. */
+static char *base64(struct kith_bytes bytes)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char *text = kith_malloc((bytes.size + 2) / 3 * 4 + 1);
+    char *out = text;
+    for (size_t at = 0; text && at < bytes.size; at += 3) {
+        size_t left = bytes.size - at;
+        uint32_t three = (uint32_t)bytes.data[at] << 16 |
+                         (left > 1 ? (uint32_t)bytes.data[at + 1] << 8 : 0) |
+                         (left > 2 ? (uint32_t)bytes.data[at + 2] : 0);
+        *out++ = digits[three >> 18];
+        *out++ = digits[three >> 12 & 63];
+        *out++ = left > 1 ? digits[three >> 6 & 63] : '=';
+        *out++ = left > 2 ? digits[three & 63] : '=';
+    }
+    if (text) {
+        *out = '\0';
+    }
+    return text;
+}
+
+enum kith_err kith_json_bytes(json_t *object, const char *name, struct kith_bytes bytes)
+{
+    json_t *text = json_stringn((const char *)bytes.data, bytes.size); /* NULL: no UTF-8 */
+    if (!text && bytes.size == 0) {
+        text = json_string("");
+    }
+    if (text) {
+        return json_object_set_new(object, name, text) == 0 ? KITH_OK : KITH_ENOMEM;
+    }
+    char longer[64];
+    char *encoded = base64(bytes);
+    (void)snprintf(longer, sizeof(longer), "%s_base64", name);
+    int failed = encoded ? json_object_set_new(object, longer, json_string(encoded)) : -1;
+    kith_free(encoded);
+    return failed == 0 ? KITH_OK : KITH_ENOMEM;
+}
+
+enum kith_err kith_json_print(json_t *value, struct kith_error *error)
+{
+    if (!value) {
+        return kith_error_set(error, KITH_ENOMEM, "out of memory");
+    }
+    int failed = json_dumpf(value, stdout, JSON_INDENT(2));
+    json_decref(value);
+    return failed || printf("\n") < 0
+               ? kith_error_set(error, KITH_EIO, "cannot write to standard output")
+               : KITH_OK;
+}
+
+void kith_print_escaped(struct kith_bytes bytes)
+{
+    for (size_t i = 0; i < bytes.size; i++) {
+        uint8_t c = bytes.data[i];
+        if (c >= 0x20 && c < 0x7f && c != '\\') {
+            (void)putchar(c);
+        } else {
+            (void)printf("\\x%02x", c);
+        }
+    }
+}

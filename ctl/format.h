@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * format.h - figures and bytes as people and programs read them. Pure; any thread. */
+#ifndef KITH_CTL_FORMAT_H
+#define KITH_CTL_FORMAT_H
+
+#include <jansson.h>
+
+#include "data/key.h"
+
+#define KITH_FORMAT_SIZE 32u /* bytes that any of these texts takes at most, with the NUL */
+
+/* "0 B", "412 GiB", "1.5 KiB": three digits at most. */
+void kith_format_bytes(uint64_t bytes, char ret_text[KITH_FORMAT_SIZE]);
+/* "now" below a second, then "12 s", "14 m", "3 h", "2 d". */
+void kith_format_age(uint64_t ms, char ret_text[KITH_FORMAT_SIZE]);
+/* "2026-11-20T18:02:33Z" of milliseconds since 1970. */
+void kith_format_time(uint64_t ms, char ret_text[KITH_FORMAT_SIZE]);
+/* The first 8 hex digits of a uuid: what a node is called on a screen. */
+void kith_format_node(const struct kith_uuid *uuid, char ret_text[KITH_FORMAT_SIZE]);
+
+/* Bytes as a JSON string where they are UTF-8 (NAME), else in base64 (NAME_base64): sets it in object.
+ * ENOMEM. */
+KITH_MUST_CHECK enum kith_err kith_json_bytes(json_t *object, const char *name,
+                                              struct kith_bytes bytes);
+/* Prints the object on stdout and drops it. ENOMEM when it is NULL, EIO when it cannot be written. */
+KITH_MUST_CHECK enum kith_err kith_json_print(json_t *value, struct kith_error *error);
+/* Bytes for a terminal: what is not printable ASCII as \xNN. */
+void kith_print_escaped(struct kith_bytes bytes);
+
+#endif

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * status.h - the status screen, also for `local status`. */
+#ifndef KITH_CTL_STATUS_H
+#define KITH_CTL_STATUS_H
+
+#include "ctl/ctl.h"
+#include "ctl/view.h"
+
+/* The screen as text on `out`. */
+void kith_status_print(struct kith_view *view, FILE *out);
+/* Reads and shows the cluster behind the servers (args->json: as JSON); the exit status. */
+int kith_status_show(const struct kith_ctl_args *args, const char *const servers[], uint32_t count);
+
+#endif

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "ctl/view.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "ctl/ctl.h"
+
+static struct kith_msg status_question(void)
+{
+    struct kith_msg question;
+    memset(&question, 0, sizeof(question));
+    question.kind = KITH_MSG_STATUS_REQ;
+    return question;
+}
+
+static bool is_status(const struct kith_link_ask *ask)
+{
+    return ask->box && ask->box->msg.kind == KITH_MSG_STATUS_RES &&
+           ask->box->msg.u.status_res.status.err == KITH_OK;
+}
+
+static void asks_drop(struct kith_link_ask *asks, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        kith_msg_box_drop(asks[i].box);
+    }
+}
+
+/* ---- The door: who answers with a cluster ---- */
+
+static enum kith_err door_error(const struct kith_link_ask *asks, uint32_t count,
+                                struct kith_error *error)
+{
+    char list[400] = "";
+    size_t used = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (is_status(&asks[i])) {
+            return kith_error_set(error, KITH_ENOTREADY,
+                                  "%s runs but has no cluster yet; make one: kithctl init %s, or add "
+                                  "it to one: kithctl join %s --through MEMBER",
+                                  asks[i].address, asks[i].address, asks[i].address);
+        }
+        const char *why = asks[i].box ? "an answer of the wrong kind" : asks[i].error.message;
+        int more = snprintf(list + used, sizeof(list) - used, "%s%s", used ? "; " : "", why);
+        used += more > 0 && (size_t)more < sizeof(list) - used ? (size_t)more : 0;
+    }
+    return kith_error_set(error, KITH_EUNREACH, "no node answered (%s); is kithd running there?",
+                          list);
+}
+
+/* *ret_box: a STATUS_RES of a node with a cluster, with *ret_door its address. */
+static enum kith_err door_find(struct kith_link *link, const char *const servers[], uint32_t count,
+                               uint64_t timeout_ms, struct kith_msg_box **ret_box,
+                               const char **ret_door, struct kith_error *error)
+{
+    struct kith_link_ask *asks = kith_calloc(count, sizeof(*asks));
+    if (!asks) {
+        return kith_error_set(error, KITH_ENOMEM, "out of memory");
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        asks[i].address = servers[i];
+    }
+    struct kith_msg question = status_question();
+    kith_link_ask(link, asks, count, &question, timeout_ms);
+    struct kith_link_ask *best = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        if (is_status(&asks[i]) && !kith_uuid_is_nil(&asks[i].box->msg.u.status_res.node.cluster) &&
+            (!best || kith_table_id_compare(&asks[i].box->msg.u.status_res.node.table,
+                                            &best->box->msg.u.status_res.node.table) > 0)) {
+            best = &asks[i];
+        }
+    }
+    enum kith_err err = KITH_OK;
+    if (best) {
+        *ret_box = kith_msg_box_hold(best->box);
+        *ret_door = best->address;
+    } else {
+        err = door_error(asks, count, error);
+    }
+    asks_drop(asks, count);
+    kith_free(asks);
+    return err;
+}
+
+static enum kith_err table_fetch(struct kith_link *link, const char *door, uint64_t timeout_ms,
+                                 struct kith_table **ret_table, struct kith_error *error)
+{
+    struct kith_link_ask ask;
+    struct kith_msg question;
+    memset(&ask, 0, sizeof(ask));
+    memset(&question, 0, sizeof(question));
+    ask.address = door;
+    question.kind = KITH_MSG_TABLE_REQ;
+    kith_link_ask(link, &ask, 1, &question, timeout_ms);
+    if (!ask.box) {
+        *error = ask.error;
+        return error->code;
+    }
+    enum kith_err err = ask.box->msg.kind == KITH_MSG_TABLE_RES
+                            ? ask.box->msg.u.table_res.status.err
+                            : KITH_EFORMAT;
+    if (err == KITH_OK) {
+        err = kith_table_decode(ask.box->msg.u.table_res.table, ret_table);
+    }
+    kith_msg_box_drop(ask.box);
+    return err == KITH_OK ? KITH_OK
+                          : kith_error_set(error, err, "%s: no partition table: %s", door,
+                                           kith_err_text((int)err));
+}
+
+/* ---- The members ---- */
+
+static void nodes_from_table(struct kith_view *view, const struct kith_status_res *door)
+{
+    for (uint32_t i = 0; i < view->count; i++) {
+        struct kith_view_node *node = &view->nodes[i];
+        node->uuid = view->table->members[i].uuid;
+        (void)snprintf(node->zone, sizeof(node->zone), "%s", view->table->members[i].zone);
+        for (uint32_t j = 0; j < door->member_count; j++) {
+            const struct kith_member_info *info = &door->members[j];
+            if (kith_uuid_equal(&info->uuid, &node->uuid)) {
+                (void)snprintf(node->address, sizeof(node->address), "%s", info->address);
+                (void)snprintf(node->software, sizeof(node->software), "%s", info->software);
+                node->seen_ms_ago = info->seen_ms_ago;
+            }
+        }
+    }
+    for (size_t i = 0; i < (size_t)view->table->partitions * view->table->owner_slots; i++) {
+        view->nodes[view->table->owners[i]].owned++;
+    }
+}
+
+static void node_answered(struct kith_view *view, struct kith_view_node *node,
+                          const struct kith_status_res *res)
+{
+    if (!kith_uuid_equal(&res->node.node, &node->uuid)) {
+        (void)snprintf(node->error, sizeof(node->error), "another node answers at %s",
+                       node->address);
+        return;
+    }
+    node->up = true;
+    node->seen_ms_ago = 0;
+    node->rows = res->node.rows;
+    node->chunks = res->node.chunks;
+    node->chunk_bytes = res->node.chunk_bytes;
+    node->disk_total_bytes = res->node.disk_total_bytes;
+    node->disk_free_bytes = res->node.disk_free_bytes;
+    (void)snprintf(node->software, sizeof(node->software), "%s",
+                   res->node.software ? res->node.software : "");
+    uint32_t seen_up = 0;
+    for (uint32_t i = 0; i < res->member_count; i++) {
+        seen_up += res->members[i].up || kith_uuid_equal(&res->members[i].uuid, &node->uuid);
+    }
+    node->agrees = kith_table_id_compare(&res->node.table, &view->table->id) == 0 &&
+                   seen_up >= view->count;
+}
+
+static enum kith_err members_ask(struct kith_link *link, struct kith_view *view,
+                                 uint64_t timeout_ms, struct kith_error *error)
+{
+    struct kith_link_ask *asks = kith_calloc(view->count, sizeof(*asks));
+    if (!asks) {
+        return kith_error_set(error, KITH_ENOMEM, "out of memory");
+    }
+    for (uint32_t i = 0; i < view->count; i++) {
+        asks[i].address = view->nodes[i].address;
+    }
+    struct kith_msg question = status_question();
+    kith_link_ask(link, asks, view->count, &question, timeout_ms);
+    for (uint32_t i = 0; i < view->count; i++) {
+        if (is_status(&asks[i])) {
+            node_answered(view, &view->nodes[i], &asks[i].box->msg.u.status_res);
+        } else {
+            (void)snprintf(view->nodes[i].error, sizeof(view->nodes[i].error), "%.159s",
+                           asks[i].box ? "no status in its answer" : asks[i].error.message);
+        }
+    }
+    asks_drop(asks, view->count);
+    kith_free(asks);
+    return KITH_OK;
+}
+
+enum kith_err kith_view_read(struct kith_link *link, const char *const servers[],
+                             uint32_t server_count, uint64_t timeout_ms,
+                             struct kith_view *ret_view, struct kith_error *error)
+{
+    struct kith_msg_box *box = NULL;
+    const char *door = NULL;
+    struct kith_view view;
+    memset(&view, 0, sizeof(view));
+    enum kith_err err =
+        door_find(link, servers, server_count, timeout_ms, &box, &door, error);
+    if (err == KITH_OK) {
+        err = table_fetch(link, door, timeout_ms, &view.table, error);
+    }
+    if (err == KITH_OK) {
+        const struct kith_status_res *res = &box->msg.u.status_res;
+        (void)snprintf(view.name, sizeof(view.name), "%s",
+                       res->node.cluster_name ? res->node.cluster_name : "");
+        view.count = view.table->member_count;
+        view.nodes = kith_calloc(view.count, sizeof(*view.nodes));
+        if (view.nodes) {
+            nodes_from_table(&view, res);
+            err = members_ask(link, &view, timeout_ms, error);
+        } else {
+            err = kith_error_set(error, KITH_ENOMEM, "out of memory");
+        }
+    }
+    kith_msg_box_drop(box);
+    if (err != KITH_OK) {
+        kith_view_release(&view);
+        return err;
+    }
+    (void)kith_view_health(&view);
+    *ret_view = view;
+    return KITH_OK;
+}
+
+void kith_view_release(struct kith_view *view)
+{
+    kith_table_drop(view->table);
+    kith_free(view->nodes);
+    memset(view, 0, sizeof(*view));
+}
+
+int kith_view_health(struct kith_view *view)
+{
+    view->up = 0;
+    view->below = 0;
+    for (uint32_t i = 0; i < view->count; i++) {
+        view->up += view->nodes[i].up;
+    }
+    uint32_t quorum = view->table->owner_slots / 2 + 1;
+    for (uint32_t p = 0; p < view->table->partitions; p++) {
+        const uint16_t *owners = kith_table_owners(view->table, p);
+        uint32_t live = 0;
+        for (uint32_t i = 0; i < view->table->owner_slots; i++) {
+            live += view->nodes[owners[i]].up;
+        }
+        view->below += live < quorum;
+    }
+    return view->below > 0            ? KITH_CTL_BELOW
+           : view->up < view->count ? KITH_CTL_FAILED
+                                    : KITH_CTL_OK;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * view.h - the cluster as its members describe it: every member is asked for its status. */
+#ifndef KITH_CTL_VIEW_H
+#define KITH_CTL_VIEW_H
+
+#include "ctl/link.h"
+
+struct kith_view_node {
+    struct kith_uuid uuid;
+    char address[KITH_ADDRESS_SIZE];
+    char zone[KITH_ZONE_SIZE];
+    char software[32];
+    bool up;              /* it answered */
+    bool agrees;          /* it is up, knows this table and holds every member for up */
+    uint64_t seen_ms_ago; /* by the node that was asked first; 0 for one that answered */
+    uint32_t owned;       /* partitions */
+    uint64_t rows, chunks, chunk_bytes;
+    uint64_t disk_total_bytes, disk_free_bytes;
+    char error[160]; /* why it did not answer */
+};
+
+struct kith_view {
+    char name[64];
+    struct kith_table *table;
+    uint32_t count;
+    struct kith_view_node *nodes; /* by uuid, as in the table */
+    uint32_t up;
+    uint32_t below; /* partitions with fewer live owners than a quorum */
+};
+
+/* Asks the servers for the cluster, then each member. EUNREACH naming every server; ENOTREADY where the
+ * nodes that answered have no cluster. */
+KITH_MUST_CHECK enum kith_err kith_view_read(struct kith_link *link, const char *const servers[],
+                                             uint32_t server_count, uint64_t timeout_ms,
+                                             struct kith_view *ret_view, struct kith_error *error);
+void kith_view_release(struct kith_view *view);
+
+/* KITH_CTL_OK, KITH_CTL_FAILED (degraded) or KITH_CTL_BELOW. Counts `up` and `below` from the nodes. */
+int kith_view_health(struct kith_view *view);
+
+#endif
