@@ -340,6 +340,8 @@ static const char *plain_reason(const struct rpc_conn *conn, const char *details
         {"Socket closed", "connection lost"},
         {"keepalive watchdog", "the peer is silent"},
         {"ping timeout", "the peer is silent"},
+        {"timed out", "timed out"}, /* gRPC's own limit of a connection attempt, just before ours */
+        {"Timeout occurred", "timed out"},
         {"DNS resolution failed", "unknown host"},
         {"larger than max", "a message is above the limit"},
     };
