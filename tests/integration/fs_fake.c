@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * fs_fake.c - kithfs over a cluster in memory: fs_fake MOUNTPOINT [DELAY_US] [-o OPTIONS]
+ *
+ * For tests of what the mount does with files, without a cluster. Stays in front; prints "ready" when the
+ * mount answers and, when it ends, how many requests of each kind the mount sent. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/fs.h"
+#include "lib/fake_client.h"
+
+static void on_ready(void *arg, int code, const char *message)
+{
+    (void)arg;
+    printf("%s%s\n", code == 0 ? "ready" : "failed: ", message);
+    fflush(stdout);
+}
+
+static void print_counts(struct kith_fake_cluster *cluster)
+{
+    static const char *const names[] = {"",          "get",       "scan",       "put",
+                                        "chunk_put", "chunk_get", "chunk_sync", "status"};
+    struct kith_fake_counts counts;
+    kith_fake_counts(cluster, &counts);
+    for (unsigned i = 1; i <= KITH_CLIENT_STATUS; i++) {
+        printf("%s %llu\n", names[i], (unsigned long long)counts.ops[i]);
+    }
+    printf("put_updates %llu\nmost_under_way %u\n", (unsigned long long)counts.put_updates,
+           counts.under_way_max);
+}
+
+int main(int argc, char *argv[])
+{
+    if (argc < 2) {
+        fprintf(stderr, "usage: fs_fake MOUNTPOINT [DELAY_US] [-o OPTIONS]\n");
+        return 1;
+    }
+    char program[] = "kithfs", source[] = "fake:1";
+    char *words[5] = {program, source, argv[1], argc > 4 ? argv[3] : NULL,
+                      argc > 4 ? argv[4] : NULL};
+    struct kith_fs_options options;
+    struct kith_error error;
+    if (kith_fs_options_parse(argc > 4 ? 5 : 3, words, &options, &error) != KITH_OK) {
+        fprintf(stderr, "fs_fake: %s\n", error.message);
+        return 1;
+    }
+    struct kith_fake_cluster *cluster = kith_fake_cluster_new();
+    struct kith_client *client = cluster != NULL ? kith_fake_client_new(cluster, "test@fake") : NULL;
+    if (client == NULL) {
+        fprintf(stderr, "fs_fake: out of memory\n");
+        return 2;
+    }
+    kith_fake_set_delay(cluster, argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 0);
+    kith_log_set_level(options.log_level);
+    int code = kith_fs_serve(&options, client, on_ready, NULL);
+    print_counts(cluster);
+    kith_fake_cluster_free(cluster);
+    kith_fs_options_release(&options);
+    return code;
+}

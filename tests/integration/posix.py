@@ -1,0 +1,611 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""posix.py DIR [NAME...]: what programs expect of a filesystem, tried on any mounted directory DIR.
+
+Each case is a function case_*; those named run alone. Prints a line a case and ends with
+"N passed, M failed"; the status is 0 only when none failed. Needs Linux and Python 3.9."""
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+import time
+import traceback
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+NOREPLACE, EXCHANGE = 1, 2
+SIZE = 70_000  # larger than what stays inline in a row
+
+
+def renameat2(a, b, flags):
+    if LIBC.renameat2(-100, a.encode(), -100, b.encode(), flags) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), a)
+
+
+def fallocate(fd, mode, offset, length):
+    if LIBC.fallocate(fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length)) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def put(path, data):
+    with open(path, "wb") as f:
+        f.write(data)
+
+
+def get(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def fails(code, call, *args, **named):
+    try:
+        call(*args, **named)
+    except OSError as error:
+        want = code if isinstance(code, tuple) else (code,)
+        assert error.errno in want, f"{error!r} instead of {[errno.errorcode[c] for c in want]}"
+        return
+    raise AssertionError(f"{call.__name__}{args} went well instead of {code}")
+
+
+def pattern(size, seed=1):
+    word = (seed * 2654435761) & 0xFFFFFFFF
+    out = bytearray()
+    while len(out) < size:
+        word = (word * 1664525 + 1013904223) & 0xFFFFFFFF
+        out += word.to_bytes(4, "little")
+    return bytes(out[:size])
+
+
+def case_read_write(d):
+    for size in (0, 1, 4096, 60_000, SIZE, 3_000_000):
+        data = pattern(size, size + 1)
+        put(d + "/f", data)
+        assert get(d + "/f") == data, size
+        assert os.stat(d + "/f").st_size == size
+    fd = os.open(d + "/f", os.O_RDWR)
+    os.pwrite(fd, b"hello", 1_000_000)
+    os.pwrite(fd, b"x" * 9000, 2_500_000)
+    want = bytearray(data)
+    want[1_000_000:1_000_005] = b"hello"
+    want[2_500_000:2_509_000] = b"x" * 9000
+    assert os.pread(fd, 100, 999_990) == bytes(want[999_990:1_000_090])
+    os.close(fd)
+    assert get(d + "/f") == bytes(want)
+
+
+def case_append_truncate(d):
+    for i in range(50):
+        with open(d + "/a", "ab") as f:
+            f.write(b"line %d\n" % i)
+    assert get(d + "/a") == b"".join(b"line %d\n" % i for i in range(50))
+    os.truncate(d + "/a", 6)
+    assert get(d + "/a") == b"line 0"
+    os.truncate(d + "/a", 10)
+    assert get(d + "/a") == b"line 0\0\0\0\0"
+    fd = os.open(d + "/a", os.O_RDWR)
+    os.ftruncate(fd, 100_000)
+    os.pwrite(fd, b"end", 99_997)
+    os.ftruncate(fd, 99_999)
+    os.close(fd)
+    data = get(d + "/a")
+    assert len(data) == 99_999 and data[-2:] == b"en" and data[10:99_997] == b"\0" * 99_987
+    with open(d + "/a", "wb"):
+        pass
+    assert os.stat(d + "/a").st_size == 0
+    fails(errno.EISDIR, os.truncate, d, 0)
+    fails(errno.ENOENT, os.truncate, d + "/none", 0)
+
+
+def case_excl(d):
+    fd = os.open(d + "/x", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    fails(errno.EEXIST, os.open, d + "/x", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    os.close(fd)
+    fails(errno.EEXIST, os.open, d + "/x", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    os.close(os.open(d + "/x", os.O_CREAT | os.O_WRONLY))
+    won = []
+
+    def race(i):
+        try:
+            os.close(os.open(d + "/race", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            won.append(i)
+        except FileExistsError:
+            pass
+
+    threads = [threading.Thread(target=race, args=(i,)) for i in range(8)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert len(won) == 1, won
+
+
+def case_errors(d):
+    os.mkdir(d + "/dir")
+    put(d + "/file", b"x")
+    fails(errno.EEXIST, os.mkdir, d + "/dir")
+    fails(errno.EEXIST, os.mkdir, d + "/file")
+    fails(errno.ENOENT, os.mkdir, d + "/none/dir")
+    fails(errno.ENOENT, os.rmdir, d + "/none")
+    fails(errno.ENOTDIR, os.rmdir, d + "/file")
+    fails(errno.EISDIR, os.unlink, d + "/dir")
+    fails(errno.ENOENT, os.unlink, d + "/none")
+    fails(errno.ENOTDIR, os.stat, d + "/file/x")
+    fails(errno.EISDIR, os.open, d + "/dir", os.O_WRONLY)
+    put(d + "/dir/in", b"y")
+    fails(errno.ENOTEMPTY, os.rmdir, d + "/dir")
+    fd = os.open(d + "/dir/pending", os.O_CREAT | os.O_WRONLY)
+    os.unlink(d + "/dir/in")
+    fails(errno.ENOTEMPTY, os.rmdir, d + "/dir")
+    os.close(fd)
+    os.unlink(d + "/dir/pending")
+    os.rmdir(d + "/dir")
+    fails(errno.ENOENT, os.stat, d + "/dir")
+    fails(errno.ENOENT, put, d + "/dir/x", b"")
+    fails(errno.EPERM, os.link, d, d + "/hard")
+
+
+def case_names(d):
+    long = "n" * 255
+    put(d + "/" + long, b"long")
+    assert get(d + "/" + long) == b"long"
+    assert long in os.listdir(d)
+    os.rename(d + "/" + long, d + "/" + "m" * 255)
+    os.unlink(d + "/" + "m" * 255)
+    fails(errno.ENAMETOOLONG, put, d + "/" + "n" * 256, b"")
+    fails(errno.ENAMETOOLONG, os.mkdir, d + "/" + "n" * 256)
+    fails(errno.ENAMETOOLONG, os.stat, d + "/" + "n" * 256)
+    for name in ("ü.txt", "a b", "-", "\\", "\x01", "*", "a\n"):
+        put(d + "/" + name, name.encode())
+        assert name in os.listdir(d) and get(d + "/" + name) == name.encode()
+        os.unlink(d + "/" + name)
+
+
+def case_rename(d):
+    put(d + "/a", b"a")
+    os.rename(d + "/a", d + "/b")
+    assert get(d + "/b") == b"a" and not os.path.exists(d + "/a")
+    put(d + "/c", pattern(SIZE))
+    os.rename(d + "/b", d + "/c")
+    assert get(d + "/c") == b"a" and os.listdir(d) == ["c"]
+    os.mkdir(d + "/d1")
+    os.mkdir(d + "/d2")
+    os.rename(d + "/c", d + "/d1/c")
+    assert get(d + "/d1/c") == b"a" and sorted(os.listdir(d)) == ["d1", "d2"]
+    fails(errno.ENOTEMPTY, os.rename, d + "/d2", d + "/d1")
+    os.rename(d + "/d1", d + "/d2")
+    assert os.listdir(d) == ["d2"] and get(d + "/d2/c") == b"a"
+    os.mkdir(d + "/sub")
+    os.rename(d + "/d2", d + "/sub/d")
+    assert get(d + "/sub/d/c") == b"a"
+    fails(errno.EINVAL, os.rename, d + "/sub", d + "/sub/d/x")
+    put(d + "/file", b"f")
+    fails(errno.EISDIR, os.rename, d + "/file", d + "/sub")
+    fails(errno.ENOTDIR, os.rename, d + "/sub", d + "/file")
+    fails(errno.ENOENT, os.rename, d + "/none", d + "/x")
+    os.chmod(d + "/file", 0o640)
+    os.utime(d + "/file", ns=(10**9, 2 * 10**9 + 7))
+    os.rename(d + "/file", d + "/file2")
+    s = os.stat(d + "/file2")
+    assert stat.S_IMODE(s.st_mode) == 0o640 and s.st_mtime_ns == 2 * 10**9 + 7
+    os.rename(d + "/file2", d + "/file2")
+    assert get(d + "/file2") == b"f"
+
+
+def case_rename_flags(d):
+    put(d + "/a", b"a")
+    put(d + "/b", b"b")
+    fails(errno.EEXIST, renameat2, d + "/a", d + "/b", NOREPLACE)
+    renameat2(d + "/a", d + "/c", NOREPLACE)
+    assert get(d + "/c") == b"a"
+    os.chmod(d + "/c", 0o600)
+    renameat2(d + "/b", d + "/c", EXCHANGE)
+    assert get(d + "/b") == b"a" and get(d + "/c") == b"b"
+    assert stat.S_IMODE(os.stat(d + "/b").st_mode) == 0o600
+    fails(errno.ENOENT, renameat2, d + "/b", d + "/none", EXCHANGE)
+    os.mkdir(d + "/dir")
+    put(d + "/dir/in", b"in")
+    renameat2(d + "/b", d + "/dir", EXCHANGE)
+    assert get(d + "/dir") == b"a" and get(d + "/b/in") == b"in"
+    fails(errno.EINVAL, renameat2, d + "/dir", d + "/b/in", EXCHANGE)
+
+
+def case_rename_open(d):
+    fd = os.open(d + "/tmp", os.O_CREAT | os.O_RDWR)
+    os.write(fd, b"one")
+    os.rename(d + "/tmp", d + "/final")
+    assert get(d + "/final") == b"one"
+    os.write(fd, b"two")
+    os.close(fd)
+    assert get(d + "/final") == b"onetwo" and os.listdir(d) == ["final"]
+    put(d + "/other", b"other")
+    fd = os.open(d + "/final", os.O_RDONLY)
+    os.rename(d + "/other", d + "/final")
+    assert os.read(fd, 100) == b"onetwo"
+    os.close(fd)
+    assert get(d + "/final") == b"other"
+
+
+def case_links(d):
+    put(d + "/a", b"data")
+    os.chmod(d + "/a", 0o604)
+    os.link(d + "/a", d + "/b")
+    assert os.stat(d + "/a").st_nlink == 2 and os.stat(d + "/b").st_ino == os.stat(d + "/a").st_ino
+    assert stat.S_IMODE(os.stat(d + "/b").st_mode) == 0o604
+    with open(d + "/b", "ab") as f:
+        f.write(b"+")
+    assert get(d + "/a") == b"data+"
+    os.link(d + "/b", d + "/c")
+    assert os.stat(d + "/c").st_nlink == 3
+    fails(errno.EEXIST, os.link, d + "/a", d + "/b")
+    os.unlink(d + "/a")
+    assert os.stat(d + "/b").st_nlink == 2 and get(d + "/c") == b"data+"
+    os.rename(d + "/b", d + "/b2")
+    assert get(d + "/b2") == b"data+" and os.stat(d + "/b2").st_nlink == 2
+    os.chmod(d + "/c", 0o600)
+    assert stat.S_IMODE(os.stat(d + "/b2").st_mode) == 0o600
+    os.unlink(d + "/c")
+    assert os.stat(d + "/b2").st_nlink == 1 and get(d + "/b2") == b"data+"
+    assert stat.S_IMODE(os.stat(d + "/b2").st_mode) == 0o600
+    put(d + "/b2", b"again")
+    assert get(d + "/b2") == b"again" and os.listdir(d) == ["b2"]
+    os.unlink(d + "/b2")
+    assert os.listdir(d) == []
+
+
+def case_links_rename_over(d):
+    put(d + "/a", b"A")
+    os.link(d + "/a", d + "/b")
+    put(d + "/n", b"N")
+    os.rename(d + "/n", d + "/b")
+    assert get(d + "/b") == b"N" and get(d + "/a") == b"A" and os.stat(d + "/a").st_nlink == 1
+    os.link(d + "/a", d + "/c")
+    os.rename(d + "/a", d + "/c")  # two names of one file: nothing happens
+    assert os.path.exists(d + "/a") and os.stat(d + "/c").st_nlink == 2
+    # git: temporary name, final name, the temporary one goes
+    fd = os.open(d + "/tmp_obj", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444)
+    os.write(fd, b"object")
+    os.close(fd)
+    os.link(d + "/tmp_obj", d + "/obj")
+    os.unlink(d + "/tmp_obj")
+    assert get(d + "/obj") == b"object" and os.stat(d + "/obj").st_nlink == 1
+
+
+def case_links_across(d):
+    os.mkdir(d + "/x")
+    os.mkdir(d + "/y")
+    put(d + "/x/a", pattern(5000))
+    os.link(d + "/x/a", d + "/y/b")
+    assert os.stat(d + "/x/a").st_nlink == 2 and get(d + "/y/b") == pattern(5000)
+    os.link(d + "/y/b", d + "/y/c")
+    with open(d + "/y/c", "r+b") as f:
+        f.write(b"changed")
+    assert get(d + "/x/a")[:7] == b"changed" and os.stat(d + "/x/a").st_nlink == 3
+    os.rename(d + "/y/c", d + "/x/c")
+    assert get(d + "/x/c")[:7] == b"changed"
+    os.unlink(d + "/x/a")
+    assert os.stat(d + "/y/b").st_nlink == 2
+    os.unlink(d + "/y/b")
+    assert os.stat(d + "/x/c").st_nlink == 1
+    os.unlink(d + "/x/c")
+    put(d + "/x/p", b"p")
+    os.link(d + "/x/p", d + "/x/q")
+    os.link(d + "/x/q", d + "/y/r")
+    assert sorted(os.listdir(d + "/x")) == ["p", "q"] and get(d + "/y/r") == b"p"
+    assert os.stat(d + "/x/p").st_nlink == 3
+    for name in ("/x/p", "/x/q", "/y/r"):
+        os.unlink(d + name)
+    os.rmdir(d + "/x")
+    os.rmdir(d + "/y")
+
+
+def case_symlinks(d):
+    os.symlink("target/of it", d + "/s")
+    assert os.readlink(d + "/s") == "target/of it" and os.lstat(d + "/s").st_size == 12
+    fails(errno.EEXIST, os.symlink, "x", d + "/s")
+    fails(errno.ENOENT, get, d + "/s")
+    put(d + "/f", b"1")
+    os.symlink("f", d + "/t")
+    assert get(d + "/t") == b"1"
+    os.symlink("y" * 4000, d + "/long")
+    assert len(os.readlink(d + "/long")) == 4000
+    os.rename(d + "/t", d + "/u")
+    assert os.readlink(d + "/u") == "f"
+    os.symlink("loop", d + "/loop")
+    fails(errno.ELOOP, get, d + "/loop")
+
+
+def case_open_unlinked(d):
+    fd = os.open(d + "/u", os.O_CREAT | os.O_RDWR)
+    os.write(fd, b"before")
+    os.unlink(d + "/u")
+    os.write(fd, b"after")
+    assert os.pread(fd, 100, 0) == b"beforeafter"
+    assert os.fstat(fd).st_nlink == 0 and os.fstat(fd).st_size == 11
+    os.ftruncate(fd, 3)
+    os.fsync(fd)
+    os.close(fd)
+    assert os.listdir(d) == []
+    put(d + "/v", pattern(SIZE))
+    fd = os.open(d + "/v", os.O_RDWR)
+    os.unlink(d + "/v")
+    put(d + "/v", b"new")
+    assert os.pread(fd, 10, 100) == pattern(SIZE)[100:110]
+    os.pwrite(fd, b"zzz", 0)
+    os.close(fd)
+    time.sleep(0)
+    assert get(d + "/v") == b"new"
+
+
+def case_xattrs(d):
+    put(d + "/x", b"")
+    fails(errno.ENODATA, os.getxattr, d + "/x", "user.a")
+    assert os.listxattr(d + "/x") == []
+    os.setxattr(d + "/x", "user.a", b"1")
+    os.setxattr(d + "/x", "user.b", b"2" * 1000)
+    assert os.getxattr(d + "/x", "user.a") == b"1"
+    assert os.getxattr(d + "/x", "user.b") == b"2" * 1000
+    assert sorted(os.listxattr(d + "/x")) == ["user.a", "user.b"]
+    fails(errno.EEXIST, os.setxattr, d + "/x", "user.a", b"", os.XATTR_CREATE)
+    fails(errno.ENODATA, os.setxattr, d + "/x", "user.z", b"", os.XATTR_REPLACE)
+    os.setxattr(d + "/x", "user.a", b"", os.XATTR_REPLACE)
+    assert os.getxattr(d + "/x", "user.a") == b""
+    os.rename(d + "/x", d + "/y")
+    assert os.getxattr(d + "/y", "user.b") == b"2" * 1000
+    os.removexattr(d + "/y", "user.b")
+    fails(errno.ENODATA, os.removexattr, d + "/y", "user.b")
+    assert os.listxattr(d + "/y") == ["user.a"]
+    put(d + "/z", b"fresh")
+    os.rename(d + "/z", d + "/y")
+    assert os.listxattr(d + "/y") == []
+    os.setxattr(d, "user.dir", b"d")
+    assert os.getxattr(d, "user.dir") == b"d"
+    put(d + "/l", b"")
+    os.setxattr(d + "/l", "user.k", b"v")
+    os.link(d + "/l", d + "/m")
+    assert os.getxattr(d + "/m", "user.k") == b"v"
+    os.unlink(d + "/l")
+    assert os.getxattr(d + "/m", "user.k") == b"v"
+
+
+def case_mmap(d):
+    put(d + "/m", pattern(100_000))
+    with open(d + "/m", "r+b") as f:
+        m = mmap.mmap(f.fileno(), 0)
+        assert m[:] == pattern(100_000)
+        m[5000:5005] = b"MMAP!"
+        m.flush()
+        m[90_000:90_003] = b"end"
+        m.close()
+    data = get(d + "/m")
+    assert data[5000:5005] == b"MMAP!" and data[90_000:90_003] == b"end"
+
+
+def case_append_processes(d):
+    code = "import os,sys\nfd=os.open(sys.argv[1],os.O_WRONLY|os.O_APPEND|os.O_CREAT)\n" \
+           "[os.write(fd,b'%s-%03d\\n'%(sys.argv[2].encode(),i)) for i in range(100)]"
+    ps = [subprocess.Popen([sys.executable, "-c", code, d + "/log", str(i)]) for i in range(4)]
+    assert all(p.wait() == 0 for p in ps)
+    lines = get(d + "/log").split(b"\n")[:-1]
+    assert len(lines) == 400 and len(set(lines)) == 400, len(lines)
+
+
+def case_holes(d):
+    fd = os.open(d + "/h", os.O_CREAT | os.O_RDWR)
+    os.pwrite(fd, b"x" * 4096, 10 << 20)
+    assert os.fstat(fd).st_size == (10 << 20) + 4096
+    assert os.pread(fd, 4096, 1 << 20) == b"\0" * 4096
+    os.fsync(fd)
+    assert os.lseek(fd, 0, os.SEEK_DATA) == 10 << 20
+    assert os.lseek(fd, 0, os.SEEK_HOLE) == 0
+    assert os.lseek(fd, 10 << 20, os.SEEK_HOLE) == (10 << 20) + 4096
+    fails(errno.ENXIO, os.lseek, fd, 11 << 20, os.SEEK_DATA)
+    assert os.fstat(fd).st_blocks * 512 < 1 << 20
+    os.close(fd)
+
+
+def case_fallocate(d):
+    fd = os.open(d + "/f", os.O_CREAT | os.O_RDWR)
+    os.write(fd, pattern(200_000))
+    fallocate(fd, 3, 10_000, 50_000)  # a hole
+    want = bytearray(pattern(200_000))
+    want[10_000:60_000] = b"\0" * 50_000
+    assert os.pread(fd, 200_000, 0) == bytes(want)
+    fallocate(fd, 0, 150_000, 100_000)
+    assert os.fstat(fd).st_size == 250_000
+    fallocate(fd, 1, 250_000, 100_000)
+    assert os.fstat(fd).st_size == 250_000
+    fallocate(fd, 16, 0, 1000)  # zero range
+    want[0:1000] = b"\0" * 1000
+    os.fsync(fd)
+    os.close(fd)
+    assert get(d + "/f") == bytes(want) + b"\0" * 50_000
+
+
+def case_copy_range(d):
+    data = pattern(3_000_000, 7)
+    put(d + "/from", data)
+    a = os.open(d + "/from", os.O_RDONLY)
+    b = os.open(d + "/to", os.O_CREAT | os.O_RDWR)
+    done = 0
+    while done < len(data):
+        n = os.copy_file_range(a, b, len(data) - done)
+        assert n > 0
+        done += n
+    os.close(a)
+    os.close(b)
+    assert get(d + "/to") == data
+    put(d + "/from", b"changed")
+    assert get(d + "/to") == data
+
+
+def case_attrs(d):
+    put(d + "/f", b"1")
+    os.utime(d + "/f", ns=(1_000_000_001, 1_600_000_000_123_456_789))
+    s = os.stat(d + "/f")
+    assert s.st_atime_ns == 1_000_000_001 and s.st_mtime_ns == 1_600_000_000_123_456_789
+    os.utime(d + "/f", ns=(-5, -1_000_000_007))
+    assert os.stat(d + "/f").st_mtime_ns == -1_000_000_007
+    for mode in (0o777, 0o000, 0o4755, 0o640):
+        os.chmod(d + "/f", mode)
+        assert stat.S_IMODE(os.stat(d + "/f").st_mode) == mode
+    if os.geteuid() == 0:
+        os.chown(d + "/f", 1234, 5678)
+        s = os.stat(d + "/f")
+        assert (s.st_uid, s.st_gid) == (1234, 5678)
+    os.mkdir(d + "/dir", 0o700)
+    assert stat.S_IMODE(os.stat(d + "/dir").st_mode) == 0o700
+    os.utime(d + "/dir", ns=(1, 2))
+    assert os.stat(d + "/dir").st_mtime_ns == 2
+    before = os.stat(d + "/f").st_ctime_ns
+    os.chmod(d + "/f", 0o644)
+    assert os.stat(d + "/f").st_ctime_ns > before
+    os.utime(d + "/f", ns=(3, 4))
+    put(d + "/f", b"2")
+    assert time.time_ns() - os.stat(d + "/f").st_mtime_ns < 60 * 10**9
+    fd = os.open(d + "/f", os.O_WRONLY)
+    os.write(fd, b"3")
+    os.utime(fd, ns=(5, 6))
+    os.close(fd)
+    assert os.stat(d + "/f").st_mtime_ns == 6
+    assert get(d + "/f") == b"3"
+
+
+def case_readdir(d):
+    names = {f"f{i:05d}" for i in range(5000)}
+    for name in names:
+        os.close(os.open(d + "/" + name, os.O_CREAT | os.O_WRONLY))
+    stop = threading.Event()
+
+    def churn():
+        i = 0
+        while not stop.is_set():
+            put(f"{d}/churn{i % 50}", b"")
+            if i % 50 > 10:
+                os.unlink(f"{d}/churn{i % 50}")
+            i += 1
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(3):
+            seen = [e.name for e in os.scandir(d)]
+            steady = [n for n in seen if n.startswith("f")]
+            assert len(steady) == 5000 and set(steady) == names, len(steady)
+    finally:
+        stop.set()
+        thread.join()
+    it = os.scandir(d)
+    got = [next(it).name]
+    for name in list(names)[:2500]:
+        os.unlink(d + "/" + name)
+    left = names - set(list(names)[:2500])
+    got += [e.name for e in it]
+    assert left <= set(got) and len(got) == len(set(got))
+    shutil.rmtree(d)
+    os.mkdir(d)
+
+
+def case_mknod(d):
+    os.mkfifo(d + "/fifo", 0o644)
+    assert stat.S_ISFIFO(os.stat(d + "/fifo").st_mode)
+    fails(errno.EEXIST, os.mkfifo, d + "/fifo")
+    reader = os.open(d + "/fifo", os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(d + "/fifo", os.O_WRONLY)
+    os.write(writer, b"pipe")
+    assert os.read(reader, 10) == b"pipe"
+    os.close(reader)
+    os.close(writer)
+    os.mknod(d + "/reg", 0o600 | stat.S_IFREG)
+    assert get(d + "/reg") == b""
+    if os.geteuid() == 0:
+        os.mknod(d + "/dev", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+        assert os.stat(d + "/dev").st_rdev == os.makedev(1, 3)
+
+
+def case_sync_and_wait(d):
+    fd = os.open(d + "/s", os.O_CREAT | os.O_WRONLY | os.O_SYNC)
+    os.write(fd, b"sync")
+    os.close(fd)
+    fd = os.open(d + "/w", os.O_CREAT | os.O_WRONLY)
+    os.write(fd, b"1")
+    deadline = time.monotonic() + 2.5  # the flusher takes it within about a second
+    while time.monotonic() < deadline:
+        assert get(d + "/w") == b"1"
+    os.write(fd, b"2")
+    os.fsync(fd)
+    os.close(fd)
+    assert get(d + "/w") == b"12" and get(d + "/s") == b"sync"
+    dirfd = os.open(d, os.O_RDONLY)
+    os.fsync(dirfd)
+    os.close(dirfd)
+
+
+def case_locks(d):
+    put(d + "/l", b"")
+    with open(d + "/l") as a, open(d + "/l") as b:
+        fcntl.flock(a, fcntl.LOCK_EX)
+        fails(errno.EAGAIN, fcntl.flock, b, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def case_statfs(d):
+    s = os.statvfs(d)
+    assert s.f_namemax == 255 and s.f_bsize > 0
+
+
+def case_many_threads(d):
+    bad = []
+
+    def work(i):
+        try:
+            os.mkdir(f"{d}/t{i}")
+            for k in range(40):
+                put(f"{d}/t{i}/f{k}", b"%d" % k)
+                os.rename(f"{d}/t{i}/f{k}", f"{d}/t{i}/g{k}")
+                assert get(f"{d}/t{i}/g{k}") == b"%d" % k
+                if k % 2:
+                    os.unlink(f"{d}/t{i}/g{k}")
+            assert len(os.listdir(f"{d}/t{i}")) == 20
+        except Exception:
+            bad.append(traceback.format_exc())
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert not bad, bad[0]
+
+
+def run(top, chosen):
+    passed, failed = 0, 0
+    for name, case in list(globals().items()):
+        if not name.startswith("case_") or (chosen and name[5:] not in chosen):
+            continue
+        d = os.path.join(top, name[5:])
+        shutil.rmtree(d, ignore_errors=True)
+        os.mkdir(d)
+        start = time.monotonic()
+        try:
+            case(d)
+            conflicts = [n for _, ds, fs in os.walk(d) for n in ds + fs if ".conflict-" in n]
+            assert not conflicts, conflicts
+            passed += 1
+            print(f"ok   {name[5:]} {time.monotonic() - start:.2f} s", flush=True)
+        except Exception:
+            failed += 1
+            print(f"FAIL {name[5:]}\n{traceback.format_exc()}", flush=True)
+        shutil.rmtree(d, ignore_errors=True)
+        if os.path.exists(d):
+            print(f"FAIL {name[5:]}: {d} cannot be removed", flush=True)
+            failed += 1
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or not os.path.isdir(sys.argv[1]):
+        sys.exit(__doc__)
+    sys.exit(run(sys.argv[1], sys.argv[2:]))
