@@ -162,6 +162,9 @@ static void submit_put(struct sim *sim, uint32_t client, uint32_t row)
         (void)oracle_begin(sim, each, numbers[i], is_delete, updates[i].context);
         record->writes[i] = sim->oracle.count - 1;
     }
+    sim_trace(sim, "client %u: op %llu puts %u rows from row %u, write %llu on", client,
+              (unsigned long long)tag, record->row_count, record->rows[0],
+              (unsigned long long)numbers[0]);
     struct kith_client_op op = {.kind = KITH_CLIENT_PUT, .timeout_ms = TIMEOUT_MS};
     op.u.put.group = key.group;
     op.u.put.durability = sim_chance(sim, 250) ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
@@ -240,7 +243,7 @@ static void phase_work(struct sim *sim)
             uint32_t pause = sim_below(sim, 800000);
             next_fault = sim->now_us + pause;
         }
-        uint32_t client = sim_below(sim, sim->client_count);
+        uint32_t client = sim_below(sim, sim->client_count - 1);
         uint32_t row = sim_below(sim, ROWS);
         if (sim->failed || sim->clients[client].under_way >= 8) {
             continue;
@@ -299,7 +302,7 @@ static void phase_heal(struct sim *sim)
     }
     for (uint32_t round = 0; round < 20 && !sim->failed && !(round > 0 && identical(sim)); round++) {
         for (uint32_t row = 0; row < ROWS && !sim->failed; row++) {
-            submit_get(sim, 0, row, KITH_LEVEL_ALL);
+            submit_get(sim, sim->client_count - 1, row, KITH_LEVEL_ALL);
         }
         world_run(sim, sim->now_us + 4000000);
     }
@@ -320,7 +323,7 @@ static bool run_seed(uint64_t seed, enum sim_mutant mutant, bool verbose, uint64
     record_count = 0;
     static const uint32_t sizes[] = {3, 3, 3, 4, 5, 2, 1};
     sim->node_count = sizes[sim_below(sim, 7)];
-    sim->client_count = 1 + sim_below(sim, SIM_CLIENTS_MAX);
+    sim->client_count = 2 + sim_below(sim, SIM_CLIENTS_MAX - 1);
     world_init(sim);
     if (sim->node_count >= 2) { /* W - 1 power losses are survived, more are not */
         uint32_t victim = sim_below(sim, sim->node_count);

@@ -122,13 +122,17 @@ static bool superseded(struct sim *sim, struct kith_arena *arena, uint32_t row,
     for (uint32_t i = 0; i < sim->oracle.count; i++) {
         const struct oracle_write *write = &sim->oracle.writes[i];
         struct kith_row context;
-        if (write->row != row || write->state == WRITE_REFUSED || write->context_size == 0 ||
+        if (write->row != row || write->context_size == 0 ||
             kith_row_decode(arena, kith_bytes_make(write->context, write->context_size),
                             &context) != KITH_OK) {
             continue;
         }
         if (kith_clock_covers(&context.clock, dot) && !kith_row_find(&context, dot)) {
-            return true;
+            if (write->state != WRITE_REFUSED) {
+                return true;
+            }
+            sim_trace(sim, "write %llu would have dropped it, but was refused",
+                      (unsigned long long)write->number);
         }
     }
     return false;
@@ -160,8 +164,11 @@ static void check_write(struct sim *sim, struct kith_arena *arena, const struct 
         sim_fail(sim, "invariant 1: row %u: acknowledged write %llu is lost", write->row,
                  (unsigned long long)write->number);
     } else if (!write->is_delete && !there && !superseded(sim, arena, write->row, &write->dot)) {
-        sim_fail(sim, "invariant 1: row %u: acknowledged write %llu was dropped by nobody", write->row,
-                 (unsigned long long)write->number);
+        sim_fail(sim, "invariant 1: row %u: acknowledged write %llu (dot %016llx.%llu.%llu, clock %llu) "
+                 "was dropped by nobody", write->row, (unsigned long long)write->number,
+                 (unsigned long long)write->dot.actor.run,
+                 (unsigned long long)write->dot.actor.epoch, (unsigned long long)write->dot.counter,
+                 (unsigned long long)kith_clock_get(&row->clock, &write->dot.actor));
     }
 }
 

@@ -20,7 +20,7 @@
 #include "wire/wire.h"
 
 #define SIM_NODES_MAX   5u
-#define SIM_CLIENTS_MAX 3u
+#define SIM_CLIENTS_MAX 4u /* the last one only reads at the end: no session binds it */
 #define SIM_ENTITIES    (SIM_NODES_MAX + SIM_CLIENTS_MAX)
 #define SIM_GROUPS      4u
 #define SIM_NAMES       4u
@@ -34,7 +34,7 @@ enum sim_mutant {
     MUTANT_TREE,         /* a tree update is dropped, now and then */
     MUTANT_KEEP_RUN,     /* a start takes the run and the counter of the first one */
     MUTANT_FORGET_ROW,   /* a merge replaces the row instead of merging */
-    MUTANT_LATE,         /* the store forgets to complete a put, now and then */
+    MUTANT_NO_DELETE,    /* a delete is answered and not written, now and then */
     MUTANT_COUNT
 };
 
@@ -130,7 +130,7 @@ struct sim_node {
     int64_t skew_ms;
     struct kith_node *core;
     struct store_sim store;
-    char address[8];
+    char address[16];
     bool ready;
     uint64_t tick_us;
 };

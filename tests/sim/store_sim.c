@@ -72,7 +72,9 @@ static void cell_put(struct store_sim *store, uint8_t type, const void *key, siz
     version->size = value.size;
     version->data = kith_malloc(value.size + 1);
     KITH_ASSERT(version->data);
-    memcpy(version->data, value.data, value.size);
+    if (value.size > 0) {
+        memcpy(version->data, value.data, value.size);
+    }
 }
 
 void store_sim_start(struct store_sim *store, uint64_t run)
@@ -129,7 +131,9 @@ static size_t row_key(const struct kith_key *key, uint8_t out[82])
     out[1] = (uint8_t)partition;
     memcpy(out + 2, key->group.bytes, 16);
     KITH_ASSERT(key->name.size <= 64);
-    memcpy(out + 18, key->name.data, key->name.size);
+    if (key->name.size > 0) {
+        memcpy(out + 18, key->name.data, key->name.size);
+    }
     return 18 + key->name.size;
 }
 
@@ -218,7 +222,17 @@ static void apply_put(struct store_sim *store, struct store_op *op, uint64_t wal
     store->seq++;
     for (uint32_t i = 0; i < count; i++) {
         struct kith_key key = {op->op.u.put.group, op->op.u.put.updates[i].name};
-        row_write(store, &key, &results[i]);
+        bool drop = store->sim->mutant == MUTANT_NO_DELETE &&
+                    !op->op.u.put.updates[i].has_sibling && sim_chance(store->sim, 200);
+        if (!drop) {
+            row_write(store, &key, &results[i]);
+        }
+        sim_trace(store->sim, "%u puts %s of group %u: dot %016llx.%llu.%llu%s", store->node,
+                  key.name.size > 0 ? (const char *)"named" : "unnamed", key.group.bytes[4],
+                  (unsigned long long)results[i].dot.actor.run,
+                  (unsigned long long)results[i].dot.actor.epoch,
+                  (unsigned long long)results[i].dot.counter,
+                  results[i].duplicate ? ", a duplicate" : "");
         oracle_dot(store->sim, &key, &results[i].dot, &op->op.u.put.request);
     }
     op->done.u.put.row_count = count;

@@ -371,11 +371,11 @@ static void stored(struct sim *sim, struct sim_event *event)
     if (event->phase == 0) {
         uint64_t wall = WALL_MS + sim->now_us / 1000 + (uint64_t)node->skew_ms;
         store_sim_apply(&node->store, op, wall, sim->secret);
-        if (!write || op->done.err != KITH_OK) {
+        if (op->done.err != KITH_OK) {
             store_complete(sim, event, KITH_DURABLE_OS);
-        } else if (sim->mutant == MUTANT_ACK_EARLY && kind != KITH_STORE_META_PUT && !disk) {
+        } else if (sim->mutant == MUTANT_ACK_EARLY && write && kind != KITH_STORE_META_PUT && !disk) {
             store_complete(sim, event, KITH_DURABLE_OS);
-        } else if (sim->mutant != MUTANT_LATE || kind != KITH_STORE_PUT || !sim_chance(sim, 20)) {
+        } else { /* reads too wait until what they have seen is at the operating system */
             uint64_t order = node->store.busy_us + 1;
             node->store.busy_us = order > sim->now_us + 200 ? order : sim->now_us + 200;
             uint32_t delay = (uint32_t)(node->store.busy_us - sim->now_us);
