@@ -387,15 +387,16 @@ static void hand_over(struct store_worker *worker, const struct store_task *task
         }
     }
     now->pub.count = kept;
-    if (later != NULL && later->pub.count > 0) {
-        store_commit_later(worker->store, later);
-    } else if (later != NULL) {
-        kith_store_results_free(&later->pub);
-    }
+    /* these first: `disk` comes after `os` for everyone who waits for both */
     if (kept > 0) {
         store_results_deliver(now);
     } else {
         kith_store_results_free(&now->pub);
+    }
+    if (later != NULL && later->pub.count > 0) {
+        store_commit_later(worker->store, later);
+    } else if (later != NULL) {
+        kith_store_results_free(&later->pub);
     }
 }
 

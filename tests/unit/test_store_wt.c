@@ -488,6 +488,25 @@ static void test_disk_completes_twice(void **state)
     assert_int_equal(done->id, op.id);
     assert_int_equal(done->reached, KITH_DURABLE_DISK);
     assert_int_equal(done->err, KITH_OK);
+    /* `os` before `disk`, for each, also when the committer is quick */
+    enum { ROUNDS = 300, OPS = 4 };
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        bool at_os[OPS] = {false};
+        release_results(place);
+        for (uint32_t i = 0; i < OPS; i++) {
+            op = put_op(i * 5 + round % 50, &update, 1);
+            op.id = i;
+            op.durability = KITH_DURABLE_DISK;
+            submit(place, &op);
+            kith_store_kick(place->store);
+        }
+        for (uint32_t i = 0; i < 2 * OPS; i++) {
+            done = next_done(place);
+            assert_int_equal(done->err, KITH_OK);
+            assert_true(at_os[done->id] == (done->reached == KITH_DURABLE_DISK));
+            at_os[done->id] = true;
+        }
+    }
 }
 
 static void test_meta(void **state)
