@@ -5,7 +5,7 @@
  * Threads, and what they may touch:
  *
  *     callers       submit: step the core under the lock and send at once (lowest latency)
- *     rpc's thread  opened, message, closed: the same
+ *     rpc's thread  opened, message, closed: the same (closed may come on any of these threads)
  *     the timer     waits for the core's deadline, ticks
  *
  * Every field of struct kith_client below `lock` is protected by it. Callbacks run after the lock
@@ -33,9 +33,11 @@
 /* One connection: the core's number and rpc's. */
 struct conn {
     uint64_t core;
-    uint64_t rpc;
+    uint64_t rpc; /* 0: rpc refused it */
     struct conn *core_chain;
     struct conn *rpc_chain;
+    struct conn *early_next;
+    char reason[REASON_SIZE]; /* early */
 };
 
 struct request {
@@ -62,11 +64,8 @@ struct kith_client {
     bool closing;
     struct conn *by_core[CONN_BUCKETS];
     struct conn *by_rpc[CONN_BUCKETS];
-    uint32_t refused_count; /* connections that rpc refused at once: the core hears CLOSED next */
-    struct {
-        uint64_t conn;
-        char reason[REASON_SIZE];
-    } refused[KITH_CLIENT_SERVERS_MAX]; /* what is more times out in the core */
+    struct conn *connecting; /* the one that kith_rpc_connect is called for */
+    struct conn *early; /* ended inside a call of ours: the core hears of it after its effects */
 };
 
 static uint64_t mono_ms(void)
@@ -136,10 +135,28 @@ static void conn_remove(struct kith_client *client, struct conn *conn)
         at = &(*at)->rpc_chain;
     }
     *at = conn->rpc_chain;
+    at = &client->early;
+    while (*at != NULL && *at != conn) {
+        at = &(*at)->early_next;
+    }
+    if (*at == conn) {
+        *at = conn->early_next;
+    }
     kith_free(conn);
 }
 
 /* ---- Effects ---- */
+
+/* rpc may tell an end on the thread that calls it, in the middle of the effects: then this is the
+ * client whose lock that thread holds. */
+static _Thread_local struct kith_client *stepping;
+
+static void early_add(struct kith_client *client, struct conn *conn, const char *reason)
+{
+    (void)snprintf(conn->reason, sizeof(conn->reason), "%s", reason); /* cut: for people */
+    conn->early_next = client->early;
+    client->early = conn;
+}
 
 static void do_connect(struct kith_client *client, const struct kith_client_effect *effect)
 {
@@ -149,19 +166,16 @@ static void do_connect(struct kith_client *client, const struct kith_client_effe
         return; /* the core gives a connection that does not come up another try */
     }
     conn->core = effect->conn;
+    client->connecting = conn;
     enum kith_err err =
         kith_rpc_connect(client->rpc, effect->address, effect->bulk ? KITH_RPC_BULK : KITH_RPC_ROWS,
                          &conn->rpc, &error);
-    if (err == KITH_OK) {
-        conn_add(client, conn);
-        return;
+    client->connecting = NULL;
+    if (err != KITH_OK) {
+        conn->rpc = 0;
+        early_add(client, conn, error.message);
     }
-    kith_free(conn);
-    if (client->refused_count < KITH_CLIENT_SERVERS_MAX) {
-        uint32_t i = client->refused_count++;
-        client->refused[i].conn = effect->conn;
-        memcpy(client->refused[i].reason, error.message, REASON_SIZE - 1); /* cut: for people */
-    }
+    conn_add(client, conn);
 }
 
 static void do_send(struct kith_client *client, const struct kith_client_effect *effect)
@@ -195,8 +209,9 @@ static struct request *apply(struct kith_client *client, const struct kith_clien
         case KITH_CLIENT_EFFECT_CLOSE: {
             struct conn *conn = conn_of_core(client, effect->conn);
             if (conn != NULL) {
-                kith_rpc_close(client->rpc, conn->rpc, effect->reason);
-                conn_remove(client, conn);
+                uint64_t rpc = conn->rpc;
+                conn_remove(client, conn); /* first: its end is of no interest any more */
+                kith_rpc_close(client->rpc, rpc, effect->reason);
             }
             break;
         }
@@ -221,19 +236,27 @@ static enum kith_err step(struct kith_client *client, struct kith_client_event *
     bool was_ready = kith_client_core_ready(client->core);
     event->mono_ms = mono_ms();
     event->random = next_random(client);
+    stepping = client;
     enum kith_err err = kith_client_core_step(client->core, event, &effects);
     *done = apply(client, &effects, *done);
-    while (client->refused_count > 0) {
-        uint32_t i = --client->refused_count;
+    while (client->early != NULL) {
+        struct conn *conn = client->early;
         struct kith_client_event closed = {.kind = KITH_CLIENT_EVENT_CLOSED,
-                                           .conn = client->refused[i].conn,
-                                           .reason = client->refused[i].reason,
+                                           .conn = conn->core,
+                                           .reason = conn->reason,
                                            .mono_ms = event->mono_ms};
         closed.random = next_random(client);
+        uint64_t core = conn->core;
+        client->early = conn->early_next;
         if (kith_client_core_step(client->core, &closed, &effects) == KITH_OK) {
             *done = apply(client, &effects, *done);
         } /* without memory: the core's own timer sees to the connection */
+        conn = conn_of_core(client, core);
+        if (conn != NULL) {
+            conn_remove(client, conn);
+        }
     }
+    stepping = NULL;
     if (!was_ready && kith_client_core_ready(client->core)) {
         (void)pthread_cond_broadcast(&client->changed);
     }
@@ -313,6 +336,17 @@ static void on_message(void *arg, uint64_t conn, struct kith_msg_box *box)
 
 static void on_closed(void *arg, uint64_t conn, const char *reason)
 {
+    struct kith_client *client = arg;
+    if (stepping == client) {
+        struct conn *ended = client->connecting;
+        if (ended == NULL || ended->rpc != conn) {
+            ended = conn_of_rpc(client, conn);
+        }
+        if (ended != NULL) {
+            early_add(client, ended, reason);
+        }
+        return;
+    }
     struct kith_client_event event = {.kind = KITH_CLIENT_EVENT_CLOSED, .reason = reason};
     conn_event(arg, conn, &event);
 }
