@@ -35,7 +35,7 @@ static enum kith_err client_open(const struct kith_ctl_args *args, struct kith_c
                                  struct kith_error *error)
 {
     const char *servers[KITH_CTL_SERVERS_MAX];
-    char writer[KITH_WRITER_MAX + 1];
+    char writer[256]; /* the client cuts it to KITH_WRITER_MAX */
     struct kith_client_options options;
     memset(&options, 0, sizeof(options));
     for (uint32_t i = 0; i < args->server_count; i++) {

@@ -173,7 +173,7 @@ static enum kith_err members_ask(struct kith_link *link, struct kith_view *view,
         if (is_status(&asks[i])) {
             node_answered(view, &view->nodes[i], &asks[i].box->msg.u.status_res);
         } else {
-            (void)snprintf(view->nodes[i].error, sizeof(view->nodes[i].error), "%.159s",
+            (void)snprintf(view->nodes[i].error, sizeof(view->nodes[i].error), "%.399s",
                            asks[i].box ? "no status in its answer" : asks[i].error.message);
         }
     }

@@ -17,7 +17,7 @@ struct kith_view_node {
     uint32_t owned;       /* partitions */
     uint64_t rows, chunks, chunk_bytes;
     uint64_t disk_total_bytes, disk_free_bytes;
-    char error[160]; /* why it did not answer */
+    char error[400]; /* why it did not answer */
 };
 
 struct kith_view {

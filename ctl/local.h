@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * local.h - a cluster on this machine under one folder:
+ *
+ *     DIR/cluster.json   which nodes there are: address and pid of each
+ *     DIR/nodeK/         data of node K (kithd.pid and address among it, written by kithd)
+ *     DIR/nodeK.log      its log
+ *
+ * local_state.c reads and writes cluster.json, local_process.c starts and ends daemons, local.c is the
+ * commands. */
+#ifndef KITH_CTL_LOCAL_H
+#define KITH_CTL_LOCAL_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+#define KITH_LOCAL_NODES_MAX 64u /* one machine; each takes a process with its cache */
+
+struct kith_local_node {
+    uint16_t port; /* on 127.0.0.1; 0 = none yet */
+    pid_t pid;     /* of the last start; 0 = none */
+};
+
+struct kith_local {
+    char dir[PATH_MAX]; /* absolute */
+    uint32_t count;
+    struct kith_local_node nodes[KITH_LOCAL_NODES_MAX];
+};
+
+/* ---- cluster.json ---- */
+
+/* The text for the nodes, to be freed with free(); NULL: out of memory. */
+char *kith_local_encode(const struct kith_local *local);
+/* count and nodes from text; EFORMAT with a message. dir is not touched. */
+KITH_MUST_CHECK enum kith_err kith_local_decode(const char *text, struct kith_local *local,
+                                                struct kith_error *error);
+/* Opens DIR (made with `create` where it is missing) and reads its cluster.json; a missing one gives no
+ * nodes. ENOTFOUND, EIO, EFORMAT. */
+KITH_MUST_CHECK enum kith_err kith_local_load(const char *dir, bool create,
+                                              struct kith_local *ret_local,
+                                              struct kith_error *error);
+/* Writes cluster.json whole: a new file, flushed, then renamed over the old one. */
+KITH_MUST_CHECK enum kith_err kith_local_save(const struct kith_local *local,
+                                              struct kith_error *error);
+
+/* DIR/nodeK and DIR/nodeK.log, K = index + 1. ETOOBIG: longer than a path may be. */
+KITH_MUST_CHECK enum kith_err kith_local_paths(const struct kith_local *local, uint32_t index,
+                                               char ret_data[PATH_MAX], char ret_log[PATH_MAX],
+                                               struct kith_error *error);
+
+/* ---- Processes ---- */
+
+/* A process that is known to be node `index`'s kithd, held so that its number cannot pass to another. */
+struct kith_local_process {
+    int fd; /* pidfd; -1 = not running */
+    pid_t pid;
+};
+
+/* The running kithd of the node, by kithd.pid or the recorded pid: /proc/PID/cmdline must name its data
+ * folder. fd = -1 where there is none. Close fd. */
+KITH_MUST_CHECK enum kith_err kith_local_find(const struct kith_local *local, uint32_t index,
+                                              struct kith_local_process *ret_process,
+                                              struct kith_error *error);
+/* Whether a process's command line (NUL-separated, as in /proc) is a kithd on that data folder. */
+bool kith_local_is_ours(const char *cmdline, size_t size, const char *data);
+
+/* The path of kithd: beside this program, in ../node, in ../sbin, else in PATH. ENOTFOUND. */
+KITH_MUST_CHECK enum kith_err kith_local_program(char ret_path[PATH_MAX], struct kith_error *error);
+/* Whether the port can be listened on now; with port 0 a free one is chosen. EBUSY, EIO. */
+KITH_MUST_CHECK enum kith_err kith_local_port(uint16_t *port, struct kith_error *error);
+/* Starts node `index` as a daemon (own session, no terminal) and notes its pid; returns when it has become
+ * kithd. Call it before anything of gRPC: a process with its threads cannot fork. */
+KITH_MUST_CHECK enum kith_err kith_local_start(struct kith_local *local, uint32_t index,
+                                               const char *program, struct kith_error *error);
+/* Waits up to timeout_ms for the process's end; true: it has ended. */
+bool kith_local_wait_end(const struct kith_local_process *process, int timeout_ms);
+/* Sends a signal; a process that has ended meanwhile is no error. */
+KITH_MUST_CHECK enum kith_err kith_local_signal(const struct kith_local_process *process, int signal,
+                                                struct kith_error *error);
+/* The last lines of the node's log on stderr, indented. */
+void kith_local_log_tail(const char *path);
+
+#endif

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * local_process.c - the daemons of a local cluster: finding, starting, ending. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ctl/local.h"
+
+#define TAIL_BYTES 4096
+#define TAIL_LINES 10u
+
+/* ---- Finding ---- */
+
+bool kith_local_is_ours(const char *cmdline, size_t size, const char *data)
+{
+    size_t length = strlen(data);
+    const char *end = cmdline + size;
+    const char *name_end = memchr(cmdline, 0, size);
+    if (!name_end || name_end - cmdline < 5 || memcmp(name_end - 5, "kithd", 5) != 0) {
+        return false;
+    }
+    for (const char *word = name_end + 1; word < end;) {
+        const char *stop = memchr(word, 0, (size_t)(end - word));
+        stop = stop ? stop : end;
+        if ((size_t)(stop - word) == length && memcmp(word, data, length) == 0) {
+            return true;
+        }
+        word = stop + 1;
+    }
+    return false;
+}
+
+static size_t file_read(const char *path, char *out, size_t room)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return 0;
+    }
+    size_t size = 0;
+    ssize_t got = 0;
+    while (size < room && (got = read(fd, out + size, room - size)) > 0) {
+        size += (size_t)got;
+    }
+    (void)close(fd); /* was only read */
+    return size;
+}
+
+/* The process with that pid when it is a kithd on the data folder. */
+static struct kith_local_process process_open(long pid, const char *data)
+{
+    struct kith_local_process process = {-1, 0};
+    char path[64];
+    char cmdline[2 * PATH_MAX];
+    if (pid <= 0 || pid > INT_MAX) {
+        return process;
+    }
+    int fd = pidfd_open((pid_t)pid, 0); /* first: from here on the number cannot change its owner */
+    if (fd < 0) {
+        return process;
+    }
+    (void)snprintf(path, sizeof(path), "/proc/%ld/cmdline", pid);
+    size_t size = file_read(path, cmdline, sizeof(cmdline));
+    if (!kith_local_is_ours(cmdline, size, data)) {
+        (void)close(fd);
+        return process;
+    }
+    process.fd = fd;
+    process.pid = (pid_t)pid;
+    return process;
+}
+
+enum kith_err kith_local_find(const struct kith_local *local, uint32_t index,
+                              struct kith_local_process *ret_process, struct kith_error *error)
+{
+    char data[PATH_MAX];
+    char log[PATH_MAX];
+    char path[PATH_MAX + 16];
+    char text[32] = "";
+    enum kith_err err = kith_local_paths(local, index, data, log, error);
+    if (err != KITH_OK) {
+        return err;
+    }
+    (void)snprintf(path, sizeof(path), "%s/kithd.pid", data);
+    (void)file_read(path, text, sizeof(text) - 1);
+    *ret_process = process_open(strtol(text, NULL, 10), data);
+    if (ret_process->fd < 0) {
+        *ret_process = process_open(local->nodes[index].pid, data);
+    }
+    return KITH_OK;
+}
+
+/* ---- Starting ---- */
+
+enum kith_err kith_local_program(char ret_path[PATH_MAX], struct kith_error *error)
+{
+    static const char *const places[] = {"kithd", "../node/kithd", "../sbin/kithd"};
+    char self[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    self[length > 0 ? length : 0] = '\0';
+    char *slash = strrchr(self, '/');
+    for (size_t i = 0; slash && i < sizeof(places) / sizeof(places[0]); i++) {
+        int wanted = snprintf(ret_path, PATH_MAX, "%.*s/%s", (int)(slash - self), self, places[i]);
+        if (wanted < PATH_MAX && access(ret_path, X_OK) == 0) {
+            return KITH_OK;
+        }
+    }
+    const char *path = getenv("PATH");
+    for (const char *at = path; at && *at;) {
+        size_t part = strcspn(at, ":");
+        int wanted = snprintf(ret_path, PATH_MAX, "%.*s/kithd", (int)part, at);
+        if (part > 0 && wanted < PATH_MAX && access(ret_path, X_OK) == 0) {
+            return KITH_OK;
+        }
+        at += part + (at[part] == ':');
+    }
+    return kith_error_set(error, KITH_ENOTFOUND,
+                          "kithd is neither beside kithctl nor in PATH: build or install it");
+}
+
+enum kith_err kith_local_port(uint16_t *port, struct kith_error *error)
+{
+    struct sockaddr_in address;
+    socklen_t size = sizeof(address);
+    const int on = 1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return kith_error_set(error, KITH_EIO, "no socket: %s", strerror(errno));
+    }
+    memset(&address, 0, sizeof(address));
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(*port);
+    /* as the daemon will do: connections that linger from the last run do not count */
+    bool good = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+                bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+                listen(fd, 1) == 0 && getsockname(fd, (struct sockaddr *)&address, &size) == 0;
+    int number = errno;
+    (void)close(fd);
+    if (!good) {
+        return kith_error_set(error, number == EADDRINUSE ? KITH_EBUSY : KITH_EIO, "port %u: %s",
+                              *port, strerror(number));
+    }
+    *port = ntohs(address.sin_port);
+    return KITH_OK;
+}
+
+/* In the grandchild: becomes kithd. Only async-signal-safe calls; errno goes into the pipe. */
+static _Noreturn void daemon_exec(const char *program, char *const argv[], int pipe_fd)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null >= 0 && dup2(null, 0) >= 0 && dup2(null, 1) >= 0 && dup2(null, 2) >= 0) {
+        (void)execv(program, argv);
+    }
+    int number = errno;
+    ssize_t written = write(pipe_fd, &number, sizeof(number));
+    _exit(written == (ssize_t)sizeof(number) ? 127 : 126);
+}
+
+/* Forks twice, so that the daemon is nobody's child here. Writes its pid into the pipe, and errno after it
+ * when it could not become kithd. */
+static void daemon_fork(const char *program, char *const argv[], int pipe_fd)
+{
+    (void)setsid(); /* fails only for the leader of a group, which a fresh child is not */
+    pid_t pid = fork();
+    if (pid == 0) {
+        daemon_exec(program, argv, pipe_fd);
+    }
+    ssize_t written = write(pipe_fd, &pid, sizeof(pid));
+    _exit(pid > 0 && written == (ssize_t)sizeof(pid) ? 0 : 1);
+}
+
+/* Reads one int; false at the end of the pipe. */
+static bool pipe_int(int fd, int *ret_value)
+{
+    ssize_t got = 0;
+    do {
+        got = read(fd, ret_value, sizeof(*ret_value));
+    } while (got < 0 && errno == EINTR);
+    return got == (ssize_t)sizeof(*ret_value);
+}
+
+static enum kith_err daemon_spawn(const char *program, char *const argv[], pid_t *ret_pid,
+                                  struct kith_error *error)
+{
+    _Static_assert(sizeof(pid_t) == sizeof(int), "both travel through the pipe as int");
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        return kith_error_set(error, KITH_EIO, "no pipe: %s", strerror(errno));
+    }
+    pid_t child = fork();
+    if (child == 0) {
+        daemon_fork(program, argv, ends[1]);
+    }
+    int number = errno;
+    (void)close(ends[1]);
+    enum kith_err err = KITH_OK;
+    if (child < 0) {
+        err = kith_error_set(error, KITH_EIO, "cannot fork: %s", strerror(number));
+    } else {
+        /* both may come in either order: the pid from the child, errno from a grandchild that failed */
+        int first = 0;
+        int second = 0;
+        bool any = pipe_int(ends[0], &first);
+        bool both = any && pipe_int(ends[0], &second);
+        int status = 0;
+        while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+        }
+        if (both || !any || status != 0) {
+            err = kith_error_set(error, KITH_EIO, "cannot start %s", program);
+        } else {
+            *ret_pid = first;
+        }
+    }
+    (void)close(ends[0]);
+    return err;
+}
+
+enum kith_err kith_local_start(struct kith_local *local, uint32_t index, const char *program,
+                               struct kith_error *error)
+{
+    char data[PATH_MAX];
+    char log[PATH_MAX];
+    char listen_at[32];
+    char name[PATH_MAX];
+    char options[3][16] = {"--data", "--listen", "--log"};
+    enum kith_err err = kith_local_paths(local, index, data, log, error);
+    if (err != KITH_OK) {
+        return err;
+    }
+    (void)snprintf(name, sizeof(name), "%s", program);
+    (void)snprintf(listen_at, sizeof(listen_at), "127.0.0.1:%u", local->nodes[index].port);
+    char *const argv[] = {name, options[0], data, options[1], listen_at, options[2], log, NULL};
+    return daemon_spawn(program, argv, &local->nodes[index].pid, error);
+}
+
+/* ---- Ending ---- */
+
+bool kith_local_wait_end(const struct kith_local_process *process, int timeout_ms)
+{
+    struct pollfd wait = {process->fd, POLLIN, 0};
+    int ready = 0;
+    do {
+        ready = poll(&wait, 1, timeout_ms);
+    } while (ready < 0 && errno == EINTR);
+    return ready > 0;
+}
+
+enum kith_err kith_local_signal(const struct kith_local_process *process, int signal,
+                                struct kith_error *error)
+{
+    if (pidfd_send_signal(process->fd, signal, NULL, 0) != 0 && errno != ESRCH) {
+        return kith_error_set(error, errno == EPERM ? KITH_EPERM : KITH_EIO, "process %d: %s",
+                              (int)process->pid, strerror(errno));
+    }
+    return KITH_OK;
+}
+
+void kith_local_log_tail(const char *path)
+{
+    char text[TAIL_BYTES + 1];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        (void)fprintf(stderr, "  (no log at %s: %s)\n", path, strerror(errno));
+        return;
+    }
+    off_t size = lseek(fd, 0, SEEK_END);
+    off_t from = size > TAIL_BYTES ? size - TAIL_BYTES : 0;
+    ssize_t got = pread(fd, text, TAIL_BYTES, from);
+    (void)close(fd); /* was only read */
+    text[got > 0 ? got : 0] = '\0';
+    const char *start = text + strlen(text);
+    for (uint32_t lines = 0; start > text; start--) {
+        if (start[-1] == '\n' && *start != '\0' && ++lines == TAIL_LINES) {
+            break;
+        }
+    }
+    (void)fprintf(stderr, "The end of %s:\n", path);
+    while (*start) {
+        size_t length = strcspn(start, "\n");
+        (void)fprintf(stderr, "  %.*s\n", (int)length, start);
+        start += length + (start[length] == '\n');
+    }
+}
