@@ -312,12 +312,12 @@ static enum kith_err daemon_end(struct daemon *daemon, enum kith_err err, struct
         struct kith_error close_error = {KITH_OK, ""};
         kith_store_stop(daemon->store);
         daemon_discard(daemon);
-        remove_file(daemon, "address");
+        remove_file(daemon, "address"); /* while the lock is ours: the next kithd writes its own */
+        remove_file(daemon, "kithd.pid");
         if (kith_store_close(daemon->store, &close_error) != KITH_OK && err == KITH_OK) {
             *error = close_error;
             err = close_error.code;
         }
-        remove_file(daemon, "kithd.pid");
     } else {
         daemon_discard(daemon);
     }
