@@ -88,7 +88,9 @@ static int write_row(struct kith_job *job, const struct place *place, const stru
     enum kith_err err = kith_row_context(&arena, &bare, NULL, &updates[0].context);
     updates[0].name = kith_rowname_bytes(&place->name);
     updates[0].has_sibling = !remove;
-    updates[0].value = kith_buf_bytes(&buf);
+    if (!remove) {
+        updates[0].value = kith_buf_bytes(&buf);
+    }
     pthread_mutex_lock(&fs->lock);
     bool first = !remove && !((inode->attrs.have & KITH_ATTR_XATTRS) != 0 && inode->attrs.xattrs);
     uint64_t version = ++inode->attr_version;
