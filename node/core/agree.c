@@ -163,7 +163,8 @@ void agree_join_req(struct kith_node *node, uint64_t conn, const struct kith_msg
             pending_end(node, pending);
         }
         core_refuse(node, conn, msg, err == KITH_ELIMIT ? KITH_EBUSY : err,
-                    core_text(node, "the next table cannot be proposed: %s", kith_err_text(err)));
+                    core_text(node, "the next table cannot be proposed: %s",
+                              kith_err_text((int)err)));
         return;
     }
     join->joiner = pending->id;

@@ -36,7 +36,7 @@ void meta_done(struct kith_node *node, struct pending *pending, const struct kit
 {
     if (done->err != KITH_OK) {
         core_log(node, LEVEL_ERROR, "cannot store the node's own record %d: %s",
-                 (int)pending->u.meta.key, done->message ? done->message : kith_err_text(done->err));
+                 (int)pending->u.meta.key, done->message ? done->message : kith_err_text((int)done->err));
     }
     void (*then)(struct kith_node *, uint64_t, enum kith_err) = pending->u.meta.then;
     uint64_t arg = pending->u.meta.arg;

@@ -504,7 +504,7 @@ enum kith_err put_stored(struct kith_node *node, struct pending *pending,
         pending_refuse(node, pending, half ? KITH_EUNKNOWN : put_error(done->err),
                        core_text(node, "node %s: %s", node->address,
                                  done->message && done->message[0] ? done->message
-                                                                   : kith_err_text(done->err)));
+                                                                   : kith_err_text((int)done->err)));
         pending_end(node, pending);
         return KITH_OK;
     }
