@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * One core, events by hand: hello, owners, stale tables, deadlines, durability. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "core/node.h"
+#include "data/balance.h"
+
+#define META_MAX 4096u
+
+struct world {
+    struct kith_node *node;
+    uint8_t meta[KITH_META_KEYS][META_MAX];
+    size_t meta_size[KITH_META_KEYS];
+    struct kith_effects last;
+    uint64_t now_ms;
+    struct kith_store_op put; /* the last PUT operation */
+    bool has_put;
+    uint64_t peer_conn; /* the last CONNECT */
+};
+
+static void step(struct world *world, struct kith_event *event)
+{
+    event->mono_ms = world->now_ms;
+    event->wall_ms = 1000000 + world->now_ms;
+    event->random = world->now_ms * 7919;
+    assert_int_equal(kith_node_step(world->node, event, &world->last), KITH_OK);
+}
+
+/* The message of kind that the last step sent, NULL when there is none. */
+static const struct kith_msg *sent(const struct world *world, enum kith_msg_kind kind)
+{
+    for (uint32_t i = 0; i < world->last.count; i++) {
+        const struct kith_effect *effect = &world->last.effects[i];
+        if (effect->kind == KITH_EFFECT_SEND && effect->msg->kind == kind) {
+            return effect->msg;
+        }
+    }
+    return NULL;
+}
+
+static bool closed(const struct world *world, uint64_t conn)
+{
+    for (uint32_t i = 0; i < world->last.count; i++) {
+        if (world->last.effects[i].kind == KITH_EFFECT_CLOSE && world->last.effects[i].conn == conn) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Steps, and completes meta writes until there are none; keeps what a test looks at. */
+static void run(struct world *world, struct kith_event *event)
+{
+    struct kith_store_op metas[16];
+    uint32_t count = 0;
+    step(world, event);
+    for (uint32_t i = 0; i < world->last.count; i++) {
+        const struct kith_effect *effect = &world->last.effects[i];
+        if (effect->kind == KITH_EFFECT_CONNECT) {
+            world->peer_conn = effect->conn;
+        }
+        if (effect->kind == KITH_EFFECT_STORE && effect->op->kind == KITH_STORE_PUT) {
+            world->put = *effect->op;
+            world->has_put = true;
+        }
+        if (effect->kind == KITH_EFFECT_STORE && effect->op->kind == KITH_STORE_META_PUT) {
+            assert_true(count < 16);
+            metas[count] = *effect->op;
+            count++;
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct kith_bytes value = metas[i].u.meta.value;
+        assert_true(value.size <= META_MAX);
+        memcpy(world->meta[metas[i].u.meta.key], value.data, value.size);
+        world->meta_size[metas[i].u.meta.key] = value.size;
+        struct kith_store_done done = {
+            .id = metas[i].id, .message = "", .reached = KITH_DURABLE_DISK};
+        struct kith_event stored = {.kind = KITH_EVENT_STORED, .done = &done};
+        run(world, &stored);
+    }
+}
+
+static void tick(struct world *world, uint64_t ms)
+{
+    struct kith_event event = {.kind = KITH_EVENT_TICK};
+    world->now_ms += ms;
+    run(world, &event);
+}
+
+static void message(struct world *world, uint64_t conn, const struct kith_msg *msg)
+{
+    struct kith_event event = {.kind = KITH_EVENT_MESSAGE, .conn = conn, .msg = msg};
+    run(world, &event);
+}
+
+static void hello(struct world *world, uint64_t conn, uint32_t protocol, uint8_t cluster)
+{
+    struct kith_event accepted = {.kind = KITH_EVENT_ACCEPTED, .conn = conn};
+    run(world, &accepted);
+    assert_non_null(sent(world, KITH_MSG_HELLO));
+    struct kith_msg msg = {.kind = KITH_MSG_HELLO};
+    msg.u.hello.protocol = protocol;
+    memset(msg.u.hello.cluster.bytes, cluster, 16);
+    msg.u.hello.address = "there:1";
+    msg.u.hello.software = "test";
+    message(world, conn, &msg);
+}
+
+static struct kith_uuid uuid_of(uint8_t byte)
+{
+    struct kith_uuid uuid;
+    memset(uuid.bytes, byte, 16);
+    return uuid;
+}
+
+static void start(struct world *world)
+{
+    struct kith_node_options options = {.address = "here:1", .software = "test"};
+    struct kith_start begin = {.node = uuid_of(1), .random = {1, 2, 3, 4}};
+    struct kith_error error;
+    for (uint32_t i = 0; i < KITH_META_KEYS; i++) {
+        begin.meta[i] = kith_bytes_make(world->meta[i], world->meta_size[i]);
+    }
+    assert_int_equal(kith_node_new(&options, &begin, &world->node, &error), KITH_OK);
+    tick(world, 1);
+}
+
+/* A cluster of this node; with `others` > 0 a table that names as many more, all of them down. */
+static void world_new(struct world *world, uint32_t others)
+{
+    memset(world, 0, sizeof *world);
+    start(world);
+    hello(world, 1, KITH_PROTOCOL_VERSION, 0);
+    struct kith_msg msg = {.kind = KITH_MSG_INIT_REQ, .id = 5};
+    msg.u.init_req.name = "test";
+    msg.u.init_req.partitions = 8;
+    msg.u.init_req.zone = "";
+    message(world, 1, &msg);
+    assert_non_null(sent(world, KITH_MSG_ADMIN_RES));
+    assert_int_equal(sent(world, KITH_MSG_ADMIN_RES)->u.admin_res.status.err, KITH_OK);
+    if (others == 0) {
+        return;
+    }
+    struct kith_table *table = NULL;
+    struct kith_table *next = NULL;
+    struct kith_member members[4];
+    memset(members, 0, sizeof members);
+    for (uint8_t i = 0; i <= others; i++) {
+        members[i].uuid = uuid_of((uint8_t)(i + 1));
+        members[i].weight = 1;
+    }
+    struct kith_bytes old = {world->meta[KITH_META_TABLE], world->meta_size[KITH_META_TABLE]};
+    assert_int_equal(kith_table_decode(old, &table), KITH_OK);
+    assert_int_equal(kith_balance(table, &table->cluster, 8, 3, members, others + 1, &next), KITH_OK);
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    kith_table_encode(next, &buf);
+    memcpy(world->meta[KITH_META_TABLE], buf.data, buf.size);
+    world->meta_size[KITH_META_TABLE] = buf.size;
+    kith_buf_release(&buf);
+    kith_table_drop(table);
+    kith_table_drop(next);
+    kith_node_free(world->node);
+    start(world);
+    hello(world, 1, KITH_PROTOCOL_VERSION, 0);
+}
+
+static struct kith_table_id table_id(const struct world *world)
+{
+    struct kith_table *table = NULL;
+    struct kith_bytes bytes = {world->meta[KITH_META_TABLE], world->meta_size[KITH_META_TABLE]};
+    assert_int_equal(kith_table_decode(bytes, &table), KITH_OK);
+    struct kith_table_id id = table->id;
+    kith_table_drop(table);
+    return id;
+}
+
+static const struct kith_put_update update = {.has_sibling = true};
+
+static struct kith_msg put_msg(const struct world *world, enum kith_durability durability)
+{
+    struct kith_msg msg = {.kind = KITH_MSG_PUT_REQ, .id = 77};
+    msg.u.put_req.table = table_id(world);
+    msg.u.put_req.timeout_ms = 1000;
+    msg.u.put_req.durability = durability;
+    msg.u.put_req.update_count = 1;
+    msg.u.put_req.updates = &update;
+    return msg;
+}
+
+static void put_done(struct world *world, enum kith_durability reached)
+{
+    struct kith_clock_entry entry = {{9, 1}, 1};
+    struct kith_row row = {.clock = {1, &entry}};
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    kith_row_encode(&row, &buf);
+    struct kith_store_put_row result = {.dot = {{9, 1}, 1}, .state = kith_buf_bytes(&buf)};
+    struct kith_store_done done = {.id = world->put.id, .message = "", .reached = reached};
+    done.u.put.row_count = 1;
+    done.u.put.rows = &result;
+    struct kith_event stored = {.kind = KITH_EVENT_STORED, .done = &done};
+    step(world, &stored);
+    kith_buf_release(&buf);
+}
+
+static void test_hello(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 0);
+    hello(&world, 2, KITH_PROTOCOL_VERSION + 1, 0);
+    assert_true(closed(&world, 2));
+    const char *text = sent(&world, KITH_MSG_ADMIN_RES)->u.admin_res.status.message;
+    assert_non_null(strstr(text, "version 2"));
+    assert_non_null(strstr(text, "version 1"));
+    hello(&world, 3, KITH_PROTOCOL_VERSION, 0xcc);
+    assert_true(closed(&world, 3));
+    assert_int_equal(sent(&world, KITH_MSG_ADMIN_RES)->u.admin_res.status.err, KITH_ECLUSTER);
+    struct kith_event accepted = {.kind = KITH_EVENT_ACCEPTED, .conn = 4};
+    run(&world, &accepted);
+    struct kith_msg msg = {.kind = KITH_MSG_STATUS_REQ};
+    message(&world, 4, &msg);
+    assert_true(closed(&world, 4)); /* not a hello */
+    kith_node_free(world.node);
+}
+
+/* Answered by the completion at the durability asked, and not before. */
+static void test_put(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 0);
+    struct kith_msg msg = put_msg(&world, KITH_DURABLE_OS);
+    message(&world, 1, &msg);
+    assert_true(world.has_put);
+    assert_null(sent(&world, KITH_MSG_PUT_RES));
+    put_done(&world, KITH_DURABLE_OS);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_OK);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.copies, 1);
+    msg = put_msg(&world, KITH_DURABLE_DISK);
+    message(&world, 1, &msg);
+    put_done(&world, KITH_DURABLE_OS);
+    assert_null(sent(&world, KITH_MSG_PUT_RES));
+    put_done(&world, KITH_DURABLE_DISK);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_OK);
+    kith_node_free(world.node);
+}
+
+static void test_put_deadline(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 0);
+    struct kith_msg msg = put_msg(&world, KITH_DURABLE_OS);
+    message(&world, 1, &msg);
+    tick(&world, 999);
+    assert_null(sent(&world, KITH_MSG_PUT_RES));
+    tick(&world, 1);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_EUNKNOWN);
+    put_done(&world, KITH_DURABLE_OS);
+    assert_null(sent(&world, KITH_MSG_PUT_RES)); /* once */
+    kith_node_free(world.node);
+}
+
+static void test_put_refused(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 2);
+    struct kith_msg msg = put_msg(&world, KITH_DURABLE_OS);
+    world.has_put = false;
+    message(&world, 1, &msg);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_EUNREACH);
+    assert_false(world.has_put);
+    msg.u.put_req.w = 1; /* for one copy nobody else is needed */
+    message(&world, 1, &msg);
+    assert_true(world.has_put);
+    kith_node_free(world.node);
+}
+
+static void test_put_malformed(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 0);
+    struct kith_put_update twice[2] = {update, update};
+    struct kith_msg msg = put_msg(&world, KITH_DURABLE_OS);
+    msg.u.put_req.update_count = 2;
+    msg.u.put_req.updates = twice;
+    message(&world, 1, &msg);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_EINVAL);
+    msg.u.put_req.update_count = 0;
+    message(&world, 1, &msg);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_EINVAL);
+    kith_node_free(world.node);
+}
+
+static void test_table(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 0);
+    struct kith_msg msg = put_msg(&world, KITH_DURABLE_OS);
+    memset(&msg.u.put_req.table, 0, sizeof msg.u.put_req.table);
+    message(&world, 1, &msg);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_ESTALE);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.table.size,
+                     world.meta_size[KITH_META_TABLE]);
+    msg.u.put_req.table.epoch = 99; /* newer than ours */
+    message(&world, 1, &msg);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_ENOTREADY);
+    kith_node_free(world.node);
+}
+
+static void test_no_rows_from_clients(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 0);
+    struct kith_replica_row row = {.has_dot = false};
+    struct kith_msg msg = {.kind = KITH_MSG_REPLICATE_REQ, .id = 3};
+    msg.u.replicate_req.table = table_id(&world);
+    msg.u.replicate_req.row_count = 1;
+    msg.u.replicate_req.rows = &row;
+    message(&world, 1, &msg);
+    assert_int_equal(sent(&world, KITH_MSG_REPLICATE_RES)->u.replicate_res.status.err, KITH_EPERM);
+    kith_node_free(world.node);
+}
+
+static void test_no_cluster(void **state)
+{
+    (void)state;
+    struct world world;
+    memset(&world, 0, sizeof world);
+    start(&world);
+    hello(&world, 1, KITH_PROTOCOL_VERSION, 0);
+    struct kith_msg msg = {.kind = KITH_MSG_PUT_REQ, .id = 3};
+    message(&world, 1, &msg);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_ENOTREADY);
+    msg.kind = KITH_MSG_TABLE_REQ;
+    message(&world, 1, &msg);
+    assert_int_equal(sent(&world, KITH_MSG_TABLE_RES)->u.table_res.status.err, KITH_ENOTREADY);
+    msg.kind = KITH_MSG_STATUS_REQ;
+    message(&world, 1, &msg);
+    assert_int_equal(sent(&world, KITH_MSG_STATUS_RES)->u.status_res.status.err, KITH_OK);
+    kith_node_free(world.node);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hello),           cmocka_unit_test(test_put),
+        cmocka_unit_test(test_put_deadline),    cmocka_unit_test(test_put_refused),
+        cmocka_unit_test(test_put_malformed),   cmocka_unit_test(test_table),
+        cmocka_unit_test(test_no_rows_from_clients), cmocka_unit_test(test_no_cluster),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
