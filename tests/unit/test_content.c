@@ -346,6 +346,79 @@ static void test_compaction(void **state)
     world_free(&world);
 }
 
+/* Runs between wide holes share the new chunk, packed; the holes stay. */
+static void test_compaction_holes(void **state)
+{
+    (void)state;
+    struct world world = world_new(0, 0, 0);
+    struct kith_content *content = empty(&world);
+    uint8_t *bytes = calloc(1, MIB), *back = malloc(MIB);
+    struct kith_arena arena;
+    kith_arena_init(&arena, 0);
+    for (uint32_t round = 0; round < 5; round++) { /* runs of 5 extents, 40 of them */
+        for (uint32_t i = 39; i < 40; i--) { /* from behind: never inline */
+            uint32_t at = i * 20000 + round * 1000;
+            fill(bytes + at, 1000, i * 100 + round);
+            assert_int_equal(kith_content_write(content, at, bytes + at, 1000), KITH_OK);
+        }
+        flush(&world, content, KITH_DURABLE_OS, 0, &arena);
+    }
+    struct kith_content_image image = flush(&world, content, KITH_DURABLE_OS, 0, &arena);
+    assert_in_range(image.ref_count, 1, 41);
+    assert_int_equal(image.allocated, 200000);
+    kith_content_free(content);
+    assert_int_equal(kith_content_new(world.store, image.encoded, &content), KITH_OK);
+    size_t got;
+    uint64_t hole;
+    assert_int_equal(kith_content_read(content, 0, back, MIB, &got), KITH_OK);
+    assert_int_equal(got, 39 * 20000 + 5000);
+    assert_memory_equal(back, bytes, got);
+    assert_int_equal(kith_content_seek(content, 20000, false, &hole), KITH_OK);
+    assert_int_equal(hole, 25000);
+    kith_arena_release(&arena);
+    kith_content_free(content);
+    free(bytes);
+    free(back);
+    world_free(&world);
+}
+
+/* A copy shares chunks that are stored, and never one that is only on its way. */
+static void test_copy_range(void **state)
+{
+    (void)state;
+    struct world world = world_new(0, 0, 0);
+    struct kith_content *from = empty(&world), *to = empty(&world);
+    uint8_t *buffer = malloc(MIB), *back = malloc(MIB);
+    struct kith_arena arena;
+    struct kith_fake_counts before, after;
+    uint64_t done;
+    size_t got;
+    kith_arena_init(&arena, 0);
+    fill(buffer, MIB, 11);
+    kith_fake_fail_next(world.cluster, KITH_CLIENT_CHUNK_PUT, 1, KITH_EIO, false);
+    assert_int_equal(kith_content_write(from, 0, buffer, MIB), KITH_OK);
+    assert_int_equal(kith_content_copy_range(from, 0, to, 0, MIB, &done), KITH_OK);
+    assert_int_equal(done, MIB);
+    flush(&world, to, KITH_DURABLE_OS, 0, &arena); /* all that it names is there, `from` or not */
+    flush(&world, from, KITH_DURABLE_OS, 0, &arena);
+    kith_fake_counts(world.cluster, &before);
+    assert_int_equal(kith_content_copy_range(from, 1000, to, 3 * MIB - 500, 8000, &done), KITH_OK);
+    assert_int_equal(done, 8000);
+    struct kith_content_image image = flush(&world, to, KITH_DURABLE_DISK, 0, &arena);
+    assert_int_equal(image.size, 3 * MIB + 7500);
+    kith_fake_counts(world.cluster, &after);
+    assert_int_equal(after.chunks, before.chunks);
+    assert_int_equal(kith_content_read(to, 3 * MIB - 500, back, 8000, &got), KITH_OK);
+    assert_int_equal(got, 8000);
+    assert_memory_equal(back, buffer + 1000, 8000);
+    kith_arena_release(&arena);
+    kith_content_free(from);
+    kith_content_free(to);
+    free(buffer);
+    free(back);
+    world_free(&world);
+}
+
 /* Sparse and long: lists in chunks, and a small change rewrites one of them only. */
 static void test_lists(void **state)
 {
@@ -604,6 +677,7 @@ int main(void)
         cmocka_unit_test(test_lists),      cmocka_unit_test(test_failures),
         cmocka_unit_test(test_budget),     cmocka_unit_test(test_threads),
         cmocka_unit_test(test_join),       cmocka_unit_test(test_random),
+        cmocka_unit_test(test_copy_range), cmocka_unit_test(test_compaction_holes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
