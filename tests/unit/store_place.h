@@ -5,8 +5,8 @@
 #ifndef KITH_TESTS_STORE_PLACE_H
 #define KITH_TESTS_STORE_PLACE_H
 
-#include <dirent.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,24 +106,17 @@ static inline void place_init(struct place *place)
     pthread_cond_init(&place->more, NULL);
 }
 
+static inline int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
 static inline void remove_tree(const char *path)
 {
-    DIR *directory = opendir(path);
-    for (struct dirent *entry = directory == NULL ? NULL : readdir(directory); entry != NULL;
-         entry = readdir(directory)) {
-        char child[4096];
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) {
-            continue;
-        }
-        snprintf(child, sizeof child, "%s/%s", path, entry->d_name);
-        if (unlink(child) != 0) {
-            remove_tree(child);
-        }
-    }
-    if (directory != NULL) {
-        closedir(directory);
-    }
-    rmdir(path);
+    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
 static inline int setup(void **state)
