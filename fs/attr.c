@@ -2,18 +2,18 @@
  *
  * attr.c - attributes: stat, setattr, and the row beside the inode.
  *
- * A change before the flush goes with it. After it, times and modes that only narrow access wait for
- * the next put of the file, at most ATTR_DELAY_NS; everything else is put before the answer.
+ * A change before the flush goes with it. After it, times and modes that only narrow access wait
+ * for the next put of the file, at most ATTR_DELAY_NS; everything else is put before the answer.
  *
- * A directory's link count is 1 ("not counted", as on btrfs); its mtime is what was set last, or the
- * last change of its entries that this mount made itself. */
+ * A directory's link count is 1 ("not counted", as on btrfs); its mtime is what was set last, or
+ * the last change of its entries that this mount made itself. */
 #include <errno.h>
 #include <string.h>
 
 #include "fs/fs.h"
 
-#define STAT_BLOCK 512u /* unit of st_blocks */
-#define BLOCK_SIZE 4096u /* st_blksize of directories and specials */
+#define STAT_BLOCK      512u         /* unit of st_blocks */
+#define BLOCK_SIZE      4096u        /* st_blksize of directories and specials */
 #define FILE_BLOCK_SIZE (128u << 10) /* what programs should write at once */
 
 static struct timespec spec_of(const struct kith_time *time)
@@ -102,8 +102,8 @@ static struct kith_time time_of(const struct timespec *spec, bool now_flag,
     return now_flag ? *now : time;
 }
 
-/* fs->lock held. Takes the new values; returns the bits that changed. *ret_widens: somebody may do more
- * than before, so that it must not wait. */
+/* fs->lock held. Takes the new values; returns the bits that changed. *ret_widens: somebody may do
+ * more than before, so that it must not wait. */
 static uint32_t take_attrs(struct kith_inode *inode, const struct stat *attr, int valid,
                            bool *ret_widens)
 {

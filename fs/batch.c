@@ -25,7 +25,8 @@ void kith_batch_free(struct kith_batch *batch)
     }
 }
 
-static bool copy_bytes(struct kith_batch *batch, struct kith_bytes bytes, struct kith_bytes *ret_copy)
+static bool copy_bytes(struct kith_batch *batch, struct kith_bytes bytes,
+                       struct kith_bytes *ret_copy)
 {
     ret_copy->data = kith_arena_copy(&batch->arena, bytes.data, bytes.size);
     ret_copy->size = bytes.size;
@@ -41,7 +42,8 @@ int kith_batch_add(struct kith_batch *batch, struct kith_bytes name, struct kith
     }
     struct kith_put_update *update = &batch->updates[batch->count];
     memset(update, 0, sizeof *update);
-    bool ok = copy_bytes(batch, name, &update->name) && copy_bytes(batch, context, &update->context);
+    bool ok =
+        copy_bytes(batch, name, &update->name) && copy_bytes(batch, context, &update->context);
     if (ok && value != NULL) {
         update->has_sibling = true;
         update->kind = kind;

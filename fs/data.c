@@ -10,8 +10,9 @@
 #include "fs/fs.h"
 
 #define STATFS_AGE_NS (5 * NSEC_PER_SEC) /* figures older than this are asked for again */
-#define FS_BLOCK 4096u
-#define FS_FILES_MAX (UINT64_C(1) << 40) /* inodes are not a limited resource; df shows a large number */
+#define FS_BLOCK      4096u
+#define FS_FILES_MAX                                                                               \
+    (UINT64_C(1) << 40) /* inodes are not a limited resource; df shows a large number */
 
 void kith_do_open(struct kith_job *job)
 {
@@ -172,8 +173,8 @@ void kith_do_lseek(struct kith_job *job)
         error = EINVAL;
     }
     if (error == 0) {
-        enum kith_err err = kith_content_seek(content, (uint64_t)job->offset,
-                                              job->whence == SEEK_DATA, &offset);
+        enum kith_err err =
+            kith_content_seek(content, (uint64_t)job->offset, job->whence == SEEK_DATA, &offset);
         error = err == KITH_ENOTFOUND ? ENXIO : kith_errno(err);
     }
     if (error != 0) {

@@ -2,15 +2,16 @@
  *
  * dir.c - reading directories: one name by a quorum read, or all of them page by page.
  *
- * A lookup costs one GET of (name, name NUL a). Who looks up one name after the other is better served
- * by a scan, which fills the table whole; so from the MISSES_MIN-th miss within a second on (later in large
- * directories: a scan costs about what 64 rows' share of it saves) the directory is loaded. */
+ * A lookup costs one GET of (name, name NUL a). Who looks up one name after the other is better
+ * served by a scan, which fills the table whole; so from the MISSES_MIN-th miss within a second on
+ * (later in large directories: a scan costs about what 64 rows' share of it saves) the directory is
+ * loaded. */
 #include <errno.h>
 #include <string.h>
 
 #include "fs/fs.h"
 
-#define MISSES_MIN 3u
+#define MISSES_MIN         3u
 #define MISSES_PER_ENTRIES 64u
 
 void kith_entry_unpin(struct kith_fs *fs, struct kith_entry *entry)
@@ -115,8 +116,8 @@ int kith_inode_read(struct kith_fs *fs, struct kith_inode *inode, struct kith_ar
         error = err == KITH_ENOTFOUND ? ESTALE : kith_errno(err);
     } else {
         error = kith_errno(kith_seen_entry(arena, &rows[0].row, &rows[1].row, ret_seen));
-        if (error == 0 && (!ret_seen->live || ret_seen->link ||
-                           ret_seen->record.file_id != inode->id)) {
+        if (error == 0 &&
+            (!ret_seen->live || ret_seen->link || ret_seen->record.file_id != inode->id)) {
             error = ESTALE;
         }
     }
@@ -210,8 +211,8 @@ static enum kith_err page_take(struct kith_arena *arena, const struct kith_inode
     return err;
 }
 
-/* Decodes a page into work->items; *ret_used: rows that were taken (the last entry of a page that is not
- * the last waits for the next one: its attributes may be there). */
+/* Decodes a page into work->items; *ret_used: rows that were taken (the last entry of a page that
+ * is not the last waits for the next one: its attributes may be there). */
 static enum kith_err page_decode(struct kith_arena *arena, const struct kith_inode *dir,
                                  const struct kith_client_result *result, struct page_work *work,
                                  uint32_t *ret_used)
@@ -254,8 +255,8 @@ static int page_absorb(struct kith_fs *fs, struct kith_inode *dir, struct page_w
     pthread_mutex_lock(&fs->lock);
     for (uint32_t i = 0; i < work->item_count && error == 0; i++) {
         struct page_item *item = &work->items[i];
-        struct kith_entry *entry = kith_entry_make(fs, dir, (const char *)item->name.data,
-                                                   item->name.size);
+        struct kith_entry *entry =
+            kith_entry_make(fs, dir, (const char *)item->name.data, item->name.size);
         if (entry == NULL) {
             error = ENOMEM;
             break;
@@ -370,8 +371,8 @@ void kith_dir_load(struct kith_fs *fs, struct kith_inode *dir)
     for (unsigned i = 0; i < LOAD_PAGES_MAX && page.more && error == 0; i++) {
         struct kith_bytes after = page.last;
         kith_arena_reset(&arenas[i & 1]);
-        error = kith_dir_page(fs, dir, i == 0 ? NULL : &after, load, &arenas[i & 1], NULL, NULL,
-                              &page);
+        error =
+            kith_dir_page(fs, dir, i == 0 ? NULL : &after, load, &arenas[i & 1], NULL, NULL, &page);
     }
     kith_arena_release(&arenas[0]);
     kith_arena_release(&arenas[1]);

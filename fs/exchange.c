@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * exchange.c - RENAME_EXCHANGE within a directory: one batch in which each name gets the other's record. */
+ * exchange.c - RENAME_EXCHANGE within a directory: one batch in which each name gets the other's
+ * record. */
 #include <errno.h>
 #include <string.h>
 

@@ -2,15 +2,17 @@
  *
  * executor.c - threads for work that may wait, and the end of waiting for who was interrupted.
  *
- * Threads are made when a job finds none idle, up to THREADS_MAX; they stay. A job is answered once: by
- * its own work, or with EINTR by the timer when its caller got a signal and the work took too long. */
+ * Threads are made when a job finds none idle, up to THREADS_MAX; they stay. A job is answered
+ * once: by its own work, or with EINTR by the timer when its caller got a signal and the work took
+ * too long. */
 #include <errno.h>
 #include <string.h>
 
 #include "fs/fs.h"
 
-#define THREADS_MAX 64u    /* requests that wait at the same time; each may wait for op_timeout */
-#define QUEUE_MAX 4096u    /* waiting jobs: far above what the kernel has in the air; beyond it EIO */
+#define THREADS_MAX 64u   /* requests that wait at the same time; each may wait for op_timeout */
+#define QUEUE_MAX   4096u /* waiting jobs: far above what the kernel has in the air; beyond it EIO \
+                           */
 #define STACK_SIZE (512u << 10) /* bytes; the largest frames are path and name buffers */
 
 struct kith_executor {
@@ -83,8 +85,7 @@ uint64_t kith_executor_interrupts(struct kith_executor *executor, uint64_t now)
         fuse_req_t req = NULL;
         next = 0;
         pthread_mutex_lock(&executor->lock);
-        for (struct kith_job *job = executor->interrupted; job != NULL;
-             job = job->int_next) {
+        for (struct kith_job *job = executor->interrupted; job != NULL; job = job->int_next) {
             uint64_t due = job->interrupted_at + INTERRUPT_GRACE_NS;
             if (due <= now) {
                 req = job->req;

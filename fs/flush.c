@@ -2,16 +2,17 @@
  *
  * flush.c - one put a file: name, attributes and contents as one row.
  *
- * Versions instead of a dirty flag: what was written while the put was under way is still dirty after it.
- * A put that failed leaves everything as it was; the timer tries again every RETRY_NS. */
+ * Versions instead of a dirty flag: what was written while the put was under way is still dirty
+ * after it. A put that failed leaves everything as it was; the timer tries again every RETRY_NS. */
 #include <errno.h>
 #include <string.h>
 
 #include "fs/fs.h"
 
-#define RETRY_NS NSEC_PER_SEC
+#define RETRY_NS  NSEC_PER_SEC
 #define NAME_COST 24u /* bytes of a name of a shared inode beside the name itself */
-#define SIBLING_INLINE_MAX 4096u /* DESIGN section 2: a second sibling's contents above go to chunks */
+#define SIBLING_INLINE_MAX                                                                         \
+    4096u /* DESIGN section 2: a second sibling's contents above go to chunks */
 
 /* How much contents may stay in the row. fs->lock held. */
 static size_t inline_max(struct kith_inode *inode, struct kith_arena *arena)
@@ -87,8 +88,8 @@ int kith_inode_image(struct kith_fs *fs, struct kith_inode *inode, enum kith_dur
     size_t max = inline_max(inode, arena);
     pthread_mutex_unlock(&fs->lock);
     struct kith_content_image image;
-    enum kith_err err = kith_content_flush(content, durability, max, arena, &image,
-                                           &ret_image->generation);
+    enum kith_err err =
+        kith_content_flush(content, durability, max, arena, &image, &ret_image->generation);
     if (err != KITH_OK) {
         return kith_errno(err);
     }
@@ -232,7 +233,8 @@ static int put_attrs(struct kith_fs *fs, struct kith_inode *inode, enum kith_dur
     return error;
 }
 
-int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability)
+int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode,
+                          enum kith_durability durability)
 {
     pthread_mutex_lock(&fs->lock);
     bool row = kith_inode_dirty(inode) || (durability == KITH_DURABLE_DISK && inode->os_only);
@@ -244,8 +246,8 @@ int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode, enum kit
     }
     struct kith_arena arena;
     kith_arena_init(&arena, 0);
-    int error = row ? put_row(fs, inode, durability, &arena)
-                    : put_attrs(fs, inode, durability, &arena);
+    int error =
+        row ? put_row(fs, inode, durability, &arena) : put_attrs(fs, inode, durability, &arena);
     kith_arena_release(&arena);
     if (error != 0) {
         pthread_mutex_lock(&fs->lock);

@@ -3,24 +3,28 @@
  * fs.h - the mount: what it keeps in memory, its locks and its threads.
  *
  * A mount knows INODES (kith_inode, one for each file id, found by id; the kernel's node id is its
- * address) and ENTRIES (kith_entry: a name in a directory, found in the directory's hash table). An entry
- * is what was last seen of one row: its context, and the inode that the name leads to, or none ("no
- * such file"). It is worth something for entry_timeout after the read that it comes from.
+ * address) and ENTRIES (kith_entry: a name in a directory, found in the directory's hash table). An
+ * entry is what was last seen of one row: its context, and the inode that the name leads to, or
+ * none ("no such file"). It is worth something for entry_timeout after the read that it comes from.
  *
- *     directory inode -- dir.buckets --> entry --(1 ref)--> inode --(content)--> contents (open or dirty)
+ *     directory inode -- dir.buckets --> entry --(1 ref)--> inode --(content)--> contents (open or
+ * dirty)
  *            ^-----------(1 ref)-----------'    ^-- inode->entry: the name by which it is put --'
  *
- * References of an inode: one for each entry that leads to it, one for each entry in it (a directory),
- * the kernel's lookups, open handles, and one for each request or flush that works on it. It dies with the
- * last. The sweep removes entries that nobody used for a while and whose inode only they hold.
+ * References of an inode: one for each entry that leads to it, one for each entry in it (a
+ * directory), the kernel's lookups, open handles, and one for each request or flush that works on
+ * it. It dies with the last. The sweep removes entries that nobody used for a while and whose inode
+ * only they hold.
  *
- * WRITES WAIT. A created file is "pending": it exists in this mount and nowhere else. Written data lies in
- * the content; write_version != write_flushed says that the row must be put. The flush (flush.c) puts name,
- * attributes and contents as one row. Changes of attributes after that wait up to ATTR_DELAY_NS.
+ * WRITES WAIT. A created file is "pending": it exists in this mount and nowhere else. Written data
+ * lies in the content; write_version != write_flushed says that the row must be put. The flush
+ * (flush.c) puts name, attributes and contents as one row. Changes of attributes after that wait up
+ * to ATTR_DELAY_NS.
  *
- * CONTEXTS. entry->ctx is the row as last seen, without the version that bears the name: what a put must
- * send to replace just that version. An open file has its own, open_ctx, taken when it was opened first and
- * moved only by this mount's acknowledged puts, so that a concurrent edit becomes a sibling and no loss.
+ * CONTEXTS. entry->ctx is the row as last seen, without the version that bears the name: what a put
+ * must send to replace just that version. An open file has its own, open_ctx, taken when it was
+ * opened first and moved only by this mount's acknowledged puts, so that a concurrent edit becomes
+ * a sibling and no loss.
  *
  * LOCKS, in this order:
  *   1. inode->dir_busy  who changes names in a directory (all needed ones are taken at once)
@@ -31,9 +35,10 @@
  * 1 and 2 are flags under fs->lock, waited for with fs->changed; they are held over requests.
  *
  * THREADS: libfuse's workers answer what memory can answer and hand everything else to the executor
- * (executor.c), whose threads may wait; one timer thread (timer.c) starts flushes that are due, answers
- * interrupted requests and sweeps; one notifier (notify.c) talks to the kernel. The client's threads only
- * wake waiters. An interrupted request is answered EINTR, its work goes on to its end. */
+ * (executor.c), whose threads may wait; one timer thread (timer.c) starts flushes that are due,
+ * answers interrupted requests and sweeps; one notifier (notify.c) talks to the kernel. The
+ * client's threads only wake waiters. An interrupted request is answered EINTR, its work goes on to
+ * its end. */
 #ifndef KITH_FS_FS_H
 #define KITH_FS_FS_H
 
@@ -52,17 +57,20 @@
 #include "fs/format/rowname.h"
 #include "fs/options.h"
 
-#define NSEC_PER_SEC UINT64_C(1000000000)
-#define FLUSH_DELAY_NS NSEC_PER_SEC            /* an unsent byte waits at most this long */
-#define FLUSH_LARGE_DELAY_NS (5 * NSEC_PER_SEC) /* the row of a large file: its chunks go out before */
-#define ATTR_DELAY_NS (NSEC_PER_SEC / 10)
+#define NSEC_PER_SEC   UINT64_C(1000000000)
+#define FLUSH_DELAY_NS NSEC_PER_SEC /* an unsent byte waits at most this long */
+#define FLUSH_LARGE_DELAY_NS                                                                       \
+    (5 * NSEC_PER_SEC) /* the row of a large file: its chunks go out before */
+#define ATTR_DELAY_NS      (NSEC_PER_SEC / 10)
 #define INTERRUPT_GRACE_NS (80 * NSEC_PER_SEC / 1000) /* then EINTR: within 100 ms */
-#define SWEEP_AGE_NS (15 * NSEC_PER_SEC) /* above the longest request, so no answer outlives an entry */
-#define ENTRIES_MAX 200000u  /* known names; above it the kernel is asked to forget: 200,000 take ~90 MiB */
-#define IMAGE_MAX (16u << 10)         /* bytes of an image that is kept with its inode */
-#define IMAGES_MAX (24u << 20)        /* bytes of all kept images */
-#define LOAD_PAGES_MAX 16u            /* a directory beyond this many pages is not read whole for lookups */
-#define LARGE_CONTENT (1u << 20)      /* bytes; see FLUSH_LARGE_DELAY_NS */
+#define SWEEP_AGE_NS                                                                               \
+    (15 * NSEC_PER_SEC) /* above the longest request, so no answer outlives an entry */
+#define ENTRIES_MAX                                                                                \
+    200000u /* known names; above it the kernel is asked to forget: 200,000 take ~90 MiB */
+#define IMAGE_MAX      (16u << 10) /* bytes of an image that is kept with its inode */
+#define IMAGES_MAX     (24u << 20) /* bytes of all kept images */
+#define LOAD_PAGES_MAX 16u /* a directory beyond this many pages is not read whole for lookups */
+#define LARGE_CONTENT  (1u << 20) /* bytes; see FLUSH_LARGE_DELAY_NS */
 
 /* Bytes on the heap; zero = empty. */
 struct kith_octets {
@@ -90,9 +98,9 @@ struct kith_inode {
     uint32_t refs;
     uint64_t nlookup; /* the kernel's; counts as one ref while not zero */
     bool dir_busy, row_busy;
-    bool unlinked; /* no name left here: nothing is put any more */
-    bool shared;   /* several names: the inode has a row of its own in share_group */
-    bool share_own;          /* share_group is a group of its own, not that of a directory */
+    bool unlinked;  /* no name left here: nothing is put any more */
+    bool shared;    /* several names: the inode has a row of its own in share_group */
+    bool share_own; /* share_group is a group of its own, not that of a directory */
     struct kith_group share_group;
     struct kith_entry *entry; /* a name that leads here; NULL for the root and when unlinked */
     struct kith_dir *dir;     /* directories */
@@ -127,14 +135,14 @@ struct kith_inode {
     uint64_t attr_version, attr_flushed;
     uint32_t attr_changed; /* bits not yet in any row */
     uint64_t dirty_since, attr_since, retry_at;
-    bool os_only; /* the last put was acknowledged at `os`, an fsync has still to do */
+    bool os_only;  /* the last put was acknowledged at `os`, an fsync has still to do */
     bool queued;   /* in fs->dirty (one ref) */
     bool flushing; /* the timer has started its flush */
     struct kith_inode *dirty_prev, *dirty_next;
 };
 
 struct kith_entry {
-    struct kith_entry *next; /* in its bucket */
+    struct kith_entry *next;        /* in its bucket */
     struct kith_entry *old, *young; /* in fs->entries, by last use */
     struct kith_inode *dir, *inode; /* inode NULL: no such file, as far as it is valid */
     struct kith_octets ctx;
@@ -170,7 +178,8 @@ struct kith_fs {
     struct statvfs statvfs;
     uint64_t statvfs_at;
     bool statvfs_busy;
-    void (*on_ready)(void *arg, int code, const char *message); /* told once, when the kernel asked INIT */
+    void (*on_ready)(void *arg, int code,
+                     const char *message); /* told once, when the kernel asked INIT */
     void *on_ready_arg;
     struct kith_executor *executor;
     struct kith_notifier *notifier;
@@ -191,15 +200,17 @@ static inline struct kith_bytes kith_octets_bytes(const struct kith_octets *octe
     return kith_bytes_make(octets->data, octets->size);
 }
 /* Reads rows; *ret_answer must be released, whatever is returned. */
-int kith_rows_get(struct kith_fs *fs, const struct kith_group *group, const struct kith_bytes names[],
-                  uint32_t count, struct kith_client_answer *ret_answer);
-int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group, const struct kith_bytes *after,
-                   uint32_t max_rows, struct kith_client_answer *ret_answer);
-int kith_rows_put(struct kith_fs *fs, const struct kith_group *group, enum kith_durability durability,
-                  const struct kith_put_update updates[], uint32_t count,
+int kith_rows_get(struct kith_fs *fs, const struct kith_group *group,
+                  const struct kith_bytes names[], uint32_t count,
                   struct kith_client_answer *ret_answer);
-/* What replaces the version `winner` (NULL: none) of `row`: clock and the siblings that stay. In the
- * arena. */
+int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group,
+                   const struct kith_bytes *after, uint32_t max_rows,
+                   struct kith_client_answer *ret_answer);
+int kith_rows_put(struct kith_fs *fs, const struct kith_group *group,
+                  enum kith_durability durability, const struct kith_put_update updates[],
+                  uint32_t count, struct kith_client_answer *ret_answer);
+/* What replaces the version `winner` (NULL: none) of `row`: clock and the siblings that stay. In
+ * the arena. */
 KITH_MUST_CHECK enum kith_err kith_row_context(struct kith_arena *arena, const struct kith_row *row,
                                                const struct kith_sibling *winner,
                                                struct kith_bytes *ret_context);
@@ -235,9 +246,12 @@ void kith_inode_path(const struct kith_fs *fs, const struct kith_inode *inode, c
                      size_t size);
 /* The record that a put of its row writes; borrows from the inode. */
 void kith_inode_record_of(const struct kith_inode *inode, struct kith_inode_record *ret_record);
-/* Waits until none of them is busy, then marks all. dirs: dir_busy, else row_busy. Distinct or NULL. */
-void kith_busy_take(struct kith_fs *fs, bool dirs, struct kith_inode *const inodes[], unsigned count);
-void kith_busy_give(struct kith_fs *fs, bool dirs, struct kith_inode *const inodes[], unsigned count);
+/* Waits until none of them is busy, then marks all. dirs: dir_busy, else row_busy. Distinct or
+ * NULL. */
+void kith_busy_take(struct kith_fs *fs, bool dirs, struct kith_inode *const inodes[],
+                    unsigned count);
+void kith_busy_give(struct kith_fs *fs, bool dirs, struct kith_inode *const inodes[],
+                    unsigned count);
 
 /* The end: frees every entry and inode, whoever held them. One thread is left. */
 void kith_tables_free(struct kith_fs *fs);
@@ -278,7 +292,8 @@ struct kith_seen {
 };
 /* Everything lies in the arena or borrows from the rows. attr NULL = not known. */
 KITH_MUST_CHECK enum kith_err kith_seen_entry(struct kith_arena *arena, const struct kith_row *row,
-                                              const struct kith_row *attr, struct kith_seen *ret_seen);
+                                              const struct kith_row *attr,
+                                              struct kith_seen *ret_seen);
 KITH_MUST_CHECK enum kith_err kith_seen_shared(struct kith_arena *arena, const struct kith_row *row,
                                                const struct kith_row *attr, struct kith_seen *seen);
 /* fs->lock held. Takes note of what a request that began at `started` saw. */
@@ -297,29 +312,33 @@ int kith_dir_entry(struct kith_fs *fs, struct kith_inode *dir, const char *name,
 void kith_entry_unpin(struct kith_fs *fs, struct kith_entry *entry);
 /* Reads a directory whole, so that lookups can be answered from memory. */
 void kith_dir_load(struct kith_fs *fs, struct kith_inode *dir);
-/* One page behind `after` (NULL: from the first row) into the entries. each: for every entry with its
- * lock-free name; stops at an error. */
+/* One page behind `after` (NULL: from the first row) into the entries. each: for every entry with
+ * its lock-free name; stops at an error. */
 struct kith_dir_page {
     bool more, degraded;
     struct kith_bytes last; /* in the arena */
 };
-typedef int (*kith_dir_each)(void *arg, const char *name, size_t size, enum kith_type type, uint64_t id);
+typedef int (*kith_dir_each)(void *arg, const char *name, size_t size, enum kith_type type,
+                             uint64_t id);
 int kith_dir_page(struct kith_fs *fs, struct kith_inode *dir, const struct kith_bytes *after,
                   uint64_t load, struct kith_arena *arena, kith_dir_each each, void *arg,
                   struct kith_dir_page *ret_page);
-/* fs->lock held. All pages of `load`, begun at `started`, are read: what it did not see is not there. */
+/* fs->lock held. All pages of `load`, begun at `started`, are read: what it did not see is not
+ * there. */
 void kith_dir_complete(struct kith_fs *fs, struct kith_inode *dir, uint64_t load, uint64_t started);
 /* 0 when a fresh scan by quorum finds no entry, ENOTEMPTY, or an error. */
 int kith_dir_empty(struct kith_fs *fs, struct kith_inode *dir);
-/* Reads the row of an inode again by quorum and takes note of it. ESTALE when its name leads to another
- * file now. The answer must be released, whatever is returned; ret_seen borrows from it and the arena. */
+/* Reads the row of an inode again by quorum and takes note of it. ESTALE when its name leads to
+ * another file now. The answer must be released, whatever is returned; ret_seen borrows from it and
+ * the arena. */
 int kith_inode_read(struct kith_fs *fs, struct kith_inode *inode, struct kith_arena *arena,
                     struct kith_client_answer *ret_answer, struct kith_seen *ret_seen);
 
 /* ---- flush.c (may wait) ---- */
 int kith_inode_flush(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability);
 /* The same with row_busy held by the caller. */
-int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability);
+int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode,
+                          enum kith_durability durability);
 /* Image of the contents as they are now, for a put; *ret_generation for kith_inode_image_stored. */
 struct kith_image {
     struct kith_bytes bytes;
@@ -346,7 +365,8 @@ void kith_inode_close(struct kith_fs *fs, struct kith_inode *inode);
 /* Lets go of the contents where nobody needs them any more. */
 void kith_inode_settle(struct kith_fs *fs, struct kith_inode *inode);
 /* The contents of an open file, made at the first use. */
-int kith_inode_content(struct kith_fs *fs, struct kith_inode *inode, struct kith_content **ret_content);
+int kith_inode_content(struct kith_fs *fs, struct kith_inode *inode,
+                       struct kith_content **ret_content);
 /* A write or truncate has happened: the size, times, and when it must go out. */
 void kith_inode_written(struct kith_fs *fs, struct kith_inode *inode, uint64_t size);
 /* Puts at once where nothing may wait in memory. */
@@ -364,7 +384,7 @@ KITH_MUST_CHECK enum kith_err kith_attr_update(struct kith_inode *inode, struct 
 
 /* ---- executor.c ---- */
 struct kith_job {
-    struct kith_job *next;               /* in the queue */
+    struct kith_job *next;                /* in the queue */
     struct kith_job *int_prev, *int_next; /* among the interrupted */
     struct kith_fs *fs;
     fuse_req_t req;
@@ -385,11 +405,12 @@ struct kith_job {
     uint8_t *data; /* on the heap, the job's */
     char name[KITH_FS_NAME_MAX + 1], name2[KITH_FS_NAME_MAX + 1];
 };
-KITH_MUST_CHECK enum kith_err kith_executor_new(struct kith_fs *fs, struct kith_executor **ret_executor);
+KITH_MUST_CHECK enum kith_err kith_executor_new(struct kith_fs *fs,
+                                                struct kith_executor **ret_executor);
 /* Runs what is queued, then ends the threads. */
 void kith_executor_free(struct kith_executor *executor);
-/* A job for a request (req NULL: work of the mount itself). NULL when memory is short. The inodes are
- * held for it (ino 0: none). */
+/* A job for a request (req NULL: work of the mount itself). NULL when memory is short. The inodes
+ * are held for it (ino 0: none). */
 struct kith_job *kith_job_new(struct kith_fs *fs, fuse_req_t req, fuse_ino_t ino, fuse_ino_t ino2,
                               void (*run)(struct kith_job *));
 /* Hands it over. A full queue answers the request EIO. */
@@ -404,10 +425,12 @@ uint64_t kith_executor_interrupts(struct kith_executor *executor, uint64_t now);
 KITH_MUST_CHECK enum kith_err kith_timer_new(struct kith_fs *fs, struct kith_timer **ret_timer);
 void kith_timer_free(struct kith_timer *timer);
 void kith_timer_wake(struct kith_timer *timer);
-KITH_MUST_CHECK enum kith_err kith_notifier_new(struct kith_fs *fs, struct kith_notifier **ret_notifier);
+KITH_MUST_CHECK enum kith_err kith_notifier_new(struct kith_fs *fs,
+                                                struct kith_notifier **ret_notifier);
 void kith_notifier_free(struct kith_notifier *notifier);
 /* Asks the kernel to forget a name. Dropped when the queue is full: timeouts do the work then. */
-void kith_notify_entry(struct kith_notifier *notifier, fuse_ino_t parent, const char *name, size_t size);
+void kith_notify_entry(struct kith_notifier *notifier, fuse_ino_t parent, const char *name,
+                       size_t size);
 
 /* ---- reply.c: answers, undone where the kernel no longer waits ---- */
 void kith_reply_entry(struct kith_job *job, struct kith_inode *inode, uint64_t valid_until);
@@ -455,7 +478,8 @@ bool kith_create_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *dir
 
 /* fs->lock held: the name is removed; its inode, where that was the last one, is unlinked. */
 void kith_entry_gone(struct kith_fs *fs, struct kith_entry *entry);
-/* Marks an empty directory's own row as removed (dir_busy held); and takes the mark back in memory. */
+/* Marks an empty directory's own row as removed (dir_busy held); and takes the mark back in memory.
+ */
 int kith_dir_remove(struct kith_fs *fs, struct kith_inode *inode);
 void kith_dir_restore(struct kith_fs *fs, struct kith_inode *inode);
 /* Says in a directory's own row where it is now, or that it is removed. */
@@ -478,19 +502,22 @@ void kith_batch_free(struct kith_batch *batch);
 int kith_batch_add(struct kith_batch *batch, struct kith_bytes name, struct kith_bytes context,
                    const struct kith_bytes *value, uint8_t kind, const struct kith_chunk_id *refs,
                    uint32_t ref_count);
-/* Removes the attribute rows of an inode that stand beside its row; with `to`, the extended attributes
- * are written beside that row instead (in the batch of another group where `into` differs). May wait. */
+/* Removes the attribute rows of an inode that stand beside its row; with `to`, the extended
+ * attributes are written beside that row instead (in the batch of another group where `into`
+ * differs). May wait. */
 int kith_batch_attrs(struct kith_fs *fs, struct kith_batch *from, struct kith_batch *into,
                      struct kith_inode *inode, const struct kith_rowname *to);
 /* The row of a shared inode with these names, contents `image`. */
 int kith_link_row(struct kith_fs *fs, struct kith_batch *batch, struct kith_inode *inode,
-                  const struct kith_link_name names[], uint32_t count, const struct kith_image *image);
+                  const struct kith_link_name names[], uint32_t count,
+                  const struct kith_image *image);
 /* The same as a put of its own; count 0 removes the row. */
 int kith_link_put(struct kith_fs *fs, struct kith_inode *inode, const struct kith_link_name names[],
                   uint32_t count, const struct kith_image *image);
 /* A shared inode's names with one taken out and one put in (either may be NULL). In the arena; the
  * names borrow. fs->lock held. NULL when memory is short. */
-struct kith_link_name *kith_link_names_with(struct kith_arena *arena, const struct kith_inode *inode,
+struct kith_link_name *kith_link_names_with(struct kith_arena *arena,
+                                            const struct kith_inode *inode,
                                             const struct kith_entry *out,
                                             const struct kith_entry *in, uint32_t *ret_count);
 /* RENAME_EXCHANGE; both pinned, the directory taken. */
@@ -508,20 +535,21 @@ int kith_batch_record(struct kith_batch *batch, const struct kith_inode_record *
 /* ---- ops.c, opendir.c, mount.c ---- */
 extern const struct fuse_lowlevel_ops kith_fs_ops;
 void kith_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
-void kith_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void kith_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                     struct fuse_file_info *fi);
 void kith_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
                          struct fuse_file_info *fi);
 void kith_op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 
-/* Connects, finds or makes the root, starts the threads. Takes over the client where given (tests: a
- * client of their own), else opens one. The message names what failed. */
+/* Connects, finds or makes the root, starts the threads. Takes over the client where given (tests:
+ * a client of their own), else opens one. The message names what failed. */
 KITH_MUST_CHECK enum kith_err kith_fs_new(const struct kith_fs_options *options,
                                           struct kith_client *client, struct kith_fs **ret_fs,
                                           struct kith_error *error);
 /* Flushes, ends the threads, frees. Returns how many files could not be put. */
 unsigned kith_fs_free(struct kith_fs *fs);
-/* Mounts and serves until unmounted; `ready` is called once the kernel has answered. Returns the exit
- * code of the program. */
+/* Mounts and serves until unmounted; `ready` is called once the kernel has answered. Returns the
+ * exit code of the program. */
 int kith_fs_serve(const struct kith_fs_options *options, struct kith_client *client,
                   void (*ready)(void *arg, int code, const char *message), void *arg);
 

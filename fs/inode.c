@@ -14,8 +14,7 @@
 uint64_t kith_fs_random(struct kith_fs *fs)
 {
     uint64_t value = 0;
-    if (getrandom(&value, sizeof value, GRND_NONBLOCK) == (ssize_t)sizeof value &&
-        value > 1) {
+    if (getrandom(&value, sizeof value, GRND_NONBLOCK) == (ssize_t)sizeof value && value > 1) {
         return value;
     }
     pthread_mutex_lock(&fs->lock);
@@ -225,7 +224,8 @@ void kith_inode_image_set(struct kith_fs *fs, struct kith_inode *inode, struct k
     fs->image_bytes += inode->image.size;
 }
 
-bool kith_inode_names_set(struct kith_inode *inode, const struct kith_link_name names[], uint32_t count)
+bool kith_inode_names_set(struct kith_inode *inode, const struct kith_link_name names[],
+                          uint32_t count)
 {
     struct kith_link_name *copy = NULL;
     if (count > 0) {
@@ -335,7 +335,8 @@ static void busy_set(bool dirs, struct kith_inode *const inodes[], unsigned coun
     }
 }
 
-void kith_busy_take(struct kith_fs *fs, bool dirs, struct kith_inode *const inodes[], unsigned count)
+void kith_busy_take(struct kith_fs *fs, bool dirs, struct kith_inode *const inodes[],
+                    unsigned count)
 {
     while (busy_any(dirs, inodes, count)) {
         pthread_cond_wait(&fs->changed, &fs->lock);
@@ -343,7 +344,8 @@ void kith_busy_take(struct kith_fs *fs, bool dirs, struct kith_inode *const inod
     busy_set(dirs, inodes, count, true);
 }
 
-void kith_busy_give(struct kith_fs *fs, bool dirs, struct kith_inode *const inodes[], unsigned count)
+void kith_busy_give(struct kith_fs *fs, bool dirs, struct kith_inode *const inodes[],
+                    unsigned count)
 {
     busy_set(dirs, inodes, count, false);
     pthread_cond_broadcast(&fs->changed);
@@ -351,8 +353,8 @@ void kith_busy_give(struct kith_fs *fs, bool dirs, struct kith_inode *const inod
 
 void kith_tables_free(struct kith_fs *fs)
 {
-    /* entries first, children before parents where the order of use allows: each pass frees what nothing
-     * else holds, and lookups of a kernel that is gone count no more */
+    /* entries first, children before parents where the order of use allows: each pass frees what
+     * nothing else holds, and lookups of a kernel that is gone count no more */
     for (uint32_t i = 0; i < fs->inode_buckets && fs->inodes != NULL; i++) {
         for (struct kith_inode *inode = fs->inodes[i]; inode != NULL; inode = inode->hash_next) {
             kith_inode_hold(inode);

@@ -2,10 +2,10 @@
  *
  * link.c - hard links: several names that refer to one inode row.
  *
- * Within a directory the inode row lies in the directory's group (NUL i ID), so that a link or unlink is one
- * batch; the last name but one takes the inode back. A name in another directory moves the inode to a group
- * of its own: inode row first, then the new name, then the old ones. The inode row holds the set of its
- * names; their number is the link count. */
+ * Within a directory the inode row lies in the directory's group (NUL i ID), so that a link or
+ * unlink is one batch; the last name but one takes the inode back. A name in another directory
+ * moves the inode to a group of its own: inode row first, then the new name, then the old ones. The
+ * inode row holds the set of its names; their number is the link count. */
 #include <errno.h>
 #include <string.h>
 
@@ -29,7 +29,8 @@ int kith_link_name_row(struct kith_fs *fs, struct kith_batch *batch, struct kith
 }
 
 int kith_link_row(struct kith_fs *fs, struct kith_batch *batch, struct kith_inode *inode,
-                  const struct kith_link_name names[], uint32_t count, const struct kith_image *image)
+                  const struct kith_link_name names[], uint32_t count,
+                  const struct kith_image *image)
 {
     struct kith_inode_record record;
     struct kith_rowname name;
@@ -81,7 +82,8 @@ int kith_link_put(struct kith_fs *fs, struct kith_inode *inode, const struct kit
     return error;
 }
 
-/* ---- One inode row in a group: the first link within a directory, or the move to its own group ---- */
+/* ---- One inode row in a group: the first link within a directory, or the move to its own group
+ * ---- */
 
 /* fs->lock held. The inode has a row of its own from here on. */
 static void become_shared(struct kith_inode *inode, const struct kith_group *group, bool own)
@@ -392,8 +394,8 @@ static int link_more(struct kith_fs *fs, struct kith_inode *inode, struct kith_e
             }
             pthread_mutex_unlock(&fs->lock);
             if (row_at >= 0) {
-                kith_inode_image_stored(fs, inode, &image,
-                                        &answer.result.u.put.results[row_at].dot, KITH_DURABLE_OS);
+                kith_inode_image_stored(fs, inode, &image, &answer.result.u.put.results[row_at].dot,
+                                        KITH_DURABLE_OS);
             }
         }
         if (at >= 0) {

@@ -2,8 +2,9 @@
  *
  * main.c - kithfs: mounts a cluster.
  *
- * The daemon is forked before anything makes a thread (gRPC cannot be used in a forked child of a process
- * that has used it); the parent waits on a pipe until the mount answers and ends with its code. */
+ * The daemon is forked before anything makes a thread (gRPC cannot be used in a forked child of a
+ * process that has used it); the parent waits on a pipe until the mount answers and ends with its
+ * code. */
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -16,14 +17,17 @@
 #include "base/alloc.h"
 #include "fs/fs.h"
 
-#define EXIT_USAGE 1
+#define EXIT_USAGE  1
 #define EXIT_SYSTEM 2
-#define EXIT_MOUNT 32
-#define KEEP_BELOW (4 << 20) /* bytes: a 1 MiB request's buffer is reused, not mapped afresh each time */
+#define EXIT_MOUNT  32
+#define KEEP_BELOW                                                                                 \
+    (4 << 20) /* bytes: a 1 MiB request's buffer is reused, not mapped afresh each time */
 
 static const char usage[] =
-    "usage: kithfs HOST[:PORT][,HOST[:PORT]...][:/PATH] MOUNTPOINT [-o OPTION[,OPTION...]] [-f] [-d]\n"
-    "Mounts a kithfs cluster. Any one of the hosts is enough; port 7070 unless given; IPv6 in brackets.\n"
+    "usage: kithfs HOST[:PORT][,HOST[:PORT]...][:/PATH] MOUNTPOINT [-o OPTION[,OPTION...]] [-f] "
+    "[-d]\n"
+    "Mounts a kithfs cluster. Any one of the hosts is enough; port 7070 unless given; IPv6 in "
+    "brackets.\n"
     "  -f                    stay in front     -d  the same, with debug messages\n"
     "  -h, --help            this text         -V, --version\n"
     "  -o ro                 no writing        -o allow_other  other users may use it, too\n"

@@ -10,16 +10,17 @@
 
 #include "fs/fs.h"
 
-#define ROOT_FILE_ID 1u
+#define ROOT_FILE_ID        1u
 #define INODE_BUCKETS_FIRST 1024u
-#define WORKERS_MAX 10u /* libfuse's threads: they never wait, so a few more than processors are enough */
+#define WORKERS_MAX                                                                                \
+    10u /* libfuse's threads: they never wait, so a few more than processors are enough */
 #define END_TIMEOUT_NS (10 * NSEC_PER_SEC)
 #define EXIT_UNFLUSHED 1
-#define EXIT_SYSTEM 2
-#define EXIT_MOUNT 32
+#define EXIT_SYSTEM    2
+#define EXIT_MOUNT     32
 
-static enum kith_err open_client(const struct kith_fs_options *options, struct kith_client **ret_client,
-                                 struct kith_error *error)
+static enum kith_err open_client(const struct kith_fs_options *options,
+                                 struct kith_client **ret_client, struct kith_error *error)
 {
     char host[64] = "host", writer[KITH_WRITER_MAX + 1];
     struct passwd *user = getpwuid(geteuid());
@@ -39,8 +40,8 @@ static enum kith_err open_client(const struct kith_fs_options *options, struct k
     return kith_client_open(&client, ret_client, error);
 }
 
-/* The root's row, made where the cluster has none: blind, with a fixed id, so that two mounts that make it
- * at once make the same. */
+/* The root's row, made where the cluster has none: blind, with a fixed id, so that two mounts that
+ * make it at once make the same. */
 static int make_root(struct kith_fs *fs, const struct kith_group *group)
 {
     struct kith_inode_record record;
@@ -99,8 +100,8 @@ static int find_root(struct kith_fs *fs, struct kith_error *error)
     return failed;
 }
 
-/* Goes down to the directory that is to be the root here. The directories above stay known: their entries
- * hold them. */
+/* Goes down to the directory that is to be the root here. The directories above stay known: their
+ * entries hold them. */
 static int find_path(struct kith_fs *fs, const char *path, struct kith_error *error)
 {
     while (*path == '/') {
@@ -122,7 +123,8 @@ static int find_path(struct kith_fs *fs, const char *path, struct kith_error *er
         /* the pin stays: what leads to the root of a mount is never swept */
         if (entry->inode == NULL || entry->inode->type != KITH_TYPE_DIR) {
             failed = entry->inode == NULL ? ENOENT : ENOTDIR;
-            (void)kith_error_set(error, KITH_ENOTFOUND, "%s: %s", fs->options->path, strerror(failed));
+            (void)kith_error_set(error, KITH_ENOTFOUND, "%s: %s", fs->options->path,
+                                 strerror(failed));
             entry->pins--;
             return failed;
         }
@@ -248,8 +250,8 @@ unsigned kith_fs_free(struct kith_fs *fs)
     return lost;
 }
 
-/* The list for libfuse's own parser: a comma in a value would end it, so the source is named by its first
- * server and path. */
+/* The list for libfuse's own parser: a comma in a value would end it, so the source is named by its
+ * first server and path. */
 static int mount_args(const struct kith_fs_options *options, struct fuse_args *args)
 {
     char name[KITH_ERROR_MESSAGE_SIZE];

@@ -190,9 +190,8 @@ static int create_new(struct kith_job *job, struct kith_entry *entry, struct kit
     uint64_t id = kith_fs_random(fs);
     pthread_mutex_lock(&fs->lock);
     struct kith_inode *inode =
-        job->inode->dir->removed
-            ? NULL
-            : make_inode(fs, entry, id, KITH_TYPE_FILE, job->mode, &job->ctx);
+        job->inode->dir->removed ? NULL
+                                 : make_inode(fs, entry, id, KITH_TYPE_FILE, job->mode, &job->ctx);
     int error = job->inode->dir->removed ? ENOENT : inode == NULL ? ENOMEM : 0;
     if (inode != NULL) {
         inode->opens = 1;
@@ -251,7 +250,8 @@ void kith_do_create(struct kith_job *job)
     }
 }
 
-/* A directory's own row (context empty: it is new, or gets its last mark), put before the name that leads to it. */
+/* A directory's own row (context empty: it is new, or gets its last mark), put before the name that
+ * leads to it. */
 int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
                      struct kith_bytes context)
 {
@@ -421,7 +421,8 @@ void kith_entry_gone(struct kith_fs *fs, struct kith_entry *entry)
 }
 
 /* What is to be removed, pinned and its inode held; dir_busy of the parent is held. */
-static int victim(struct kith_job *job, struct kith_entry **ret_entry, struct kith_inode **ret_inode)
+static int victim(struct kith_job *job, struct kith_entry **ret_entry,
+                  struct kith_inode **ret_inode)
 {
     struct kith_fs *fs = job->fs;
     int error = kith_dir_entry(fs, job->inode, job->name, ret_entry);

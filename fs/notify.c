@@ -2,8 +2,8 @@
  *
  * notify.c - the one thread that tells the kernel what to forget.
  *
- * A notification waits for locks that the kernel holds while it waits for answers of ours: so it comes
- * from a thread that serves no request and holds no lock. */
+ * A notification waits for locks that the kernel holds while it waits for answers of ours: so it
+ * comes from a thread that serves no request and holds no lock. */
 #include <string.h>
 
 #include "fs/fs.h"
@@ -90,7 +90,8 @@ void kith_notifier_free(struct kith_notifier *notifier)
     kith_free(notifier);
 }
 
-void kith_notify_entry(struct kith_notifier *notifier, fuse_ino_t parent, const char *name, size_t size)
+void kith_notify_entry(struct kith_notifier *notifier, fuse_ino_t parent, const char *name,
+                       size_t size)
 {
     if (notifier == NULL) {
         return;

@@ -2,8 +2,9 @@
  *
  * open.c - open files: contents and context come from one read by quorum and go together.
  *
- * Who opens a clean file reads it again (close-to-open); who opens one with unsent bytes joins. The contents
- * of a created file are made with the first write. Contents are let go only under row_busy. */
+ * Who opens a clean file reads it again (close-to-open); who opens one with unsent bytes joins. The
+ * contents of a created file are made with the first write. Contents are let go only under
+ * row_busy. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -124,7 +125,8 @@ int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode, bool *ret_keep
     return error;
 }
 
-int kith_inode_content(struct kith_fs *fs, struct kith_inode *inode, struct kith_content **ret_content)
+int kith_inode_content(struct kith_fs *fs, struct kith_inode *inode,
+                       struct kith_content **ret_content)
 {
     pthread_mutex_lock(&fs->lock);
     *ret_content = inode->content;

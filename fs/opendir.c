@@ -2,9 +2,10 @@
  *
  * opendir.c - open directories: a listing streams by pages, and its cookies belong to the handle.
  *
- * Position 0 is ".", 1 is "..", n + 2 the n-th name of this listing. A handle keeps the names of one page;
- * who seeks back behind it starts the listing again. Names that were pending when the listing began are left
- * out of the pages and come last, so that each comes once, flushed meanwhile or not. */
+ * Position 0 is ".", 1 is "..", n + 2 the n-th name of this listing. A handle keeps the names of
+ * one page; who seeks back behind it starts the listing again. Names that were pending when the
+ * listing began are left out of the pages and come last, so that each comes once, flushed meanwhile
+ * or not. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@ struct item {
 };
 
 struct listing {
-    pthread_mutex_t lock; /* one READDIR at a time */
+    pthread_mutex_t lock;        /* one READDIR at a time */
     struct kith_arena arenas[2]; /* pages, in turn: one may hold the place where the next begins */
     unsigned turn;
     struct item **items; /* of the page in memory */
@@ -128,7 +129,8 @@ static int collect(struct listing *listing, const struct kith_inode *dir, bool a
             }
             if (listing->pending_count == capacity) {
                 capacity = capacity == 0 ? 16 : capacity * 2;
-                struct item **items = kith_realloc(listing->pending, capacity * sizeof(struct item *));
+                struct item **items =
+                    kith_realloc(listing->pending, capacity * sizeof(struct item *));
                 if (items == NULL) {
                     return ENOMEM;
                 }
@@ -233,10 +235,10 @@ static int next_page(struct kith_fs *fs, struct kith_inode *dir, struct listing 
 
 static mode_t mode_of(enum kith_type type)
 {
-    static const mode_t modes[] = {[KITH_TYPE_FILE] = S_IFREG,    [KITH_TYPE_DIR] = S_IFDIR,
-                                   [KITH_TYPE_SYMLINK] = S_IFLNK, [KITH_TYPE_FIFO] = S_IFIFO,
-                                   [KITH_TYPE_SOCKET] = S_IFSOCK, [KITH_TYPE_CHAR] = S_IFCHR,
-                                   [KITH_TYPE_BLOCK] = S_IFBLK,   [KITH_TYPE_LINK] = S_IFREG};
+    static const mode_t modes[] = {
+        [KITH_TYPE_FILE] = S_IFREG,  [KITH_TYPE_DIR] = S_IFDIR,     [KITH_TYPE_SYMLINK] = S_IFLNK,
+        [KITH_TYPE_FIFO] = S_IFIFO,  [KITH_TYPE_SOCKET] = S_IFSOCK, [KITH_TYPE_CHAR] = S_IFCHR,
+        [KITH_TYPE_BLOCK] = S_IFBLK, [KITH_TYPE_LINK] = S_IFREG};
     return modes[type];
 }
 
@@ -261,7 +263,8 @@ static bool answer_add(struct kith_job *job, struct answer *answer, const char *
     return true;
 }
 
-static bool add_item(struct kith_job *job, struct answer *answer, const struct item *item, off_t next)
+static bool add_item(struct kith_job *job, struct answer *answer, const struct item *item,
+                     off_t next)
 {
     struct kith_fs *fs = job->fs;
     struct fuse_entry_param param;
@@ -323,8 +326,8 @@ static int fill(struct kith_job *job, struct listing *listing, struct answer *an
     while (room) {
         uint64_t number = position - 2;
         if (number < listing->first + listing->count) {
-            room = add_item(job, answer, listing->items[number - listing->first],
-                            (off_t)position + 1);
+            room =
+                add_item(job, answer, listing->items[number - listing->first], (off_t)position + 1);
             position++;
             continue;
         }
@@ -373,7 +376,8 @@ static void start(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct
     kith_job_start(job);
 }
 
-void kith_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+void kith_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                     struct fuse_file_info *fi)
 {
     start(req, ino, size, off, fi, false);
 }

@@ -115,8 +115,8 @@ static enum kith_err path_parse(const char *path, struct kith_fs_options *option
         size_t part = strcspn(path, "/");
         if ((part == 1 && path[0] == '.') || (part == 2 && path[0] == '.' && path[1] == '.')) {
             kith_free(copy);
-            return kith_error_set(error, KITH_EINVAL, "source \"%s\": no \".\" or \"..\" in the path",
-                                  options->source);
+            return kith_error_set(error, KITH_EINVAL,
+                                  "source \"%s\": no \".\" or \"..\" in the path", options->source);
         }
         if (part > 0) {
             copy[used++] = '/';
@@ -155,9 +155,10 @@ static const char *const kernel_words[] = {"nosuid", "suid",    "nodev",    "dev
                                            "exec",   "noatime", "atime",    "nodiratime", "sync",
                                            "async",  "dirsync", "relatime", NULL};
 /* Only meant for fstab, or given by us anyhow. */
-static const char *const dropped_words[] = {
-    "_netdev", "nofail", "user",     "users", "owner", "group",    "noauto",
-    "auto",    "rw",     "defaults", "nouser", "default_permissions", NULL};
+static const char *const dropped_words[] = {"_netdev", "nofail",   "user",   "users",
+                                            "owner",   "group",    "noauto", "auto",
+                                            "rw",      "defaults", "nouser", "default_permissions",
+                                            NULL};
 
 static bool in_list(const char *const list[], const char *word)
 {
@@ -203,8 +204,9 @@ static enum kith_err bytes_parse(const char *name, const char *text, uint64_t ma
 {
     uint64_t bytes = 0;
     if (kith_fs_size_parse(text, &bytes) != KITH_OK || bytes > max) {
-        return kith_error_set(error, KITH_EINVAL, "option %s=%s: want a size up to %llu, such as 64M",
-                              name, text, (unsigned long long)max);
+        return kith_error_set(error, KITH_EINVAL,
+                              "option %s=%s: want a size up to %llu, such as 64M", name, text,
+                              (unsigned long long)max);
     }
     *ret_bytes = bytes;
     return KITH_OK;
@@ -254,7 +256,8 @@ static enum kith_err value_option(const char *name, const char *value,
     return kith_error_set(error, KITH_EINVAL, "unknown option \"%s\"", name);
 }
 
-static enum kith_err one_option(char *word, struct kith_fs_options *options, struct kith_error *error)
+static enum kith_err one_option(char *word, struct kith_fs_options *options,
+                                struct kith_error *error)
 {
     if (word[0] == '\0' || strncmp(word, "x-", 2) == 0 || in_list(dropped_words, word)) {
         return KITH_OK;
@@ -364,8 +367,8 @@ static enum kith_err check_words(const char *source, struct kith_fs_options *opt
     return kith_fs_source_parse(source, options, error);
 }
 
-enum kith_err kith_fs_options_parse(int argc, char *const argv[], struct kith_fs_options *ret_options,
-                                    struct kith_error *error)
+enum kith_err kith_fs_options_parse(int argc, char *const argv[],
+                                    struct kith_fs_options *ret_options, struct kith_error *error)
 {
     struct kith_fs_options options;
     memset(&options, 0, sizeof options);

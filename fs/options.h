@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * options.h - the command line of kithfs, as text to values. Pure; checked by tests/unit/test_options.c.
+ * options.h - the command line of kithfs, as text to values. Pure; checked by
+ * tests/unit/test_options.c.
  *
  *     kithfs HOST[:PORT][,HOST[:PORT]...][:/PATH] MOUNTPOINT [-o OPTION[,OPTION...]] [-f] [-d] */
 #ifndef KITH_FS_OPTIONS_H
@@ -13,9 +14,9 @@
 #include "base/err.h"
 #include "base/log.h"
 
-#define KITH_FS_PORT "7070"
+#define KITH_FS_PORT        "7070"
 #define KITH_FS_SERVERS_MAX 64u
-#define KITH_FS_EXTRA_MAX 32u
+#define KITH_FS_EXTRA_MAX   32u
 
 struct kith_fs_options {
     const char *source; /* as given */
@@ -35,16 +36,16 @@ struct kith_fs_options {
     char *extra[KITH_FS_EXTRA_MAX]; /* options for the kernel's side (nosuid ...); owned */
 };
 
-/* Parses; on an error *ret_options holds nothing. EINVAL with a message that names the word. As helper
- * of mount(8) (argv[0] "mount.*") -s -f -n -v and options that only concern fstab are dropped. */
+/* Parses; on an error *ret_options holds nothing. EINVAL with a message that names the word. As
+ * helper of mount(8) (argv[0] "mount.*") -s -f -n -v and options that only concern fstab are
+ * dropped. */
 KITH_MUST_CHECK enum kith_err kith_fs_options_parse(int argc, char *const argv[],
                                                     struct kith_fs_options *ret_options,
                                                     struct kith_error *error);
 void kith_fs_options_release(struct kith_fs_options *options);
 /* "HOST[:PORT],...[:/PATH]" into servers and path. */
-KITH_MUST_CHECK enum kith_err kith_fs_source_parse(const char *source,
-                                                   struct kith_fs_options *options,
-                                                   struct kith_error *error);
+KITH_MUST_CHECK enum kith_err
+kith_fs_source_parse(const char *source, struct kith_fs_options *options, struct kith_error *error);
 /* "64", "64k", "1M", "2G" (binary) to bytes. EINVAL. */
 KITH_MUST_CHECK enum kith_err kith_fs_size_parse(const char *text, uint64_t *ret_bytes);
 

@@ -2,8 +2,9 @@
  *
  * rename.c - within a directory one batch, across directories the target first and then the source.
  *
- * The target's row gets the whole record, with the attributes as they are now; what is unsent is carried
- * along. The source's row keeps "moved to (group, name)". A directory's own row then learns where it is. */
+ * The target's row gets the whole record, with the attributes as they are now; what is unsent is
+ * carried along. The source's row keeps "moved to (group, name)". A directory's own row then learns
+ * where it is. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,12 +27,13 @@ static int add_target(struct move *move)
     struct kith_fs *fs = move->fs;
     if (move->src->link) {
         pthread_mutex_lock(&fs->lock);
-        move->dst_at = kith_link_name_row(fs, move->into, move->dst, move->inode,
-                                          &move->inode->share_group);
+        move->dst_at =
+            kith_link_name_row(fs, move->into, move->dst, move->inode, &move->inode->share_group);
         pthread_mutex_unlock(&fs->lock);
         return move->dst_at < 0 ? ENOMEM : 0;
     }
-    int error = kith_inode_image(fs, move->inode, KITH_DURABLE_OS, &move->into->arena, &move->image);
+    int error =
+        kith_inode_image(fs, move->inode, KITH_DURABLE_OS, &move->into->arena, &move->image);
     if (error != 0) {
         return error;
     }
@@ -64,16 +66,17 @@ static int add_source(struct move *move)
     kith_moved_mark_encode(&mark, &buf);
     struct kith_bytes value = kith_buf_bytes(&buf);
     if (!buf.failed) {
-        move->src_at = kith_batch_add(move->from, kith_entry_bytes(move->src),
-                                      kith_octets_bytes(&move->src->ctx), &value,
-                                      KITH_SIBLING_MARK, NULL, 0);
+        move->src_at =
+            kith_batch_add(move->from, kith_entry_bytes(move->src),
+                           kith_octets_bytes(&move->src->ctx), &value, KITH_SIBLING_MARK, NULL, 0);
     }
     pthread_mutex_unlock(&move->fs->lock);
     kith_buf_release(&buf);
     return move->src_at < 0 ? ENOMEM : 0;
 }
 
-struct kith_link_name *kith_link_names_with(struct kith_arena *arena, const struct kith_inode *inode,
+struct kith_link_name *kith_link_names_with(struct kith_arena *arena,
+                                            const struct kith_inode *inode,
                                             const struct kith_entry *out,
                                             const struct kith_entry *in, uint32_t *ret_count)
 {
@@ -105,12 +108,13 @@ struct kith_link_name *kith_link_names_with(struct kith_arena *arena, const stru
     return names;
 }
 
-/* The inode row of a link that changes its name: in the same batch where it is in the same group, else
- * in a put of its own. */
+/* The inode row of a link that changes its name: in the same batch where it is in the same group,
+ * else in a put of its own. */
 static int add_link_row(struct move *move)
 {
     struct kith_fs *fs = move->fs;
-    int error = kith_inode_image(fs, move->inode, KITH_DURABLE_OS, &move->into->arena, &move->image);
+    int error =
+        kith_inode_image(fs, move->inode, KITH_DURABLE_OS, &move->into->arena, &move->image);
     if (error != 0) {
         return error;
     }
@@ -170,8 +174,8 @@ static int settle(struct move *move, const struct kith_client_answer *into,
     kith_entry_lead(fs, move->dst, NULL);
     ok = kith_octets_set(&move->dst->ctx, dst->context);
     if (move->src_at >= 0) {
-        ok = kith_octets_set(&move->src->ctx,
-                             from->result.u.put.results[move->src_at].context) && ok;
+        ok = kith_octets_set(&move->src->ctx, from->result.u.put.results[move->src_at].context) &&
+             ok;
     }
     bool link = move->src->link;
     move->dst->link = link;
@@ -187,11 +191,12 @@ static int settle(struct move *move, const struct kith_client_answer *into,
     kith_dir_changed(move->dst->dir);
     if (!link) {
         ok = kith_inode_moved_on(move->inode, dst->context) && ok;
-        move->inode->attr_row = false; /* the record has it all; a row beside the new name is none */
+        move->inode->attr_row =
+            false; /* the record has it all; a row beside the new name is none */
         kith_octets_clear(&move->inode->attr_ctx);
     } else if (move->row_at >= 0) {
-        ok = kith_inode_moved_on(move->inode,
-                                 into->result.u.put.results[move->row_at].context) && ok;
+        ok = kith_inode_moved_on(move->inode, into->result.u.put.results[move->row_at].context) &&
+             ok;
     }
     pthread_mutex_unlock(&fs->lock);
     if (!link) {
@@ -203,7 +208,8 @@ static int settle(struct move *move, const struct kith_client_answer *into,
     return ok ? 0 : ENOMEM;
 }
 
-/* Where a directory is now, in its own row: so that a move to two places is settled alike everywhere. */
+/* Where a directory is now, in its own row: so that a move to two places is settled alike
+ * everywhere. */
 static int tell_directory(struct kith_fs *fs, struct kith_inode *inode, const char *name)
 {
     struct kith_client_answer answer;
@@ -254,7 +260,8 @@ static int do_move(struct move *move)
     if (error == 0 && move->inode->type == KITH_TYPE_DIR) {
         int told = tell_directory(fs, move->inode, move->dst->name);
         if (told != 0) {
-            kith_log_warn("rename", "directory %s: its own row could not be told of its new name: %s",
+            kith_log_warn("rename",
+                          "directory %s: its own row could not be told of its new name: %s",
                           move->dst->name, strerror(told));
         }
     }

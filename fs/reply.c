@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * reply.c - answers to the kernel. Where the request was answered EINTR already, or the kernel says that it
- * is gone (ENOENT), what the answer would have handed out (a lookup, a handle) is taken back. */
+ * reply.c - answers to the kernel. Where the request was answered EINTR already, or the kernel says
+ * that it is gone (ENOENT), what the answer would have handed out (a lookup, a handle) is taken
+ * back. */
 #include <errno.h>
 #include <string.h>
 
@@ -22,9 +23,8 @@ void kith_entry_param(struct kith_fs *fs, struct kith_inode *inode, uint64_t val
     kith_inode_stat(inode, &ret_param->attr);
     ret_param->entry_timeout = seconds_until(valid_until, fs->options->entry_timeout);
     bool ours = kith_inode_dirty(inode);
-    ret_param->attr_timeout =
-        ours ? fs->options->attr_timeout
-             : seconds_until(inode->valid_until, fs->options->attr_timeout);
+    ret_param->attr_timeout = ours ? fs->options->attr_timeout
+                                   : seconds_until(inode->valid_until, fs->options->attr_timeout);
     if (ours) {
         ret_param->entry_timeout = fs->options->entry_timeout;
     }

@@ -41,8 +41,9 @@ static int rows_call(struct kith_fs *fs, const struct kith_client_op *op,
     return kith_errno(err);
 }
 
-int kith_rows_get(struct kith_fs *fs, const struct kith_group *group, const struct kith_bytes names[],
-                  uint32_t count, struct kith_client_answer *ret_answer)
+int kith_rows_get(struct kith_fs *fs, const struct kith_group *group,
+                  const struct kith_bytes names[], uint32_t count,
+                  struct kith_client_answer *ret_answer)
 {
     struct kith_client_op op = {.kind = KITH_CLIENT_GET};
     op.u.get.group = *group;
@@ -51,8 +52,9 @@ int kith_rows_get(struct kith_fs *fs, const struct kith_group *group, const stru
     return rows_call(fs, &op, ret_answer);
 }
 
-int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group, const struct kith_bytes *after,
-                   uint32_t max_rows, struct kith_client_answer *ret_answer)
+int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group,
+                   const struct kith_bytes *after, uint32_t max_rows,
+                   struct kith_client_answer *ret_answer)
 {
     struct kith_client_op op = {.kind = KITH_CLIENT_SCAN};
     op.u.scan.group = *group;
@@ -64,9 +66,9 @@ int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group, const str
     return rows_call(fs, &op, ret_answer);
 }
 
-int kith_rows_put(struct kith_fs *fs, const struct kith_group *group, enum kith_durability durability,
-                  const struct kith_put_update updates[], uint32_t count,
-                  struct kith_client_answer *ret_answer)
+int kith_rows_put(struct kith_fs *fs, const struct kith_group *group,
+                  enum kith_durability durability, const struct kith_put_update updates[],
+                  uint32_t count, struct kith_client_answer *ret_answer)
 {
     struct kith_client_op op = {.kind = KITH_CLIENT_PUT};
     op.u.put.group = *group;

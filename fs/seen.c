@@ -2,13 +2,14 @@
  *
  * seen.c - rows as they were read, and what the mount's tables take over from them.
  *
- * An answer is worth nothing for what this mount changed after the request began (changed_at), or is
- * changing just now: the answer may be older than the change. */
+ * An answer is worth nothing for what this mount changed after the request began (changed_at), or
+ * is changing just now: the answer may be older than the change. */
 #include <string.h>
 
 #include "fs/fs.h"
 
-#define ATTR_SIBLINGS_MAX 64u /* concurrent attribute rows that are joined; more are too odd to matter */
+#define ATTR_SIBLINGS_MAX                                                                          \
+    64u /* concurrent attribute rows that are joined; more are too odd to matter */
 
 /* The clock alone: an attribute row that has been read is replaced whole. */
 static enum kith_err bare_context(struct kith_arena *arena, const struct kith_row *row,

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * timer.c - the thread that starts what is due: flushes, answers to interrupted requests, the sweep. */
+ * timer.c - the thread that starts what is due: flushes, answers to interrupted requests, the
+ * sweep. */
 #include <errno.h>
 #include <string.h>
 #include <time.h>
 
 #include "fs/fs.h"
 
-#define TICK_NS (NSEC_PER_SEC / 20) /* while something is unsent: a flush is at most this late */
-#define SWEEP_NS NSEC_PER_SEC
-#define SWEEP_MOST 20000u /* entries looked at in one sweep: some milliseconds under fs->lock */
-#define FLUSHES_MOST 256u /* started in one tick; the executor's threads bound what runs at once */
+#define TICK_NS      (NSEC_PER_SEC / 20) /* while something is unsent: a flush is at most this late */
+#define SWEEP_NS     NSEC_PER_SEC
+#define SWEEP_MOST   20000u /* entries looked at in one sweep: some milliseconds under fs->lock */
+#define FLUSHES_MOST 256u   /* started in one tick; the executor's threads bound what runs at once \
+                             */
 
 struct kith_timer {
     struct kith_fs *fs;

@@ -69,7 +69,8 @@ static int remove_one_here(struct kith_fs *fs, struct kith_entry *entry, struct 
     return error;
 }
 
-/* The batch in which the last name takes the inode back: its row becomes the inode, the shared row goes. */
+/* The batch in which the last name takes the inode back: its row becomes the inode, the shared row
+ * goes. */
 static int build_back(struct kith_fs *fs, struct kith_batch *batch, struct kith_entry *entry,
                       struct kith_entry *last, struct kith_inode *inode,
                       const struct kith_image *image, int at[2])

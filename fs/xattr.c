@@ -2,15 +2,16 @@
  *
  * xattr.c - extended attributes: a row each beside the inode's.
  *
- * The attributes say whether a file may have any (attrs.xattrs): for those that have none, and that is nearly
- * all of them, GETXATTR and LISTXATTR are answered from memory (ops.c). */
+ * The attributes say whether a file may have any (attrs.xattrs): for those that have none, and that
+ * is nearly all of them, GETXATTR and LISTXATTR are answered from memory (ops.c). */
 #include <errno.h>
 #include <string.h>
 #include <sys/xattr.h>
 
 #include "fs/fs.h"
 
-#define XATTR_SIZE_MAX_BYTES (KITH_INLINE_VALUE_MAX - 64u) /* the value of a row less its header */
+#define XATTR_SIZE_MAX_BYTES (KITH_INLINE_VALUE_MAX - 64u) /* the value of a row less its header   \
+                                                            */
 #define XATTR_LIST_ROWS 512u
 
 struct place {
@@ -18,8 +19,8 @@ struct place {
     struct kith_rowname base, name;
 };
 
-/* Where the attribute of the job is. A file that was never put is put first: its rows must not be there
- * without it. */
+/* Where the attribute of the job is. A file that was never put is put first: its rows must not be
+ * there without it. */
 static int find_place(struct kith_job *job, bool put, struct place *place)
 {
     struct kith_fs *fs = job->fs;
@@ -37,8 +38,8 @@ static int find_place(struct kith_job *job, bool put, struct place *place)
     pthread_mutex_unlock(&fs->lock);
     if (error == 0 && job->name[0] != '\0') {
         struct kith_bytes attribute = kith_bytes_make(job->name, strlen(job->name));
-        enum kith_err err = kith_rowname_xattr(kith_rowname_bytes(&place->base), attribute,
-                                               &place->name);
+        enum kith_err err =
+            kith_rowname_xattr(kith_rowname_bytes(&place->base), attribute, &place->name);
         error = err == KITH_OK ? 0 : ERANGE;
     }
     return error;
@@ -57,8 +58,8 @@ static bool current(const struct kith_row *row, uint64_t file_id, struct kith_by
     return true;
 }
 
-static int read_row(struct kith_fs *fs, const struct place *place, struct kith_client_answer *answer,
-                    const struct kith_row **ret_row)
+static int read_row(struct kith_fs *fs, const struct place *place,
+                    struct kith_client_answer *answer, const struct kith_row **ret_row)
 {
     struct kith_bytes name = kith_rowname_bytes(&place->name);
     int error = kith_rows_get(fs, &place->group, &name, 1, answer);
@@ -226,8 +227,7 @@ void kith_do_listxattr(struct kith_job *job)
         const struct kith_client_row *row = &answer.result.u.rows.rows[i];
         struct kith_rowname_parts parts;
         struct kith_bytes value;
-        if (kith_rowname_parse(row->name, &parts) != KITH_OK ||
-            parts.kind != KITH_ROWNAME_XATTR ||
+        if (kith_rowname_parse(row->name, &parts) != KITH_OK || parts.kind != KITH_ROWNAME_XATTR ||
             !kith_bytes_equal(parts.base, kith_rowname_bytes(&place.base))) {
             break;
         }

@@ -3,12 +3,12 @@
 
 #include <string.h>
 
-#define ATTR_RECORD_VERSION 1u
+#define ATTR_RECORD_VERSION  1u
 #define XATTR_RECORD_VERSION 1u
-#define TAG_FIRST 1u
-#define TAG_CHANGED 16u
-#define NSEC_PER_SEC 1000000000u
-#define MODE_MASK 07777u
+#define TAG_FIRST            1u
+#define TAG_CHANGED          16u
+#define NSEC_PER_SEC         1000000000u
+#define MODE_MASK            07777u
 
 enum { FIELD_MODE, FIELD_OWNER, FIELD_ATIME, FIELD_MTIME, FIELD_XATTRS, FIELD_COUNT };
 
@@ -270,7 +270,8 @@ void kith_xattr_record_encode(const struct kith_xattr_record *record, struct kit
     kith_buf_put(buf, record->value.data, record->value.size);
 }
 
-enum kith_err kith_xattr_record_decode(struct kith_bytes bytes, struct kith_xattr_record *ret_record)
+enum kith_err kith_xattr_record_decode(struct kith_bytes bytes,
+                                       struct kith_xattr_record *ret_record)
 {
     struct kith_reader reader;
     kith_reader_init(&reader, bytes);

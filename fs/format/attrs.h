@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * attrs.h - a file's attributes, and the attribute row and extended attribute rows beside its inode.
+ * attrs.h - a file's attributes, and the attribute row and extended attribute rows beside its
+ * inode.
  *
  * Every attribute bears the time of its last change, the stamp; of two values the later stamp's is
- * taken, field by field. So an edit (which writes the attributes as its writer knew them into the inode
- * row, with their old stamps) and a chmod (which writes the attribute row) never undo each other.
- * ctime is the latest of the stamps. Stamps come from the mount's clock; they order attributes only.
+ * taken, field by field. So an edit (which writes the attributes as its writer knew them into the
+ * inode row, with their old stamps) and a chmod (which writes the attribute row) never undo each
+ * other. ctime is the latest of the stamps. Stamps come from the mount's clock; they order
+ * attributes only.
  *
  * Attribute row, version 1:      u8 version, u64 file id (LE), fields (field.h): as below, CHANGED
  * Extended attribute, version 1: u8 version, u64 file id (LE), time stamp, the value to the end
@@ -35,10 +37,10 @@ enum kith_attr_bits {
 };
 
 struct kith_attrs {
-    uint32_t have;   /* bits: the fields that are set */
-    uint32_t mode;   /* permission bits and set-id, sticky: 07777 */
+    uint32_t have; /* bits: the fields that are set */
+    uint32_t mode; /* permission bits and set-id, sticky: 07777 */
     uint32_t uid, gid;
-    bool xattrs;     /* there may be extended attributes; false only where there are none */
+    bool xattrs; /* there may be extended attributes; false only where there are none */
     struct kith_time atime, mtime;
     struct kith_time mode_stamp, owner_stamp, atime_stamp, mtime_stamp, xattrs_stamp;
 };
@@ -61,7 +63,8 @@ void kith_attrs_merge(struct kith_attrs *attrs, const struct kith_attrs *from);
 /* The latest of the stamps; zero where there is none. */
 struct kith_time kith_attrs_ctime(const struct kith_attrs *attrs);
 
-/* The fields of `attrs` as a field list with tags from `first_tag`, for inode_format.h too: five tags. */
+/* The fields of `attrs` as a field list with tags from `first_tag`, for inode_format.h too: five
+ * tags. */
 void kith_attrs_encode(const struct kith_attrs *attrs, uint64_t first_tag, struct kith_buf *buf);
 /* Takes a field if its tag is one of the five; *ret_taken. EFORMAT. */
 KITH_MUST_CHECK enum kith_err kith_attrs_field(struct kith_attrs *attrs, uint64_t first_tag,
@@ -71,8 +74,8 @@ void kith_attr_record_encode(const struct kith_attr_record *record, struct kith_
 /* EFORMAT for anything that encode would not have written, but for unknown fields; EVERSION. */
 KITH_MUST_CHECK enum kith_err kith_attr_record_decode(struct kith_bytes bytes,
                                                       struct kith_attr_record *ret_record);
-/* What several concurrent attribute rows say together: field by field the latest; where more than one
- * changed the mode, the intersection of the permission bits and no set-id. count >= 1. */
+/* What several concurrent attribute rows say together: field by field the latest; where more than
+ * one changed the mode, the intersection of the permission bits and no set-id. count >= 1. */
 void kith_attr_records_join(const struct kith_attr_record *records, uint32_t count,
                             struct kith_attrs *ret_attrs);
 

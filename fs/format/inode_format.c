@@ -6,7 +6,7 @@
 #include "fs/format/rowname.h"
 
 #define RECORD_VERSION 1u
-#define MARK_VERSION 1u
+#define MARK_VERSION   1u
 
 enum {
     TAG_ATTRS = 1, /* to 5 */

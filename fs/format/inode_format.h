@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * inode_format.h - the value of an entry's row: a file's inode, a directory, or a name of a shared inode.
+ * inode_format.h - the value of an entry's row: a file's inode, a directory, or a name of a shared
+ * inode.
  *
  *     u8 version (1), u8 type, u64 file id (LE), fields (field.h):
  *       1 mode  2 owner  3 atime  4 mtime  5 xattrs   the attributes with their stamps (attrs.h)

@@ -16,9 +16,9 @@
 
 #include "data/key.h"
 
-#define KITH_FS_NAME_MAX 255u  /* bytes of a file name, as everywhere on Linux */
+#define KITH_FS_NAME_MAX       255u /* bytes of a file name, as everywhere on Linux */
 #define KITH_FS_XATTR_NAME_MAX 255u /* bytes, XATTR_NAME_MAX */
-#define KITH_SHARED_NAME_SIZE 10u
+#define KITH_SHARED_NAME_SIZE  10u
 /* the longest: NAME NUL 'x' ATTRIBUTE */
 #define KITH_ROWNAME_MAX (KITH_FS_NAME_MAX + 2u + KITH_FS_XATTR_NAME_MAX)
 
@@ -53,7 +53,8 @@ void kith_rowname_entry(struct kith_bytes base, struct kith_rowname *ret_name);
 void kith_rowname_shared(uint64_t file_id, struct kith_rowname *ret_name);
 void kith_rowname_attr(struct kith_bytes base, struct kith_rowname *ret_name);
 /* EINVAL for an empty attribute name or one over KITH_FS_XATTR_NAME_MAX. */
-KITH_MUST_CHECK enum kith_err kith_rowname_xattr(struct kith_bytes base, struct kith_bytes attribute,
+KITH_MUST_CHECK enum kith_err kith_rowname_xattr(struct kith_bytes base,
+                                                 struct kith_bytes attribute,
                                                  struct kith_rowname *ret_name);
 /* Borrows from `name`. EFORMAT for what none of the kinds would give. */
 KITH_MUST_CHECK enum kith_err kith_rowname_parse(struct kith_bytes name,

@@ -2,8 +2,8 @@
  *
  * fs_fake.c - kithfs over a cluster in memory: fs_fake MOUNTPOINT [DELAY_US] [-o OPTIONS]
  *
- * For tests of what the mount does with files, without a cluster. Stays in front; prints "ready" when the
- * mount answers and, when it ends, how many requests of each kind the mount sent. */
+ * For tests of what the mount does with files, without a cluster. Stays in front; prints "ready"
+ * when the mount answers and, when it ends, how many requests of each kind the mount sent. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +47,8 @@ int main(int argc, char *argv[])
         return 1;
     }
     struct kith_fake_cluster *cluster = kith_fake_cluster_new();
-    struct kith_client *client = cluster != NULL ? kith_fake_client_new(cluster, "test@fake") : NULL;
+    struct kith_client *client =
+        cluster != NULL ? kith_fake_client_new(cluster, "test@fake") : NULL;
     if (client == NULL) {
         fprintf(stderr, "fs_fake: out of memory\n");
         return 2;

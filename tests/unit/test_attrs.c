@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <cmocka.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <string.h>
+
+#include "fs/format/attrs.h"
+
+static struct kith_attrs full(int64_t stamp)
+{
+    struct kith_attrs attrs;
+    memset(&attrs, 0, sizeof attrs);
+    struct kith_time time = {stamp, 5};
+    attrs.have = KITH_ATTR_ALL;
+    attrs.mode = 0640;
+    attrs.uid = 1000;
+    attrs.gid = UINT32_MAX;
+    attrs.atime = (struct kith_time){-1, 999999999};
+    attrs.mtime = (struct kith_time){INT64_MAX, 0};
+    attrs.mode_stamp = attrs.owner_stamp = attrs.atime_stamp = time;
+    attrs.mtime_stamp = attrs.xattrs_stamp = time;
+    return attrs;
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    for (uint32_t have = 0; have <= KITH_ATTR_ALL; have++) {
+        struct kith_attr_record record = {77, have & 3, full(9)}, back;
+        record.attrs.have = have;
+        struct kith_buf buf, again;
+        kith_buf_init(&buf);
+        kith_buf_init(&again);
+        kith_attr_record_encode(&record, &buf);
+        assert_int_equal(kith_attr_record_decode(kith_buf_bytes(&buf), &back), KITH_OK);
+        assert_int_equal(back.attrs.have, have);
+        assert_int_equal(back.file_id, 77);
+        assert_int_equal(back.changed, have & 3);
+        kith_attr_record_encode(&back, &again);
+        assert_true(kith_bytes_equal(kith_buf_bytes(&buf), kith_buf_bytes(&again)));
+        for (size_t cut = 0; cut < buf.size; cut++) {
+            assert_int_not_equal(kith_attr_record_decode(kith_bytes_make(buf.data, cut), &back),
+                                 KITH_OK);
+        }
+        kith_buf_release(&buf);
+        kith_buf_release(&again);
+    }
+}
+
+static void test_merge(void **state)
+{
+    (void)state;
+    struct kith_attrs old = full(10), edit = full(10), chmod = {0};
+    chmod.have = KITH_ATTR_MODE;
+    chmod.mode = 0600;
+    chmod.mode_stamp.sec = 20;
+    edit.mtime.sec = 30;
+    edit.mtime_stamp.sec = 30;
+    /* an edit that carries the old mode, and a chmod: both stay, in either order */
+    struct kith_attrs a = old, b = old;
+    kith_attrs_merge(&a, &edit);
+    kith_attrs_merge(&a, &chmod);
+    kith_attrs_merge(&b, &chmod);
+    kith_attrs_merge(&b, &edit);
+    assert_int_equal(a.mode, 0600);
+    assert_int_equal(b.mode, 0600);
+    assert_int_equal(a.mtime.sec, 30);
+    assert_int_equal(b.mtime.sec, 30);
+    assert_int_equal(kith_attrs_ctime(&a).sec, 30);
+}
+
+/* Modes that two changed at once give what both allow, and no set-id. */
+static void test_concurrent_modes(void **state)
+{
+    (void)state;
+    struct kith_attr_record records[2] = {{1, KITH_ATTR_MODE, full(10)},
+                                          {1, KITH_ATTR_MODE, full(11)}};
+    struct kith_attrs joined;
+    records[0].attrs.mode = 04750;
+    records[1].attrs.mode = 04705;
+    kith_attr_records_join(records, 2, &joined);
+    assert_int_equal(joined.mode, 0700);
+    records[1].changed = KITH_ATTR_MTIME; /* carried along only: the later stamp's is taken */
+    kith_attr_records_join(records, 2, &joined);
+    assert_int_equal(joined.mode, 04705);
+}
+
+static void test_xattr(void **state)
+{
+    (void)state;
+    struct kith_xattr_record record = {5, {-7, 3}, kith_bytes_make("value", 5)}, back;
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    kith_xattr_record_encode(&record, &buf);
+    assert_int_equal(kith_xattr_record_decode(kith_buf_bytes(&buf), &back), KITH_OK);
+    assert_true(kith_bytes_equal(back.value, record.value));
+    assert_int_equal(back.stamp.sec, -7);
+    buf.data[0] = 2;
+    assert_int_equal(kith_xattr_record_decode(kith_buf_bytes(&buf), &back), KITH_EVERSION);
+    assert_int_equal(kith_xattr_record_decode(kith_bytes_make(buf.data, 9), &back), KITH_EFORMAT);
+    kith_buf_release(&buf);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_merge),
+        cmocka_unit_test(test_concurrent_modes),
+        cmocka_unit_test(test_xattr),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <cmocka.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/options.h"
+
+#define WORDS_MAX 16
+
+/* Parses a line of words; the words must outlive the options. */
+static enum kith_err parse(struct kith_fs_options *options, struct kith_error *error, char *line)
+{
+    char *argv[WORDS_MAX];
+    int argc = 0;
+    for (char *word = strtok(line, " "); word != NULL && argc < WORDS_MAX;
+         word = strtok(NULL, " ")) {
+        argv[argc++] = word;
+    }
+    memset(error, 0, sizeof *error);
+    return kith_fs_options_parse(argc, argv, options, error);
+}
+
+static void test_source(void **state)
+{
+    (void)state;
+    struct kith_fs_options options;
+    struct kith_error error;
+    char line[] =
+        "kithfs n1,n2:7171,[::1],[fe80::1]:80:/a//b/ /mnt -o ro,attr_timeout=2.5 -o log=/x";
+    assert_int_equal(parse(&options, &error, line), KITH_OK);
+    assert_int_equal(options.server_count, 4);
+    assert_string_equal(options.servers[0], "n1:7070");
+    assert_string_equal(options.servers[1], "n2:7171");
+    assert_string_equal(options.servers[2], "[::1]:7070");
+    assert_string_equal(options.servers[3], "[fe80::1]:80");
+    assert_string_equal(options.path, "/a/b");
+    assert_string_equal(options.mountpoint, "/mnt");
+    assert_string_equal(options.log_path, "/x");
+    assert_true(options.read_only && !options.foreground && !options.allow_other);
+    assert_true(options.attr_timeout > 2.4 && options.attr_timeout < 2.6);
+    assert_int_equal(options.mount_timeout_ms, 10000);
+    kith_fs_options_release(&options);
+    char root[] = "kithfs n1:/ /mnt -f -d";
+    assert_int_equal(parse(&options, &error, root), KITH_OK);
+    assert_string_equal(options.path, "/");
+    assert_true(options.foreground && options.debug);
+    kith_fs_options_release(&options);
+}
+
+static void test_helper(void **state)
+{
+    (void)state;
+    struct kith_fs_options options;
+    struct kith_error error;
+    char line[] = "/sbin/mount.kithfs n1 /mnt -s -f -n -v -o "
+                  "rw,noexec,nosuid,_netdev,nofail,user,x-systemd.automount,mount_timeout=5,"
+                  "cache_size=64M,readahead=1k,op_timeout=0.5,log_level=debug";
+    assert_int_equal(parse(&options, &error, line), KITH_OK);
+    assert_false(options.foreground);
+    assert_int_equal(options.extra_count, 2);
+    assert_string_equal(options.extra[0], "noexec");
+    assert_int_equal(options.mount_timeout_ms, 5000);
+    assert_int_equal(options.op_timeout_ms, 500);
+    assert_int_equal(options.cache_bytes, 64u << 20);
+    assert_int_equal(options.readahead_bytes, 1024);
+    assert_int_equal(options.log_level, KITH_LOG_DEBUG);
+    kith_fs_options_release(&options);
+}
+
+/* Every wrong line is refused, and the message names the word. */
+static void test_wrong(void **state)
+{
+    (void)state;
+    static const char *const lines[][2] = {
+        {"kithfs", "source"},
+        {"kithfs n1", "mount point"},
+        {"kithfs n1 /mnt more", "more"},
+        {"kithfs n1 /mnt -o speed=9", "speed"},
+        {"kithfs n1 /mnt -o fast", "fast"},
+        {"kithfs n1 /mnt -z", "-z"},
+        {"kithfs n1 /mnt -o", "-o"},
+        {"kithfs n1:0 /mnt", "n1:0"},
+        {"kithfs n1:70000 /mnt", "n1:70000"},
+        {"kithfs n1:x /mnt", "n1:x"},
+        {"kithfs n1,,n2 /mnt", "HOST"},
+        {"kithfs [::1 /mnt", "[::1"},
+        {"kithfs []:1 /mnt", "[]:1"},
+        {"kithfs n1:/a/../b /mnt", ".."},
+        {"kithfs n1 /mnt -o attr_timeout=", "attr_timeout"},
+        {"kithfs n1 /mnt -o attr_timeout=-1", "attr_timeout"},
+        {"kithfs n1 /mnt -o attr_timeout=nan", "attr_timeout"},
+        {"kithfs n1 /mnt -o op_timeout=0", "op_timeout"},
+        {"kithfs n1 /mnt -o mount_timeout=1x", "mount_timeout"},
+        {"kithfs n1 /mnt -o cache_size=1T", "cache_size"},
+        {"kithfs n1 /mnt -o log_level=loud", "loud"},
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        struct kith_fs_options options;
+        struct kith_error error;
+        char line[256];
+        snprintf(line, sizeof line, "%s", lines[i][0]);
+        assert_int_equal(parse(&options, &error, line), KITH_EINVAL);
+        if (strstr(error.message, lines[i][1]) == NULL) {
+            fail_msg("\"%s\" says: %s", lines[i][0], error.message);
+        }
+    }
+}
+
+static void test_sizes(void **state)
+{
+    (void)state;
+    uint64_t bytes = 0;
+    assert_int_equal(kith_fs_size_parse("0", &bytes), KITH_OK);
+    assert_int_equal(kith_fs_size_parse("3k", &bytes), KITH_OK);
+    assert_int_equal(bytes, 3072);
+    assert_int_equal(kith_fs_size_parse("2G", &bytes), KITH_OK);
+    assert_int_equal(bytes, 2ull << 30);
+    static const char *const wrong[] = {
+        "", "k", "-1", "1kk", "1 k", "99999999999999999999", "18446744073709551615G"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_int_equal(kith_fs_size_parse(wrong[i], &bytes), KITH_EINVAL);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_source),
+        cmocka_unit_test(test_helper),
+        cmocka_unit_test(test_wrong),
+        cmocka_unit_test(test_sizes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
