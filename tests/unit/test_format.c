@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "ctl/format.h"
+
+static void test_texts(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t value;
+        const char *bytes, *age;
+    } cases[] = {{0, "0 B", "now"},
+                 {999, "999 B", "now"},
+                 {1536, "1.5 KiB", "1 s"},
+                 {10240, "10 KiB", "10 s"},
+                 {840000, "820 KiB", "14 m"},
+                 {7200000, "6.8 MiB", "2 h"},
+                 {172800000, "164 MiB", "2 d"},
+                 {UINT64_C(412) << 30, "412 GiB", "5120 d"},
+                 {UINT64_MAX, "15 EiB", "213503982334 d"}};
+    char text[KITH_FORMAT_SIZE];
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        kith_format_bytes(cases[i].value, text);
+        assert_string_equal(text, cases[i].bytes);
+        kith_format_age(cases[i].value, text);
+        assert_string_equal(text, cases[i].age);
+    }
+    kith_format_time(UINT64_C(1795197753123), text);
+    assert_string_equal(text, "2026-11-20T18:02:33Z");
+    kith_format_time(UINT64_MAX, text); /* a time that no calendar has does no harm */
+    assert_true(strlen(text) < KITH_FORMAT_SIZE);
+}
+
+static const char *member(const char *bytes, size_t size, const char *name)
+{
+    static char kept[64];
+    json_t *object = json_object();
+    assert_int_equal(kith_json_bytes(object, "v", kith_bytes_make(bytes, size)), KITH_OK);
+    const char *text = json_string_value(json_object_get(object, name));
+    assert_non_null(text);
+    (void)strcpy(kept, text);
+    json_decref(object);
+    return kept;
+}
+
+static void test_json_bytes(void **state)
+{
+    (void)state;
+    assert_string_equal(member("gr\xc3\xbc\xc3\x9f", 6, "v"), "gr\xc3\xbc\xc3\x9f");
+    assert_string_equal(member(NULL, 0, "v"), "");
+    assert_string_equal(member("\xff", 1, "v_base64"), "/w==");
+    assert_string_equal(member("\xff\xfe", 2, "v_base64"), "//4=");
+    assert_string_equal(member("\xff\xfe\xfd", 3, "v_base64"), "//79");
+    assert_string_equal(member("\xff\xfe\xfd\0", 4, "v_base64"), "//79AA==");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_json_bytes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What a local cluster remembers, and that no foreign process is taken for a node of it. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl/local.h"
+
+static void test_state(void **state)
+{
+    (void)state;
+    static struct kith_local local;
+    static struct kith_local read;
+    char dir[] = "/tmp/test_local.XXXXXX";
+    char file[64];
+    struct kith_error error;
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(kith_local_load(dir, false, &local, &error), KITH_OK);
+    assert_int_equal(local.count, 0);
+    local.count = 3;
+    for (uint32_t i = 0; i < 3; i++) {
+        local.nodes[i].port = (uint16_t)(65533 + i);
+        local.nodes[i].pid = (pid_t)(100 + i);
+    }
+    assert_int_equal(kith_local_save(&local, &error), KITH_OK);
+    assert_int_equal(kith_local_load(dir, false, &read, &error), KITH_OK);
+    assert_string_equal(read.dir, dir);
+    assert_int_equal(read.count, 3);
+    assert_memory_equal(read.nodes, local.nodes, 3 * sizeof(local.nodes[0]));
+    (void)snprintf(file, sizeof(file), "%s/cluster.json", dir);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(rmdir(dir), 0);
+    assert_int_equal(kith_local_load(dir, false, &read, &error), KITH_ENOTFOUND);
+}
+
+static void test_state_refuses(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",
+                                      "{",
+                                      "[]",
+                                      "{}",
+                                      "{\"nodes\": 3}",
+                                      "{\"nodes\": [{\"port\": 65536}]}",
+                                      "{\"nodes\": [{\"port\": -1}]}",
+                                      "{\"nodes\": [{\"port\": 1, \"pid\": -5}]}",
+                                      "{\"nodes\": [{\"port\": 1, \"pid\": 4294967297}]}"};
+    static struct kith_local local;
+    struct kith_error error;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(kith_local_decode(bad[i], &local, &error), KITH_EFORMAT);
+    }
+}
+
+#define OURS(text) kith_local_is_ours(text, sizeof(text), "/d/node1")
+
+static void test_is_ours(void **state)
+{
+    (void)state;
+    assert_true(OURS("/usr/sbin/kithd\0--data\0/d/node1\0--log\0/d/node1.log"));
+    assert_true(OURS("kithd\0--data\0/d/node1"));
+    assert_false(OURS("kithd\0--data\0/d/node10"));
+    assert_false(OURS("kithd\0--data\0/d/node"));
+    assert_false(OURS("kithd"));
+    assert_false(OURS("vim\0/d/node1"));
+    assert_false(OURS("/d/node1"));
+    assert_false(kith_local_is_ours("", 0, "/d/node1"));
+    assert_false(kith_local_is_ours("kithd", 5, "/d/node1")); /* cut off */
+}
+
+static void test_find_foreign(void **state)
+{
+    (void)state;
+    static struct kith_local local;
+    struct kith_local_process process;
+    struct kith_error error;
+    (void)strcpy(local.dir, "/nonexistent");
+    local.count = 1;
+    local.nodes[0].pid = getpid(); /* it lives, but is no kithd */
+    assert_int_equal(kith_local_find(&local, 0, &process, &error), KITH_OK);
+    assert_int_equal(process.fd, -1);
+}
+
+static void test_ports(void **state)
+{
+    (void)state;
+    uint16_t port = 0;
+    struct kith_error error;
+    assert_int_equal(kith_local_port(&port, &error), KITH_OK);
+    assert_true(port > 0);
+    uint16_t same = port;
+    assert_int_equal(kith_local_port(&same, &error), KITH_OK);
+    assert_int_equal(same, port);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_state),        cmocka_unit_test(test_state_refuses),
+        cmocka_unit_test(test_is_ours),      cmocka_unit_test(test_find_foreign),
+        cmocka_unit_test(test_ports),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
