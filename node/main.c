@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * main.c - kithd's command line. Exit status: 0 ended in order, 1 usage or configuration, 2 system. */
+ * main.c - kithd's command line. Exit status: 0 ended in order, 1 usage or configuration, 2 system.
+ */
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,37 +12,70 @@
 #include "shell/daemon.h"
 #include "shell/store_wt.h"
 
-#define EXIT_USAGE 1
+#define EXIT_USAGE  1
 #define EXIT_SYSTEM 2
-#define HELP_SIZE 4096u
+#define HELP_SIZE   4096u
 
-/* Blocks of chunks (1 MiB) come and go all the time: taken from the kernel and given back for each, the
- * page faults would cost as much as the copy. */
+/* Blocks of chunks (1 MiB) come and go all the time: taken from the kernel and given back for each,
+ * the page faults would cost as much as the copy. */
 #define HEAP_BLOCK_MAX (4 << 20)
-#define HEAP_KEEP (64 << 20)
+#define HEAP_KEEP      (64 << 20)
 
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 
 static const struct kith_config_key keys[] = {
-    {.section = "node", .name = "data", .type = KITH_CONFIG_STRING, .argument = "DIR",
+    {.section = "node",
+     .name = "data",
+     .type = KITH_CONFIG_STRING,
+     .argument = "DIR",
      .help = "where everything is kept; made when missing"},
-    {.section = "node", .name = "listen", .type = KITH_CONFIG_STRING, .fallback = "0.0.0.0:7070",
-     .argument = "HOST:PORT", .help = "address to listen on; port 0 takes a free one"},
-    {.section = "node", .name = "advertise", .type = KITH_CONFIG_STRING, .argument = "HOST:PORT",
+    {.section = "node",
+     .name = "listen",
+     .type = KITH_CONFIG_STRING,
+     .fallback = "0.0.0.0:7070",
+     .argument = "HOST:PORT",
+     .help = "address to listen on; port 0 takes a free one"},
+    {.section = "node",
+     .name = "advertise",
+     .type = KITH_CONFIG_STRING,
+     .argument = "HOST:PORT",
      .help = "address at which others reach this node, if another"},
-    {.section = "node", .name = "join", .type = KITH_CONFIG_STRING, .argument = "HOST:PORT",
+    {.section = "node",
+     .name = "join",
+     .type = KITH_CONFIG_STRING,
+     .argument = "HOST:PORT",
      .help = "join the cluster of this member, if in none yet"},
-    {.section = "node", .name = "zone", .type = KITH_CONFIG_STRING, .fallback = "",
-     .argument = "NAME", .help = "data centre of this node"},
-    {.section = "node", .name = "weight", .type = KITH_CONFIG_INTEGER, .fallback = "1", .min = 1,
-     .max = KITH_WEIGHT_MAX, .help = "share of the data, relative to other nodes"},
-    {.section = "store", .name = "cache", .type = KITH_CONFIG_SIZE, .fallback = "256M",
-     .min = KITH_STORE_CACHE_MIN, .max = UINT64_C(1) << 44,
+    {.section = "node",
+     .name = "zone",
+     .type = KITH_CONFIG_STRING,
+     .fallback = "",
+     .argument = "NAME",
+     .help = "data centre of this node"},
+    {.section = "node",
+     .name = "weight",
+     .type = KITH_CONFIG_INTEGER,
+     .fallback = "1",
+     .min = 1,
+     .max = KITH_WEIGHT_MAX,
+     .help = "share of the data, relative to other nodes"},
+    {.section = "store",
+     .name = "cache",
+     .type = KITH_CONFIG_SIZE,
+     .fallback = "256M",
+     .min = KITH_STORE_CACHE_MIN,
+     .max = UINT64_C(1) << 44,
      .help = "WiredTiger's cache; it takes up to twice that in memory"},
-    {.section = "log", .name = "log", .type = KITH_CONFIG_STRING, .argument = "FILE",
+    {.section = "log",
+     .name = "log",
+     .type = KITH_CONFIG_STRING,
+     .argument = "FILE",
      .help = "append to this file instead of stderr; SIGHUP opens it again"},
-    {.section = "log", .name = "log_level", .type = KITH_CONFIG_CHOICE, .fallback = "info",
-     .choices = log_levels, .help = "error, warn, info or debug"},
+    {.section = "log",
+     .name = "log_level",
+     .type = KITH_CONFIG_CHOICE,
+     .fallback = "info",
+     .choices = log_levels,
+     .help = "error, warn, info or debug"},
 };
 #define KEY_COUNT (sizeof keys / sizeof keys[0])
 
@@ -49,17 +83,18 @@ static void print_help(void)
 {
     char text[HELP_SIZE];
     kith_config_help(keys, KEY_COUNT, text, sizeof text);
-    printf("Usage: kithd --data DIR [OPTION]...\n"
-           "A node of a kithfs cluster. It stays in the foreground.\n\n"
-           "%s"
-           "  --config FILE   read settings from FILE first; its sections are [node], [store], [log]\n"
-           "  --foreground    the default; kithd never leaves the foreground\n"
-           "  --help, --version\n\n"
-           "Example: kithd --data /var/lib/kithfs --listen 10.0.1.11:7070\n"
-           "then, for a new cluster: kithctl init 10.0.1.11:7070\n"
-           "or, to join one:         kithctl join 10.0.1.11:7070 --through 10.0.1.12:7070\n"
-           "Exit status: 0 ended in order, 1 wrong option or setting, 2 failure.\n",
-           text);
+    printf(
+        "Usage: kithd --data DIR [OPTION]...\n"
+        "A node of a kithfs cluster. It stays in the foreground.\n\n"
+        "%s"
+        "  --config FILE   read settings from FILE first; its sections are [node], [store], [log]\n"
+        "  --foreground    the default; kithd never leaves the foreground\n"
+        "  --help, --version\n\n"
+        "Example: kithd --data /var/lib/kithfs --listen 10.0.1.11:7070\n"
+        "then, for a new cluster: kithctl init 10.0.1.11:7070\n"
+        "or, to join one:         kithctl join 10.0.1.11:7070 --through 10.0.1.12:7070\n"
+        "Exit status: 0 ended in order, 1 wrong option or setting, 2 failure.\n",
+        text);
 }
 
 static int fail(int status, const char *message)
@@ -103,12 +138,13 @@ static enum kith_err load_options(struct kith_config *config, int argc, char *co
                                      option);
             }
         } else {
-            err = kith_error_set(error, KITH_EINVAL, "%s: kithd takes only options; see kithd --help",
-                                 argv[i]);
+            err = kith_error_set(error, KITH_EINVAL,
+                                 "%s: kithd takes only options; see kithd --help", argv[i]);
         }
     }
     if (err == KITH_OK && kith_config_string(config, "data") == NULL) {
-        err = kith_error_set(error, KITH_EINVAL, "--data DIR is missing: where is the data to be kept?");
+        err = kith_error_set(error, KITH_EINVAL,
+                             "--data DIR is missing: where is the data to be kept?");
     }
     if (err == KITH_OK && strlen(kith_config_string(config, "zone")) >= KITH_ZONE_SIZE) {
         err = kith_error_set(error, KITH_EINVAL, "--zone: at most %u bytes", KITH_ZONE_SIZE - 1);

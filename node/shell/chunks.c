@@ -10,14 +10,15 @@
  *     varint  number of references, then 20 bytes each
  *     ...     the contents; or u32 segment, u64 offset (LE)
  *
- * Contents up to KITH_CHUNK_INLINE_MAX lie in the record: they are logged and synced with the rows. */
+ * Contents up to KITH_CHUNK_INLINE_MAX lie in the record: they are logged and synced with the rows.
+ */
 #include <string.h>
 
 #include "base/log.h"
 #include "shell/store_int.h"
 
-#define CHUNK_FORMAT 1u
-#define WHERE_HERE 0u
+#define CHUNK_FORMAT  1u
+#define WHERE_HERE    0u
 #define WHERE_SEGMENT 1u
 
 struct kith_bytes store_chunk_key(uint32_t partition, const struct kith_chunk_id *id,
@@ -38,7 +39,8 @@ static struct kith_key chunk_as_key(const struct kith_chunk_id *id)
     return key;
 }
 
-struct kith_checksum store_chunk_hash(const struct kith_store *store, const struct kith_chunk_id *id,
+struct kith_checksum store_chunk_hash(const struct kith_store *store,
+                                      const struct kith_chunk_id *id,
                                       const struct kith_checksum *checksum)
 {
     struct kith_key key = chunk_as_key(id);
@@ -134,8 +136,7 @@ static enum kith_err chunk_record(struct store_worker *worker, const struct kith
     kith_buf_put(buf, op->u.chunk_put.checksum.bytes, KITH_CHECKSUM_SIZE);
     kith_buf_put_u32(buf, (uint32_t)contents.size);
     kith_buf_put_varint(buf, op->u.chunk_put.ref_count);
-    kith_buf_put(buf, op->u.chunk_put.refs,
-                 (size_t)op->u.chunk_put.ref_count * KITH_CHUNK_ID_SIZE);
+    kith_buf_put(buf, op->u.chunk_put.refs, (size_t)op->u.chunk_put.ref_count * KITH_CHUNK_ID_SIZE);
     if (here) {
         kith_buf_put(buf, contents.data, contents.size);
     } else {
@@ -171,7 +172,9 @@ static enum kith_err chunk_insert(struct store_worker *worker, const struct kith
     const struct kith_chunk_id *id = &op->u.chunk_put.id;
     struct kith_checksum nothing = {{0}};
     struct kith_checksum hash = store_chunk_hash(worker->store, id, &op->u.chunk_put.checksum);
-    struct store_change change = {.old_hash = &nothing, .new_hash = &hash, .count = 1,
+    struct store_change change = {.old_hash = &nothing,
+                                  .new_hash = &hash,
+                                  .count = 1,
                                   .bytes = (int64_t)op->u.chunk_put.payload->size};
     return store_tree_change(worker, op->partition, store_chunk_leaf(id), &change);
 }
@@ -181,8 +184,10 @@ enum kith_err store_chunk_put(struct store_worker *worker, const struct kith_sto
 {
     const struct kith_blob *payload = op->u.chunk_put.payload;
     if (payload->size > KITH_CHUNK_MAX || op->u.chunk_put.ref_count > KITH_REFS_MAX) {
-        return store_fail(worker, done, KITH_ETOOBIG, "a chunk has at most %u bytes and %u "
-                          "references", KITH_CHUNK_MAX, KITH_REFS_MAX);
+        return store_fail(worker, done, KITH_ETOOBIG,
+                          "a chunk has at most %u bytes and %u "
+                          "references",
+                          KITH_CHUNK_MAX, KITH_REFS_MAX);
     }
     struct kith_checksum found = kith_checksum_of(kith_bytes_make(payload->data, payload->size));
     if (!kith_checksum_equal(&found, &op->u.chunk_put.checksum)) {
@@ -246,8 +251,8 @@ enum kith_err store_chunk_remove(struct store_worker *worker, struct kith_bytes 
     memcpy(id.bytes, key.data + 2, KITH_CHUNK_ID_SIZE);
     struct kith_checksum nothing = {{0}};
     struct kith_checksum hash = store_chunk_hash(worker->store, &id, &chunk.checksum);
-    struct store_change change = {.old_hash = &hash, .new_hash = &nothing, .count = -1,
-                                  .bytes = -(int64_t)chunk.size};
+    struct store_change change = {
+        .old_hash = &hash, .new_hash = &nothing, .count = -1, .bytes = -(int64_t)chunk.size};
     uint32_t partition = (uint32_t)key.data[0] << 8 | key.data[1];
     err = store_remove(worker, worker->chunks, key);
     if (err == KITH_OK) {
@@ -267,8 +272,8 @@ static enum kith_err chunk_load(struct store_worker *worker, const struct kith_s
                           offset);
     }
     uint32_t left = chunk->size - offset;
-    uint32_t size = op->u.chunk_get.size == 0 || op->u.chunk_get.size > left ? left
-                                                                           : op->u.chunk_get.size;
+    uint32_t size =
+        op->u.chunk_get.size == 0 || op->u.chunk_get.size > left ? left : op->u.chunk_get.size;
     struct kith_blob *blob = kith_blob_new(size);
     if (blob == NULL) {
         return store_fail(worker, done, KITH_ENOMEM, "out of memory");

@@ -16,7 +16,7 @@ struct kith_conn_map {
     struct kith_conn_pair {
         uint64_t key; /* 0 = free */
         uint64_t value;
-    } *pairs;
+    } * pairs;
 };
 
 void kith_conn_map_release(struct kith_conn_map *map);

@@ -15,9 +15,9 @@
 #include "base/log.h"
 #include "shell/daemon_int.h"
 
-#define STOP_MS 2000u       /* what is under way may take so long when the daemon ends */
-#define STALL_RETRY_MS 10u  /* a completion that the core could not take is given again then */
-#define TICK_EVENTS 64u     /* look at the deadline at least after so many events */
+#define STOP_MS        2000u /* what is under way may take so long when the daemon ends */
+#define STALL_RETRY_MS 10u   /* a completion that the core could not take is given again then */
+#define TICK_EVENTS    64u   /* look at the deadline at least after so many events */
 
 /* ---- Clock and randomness ---- */
 
@@ -70,8 +70,8 @@ static void complete_here(struct daemon *daemon, const struct kith_store_op *op,
     memset(done, 0, sizeof *done);
     done->id = op->id;
     done->err = err;
-    done->message = err == KITH_ELIMIT ? "this node has too much to store; try again"
-                                       : kith_err_text((int)err);
+    done->message =
+        err == KITH_ELIMIT ? "this node has too much to store; try again" : kith_err_text((int)err);
 }
 
 static void do_store(struct daemon *daemon, const struct kith_store_op *op,
@@ -122,8 +122,8 @@ static void do_send(struct daemon *daemon, const struct kith_effect *effect)
     if (err == KITH_ELIMIT) { /* it does not read: a stream with a hole in it is worth nothing */
         kith_rpc_close(daemon->rpc, conn, "too much unread");
     } else if (err != KITH_OK && err != KITH_ECLOSED) {
-        kith_log_warn("kithd", "a %s could not be sent: %s",
-                      kith_msg_kind_name(effect->msg->kind), kith_err_text((int)err));
+        kith_log_warn("kithd", "a %s could not be sent: %s", kith_msg_kind_name(effect->msg->kind),
+                      kith_err_text((int)err));
     }
 }
 
@@ -177,7 +177,8 @@ static void do_ready(struct daemon *daemon)
     enum kith_err err = kith_store_configure(daemon->store, kith_node_secret(daemon->node),
                                              kith_node_partitions(daemon->node));
     if (err != KITH_OK) {
-        kith_error_set(&daemon->error, KITH_ECLUSTER, "%s: the store belongs to another cluster than "
+        kith_error_set(&daemon->error, KITH_ECLUSTER,
+                       "%s: the store belongs to another cluster than "
                        "the node's record says (%s); put both back from one backup",
                        daemon->options->data, kith_err_text((int)err));
         daemon->stopping = true;
@@ -242,8 +243,7 @@ static enum kith_err step(struct daemon *daemon, struct kith_event *event, struc
         struct kith_event own = {.kind = KITH_EVENT_STORED, .done = &done};
         enum kith_err own_err = step_once(daemon, &own, NULL);
         if (own_err != KITH_OK) { /* the request ends at its deadline */
-            kith_log_error("kithd", "a completion was not taken: %s",
-                           kith_err_text((int)own_err));
+            kith_log_error("kithd", "a completion was not taken: %s", kith_err_text((int)own_err));
         }
     }
     return err;
@@ -335,16 +335,16 @@ static void on_ask(struct daemon *daemon, struct door_ask *ask)
         hello.u.hello.address = "";
         hello.u.hello.software = "door";
         struct kith_event accepted = {.kind = KITH_EVENT_ACCEPTED, .conn = DAEMON_DOOR_CONN};
-        struct kith_event event = {.kind = KITH_EVENT_MESSAGE, .conn = DAEMON_DOOR_CONN,
-                                   .msg = &hello};
+        struct kith_event event = {
+            .kind = KITH_EVENT_MESSAGE, .conn = DAEMON_DOOR_CONN, .msg = &hello};
         daemon->door_accepted = true;
         if (step(daemon, &accepted, NULL) != KITH_OK || step(daemon, &event, NULL) != KITH_OK) {
             kith_log_warn("kithd", "short of memory: the door waits");
         }
     }
     struct kith_msg_box *box = daemon_ask_begin(daemon, ask);
-    struct kith_event event = {.kind = KITH_EVENT_MESSAGE, .conn = DAEMON_DOOR_CONN,
-                               .msg = &box->msg};
+    struct kith_event event = {
+        .kind = KITH_EVENT_MESSAGE, .conn = DAEMON_DOOR_CONN, .msg = &box->msg};
     enum kith_err err = step(daemon, &event, box);
     if (err != KITH_OK) {
         daemon_asks_end(daemon, kith_err_text((int)err));

@@ -6,10 +6,10 @@
  *     store threads -->                                  |-> kith_rpc_send (corked for the batch)
  *     signal thread -->                                  '-> kith_store_submit, one kick a batch
  *
- * THREADS. The one that calls kith_daemon_run is the core's: it alone touches the core and the maps of
- * connections. The transport's and the store's threads only put into the inbox. A thread of its own
- * waits for signals: SIGTERM and SIGINT end in order, a second one at once, SIGHUP opens the log file
- * again.
+ * THREADS. The one that calls kith_daemon_run is the core's: it alone touches the core and the maps
+ * of connections. The transport's and the store's threads only put into the inbox. A thread of its
+ * own waits for signals: SIGTERM and SIGINT end in order, a second one at once, SIGHUP opens the
+ * log file again.
  *
  * It writes DATA/kithd.pid and DATA/address (where it can be reached, after listening). */
 #ifndef KITH_SHELL_DAEMON_H
@@ -19,7 +19,8 @@
 #include "wire/msg.h"
 
 #define KITH_PORT_DEFAULT 7070u
-#define KITH_BULK_BYTES_MAX (UINT64_C(512) << 20) /* of chunks on their way to disk; more are refused */
+#define KITH_BULK_BYTES_MAX                                                                        \
+    (UINT64_C(512) << 20) /* of chunks on their way to disk; more are refused */
 
 struct kith_daemon_options {
     const char *data;      /* directory */
@@ -28,8 +29,8 @@ struct kith_daemon_options {
     const char *join;      /* a member's address, or NULL */
     const char *zone;
     uint32_t weight;
-    uint64_t cache_bytes;  /* 0 = default */
-    const char *log_file;  /* for SIGHUP; NULL = stderr */
+    uint64_t cache_bytes; /* 0 = default */
+    const char *log_file; /* for SIGHUP; NULL = stderr */
 };
 
 /* Runs until a signal or a failure. OK when it ended in order; otherwise the reason is in *error:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * daemon_door.c - connects the door (door.h) to the daemon: an embedded client for its Kv calls, opened
- * at the first one after the node serves, and a connection of its own to the core for the operator's
- * messages.
+ * daemon_door.c - connects the door (door.h) to the daemon: an embedded client for its Kv calls,
+ * opened at the first one after the node serves, and a connection of its own to the core for the
+ * operator's messages.
  *
  * Opening a client waits for the network, so a thread does it; calls that come meanwhile wait in a
  * list. */
@@ -13,7 +13,7 @@
 #include "shell/daemon_int.h"
 
 #define CLIENT_OPEN_MS 2000u /* it connects to its own process */
-#define DEFERRED_MAX 1024u   /* calls that wait for the client */
+#define DEFERRED_MAX   1024u /* calls that wait for the client */
 
 struct door_ask {
     struct door_ask *next;
@@ -37,7 +37,8 @@ static void *open_client(void *arg)
 {
     struct daemon *daemon = arg;
     const char *servers[] = {daemon->own_server};
-    struct kith_client_options options = {.server_count = 1, .servers = servers,
+    struct kith_client_options options = {.server_count = 1,
+                                          .servers = servers,
                                           .connect_timeout_ms = CLIENT_OPEN_MS,
                                           .writer = "door"};
     struct kith_client *client = NULL;
@@ -102,8 +103,8 @@ static bool defer(struct daemon *daemon, struct kith_rpc_call *call, const char 
                                  daemon->client_state == DAEMON_CLIENT_FAILED)) {
         begin_opening(daemon);
     }
-    bool kept = daemon->client_state == DAEMON_CLIENT_OPENING &&
-                daemon->deferred_count < DEFERRED_MAX;
+    bool kept =
+        daemon->client_state == DAEMON_CLIENT_OPENING && daemon->deferred_count < DEFERRED_MAX;
     if (kept) {
         *daemon->deferred_end = entry;
         daemon->deferred_end = &entry->next;
@@ -203,8 +204,8 @@ void daemon_asks_end(struct daemon *daemon, const char *why)
 
 enum kith_err daemon_door_open(struct daemon *daemon)
 {
-    struct kith_door_options options = {.arg = daemon, .client = door_client,
-                                        .submit = door_submit};
+    struct kith_door_options options = {
+        .arg = daemon, .client = door_client, .submit = door_submit};
     daemon->deferred_end = &daemon->deferred;
     if (pthread_mutex_init(&daemon->door_lock, NULL) != 0) {
         return KITH_ENOMEM;

@@ -35,10 +35,10 @@ struct daemon {
     struct kith_inbox inbox; /* any thread */
     struct kith_rpc *rpc;
     struct kith_store *store;
-    atomic_bool ready;       /* the node is in a cluster and serves */
+    atomic_bool ready; /* the node is in a cluster and serves */
     char address[KITH_ADDRESS_SIZE];
     char fatal_message[KITH_ERROR_MESSAGE_SIZE]; /* written once, before KITH_INBOX_FATAL is put */
-    char own_server[KITH_ADDRESS_SIZE]; /* where this process reaches itself */
+    char own_server[KITH_ADDRESS_SIZE];          /* where this process reaches itself */
     struct kith_door *door;
     _Atomic(struct kith_client *) client; /* NULL until it is open */
     pthread_mutex_t door_lock;
@@ -52,14 +52,15 @@ struct daemon {
     uint64_t ask_last;
     bool door_accepted; /* the core knows DAEMON_DOOR_CONN */
     struct kith_node *node;
-    struct kith_conn_map to_core; /* the transport's number -> the core's; 0: the core has closed it */
+    struct kith_conn_map
+        to_core; /* the transport's number -> the core's; 0: the core has closed it */
     struct kith_conn_map to_rpc;
     uint64_t deadline_ms;
-    uint64_t ops_out;       /* storage operations without their last completion */
-    uint64_t bulk_bytes;    /* contents of chunks among them */
+    uint64_t ops_out;    /* storage operations without their last completion */
+    uint64_t bulk_bytes; /* contents of chunks among them */
     bool store_running;
     bool stopping;
-    struct kith_error error; /* why it is stopping; OK: it was told to */
+    struct kith_error error;                           /* why it is stopping; OK: it was told to */
     struct kith_store_results *stalled, **stalled_end; /* completions to be given to the core */
     uint32_t stalled_at;
     struct kith_store_done *own; /* completions made here */

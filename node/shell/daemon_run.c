@@ -188,8 +188,10 @@ static enum kith_err make_address(struct daemon *daemon, const char *asked, uint
              port);
     if (any4 || any6) {
         if (gethostname(host, sizeof host) != 0) {
-            return kith_error_set(error, KITH_EIO, "the name of this machine is not known: %s; use "
-                                  "--advertise", strerror(errno));
+            return kith_error_set(error, KITH_EIO,
+                                  "the name of this machine is not known: %s; use "
+                                  "--advertise",
+                                  strerror(errno));
         }
         host[sizeof host - 1] = '\0';
     }

@@ -2,8 +2,9 @@
  *
  * inbox.h - what waits for the core's thread: many threads put, one takes all there is.
  *
- * Putting wakes the taker only if it sleeps. Messages are bounded (KITH_INBOX_MAX); completions, ends
- * of connections and orders are always taken, since each belongs to something bounded elsewhere. */
+ * Putting wakes the taker only if it sleeps. Messages are bounded (KITH_INBOX_MAX); completions,
+ * ends of connections and orders are always taken, since each belongs to something bounded
+ * elsewhere. */
 #ifndef KITH_SHELL_INBOX_H
 #define KITH_SHELL_INBOX_H
 
@@ -13,7 +14,8 @@
 
 #include "base/err.h"
 
-#define KITH_INBOX_MAX 65536u /* eight times what the core takes (KITH_PENDING_MAX): it answers the rest */
+#define KITH_INBOX_MAX                                                                             \
+    65536u /* eight times what the core takes (KITH_PENDING_MAX): it answers the rest */
 
 enum kith_inbox_kind {
     KITH_INBOX_ACCEPTED = 1,
@@ -47,8 +49,8 @@ void kith_inbox_release(struct kith_inbox *inbox);
 /* ELIMIT for a message beyond the bound; ENOMEM. Any thread. */
 KITH_MUST_CHECK enum kith_err kith_inbox_put(struct kith_inbox *inbox, enum kith_inbox_kind kind,
                                              uint64_t conn, void *pointer);
-/* Waits until there is something or CLOCK_MONOTONIC has come to until_ms (UINT64_MAX: no end); gives
- * all there is, valid until the next take. The taker's thread. */
+/* Waits until there is something or CLOCK_MONOTONIC has come to until_ms (UINT64_MAX: no end);
+ * gives all there is, valid until the next take. The taker's thread. */
 uint32_t kith_inbox_take(struct kith_inbox *inbox, uint64_t until_ms,
                          const struct kith_inbox_item **ret_items);
 

@@ -102,8 +102,8 @@ enum kith_err segment_append(struct store_worker *worker, struct kith_bytes byte
     struct kith_segment *segment = worker->segment;
     size_t at = 0;
     while (at < bytes.size) {
-        ssize_t put = pwrite(segment->fd, bytes.data + at, bytes.size - at,
-                             (off_t)(segment->end + at));
+        ssize_t put =
+            pwrite(segment->fd, bytes.data + at, bytes.size - at, (off_t)(segment->end + at));
         if (put < 0 && errno == EINTR) {
             continue;
         }
@@ -159,7 +159,8 @@ static enum kith_err state_before_commit(struct store_worker *worker, struct kit
     return segment_state_put(worker, segment->number, atomic_load(&segment->synced));
 }
 
-/* A full segment is put on disk here and now, once for each GiB, so that no later start reads it. */
+/* A full segment is put on disk here and now, once for each GiB, so that no later start reads it.
+ */
 static enum kith_err finish_full(struct store_worker *worker)
 {
     struct kith_segment *full = worker->full;

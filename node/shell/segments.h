@@ -2,13 +2,14 @@
  *
  * segments.h - append-only files for the contents of large chunks.
  *
- * WiredTiger would copy a value into its log, its cache and its file; a segment takes one copy into the
- * page cache, and a sync of many chunks is one fdatasync. Bytes are written first, then the
- * transaction commits that refers to them; what lies behind the last committed extent is cut off at the
- * next start. In table `segs`:
+ * WiredTiger would copy a value into its log, its cache and its file; a segment takes one copy into
+ * the page cache, and a sync of many chunks is one fdatasync. Bytes are written first, then the
+ * transaction commits that refers to them; what lies behind the last committed extent is cut off at
+ * the next start. In table `segs`:
  *
  *     'S', u32be segment                 u64 synced: bytes before it are known to be on disk
- *     'E', u32be segment, u64be offset   22 bytes key in `chunks`, u32 size (LE)     one for each chunk
+ *     'E', u32be segment, u64be offset   22 bytes key in `chunks`, u32 size (LE)     one for each
+ * chunk
  *
  * After a crash the extents behind `synced` are read and compared with their checksums, and what a
  * power loss took is removed from the index, so that "this node holds it" is never said of a chunk
@@ -20,9 +21,10 @@
 
 #include "base/buf.h"
 
-#define KITH_SEGMENT_MAX (UINT64_C(1) << 30)  /* bytes; then the next one */
-#define KITH_SEGMENT_DIRTY_MAX (UINT64_C(256) << 20) /* written and not synced: what a start re-reads */
-#define KITH_SEGMENT_CACHE 64u                /* descriptors that a reader keeps open */
+#define KITH_SEGMENT_MAX (UINT64_C(1) << 30) /* bytes; then the next one */
+#define KITH_SEGMENT_DIRTY_MAX                                                                     \
+    (UINT64_C(256) << 20)      /* written and not synced: what a start re-reads */
+#define KITH_SEGMENT_CACHE 64u /* descriptors that a reader keeps open */
 
 struct kith_store;
 struct store_worker;
@@ -32,13 +34,13 @@ struct kith_segment {
     atomic_uint refs;
     uint32_t number;
     int fd;
-    uint64_t end;        /* the worker's: where the next bytes go */
-    uint64_t committed;  /* the worker's: end of what is committed */
-    bool fresh;          /* the worker's: has no 'S' record yet */
+    uint64_t end;             /* the worker's: where the next bytes go */
+    uint64_t committed;       /* the worker's: end of what is committed */
+    bool fresh;               /* the worker's: has no 'S' record yet */
     _Atomic uint64_t written; /* committed, for the committer */
     _Atomic uint64_t synced;  /* on disk; the committer's */
-    bool dirty;          /* in the committer's list; protected by its lock */
-    bool entry_synced;   /* the committer's: its directory entry is on disk */
+    bool dirty;               /* in the committer's list; protected by its lock */
+    bool entry_synced;        /* the committer's: its directory entry is on disk */
 };
 
 /* Segments waiting for fdatasync; protected by the committer's lock. */
@@ -71,17 +73,18 @@ void segment_after_commit(struct store_worker *worker);
 void segment_rollback(struct store_worker *worker);
 
 /* ECORRUPT when the file is missing or ends before; EIO. */
-KITH_MUST_CHECK enum kith_err segment_read(struct kith_store *store, struct kith_segment_cache *cache,
-                                           uint32_t segment, uint64_t offset, uint32_t size,
-                                           uint8_t *buffer);
+KITH_MUST_CHECK enum kith_err segment_read(struct kith_store *store,
+                                           struct kith_segment_cache *cache, uint32_t segment,
+                                           uint64_t offset, uint32_t size, uint8_t *buffer);
 void segment_cache_init(struct kith_segment_cache *cache);
 void segment_cache_release(struct kith_segment_cache *cache);
 
-/* At open: cuts tails, checks what may have been lost, removes files nobody refers to, gives each bulk
- * worker a segment to go on with. `worker` does the work; the workers do not run yet. */
-KITH_MUST_CHECK enum kith_err segments_recover(struct kith_store *store, struct store_worker *worker,
-                                               struct kith_error *error);
+/* At open: cuts tails, checks what may have been lost, removes files nobody refers to, gives each
+ * bulk worker a segment to go on with. `worker` does the work; the workers do not run yet. */
+KITH_MUST_CHECK enum kith_err
+segments_recover(struct kith_store *store, struct store_worker *worker, struct kith_error *error);
 /* At close, after a sync of everything: records it, so that the next start need not read. */
-KITH_MUST_CHECK enum kith_err segments_finish(struct kith_store *store, struct store_worker *worker);
+KITH_MUST_CHECK enum kith_err segments_finish(struct kith_store *store,
+                                              struct store_worker *worker);
 
 #endif

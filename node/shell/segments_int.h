@@ -6,11 +6,11 @@
 
 #include "shell/segments.h"
 
-#define SEGMENT_NAME_SIZE 16u
-#define SEGMENT_KEY_MAX 13u
+#define SEGMENT_NAME_SIZE   16u
+#define SEGMENT_KEY_MAX     13u
 #define SEGMENT_EXTENT_SIZE 26u /* 22 bytes key in `chunks`, u32 size */
-#define SEGMENT_TAG_STATE 'S'
-#define SEGMENT_TAG_EXTENT 'E'
+#define SEGMENT_TAG_STATE   'S'
+#define SEGMENT_TAG_EXTENT  'E'
 
 void segment_name(uint32_t number, char ret_name[SEGMENT_NAME_SIZE]);
 struct kith_bytes segment_state_key(uint32_t number, uint8_t buffer[SEGMENT_KEY_MAX]);

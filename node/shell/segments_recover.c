@@ -2,10 +2,10 @@
  *
  * segments_recover.c - segments at the start and at the end of the store's life.
  *
- * The index is the truth: a segment ends with its last extent. Behind the `synced` mark an extent may
- * be in the index while its bytes were lost with the power (the log may reach the disk before the
- * segment does): those are read and compared, and bad ones leave the index, so that a CHUNK_SYNC
- * reports them missing and their writer sends them again. */
+ * The index is the truth: a segment ends with its last extent. Behind the `synced` mark an extent
+ * may be in the index while its bytes were lost with the power (the log may reach the disk before
+ * the segment does): those are read and compared, and bad ones leave the index, so that a
+ * CHUNK_SYNC reports them missing and their writer sends them again. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -221,9 +221,10 @@ static enum kith_err check_tail(struct store_worker *worker, struct known_segmen
     }
     kith_buf_release(&bad);
     if (err == KITH_OK && count > 0) {
-        kith_log_warn("store", "%s/%06u.seg: %u chunks had not reached the disk before the crash; they "
-                      "will come from other nodes", worker->store->chunks_path, segment->number,
-                      count);
+        kith_log_warn("store",
+                      "%s/%06u.seg: %u chunks had not reached the disk before the crash; they "
+                      "will come from other nodes",
+                      worker->store->chunks_path, segment->number, count);
         err = store_err(load_end(worker->segs, segment));
     }
     return err;
@@ -363,9 +364,10 @@ enum kith_err segments_recover(struct kith_store *store, struct store_worker *wo
     }
     kith_free(known.list);
     if (err != KITH_OK) {
-        return kith_error_set(error, err, "%s: the index of chunks cannot be read: %s; put %s back from a "
-                              "backup, or move it away and start anew", store->path,
-                              kith_err_text((int)err), store->path);
+        return kith_error_set(error, err,
+                              "%s: the index of chunks cannot be read: %s; put %s back from a "
+                              "backup, or move it away and start anew",
+                              store->path, kith_err_text((int)err), store->path);
     }
     return KITH_OK;
 }

@@ -2,7 +2,8 @@
  *
  * store_int.h - what the parts of the WiredTiger store share; nobody else includes it.
  *
- * Which thread may touch what is said at each field: "worker" is the thread that owns the worker. */
+ * Which thread may touch what is said at each field: "worker" is the thread that owns the worker.
+ */
 #ifndef KITH_SHELL_STORE_INT_H
 #define KITH_SHELL_STORE_INT_H
 
@@ -15,17 +16,17 @@
 #include "shell/segments.h"
 #include "shell/store_wt.h"
 
-#define KITH_ROUND_OPS 64u             /* one log flush (10 us) for as many costs 0.2 us an op */
-#define KITH_ROUND_UPDATES 512u        /* rows in one transaction: bounds what a redo repeats */
-#define KITH_ROUND_UNIT 2048u          /* bytes that count as much as a row: 1 MiB a round */
-#define KITH_RESULTS_POOL 16u          /* kept for reuse; each may keep an arena block */
-#define KITH_ROLLBACK_RETRIES 100u     /* WT_ROLLBACK with a full cache: eviction needs a moment */
-#define KITH_ROW_KEY_MAX (2u + KITH_GROUP_SIZE + KITH_NAME_MAX)
-#define KITH_LEAF_KEY_MAX (KITH_ROW_KEY_MAX + 1u)
-#define KITH_REF_KEY_MAX (KITH_CHUNK_ID_SIZE + 1u + KITH_ROW_KEY_MAX)
-#define KITH_CHUNK_KEY_SIZE (2u + KITH_CHUNK_ID_SIZE)
-#define KITH_SECRET_MAX 192u
-#define KITH_SECRET_MIN 136u
+#define KITH_ROUND_OPS        64u   /* one log flush (10 us) for as many costs 0.2 us an op */
+#define KITH_ROUND_UPDATES    512u  /* rows in one transaction: bounds what a redo repeats */
+#define KITH_ROUND_UNIT       2048u /* bytes that count as much as a row: 1 MiB a round */
+#define KITH_RESULTS_POOL     16u   /* kept for reuse; each may keep an arena block */
+#define KITH_ROLLBACK_RETRIES 100u  /* WT_ROLLBACK with a full cache: eviction needs a moment */
+#define KITH_ROW_KEY_MAX      (2u + KITH_GROUP_SIZE + KITH_NAME_MAX)
+#define KITH_LEAF_KEY_MAX     (KITH_ROW_KEY_MAX + 1u)
+#define KITH_REF_KEY_MAX      (KITH_CHUNK_ID_SIZE + 1u + KITH_ROW_KEY_MAX)
+#define KITH_CHUNK_KEY_SIZE   (2u + KITH_CHUNK_ID_SIZE)
+#define KITH_SECRET_MAX       192u
+#define KITH_SECRET_MIN       136u
 
 /* The second part of a key in `refs`. */
 enum store_referrer { STORE_REFERRER_ROW = 'r', STORE_REFERRER_CHUNK = 'c' };
@@ -42,7 +43,8 @@ struct store_results {
     uint32_t box_count;
     struct kith_msg_box *boxes[KITH_ROUND_OPS];
     uint32_t blob_count;
-    struct kith_blob *blobs[2u * KITH_ROUND_OPS]; /* dropped with the results; a round may run twice */
+    struct kith_blob
+        *blobs[2u * KITH_ROUND_OPS]; /* dropped with the results; a round may run twice */
 };
 
 /* Empty results, from the pool if possible; NULL when memory is short. */
@@ -60,8 +62,8 @@ struct store_leaf {
 };
 
 struct store_tree {
-    /* [KITH_PARTITIONS_MAX], each NULL or [KITH_TREE_LEAVES]; loaded at open, then each partition is
-     * its worker's */
+    /* [KITH_PARTITIONS_MAX], each NULL or [KITH_TREE_LEAVES]; loaded at open, then each partition
+     * is its worker's */
     struct store_leaf **partitions;
 };
 
@@ -105,10 +107,10 @@ struct store_worker {
     struct store_touched *touched;
     uint32_t touched_count, touched_capacity;
     uint32_t serial;
-    uint32_t writes;          /* WiredTiger writes in this transaction */
-    bool broken;              /* this transaction must be rolled back */
-    bool retry;               /* ... and may succeed when done again */
-    uint64_t written_bytes;   /* since the disk was last looked at */
+    uint32_t writes;              /* WiredTiger writes in this transaction */
+    bool broken;                  /* this transaction must be rolled back */
+    bool retry;                   /* ... and may succeed when done again */
+    uint64_t written_bytes;       /* since the disk was last looked at */
     struct kith_segment *segment; /* bulk: appended to now; NULL before the first */
     struct kith_segment *full;    /* the one before, when this transaction filled it; else NULL */
     struct kith_segment_cache reads;
@@ -120,7 +122,7 @@ struct store_committer {
     bool started;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    bool stop;                                /* protected by lock, like the next three */
+    bool stop; /* protected by lock, like the next three */
     struct store_results *waiting, **waiting_end;
     struct kith_segment_list dirty;
     WT_SESSION *session; /* the committer's */
@@ -134,23 +136,23 @@ struct kith_store {
     WT_CONNECTION *conn;
     WT_EVENT_HANDLER handler;
     pthread_mutex_t message_lock;
-    char wt_message[256];            /* protected by message_lock: the last error WiredTiger told */
-    atomic_bool opened;              /* the handler logs quietly before */
-    atomic_bool failed;              /* the store cannot go on */
+    char wt_message[256]; /* protected by message_lock: the last error WiredTiger told */
+    atomic_bool opened;   /* the handler logs quietly before */
+    atomic_bool failed;   /* the store cannot go on */
     atomic_bool fatal_told;
     atomic_bool configured;
     uint8_t secret[KITH_SECRET_MAX]; /* found at open, or fixed by configure */
     size_t secret_size;
     uint32_t partitions;
     _Atomic uint64_t run;
-    _Atomic uint64_t counter;        /* the last one drawn */
+    _Atomic uint64_t counter; /* the last one drawn */
     _Atomic uint64_t row_count, chunk_count, chunk_bytes;
     _Atomic uint64_t disk_total, disk_free, disk_seen_ms;
     uint64_t reserve_bytes;
     struct store_tree row_tree, chunk_tree;
-    _Atomic uint32_t segment_last;   /* the highest number in use */
+    _Atomic uint32_t segment_last; /* the highest number in use */
     uint32_t worker_count, bulk_count;
-    struct store_worker *workers;    /* [worker_count + bulk_count], rows first */
+    struct store_worker *workers; /* [worker_count + bulk_count], rows first */
     struct store_committer committer;
     struct kith_bytes meta[KITH_META_KEYS]; /* as found at open */
     pthread_mutex_t pool_lock;
@@ -176,8 +178,8 @@ int store_cursor(WT_SESSION *session, const char *table, WT_CURSOR **ret_cursor)
 
 /* ---- One worker's storage calls (store_worker.c); they note `broken` and `retry` ---- */
 
-/* Positions on the key; ENOTFOUND leaves the transaction good. *ret_value borrows from the page until
- * the cursor moves or the transaction ends. */
+/* Positions on the key; ENOTFOUND leaves the transaction good. *ret_value borrows from the page
+ * until the cursor moves or the transaction ends. */
 KITH_MUST_CHECK enum kith_err store_read(struct store_worker *worker, WT_CURSOR *cursor,
                                          struct kith_bytes key, struct kith_bytes *ret_value);
 /* Writes. Without a key (data NULL) under the one on which the cursor stands: no second search. */
@@ -292,7 +294,7 @@ struct store_chunk {
     struct kith_checksum checksum;
     uint32_t size;
     uint32_t ref_count;
-    const uint8_t *refs;       /* ref_count * KITH_CHUNK_ID_SIZE bytes */
+    const uint8_t *refs; /* ref_count * KITH_CHUNK_ID_SIZE bytes */
     bool in_segment;
     uint32_t segment;
     uint64_t offset;
@@ -300,7 +302,8 @@ struct store_chunk {
 };
 KITH_MUST_CHECK enum kith_err store_chunk_decode(struct kith_bytes record, struct store_chunk *ret);
 /* What a chunk adds to its leaf, and which leaf that is. */
-struct kith_checksum store_chunk_hash(const struct kith_store *store, const struct kith_chunk_id *id,
+struct kith_checksum store_chunk_hash(const struct kith_store *store,
+                                      const struct kith_chunk_id *id,
                                       const struct kith_checksum *checksum);
 uint32_t store_chunk_leaf(const struct kith_chunk_id *id);
 /* Reads `size` bytes from `offset` of the contents. ECORRUPT when the segment ends before. */
@@ -309,7 +312,8 @@ KITH_MUST_CHECK enum kith_err store_chunk_read(struct kith_store *store,
                                                const struct store_chunk *chunk, uint32_t offset,
                                                uint32_t size, uint8_t *buffer);
 /* Removes everything that is kept of a chunk, in the worker's transaction. */
-KITH_MUST_CHECK enum kith_err store_chunk_remove(struct store_worker *worker, struct kith_bytes key);
+KITH_MUST_CHECK enum kith_err store_chunk_remove(struct store_worker *worker,
+                                                 struct kith_bytes key);
 
 /* ---- store_meta.c ---- */
 

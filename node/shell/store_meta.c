@@ -9,10 +9,11 @@
 #include "shell/store_int.h"
 
 #define STORE_FORMAT 1u
-#define FORMAT_KEY 0xf0u /* beside the enum kith_meta_key numbers */
-#define CONFIG_KEY 0xf1u /* u32 partitions (LE), the secret: recovery needs them before the core does */
-#define META_VALUE_MAX (64u << 20) /* a table of 32,768 partitions has 460 KiB */
-#define SPACE_LOOK_MS 1000u
+#define FORMAT_KEY   0xf0u /* beside the enum kith_meta_key numbers */
+#define CONFIG_KEY                                                                                 \
+    0xf1u /* u32 partitions (LE), the secret: recovery needs them before the core does */
+#define META_VALUE_MAX   (64u << 20) /* a table of 32,768 partitions has 460 KiB */
+#define SPACE_LOOK_MS    1000u
 #define SPACE_LOOK_SHARE 16u /* of the reserve, written by one worker */
 
 static enum kith_err keep_record(struct kith_store *store, WT_CURSOR *cursor, bool *format_seen,
@@ -21,15 +22,19 @@ static enum kith_err keep_record(struct kith_store *store, WT_CURSOR *cursor, bo
     WT_ITEM key, value;
     if (cursor->get_key(cursor, &key) != 0 || cursor->get_value(cursor, &value) != 0 ||
         key.size != 1) {
-        return kith_error_set(error, KITH_ECORRUPT, "%s/meta.wt: has a record that cannot be read; "
-                              "put it back from a backup", store->wt_path);
+        return kith_error_set(error, KITH_ECORRUPT,
+                              "%s/meta.wt: has a record that cannot be read; "
+                              "put it back from a backup",
+                              store->wt_path);
     }
     uint8_t number = *(const uint8_t *)key.data;
     if (number == FORMAT_KEY) {
         *format_seen = true;
         if (value.size != 1 || *(const uint8_t *)value.data != STORE_FORMAT) {
-            return kith_error_set(error, KITH_EVERSION, "%s: written by another version of kithd, which "
-                                  "this one (%s) does not understand", store->path, KITH_VERSION);
+            return kith_error_set(error, KITH_EVERSION,
+                                  "%s: written by another version of kithd, which "
+                                  "this one (%s) does not understand",
+                                  store->path, KITH_VERSION);
         }
         return KITH_OK;
     }
@@ -111,9 +116,10 @@ enum kith_err store_meta_load(struct kith_store *store, struct kith_error *error
         session->close(session, NULL);
     }
     if (err == KITH_OK && ret != 0) {
-        err = kith_error_set(error, store_err(ret), "%s/meta.wt: %s; put it back from a backup, or "
-                             "move %s away and start anew", store->wt_path,
-                             wiredtiger_strerror(ret), store->path);
+        err = kith_error_set(error, store_err(ret),
+                             "%s/meta.wt: %s; put it back from a backup, or "
+                             "move %s away and start anew",
+                             store->wt_path, wiredtiger_strerror(ret), store->path);
     }
     return err;
 }

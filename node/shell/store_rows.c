@@ -7,7 +7,7 @@
 #include "shell/store_int.h"
 
 #define SMALL_STATE_BYTES 256u
-#define RUN_RETRIES 3u /* a second copy of this very run would have to guess 64 bits again */
+#define RUN_RETRIES       3u /* a second copy of this very run would have to guess 64 bits again */
 
 struct kith_bytes store_row_key(uint32_t partition, const struct kith_group *group,
                                 struct kith_bytes name, uint8_t buffer[KITH_ROW_KEY_MAX])
@@ -39,7 +39,8 @@ struct row_place {
     uint32_t partition;
     struct kith_key key;
     struct kith_bytes stored_key;
-    struct kith_bytes old; /* borrowed from the page the cursor stands on; empty when there is none */
+    struct kith_bytes
+        old; /* borrowed from the page the cursor stands on; empty when there is none */
     bool existed;
     uint8_t buffer[KITH_ROW_KEY_MAX];
 };
@@ -88,8 +89,8 @@ static enum kith_err row_refs(struct store_worker *worker, const struct row_plac
     return err;
 }
 
-/* Writes what the row operation made: record, leaf index, sum, references. The cursor still stands on
- * the row where there was one. */
+/* Writes what the row operation made: record, leaf index, sum, references. The cursor still stands
+ * on the row where there was one. */
 static enum kith_err row_write(struct store_worker *worker, const struct row_place *place,
                                const struct kith_rowop_result *result)
 {
@@ -106,14 +107,15 @@ static enum kith_err row_write(struct store_worker *worker, const struct row_pla
     uint32_t leaf = kith_tree_leaf(&place->key);
     if (!place->existed) {
         uint8_t buffer[KITH_LEAF_KEY_MAX];
-        struct kith_bytes key = store_leaf_key(place->partition, leaf, &place->key.group,
-                                               place->key.name, buffer);
+        struct kith_bytes key =
+            store_leaf_key(place->partition, leaf, &place->key.group, place->key.name, buffer);
         err = store_write(worker, worker->leaves, key, kith_bytes_make("", 0));
         if (err != KITH_OK) {
             return err;
         }
     }
-    struct store_change change = {.old_hash = &result->old_hash, .new_hash = &result->new_hash,
+    struct store_change change = {.old_hash = &result->old_hash,
+                                  .new_hash = &result->new_hash,
                                   .count = place->existed ? 0 : 1};
     return store_tree_change(worker, place->partition, leaf, &change);
 }
@@ -138,8 +140,10 @@ static enum kith_err take_new_run(struct store_worker *worker, uint64_t seen_run
     if (err == KITH_OK) {
         uint64_t expected = seen_run;
         if (atomic_compare_exchange_strong(&worker->store->run, &expected, fresh)) {
-            kith_log_warn("store", "%s: another process writes under this node's run (a copied disk "
-                          "image?); going on under a new one", worker->store->path);
+            kith_log_warn("store",
+                          "%s: another process writes under this node's run (a copied disk "
+                          "image?); going on under a new one",
+                          worker->store->path);
         }
     }
     return err;
@@ -160,13 +164,14 @@ static struct kith_rowop_env row_env(struct store_worker *worker, uint64_t wall_
 static enum kith_err row_error(struct store_worker *worker, struct kith_store_done *done,
                                enum kith_err err, struct kith_bytes name)
 {
-    const char *what = err == KITH_ELIMIT    ? "too many concurrent versions; read the row and write "
-                                               "again with its context"
-                       : err == KITH_ETOOBIG ? "the row with all its versions would be too large"
+    const char *what = err == KITH_ELIMIT ? "too many concurrent versions; read the row and write "
+                                            "again with its context"
+                       : err == KITH_ETOOBIG  ? "the row with all its versions would be too large"
                        : err == KITH_ECORRUPT ? "the stored row does not fit its checksum"
-                       : err == KITH_EINVAL   ? "the name is too long, or a kept version is not in the "
-                                                "context"
-                                              : kith_err_text((int)err);
+                       : err == KITH_EINVAL
+                           ? "the name is too long, or a kept version is not in the "
+                             "context"
+                           : kith_err_text((int)err);
     int size = name.size > 64 ? 64 : (int)name.size;
     return store_fail(worker, done, err, "row \"%.*s\": %s", size,
                       name.size == 0 ? "" : (const char *)name.data, what);
@@ -176,8 +181,7 @@ static enum kith_err put_one(struct store_worker *worker, const struct kith_stor
                              const struct kith_put_update *update, struct kith_rowop_result *result)
 {
     struct row_place place;
-    enum kith_err err =
-        row_read(worker, op->partition, &op->u.put.group, update->name, &place);
+    enum kith_err err = row_read(worker, op->partition, &op->u.put.group, update->name, &place);
     for (uint32_t attempt = 0; err == KITH_OK; attempt++) {
         struct kith_rowop_env env = row_env(worker, op->u.put.wall_ms, true);
         err = kith_rowop_put(&worker->round->arena, &env, &place.key, place.old, update,
@@ -260,8 +264,7 @@ static enum kith_err merge_one(struct store_worker *worker, const struct kith_st
 {
     struct row_place place;
     struct kith_rowop_result result;
-    enum kith_err err =
-        row_read(worker, op->partition, &op->u.merge.group, incoming->name, &place);
+    enum kith_err err = row_read(worker, op->partition, &op->u.merge.group, incoming->name, &place);
     for (uint32_t attempt = 0; err == KITH_OK; attempt++) {
         struct kith_rowop_env env = row_env(worker, op->u.merge.wall_ms, false);
         err = kith_rowop_merge(&worker->round->arena, &env, &place.key, place.old, incoming,
@@ -352,8 +355,8 @@ static enum kith_err scan_start(struct store_worker *worker, const struct kith_s
                                 uint8_t buffer[KITH_ROW_KEY_MAX])
 {
     struct kith_bytes first = {NULL, 0};
-    struct kith_bytes key = store_row_key(
-        op->partition, &op->u.scan.group, op->u.scan.has_after ? op->u.scan.after : first, buffer);
+    struct kith_bytes key = store_row_key(op->partition, &op->u.scan.group,
+                                          op->u.scan.has_after ? op->u.scan.after : first, buffer);
     WT_CURSOR *cursor = worker->rows;
     WT_ITEM item = {.data = key.data, .size = key.size};
     int exact = 0;
@@ -386,8 +389,8 @@ static enum kith_err scan_row(struct store_worker *worker, const struct kith_sto
     if (ret != 0) {
         return store_break(worker, ret);
     }
-    struct kith_bytes name = kith_bytes_make((const uint8_t *)key.data + prefix_size,
-                                             key.size - prefix_size);
+    struct kith_bytes name =
+        kith_bytes_make((const uint8_t *)key.data + prefix_size, key.size - prefix_size);
     row->name.size = name.size;
     row->name.data = kith_arena_copy(&worker->round->arena, name.data, name.size);
     if (row->name.data == NULL) {
@@ -463,9 +466,8 @@ enum kith_err store_find(struct store_worker *worker, const struct kith_store_op
         enum kith_err err =
             row_read(worker, op->partition, &op->u.find.group, op->u.find.names[i], &place);
         if (err == KITH_OK) {
-            err = place.existed
-                      ? kith_rowop_find(place.old, &op->u.find.request, &rows[i].dot)
-                      : KITH_ENOTFOUND;
+            err = place.existed ? kith_rowop_find(place.old, &op->u.find.request, &rows[i].dot)
+                                : KITH_ENOTFOUND;
         }
         if (err == KITH_ENOTFOUND) {
             return KITH_OK; /* found stays false: a batch is all or nothing */

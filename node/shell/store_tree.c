@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * store_tree.c - the sums of the trees' leaves: in memory for every partition held (8 KiB each), and
- * on disk in the same transaction as what they sum up.
+ * store_tree.c - the sums of the trees' leaves: in memory for every partition held (8 KiB each),
+ * and on disk in the same transaction as what they sum up.
  *
  * A leaf's value: u64 low, u64 high (LE) of the sum, u32 number of entries, u64 bytes of contents.
  * The numbers make counting free; all leaves are read at open (256 a partition, 0.3 us each).
@@ -119,9 +119,12 @@ enum kith_err store_tree_load(struct kith_store *store, struct store_tree *tree,
     }
     if (err != KITH_OK) {
         err = err == KITH_EIO ? KITH_ECORRUPT : err;
-        return kith_error_set(error, err, "%s/%s.wt: cannot be read: %s; put it back from a backup, or "
-                              "move %s away and start anew, so that the node fetches its data from the "
-                              "others", store->wt_path, table, kith_err_text((int)err), store->path);
+        return kith_error_set(
+            error, err,
+            "%s/%s.wt: cannot be read: %s; put it back from a backup, or "
+            "move %s away and start anew, so that the node fetches its data from the "
+            "others",
+            store->wt_path, table, kith_err_text((int)err), store->path);
     }
     return KITH_OK;
 }
@@ -165,8 +168,7 @@ enum kith_err store_tree_change(struct store_worker *worker, uint32_t partition,
                                 const struct store_change *change)
 {
     struct store_leaf *leaf = tree_leaf(worker->sums, partition, number);
-    enum kith_err err =
-        leaf == NULL ? KITH_ENOMEM : touch(worker, partition, number, leaf);
+    enum kith_err err = leaf == NULL ? KITH_ENOMEM : touch(worker, partition, number, leaf);
     if (err != KITH_OK) {
         worker->broken = true; /* the row is written already, its sum is not */
         return err;

@@ -20,7 +20,7 @@ struct verifier {
     bool contents;
     WT_SESSION *session;
     WT_CURSOR *rows, *leaves, *tree, *refs, *chunks, *ctree;
-    struct kith_arena arena; /* reset for each row */
+    struct kith_arena arena;                      /* reset for each row */
     struct store_leaf *row_leaves, *chunk_leaves; /* [KITH_TREE_LEAVES], recomputed */
 };
 
@@ -187,8 +187,8 @@ static int check_chunk(struct verifier *verifier, uint32_t partition, struct kit
     uint32_t number = store_chunk_leaf(&id);
     verifier->verdict->chunks++;
     if (store_chunk_decode(record, &chunk) != KITH_OK) {
-        wrong(verifier, &verifier->verdict->corrupt_chunks, "a chunk's record is damaged", partition,
-              number);
+        wrong(verifier, &verifier->verdict->corrupt_chunks, "a chunk's record is damaged",
+              partition, number);
         return 0;
     }
     struct kith_checksum nothing = {{0}};
@@ -202,8 +202,8 @@ static int check_chunk(struct verifier *verifier, uint32_t partition, struct kit
             store_chunk_read(verifier->store, verifier->reads, &chunk, 0, chunk.size, bytes);
         struct kith_checksum found = kith_checksum_of(kith_bytes_make(bytes, chunk.size));
         if (err != KITH_OK || !kith_checksum_equal(&found, &chunk.checksum)) {
-            wrong(verifier, &verifier->verdict->corrupt_chunks,
-                  "a chunk does not fit its checksum", partition, number);
+            wrong(verifier, &verifier->verdict->corrupt_chunks, "a chunk does not fit its checksum",
+                  partition, number);
         }
     }
     if (store_refs_of_ids(&verifier->arena, (const struct kith_chunk_id *)(const void *)chunk.refs,
@@ -285,8 +285,8 @@ static int check_referrer(struct verifier *verifier, struct kith_bytes ref)
         return 0;
     }
     uint8_t kind = ref.data[KITH_CHUNK_ID_SIZE];
-    struct kith_bytes key = kith_bytes_make(ref.data + KITH_CHUNK_ID_SIZE + 1,
-                                            ref.size - KITH_CHUNK_ID_SIZE - 1);
+    struct kith_bytes key =
+        kith_bytes_make(ref.data + KITH_CHUNK_ID_SIZE + 1, ref.size - KITH_CHUNK_ID_SIZE - 1);
     WT_CURSOR *cursor = kind == STORE_REFERRER_ROW ? verifier->rows : verifier->chunks;
     uint32_t partition = (uint32_t)key.data[0] << 8 | key.data[1];
     struct kith_bytes found_key, record;
@@ -300,8 +300,8 @@ static int check_referrer(struct verifier *verifier, struct kith_bytes ref)
             struct kith_checksum hash;
             struct kith_key row_key;
             memcpy(row_key.group.bytes, key.data + 2, KITH_GROUP_SIZE);
-            row_key.name = kith_bytes_make(key.data + 2 + KITH_GROUP_SIZE,
-                                           key.size - 2 - KITH_GROUP_SIZE);
+            row_key.name =
+                kith_bytes_make(key.data + 2 + KITH_GROUP_SIZE, key.size - 2 - KITH_GROUP_SIZE);
             named = kith_rowop_state(&row_key, record, store_secret(verifier->store), &state,
                                      &hash) == KITH_OK &&
                     row_references(verifier, state, &refs) == KITH_OK;
@@ -376,8 +376,8 @@ static int verifier_open(struct verifier *verifier)
     struct {
         const char *table;
         WT_CURSOR **cursor;
-    } tables[] = {{"rows", &verifier->rows}, {"leaves", &verifier->leaves},
-                  {"tree", &verifier->tree}, {"refs", &verifier->refs},
+    } tables[] = {{"rows", &verifier->rows},     {"leaves", &verifier->leaves},
+                  {"tree", &verifier->tree},     {"refs", &verifier->refs},
                   {"chunks", &verifier->chunks}, {"ctree", &verifier->ctree}};
     for (size_t i = 0; ret == 0 && i < sizeof tables / sizeof tables[0]; i++) {
         ret = store_cursor(verifier->session, tables[i].table, tables[i].cursor);
@@ -398,8 +398,7 @@ enum kith_err kith_store_verify(struct kith_store *store, bool contents,
     verifier.reads = kith_calloc(1, sizeof *verifier.reads);
     verifier.row_leaves = kith_calloc(KITH_TREE_LEAVES, sizeof *verifier.row_leaves);
     verifier.chunk_leaves = kith_calloc(KITH_TREE_LEAVES, sizeof *verifier.chunk_leaves);
-    int ret = verifier.reads == NULL || verifier.row_leaves == NULL ||
-                      verifier.chunk_leaves == NULL
+    int ret = verifier.reads == NULL || verifier.row_leaves == NULL || verifier.chunk_leaves == NULL
                   ? ENOMEM
                   : verifier_open(&verifier);
     for (uint32_t i = 0; ret == 0 && i < store->partitions; i++) {

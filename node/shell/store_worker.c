@@ -35,10 +35,10 @@ int store_worker_init(struct store_worker *worker, struct kith_store *store, uin
         WT_CURSOR **cursor;
         bool wanted;
     } tables[] = {
-        {"rows", &worker->rows, !bulk},    {"leaves", &worker->leaves, !bulk},
-        {"tree", &worker->tree, !bulk},    {"ctree", &worker->tree, bulk},
-        {"refs", &worker->refs, true},     {"chunks", &worker->chunks, bulk},
-        {"segs", &worker->segs, bulk},     {"meta", &worker->meta, !bulk},
+        {"rows", &worker->rows, !bulk}, {"leaves", &worker->leaves, !bulk},
+        {"tree", &worker->tree, !bulk}, {"ctree", &worker->tree, bulk},
+        {"refs", &worker->refs, true},  {"chunks", &worker->chunks, bulk},
+        {"segs", &worker->segs, bulk},  {"meta", &worker->meta, !bulk},
     };
     for (size_t i = 0; ret == 0 && i < sizeof tables / sizeof tables[0]; i++) {
         if (tables[i].wanted) {
@@ -218,8 +218,10 @@ static enum kith_err run_op(struct store_worker *worker, const struct kith_store
     done->message = "";
     done->reached = KITH_DURABLE_OS;
     if (atomic_load_explicit(&worker->store->failed, memory_order_relaxed)) {
-        return store_fail(worker, done, KITH_EIO, "%s: the store has failed; see the log of this "
-                          "node", worker->store->path);
+        return store_fail(worker, done, KITH_EIO,
+                          "%s: the store has failed; see the log of this "
+                          "node",
+                          worker->store->path);
     }
     switch (op->kind) {
     case KITH_STORE_PUT:
@@ -309,8 +311,8 @@ static bool op_writes(const struct kith_store_op *op)
 /* A completion at `disk` is to follow. */
 static bool op_wants_disk(const struct kith_store_op *op)
 {
-    return op_writes(op) && (op->durability == KITH_DURABLE_DISK || op->kind == KITH_STORE_META_PUT ||
-                             op->kind == KITH_STORE_CHUNK_SYNC);
+    return op_writes(op) && (op->durability == KITH_DURABLE_DISK ||
+                             op->kind == KITH_STORE_META_PUT || op->kind == KITH_STORE_CHUNK_SYNC);
 }
 
 /* These have one completion only, when the disk has it. */
@@ -338,9 +340,9 @@ static void keep_missing(const struct kith_store_op *op, struct store_results *l
     if (op->kind != KITH_STORE_CHUNK_SYNC || disk->u.chunk_sync.missing_count == 0) {
         return;
     }
-    const struct kith_chunk_id *missing = kith_arena_copy(
-        &later->arena, disk->u.chunk_sync.missing,
-        disk->u.chunk_sync.missing_count * sizeof *missing);
+    const struct kith_chunk_id *missing =
+        kith_arena_copy(&later->arena, disk->u.chunk_sync.missing,
+                        disk->u.chunk_sync.missing_count * sizeof *missing);
     disk->u.chunk_sync.missing = missing;
     if (missing == NULL) {
         disk->u.chunk_sync.missing_count = 0;
@@ -348,7 +350,8 @@ static void keep_missing(const struct kith_store_op *op, struct store_results *l
     }
 }
 
-/* Sorts the dones into those that are complete and those that wait for the disk, and sends both on. */
+/* Sorts the dones into those that are complete and those that wait for the disk, and sends both on.
+ */
 static void hand_over(struct store_worker *worker, const struct store_task *tasks, uint32_t count,
                       struct store_results *later)
 {
@@ -400,8 +403,8 @@ static void hand_over(struct store_worker *worker, const struct store_task *task
     }
 }
 
-/* The ops of a round were not even tried: no memory for their results. The only thing that can still be
- * done is to wait for some: a completion must come. */
+/* The ops of a round were not even tried: no memory for their results. The only thing that can
+ * still be done is to wait for some: a completion must come. */
 static struct store_results *results_wait(struct kith_store *store)
 {
     for (;;) {

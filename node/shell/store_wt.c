@@ -17,11 +17,12 @@
 #include "base/log.h"
 #include "shell/store_int.h"
 
-#define LOG_FILE_MAX (UINT64_C(64) << 20)
-#define LOG_FILE_MIN (UINT64_C(1) << 20)
-#define LOG_FILE_SHARE 64u /* of the disk: one file may take so much of a small one */
-#define CHECKPOINT_LOGS 4u /* a checkpoint after so many log files: what it has to write at most */
-#define RESERVE_LOGS 6u
+#define LOG_FILE_MAX    (UINT64_C(64) << 20)
+#define LOG_FILE_MIN    (UINT64_C(1) << 20)
+#define LOG_FILE_SHARE  64u /* of the disk: one file may take so much of a small one */
+#define CHECKPOINT_LOGS 4u  /* a checkpoint after so many log files: what it has to write at most  \
+                             */
+#define RESERVE_LOGS         6u
 #define CHECKPOINT_DEFAULT_S 60u
 /* Sessions: one a worker, the committer, verify, and WiredTiger's own threads. */
 #define SESSIONS_MAX 64u
@@ -29,7 +30,8 @@
 static const char *const table_names[] = {"rows",   "leaves", "tree", "refs",
                                           "chunks", "ctree",  "segs", "meta"};
 /* rows and chunks: larger leaf pages and values kept in the page up to the inline limit, since an
- * overflow item costs a page read each. The indices' keys are alike: prefix compression halves them. */
+ * overflow item costs a page read each. The indices' keys are alike: prefix compression halves
+ * them. */
 static const char *const table_configs[] = {
     "key_format=u,value_format=u,leaf_page_max=32KB,leaf_value_max=64KB,memory_page_max=10MB",
     "key_format=u,value_format=u,leaf_page_max=16KB,prefix_compression=true",
@@ -103,9 +105,10 @@ void store_fatal(struct kith_store *store, const char *what, int ret)
     memcpy(said, store->wt_message, sizeof said);
     pthread_mutex_unlock(&store->message_lock);
     char message[KITH_ERROR_MESSAGE_SIZE];
-    snprintf(message, sizeof message, "%s: %s: %s%s%s; check the disk and its free space, then "
-             "start kithd again", store->wt_path, what, wiredtiger_strerror(ret),
-             said[0] != '\0' ? ": " : "", said);
+    snprintf(message, sizeof message,
+             "%s: %s: %s%s%s; check the disk and its free space, then "
+             "start kithd again",
+             store->wt_path, what, wiredtiger_strerror(ret), said[0] != '\0' ? ": " : "", said);
     kith_log_error("store", "%s", message);
     if (atomic_load(&store->opened) && store->options.fatal != NULL) {
         store->options.fatal(store->options.arg, message);
@@ -117,7 +120,8 @@ static int on_error(WT_EVENT_HANDLER *handler, WT_SESSION *session, int error, c
     (void)session;
     struct kith_store *store = store_of_handler(handler);
     if (error != WT_PANIC || store->wt_message[0] == '\0') {
-        remember_message(store, message); /* the first cause, not "the process must exit" after it */
+        remember_message(store,
+                         message); /* the first cause, not "the process must exit" after it */
     }
     if (atomic_load(&store->opened)) {
         kith_log_error("wiredtiger", "%s", message);
@@ -151,8 +155,10 @@ static enum kith_err make_directory(const char *path, struct kith_error *error)
         }
         return KITH_OK;
     }
-    return kith_error_set(error, store_err(errno), "%s: cannot make this directory: %s; make it, "
-                          "writable for the user that runs kithd", path, strerror(errno));
+    return kith_error_set(error, store_err(errno),
+                          "%s: cannot make this directory: %s; make it, "
+                          "writable for the user that runs kithd",
+                          path, strerror(errno));
 }
 
 static enum kith_err take_lock(struct kith_store *store, struct kith_error *error)
@@ -162,8 +168,10 @@ static enum kith_err take_lock(struct kith_store *store, struct kith_error *erro
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) {
         int saved = errno;
-        return kith_error_set(error, store_err(saved), "%s: %s; the data directory must be "
-                              "writable for the user that runs kithd", path, strerror(saved));
+        return kith_error_set(error, store_err(saved),
+                              "%s: %s; the data directory must be "
+                              "writable for the user that runs kithd",
+                              path, strerror(saved));
     }
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         int saved = errno;
@@ -173,9 +181,10 @@ static enum kith_err take_lock(struct kith_store *store, struct kith_error *erro
         pid[strcspn(pid, "\n")] = '\0';
         close(fd);
         if (saved == EWOULDBLOCK) {
-            return kith_error_set(error, KITH_EBUSY, "%s: in use by another kithd (process %s); "
-                                  "stop that one, or give this one another --data", store->path,
-                                  pid[0] != '\0' ? pid : "unknown");
+            return kith_error_set(error, KITH_EBUSY,
+                                  "%s: in use by another kithd (process %s); "
+                                  "stop that one, or give this one another --data",
+                                  store->path, pid[0] != '\0' ? pid : "unknown");
         }
         return kith_error_set(error, KITH_EIO, "%s: cannot be locked: %s", path, strerror(saved));
     }
@@ -184,8 +193,10 @@ static enum kith_err take_lock(struct kith_store *store, struct kith_error *erro
     if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)size, 0) != size) {
         int saved = errno;
         close(fd);
-        return kith_error_set(error, store_err(saved), "%s: cannot be written: %s; free some space "
-                              "there", path, strerror(saved));
+        return kith_error_set(error, store_err(saved),
+                              "%s: cannot be written: %s; free some space "
+                              "there",
+                              path, strerror(saved));
     }
     store->lock_fd = fd;
     return KITH_OK;
@@ -207,7 +218,8 @@ static const char *open_remedy(int ret)
     case EBUSY:
         return "another process has it open; stop that one";
     default:
-        return "a file there is damaged: put it back from a backup, or move this directory away and "
+        return "a file there is damaged: put it back from a backup, or move this directory away "
+               "and "
                "start anew, so that the node fetches its data from the others";
     }
 }
@@ -220,7 +232,8 @@ static enum kith_err open_failed(struct kith_store *store, int ret, struct kith_
     pthread_mutex_unlock(&store->message_lock);
     enum kith_err err = store_err(ret);
     if (err == KITH_EIO || err == KITH_ENOTFOUND) {
-        err = KITH_ECORRUPT; /* WT_ERROR, WT_PANIC, EINVAL, ENOENT: files that do not fit together */
+        err =
+            KITH_ECORRUPT; /* WT_ERROR, WT_PANIC, EINVAL, ENOENT: files that do not fit together */
     }
     return kith_error_set(error, err, "%s: cannot open the store: %s%s%.200s%s; %s", store->wt_path,
                           wiredtiger_strerror(ret), said[0] != '\0' ? " (" : "", said,
@@ -383,12 +396,13 @@ static enum kith_err check_options(struct kith_store *store, struct kith_error *
     options->bulk_workers = options->bulk_workers == 0 ? 2 : options->bulk_workers;
     options->checkpoint_s =
         options->checkpoint_s == 0 ? CHECKPOINT_DEFAULT_S : options->checkpoint_s;
-    if (options->cache_bytes < KITH_STORE_CACHE_MIN ||
-        options->workers > KITH_STORE_WORKERS_MAX ||
+    if (options->cache_bytes < KITH_STORE_CACHE_MIN || options->workers > KITH_STORE_WORKERS_MAX ||
         options->bulk_workers > KITH_STORE_WORKERS_MAX || options->run == 0) {
-        return kith_error_set(error, KITH_EINVAL, "%s: a cache of at least %u MiB and at most %u "
-                              "store workers of a kind are needed", options->path,
-                              (unsigned)(KITH_STORE_CACHE_MIN >> 20), KITH_STORE_WORKERS_MAX);
+        return kith_error_set(error, KITH_EINVAL,
+                              "%s: a cache of at least %u MiB and at most %u "
+                              "store workers of a kind are needed",
+                              options->path, (unsigned)(KITH_STORE_CACHE_MIN >> 20),
+                              KITH_STORE_WORKERS_MAX);
     }
     store->worker_count = options->workers;
     store->bulk_count = options->bulk_workers;
@@ -513,8 +527,8 @@ enum kith_err kith_store_close(struct kith_store *store, struct kith_error *erro
     }
     if (err != KITH_OK) {
         kith_error_set(error, KITH_EIO, "%s: the store could not be closed in order: %s",
-                       store->path, store->wt_message[0] != '\0' ? store->wt_message
-                                                                 : kith_err_text((int)err));
+                       store->path,
+                       store->wt_message[0] != '\0' ? store->wt_message : kith_err_text((int)err));
         err = KITH_EIO;
     }
     store_destroy(store);

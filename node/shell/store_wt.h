@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * store_wt.h - the store on disk: rows, trees, references, chunks and the node's records on WiredTiger.
+ * store_wt.h - the store on disk: rows, trees, references, chunks and the node's records on
+ * WiredTiger.
  *
  * Carries out the operations of core/store.h. What an operation makes of a record is decided by the
  * pure functions of core/rowop.h; here it is read, written and made durable.
  *
  *     DIR/lock                 flock of the process that has the store open; its pid
  *     DIR/wt/                  WiredTiger's home: tables below and its log
- *     DIR/chunks/NNNNNN.seg    contents of chunks above KITH_CHUNK_INLINE_MAX, append-only (segments.h)
+ *     DIR/chunks/NNNNNN.seg    contents of chunks above KITH_CHUNK_INLINE_MAX, append-only
+ * (segments.h)
  *
  *     table    key                                          value
  *     rows     u16be partition, 16 group, name              record (core/rowop.h)
@@ -19,22 +21,25 @@
  *     segs     tag, u32be segment [, u64be offset]          see segments.h
  *     meta     u8 enum kith_meta_key                        value
  *
- * All that one operation changes is one transaction (so invariant 5 holds at every commit, and after
- * every recovery); operations that wait together share one, and are done again singly if it fails.
+ * All that one operation changes is one transaction (so invariant 5 holds at every commit, and
+ * after every recovery); operations that wait together share one, and are done again singly if it
+ * fails.
  *
- * THREADS. `workers` row workers and `bulk_workers` chunk workers; a partition belongs to one of each,
- * which gives the order that core/store.h demands and makes the tree's sums the worker's alone. A
- * worker takes what is queued, in rounds of at most KITH_ROUND_OPS: transaction, one
+ * THREADS. `workers` row workers and `bulk_workers` chunk workers; a partition belongs to one of
+ * each, which gives the order that core/store.h demands and makes the tree's sums the worker's
+ * alone. A worker takes what is queued, in rounds of at most KITH_ROUND_OPS: transaction, one
  * log_flush("sync=off") for all, completions in one call. What must be on disk goes on to the
  * committer, which does fdatasync of the written segments and one log_flush("sync=on") for everyone
- * who waits. (A commit alone is not even `os`: after 1,000 of them and a kill -9 nothing was left; a
- * sync for each commit gave 3-5 k/s, one for a batch 22-27 k/s.)
+ * who waits. (A commit alone is not even `os`: after 1,000 of them and a kill -9 nothing was left;
+ * a sync for each commit gave 3-5 k/s, one for a batch 22-27 k/s.)
  *
- * A FULL DISK. WiredTiger gives up (panics) when a checkpoint finds no space. So value-bearing writes
- * are refused with ENOSPC while less than a reserve is free (six log files; a checkpoint comes after
- * four and writes no more than they hold), deletes and the node's records below a quarter of it.
+ * A FULL DISK. WiredTiger gives up (panics) when a checkpoint finds no space. So value-bearing
+ * writes are refused with ENOSPC while less than a reserve is free (six log files; a checkpoint
+ * comes after four and writes no more than they hold), deletes and the node's records below a
+ * quarter of it.
  *
- * Checked by tests/unit/test_store_wt.c; speed by tests/bench/store_bench.c. DESIGN sections 5, 6, 8. */
+ * Checked by tests/unit/test_store_wt.c; speed by tests/bench/store_bench.c. DESIGN sections 5,
+ * 6, 8. */
 #ifndef KITH_SHELL_STORE_WT_H
 #define KITH_SHELL_STORE_WT_H
 
@@ -43,62 +48,64 @@
 struct kith_store;
 
 /* The completions of one round. Taken over by the callback's receiver, who gives it back with
- * kith_store_results_free once all are handled; until then everything they point to stays valid, and
- * the boxes of their operations are held. */
+ * kith_store_results_free once all are handled; until then everything they point to stays valid,
+ * and the boxes of their operations are held. */
 struct kith_store_results {
     uint32_t count;
     const struct kith_store_done *dones;
     struct kith_store_results *next; /* for the receiver's use */
 };
 void kith_store_results_free(struct kith_store_results *results);
-/* How many operations end with these (not those that go on to the disk), and the bytes of the chunks
- * whose puts are among them: for bounds on what is under way. */
+/* How many operations end with these (not those that go on to the disk), and the bytes of the
+ * chunks whose puts are among them: for bounds on what is under way. */
 uint32_t kith_store_results_ended(const struct kith_store_results *results);
 uint64_t kith_store_results_bulk(const struct kith_store_results *results);
 
 struct kith_store_options {
-    const char *path;         /* data directory; made when missing */
-    uint64_t cache_bytes;     /* WiredTiger's cache; 0 = KITH_STORE_CACHE_DEFAULT */
-    uint32_t workers;         /* for rows; 0 = 2, at most KITH_STORE_WORKERS_MAX */
-    uint32_t bulk_workers;    /* for chunks; 0 = 2 */
-    uint32_t checkpoint_s;    /* 0 = 60 */
-    uint64_t log_file_bytes;  /* size of WiredTiger's log files; 0 = a 64th of the disk, at most 64 MiB */
-    uint64_t run;             /* random bits for this start; never 0 */
+    const char *path;      /* data directory; made when missing */
+    uint64_t cache_bytes;  /* WiredTiger's cache; 0 = KITH_STORE_CACHE_DEFAULT */
+    uint32_t workers;      /* for rows; 0 = 2, at most KITH_STORE_WORKERS_MAX */
+    uint32_t bulk_workers; /* for chunks; 0 = 2 */
+    uint32_t checkpoint_s; /* 0 = 60 */
+    uint64_t
+        log_file_bytes; /* size of WiredTiger's log files; 0 = a 64th of the disk, at most 64 MiB */
+    uint64_t run;       /* random bits for this start; never 0 */
     void *arg;
     /* From any of the store's threads, several at a time. Must not block nor call the store. */
     void (*completed)(void *arg, struct kith_store_results *results);
-    /* The store cannot go on (a damaged file, a failed log write): every later operation is answered
-     * EIO; the process should end in order and a person look at it. Once. May be NULL. */
+    /* The store cannot go on (a damaged file, a failed log write): every later operation is
+     * answered EIO; the process should end in order and a person look at it. Once. May be NULL. */
     void (*fatal)(void *arg, const char *message);
 };
 
 #define KITH_STORE_CACHE_DEFAULT (UINT64_C(256) << 20)
-#define KITH_STORE_CACHE_MIN (UINT64_C(8) << 20)
-#define KITH_STORE_WORKERS_MAX 16u
-#define KITH_CHUNK_INLINE_MAX (64u << 10) /* bytes; larger contents lie in segments */
+#define KITH_STORE_CACHE_MIN     (UINT64_C(8) << 20)
+#define KITH_STORE_WORKERS_MAX   16u
+#define KITH_CHUNK_INLINE_MAX    (64u << 10) /* bytes; larger contents lie in segments */
 
-/* Opens or makes the store and recovers it. EBUSY: another process has it; EROFS, EPERM, ENOSPC, EIO,
- * ECORRUPT, EVERSION: the message names the path and what helps. Starts threads. */
+/* Opens or makes the store and recovers it. EBUSY: another process has it; EROFS, EPERM, ENOSPC,
+ * EIO, ECORRUPT, EVERSION: the message names the path and what helps. Starts threads. */
 KITH_MUST_CHECK enum kith_err kith_store_open(const struct kith_store_options *options,
                                               struct kith_store **ret_store,
                                               struct kith_error *error);
-/* Completes what is queued and ends the threads; when it returns the last completion has been handed
- * over, and submit says ECLOSED. The results may be used and given back until close. */
+/* Completes what is queued and ends the threads; when it returns the last completion has been
+ * handed over, and submit says ECLOSED. The results may be used and given back until close. */
 void kith_store_stop(struct kith_store *store);
-/* Stops if need be, flushes everything to disk, writes a checkpoint, frees. All results must have been
- * given back. EIO with a message when the last flush failed. The store is gone in any case. */
+/* Stops if need be, flushes everything to disk, writes a checkpoint, frees. All results must have
+ * been given back. EIO with a message when the last flush failed. The store is gone in any case. */
 enum kith_err kith_store_close(struct kith_store *store, struct kith_error *error);
 
 /* What was found at open: has_data and meta[] (valid until close); the rest is left alone. */
 void kith_store_start(const struct kith_store *store, struct kith_start *start);
 
-/* The cluster's secret (copied, 136 to 192 bytes) and Q, before the first operation on rows or chunks.
- * Kept: EINVAL when out of bounds or not what the store was configured with before. One thread. */
-KITH_MUST_CHECK enum kith_err kith_store_configure(struct kith_store *store, struct kith_bytes secret,
-                                                   uint32_t partitions);
+/* The cluster's secret (copied, 136 to 192 bytes) and Q, before the first operation on rows or
+ * chunks. Kept: EINVAL when out of bounds or not what the store was configured with before. One
+ * thread. */
+KITH_MUST_CHECK enum kith_err kith_store_configure(struct kith_store *store,
+                                                   struct kith_bytes secret, uint32_t partitions);
 
-/* Queues a copy of *op; what it points to must live until the completion (core/store.h). `box` (may be
- * NULL) is held until the last completion of the op has been given back. Wakes nobody: see kick.
+/* Queues a copy of *op; what it points to must live until the completion (core/store.h). `box` (may
+ * be NULL) is held until the last completion of the op has been given back. Wakes nobody: see kick.
  * ENOMEM, ELIMIT (KITH_STORE_QUEUE_MAX), ENOTREADY (not configured),
  * ECLOSED: no completion follows. Any thread. */
 KITH_MUST_CHECK enum kith_err kith_store_submit(struct kith_store *store,
@@ -113,17 +120,17 @@ struct kith_store_counts kith_store_counts(struct kith_store *store);
 
 /* What kith_store_verify found. */
 struct kith_store_verdict {
-    uint64_t rows, chunks;       /* visited */
-    uint64_t corrupt_rows;       /* record does not fit its hash */
-    uint64_t corrupt_chunks;     /* contents do not fit their checksum (only with contents) */
-    uint64_t wrong_leaves;       /* sums or counts that differ from those recomputed (invariant 5) */
-    uint64_t wrong_index;        /* rows missing in `leaves`, or entries there without a row */
-    uint64_t wrong_refs;         /* references missing in `refs`, or there without a referrer */
-    char first[256];             /* the first thing that was found wrong, in words */
+    uint64_t rows, chunks;   /* visited */
+    uint64_t corrupt_rows;   /* record does not fit its hash */
+    uint64_t corrupt_chunks; /* contents do not fit their checksum (only with contents) */
+    uint64_t wrong_leaves;   /* sums or counts that differ from those recomputed (invariant 5) */
+    uint64_t wrong_index;    /* rows missing in `leaves`, or entries there without a row */
+    uint64_t wrong_refs;     /* references missing in `refs`, or there without a referrer */
+    char first[256];         /* the first thing that was found wrong, in words */
 };
 /* Recomputes everything that is derived from rows and chunks within one snapshot and compares;
- * `contents` reads the chunks too. Takes long and gets in nobody's way. OK also when something is wrong:
- * see the verdict. Any thread. */
+ * `contents` reads the chunks too. Takes long and gets in nobody's way. OK also when something is
+ * wrong: see the verdict. Any thread. */
 KITH_MUST_CHECK enum kith_err kith_store_verify(struct kith_store *store, bool contents,
                                                 struct kith_store_verdict *ret_verdict,
                                                 struct kith_error *error);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * store_bench.c - what the store costs by itself: rows at `os` and `disk`, reads, merges, chunks.
- * Usage: store_bench DIR [ROWS]. Prints operations a second and CPU time (of all threads) an operation. */
+ * Usage: store_bench DIR [ROWS]. Prints operations a second and CPU time (of all threads) an
+ * operation. */
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +12,8 @@
 
 #include "shell/store_wt.h"
 
-#define PARTITIONS 1024u
-#define IN_FLIGHT 64u
+#define PARTITIONS  1024u
+#define IN_FLIGHT   64u
 #define VALUE_BYTES 1024u
 
 struct bench {
@@ -26,7 +27,7 @@ struct bench {
         char name[16];
         struct kith_bytes name_bytes;
         struct kith_put_update update;
-    } *slots_of; /* [row]: what an op points to lives as long as it */
+    } * slots_of; /* [row]: what an op points to lives as long as it */
 };
 
 static void completed(void *arg, struct kith_store_results *results)
@@ -105,8 +106,8 @@ static void run(struct bench *bench, const char *what, uint32_t count, enum kith
     double wall = seconds(CLOCK_MONOTONIC);
     double cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
     for (uint32_t i = 0; i < count; i++) {
-        struct kith_store_op op = kind == KITH_STORE_CHUNK_PUT ? chunk_op(bench, i)
-                                                               : row_op(bench, i, kind);
+        struct kith_store_op op =
+            kind == KITH_STORE_CHUNK_PUT ? chunk_op(bench, i) : row_op(bench, i, kind);
         op.durability = durability;
         while (sem_trywait(&bench->slots) != 0) { /* wake the workers only when we must wait */
             kith_store_kick(bench->store);
@@ -157,8 +158,8 @@ int main(int argc, char *argv[])
         return 1;
     }
     uint32_t rows = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 100000u;
-    struct kith_store_options options = {.path = argv[1], .run = 0x5eed, .arg = &bench,
-                                         .completed = completed};
+    struct kith_store_options options = {
+        .path = argv[1], .run = 0x5eed, .arg = &bench, .completed = completed};
     bench.slots_of = calloc(rows, sizeof *bench.slots_of);
     sem_init(&bench.slots, 0, IN_FLIGHT);
     for (uint32_t i = 0; bench.slots_of != NULL && i < rows; i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * store_place.h - a store in a directory of its own, asked one operation at a time. For test_store_wt.c,
- * test_chunks.c and test_segments.c; include it after cmocka.h. */
+ * store_place.h - a store in a directory of its own, asked one operation at a time. For
+ * test_store_wt.c, test_chunks.c and test_segments.c; include it after cmocka.h. */
 #ifndef KITH_TESTS_STORE_PLACE_H
 #define KITH_TESTS_STORE_PLACE_H
 
@@ -18,7 +18,7 @@
 #include "core/rowop.h"
 #include "shell/store_wt.h"
 
-#define PARTITIONS 64u
+#define PARTITIONS  64u
 #define RESULTS_MAX 4096u
 
 struct place {
@@ -57,8 +57,11 @@ static uint8_t secret[192];
 
 static inline enum kith_err place_open(struct place *place, struct kith_error *error)
 {
-    struct kith_store_options options = {.path = place->dir, .arg = place, .completed = completed,
-                                         .fatal = fatal, .cache_bytes = 16u << 20,
+    struct kith_store_options options = {.path = place->dir,
+                                         .arg = place,
+                                         .completed = completed,
+                                         .fatal = fatal,
+                                         .cache_bytes = 16u << 20,
                                          .log_file_bytes = 1u << 20};
     static uint64_t runs = 0x1234567;
     options.run = ++runs * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)getpid();
@@ -189,7 +192,7 @@ static inline struct kith_request_id next_request(void)
 }
 
 static inline struct kith_store_op put_op(uint32_t group, const struct kith_put_update *updates,
-                                   uint32_t count)
+                                          uint32_t count)
 {
     struct kith_store_op op = {.id = 1000 + sequence, .kind = KITH_STORE_PUT};
     op.u.put.group = group_of(group);
@@ -211,7 +214,8 @@ static inline struct kith_put_update update_of(const char *name, const char *val
     return update;
 }
 
-static inline struct kith_store_op get_op(uint32_t group, const struct kith_bytes *names, uint32_t count)
+static inline struct kith_store_op get_op(uint32_t group, const struct kith_bytes *names,
+                                          uint32_t count)
 {
     struct kith_store_op op = {.id = 5, .kind = KITH_STORE_GET};
     op.u.get.group = group_of(group);
@@ -241,7 +245,8 @@ static inline void free_bytes(struct kith_bytes bytes)
 }
 
 /* Number of siblings; value of the first one into text. */
-static inline uint32_t siblings_of(struct place *place, uint32_t group, const char *name, char text[32])
+static inline uint32_t siblings_of(struct place *place, uint32_t group, const char *name,
+                                   char text[32])
 {
     struct kith_bytes state = state_of(place, group, name);
     struct kith_arena arena;
@@ -259,7 +264,8 @@ static inline uint32_t siblings_of(struct place *place, uint32_t group, const ch
     return count;
 }
 
-static inline void put_text(struct place *place, uint32_t group, const char *name, const char *value)
+static inline void put_text(struct place *place, uint32_t group, const char *name,
+                            const char *value)
 {
     struct kith_bytes old = state_of(place, group, name);
     struct kith_arena arena;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What is left after kill -9, after a power cut, and on a full disk. The children are forked before this
- * process has threads of a store. Invariants 1 and 5. */
+ * What is left after kill -9, after a power cut, and on a full disk. The children are forked before
+ * this process has threads of a store. Invariants 1 and 5. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include <signal.h>
@@ -136,8 +137,8 @@ static void test_lost_tail_leaves_the_index(void **state)
     remove_tree(own.dir);
 }
 
-/* On a disk that fills up: ENOSPC for each write that does not fit, nothing acknowledged is lost, reads
- * go on, deletes are taken, and writes again when there is room. */
+/* On a disk that fills up: ENOSPC for each write that does not fit, nothing acknowledged is lost,
+ * reads go on, deletes are taken, and writes again when there is room. */
 static void test_full_disk(void **state)
 {
     (void)state;
