@@ -176,6 +176,7 @@ static void peer_slow(struct kith_client_core *core, struct cc_peer *peer)
     peer->fails = 0;
     peer->slow_until_ms = core->now + peer->slow_ms;
     peer->probe_ms = core->now;
+    core->waiting_dirty = true;
     peer->slow_ms = peer->slow_ms * 2 > CC_SLOW_MAX_MS ? CC_SLOW_MAX_MS : peer->slow_ms * 2;
     core->peers_wake_ms = core->now;
 }

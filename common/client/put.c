@@ -2,10 +2,11 @@
  *
  * put.c - PUT: straight to an owner, which coordinates.
  *
- * One try at a time; a coordinator that is late is passed over but still listened to: the first OK
- * ends the op, whoever says it. Every try bears the same request id, and every one after a try
- * whose outcome is open says so (retry), so that siblings of the two are one write. `open` counts
- * tries that may have had an effect: with one, an end without OK is EUNKNOWN, never a refusal. */
+ * One try at a time; a coordinator that is late (or that reads have found silent) is passed over
+ * but still listened to: the first OK ends the op, whoever says it. Every try bears the same
+ * request id, and every one after a try whose outcome is open says so (retry), so that siblings of
+ * the two are one write. `open` counts tries that may have had an effect: with one, an end without
+ * OK is EUNKNOWN, never a refusal. */
 #include <string.h>
 
 #include "client/core.h"
@@ -51,14 +52,18 @@ static uint32_t in_time(struct kith_client_core *core, struct cc_op *op)
         if (rep->state != CC_REP_ASKED) {
             continue;
         }
-        if (core->now - rep->asked_ms >= try_ms(op)) {
+        /* silent: it has not answered reads either, nor a probe */
+        bool silent = rep->peer->slow && !rep->peer->heard;
+        uint64_t limit_ms = silent ? 3 * (uint64_t)core->hedge_ms : try_ms(op);
+        limit_ms = limit_ms < try_ms(op) ? limit_ms : try_ms(op);
+        if (core->now - rep->asked_ms >= limit_ms) {
             if (!rep->missed) {
                 rep->missed = true;
                 cc_peer_missed(core, rep->peer);
             }
             continue;
         }
-        cc_op_wake(core, op, rep->asked_ms + try_ms(op));
+        cc_op_wake(core, op, rep->asked_ms + limit_ms);
         count++;
     }
     return count;
@@ -103,6 +108,7 @@ void cc_put_drive(struct kith_client_core *core, struct cc_op *op)
         ask(core, op, next);
     }
     if (in_time(core, op) > 0) {
+        op->waits = true; /* for a coordinator to turn out silent */
         return;
     }
     if (refused(core, op)) {

@@ -82,9 +82,12 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
+/* Keys of a run are its own, so that it may run again on the same cluster. */
+static uint32_t run_id;
+
 static void key_name(uint32_t key, char text[32])
 {
-    (void)snprintf(text, 32, "key%010u", key);
+    (void)snprintf(text, 32, "%08x-%010u", run_id, key);
 }
 
 static void on_done(void *arg, const struct kith_client_result *result);
@@ -408,6 +411,7 @@ int main(int argc, char **argv)
                               .flight_count = 2,
                               .only = {true, true, true, true}};
     parse(argc, argv, &options);
+    run_id = (uint32_t)now_ns();
     struct kith_client_options client_options = {.server_count = options.server_count,
                                                  .servers = (const char *const *)options.servers,
                                                  .writer = "bench"};
