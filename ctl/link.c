@@ -14,6 +14,7 @@
 struct kith_link {
     struct kith_rpc *rpc;
     struct kith_uuid self;
+    /* Recursive: connect, send and close may run `closed` on the spot, in their caller's thread. */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* protected by lock: */
@@ -52,7 +53,7 @@ static void on_opened(void *arg, uint64_t conn)
         if (err == KITH_OK) {
             err = kith_rpc_send(link->rpc, conn, link->question);
         }
-        if (err != KITH_OK) {
+        if (err != KITH_OK && !ask->done) {
             (void)kith_error_set(&ask->error, err, "%s: cannot send: %s", ask->address,
                                  kith_err_text((int)err));
             ask->done = true;
@@ -75,6 +76,12 @@ static void on_message(void *arg, uint64_t conn, struct kith_msg_box *box)
                                      box->msg.u.hello.protocol, KITH_PROTOCOL_VERSION);
                 ask->done = true;
             }
+        } else if (box->msg.kind == KITH_MSG_ADMIN_RES && box->msg.id == 0) {
+            /* why the node is about to end the connection */
+            const struct kith_status *status = &box->msg.u.admin_res.status;
+            (void)kith_error_set(&ask->error, status->err != KITH_OK ? status->err : KITH_ECLOSED,
+                                 "%s: %s", ask->address, status->message ? status->message : "");
+            ask->done = true;
         } else if (box->msg.id == QUESTION_ID) {
             ask->box = kith_msg_box_hold(box);
             ask->done = true;
@@ -116,7 +123,11 @@ enum kith_err kith_link_new(struct kith_link **ret_link, struct kith_error *erro
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_mutex_init(&link->lock, NULL);
+    pthread_mutexattr_t recursive;
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&link->lock, &recursive);
+    pthread_mutexattr_destroy(&recursive);
     pthread_cond_init(&link->changed, &attributes);
     pthread_condattr_destroy(&attributes);
     struct kith_rpc_options options;
@@ -179,11 +190,12 @@ static void connect_all(struct kith_link *link)
         struct kith_error error;
         ask->box = NULL;
         ask->done = false;
-        ask->open = kith_rpc_connect(link->rpc, ask->address, KITH_RPC_ROWS, &ask->conn, &error) ==
-                    KITH_OK;
-        if (ask->open) {
-            link->open_count++;
-        } else {
+        ask->open = true;
+        link->open_count++;
+        if (kith_rpc_connect(link->rpc, ask->address, KITH_RPC_ROWS, &ask->conn, &error) !=
+            KITH_OK) {
+            link->open_count--; /* none was given out: `closed` does not come */
+            ask->open = false;
             ask->error = error;
             ask->done = true;
         }

@@ -176,12 +176,17 @@ static enum kith_err node_wait(struct up *up, uint32_t index, bool *ret_member,
         memset(&ask, 0, sizeof(ask));
         ask.address = up->addresses[index];
         kith_link_ask(up->link, &ask, 1, &question, ASK_TIMEOUT_MS);
-        if (ask.box && ask.box->msg.kind == KITH_MSG_STATUS_RES) {
+        /* a node that is still starting refuses: it does not know its cluster yet */
+        if (ask.box && ask.box->msg.kind == KITH_MSG_STATUS_RES &&
+            ask.box->msg.u.status_res.status.err == KITH_OK) {
             *ret_member = !kith_uuid_is_nil(&ask.box->msg.u.status_res.node.cluster);
             kith_msg_box_drop(ask.box);
             return KITH_OK;
         }
-        kith_msg_box_drop(ask.box);
+        if (ask.box) {
+            (void)kith_error_set(&ask.error, KITH_ENOTREADY, "still starting");
+            kith_msg_box_drop(ask.box);
+        }
         up->failed = index + 1;
         if (!node_alive(up, index)) {
             return kith_error_set(error, KITH_EUNREACH,
