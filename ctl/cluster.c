@@ -22,8 +22,8 @@ enum kith_err kith_ctl_order(struct kith_link *link, const char *address,
     }
     enum kith_err err = KITH_OK;
     if (ask.box->msg.kind != KITH_MSG_ADMIN_RES) {
-        err = kith_error_set(error, KITH_EFORMAT, "%s gave an answer of the wrong kind (%s)", address,
-                             kith_msg_kind_name(ask.box->msg.kind));
+        err = kith_error_set(error, KITH_EFORMAT, "%s gave an answer of the wrong kind (%s)",
+                             address, kith_msg_kind_name(ask.box->msg.kind));
     } else if (ask.box->msg.u.admin_res.status.err != KITH_OK) {
         const struct kith_status *status = &ask.box->msg.u.admin_res.status;
         err = kith_error_set(error, status->err, "%s: %s", address,
@@ -46,8 +46,8 @@ static enum kith_err number(const struct kith_ctl_args *args, const char *name, 
     char *end = NULL;
     unsigned long value = *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : 0;
     if (!end || *end || value < 1 || value > max) {
-        return kith_error_set(error, KITH_EINVAL, "--%s: '%s' is no number from 1 to %u", name, text,
-                              max);
+        return kith_error_set(error, KITH_EINVAL, "--%s: '%s' is no number from 1 to %u", name,
+                              text, max);
     }
     *ret_number = (uint32_t)value;
     return KITH_OK;
@@ -124,9 +124,10 @@ int kith_ctl_join(const struct kith_ctl_args *args)
         return kith_ctl_fail(args, &error);
     }
     if (strcmp(node.servers[0], through.servers[0]) == 0) {
-        (void)kith_error_set(&error, KITH_EINVAL,
-                             "%s cannot join through itself; --through names a member of the cluster",
-                             node.servers[0]);
+        (void)kith_error_set(
+            &error, KITH_EINVAL,
+            "%s cannot join through itself; --through names a member of the cluster",
+            node.servers[0]);
         return kith_ctl_fail(args, &error);
     }
     join->through = through.servers[0];

@@ -12,7 +12,8 @@
 
 static const struct kith_ctl_option no_options[] = {{NULL, NULL, NULL}};
 static const struct kith_ctl_option common_options[] = {
-    {"servers", "LIST", "nodes to ask, host[:port],... (default $KITH_SERVERS, else 127.0.0.1:7070)"},
+    {"servers", "LIST",
+     "nodes to ask, host[:port],... (default $KITH_SERVERS, else 127.0.0.1:7070)"},
     {"timeout", "TIME", "give up after that long (default 10s)"},
     {"json", NULL, "answer in JSON"},
     {"help", NULL, "this text"},
@@ -58,7 +59,8 @@ static const struct kith_ctl_option up_options[] = {
 
 const struct kith_ctl_command kith_ctl_commands[] = {
     {NULL, "init", "NODE", 1, 1, "make a cluster of one running node",
-     "NODE is the address of a kithd that has no cluster yet. Others are added with 'kithctl join'.\n",
+     "NODE is the address of a kithd that has no cluster yet. Others are added with 'kithctl "
+     "join'.\n",
      "kithctl init 127.0.0.1:7070 --name home", init_options, kith_ctl_init},
     {NULL, "join", "NODE", 1, 1, "add a running node to a cluster",
      "NODE is the address of a kithd that has no cluster yet.\n",
@@ -105,8 +107,10 @@ static void help_all(FILE *out)
         title(command, text, sizeof(text));
         (void)fprintf(out, "  %-20s %s\n", text, command->summary);
     }
-    (void)fprintf(out, "\nkithctl COMMAND --help tells more, with an example. Exit status: 0 done, 1 failed,\n"
-                       "3 no node answered, 6 outcome unknown, 64 bad command line.\n");
+    (void)fprintf(
+        out,
+        "\nkithctl COMMAND --help tells more, with an example. Exit status: 0 done, 1 failed,\n"
+        "3 no node answered, 6 outcome unknown, 64 bad command line.\n");
 }
 
 static void help_options(const struct kith_ctl_option *options)
@@ -161,8 +165,8 @@ static enum kith_err server_add(const char *text, size_t length, struct kith_ctl
 {
     bool bracket = length > 0 && text[0] == '[';
     const char *close = bracket ? memchr(text, ']', length) : NULL;
-    const char *colon = memchr(close ? close : text, ':', close ? length - (size_t)(close - text)
-                                                                : length);
+    const char *colon =
+        memchr(close ? close : text, ':', close ? length - (size_t)(close - text) : length);
     if (length == 0 || length > 250 || (bracket && !close) || colon == text ||
         (colon && colon + 1 == text + length)) {
         return kith_error_set(error, KITH_EINVAL,
@@ -181,7 +185,8 @@ static enum kith_err server_add(const char *text, size_t length, struct kith_ctl
     return KITH_OK;
 }
 
-enum kith_err kith_ctl_servers(const char *text, struct kith_ctl_args *args, struct kith_error *error)
+enum kith_err kith_ctl_servers(const char *text, struct kith_ctl_args *args,
+                               struct kith_error *error)
 {
     args->server_count = 0;
     for (;;) {
@@ -242,9 +247,9 @@ static enum kith_err option_parse(struct kith_ctl_args *args, int argc, char *co
     }
     if (is_switch) {
         *place = "";
-        return name[length] == '\0' ? KITH_OK
-                                    : kith_error_set(error, KITH_EINVAL, "--%.*s takes no value",
-                                                     (int)length, name);
+        return name[length] == '\0'
+                   ? KITH_OK
+                   : kith_error_set(error, KITH_EINVAL, "--%.*s takes no value", (int)length, name);
     }
     if (name[length] == '=') {
         *place = name + length + 1;

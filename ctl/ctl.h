@@ -2,9 +2,9 @@
  *
  * ctl.h - kithctl: one table of commands, from which dispatch, help and completion follow.
  *
- * A command gets its arguments parsed and checked, writes its answer to stdout (text, or one JSON value
- * with --json) and trouble to stderr, and returns an exit status. One thread, except where link.h and
- * the client have threads of their own. */
+ * A command gets its arguments parsed and checked, writes its answer to stdout (text, or one JSON
+ * value with --json) and trouble to stderr, and returns an exit status. One thread, except where
+ * link.h and the client have threads of their own. */
 #ifndef KITH_CTL_CTL_H
 #define KITH_CTL_CTL_H
 
@@ -27,10 +27,10 @@ enum kith_ctl_exit {
 };
 
 #define KITH_CTL_OPTIONS_MAX 16u
-#define KITH_CTL_ARGS_MAX 4u
-#define KITH_CTL_SERVERS_MAX 64u /* doors named on a command line; one that answers is enough */
-#define KITH_CTL_PORT 7070       /* where a server without a port listens */
-#define KITH_CTL_TIMEOUT_MS 10000u
+#define KITH_CTL_ARGS_MAX    4u
+#define KITH_CTL_SERVERS_MAX 64u  /* doors named on a command line; one that answers is enough */
+#define KITH_CTL_PORT        7070 /* where a server without a port listens */
+#define KITH_CTL_TIMEOUT_MS  10000u
 
 struct kith_ctl_option {
     const char *name;     /* without "--" */
@@ -41,7 +41,7 @@ struct kith_ctl_option {
 struct kith_ctl_args;
 
 struct kith_ctl_command {
-    const char *group;     /* "local" of "kithctl local up", or NULL */
+    const char *group; /* "local" of "kithctl local up", or NULL */
     const char *name;
     const char *arguments; /* "KEY [VALUE]", for the help */
     uint32_t min_args, max_args;
@@ -56,7 +56,8 @@ struct kith_ctl_args {
     const struct kith_ctl_command *command;
     uint32_t count;
     const char *positional[KITH_CTL_ARGS_MAX];
-    const char *values[KITH_CTL_OPTIONS_MAX]; /* by the command's options; "" for a switch that is set */
+    const char
+        *values[KITH_CTL_OPTIONS_MAX]; /* by the command's options; "" for a switch that is set */
     bool json;
     bool help;
     uint64_t timeout_ms; /* of the whole command, or of each request where that is said */

@@ -19,11 +19,12 @@ void kith_format_time(uint64_t ms, char ret_text[KITH_FORMAT_SIZE]);
 /* The first 8 hex digits of a uuid: what a node is called on a screen. */
 void kith_format_node(const struct kith_uuid *uuid, char ret_text[KITH_FORMAT_SIZE]);
 
-/* Bytes as a JSON string where they are UTF-8 (NAME), else in base64 (NAME_base64): sets it in object.
- * ENOMEM. */
+/* Bytes as a JSON string where they are UTF-8 (NAME), else in base64 (NAME_base64): sets it in
+ * object. ENOMEM. */
 KITH_MUST_CHECK enum kith_err kith_json_bytes(json_t *object, const char *name,
                                               struct kith_bytes bytes);
-/* Prints the object on stdout and drops it. ENOMEM when it is NULL, EIO when it cannot be written. */
+/* Prints the object on stdout and drops it. ENOMEM when it is NULL, EIO when it cannot be written.
+ */
 KITH_MUST_CHECK enum kith_err kith_json_print(json_t *value, struct kith_error *error);
 /* Bytes for a terminal: what is not printable ASCII as \xNN. */
 void kith_print_escaped(struct kith_bytes bytes);

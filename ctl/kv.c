@@ -63,7 +63,8 @@ static enum kith_err call(struct kith_client *client, const struct kith_client_o
     return KITH_OK;
 }
 
-static enum kith_err key_check(const char *key, struct kith_bytes *ret_key, struct kith_error *error)
+static enum kith_err key_check(const char *key, struct kith_bytes *ret_key,
+                               struct kith_error *error)
 {
     *ret_key = kith_bytes_make(key, strlen(key));
     if (ret_key->size == 0 || ret_key->size > KITH_NAME_MAX) {
@@ -213,8 +214,8 @@ int kith_ctl_get(const struct kith_ctl_args *args)
         status = kith_ctl_fail(args, &error);
     } else {
         const struct kith_row *row = &answer.result.u.rows.rows[0].row;
-        status = args->json ? get_json(args, row, answer.result.degraded, &error)
-                            : get_print(args, row);
+        status =
+            args->json ? get_json(args, row, answer.result.degraded, &error) : get_print(args, row);
     }
     kith_client_answer_release(&answer);
     kith_client_close(client);
@@ -299,10 +300,10 @@ static enum kith_err update_send(const struct kith_ctl_args *args, struct kith_c
     op.u.put.updates = update;
     enum kith_err err = call(client, &op, &answer, error);
     if (err == KITH_OK && args->json) {
-        err = kith_json_print(json_pack("{s:s, s:s, s:i}", "result", "ok", "key",
-                                        args->positional[0], "copies",
-                                        (int)answer.result.u.put.copies),
-                              error);
+        err =
+            kith_json_print(json_pack("{s:s, s:s, s:i}", "result", "ok", "key", args->positional[0],
+                                      "copies", (int)answer.result.u.put.copies),
+                            error);
     }
     kith_client_answer_release(&answer);
     return err;

@@ -12,10 +12,10 @@
 #define KITH_LINK_ASKS_MAX KITH_MEMBERS_MAX
 
 struct kith_link_ask {
-    const char *address;         /* in */
-    struct kith_msg_box *box;    /* out: the answer, the caller's to drop; NULL: none */
-    struct kith_error error;     /* out, where there is none */
-    uint64_t conn;               /* link's own from here on */
+    const char *address;      /* in */
+    struct kith_msg_box *box; /* out: the answer, the caller's to drop; NULL: none */
+    struct kith_error error;  /* out, where there is none */
+    uint64_t conn;            /* link's own from here on */
     bool open;
     bool done;
 };
@@ -26,8 +26,8 @@ struct kith_link;
 KITH_MUST_CHECK enum kith_err kith_link_new(struct kith_link **ret_link, struct kith_error *error);
 void kith_link_free(struct kith_link *link); /* NULL is fine */
 
-/* Sends `question` (its id is set here) to all at once and waits until each has answered or failed, at
- * most timeout_ms. The errors: EUNREACH, ETIMEOUT, EVERSION, EFORMAT. */
+/* Sends `question` (its id is set here) to all at once and waits until each has answered or
+ * failed, at most timeout_ms. The errors: EUNREACH, ETIMEOUT, EVERSION, EFORMAT. */
 void kith_link_ask(struct kith_link *link, struct kith_link_ask *asks, uint32_t count,
                    const struct kith_msg *question, uint64_t timeout_ms);
 

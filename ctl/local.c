@@ -14,10 +14,10 @@
 #include "ctl/format.h"
 #include "ctl/status.h"
 
-#define UP_TIMEOUT_MS 60000u   /* recovery after a crash reads the log: seconds, not minutes */
-#define POLL_MS 100u           /* between two questions to nodes that are not ready */
-#define ASK_TIMEOUT_MS 5000u   /* of one such question */
-#define DOWN_TIMEOUT_MS 30000  /* for an orderly end; then SIGKILL */
+#define UP_TIMEOUT_MS       60000u /* recovery after a crash reads the log: seconds, not minutes */
+#define POLL_MS             100u   /* between two questions to nodes that are not ready */
+#define ASK_TIMEOUT_MS      5000u  /* of one such question */
+#define DOWN_TIMEOUT_MS     30000  /* for an orderly end; then SIGKILL */
 #define LOCAL_NODES_DEFAULT 3u
 
 /* One run of `local up`. */
@@ -69,8 +69,8 @@ static enum kith_err count_set(struct up *up, struct kith_error *error)
         char *end = NULL;
         unsigned long wanted = strtoul(text, &end, 10);
         if (*text < '0' || *text > '9' || *end || wanted < 1 || wanted > KITH_LOCAL_NODES_MAX) {
-            return kith_error_set(error, KITH_EINVAL, "--nodes: '%s' is no number from 1 to %u", text,
-                                  KITH_LOCAL_NODES_MAX);
+            return kith_error_set(error, KITH_EINVAL, "--nodes: '%s' is no number from 1 to %u",
+                                  text, KITH_LOCAL_NODES_MAX);
         }
         if (wanted < up->local.count) {
             return kith_error_set(error, KITH_EINVAL,
@@ -83,7 +83,8 @@ static enum kith_err count_set(struct up *up, struct kith_error *error)
     return KITH_OK;
 }
 
-/* The recorded port where it is free, else another. A node's address may change: it is told again. */
+/* The recorded port where it is free, else another. A node's address may change: it is told again.
+ */
 static enum kith_err port_choose(struct up *up, uint32_t index, struct kith_error *error)
 {
     uint16_t *port = &up->local.nodes[index].port;
@@ -141,7 +142,8 @@ static enum kith_err start_all(struct up *up, struct kith_error *error)
     }
     /* also after a failure: what was started must be found again */
     struct kith_error saving;
-    if (kith_local_save(&up->local, err == KITH_OK ? error : &saving) != KITH_OK && err == KITH_OK) {
+    if (kith_local_save(&up->local, err == KITH_OK ? error : &saving) != KITH_OK &&
+        err == KITH_OK) {
         err = error->code;
     }
     addresses_set(up);
@@ -189,9 +191,9 @@ static enum kith_err node_wait(struct up *up, uint32_t index, bool *ret_member,
         }
         up->failed = index + 1;
         if (!node_alive(up, index)) {
-            return kith_error_set(error, KITH_EUNREACH,
-                                  "node%u has ended again; mend what its log says, then run this again",
-                                  index + 1);
+            return kith_error_set(
+                error, KITH_EUNREACH,
+                "node%u has ended again; mend what its log says, then run this again", index + 1);
         }
         if (!pause_short(up)) {
             return kith_error_set(error, KITH_ETIMEOUT, "node%u does not answer (%s)", index + 1,
@@ -231,7 +233,8 @@ static bool settled(struct up *up, struct kith_error *error)
     for (uint32_t i = 0; i < up->local.count; i++) {
         servers[i] = up->addresses[i];
     }
-    if (kith_view_read(up->link, servers, up->local.count, ASK_TIMEOUT_MS, &view, error) != KITH_OK) {
+    if (kith_view_read(up->link, servers, up->local.count, ASK_TIMEOUT_MS, &view, error) !=
+        KITH_OK) {
         return false;
     }
     bool good = view.count >= up->local.count;
@@ -360,14 +363,17 @@ static enum kith_err node_end(const struct kith_ctl_args *args, uint32_t index,
         say(args, "node%u  stopped\n", index + 1);
         return KITH_OK;
     }
-    (void)fprintf(stderr,
-                  "kithctl: local down: node%u (pid %d) did not end within %d s: it is killed. What it "
-                  "acknowledged is safe.\n",
-                  index + 1, (int)process->pid, DOWN_TIMEOUT_MS / 1000);
+    (void)fprintf(
+        stderr,
+        "kithctl: local down: node%u (pid %d) did not end within %d s: it is killed. What it "
+        "acknowledged is safe.\n",
+        index + 1, (int)process->pid, DOWN_TIMEOUT_MS / 1000);
     enum kith_err err = kith_local_signal(process, SIGKILL, error);
     if (err == KITH_OK && !kith_local_wait_end(process, DOWN_TIMEOUT_MS)) {
-        err = kith_error_set(error, KITH_EIO, "node%u (pid %d) does not even end by SIGKILL: it hangs "
-                             "in the kernel, is its disk in order?", index + 1, (int)process->pid);
+        err = kith_error_set(error, KITH_EIO,
+                             "node%u (pid %d) does not even end by SIGKILL: it hangs "
+                             "in the kernel, is its disk in order?",
+                             index + 1, (int)process->pid);
     }
     return err;
 }
@@ -407,9 +413,9 @@ int kith_ctl_local_down(const struct kith_ctl_args *args)
         }
     }
     if (kith_local_save(&local, &error) != KITH_OK ||
-        (args->json && kith_json_print(json_pack("{s:s, s:i}", "dir", local.dir, "stopped",
-                                                 (int)running),
-                                       &error) != KITH_OK)) {
+        (args->json &&
+         kith_json_print(json_pack("{s:s, s:i}", "dir", local.dir, "stopped", (int)running),
+                         &error) != KITH_OK)) {
         return kith_ctl_fail(args, &error);
     }
     return status;
@@ -441,7 +447,8 @@ int kith_ctl_local_status(const struct kith_ctl_args *args)
             return kith_ctl_fail(args, &error);
         }
         running += process.fd >= 0;
-        say(args, "node%u  %s  %s", i + 1, addresses[i], process.fd >= 0 ? "runs" : "is not running");
+        say(args, "node%u  %s  %s", i + 1, addresses[i],
+            process.fd >= 0 ? "runs" : "is not running");
         if (process.fd >= 0) {
             say(args, " (pid %d)", (int)process.pid);
             (void)close(process.fd);

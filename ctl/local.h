@@ -6,8 +6,8 @@
  *     DIR/nodeK/         data of node K (kithd.pid and address among it, written by kithd)
  *     DIR/nodeK.log      its log
  *
- * local_state.c reads and writes cluster.json, local_process.c starts and ends daemons, local.c is the
- * commands. */
+ * local_state.c reads and writes cluster.json, local_process.c starts and ends daemons, local.c is
+ * the commands. */
 #ifndef KITH_CTL_LOCAL_H
 #define KITH_CTL_LOCAL_H
 
@@ -38,8 +38,8 @@ char *kith_local_encode(const struct kith_local *local);
 /* count and nodes from text; EFORMAT with a message. dir is not touched. */
 KITH_MUST_CHECK enum kith_err kith_local_decode(const char *text, struct kith_local *local,
                                                 struct kith_error *error);
-/* Opens DIR (made with `create` where it is missing) and reads its cluster.json; a missing one gives no
- * nodes. ENOTFOUND, EIO, EFORMAT. */
+/* Opens DIR (made with `create` where it is missing) and reads its cluster.json; a missing one
+ * gives no nodes. ENOTFOUND, EIO, EFORMAT. */
 KITH_MUST_CHECK enum kith_err kith_local_load(const char *dir, bool create,
                                               struct kith_local *ret_local,
                                               struct kith_error *error);
@@ -54,14 +54,15 @@ KITH_MUST_CHECK enum kith_err kith_local_paths(const struct kith_local *local, u
 
 /* ---- Processes ---- */
 
-/* A process that is known to be node `index`'s kithd, held so that its number cannot pass to another. */
+/* A process that is known to be node `index`'s kithd, held so that its number cannot pass to
+ * another. */
 struct kith_local_process {
     int fd; /* pidfd; -1 = not running */
     pid_t pid;
 };
 
-/* The running kithd of the node, by kithd.pid or the recorded pid: /proc/PID/cmdline must name its data
- * folder. fd = -1 where there is none. Close fd. */
+/* The running kithd of the node, by kithd.pid or the recorded pid: /proc/PID/cmdline must name its
+ * data folder. fd = -1 where there is none. Close fd. */
 KITH_MUST_CHECK enum kith_err kith_local_find(const struct kith_local *local, uint32_t index,
                                               struct kith_local_process *ret_process,
                                               struct kith_error *error);
@@ -72,15 +73,15 @@ bool kith_local_is_ours(const char *cmdline, size_t size, const char *data);
 KITH_MUST_CHECK enum kith_err kith_local_program(char ret_path[PATH_MAX], struct kith_error *error);
 /* Whether the port can be listened on now; with port 0 a free one is chosen. EBUSY, EIO. */
 KITH_MUST_CHECK enum kith_err kith_local_port(uint16_t *port, struct kith_error *error);
-/* Starts node `index` as a daemon (own session, no terminal) and notes its pid; returns when it has become
- * kithd. Call it before anything of gRPC: a process with its threads cannot fork. */
+/* Starts node `index` as a daemon (own session, no terminal) and notes its pid; returns when it
+ * has become kithd. Call it before anything of gRPC: a process with its threads cannot fork. */
 KITH_MUST_CHECK enum kith_err kith_local_start(struct kith_local *local, uint32_t index,
                                                const char *program, struct kith_error *error);
 /* Waits up to timeout_ms for the process's end; true: it has ended. */
 bool kith_local_wait_end(const struct kith_local_process *process, int timeout_ms);
 /* Sends a signal; a process that has ended meanwhile is no error. */
-KITH_MUST_CHECK enum kith_err kith_local_signal(const struct kith_local_process *process, int signal,
-                                                struct kith_error *error);
+KITH_MUST_CHECK enum kith_err kith_local_signal(const struct kith_local_process *process,
+                                                int signal, struct kith_error *error);
 /* The last lines of the node's log on stderr, indented. */
 void kith_local_log_tail(const char *path);
 

@@ -143,8 +143,8 @@ enum kith_err kith_local_port(uint16_t *port, struct kith_error *error)
     address.sin_port = htons(*port);
     /* as the daemon will do: connections that linger from the last run do not count */
     bool good = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
-                bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
-                listen(fd, 1) == 0 && getsockname(fd, (struct sockaddr *)&address, &size) == 0;
+                bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 1) == 0 &&
+                getsockname(fd, (struct sockaddr *)&address, &size) == 0;
     int number = errno;
     (void)close(fd);
     if (!good) {
@@ -167,8 +167,8 @@ static _Noreturn void daemon_exec(const char *program, char *const argv[], int p
     _exit(written == (ssize_t)sizeof(number) ? 127 : 126);
 }
 
-/* Forks twice, so that the daemon is nobody's child here. Writes its pid into the pipe, and errno after it
- * when it could not become kithd. */
+/* Forks twice, so that the daemon is nobody's child here. Writes its pid into the pipe, and errno
+ * after it when it could not become kithd. */
 static void daemon_fork(const char *program, char *const argv[], int pipe_fd)
 {
     (void)setsid(); /* fails only for the leader of a group, which a fresh child is not */
@@ -208,7 +208,8 @@ static enum kith_err daemon_spawn(const char *program, char *const argv[], pid_t
     if (child < 0) {
         err = kith_error_set(error, KITH_EIO, "cannot fork: %s", strerror(number));
     } else {
-        /* both may come in either order: the pid from the child, errno from a grandchild that failed */
+        /* both may come in either order: the pid from the child, errno from a grandchild that
+         * failed */
         int first = 0;
         int second = 0;
         bool any = pipe_int(ends[0], &first);

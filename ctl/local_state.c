@@ -12,15 +12,16 @@
 
 #include "ctl/local.h"
 
-#define STATE_FILE "cluster.json"
+#define STATE_FILE     "cluster.json"
 #define STATE_SIZE_MAX 65536u /* bytes; 64 nodes take 3 KiB */
 
 char *kith_local_encode(const struct kith_local *local)
 {
     json_t *nodes = json_array();
     for (uint32_t i = 0; i < local->count; i++) {
-        (void)json_array_append_new(nodes, json_pack("{s:i, s:I}", "port", (int)local->nodes[i].port,
-                                                     "pid", (json_int_t)local->nodes[i].pid));
+        (void)json_array_append_new(nodes,
+                                    json_pack("{s:i, s:I}", "port", (int)local->nodes[i].port,
+                                              "pid", (json_int_t)local->nodes[i].pid));
     }
     char *text = NULL;
     if (nodes && json_array_size(nodes) == local->count) {
@@ -32,7 +33,8 @@ char *kith_local_encode(const struct kith_local *local)
     return text;
 }
 
-enum kith_err kith_local_decode(const char *text, struct kith_local *local, struct kith_error *error)
+enum kith_err kith_local_decode(const char *text, struct kith_local *local,
+                                struct kith_error *error)
 {
     json_error_t where;
     json_t *whole = json_loads(text, JSON_REJECT_DUPLICATES, &where);
@@ -50,7 +52,8 @@ enum kith_err kith_local_decode(const char *text, struct kith_local *local, stru
         json_int_t port = json_integer_value(json_object_get(node, "port"));
         json_int_t pid = json_integer_value(json_object_get(node, "pid"));
         if (port < 0 || port > UINT16_MAX || pid < 0 || pid > INT_MAX) {
-            err = kith_error_set(error, KITH_EFORMAT, "node %zu: port or pid is out of range", i + 1);
+            err =
+                kith_error_set(error, KITH_EFORMAT, "node %zu: port or pid is out of range", i + 1);
             break;
         }
         local->nodes[i].port = (uint16_t)port;
@@ -136,8 +139,8 @@ enum kith_err kith_local_save(const struct kith_local *local, struct kith_error 
         return err;
     }
     char *text = kith_local_encode(local);
-    err = text ? file_write(fresh, text, error)
-               : kith_error_set(error, KITH_ENOMEM, "out of memory");
+    err =
+        text ? file_write(fresh, text, error) : kith_error_set(error, KITH_ENOMEM, "out of memory");
     free(text);
     if (err == KITH_OK && rename(fresh, path) != 0) {
         err = kith_error_set(error, KITH_EIO, "%s: %s", path, strerror(errno));

@@ -7,7 +7,9 @@
 
 static const char *health_word(int health)
 {
-    return health == KITH_CTL_OK ? "healthy" : health == KITH_CTL_BELOW ? "BELOW QUORUM" : "DEGRADED";
+    return health == KITH_CTL_OK      ? "healthy"
+           : health == KITH_CTL_BELOW ? "BELOW QUORUM"
+                                      : "DEGRADED";
 }
 
 static void node_print(const struct kith_view *view, const struct kith_view_node *node, int width,
@@ -53,8 +55,8 @@ void kith_status_print(struct kith_view *view, FILE *out)
                   view->name, (unsigned long long)view->table->id.version, view->table->replicas,
                   quorum, quorum, view->table->partitions, health_word(health));
     (void)fprintf(out, "%-5s  %-8s  %-*s  %-6s  %-6s  %-8s  %-8s  %-4s  %-5s  %-5s  %s\n", "STATE",
-                  "NODE", width, "ADDRESS", "ZONE", "OWNS", "ROWS", "CHUNKS", "DISK", "HINTS", "SEEN",
-                  "VERSION");
+                  "NODE", width, "ADDRESS", "ZONE", "OWNS", "ROWS", "CHUNKS", "DISK", "HINTS",
+                  "SEEN", "VERSION");
     for (uint32_t i = 0; i < view->count; i++) {
         node_print(view, &view->nodes[i], width, out);
     }
@@ -76,17 +78,17 @@ static json_t *node_json(const struct kith_view_node *node)
 {
     char uuid[KITH_UUID_TEXT_SIZE];
     kith_uuid_format(&node->uuid, uuid);
-    json_t *object = json_pack(
-        "{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:s}", "node", uuid, "address", node->address, "zone",
-        node->zone, "state", node->up ? "up" : "down", "agrees", node->agrees, "partitions",
-        (json_int_t)node->owned, "seen_ms_ago", (json_int_t)node->seen_ms_ago, "version",
-        node->software);
+    json_t *object =
+        json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:s}", "node", uuid, "address",
+                  node->address, "zone", node->zone, "state", node->up ? "up" : "down", "agrees",
+                  node->agrees, "partitions", (json_int_t)node->owned, "seen_ms_ago",
+                  (json_int_t)node->seen_ms_ago, "version", node->software);
     if (object && node->up) {
-        json_t *more = json_pack("{s:I, s:I, s:I, s:I, s:I}", "rows", (json_int_t)node->rows,
-                                 "chunks", (json_int_t)node->chunks, "chunk_bytes",
-                                 (json_int_t)node->chunk_bytes, "disk_total_bytes",
-                                 (json_int_t)node->disk_total_bytes, "disk_free_bytes",
-                                 (json_int_t)node->disk_free_bytes);
+        json_t *more =
+            json_pack("{s:I, s:I, s:I, s:I, s:I}", "rows", (json_int_t)node->rows, "chunks",
+                      (json_int_t)node->chunks, "chunk_bytes", (json_int_t)node->chunk_bytes,
+                      "disk_total_bytes", (json_int_t)node->disk_total_bytes, "disk_free_bytes",
+                      (json_int_t)node->disk_free_bytes);
         if (!more || json_object_update_new(object, more) != 0) {
             json_decref(object);
             return NULL;

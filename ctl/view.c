@@ -37,10 +37,11 @@ static enum kith_err door_error(const struct kith_link_ask *asks, uint32_t count
     size_t used = 0;
     for (uint32_t i = 0; i < count; i++) {
         if (is_status(&asks[i])) {
-            return kith_error_set(error, KITH_ENOTREADY,
-                                  "%s runs but has no cluster yet; make one: kithctl init %s, or add "
-                                  "it to one: kithctl join %s --through MEMBER",
-                                  asks[i].address, asks[i].address, asks[i].address);
+            return kith_error_set(
+                error, KITH_ENOTREADY,
+                "%s runs but has no cluster yet; make one: kithctl init %s, or add "
+                "it to one: kithctl join %s --through MEMBER",
+                asks[i].address, asks[i].address, asks[i].address);
         }
         const char *why = asks[i].box ? "an answer of the wrong kind" : asks[i].error.message;
         int more = snprintf(list + used, sizeof(list) - used, "%s%s", used ? "; " : "", why);
@@ -153,8 +154,8 @@ static void node_answered(struct kith_view *view, struct kith_view_node *node,
     for (uint32_t i = 0; i < res->member_count; i++) {
         seen_up += res->members[i].up || kith_uuid_equal(&res->members[i].uuid, &node->uuid);
     }
-    node->agrees = kith_table_id_compare(&res->node.table, &view->table->id) == 0 &&
-                   seen_up >= view->count;
+    node->agrees =
+        kith_table_id_compare(&res->node.table, &view->table->id) == 0 && seen_up >= view->count;
 }
 
 static enum kith_err members_ask(struct kith_link *link, struct kith_view *view,
@@ -183,15 +184,14 @@ static enum kith_err members_ask(struct kith_link *link, struct kith_view *view,
 }
 
 enum kith_err kith_view_read(struct kith_link *link, const char *const servers[],
-                             uint32_t server_count, uint64_t timeout_ms,
-                             struct kith_view *ret_view, struct kith_error *error)
+                             uint32_t server_count, uint64_t timeout_ms, struct kith_view *ret_view,
+                             struct kith_error *error)
 {
     struct kith_msg_box *box = NULL;
     const char *door = NULL;
     struct kith_view view;
     memset(&view, 0, sizeof(view));
-    enum kith_err err =
-        door_find(link, servers, server_count, timeout_ms, &box, &door, error);
+    enum kith_err err = door_find(link, servers, server_count, timeout_ms, &box, &door, error);
     if (err == KITH_OK) {
         err = table_fetch(link, door, timeout_ms, &view.table, error);
     }
@@ -241,7 +241,7 @@ int kith_view_health(struct kith_view *view)
         }
         view->below += live < quorum;
     }
-    return view->below > 0            ? KITH_CTL_BELOW
+    return view->below > 0          ? KITH_CTL_BELOW
            : view->up < view->count ? KITH_CTL_FAILED
                                     : KITH_CTL_OK;
 }

@@ -29,14 +29,15 @@ struct kith_view {
     uint32_t below; /* partitions with fewer live owners than a quorum */
 };
 
-/* Asks the servers for the cluster, then each member. EUNREACH naming every server; ENOTREADY where the
- * nodes that answered have no cluster. */
+/* Asks the servers for the cluster, then each member. EUNREACH naming every server; ENOTREADY
+ * where the nodes that answered have no cluster. */
 KITH_MUST_CHECK enum kith_err kith_view_read(struct kith_link *link, const char *const servers[],
                                              uint32_t server_count, uint64_t timeout_ms,
                                              struct kith_view *ret_view, struct kith_error *error);
 void kith_view_release(struct kith_view *view);
 
-/* KITH_CTL_OK, KITH_CTL_FAILED (degraded) or KITH_CTL_BELOW. Counts `up` and `below` from the nodes. */
+/* KITH_CTL_OK, KITH_CTL_FAILED (degraded) or KITH_CTL_BELOW. Counts `up` and `below` from the
+ * nodes. */
 int kith_view_health(struct kith_view *view);
 
 #endif

@@ -46,8 +46,8 @@ static enum kith_err choice_parse(const struct kith_config_key *key, const char 
             *ret_number = i;
             return KITH_OK;
         }
-        int more = snprintf(list + used, sizeof(list) - used, "%s%s", i > 0 ? ", " : "",
-                            key->choices[i]);
+        int more =
+            snprintf(list + used, sizeof(list) - used, "%s%s", i > 0 ? ", " : "", key->choices[i]);
         used += more > 0 && (size_t)more < sizeof(list) - used ? (size_t)more : 0;
     }
     return kith_error_set(error, KITH_EINVAL, "'%s' is none of %s", text, list);
@@ -193,8 +193,8 @@ static size_t key_find(const struct kith_config *config, const char *section, co
 
 /* ---- Files ---- */
 
-/* inih's handler is not told the line, and lines longer than inih's buffer would be cut in two: its
- * input comes from here, which counts lines and refuses long ones. */
+/* inih's handler is not told the line, and lines longer than inih's buffer would be cut in two:
+ * its input comes from here, which counts lines and refuses long ones. */
 struct config_reading {
     struct kith_config *config;
     const char *name;
@@ -264,10 +264,9 @@ static int line_handle(void *user, const char *section, const char *name, const 
         return 1;
     }
     size_t index = key_find(reading->config, section, name, strlen(name));
-    enum kith_err err =
-        index < reading->config->count
-            ? value_set(reading->config, index, value ? value : "", reading->error)
-            : unknown_key(reading->config, section, name, reading->error);
+    enum kith_err err = index < reading->config->count
+                            ? value_set(reading->config, index, value ? value : "", reading->error)
+                            : unknown_key(reading->config, section, name, reading->error);
     if (err != KITH_OK) {
         reading->err = kith_error_wrap(reading->error, "%s:%u", reading->name, reading->line);
     }
@@ -317,8 +316,8 @@ enum kith_err kith_config_load(struct kith_config *config, const char *path,
     } else if (ferror(file)) {
         err = file_error(path, errno, error);
     } else if (size > KITH_CONFIG_FILE_MAX) {
-        err = kith_error_set(error, KITH_ETOOBIG, "%s: larger than %u bytes, no configuration", path,
-                             KITH_CONFIG_FILE_MAX);
+        err = kith_error_set(error, KITH_ETOOBIG, "%s: larger than %u bytes, no configuration",
+                             path, KITH_CONFIG_FILE_MAX);
     } else if (memchr(text, 0, size)) {
         err = kith_error_set(error, KITH_EINVAL, "%s: holds a NUL byte, no configuration", path);
     } else {
@@ -443,7 +442,8 @@ static void option_text(const struct kith_config_key *key, char *out, size_t siz
     }
 }
 
-size_t kith_config_help(const struct kith_config_key *keys, size_t key_count, char *out, size_t size)
+size_t kith_config_help(const struct kith_config_key *keys, size_t key_count, char *out,
+                        size_t size)
 {
     size_t wanted = 0;
     char option[160];

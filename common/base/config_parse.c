@@ -40,7 +40,8 @@ enum kith_err kith_size_parse(const char *text, uint64_t *ret_bytes, struct kith
         }
     }
     return kith_error_set(error, KITH_EINVAL,
-                          "'%s' is no size: write a number of bytes, or with K, M, G or T (256M)", text);
+                          "'%s' is no size: write a number of bytes, or with K, M, G or T (256M)",
+                          text);
 }
 
 enum kith_err kith_duration_parse(const char *text, uint64_t *ret_ms, struct kith_error *error)

@@ -2,16 +2,16 @@
  *
  * balance.c - moves owners until each member owns what it should.
  *
- * 1. The last table's owners are carried over; those of members that left leave holes. Where the zones'
- *    bounds have changed, copies that break them give way to holes.
+ * 1. The last table's owners are carried over; those of members that left leave holes. Where the
+ *    zones' bounds have changed, copies that break them give way to holes.
  * 2. Holes are filled with the member that is furthest below its target and may stand there.
- * 3. Single moves from the most over- to the most underloaded member, at most one in a partition at a
- *    time, until no direct one is left.
- * 4. What remains goes along paths of moves (a -> c in one partition, c -> b in another): the shortest
- *    augmenting path of the flow partition -> zone -> member. Paths that shift only what was moved in
- *    this plan anyhow come first, for they cost no data. By the choice of the targets a path always exists
- *    as long as somebody is over his target. A shortest path never meets a partition twice in a way that
- *    the two moves disturb each other: it could be cut short there. */
+ * 3. Single moves from the most over- to the most underloaded member, at most one in a partition
+ *    in each round, until no direct one is left.
+ * 4. What remains goes along paths of moves (a -> c in one partition, c -> b in another): the
+ *    shortest augmenting path of the flow partition -> zone -> member. Paths that shift only what
+ *    was moved in this plan anyhow come first, for they cost no data. By the choice of the targets
+ *    a path always exists as long as somebody is over his target. A shortest path never meets a
+ *    partition twice in such a way that the two moves disturb each other: it could be cut short. */
 #include "data/balance.h"
 
 #include <string.h>
@@ -70,15 +70,15 @@ static bool may_fill(const struct kith_plan *plan, const uint16_t *owners, uint1
 }
 
 /* Whether `to` may take the place of `from` in a partition without holes. */
-static bool may_move(const struct kith_plan *plan, const uint16_t *owners, uint16_t from, uint16_t to)
+static bool may_move(const struct kith_plan *plan, const uint16_t *owners, uint16_t from,
+                     uint16_t to)
 {
     if (kith_plan_slot(owners, plan->slots, to) < plan->slots) {
         return false;
     }
     uint32_t zone = plan->zone[to];
-    return zone == plan->zone[from] ||
-           (zone_copies(plan, owners, zone) < plan->cap[zone] &&
-            zone_copies(plan, owners, plan->zone[from]) > plan->floor);
+    return zone == plan->zone[from] || (zone_copies(plan, owners, zone) < plan->cap[zone] &&
+                                        zone_copies(plan, owners, plan->zone[from]) > plan->floor);
 }
 
 static void owner_set(struct kith_plan *plan, uint32_t partition, uint16_t from, uint16_t to)
@@ -122,8 +122,10 @@ static void partition_fit(struct kith_plan *plan, uint32_t partition)
                 continue;
             }
             uint32_t copies = zone_copies(plan, owners, plan->zone[member]);
-            bool gives = copies > plan->cap[plan->zone[member]] || (starved && copies > plan->floor);
-            if (gives && (victim == KITH_NO_MEMBER || excess(plan, member) > excess(plan, victim))) {
+            bool gives =
+                copies > plan->cap[plan->zone[member]] || (starved && copies > plan->floor);
+            if (gives &&
+                (victim == KITH_NO_MEMBER || excess(plan, member) > excess(plan, victim))) {
                 victim = member;
             }
         }
@@ -200,11 +202,11 @@ static void relieve_directly(struct kith_plan *plan)
 
 /* ---- Step 4: paths ---- */
 
-#define PATH_START 0xfffeu   /* via: a path begins here */
+#define PATH_START  0xfffeu /* via: a path begins here */
 #define NOT_REACHED 0xffffu
 
-/* Extends the search by one member: everybody to whom a partition of his can go. False once somebody
- * below his target is reached, who is then *ret_end. */
+/* Extends the search by one member: everybody to whom a partition of his can go. False once
+ * somebody below his target is reached, who is then *ret_end. */
 static bool search_from(struct kith_plan *plan, uint16_t member, bool fresh_only, uint32_t *queued,
                         uint16_t *ret_end)
 {
@@ -233,8 +235,8 @@ static bool search_from(struct kith_plan *plan, uint16_t member, bool fresh_only
     return true;
 }
 
-/* From the members in the queue (each marked PATH_START) to one below its target; carries the moves out.
- * *ret_start is where the path began. */
+/* From the members in the queue (each marked PATH_START) to one below its target; carries the
+ * moves out. *ret_start is where the path began. */
 static bool path_move(struct kith_plan *plan, uint32_t queued, bool fresh_only, uint16_t *ret_start)
 {
     uint16_t end = KITH_NO_MEMBER;
@@ -376,7 +378,8 @@ static void zones_number(struct kith_plan *plan, const struct kith_member *membe
     }
 }
 
-/* The last table's owners under their new numbers. Where there are fewer slots now, the last ones go. */
+/* The last table's owners under their new numbers. Where there are fewer slots now, the last ones
+ * go. */
 static void carry_over(struct kith_plan *plan, const struct kith_table *last,
                        const struct kith_member *members)
 {
@@ -426,8 +429,9 @@ static struct kith_member *members_sorted(const struct kith_member *members, uin
 static bool input_valid(uint32_t partitions, uint32_t replicas, const struct kith_member *members,
                         uint32_t count)
 {
-    if (partitions < 1 || partitions > KITH_PARTITIONS_MAX || (partitions & (partitions - 1)) != 0 ||
-        replicas < 1 || replicas > KITH_REPLICAS_MAX || count < 1 || count > KITH_MEMBERS_MAX) {
+    if (partitions < 1 || partitions > KITH_PARTITIONS_MAX ||
+        (partitions & (partitions - 1)) != 0 || replicas < 1 || replicas > KITH_REPLICAS_MAX ||
+        count < 1 || count > KITH_MEMBERS_MAX) {
         return false;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -481,8 +485,8 @@ uint32_t kith_balance_moves(const struct kith_table *last, const struct kith_tab
     for (uint32_t p = 0; p < next->partitions; p++) {
         const uint16_t *owners = kith_table_owners(next, p);
         for (uint32_t i = 0; i < next->owner_slots; i++) {
-            uint16_t old = last ? kith_table_find(last, &next->members[owners[i]].uuid)
-                                : KITH_NO_MEMBER;
+            uint16_t old =
+                last ? kith_table_find(last, &next->members[owners[i]].uuid) : KITH_NO_MEMBER;
             moves += old == KITH_NO_MEMBER || !kith_table_owns(last, p, old);
         }
     }

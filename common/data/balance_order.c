@@ -2,22 +2,23 @@
  *
  * balance_order.c - who is asked first.
  *
- * Slot 0 of a partition is asked first and coordinates puts, slot 1 is the second of a read quorum; so
- * each member should stand in slot s in proportion to what it owns. Slot by slot: of the pairs not yet
- * placed a member owns L; it should be in this slot floor(L / slots left) or ceil(...) times. Exchanges
- * along shortest augmenting paths (a gives its place in one partition to c, c in another to b) get there,
- * since L / slots left everywhere is a fractional solution. Order moves no data. */
+ * Slot 0 of a partition is asked first and coordinates puts, slot 1 is the second of a read
+ * quorum; so each member should stand in slot s in proportion to what it owns. Slot by slot: of
+ * the pairs not yet placed a member owns L; it should be in this slot floor(L / slots left) or
+ * ceil(...) times. Exchanges along shortest augmenting paths (a gives its place in one partition
+ * to c, c in another to b) get there, since L / slots left everywhere is a fractional solution.
+ * Order moves no data. */
 #include "base/assert.h"
 #include "data/balance_internal.h"
 
-#define PATH_START 0xfffeu
+#define PATH_START  0xfffeu
 #define NOT_REACHED 0xffffu
 
 struct order {
     struct kith_plan *plan;
-    uint32_t slot;   /* being placed */
-    uint32_t *left;  /* [count] pairs in this slot or later ones */
-    uint32_t *here;  /* [count] pairs in this slot */
+    uint32_t slot;  /* being placed */
+    uint32_t *left; /* [count] pairs in this slot or later ones */
+    uint32_t *here; /* [count] pairs in this slot */
 };
 
 static uint32_t low_bound(const struct order *order, uint32_t member)
@@ -44,8 +45,8 @@ static void exchange(struct order *order, uint32_t partition, uint16_t to)
     owners[order->slot] = to;
 }
 
-/* Where a path may begin and end: first from those above their bounds to anyone who may take one more,
- * then from anyone who can spare one to those below. */
+/* Where a path may begin and end: first from those above their bounds to anyone who may take one
+ * more, then from anyone who can spare one to those below. */
 static bool is_start(const struct order *order, uint32_t member, bool over)
 {
     return over ? order->here[member] > high_bound(order, member)

@@ -2,15 +2,17 @@
  *
  * balance_target.c - how many partitions each member should own.
  *
- * Zones: each may have at most `cap` copies of a partition, where the caps are the smallest equal ones
- * (a zone of few members has fewer) that leave room for all slots; and where there are not more zones
- * than slots each must have one copy. So a partition lies in as many zones as there are.
+ * Zones: each may have at most `cap` copies of a partition, where the caps are the smallest equal
+ * ones (a zone of few members has fewer) that leave room for all slots; and where there are not
+ * more zones than slots each must have one copy. So a partition lies in as many zones as there
+ * are.
  *
- * Members: t = min(Q, level * weight), the level being the one at which all slots are given out, while
- * the sum of a zone stays within its bounds ("water-filling"). Fixed point with 32 fractional bits; then
- * rounded so that the sums are exact, in favour of those that own more already: a change of rounding
- * alone must not move data. Each such target can be met exactly: owners are an integral flow
- * partition -> zone -> member, of which t / Q everywhere is a fractional one. */
+ * Members: t = min(Q, level * weight), the level being the one at which all slots are given out,
+ * while the sum of a zone stays within its bounds ("water-filling"). Fixed point with 32
+ * fractional bits; then rounded so that the sums are exact, in favour of those that own more
+ * already: a change of rounding alone must not move data. Each such target can be met exactly:
+ * owners are an integral flow partition -> zone -> member, of which t / Q everywhere is a
+ * fractional one. */
 #include <string.h>
 
 #include "base/assert.h"
@@ -95,7 +97,8 @@ static bool round_before(const struct rounding *a, const struct rounding *b)
 }
 
 /* result[i] = exact[i] rounded down or up, so that the sum is `total`. */
-static void round_to(const struct rounding *values, uint32_t count, uint64_t total, uint32_t *result)
+static void round_to(const struct rounding *values, uint32_t count, uint64_t total,
+                     uint32_t *result)
 {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < count; i++) {

@@ -5,22 +5,22 @@
  * The ring is cut into `partitions` equal parts; each has `replicas` distinct owners (all members
  * where there are fewer). The table is ONE document named (epoch, version, hash): version v+1 is
  * computed from v by balance.h and decided by the members of v (node/core/decide.h); the highest
- * (epoch, version, hash) wins everywhere. It names members by uuid; where a member listens is not in
- * it (an address is only an attribute, see kith_member_info in wire/msg.h).
+ * (epoch, version, hash) wins everywhere. It names members by uuid; where a member listens is not
+ * in it (an address is only an attribute, see kith_member_info in wire/msg.h).
  *
- * An immutable value with a reference count: readable from any thread. DESIGN section 4; DeCandia et
- * al. 2007, section 6.2, strategy 3. Checked by tests/unit/test_table.c, invariant 6. */
+ * An immutable value with a reference count: readable from any thread. DESIGN section 4; DeCandia
+ * et al. 2007, section 6.2, strategy 3. Checked by tests/unit/test_table.c, invariant 6. */
 #ifndef KITH_DATA_TABLE_H
 #define KITH_DATA_TABLE_H
 
 #include "data/key.h"
 
-#define KITH_REPLICAS_MAX 7u
+#define KITH_REPLICAS_MAX     7u
 #define KITH_REPLICAS_DEFAULT 3u
-#define KITH_MEMBERS_MAX 1024u
-#define KITH_ZONE_SIZE 32u /* bytes with the NUL */
-#define KITH_WEIGHT_MAX 1000000u
-#define KITH_NO_MEMBER 0xffffu
+#define KITH_MEMBERS_MAX      1024u
+#define KITH_ZONE_SIZE        32u /* bytes with the NUL */
+#define KITH_WEIGHT_MAX       1000000u
+#define KITH_NO_MEMBER        0xffffu
 
 struct kith_member {
     struct kith_uuid uuid;
@@ -48,9 +48,10 @@ struct kith_table {
                                           preference: slot 0 is asked first */
 };
 
-/* A table over `members` (copied; sorted by uuid) with given owners (copied, [partitions][slots] indices
- * into `members` as given; the table's own follow the sorted order); computes the hash. EINVAL when a member is named twice, an owner is out of range or twice in a
- * partition, weights or sizes are out of bounds. */
+/* A table over `members` (copied; sorted by uuid) with given owners (copied, [partitions][slots]
+ * indices into `members` as given; the table's own follow the sorted order); computes the hash.
+ * EINVAL when a member is named twice, an owner is out of range or twice in a partition, weights
+ * or sizes are out of bounds. */
 KITH_MUST_CHECK enum kith_err kith_table_new(const struct kith_uuid *cluster, uint64_t epoch,
                                              uint64_t version, uint32_t partitions,
                                              uint32_t replicas, const struct kith_member *members,
@@ -70,6 +71,7 @@ bool kith_table_owns(const struct kith_table *table, uint32_t partition, uint16_
 /* Canonical bytes, with a checksum at the end. Check buf->failed. */
 void kith_table_encode(const struct kith_table *table, struct kith_buf *buf);
 /* EFORMAT, ECORRUPT (checksum or hash), EVERSION, ENOMEM. */
-KITH_MUST_CHECK enum kith_err kith_table_decode(struct kith_bytes bytes, struct kith_table **ret_table);
+KITH_MUST_CHECK enum kith_err kith_table_decode(struct kith_bytes bytes,
+                                                struct kith_table **ret_table);
 
 #endif

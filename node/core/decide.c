@@ -234,8 +234,8 @@ enum kith_err kith_acceptor_step(struct kith_acceptor *acceptor, const struct ki
     }
     struct kith_decide answer;
     memset(&answer, 0, sizeof(answer));
-    answer.phase = request->phase == KITH_DECIDE_PREPARE ? KITH_DECIDE_PROMISE
-                                                         : KITH_DECIDE_ACCEPTED;
+    answer.phase =
+        request->phase == KITH_DECIDE_PREPARE ? KITH_DECIDE_PROMISE : KITH_DECIDE_ACCEPTED;
     answer.status.message = "";
     answer.epoch = request->epoch;
     answer.version = request->version;

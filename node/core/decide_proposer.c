@@ -70,7 +70,8 @@ static void fail(struct kith_proposer *proposer, struct kith_proposer_out *out, 
                  const char *what)
 {
     if (proposer->risked && err != KITH_ESTALE) {
-        (void)snprintf(out->message, sizeof(out->message), "%s; the change may yet be decided", what);
+        (void)snprintf(out->message, sizeof(out->message), "%s; the change may yet be decided",
+                       what);
         err = KITH_EUNKNOWN;
     } else {
         (void)snprintf(out->message, sizeof(out->message), "%s", what);
@@ -282,7 +283,8 @@ enum kith_err kith_proposer_answer(struct kith_proposer *proposer, const struct 
     }
     enum kith_err err = accept_begin(proposer, now_ms, ret_out);
     if (err != KITH_OK) {
-        pause_begin(proposer, now_ms, random, ret_out); /* memory may be there for the next ballot */
+        pause_begin(proposer, now_ms, random,
+                    ret_out); /* memory may be there for the next ballot */
     }
     return err;
 }

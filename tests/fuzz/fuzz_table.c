@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Any bytes as an encoded table: an error, or a table that encodes to these very bytes. The checksum is
- * made right first, or the fuzzer would never get past it. */
+ * Any bytes as an encoded table: an error, or a table that encodes to these very bytes. The
+ * checksum is made right first, or the fuzzer would never get past it. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

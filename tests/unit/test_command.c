@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * kithctl's command line: the table of commands is complete, and parsing follows it. */
+/* clang-format off */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+/* clang-format on */
 
 #include <string.h>
 
@@ -101,7 +103,8 @@ static void test_refuses(void **state)
     refused("put a --blnd", "unknown option --blnd; did you mean --blind?");
     refused("put a --blind=1", "--blind takes no value");
     refused("put a --file", "--file needs a value");
-    refused("get a --timeout 5", "'5' is no duration: write a number with ms, s, m, h or d (1500ms, 10s)");
+    refused("get a --timeout 5",
+            "'5' is no duration: write a number with ms, s, m, h or d (1500ms, 10s)");
     refused("get a --timeout 11m", "--timeout must be between 1ms and 10m");
     refused("get a --servers a,,b", "'' is no address: write host, host:port or [v6]:port");
     refused("get a --servers a:", "'a:' is no address: write host, host:port or [v6]:port");

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+/* clang-format off */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+/* clang-format on */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +17,8 @@
 
 static const char *const colours[] = {"red", "green", "blue", NULL};
 static const struct kith_config_key keys[] = {
-    {"node", "listen", KITH_CONFIG_STRING, "0.0.0.0:7070", 0, 0, NULL, "ADDRESS", "where to listen"},
+    {"node", "listen", KITH_CONFIG_STRING, "0.0.0.0:7070", 0, 0, NULL, "ADDRESS",
+     "where to listen"},
     {"node", "weight", KITH_CONFIG_INTEGER, "1", 1, 1000, NULL, NULL, "share of the data"},
     {"store", "cache_size", KITH_CONFIG_SIZE, "256M", 1 << 20, 0, NULL, NULL, "memory"},
     {"node", "put_timeout", KITH_CONFIG_DURATION, "10s", 1, 600000, NULL, NULL, "patience"},
@@ -85,10 +88,12 @@ static void test_file_errors(void **state)
     load_fails("[node]\nshoe_size = 44\n",
                "kithd.conf:2: unknown key 'shoe_size' in [node]"); /* near to nothing */
     load_fails("[nod]\nlisten = x\n", "kithd.conf:2: unknown section [nod] (with key 'listen')");
-    load_fails("[store]\nlisten = x\n", "kithd.conf:2: key 'listen' belongs into [node], not [store]");
+    load_fails("[store]\nlisten = x\n",
+               "kithd.conf:2: key 'listen' belongs into [node], not [store]");
     load_fails("listen = x\n", "kithd.conf:1: key 'listen' belongs into [node]");
     load_fails("[node]\nweight = 0\n", "kithd.conf:2: weight: '0' is too small: at least 1");
-    load_fails("[node]\nweight = 1001\n", "kithd.conf:2: weight: '1001' is too large: at most 1000");
+    load_fails("[node]\nweight = 1001\n",
+               "kithd.conf:2: weight: '1001' is too large: at most 1000");
     load_fails("[node]\nweight = 99999999999999999999\n",
                "kithd.conf:2: weight: '99999999999999999999' is no whole number");
     load_fails("[node]\nweight =\n", "kithd.conf:2: weight: a number is missing");
@@ -133,7 +138,7 @@ static void test_options(void **state)
     (void)state;
     struct kith_config *config = config_make();
     struct kith_error error;
-    static char words[8][20] = {"--cache-size=64M", "--weight", "9",       "--verify",
+    static char words[8][20] = {"--cache-size=64M", "--weight",   "9",        "--verify",
                                 "--no-verify",      "--nonsense", "--weight", "--listen"};
     char *argv[8];
     for (size_t i = 0; i < 8; i++) {
@@ -167,8 +172,16 @@ static void test_numbers(void **state)
         uint64_t value;
     } sizes[] = {{"0", 0}, {"17", 17}, {"4k", 4096}, {"4KiB", 4096}, {"2T", UINT64_C(2) << 40}},
       times[] = {{"0", 0}, {"5ms", 5}, {"2s", 2000}, {"3m", 180000}, {"1d", 86400000}};
-    static const char *const bad[] = {"", "x", "1x", "-1", "1.5s", "99999999999999999999", "1 s",
-                                      "20000000000T", "99999999999999999d", "Kk"};
+    static const char *const bad[] = {"",
+                                      "x",
+                                      "1x",
+                                      "-1",
+                                      "1.5s",
+                                      "99999999999999999999",
+                                      "1 s",
+                                      "20000000000T",
+                                      "99999999999999999d",
+                                      "Kk"};
     uint64_t value = 0;
     struct kith_error error;
     for (size_t i = 0; i < 5; i++) {
@@ -190,7 +203,8 @@ static void test_help(void **state)
     char help[1024];
     size_t wanted = kith_config_help(keys, KEY_COUNT, help, sizeof(help));
     assert_int_equal(wanted, strlen(help));
-    assert_non_null(strstr(help, "  --listen ADDRESS         where to listen (default 0.0.0.0:7070)\n"));
+    assert_non_null(
+        strstr(help, "  --listen ADDRESS         where to listen (default 0.0.0.0:7070)\n"));
     assert_non_null(strstr(help, "--colour red|green|blue"));
     char small[10];
     assert_int_equal(kith_config_help(keys, KEY_COUNT, small, sizeof(small)), wanted);
@@ -200,9 +214,9 @@ static void test_help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_file),
-        cmocka_unit_test(test_file_errors),   cmocka_unit_test(test_files_on_disk),
-        cmocka_unit_test(test_options),       cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_file),
+        cmocka_unit_test(test_file_errors), cmocka_unit_test(test_files_on_disk),
+        cmocka_unit_test(test_options),     cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

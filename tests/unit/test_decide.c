@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Never two different tables for one version: random schedules of several proposers with loss,
- * duplication, reordering and crashes (an acceptor comes back with its durable bytes); and with a network
- * that has become stable, a decision. The seed of a failure is printed. */
+ * duplication, reordering and crashes (an acceptor comes back with its durable bytes); and with a
+ * network that has become stable, a decision. The seed of a failure is printed. */
+/* clang-format off */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+/* clang-format on */
 
 #include <stdio.h>
 #include <string.h>
@@ -16,10 +18,10 @@
 #include "core/decide.h"
 #include "data/balance.h"
 
-#define NODES_MAX 5u
-#define WIRE_MAX 512u
+#define NODES_MAX    5u
+#define WIRE_MAX     512u
 #define VERSIONS_MAX 24u
-#define SEEDS 4000u
+#define SEEDS        4000u
 
 static const struct kith_uuid cluster = {{0xc1}};
 
@@ -251,9 +253,9 @@ static void crash(struct world *world, uint32_t index)
     }
     kith_acceptor_release(&node->acceptor);
     kith_proposer_release(&node->proposer);
-    assert_int_equal(kith_acceptor_decode(&node->acceptor,
-                                          kith_bytes_make(node->durable, node->durable_size)),
-                     KITH_OK);
+    assert_int_equal(
+        kith_acceptor_decode(&node->acceptor, kith_bytes_make(node->durable, node->durable_size)),
+        KITH_OK);
     kith_proposer_init(&node->proposer, &node->uuid, ++node->incarnation);
     node->timer_ms = UINT64_MAX;
 }
@@ -330,7 +332,8 @@ static void store(struct world *world, uint32_t at)
     node->durable_size = packet->record_size;
     packet->record = NULL;
     packet->durable_wait = false;
-    if (!world->stable && chance(world, 3 * world->crash)) { /* just after the promise of durability */
+    if (!world->stable &&
+        chance(world, 3 * world->crash)) { /* just after the promise of durability */
         crash(world, packet->from);
     }
 }
@@ -475,9 +478,9 @@ static struct kith_decide ask(struct pair *pair, enum kith_decide_phase phase, u
     request.ballot.round = round;
     request.ballot.proposer = pair->voter.self;
     request.table = kith_buf_bytes(table);
-    assert_int_equal(kith_acceptor_step(&pair->acceptor, &pair->voter, &request, refuse, ret_action,
-                                        &answer),
-                     KITH_OK);
+    assert_int_equal(
+        kith_acceptor_step(&pair->acceptor, &pair->voter, &request, refuse, ret_action, &answer),
+        KITH_OK);
     return answer;
 }
 
@@ -572,7 +575,8 @@ static void test_proposer_ends(void **state)
     struct kith_bytes next = kith_buf_bytes(&pair.next);
     assert_int_equal(kith_proposer_start(&proposer, pair.last, next, 0, 5000, 1, &out), KITH_OK);
     assert_int_equal(kith_proposer_start(&proposer, pair.last, next, 0, 5000, 1, &out), KITH_EBUSY);
-    assert_int_equal(proposer.ballot.round & UINT32_MAX, 3); /* no start of a node repeats a round */
+    assert_int_equal(proposer.ballot.round & UINT32_MAX,
+                     3); /* no start of a node repeats a round */
     answer_as(&proposer, 0, KITH_DECIDE_PROMISE, KITH_OK, &out);
     assert_int_equal(out.end, KITH_PROPOSER_RUNNING);
     answer_as(&proposer, 0, KITH_DECIDE_PROMISE, KITH_OK, &out); /* a duplicate is no second vote */
@@ -592,9 +596,9 @@ static void test_proposer_ends(void **state)
     kith_proposer_tick(&proposer, 5000, 1, &out);
     assert_int_equal(out.err, KITH_EUNKNOWN);
     /* nothing wanted and nothing accepted */
-    assert_int_equal(kith_proposer_start(&proposer, pair.last, kith_bytes_make(NULL, 0), 0, 5000, 1,
-                                         &out),
-                     KITH_OK);
+    assert_int_equal(
+        kith_proposer_start(&proposer, pair.last, kith_bytes_make(NULL, 0), 0, 5000, 1, &out),
+        KITH_OK);
     answer_as(&proposer, 0, KITH_DECIDE_PROMISE, KITH_OK, &out);
     answer_as(&proposer, 1, KITH_DECIDE_PROMISE, KITH_OK, &out);
     assert_int_equal(out.end, KITH_PROPOSER_NOTHING);
@@ -606,8 +610,10 @@ static void test_proposer_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_value_a_version), cmocka_unit_test(test_acceptor_rules),
-        cmocka_unit_test(test_acceptor_record),     cmocka_unit_test(test_proposer_ends),
+        cmocka_unit_test(test_one_value_a_version),
+        cmocka_unit_test(test_acceptor_rules),
+        cmocka_unit_test(test_acceptor_record),
+        cmocka_unit_test(test_proposer_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

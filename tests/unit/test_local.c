@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * What a local cluster remembers, and that no foreign process is taken for a node of it. */
+/* clang-format off */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+/* clang-format on */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,8 +106,8 @@ static void test_ports(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_state),        cmocka_unit_test(test_state_refuses),
-        cmocka_unit_test(test_is_ours),      cmocka_unit_test(test_find_foreign),
+        cmocka_unit_test(test_state),   cmocka_unit_test(test_state_refuses),
+        cmocka_unit_test(test_is_ours), cmocka_unit_test(test_find_foreign),
         cmocka_unit_test(test_ports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

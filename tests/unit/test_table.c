@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The partition table as a value and as bytes: whatever comes in gives a table or an error. */
+/* clang-format off */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+/* clang-format on */
 
 #include <string.h>
 
@@ -108,8 +110,8 @@ static void test_new_refuses(void **state)
     assert_int_equal(table_try(members, owners, &table), KITH_EINVAL);
     owners_fill(owners);
     static const uint32_t bad[][5] = {/* epoch, version, partitions, replicas, members */
-                                      {0, 1, 8, 3, 4}, {1, 0, 8, 3, 4}, {1, 1, 7, 3, 4},
-                                      {1, 1, 0, 3, 4}, {1, 1, 8, 0, 4}, {1, 1, 8, 8, 4},
+                                      {0, 1, 8, 3, 4}, {1, 0, 8, 3, 4},    {1, 1, 7, 3, 4},
+                                      {1, 1, 0, 3, 4}, {1, 1, 8, 0, 4},    {1, 1, 8, 8, 4},
                                       {1, 1, 8, 3, 0}, {1, 1, 65536, 3, 4}};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_int_equal(kith_table_new(&cluster, bad[i][0], bad[i][1], bad[i][2], bad[i][3],
