@@ -50,7 +50,7 @@
 #include "wire/msg.h"
 
 #define KITH_DECIDE_PHASE_MS       1000u /* without a majority by then: a new ballot, later */
-#define KITH_DECIDE_BACKOFF_MIN_MS 20u   /* pause after a lost ballot; doubles, plus up to as much */
+#define KITH_DECIDE_BACKOFF_MIN_MS 20u   /* pause after a lost ballot; doubles, at random */
 #define KITH_DECIDE_BACKOFF_MAX_MS 2000u
 
 /* By round, then proposer; < 0, 0, > 0. */

@@ -232,8 +232,8 @@ static void test_weights(void **state)
     }
 }
 
-/* Random histories of joins, leaves and changed weights in random zones: the spread over zones and the
- * even order always hold, and the members' order in the call decides nothing. */
+/* Random histories of joins, leaves and changed weights in random zones: the spread over zones
+ * and the even order always hold, and the members' order in the call decides nothing. */
 static void test_random_histories(void **state)
 {
     (void)state;
