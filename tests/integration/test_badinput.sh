@@ -87,7 +87,7 @@ if [ "$(id -u)" = 0 ]; then
         fi
     done
     [ $full = yes ] || fail "64 MiB took 120 MB"
-    grep -qiE 'space' "$work/err.log" || fail "a full disk is not named: $(cat "$work/err.log")"
+    grep -qiE 'space|full' "$work/err.log" || fail "a full disk is not named: $(cat "$work/err.log")"
     # in order: alive, or ended with a message; what was acknowledged is there once there is room
     mount -o remount,size=512m "$work/small"
     kithctl local up "$work/small/c" --nodes 1 >/dev/null || fail "no start after the disk was full"
