@@ -64,7 +64,7 @@ uint64_t kith_store_results_bulk(const struct kith_store_results *results);
 struct kith_store_options {
     const char *path;      /* data directory; made when missing */
     uint64_t cache_bytes;  /* WiredTiger's cache; 0 = KITH_STORE_CACHE_DEFAULT */
-    uint32_t workers;      /* for rows; 0 = 2, at most KITH_STORE_WORKERS_MAX */
+    uint32_t workers;      /* for rows; 0 = one for 4 cores; at most KITH_STORE_WORKERS_MAX */
     uint32_t bulk_workers; /* for chunks; 0 = 2 */
     uint32_t checkpoint_s; /* 0 = 60 */
     uint64_t
