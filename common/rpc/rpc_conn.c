@@ -171,7 +171,9 @@ enum kith_err kith_rpc_connect(struct kith_rpc *rpc, const char *address, enum k
     if (stopping) {
         rpc_conn_cancel(conn, GRPC_STATUS_CANCELLED, "shut down");
     }
-    rpc_conn_done(conn);
+    /* an empty batch completes on a queue thread: were ours the last to end, `closed` would run here,
+     * inside a call of the user's */
+    rpc_start(conn->call, NULL, 0, &conn->end_tag);
     return KITH_OK;
 }
 
