@@ -4,8 +4,9 @@
  *
  * Agreement itself is decide.h (Paxos). Here is what it means for the node:
  *
- * FREEZING. A change that moves existing data is not supported yet, so a node that holds data objects.
- * A node that has promised holds off writes until the instance is decided, because a decision may then
+ * FREEZING. A change that moves existing data is not supported yet, so a node that holds data objects,
+ * and every member must have promised before a table is put forward: with a majority alone a row whose
+ * owners are outvoted would lose them. A node that has promised holds off writes until the instance is decided, because a decision may then
  * come at any time that moves what it would take: join_frozen. It thaws when the next table is in use, or
  * when the promised ballot is given up: a proposer that ends without having decided anything, and will
  * not send an ACCEPT under its ballot, says so (DECIDED with that ballot and no table). Lower ballots
@@ -156,6 +157,9 @@ void agree_join_req(struct kith_node *node, uint64_t conn, const struct kith_msg
         uint64_t random = core_random(node);
         err = kith_proposer_start(&join->proposer, node->table, kith_buf_bytes(&next), node->now_ms,
                                   node->now_ms + AGREE_MS, random, &out);
+    }
+    if (err == KITH_OK) {
+        kith_proposer_need_all(&join->proposer);
     }
     kith_buf_release(&next);
     if (err != KITH_OK) {
@@ -360,7 +364,7 @@ void agree_decide(struct kith_node *node, struct conn *conn, const struct kith_m
 
 static void agree_broadcast(struct kith_node *node, const struct kith_decide *decide)
 {
-    for (uint32_t i = 0; i < node->peer_count && i < KITH_STEP_PINGS; i++) {
+    for (uint32_t i = 0; i < node->peer_count; i++) {
         const struct peer *peer = &node->peers[i];
         if (peer->state == PEER_READY) {
             core_send(node, peer->conn, KITH_MSG_DECIDE, 0)->u.decide = *decide;

@@ -134,7 +134,8 @@ struct kith_proposer {
     uint64_t deadline_ms;      /* of the whole */
     uint64_t timer_ms;         /* of the phase or the pause */
     uint32_t attempts;
-    bool risked; /* an ACCEPT of the wanted table was sent: it may yet be decided */
+    bool unanimous; /* see kith_proposer_need_all */
+    bool risked;    /* an ACCEPT of the wanted table was sent: it may yet be decided */
     uint8_t yes[KITH_MEMBERS_MAX / 8];     /* members that agreed in this phase */
     uint8_t refused[KITH_MEMBERS_MAX / 8]; /* members that objected in this phase */
     char reason[256];                      /* the last objection */
@@ -178,6 +179,10 @@ KITH_MUST_CHECK enum kith_err kith_proposer_start(struct kith_proposer *proposer
                                                   uint64_t now_ms, uint64_t deadline_ms,
                                                   uint64_t random,
                                                   struct kith_proposer_out *ret_out);
+/* After a start, until its end: the wanted table is put forward only once every member has promised,
+ * and one objection is enough to end it; for changes to which any single member may have to object. A
+ * majority still decides, and finishes what is accepted already. */
+void kith_proposer_need_all(struct kith_proposer *proposer);
 /* A PROMISE or ACCEPTED from member `from`. What is old, foreign or malformed changes nothing.
  * ENOMEM. */
 KITH_MUST_CHECK enum kith_err kith_proposer_answer(struct kith_proposer *proposer,

@@ -147,11 +147,25 @@ enum kith_err kith_proposer_start(struct kith_proposer *proposer, struct kith_ta
     proposer->last = kith_table_hold(last);
     proposer->deadline_ms = deadline_ms;
     proposer->attempts = 0;
+    proposer->unanimous = false;
     proposer->risked = false;
     proposer->reason[0] = '\0';
     out_reset(proposer, ret_out);
     ballot_begin(proposer, now_ms, ret_out);
     return KITH_OK;
+}
+
+void kith_proposer_need_all(struct kith_proposer *proposer)
+{
+    proposer->unanimous = true;
+}
+
+/* Promises that are needed before anything is put forward: of a majority, which is what Paxos asks
+ * for, or of all. A table that is accepted somewhere may be decided: all need not agree to it. */
+static uint32_t promises_needed(const struct kith_proposer *proposer)
+{
+    bool all = proposer->unanimous && proposer->wanted.size > 0 && proposer->best.round == 0;
+    return all ? proposer->last->member_count : majority(proposer);
 }
 
 /* A majority has promised: ask it to accept the highest accepted table, else the wanted one. */
@@ -239,7 +253,9 @@ static void objected(struct kith_proposer *proposer, uint16_t member,
     (void)snprintf(proposer->reason, sizeof(proposer->reason), "%s",
                    answer->status.message ? answer->status.message : "");
     uint32_t count = proposer->last->member_count;
-    if (count - bit_count(proposer->refused, count) < majority(proposer)) {
+    bool preparing = proposer->state == KITH_PROPOSER_PREPARING;
+    uint32_t needed = preparing ? promises_needed(proposer) : majority(proposer);
+    if (count - bit_count(proposer->refused, count) < needed) {
         fail(proposer, out, KITH_EREFUSED, proposer->reason);
     }
 }
@@ -274,7 +290,8 @@ enum kith_err kith_proposer_answer(struct kith_proposer *proposer, const struct 
         }
     }
     bit_set(proposer->yes, member);
-    if (bit_count(proposer->yes, proposer->last->member_count) < majority(proposer)) {
+    uint32_t needed = preparing ? promises_needed(proposer) : majority(proposer);
+    if (bit_count(proposer->yes, proposer->last->member_count) < needed) {
         return KITH_OK;
     }
     if (!preparing) {
@@ -295,7 +312,8 @@ static void time_up(struct kith_proposer *proposer, struct kith_proposer_out *ou
     uint32_t count = proposer->last->member_count;
     (void)snprintf(what, sizeof(what),
                    "table v%llu needs %u of %u members to agree, and not enough answered in time",
-                   (unsigned long long)proposer->last->id.version + 1, majority(proposer), count);
+                   (unsigned long long)proposer->last->id.version + 1, promises_needed(proposer),
+                   count);
     fail(proposer, out, KITH_EUNREACH, what);
 }
 

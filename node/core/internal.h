@@ -26,10 +26,12 @@
 
 #define KITH_STEP_TIMERS 64u /* pendings handled in one tick; the rest follows in the next, at once */
 /* A pending makes at most one message for each other owner and one answer; a ping round takes
- * KITH_STEP_PINGS peers. Everything else of a step is below KITH_STEP_SPARE. */
+ * KITH_STEP_PINGS peers; what is proposed goes to every member. Everything else of a step is below
+ * KITH_STEP_SPARE. */
 #define KITH_STEP_PINGS   128u
 #define KITH_STEP_SPARE   256u
-#define KITH_STEP_EFFECTS (KITH_STEP_TIMERS * (KITH_REPLICAS_MAX + 1u) + KITH_STEP_PINGS + KITH_STEP_SPARE)
+#define KITH_STEP_EFFECTS (KITH_STEP_TIMERS * (KITH_REPLICAS_MAX + 1u) + KITH_STEP_PINGS + \
+                           KITH_MEMBERS_MAX + KITH_STEP_SPARE)
 
 #define KITH_CONNS_MAX         4096u /* connections at a time, both ways; 64 bytes each */
 #define KITH_CONN_SLOTS        (2u * KITH_CONNS_MAX)
@@ -40,7 +42,9 @@
 #define KITH_BACKOFF_MAX_MS    5000u
 #define KITH_PUT_TIMEOUT_MS    10000u
 #define KITH_READ_TIMEOUT_MS   10000u
-#define KITH_FIND_TIMEOUT_MS   500u /* a retry waits so long to learn what became of the first try */
+/* A retry waits so long, in all, to learn what became of the first try: with the client's 400 ms for
+ * a frozen coordinator a put then stalls for less than a second. */
+#define KITH_FIND_TIMEOUT_MS   250u
 #define KITH_REPAIRS_MAX       64u  /* read repairs under way; more are dropped, a later read asks again */
 #define KITH_REPAIR_TIMEOUT_MS 5000u
 #define KITH_PING_MEMBERS      16u  /* membership records in one ping; the next ping brings the next */
@@ -77,6 +81,7 @@ struct pending_put {
     uint8_t other_count;         /* other owners */
     uint16_t others[KITH_REPLICAS_MAX]; /* peers */
     uint8_t waiting;             /* bit i: an answer of others[i] is due */
+    uint64_t find_until_ms;      /* PUT_FIND: then it is carried out without the rest */
     struct kith_table_id table;     /* under which it began */
     const struct kith_put_req *req; /* in the message (while its op is out) or in the arena */
     uint32_t result_count;

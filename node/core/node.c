@@ -293,8 +293,8 @@ static enum kith_err take_stored(struct kith_node *node, const struct kith_store
     if (!pending || !pending->op_out) {
         return KITH_OK;
     }
-    if (pending->writing && done->err == KITH_OK) {
-        node->has_data = true;
+    if (pending->writing && (done->err == KITH_OK || done->err == KITH_EIO)) {
+        node->has_data = true; /* EIO: it may be there, and only its flush failed */
     }
     switch (pending->kind) {
     case PENDING_PUT:

@@ -217,6 +217,7 @@ static bool peer_tick(struct kith_node *node, struct peer *peer)
 {
     uint64_t now = node->now_ms;
     uint64_t last = peer->seen_ms > peer->since_ms ? peer->seen_ms : peer->since_ms;
+    bool lost = false;
     switch (peer->state) {
     case PEER_IDLE:
         if (now < peer->retry_ms) {
@@ -236,11 +237,12 @@ static bool peer_tick(struct kith_node *node, struct peer *peer)
             peer_give_up(node, peer, "no sign of life");
             return true;
         }
-        if (now - peer->seen_ms >= KITH_DOWN_MS) {
+        lost = peer->up && now - peer->seen_ms >= KITH_DOWN_MS;
+        if (lost) {
             peer_set_up(node, peer, false);
         }
         if (now < peer->ping_ms) {
-            return false;
+            return lost; /* its line in the log counts: after a pause all may be lost at once */
         }
         peer->ping_ms = now + KITH_PING_MS;
         ping_fill(node, &core_send(node, peer->conn, KITH_MSG_PING, 0)->u.ping, false);

@@ -181,9 +181,10 @@ static uint32_t put_timeout(const struct kith_node *node, uint32_t asked)
 /* The first try is sought for half of the time there is, at most. */
 static void put_find_timer(struct kith_node *node, struct pending *pending)
 {
-    uint64_t left = (pending->deadline_ms - node->now_ms) / 2;
-    uint64_t wait = left < KITH_FIND_TIMEOUT_MS ? left : KITH_FIND_TIMEOUT_MS;
-    pending_set_due(node, pending, node->now_ms + wait);
+    uint64_t half = (pending->deadline_ms - node->now_ms) / 2;
+    uint64_t wait = half < KITH_FIND_TIMEOUT_MS ? half : KITH_FIND_TIMEOUT_MS;
+    pending->u.put.find_until_ms = node->now_ms + wait;
+    pending_set_due(node, pending, pending->u.put.find_until_ms);
 }
 
 static void put_begin(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
@@ -325,7 +326,7 @@ void put_recheck(struct kith_node *node, struct pending *pending)
     if (put->phase == PUT_FIND && put->waiting == 0) {
         put_store(node, pending);
     } else if (put->phase == PUT_FIND) {
-        put_find_timer(node, pending);
+        pending_set_due(node, pending, put->find_until_ms); /* an answer buys no more time */
     } else {
         put_progress(node, pending);
     }
