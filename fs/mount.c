@@ -165,7 +165,7 @@ static enum kith_err start_parts(struct kith_fs *fs, struct kith_error *error)
         }
         err = kith_timer_new(fs, &fs->timer);
     }
-    return err == KITH_OK ? err : kith_error_set(error, err, "%s", kith_err_text(err));
+    return err == KITH_OK ? err : kith_error_set(error, err, "%s", kith_err_text((int)err));
 }
 
 enum kith_err kith_fs_new(const struct kith_fs_options *options, struct kith_client *client,

@@ -166,7 +166,7 @@ enum kith_err kith_client_result_copy(enum kith_client_kind kind,
     if (err != KITH_OK) {
         kith_client_answer_release(ret_answer);
         ret_answer->result.err = err;
-        ret_answer->result.message = kith_err_text(err);
+        ret_answer->result.message = kith_err_text((int)err);
     }
     return err;
 }
@@ -217,7 +217,7 @@ enum kith_err kith_client_call(struct kith_client *client, const struct kith_cli
         err = ret_answer->result.err;
     } else {
         ret_answer->result.err = err;
-        ret_answer->result.message = kith_err_text(err);
+        ret_answer->result.message = kith_err_text((int)err);
     }
     pthread_cond_destroy(&waiter.cond);
     pthread_mutex_destroy(&waiter.lock);

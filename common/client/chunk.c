@@ -88,6 +88,41 @@ static void put_finish(struct kith_client_core *core, struct cc_op *op, uint32_t
     cc_op_finish(core, op);
 }
 
+/* Owners that have it or may still take it as things are now. */
+static uint32_t put_possible(const struct kith_client_core *core, const struct cc_op *op)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < op->slots; i++) {
+        const struct cc_rep *rep = &op->reps[i];
+        bool there = rep->state == CC_REP_HAVE || rep->state == CC_REP_ASKED ||
+                     !cc_peer_down(core, rep->peer, true);
+        count += there && !rep->final ? 1 : 0;
+    }
+    return count;
+}
+
+/* Too few owners can be reached. Not at the first sight of it, because a connection that was lost may
+ * be back at once; true: the op has ended. */
+static bool put_short(struct kith_client_core *core, struct cc_op *op)
+{
+    uint32_t possible = put_possible(core, op);
+    if (possible >= op->need) {
+        op->short_ms = 0;
+        return false;
+    }
+    op->short_ms = op->short_ms == 0 ? core->now : op->short_ms;
+    if (core->now - op->short_ms < CC_GRACE_MS) {
+        cc_op_wake(core, op, op->short_ms + CC_GRACE_MS);
+        return false;
+    }
+    char text[CC_MESSAGE_SIZE];
+    memcpy(text, op->message, sizeof(text));
+    cc_op_fail(core, op, op->u.chunk.sent > 0 ? KITH_EUNKNOWN : KITH_EUNREACH,
+               "%u of the %u owners that must take the chunk can be reached (%.170s)", possible,
+               op->need, text[0] != '\0' ? text : "the others are down");
+    return true;
+}
+
 /* Fewer than W owners can have it, and asking again changes nothing. */
 static bool put_impossible(const struct cc_op *op)
 {
@@ -130,7 +165,7 @@ void cc_chunk_put_drive(struct kith_client_core *core, struct cc_op *op)
         memcpy(text, op->message, sizeof(text));
         cc_op_fail(core, op, op->last_err, "fewer than %u owners took the chunk (%.200s)", op->need,
                    text);
-    } else if (cc_replicas_count(op, CC_REP_FAILED) > 0) {
+    } else if (!put_short(core, op) && cc_replicas_count(op, CC_REP_FAILED) > 0) {
         cc_replicas_again(core, op);
     }
 }

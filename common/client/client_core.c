@@ -313,6 +313,12 @@ static void op_deadline(struct kith_client_core *core, struct cc_op *op)
     } else if (op->kind == KITH_CLIENT_CHUNK_PUT && op->u.chunk.sent > 0) {
         cc_op_fail(core, op, KITH_EUNKNOWN, "no quorum took the chunk within %u ms (%.180s)",
                    after_ms, why);
+    } else if (op->behind_all >= 2 && core->now - op->behind_since_ms >= after_ms / 2) {
+        cc_session_drop(&core->session,
+                        op->kind == KITH_CLIENT_SCAN ? &op->u.scan.group : &op->u.get.group,
+                        op->behind_row);
+        cc_op_fail(core, op, KITH_EIO,
+                   "what was written or read here before is on no owner any more (%.170s)", why);
     } else if (op->behind) {
         cc_op_fail(core, op, KITH_ETIMEOUT,
                    "the nodes that answer have not yet what was written or read here (%.170s)",

@@ -12,7 +12,7 @@
  *     put.c          PUT
  *     chunk.c        CHUNK_PUT, CHUNK_GET
  *     sync.c         CHUNK_SYNC, STATUS
- *     session.c      the clocks that answers must cover (invariant 9)
+ *     session.c      the clocks that answers must cover (invariant 9), and what is lost for good
  *
  * Words: a peer is a node as this client sees it; a link is one connection to it (rows or bulk); an
  * op is a request of the user; an ask is one message of an op that waits for its answer. */
@@ -135,12 +135,14 @@ struct cc_get {
     struct kith_group group;
     uint32_t name_count;
     struct kith_bytes *names;
+    uint32_t behind; /* the row that was older than what the session has seen */
 };
 struct cc_scan {
     struct kith_group group;
     bool has_after;
     struct kith_bytes after;
     uint32_t max_rows;
+    struct kith_bytes behind; /* as above; in the op's arena or held */
 };
 struct cc_put {
     struct kith_group group;
@@ -207,6 +209,10 @@ struct cc_op {
     uint32_t rep_count;
     uint32_t extra; /* replicas to ask beyond `need`: late or insufficient answers */
     bool behind;    /* the answers are older than what the session has seen */
+    uint32_t behind_all;        /* times that all owners answered, and were */
+    uint64_t behind_since_ms;     /* the first of them */
+    struct kith_bytes behind_row; /* the row that was */
+    uint64_t short_ms;          /* a chunk put has had too few owners since then; 0 = it has not */
     struct cc_rep reps[CC_REPS_MAX];
     enum kith_err last_err;
     char message[CC_MESSAGE_SIZE];
@@ -377,6 +383,9 @@ void cc_replica_failed(struct kith_client_core *core, struct cc_op *op, uint32_t
 /* An answer said ESTALE: true when a newer table is in use now and reps are forgotten. */
 bool cc_replica_stale(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
                       struct kith_bytes table);
+/* A read found the answers older than what the session has seen of row `name`, and there is nobody
+ * else to ask now: all will be asked anew. */
+void cc_replicas_behind(struct kith_client_core *core, struct cc_op *op, struct kith_bytes name);
 /* Failed replicas are to be asked again after a pause. */
 void cc_replicas_again(struct kith_client_core *core, struct cc_op *op);
 /* Late replicas of a read: one more is to be asked after hedge_ms; it counts as failed after
@@ -443,6 +452,12 @@ bool cc_session_note(struct cc_session *session, const struct kith_group *group,
 /* A majority of the owners holds what the session wants: the entry may go. */
 void cc_session_drop(struct cc_session *session, const struct kith_group *group,
                      struct kith_bytes name);
+/* Calls take(arg, name) for each row of the session in the range of cc_session_count, until it says
+ * false. */
+void cc_session_each(const struct cc_session *session, const struct kith_group *group,
+                     bool has_after, struct kith_bytes after, bool has_last,
+                     struct kith_bytes last, bool (*take)(void *arg, struct kith_bytes name),
+                     void *arg);
 /* Whether `clock` covers all that the session has seen of the row; *ret_known: it had seen any. */
 bool cc_session_covered(const struct cc_session *session, const struct kith_group *group,
                         struct kith_bytes name, const struct kith_clock *clock, bool *ret_known);

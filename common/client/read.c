@@ -119,6 +119,7 @@ static enum outcome session_row(struct kith_client_core *core, struct cc_op *op,
     struct cc_get *get = &op->u.get;
     bool known = false;
     if (!cc_session_covered(&core->session, &get->group, get->names[n], &row->clock, &known)) {
+        get->behind = n;
         return OUTCOME_BEHIND;
     }
     /* a read of level ONE may meet any owner: then all of them must have it before it is forgotten
@@ -227,13 +228,9 @@ void cc_get_drive(struct kith_client_core *core, struct cc_op *op)
         asked = cc_replicas_count(op, CC_REP_ASKED);
     }
     op->behind = op->behind || behind;
-    if (asked == 0) {
-        for (uint32_t i = 0; behind && i < op->rep_count; i++) {
-            if (op->reps[i].state == CC_REP_HAVE) {
-                op->reps[i].state = CC_REP_FAILED; /* to be asked anew */
-                op->reps[i].err = KITH_OK;
-            }
-        }
+    if (asked == 0 && behind) {
+        cc_replicas_behind(core, op, op->u.get.names[op->u.get.behind]);
+    } else if (asked == 0) {
         cc_replicas_again(core, op);
     }
     cc_replicas_watch(core, op, core->hedge_ms, CC_READ_TRY_MS);

@@ -200,6 +200,24 @@ bool cc_replica_stale(struct kith_client_core *core, struct cc_op *op, uint32_t 
     return false;
 }
 
+void cc_replicas_behind(struct kith_client_core *core, struct cc_op *op, struct kith_bytes name)
+{
+    uint32_t have = cc_replicas_count(op, CC_REP_HAVE);
+    for (uint32_t i = 0; i < op->rep_count; i++) {
+        if (op->reps[i].state == CC_REP_HAVE) {
+            op->reps[i].state = CC_REP_FAILED; /* to be asked anew */
+            op->reps[i].err = KITH_OK;
+        }
+    }
+    bool same = op->behind_all > 0 && kith_bytes_equal(op->behind_row, name);
+    if (have == op->slots) {
+        op->behind_all = same ? op->behind_all + 1 : 1;
+        op->behind_since_ms = same ? op->behind_since_ms : core->now;
+        op->behind_row = name;
+    }
+    cc_replicas_again(core, op);
+}
+
 void cc_replicas_again(struct kith_client_core *core, struct cc_op *op)
 {
     op->waits = true;

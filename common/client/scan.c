@@ -117,6 +117,7 @@ static enum kith_err merge_row(struct kith_client_core *core, struct cc_op *op, 
     const struct kith_group *group = &op->u.scan.group;
     bool known = false;
     if (!cc_session_covered(&core->session, group, name, &row.clock, &known)) {
+        op->u.scan.behind = name;
         return KITH_ENOTREADY;
     }
     uint32_t enough = core->one_used ? op->slots : cc_majority(op);
@@ -142,6 +143,43 @@ static enum kith_err merge_row(struct kith_client_core *core, struct cc_op *op, 
     return KITH_OK;
 }
 
+struct absent {
+    struct cc_op *op;
+    bool found;
+    struct kith_bytes name;
+};
+
+/* Stops at a name that no page has. */
+static bool absent_one(void *arg, struct kith_bytes name)
+{
+    struct absent *absent = arg;
+    for (uint32_t i = 0; i < absent->op->rep_count; i++) {
+        const struct cc_rep *rep = &absent->op->reps[i];
+        for (uint32_t n = 0; rep->state == CC_REP_HAVE && n < rep->row_count; n++) {
+            if (kith_bytes_equal(rep->rows[n].name, name)) {
+                return true;
+            }
+        }
+    }
+    absent->found = true;
+    absent->name = name;
+    return false;
+}
+
+/* Notes a row of the session that no page has. */
+static enum kith_err note_absent(struct kith_client_core *core, struct cc_op *op,
+                                 const struct merge *merge)
+{
+    struct cc_scan *scan = &op->u.scan;
+    struct absent absent = {.op = op};
+    cc_session_each(&core->session, &scan->group, scan->has_after, scan->after, merge->more,
+                    merge->last, absent_one, &absent);
+    if (absent.found && !cc_op_keep(op, false, absent.name, &scan->behind)) {
+        return KITH_ENOMEM;
+    }
+    return KITH_ENOTREADY;
+}
+
 /* OK; ENOTREADY: the pages do not cover what the session has seen. */
 static enum kith_err merge_pages(struct kith_client_core *core, struct cc_op *op,
                                  struct merge *merge)
@@ -161,7 +199,7 @@ static enum kith_err merge_pages(struct kith_client_core *core, struct cc_op *op
     /* rows of the session in this range that no page has; those that it has were counted */
     uint32_t wanted = cc_session_count(&core->session, &scan->group, scan->has_after, scan->after,
                                        merge->more, merge->last);
-    return wanted > merge->known ? KITH_ENOTREADY : KITH_OK;
+    return wanted > merge->known ? note_absent(core, op, merge) : KITH_OK;
 }
 
 /* true: the op has ended. */
@@ -225,13 +263,9 @@ void cc_scan_drive(struct kith_client_core *core, struct cc_op *op)
         return;
     }
     op->behind = op->behind || behind;
-    if (asked == 0) {
-        for (uint32_t i = 0; behind && i < op->rep_count; i++) {
-            if (op->reps[i].state == CC_REP_HAVE) {
-                op->reps[i].state = CC_REP_FAILED; /* to be asked anew */
-                op->reps[i].err = KITH_OK;
-            }
-        }
+    if (asked == 0 && behind) {
+        cc_replicas_behind(core, op, op->u.scan.behind);
+    } else if (asked == 0) {
         cc_replicas_again(core, op);
     }
     cc_replicas_watch(core, op, core->hedge_ms, CC_READ_TRY_MS);

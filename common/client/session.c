@@ -8,6 +8,12 @@
  * An entry goes when a read has seen the state on a majority of the owners, or as the oldest when
  * there are more than KITH_SESSION_ROWS_MAX.
  *
+ * LOST FOR GOOD. What was read from a minority may be destroyed (a power loss before its flush), and
+ * then no answer can ever cover the entry. When all owners have answered a read at least twice, the
+ * first time in the first half of its time, and none has it, that read ends in EIO at its deadline and
+ * the entry goes: the loss is told once, in words, and the row can be read again as it is. Until then a
+ * state may still be on its way.
+ *
  * Two hash tables with chains: rows by (group, name), groups by group; a scan must know of rows
  * that its pages lack, so each group has the list of its rows. */
 #include <string.h>
@@ -271,19 +277,34 @@ bool cc_session_covered(const struct cc_session *session, const struct kith_grou
     return order == KITH_CLOCK_EQUAL || order == KITH_CLOCK_AFTER;
 }
 
-uint32_t cc_session_count(const struct cc_session *session, const struct kith_group *group,
-                          bool has_after, struct kith_bytes after, bool has_last,
-                          struct kith_bytes last)
+void cc_session_each(const struct cc_session *session, const struct kith_group *group,
+                     bool has_after, struct kith_bytes after, bool has_last,
+                     struct kith_bytes last, bool (*take)(void *arg, struct kith_bytes name),
+                     void *arg)
 {
-    uint32_t count = 0;
     const struct cc_session_group *in = *group_at(session, group);
     const struct cc_session_entry *entry = in == NULL ? NULL : in->entries;
     for (; entry != NULL; entry = entry->group_next) {
         struct kith_bytes name = entry_name(entry);
         if ((!has_after || kith_bytes_compare(name, after) > 0) &&
-            (!has_last || kith_bytes_compare(name, last) <= 0)) {
-            count++;
+            (!has_last || kith_bytes_compare(name, last) <= 0) && !take(arg, name)) {
+            return;
         }
     }
+}
+
+static bool count_one(void *arg, struct kith_bytes name)
+{
+    (void)name;
+    ++*(uint32_t *)arg;
+    return true;
+}
+
+uint32_t cc_session_count(const struct cc_session *session, const struct kith_group *group,
+                          bool has_after, struct kith_bytes after, bool has_last,
+                          struct kith_bytes last)
+{
+    uint32_t count = 0;
+    cc_session_each(session, group, has_after, after, has_last, last, count_one, &count);
     return count;
 }

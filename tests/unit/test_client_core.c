@@ -1000,6 +1000,16 @@ static void test_session_reads(void **state)
 
 /* ---- Scans ---- */
 
+static void row_lose(struct world *w, uint32_t node, const char *name)
+{
+    struct fake_node *n = &w->nodes[node];
+    struct fake_row *row = row_at(n, text(name));
+    assert_non_null(row);
+    uint32_t at = (uint32_t)(row - n->rows);
+    memmove(row, row + 1, (n->row_count - at - 1) * sizeof(*row));
+    n->row_count--;
+}
+
 static uint64_t scan(struct world *w, const char *after, uint32_t max_rows, uint32_t timeout_ms)
 {
     struct kith_client_op op = {.kind = KITH_CLIENT_SCAN, .timeout_ms = timeout_ms};
@@ -1038,6 +1048,36 @@ static const char *scan_all(struct world *w, uint32_t max_rows, uint32_t *ret_pa
         has_after = true;
         (void)snprintf(after, sizeof(after), "%.*s", (int)result->u.rows.last.size,
                        (const char *)result->u.rows.last.data);
+    }
+}
+
+/* What was read from one owner that then lost it: told once, by a get and by a scan alike, never
+ * passed over in silence, and no error for good. */
+static void test_session_lost(void **state)
+{
+    struct world *w = *state;
+    for (uint32_t i = 0; i < 4; i++) {
+        const char *name = i < 2 ? "a" : "b"; /* b: on no page, a: on one that is older */
+        bool scans = i % 2 == 1;
+        if (i < 2) {
+            write_all(w, name, "old");
+        }
+        write_on(w, 0, name, "new");
+        (void)values(w, get(w, name, KITH_LEVEL_QUORUM, 0));
+        if (i < 2) {
+            copy_row(w, 1, 0, name); /* a power loss at node 0, before the flush */
+        } else {
+            row_lose(w, 0, name);
+        }
+        uint64_t tag =
+            scans ? scan(w, NULL, 0, 2000) : get(w, name, KITH_LEVEL_QUORUM, 2000);
+        pass(w, 1900);
+        assert_null(find_done(w, tag));
+        pass(w, 100);
+        assert_int_equal(KITH_EIO, err_of(w, tag));
+        assert_non_null(strstr(find_done(w, tag)->result->message, "on no owner any more"));
+        tag = get(w, name, KITH_LEVEL_QUORUM, 2000);
+        assert_string_equal(i < 2 ? "old" : "", values(w, tag));
     }
 }
 
@@ -1143,6 +1183,34 @@ static void test_chunk_put(void **state)
     pass(w, 3000);
     assert_int_equal(KITH_OK, err_of(w, tag));
     assert_int_equal(0, kith_client_core_pending(w->core));
+}
+
+/* Fewer than W owners alive: an error soon, not at the deadline; and a blip is none. */
+static void test_chunk_put_short(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(KITH_OK, err_of(w, chunk_put(w, 0)));
+    set_mode(w, 0, DEAD);
+    assert_int_equal(KITH_OK, err_of(w, chunk_put(w, 0)));
+    set_mode(w, 1, DEAD);
+    pass(w, 100);
+    uint64_t start = w->now;
+    uint64_t tag = chunk_put(w, 30000);
+    pass(w, 3000);
+    assert_int_equal(KITH_EUNKNOWN, err_of(w, tag)); /* the third has it */
+    assert_in_range(find_done(w, tag)->at_ms - start, 900, 1500);
+    assert_non_null(strstr(find_done(w, tag)->result->message, "1 of the 2 owners"));
+    set_mode(w, 2, DEAD);
+    pass(w, 100);
+    tag = chunk_put(w, 30000);
+    pass(w, 1500);
+    assert_int_equal(KITH_EUNREACH, err_of(w, tag));
+    tag = chunk_put(w, 30000);
+    set_mode(w, 0, ALIVE);
+    set_mode(w, 1, ALIVE);
+    set_mode(w, 2, ALIVE);
+    pass(w, 5000);
+    assert_int_equal(KITH_OK, err_of(w, tag));
 }
 
 static void test_chunk_get(void **state)
@@ -1330,9 +1398,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_put_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_session_own_writes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_session_reads, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_session_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(test_scan_pages, setup, teardown),
         cmocka_unit_test_setup_teardown(test_scan_session, setup, teardown),
         cmocka_unit_test_setup_teardown(test_chunk_put, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_chunk_put_short, setup, teardown),
         cmocka_unit_test_setup_teardown(test_chunk_get, setup, teardown),
         cmocka_unit_test_setup_teardown(test_chunk_sync, setup, teardown),
         cmocka_unit_test_setup_teardown(test_status, setup, teardown),
