@@ -204,7 +204,8 @@ enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
     if (!inode->row_busy) {
         inode->shared = seen->link;
         inode->share_group = seen->link_group;
-        inode->share_own = kith_group_compare(&seen->link_group, &entry->dir->dir->group) != 0;
+        inode->share_own =
+            seen->link && kith_group_compare(&seen->link_group, &entry->dir->dir->group) != 0;
         if (inode->entry == NULL || (!seen->link && inode->entry->changed_at < started)) {
             inode->entry = entry;
         }

@@ -303,6 +303,44 @@ def case_links_across(d):
     os.rmdir(d + "/y")
 
 
+def case_links_same_name(d):
+    """A link from another directory leaves a file alone that has the first name here."""
+    os.mkdir(d + "/1")
+    os.mkdir(d + "/2")
+    put(d + "/1/f", b"first")
+    os.listdir(d + "/1")  # read from the cluster, not only made here
+    put(d + "/2/f", b"second")
+    os.listdir(d + "/2")
+    os.link(d + "/1/f", d + "/2/e")
+    assert get(d + "/2/f") == b"second" and get(d + "/1/f") == get(d + "/2/e") == b"first"
+    put(d + "/2/e", b"both")
+    assert get(d + "/1/f") == b"both"
+    os.unlink(d + "/2/e")
+    os.unlink(d + "/2/f")
+    assert os.listdir(d + "/2") == []
+    os.rmdir(d + "/2")
+    assert get(d + "/1/f") == b"both"
+
+
+def case_links_first_gone(d):
+    """The name by which a file was made goes first; the others can be linked and renamed on."""
+    for n in (1, 2):
+        put(d + "/a", b"%d" % n)
+        os.mkdir(f"{d}/dir{n}")
+        other = f"{d}/dir{n}/b" if n == 2 else d + "/b"
+        os.link(d + "/a", other)
+        os.link(other, d + "/b2")
+        os.unlink(d + "/a")
+        os.link(other, d + "/c")
+        os.link(d + "/c", f"{d}/dir{n}/e")
+        assert os.stat(d + "/c").st_nlink == 4
+        os.rename(d + "/c", f"{d}/dir{n}/c")
+        assert get(f"{d}/dir{n}/c") == get(f"{d}/dir{n}/e") == get(other) == b"%d" % n
+        os.unlink(other)
+        os.unlink(d + "/b2")
+        assert os.stat(f"{d}/dir{n}/c").st_nlink == 2
+
+
 def case_symlinks(d):
     os.symlink("target/of it", d + "/s")
     assert os.readlink(d + "/s") == "target/of it" and os.lstat(d + "/s").st_size == 12
