@@ -109,6 +109,22 @@ struct kith_entry *kith_entry_make(struct kith_fs *fs, struct kith_inode *dir, c
     return entry;
 }
 
+/* Another known name of an inode that is shared within this directory; NULL when none is known. */
+static struct kith_entry *other_name(const struct kith_entry *entry, const struct kith_inode *inode)
+{
+    for (uint32_t i = 0; i < inode->name_count && inode->shared && !inode->share_own; i++) {
+        char name[KITH_FS_NAME_MAX + 1];
+        struct kith_bytes bytes = inode->names[i].name;
+        memcpy(name, bytes.data, bytes.size);
+        name[bytes.size] = '\0';
+        struct kith_entry *other = kith_entry_find(entry->dir, name);
+        if (other != NULL && other != entry && other->inode == inode) {
+            return other;
+        }
+    }
+    return NULL;
+}
+
 void kith_entry_lead(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode)
 {
     struct kith_inode *old = entry->inode;
@@ -127,7 +143,7 @@ void kith_entry_lead(struct kith_fs *fs, struct kith_entry *entry, struct kith_i
     entry->inode = inode;
     if (old != NULL) {
         if (old->entry == entry) {
-            old->entry = NULL;
+            old->entry = other_name(entry, old);
         }
         kith_inode_drop(fs, old);
     }

@@ -410,9 +410,9 @@ static int link_entry(struct kith_fs *fs, struct kith_inode *inode, struct kith_
 {
     pthread_mutex_lock(&fs->lock);
     bool elsewhere = inode->entry != NULL && inode->entry->dir != added->dir;
-    bool shared = inode->shared, own = inode->share_own;
+    bool shared = inode->shared, own = shared && inode->share_own;
     bool full = shared && inode->name_count >= KITH_LINKS_MAX;
-    bool lost = inode->unlinked || inode->entry == NULL;
+    bool lost = inode->unlinked || (inode->entry == NULL && !own);
     bool taken = added->inode != NULL;
     bool removed = added->dir->dir->removed;
     struct kith_entry *first = inode->entry;
