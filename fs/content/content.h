@@ -88,6 +88,25 @@ KITH_MUST_CHECK enum kith_err kith_content_read(struct kith_content *content, ui
  * memory in any case and the next flush tries it again. ETOOBIG above KITH_FILE_SIZE_MAX. */
 KITH_MUST_CHECK enum kith_err kith_content_write(struct kith_content *content, uint64_t offset,
                                                  const uint8_t *data, size_t size);
+/* ---- The same for threads that must not wait (libfuse's workers, client callbacks) ----
+ *
+ * EBUSY: it would have to wait (for the lock, the dirty budget, a fetch, an upload, a flush), or there is
+ * a failure to report; nothing was done, the functions above do it. */
+
+/* append: at the end of the file, else at `offset`. */
+KITH_MUST_CHECK enum kith_err kith_content_try_write(struct kith_content *content, bool append,
+                                                     uint64_t offset, const uint8_t *data,
+                                                     size_t size);
+/* Only contents that are inline. */
+KITH_MUST_CHECK enum kith_err kith_content_try_read(struct kith_content *content, uint64_t offset,
+                                                    uint8_t *data, size_t size, size_t *ret_size);
+/* Only contents that are inline, stay so and have nothing in chunks: at either durability nothing is to
+ * be sent but the row. As kith_content_flush otherwise. */
+KITH_MUST_CHECK enum kith_err kith_content_try_flush(struct kith_content *content, size_t inline_max,
+                                                     struct kith_arena *arena,
+                                                     struct kith_content_image *ret_image,
+                                                     uint64_t *ret_generation);
+
 /* At the end of the file, atomically within the mount; *ret_offset is where it went. */
 KITH_MUST_CHECK enum kith_err kith_content_append(struct kith_content *content, const uint8_t *data,
                                                   size_t size, uint64_t *ret_offset);

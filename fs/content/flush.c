@@ -610,3 +610,27 @@ enum kith_err kith_content_flush(struct kith_content *content, enum kith_durabil
     }
     return err;
 }
+
+enum kith_err kith_content_try_flush(struct kith_content *content, size_t inline_max,
+                                     struct kith_arena *arena,
+                                     struct kith_content_image *ret_image, uint64_t *ret_generation)
+{
+    if (pthread_mutex_trylock(&content->lock) != 0) {
+        return KITH_EBUSY;
+    }
+    inline_max = kith_min_size(inline_max, KITH_CONTENT_INLINE_MAX);
+    bool small = !content->flushing && !content->loading && content->failure == KITH_OK &&
+                 content->lists.kind == KITH_IMAGE_INLINE && content->is_inline &&
+                 content->size <= inline_max && content->extents.leaf_count == 0 &&
+                 content->region_count == 0 && content->index_count == 0;
+    for (unsigned state = 0; state < UPLOAD_STATES; state++) {
+        small = small && content->uploads[state].count == 0;
+    }
+    enum kith_err err = KITH_EBUSY;
+    if (small) {
+        *ret_generation = content->generation;
+        err = make_image(content, arena, ret_image);
+    }
+    pthread_mutex_unlock(&content->lock);
+    return err;
+}

@@ -155,6 +155,24 @@ static enum kith_err plan_run(struct kith_content_store *store, struct plan *pla
     return err;
 }
 
+enum kith_err kith_content_try_read(struct kith_content *content, uint64_t offset, uint8_t *data,
+                                    size_t size, size_t *ret_size)
+{
+    if (pthread_mutex_trylock(&content->lock) != 0) {
+        return KITH_EBUSY;
+    }
+    bool here = content->is_inline && !content->loading && content->failure == KITH_OK &&
+                content->lists.kind == KITH_IMAGE_INLINE;
+    if (here) {
+        *ret_size = offset >= content->size ? 0 : kith_min_size(size, content->size - offset);
+        if (*ret_size > 0) {
+            memcpy(data, content->bytes + offset, *ret_size);
+        }
+    }
+    pthread_mutex_unlock(&content->lock);
+    return here ? KITH_OK : KITH_EBUSY;
+}
+
 enum kith_err kith_content_read(struct kith_content *content, uint64_t offset, uint8_t *data,
                                 size_t size, size_t *ret_size)
 {

@@ -461,6 +461,30 @@ enum kith_err kith_content_write(struct kith_content *content, uint64_t offset, 
     return err;
 }
 
+enum kith_err kith_content_try_write(struct kith_content *content, bool append, uint64_t offset,
+                                     const uint8_t *data, size_t size)
+{
+    struct kith_content_store *store = content->store;
+    if (pthread_mutex_trylock(&content->lock) != 0) {
+        return KITH_EBUSY;
+    }
+    pthread_mutex_lock(&store->lock);
+    bool open = store->stats.dirty_bytes < store->dirty_limit;
+    pthread_mutex_unlock(&store->lock);
+    bool waits = !open || content->failure != KITH_OK || content->loading ||
+                 content->lists.kind != KITH_IMAGE_INLINE;
+    enum kith_err err = KITH_EBUSY;
+    if (!waits) {
+        err = write_locked(content, append ? content->size : offset, data, size);
+    }
+    bool pump = !content->is_inline;
+    pthread_mutex_unlock(&content->lock);
+    if (pump) {
+        kith_uploads_pump(content);
+    }
+    return err;
+}
+
 enum kith_err kith_content_append(struct kith_content *content, const uint8_t *data, size_t size,
                                   uint64_t *ret_offset)
 {
