@@ -167,6 +167,48 @@ static int set_size(struct kith_fs *fs, struct kith_inode *inode, uint64_t size)
     return error;
 }
 
+/* fs->lock held. True when a put must go out before the answer. */
+static bool set_attrs(struct kith_fs *fs, struct kith_inode *inode, const struct stat *attr,
+                      int valid, struct kith_group *ret_group)
+{
+    struct kith_rowname name;
+    bool widens = false;
+    uint32_t changed = take_attrs(inode, attr, valid, &widens);
+    bool placed = kith_inode_place(inode, ret_group, &name) && !inode->unlinked;
+    if (changed != 0 && placed) {
+        inode->attr_since = inode->attr_changed == 0 ? kith_mono_ns() : inode->attr_since;
+        inode->attr_changed |= changed;
+        inode->attr_version++;
+        kith_inode_enqueue(fs, inode);
+    }
+    return changed != 0 && placed && widens && !kith_inode_dirty(inode);
+}
+
+bool kith_setattr_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inode,
+                       const struct stat *attr, int valid)
+{
+    const int times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME |
+                      FUSE_SET_ATTR_MTIME_NOW;
+    struct kith_group group;
+    struct kith_rowname name;
+    struct stat now;
+    pthread_mutex_lock(&fs->lock);
+    bool placed = kith_inode_place(inode, &group, &name);
+    bool waits = (valid & FUSE_SET_ATTR_SIZE) != 0 ||
+                 ((valid & ~times) != 0 && !kith_inode_dirty(inode) && !inode->unlinked);
+    pthread_mutex_unlock(&fs->lock);
+    if (waits || (placed && !kith_fs_defers(fs, &group))) {
+        return false;
+    }
+    pthread_mutex_lock(&fs->lock);
+    (void)set_attrs(fs, inode, attr, valid, &group);
+    kith_inode_stat(inode, &now);
+    now.st_ino = inode == fs->root ? FUSE_ROOT_ID : now.st_ino;
+    pthread_mutex_unlock(&fs->lock);
+    fuse_reply_attr(req, &now, fs->options->attr_timeout);
+    return true;
+}
+
 void kith_do_setattr(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;
@@ -177,20 +219,11 @@ void kith_do_setattr(struct kith_job *job)
     }
     if (error == 0 && (job->flags & ~FUSE_SET_ATTR_SIZE) != 0) {
         struct kith_group group;
-        struct kith_rowname name;
-        bool widens = false;
         pthread_mutex_lock(&fs->lock);
-        uint32_t changed = take_attrs(inode, &job->attr, job->flags, &widens);
-        bool placed = kith_inode_place(inode, &group, &name) && !inode->unlinked;
-        if (changed != 0 && placed) {
-            inode->attr_since = inode->attr_changed == 0 ? kith_mono_ns() : inode->attr_since;
-            inode->attr_changed |= changed;
-            inode->attr_version++;
-            kith_inode_enqueue(fs, inode);
-        }
-        bool waits = kith_inode_dirty(inode) || !widens;
+        bool put = set_attrs(fs, inode, &job->attr, job->flags, &group);
+        bool waits = inode->attr_changed != 0 && !inode->unlinked;
         pthread_mutex_unlock(&fs->lock);
-        if (changed != 0 && placed && (!waits || !kith_fs_defers(fs, &group))) {
+        if (put || (waits && !kith_fs_defers(fs, &group))) {
             error = kith_inode_flush(fs, inode, KITH_DURABLE_OS);
         }
     }

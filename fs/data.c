@@ -63,6 +63,44 @@ void kith_do_read(struct kith_job *job)
     }
 }
 
+bool kith_read_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inode, size_t size,
+                    off_t offset)
+{
+    size_t got = 0, most = size < KITH_CONTENT_INLINE_MAX ? size : KITH_CONTENT_INLINE_MAX;
+    pthread_mutex_lock(&fs->lock);
+    struct kith_content *content = inode->size <= KITH_CONTENT_INLINE_MAX ? inode->content : NULL;
+    pthread_mutex_unlock(&fs->lock);
+    uint8_t *data = content != NULL ? kith_malloc(most + 1) : NULL;
+    bool read = data != NULL &&
+                kith_content_try_read(content, (uint64_t)offset, data, most, &got) == KITH_OK;
+    if (read) {
+        fuse_reply_buf(req, (const char *)data, got);
+    }
+    kith_free(data);
+    return read;
+}
+
+bool kith_write_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inode, const char *data,
+                     size_t size, off_t offset, const struct fuse_file_info *fi)
+{
+    struct kith_content *content;
+    struct kith_group group;
+    struct kith_rowname name;
+    pthread_mutex_lock(&fs->lock);
+    bool placed = kith_inode_place(inode, &group, &name);
+    pthread_mutex_unlock(&fs->lock);
+    bool append = (fi->flags & O_APPEND) != 0 && !fi->writepage;
+    if ((placed && !kith_fs_defers(fs, &group)) || (uint64_t)offset + size > KITH_FILE_SIZE_MAX ||
+        kith_inode_content(fs, inode, &content) != 0 ||
+        kith_content_try_write(content, append, (uint64_t)offset, (const uint8_t *)data, size) !=
+            KITH_OK) {
+        return false;
+    }
+    kith_inode_written(fs, inode, kith_content_size(content));
+    fuse_reply_write(req, size);
+    return true;
+}
+
 static int write_data(struct kith_job *job, struct kith_content *content)
 {
     uint64_t at = (uint64_t)job->offset;
@@ -119,6 +157,27 @@ void kith_do_release(struct kith_job *job)
     }
     kith_inode_close(job->fs, job->inode);
     kith_job_fail(job, error);
+}
+
+void kith_start_release(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_inode *inode = job->inode;
+    pthread_mutex_lock(&fs->lock);
+    bool clean = inode->unlinked || !kith_inode_dirty(inode);
+    if (clean) {
+        KITH_ASSERT(inode->opens > 0);
+        inode->opens--;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (!clean) {
+        kith_job_start(job);
+        return;
+    }
+    kith_job_begin(job);
+    kith_inode_settle_soon(fs, inode);
+    kith_job_fail(job, 0);
+    kith_job_end(job);
 }
 
 static int allocate(struct kith_job *job, struct kith_content *content)

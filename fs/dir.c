@@ -44,6 +44,21 @@ static int resolve_link(struct kith_fs *fs, struct kith_inode *dir, struct kith_
     return err == KITH_ENOTFOUND ? EIO : kith_errno(err);
 }
 
+int kith_dir_saw(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                 const struct kith_seen *seen, uint64_t started, struct kith_entry **ret_entry)
+{
+    pthread_mutex_lock(&fs->lock);
+    struct kith_entry *entry = kith_entry_make(fs, dir, name, strlen(name));
+    int error = entry == NULL ? ENOMEM : kith_errno(kith_seen_absorb(fs, entry, seen, started));
+    if (error == 0) {
+        entry->pins++;
+        kith_entry_touch(fs, entry);
+        *ret_entry = entry;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return error;
+}
+
 int kith_dir_read(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                   struct kith_entry **ret_entry)
 {
@@ -68,15 +83,7 @@ int kith_dir_read(struct kith_fs *fs, struct kith_inode *dir, const char *name,
         error = resolve_link(fs, dir, &arena, &link_answer, &seen);
     }
     if (error == 0) {
-        pthread_mutex_lock(&fs->lock);
-        struct kith_entry *entry = kith_entry_make(fs, dir, name, strlen(name));
-        error = entry == NULL ? ENOMEM : kith_errno(kith_seen_absorb(fs, entry, &seen, started));
-        if (error == 0) {
-            entry->pins++;
-            kith_entry_touch(fs, entry);
-            *ret_entry = entry;
-        }
-        pthread_mutex_unlock(&fs->lock);
+        error = kith_dir_saw(fs, dir, name, &seen, started, ret_entry);
     }
     if (linked) {
         kith_client_answer_release(&link_answer);
@@ -106,12 +113,21 @@ int kith_inode_read(struct kith_fs *fs, struct kith_inode *inode, struct kith_ar
     if (error != 0) {
         return error;
     }
-    const struct kith_client_row *rows = ret_answer->result.u.rows.rows;
-    if (shared) {
+    return kith_inode_saw(fs, inode, shared ? &group : NULL, arena, &ret_answer->result, started,
+                          ret_seen);
+}
+
+int kith_inode_saw(struct kith_fs *fs, struct kith_inode *inode, const struct kith_group *shared,
+                   struct kith_arena *arena, const struct kith_client_result *result,
+                   uint64_t started, struct kith_seen *ret_seen)
+{
+    int error;
+    const struct kith_client_row *rows = result->u.rows.rows;
+    if (shared != NULL) {
         memset(ret_seen, 0, sizeof *ret_seen);
         ret_seen->record.file_id = inode->id;
         ret_seen->live = ret_seen->link = true;
-        ret_seen->link_group = group;
+        ret_seen->link_group = *shared;
         enum kith_err err = kith_seen_shared(arena, &rows[0].row, &rows[1].row, ret_seen);
         error = err == KITH_ENOTFOUND ? ESTALE : kith_errno(err);
     } else {
@@ -128,7 +144,7 @@ int kith_inode_read(struct kith_fs *fs, struct kith_inode *inode, struct kith_ar
     if (error == 0) {
         error = kith_errno(kith_seen_inode(fs, inode, ret_seen, started));
         struct kith_entry *entry = inode->entry;
-        if (error == 0 && !shared && entry != NULL && entry->changed_at < started &&
+        if (error == 0 && shared == NULL && entry != NULL && entry->changed_at < started &&
             !inode->row_busy && !kith_octets_set(&entry->ctx, ret_seen->ctx)) {
             error = ENOMEM;
         }
@@ -385,8 +401,7 @@ void kith_dir_load(struct kith_fs *fs, struct kith_inode *dir)
     pthread_mutex_unlock(&fs->lock);
 }
 
-/* fs->lock held. Counts a miss; true when the directory should be read whole now. */
-static bool should_load(struct kith_dir *dir, uint64_t now)
+bool kith_dir_missed(struct kith_dir *dir, uint64_t now)
 {
     if (now - dir->miss_since > NSEC_PER_SEC) {
         dir->miss_since = now;
@@ -421,7 +436,7 @@ int kith_dir_entry(struct kith_fs *fs, struct kith_inode *dir, const char *name,
 {
     pthread_mutex_lock(&fs->lock);
     struct kith_entry *entry = known(fs, dir, name);
-    bool load = entry == NULL && should_load(dir->dir, kith_mono_ns());
+    bool load = entry == NULL && kith_dir_missed(dir->dir, kith_mono_ns());
     pthread_mutex_unlock(&fs->lock);
     if (entry == NULL && load) {
         kith_dir_load(fs, dir);

@@ -4,7 +4,8 @@
  *
  * Threads are made when a job finds none idle, up to THREADS_MAX; they stay. A job is answered
  * once: by its own work, or with EINTR by the timer when its caller got a signal and the work took
- * too long. */
+ * too long. Jobs that the client's callbacks bring to their end need no thread; they are
+ * counted, so that the end waits for them. */
 #include <errno.h>
 #include <string.h>
 
@@ -24,6 +25,8 @@ struct kith_executor {
     struct kith_job *interrupted; /* linked by int_prev and int_next */
     pthread_t threads[THREADS_MAX];
     uint32_t thread_count, idle;
+    uint32_t begun;         /* jobs in the hands of callbacks */
+    pthread_cond_t drained; /* begun fell to 0 */
     bool ending;
 };
 
@@ -167,6 +170,7 @@ enum kith_err kith_executor_new(struct kith_fs *fs, struct kith_executor **ret_e
     executor->fs = fs;
     pthread_mutex_init(&executor->lock, NULL);
     pthread_cond_init(&executor->wake, NULL);
+    pthread_cond_init(&executor->drained, NULL);
     *ret_executor = executor;
     return KITH_OK;
 }
@@ -177,6 +181,9 @@ void kith_executor_free(struct kith_executor *executor)
         return;
     }
     pthread_mutex_lock(&executor->lock);
+    while (executor->begun > 0) { /* each ends by its request's deadline */
+        pthread_cond_wait(&executor->drained, &executor->lock);
+    }
     executor->ending = true;
     pthread_cond_broadcast(&executor->wake);
     uint32_t count = executor->thread_count;
@@ -185,6 +192,7 @@ void kith_executor_free(struct kith_executor *executor)
         pthread_join(executor->threads[i], NULL);
     }
     pthread_cond_destroy(&executor->wake);
+    pthread_cond_destroy(&executor->drained);
     pthread_mutex_destroy(&executor->lock);
     kith_free(executor);
 }
@@ -253,5 +261,55 @@ void kith_job_start(struct kith_job *job)
         kith_log_error("executor", "%u requests wait already: one is refused", QUEUE_MAX);
         kith_job_fail(job, EIO);
         job_free(job);
+    }
+}
+
+void kith_job_begin(struct kith_job *job)
+{
+    struct kith_executor *executor = job->fs->executor;
+    pthread_mutex_lock(&executor->lock);
+    executor->begun++;
+    pthread_mutex_unlock(&executor->lock);
+    fuse_req_interrupt_func(job->req, on_interrupt, job);
+}
+
+static void leave(struct kith_executor *executor)
+{
+    pthread_mutex_lock(&executor->lock);
+    if (--executor->begun == 0) {
+        pthread_cond_broadcast(&executor->drained);
+    }
+    pthread_mutex_unlock(&executor->lock);
+}
+
+void kith_job_end(struct kith_job *job)
+{
+    struct kith_executor *executor = job->fs->executor;
+    KITH_ASSERT(job->answered);
+    job_free(job);
+    leave(executor);
+}
+
+void kith_job_defer(struct kith_job *job)
+{
+    struct kith_executor *executor = job->fs->executor;
+    kith_job_start(job);
+    leave(executor);
+}
+
+static void on_result(void *arg, const struct kith_client_result *result)
+{
+    struct kith_job *job = arg;
+    job->done(job, result);
+}
+
+void kith_job_send(struct kith_job *job, const struct kith_client_op *op,
+                   void (*done)(struct kith_job *, const struct kith_client_result *))
+{
+    job->done = done;
+    enum kith_err err = kith_client_submit(job->fs->client, op, on_result, job);
+    if (err != KITH_OK) {
+        struct kith_client_result failed = {.err = err, .message = kith_err_text(err)};
+        done(job, &failed);
     }
 }

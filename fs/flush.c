@@ -102,6 +102,35 @@ int kith_inode_image(struct kith_fs *fs, struct kith_inode *inode, enum kith_dur
     return 0;
 }
 
+int kith_inode_image_now(struct kith_fs *fs, struct kith_inode *inode, struct kith_arena *arena,
+                         struct kith_image *ret_image)
+{
+    memset(ret_image, 0, sizeof *ret_image);
+    pthread_mutex_lock(&fs->lock);
+    ret_image->write_version = inode->write_version;
+    ret_image->attr_version = inode->attr_version;
+    struct kith_content *content = inode->content;
+    if (content == NULL) {
+        if (inode->type == KITH_TYPE_FILE && !inode->pending && !inode->image_known) {
+            pthread_mutex_unlock(&fs->lock);
+            return EBUSY;
+        }
+        return closed_image(fs, inode, arena, ret_image);
+    }
+    size_t max = inline_max(inode, arena);
+    pthread_mutex_unlock(&fs->lock);
+    struct kith_content_image image;
+    enum kith_err err = kith_content_try_flush(content, max, arena, &image, &ret_image->generation);
+    if (err != KITH_OK) {
+        return err == KITH_EBUSY ? EBUSY : kith_errno(err);
+    }
+    ret_image->bytes = image.encoded;
+    ret_image->size = image.size;
+    ret_image->allocated = image.allocated;
+    ret_image->flushed = true;
+    return 0;
+}
+
 void kith_inode_image_stored(struct kith_fs *fs, struct kith_inode *inode,
                              const struct kith_image *image, const struct kith_dot *dot,
                              enum kith_durability durability)
@@ -151,66 +180,93 @@ void kith_put_failed(struct kith_fs *fs, const struct kith_inode *inode, int err
                   path, strerror(error));
 }
 
-/* The row itself. row_busy held. */
-static int put_row(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability,
-                   struct kith_arena *arena)
-{
+/* A put of the row of an inode, with all that it refers to. row_busy held as long as it lives. */
+struct row_put {
+    struct kith_arena arena;
     struct kith_image image;
-    int error = kith_inode_image(fs, inode, durability, arena, &image);
-    if (error != 0) {
-        return error;
-    }
+    enum kith_durability durability;
     struct kith_group group;
     struct kith_rowname name;
+    struct kith_put_update update;
+};
+
+/* From the image that is there. ESTALE: nothing to put, it has no name any more. */
+static int row_put_make(struct kith_fs *fs, struct kith_inode *inode, struct row_put *put)
+{
     struct kith_inode_record record;
     struct kith_buf buf;
     kith_buf_init(&buf);
     pthread_mutex_lock(&fs->lock);
-    bool placed = kith_inode_place(inode, &group, &name);
+    bool placed = kith_inode_place(inode, &put->group, &put->name);
     struct kith_bytes context = kith_octets_bytes(kith_inode_ctx(inode));
-    context.data = kith_arena_copy(arena, context.data, context.size);
+    context.data = kith_arena_copy(&put->arena, context.data, context.size);
     kith_inode_record_of(inode, &record);
-    record.contents = image.bytes;
+    record.contents = put->image.bytes;
     kith_inode_record_encode(&record, &buf);
     pthread_mutex_unlock(&fs->lock);
-    struct kith_client_answer answer;
-    if (!placed || buf.failed || context.data == NULL) {
-        kith_buf_release(&buf);
-        return placed ? ENOMEM : 0;
-    }
-    struct kith_put_update update = {.name = kith_rowname_bytes(&name),
+    void *value = buf.failed ? NULL : kith_arena_copy(&put->arena, buf.data, buf.size);
+    struct kith_put_update update = {.name = kith_rowname_bytes(&put->name),
                                      .context = context,
                                      .has_sibling = true,
-                                     .ref_count = image.ref_count,
-                                     .refs = image.refs,
-                                     .value = kith_buf_bytes(&buf)};
-    error = kith_rows_put(fs, &group, durability, &update, 1, &answer);
-    if (error == 0) {
-        const struct kith_put_result *result = &answer.result.u.put.results[0];
-        pthread_mutex_lock(&fs->lock);
-        bool moved = kith_inode_moved_on(inode, result->context);
-        pthread_mutex_unlock(&fs->lock);
-        kith_inode_image_stored(fs, inode, &image, &result->dot, durability);
-        error = moved ? 0 : ENOMEM;
-    }
-    kith_client_answer_release(&answer);
+                                     .ref_count = put->image.ref_count,
+                                     .refs = put->image.refs,
+                                     .value = kith_bytes_make(value, buf.size)};
+    put->update = update;
     kith_buf_release(&buf);
+    if (!placed) {
+        return ESTALE;
+    }
+    return value == NULL || context.data == NULL ? ENOMEM : 0;
+}
+
+static int row_put_end(struct kith_fs *fs, struct kith_inode *inode, const struct row_put *put,
+                       const struct kith_put_result *result)
+{
+    pthread_mutex_lock(&fs->lock);
+    bool moved = kith_inode_moved_on(inode, result->context);
+    pthread_mutex_unlock(&fs->lock);
+    kith_inode_image_stored(fs, inode, &put->image, &result->dot, put->durability);
+    return moved ? 0 : ENOMEM;
+}
+
+/* The row itself. row_busy held. */
+static int put_row(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability)
+{
+    struct row_put put = {.durability = durability};
+    kith_arena_init(&put.arena, 0);
+    int error = kith_inode_image(fs, inode, durability, &put.arena, &put.image);
+    if (error == 0) {
+        error = row_put_make(fs, inode, &put);
+        if (error == 0) {
+            struct kith_client_answer answer;
+            error = kith_rows_put(fs, &put.group, durability, &put.update, 1, &answer);
+            if (error == 0) {
+                error = row_put_end(fs, inode, &put, &answer.result.u.put.results[0]);
+            }
+            kith_client_answer_release(&answer);
+        } else if (error == ESTALE) {
+            error = 0;
+        }
+    }
+    kith_arena_release(&put.arena);
     return error;
 }
 
 /* The attribute row beside it. row_busy held. */
-static int put_attrs(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability,
-                     struct kith_arena *arena)
+static int put_attrs(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability)
 {
+    struct kith_arena arena;
+    kith_arena_init(&arena, 0);
     struct kith_group group;
     struct kith_rowname row, name;
     struct kith_put_update update;
     pthread_mutex_lock(&fs->lock);
     uint64_t version = inode->attr_version;
     bool placed = kith_inode_place(inode, &group, &row);
-    enum kith_err err = placed ? kith_attr_update(inode, arena, &name, &update) : KITH_OK;
+    enum kith_err err = placed ? kith_attr_update(inode, &arena, &name, &update) : KITH_OK;
     pthread_mutex_unlock(&fs->lock);
     if (!placed || err != KITH_OK) {
+        kith_arena_release(&arena);
         return kith_errno(err);
     }
     struct kith_client_answer answer;
@@ -230,7 +286,18 @@ static int put_attrs(struct kith_fs *fs, struct kith_inode *inode, enum kith_dur
         pthread_mutex_unlock(&fs->lock);
     }
     kith_client_answer_release(&answer);
+    kith_arena_release(&arena);
     return error;
+}
+
+/* It stays unsent; the timer tries again. */
+static void flush_failed(struct kith_fs *fs, struct kith_inode *inode, int error)
+{
+    pthread_mutex_lock(&fs->lock);
+    inode->retry_at = kith_mono_ns() + RETRY_NS;
+    kith_inode_enqueue(fs, inode);
+    pthread_mutex_unlock(&fs->lock);
+    kith_put_failed(fs, inode, error);
 }
 
 int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode,
@@ -244,17 +311,9 @@ int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode,
     if (unlinked || (!row && !attrs)) {
         return 0;
     }
-    struct kith_arena arena;
-    kith_arena_init(&arena, 0);
-    int error =
-        row ? put_row(fs, inode, durability, &arena) : put_attrs(fs, inode, durability, &arena);
-    kith_arena_release(&arena);
+    int error = row ? put_row(fs, inode, durability) : put_attrs(fs, inode, durability);
     if (error != 0) {
-        pthread_mutex_lock(&fs->lock);
-        inode->retry_at = kith_mono_ns() + RETRY_NS;
-        kith_inode_enqueue(fs, inode);
-        pthread_mutex_unlock(&fs->lock);
-        kith_put_failed(fs, inode, error);
+        flush_failed(fs, inode, error);
     }
     return error;
 }
@@ -274,6 +333,74 @@ int kith_inode_flush(struct kith_fs *fs, struct kith_inode *inode, enum kith_dur
     kith_busy_give(fs, false, &inode, 1);
     pthread_mutex_unlock(&fs->lock);
     return error;
+}
+
+static void flush_done(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct kith_fs *fs = job->fs;
+    struct row_put *put = job->state;
+    int error = kith_rows_put_end(fs, result, 1);
+    if (error == 0) {
+        error = row_put_end(fs, job->inode, put, &result->u.put.results[0]);
+    }
+    if (error != 0) {
+        flush_failed(fs, job->inode, error);
+    }
+    pthread_mutex_lock(&fs->lock);
+    kith_busy_give(fs, false, &job->inode, 1);
+    pthread_mutex_unlock(&fs->lock);
+    kith_job_fail(job, error);
+    kith_arena_release(&put->arena);
+    kith_free(put);
+    kith_job_end(job);
+}
+
+/* The put of small contents, ready to go. NULL: a thread must do it. row_busy held. */
+static struct row_put *small_put(struct kith_fs *fs, struct kith_inode *inode,
+                                 enum kith_durability durability)
+{
+    struct row_put *put = kith_calloc(1, sizeof *put);
+    if (put == NULL) {
+        return NULL;
+    }
+    put->durability = durability;
+    kith_arena_init(&put->arena, 0);
+    if (kith_inode_image_now(fs, inode, &put->arena, &put->image) != 0 ||
+        row_put_make(fs, inode, put) != 0) {
+        kith_arena_release(&put->arena);
+        kith_free(put);
+        return NULL;
+    }
+    return put;
+}
+
+void kith_start_flush(struct kith_job *job, enum kith_durability durability)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_inode *inode = job->inode;
+    pthread_mutex_lock(&fs->lock);
+    bool row = kith_inode_dirty(inode) || (durability == KITH_DURABLE_DISK && inode->os_only);
+    bool now = row && !inode->unlinked && !inode->row_busy && inode->type == KITH_TYPE_FILE;
+    inode->row_busy = inode->row_busy || now;
+    pthread_mutex_unlock(&fs->lock);
+    struct row_put *put = now ? small_put(fs, inode, durability) : NULL;
+    if (put == NULL) {
+        pthread_mutex_lock(&fs->lock);
+        if (now) {
+            kith_busy_give(fs, false, &inode, 1);
+        }
+        pthread_mutex_unlock(&fs->lock);
+        kith_job_start(job);
+        return;
+    }
+    struct kith_client_op op = {.kind = KITH_CLIENT_PUT};
+    op.u.put.group = put->group;
+    op.u.put.durability = durability;
+    op.u.put.updates = &put->update;
+    op.u.put.update_count = 1;
+    job->state = put;
+    kith_job_begin(job);
+    kith_job_send(job, &op, flush_done);
 }
 
 /* The next one with something unsent, held; NULL when there is none. */

@@ -34,10 +34,11 @@
  *   4. the executor's own lock; the notifier's own lock
  * 1 and 2 are flags under fs->lock, waited for with fs->changed; they are held over requests.
  *
- * THREADS: libfuse's workers answer what memory can answer and hand everything else to the executor
- * (executor.c), whose threads may wait; one timer thread (timer.c) starts flushes that are due,
+ * THREADS: libfuse's workers answer what memory can answer; the common requests that need the
+ * cluster once (kith_start_*) they send themselves, and the client's callback answers; everything else
+ * goes to the executor (executor.c), whose threads may wait; one timer thread (timer.c) starts flushes that are due,
  * answers interrupted requests and sweeps; one notifier (notify.c) talks to the kernel. The
- * client's threads only wake waiters. An interrupted request is answered EINTR, its work goes on to
+ * client's threads wake waiters and end what kith_start_* sent; they never wait. An interrupted request is answered EINTR, its work goes on to
  * its end. */
 #ifndef KITH_FS_FS_H
 #define KITH_FS_FS_H
@@ -209,6 +210,8 @@ int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group,
 int kith_rows_put(struct kith_fs *fs, const struct kith_group *group,
                   enum kith_durability durability, const struct kith_put_update updates[],
                   uint32_t count, struct kith_client_answer *ret_answer);
+/* What a put came to, for callbacks: errno; the mount takes note of trouble. */
+int kith_rows_put_end(struct kith_fs *fs, const struct kith_client_result *result, uint32_t count);
 /* What replaces the version `winner` (NULL: none) of `row`: clock and the siblings that stay. In
  * the arena. */
 KITH_MUST_CHECK enum kith_err kith_row_context(struct kith_arena *arena, const struct kith_row *row,
@@ -306,6 +309,13 @@ KITH_MUST_CHECK enum kith_err kith_seen_inode(struct kith_fs *fs, struct kith_in
 /* Reads one name by quorum; the entry comes back pinned. */
 int kith_dir_read(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                   struct kith_entry **ret_entry);
+/* What a request that began at `started` saw of one name, into the tables; the entry comes back
+ * pinned. Does not wait. */
+int kith_dir_saw(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                 const struct kith_seen *seen, uint64_t started, struct kith_entry **ret_entry);
+/* fs->lock held. Counts a lookup that needs the network; true when the directory should be read
+ * whole now. */
+bool kith_dir_missed(struct kith_dir *dir, uint64_t now);
 /* The entry as this mount knows it, read again where it is not valid any more. Pinned. */
 int kith_dir_entry(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                    struct kith_entry **ret_entry);
@@ -333,6 +343,11 @@ int kith_dir_empty(struct kith_fs *fs, struct kith_inode *dir);
  * the arena. */
 int kith_inode_read(struct kith_fs *fs, struct kith_inode *inode, struct kith_arena *arena,
                     struct kith_client_answer *ret_answer, struct kith_seen *ret_seen);
+/* What that does with the rows (name, attributes) that it read. shared: the group of a shared inode's
+ * row, else NULL. Does not wait. */
+int kith_inode_saw(struct kith_fs *fs, struct kith_inode *inode, const struct kith_group *shared,
+                   struct kith_arena *arena, const struct kith_client_result *result,
+                   uint64_t started, struct kith_seen *ret_seen);
 
 /* ---- flush.c (may wait) ---- */
 int kith_inode_flush(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability);
@@ -349,6 +364,9 @@ struct kith_image {
 };
 int kith_inode_image(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability,
                      struct kith_arena *arena, struct kith_image *ret_image);
+/* The same from memory alone: EBUSY where it would have to wait. row_busy held. */
+int kith_inode_image_now(struct kith_fs *fs, struct kith_inode *inode, struct kith_arena *arena,
+                         struct kith_image *ret_image);
 /* The row with this image is stored under `dot`; without fs->lock, row_busy held. */
 void kith_inode_image_stored(struct kith_fs *fs, struct kith_inode *inode,
                              const struct kith_image *image, const struct kith_dot *dot,
@@ -364,6 +382,8 @@ int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode, bool *ret_keep
 void kith_inode_close(struct kith_fs *fs, struct kith_inode *inode);
 /* Lets go of the contents where nobody needs them any more. */
 void kith_inode_settle(struct kith_fs *fs, struct kith_inode *inode);
+/* The same for threads that must not wait: where the row is busy a thread of the executor does it. */
+void kith_inode_settle_soon(struct kith_fs *fs, struct kith_inode *inode);
 /* The contents of an open file, made at the first use. */
 int kith_inode_content(struct kith_fs *fs, struct kith_inode *inode,
                        struct kith_content **ret_content);
@@ -389,6 +409,9 @@ struct kith_job {
     struct kith_fs *fs;
     fuse_req_t req;
     void (*run)(struct kith_job *);
+    void (*done)(struct kith_job *, const struct kith_client_result *); /* kith_job_send */
+    void *state;      /* of the request under way */
+    uint64_t started; /* when it was sent */
     bool answered, interrupted; /* protected by the executor's lock */
     uint64_t interrupted_at;
     struct fuse_ctx ctx;
@@ -415,11 +438,20 @@ struct kith_job *kith_job_new(struct kith_fs *fs, fuse_req_t req, fuse_ino_t ino
                               void (*run)(struct kith_job *));
 /* Hands it over. A full queue answers the request EIO. */
 void kith_job_start(struct kith_job *job);
+/* Instead of start: callbacks bring the job to its end, no thread waits for it. */
+void kith_job_begin(struct kith_job *job);
+void kith_job_end(struct kith_job *job);   /* it is answered: freed */
+void kith_job_defer(struct kith_job *job); /* a thread must do it after all: job->run */
 /* True for the one who may answer the request. */
 KITH_MUST_CHECK bool kith_job_take(struct kith_job *job);
 void kith_job_fail(struct kith_job *job, int error); /* 0 = plain success */
 /* Answers those that were interrupted before `now` - grace; the next deadline, or 0. */
 uint64_t kith_executor_interrupts(struct kith_executor *executor, uint64_t now);
+
+/* Sends one request to the cluster; `done` gets the result on a client's thread (or here, when it
+ * fails at once) and must not wait. */
+void kith_job_send(struct kith_job *job, const struct kith_client_op *op,
+                   void (*done)(struct kith_job *, const struct kith_client_result *));
 
 /* ---- timer.c, notify.c ---- */
 KITH_MUST_CHECK enum kith_err kith_timer_new(struct kith_fs *fs, struct kith_timer **ret_timer);
@@ -469,6 +501,21 @@ void kith_do_getxattr(struct kith_job *job);
 void kith_do_listxattr(struct kith_job *job);
 void kith_do_removexattr(struct kith_job *job);
 void kith_do_no_memory(struct kith_job *job);
+/* The same without a thread that waits, from libfuse's workers: the job is taken over, and handed to
+ * the executor where memory does not know enough, something is busy, or much is to be done. */
+void kith_start_lookup(struct kith_job *job);
+void kith_start_open(struct kith_job *job);
+void kith_start_flush(struct kith_job *job, enum kith_durability durability);
+void kith_start_unlink(struct kith_job *job);
+void kith_start_rename(struct kith_job *job);
+void kith_start_release(struct kith_job *job);
+/* Done at once from memory: true, and the request is answered. */
+bool kith_write_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inode, const char *data,
+                     size_t size, off_t offset, const struct fuse_file_info *fi);
+bool kith_read_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inode, size_t size,
+                    off_t offset);
+bool kith_setattr_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inode,
+                       const struct stat *attr, int valid);
 void kith_do_statfs(struct kith_job *job);
 /* fs->lock held. True for the one who shall start kith_do_statfs now. */
 bool kith_statfs_due(struct kith_fs *fs);

@@ -9,16 +9,10 @@
 
 #include "fs/fs.h"
 
-void kith_do_lookup(struct kith_job *job)
+/* Answers a lookup that began at `started` from the entry, which comes pinned. */
+static void lookup_answer(struct kith_job *job, struct kith_entry *entry, uint64_t started)
 {
     struct kith_fs *fs = job->fs;
-    struct kith_entry *entry;
-    uint64_t started = kith_mono_ns();
-    int error = kith_dir_entry(fs, job->inode, job->name, &entry);
-    if (error != 0) {
-        kith_job_fail(job, error);
-        return;
-    }
     pthread_mutex_lock(&fs->lock);
     entry->pins--;
     struct kith_inode *inode = entry->inode;
@@ -37,6 +31,70 @@ void kith_do_lookup(struct kith_job *job)
     pthread_mutex_lock(&fs->lock);
     kith_inode_drop(fs, inode);
     pthread_mutex_unlock(&fs->lock);
+}
+
+void kith_do_lookup(struct kith_job *job)
+{
+    struct kith_entry *entry;
+    uint64_t started = kith_mono_ns();
+    int error = kith_dir_entry(job->fs, job->inode, job->name, &entry);
+    if (error != 0) {
+        kith_job_fail(job, error);
+    } else {
+        lookup_answer(job, entry, started);
+    }
+}
+
+static void lookup_done(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct kith_arena arena;
+    struct kith_seen seen;
+    struct kith_entry *entry;
+    memset(&seen, 0, sizeof seen);
+    kith_arena_init(&arena, 0);
+    int error = kith_errno(result->err);
+    if (error == 0) {
+        const struct kith_client_row *rows = result->u.rows.rows;
+        error = kith_errno(kith_seen_entry(&arena, &rows[0].row, &rows[1].row, &seen));
+    }
+    bool link = error == 0 && seen.link; /* its inode's row is a second request */
+    if (error == 0 && !link) {
+        error = kith_dir_saw(job->fs, job->inode, job->name, &seen, job->started, &entry);
+    }
+    if (error == 0 && !link) {
+        lookup_answer(job, entry, job->started);
+    } else if (!link) {
+        kith_job_fail(job, error);
+    }
+    kith_arena_release(&arena);
+    if (link) {
+        kith_job_defer(job);
+    } else {
+        kith_job_end(job);
+    }
+}
+
+void kith_start_lookup(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    job->started = kith_mono_ns();
+    pthread_mutex_lock(&fs->lock);
+    bool load = job->inode->dir != NULL && kith_dir_missed(job->inode->dir, job->started);
+    pthread_mutex_unlock(&fs->lock);
+    if (load || job->inode->dir == NULL) {
+        kith_job_start(job);
+        return;
+    }
+    struct kith_rowname row, attr;
+    kith_rowname_entry(kith_bytes_make(job->name, strlen(job->name)), &row);
+    kith_rowname_attr(kith_rowname_bytes(&row), &attr);
+    struct kith_bytes names[2] = {kith_rowname_bytes(&row), kith_rowname_bytes(&attr)};
+    struct kith_client_op op = {.kind = KITH_CLIENT_GET};
+    op.u.get.group = job->inode->dir->group;
+    op.u.get.names = names;
+    op.u.get.name_count = 2;
+    kith_job_begin(job);
+    kith_job_send(job, &op, lookup_done);
 }
 
 /* fs->lock held. A new inode under `entry`, which leads to it; one ref for the caller. */
@@ -474,6 +532,95 @@ void kith_do_unlink(struct kith_job *job)
     }
     dir_give(job);
     kith_job_fail(job, error);
+}
+
+/* job->state: the entry, pinned; job->inode2: its inode; job->size: rows in the batch. */
+static void unlink_end(struct kith_job *job, int error, const struct kith_bytes *context)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_entry *entry = job->state;
+    pthread_mutex_lock(&fs->lock);
+    if (error == 0 && context != NULL && !kith_octets_set(&entry->ctx, *context)) {
+        error = ENOMEM;
+    }
+    if (error == 0) {
+        kith_entry_gone(fs, entry);
+    }
+    entry->pins--;
+    kith_busy_give(fs, false, &job->inode2, 1);
+    kith_busy_give(fs, true, &job->inode, 1);
+    pthread_mutex_unlock(&fs->lock);
+    kith_job_fail(job, error);
+    kith_inode_settle_soon(fs, job->inode2);
+    kith_job_end(job);
+}
+
+static void unlink_done(struct kith_job *job, const struct kith_client_result *result)
+{
+    int error = kith_rows_put_end(job->fs, result, (uint32_t)job->size);
+    unlink_end(job, error, error == 0 ? &result->u.put.results[0].context : NULL);
+}
+
+/* fs->lock held. Known, of one name, and nobody is at work on it. */
+static bool unlinks_now(const struct kith_inode *dir, const struct kith_entry *entry)
+{
+    const struct kith_inode *inode = entry != NULL ? entry->inode : NULL;
+    return inode != NULL && !dir->dir_busy && kith_entry_valid(entry, kith_mono_ns()) &&
+           inode->type != KITH_TYPE_DIR && !entry->link && !inode->shared && !inode->row_busy &&
+           !((inode->attrs.have & KITH_ATTR_XATTRS) != 0 && inode->attrs.xattrs);
+}
+
+void kith_start_unlink(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_rowname row, attr;
+    struct kith_put_update updates[2] = {{.has_sibling = false}};
+    struct kith_arena arena;
+    kith_arena_init(&arena, 0);
+    pthread_mutex_lock(&fs->lock);
+    struct kith_entry *entry = kith_entry_find(job->inode, job->name);
+    bool now = unlinks_now(job->inode, entry);
+    bool pending = now && entry->inode->pending;
+    struct kith_client_op op = {.kind = KITH_CLIENT_PUT};
+    if (now) {
+        struct kith_inode *inode = entry->inode;
+        kith_rowname_entry(kith_entry_bytes(entry), &row);
+        kith_rowname_attr(kith_rowname_bytes(&row), &attr);
+        updates[0].name = kith_rowname_bytes(&row);
+        updates[0].context = kith_octets_bytes(&entry->ctx);
+        updates[1].name = kith_rowname_bytes(&attr);
+        updates[1].context = kith_octets_bytes(&inode->attr_ctx);
+        for (unsigned i = 0; i < 2; i++) { /* they may be read again meanwhile */
+            updates[i].context.data =
+                kith_arena_copy(&arena, updates[i].context.data, updates[i].context.size);
+            now = now && updates[i].context.data != NULL;
+        }
+        op.u.put.group = job->inode->dir->group;
+        op.u.put.durability = KITH_DURABLE_OS;
+        op.u.put.updates = updates;
+        op.u.put.update_count = inode->attr_row ? 2 : 1;
+    }
+    if (now) {
+        job->inode->dir_busy = entry->inode->row_busy = true;
+        kith_entry_touch(fs, entry);
+        entry->pins++;
+        job->state = entry;
+        job->size = op.u.put.update_count;
+        job->inode2 = entry->inode;
+        kith_inode_hold(job->inode2);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (!now) {
+        kith_job_start(job);
+    } else {
+        kith_job_begin(job);
+        if (pending) { /* the cluster never heard of it */
+            unlink_end(job, 0, NULL);
+        } else {
+            kith_job_send(job, &op, unlink_done);
+        }
+    }
+    kith_arena_release(&arena);
 }
 
 int kith_dir_remove(struct kith_fs *fs, struct kith_inode *inode)

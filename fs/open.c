@@ -94,6 +94,17 @@ static int read_and_renew(struct kith_fs *fs, struct kith_inode *inode)
     return error;
 }
 
+/* fs->lock held. Whether the kernel may keep the pages that it has. */
+static bool keeps_cache(struct kith_inode *inode)
+{
+    static const struct kith_dot zero;
+    const struct kith_dot *dot = inode->has_dot ? &inode->dot : &zero;
+    bool keep = inode->has_kernel_dot && kith_dot_equal(&inode->kernel_dot, dot);
+    inode->kernel_dot = *dot;
+    inode->has_kernel_dot = true;
+    return keep;
+}
+
 int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode, bool *ret_keep_cache)
 {
     int error = 0;
@@ -112,17 +123,98 @@ int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode, bool *ret_keep
         pthread_cond_broadcast(&fs->changed);
     }
     if (error == 0) {
-        static const struct kith_dot zero;
-        const struct kith_dot *dot = inode->has_dot ? &inode->dot : &zero;
-        *ret_keep_cache = inode->has_kernel_dot && kith_dot_equal(&inode->kernel_dot, dot);
-        inode->kernel_dot = *dot;
-        inode->has_kernel_dot = true;
+        *ret_keep_cache = keeps_cache(inode);
     }
     pthread_mutex_unlock(&fs->lock);
     if (error != 0) {
         kith_inode_close(fs, inode);
     }
     return error;
+}
+
+/* fs->lock held. The open that was sent is over, or not to be. */
+static void opening_ends(struct kith_fs *fs, struct kith_inode *inode)
+{
+    inode->opening = false;
+    pthread_cond_broadcast(&fs->changed);
+}
+
+static void open_done(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_inode *inode = job->inode;
+    struct kith_arena arena;
+    struct kith_seen seen;
+    bool keep = false;
+    kith_arena_init(&arena, 0);
+    int error = kith_errno(result->err);
+    if (error == 0) {
+        error = kith_inode_saw(fs, inode, NULL, &arena, result, job->started, &seen);
+    }
+    pthread_mutex_lock(&fs->lock);
+    bool busy = error == 0 && inode->row_busy;
+    if (busy) {
+        opening_ends(fs, inode);
+        inode->opens--;
+    } else if (error == 0) {
+        inode->row_busy = true;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (busy) { /* it is being put or renamed: a thread waits for that and reads again */
+        kith_arena_release(&arena);
+        kith_job_defer(job);
+        return;
+    }
+    if (error == 0) {
+        error = renew(fs, inode, &seen);
+        pthread_mutex_lock(&fs->lock);
+        kith_busy_give(fs, false, &inode, 1);
+        keep = error == 0 && keeps_cache(inode);
+        pthread_mutex_unlock(&fs->lock);
+    }
+    kith_arena_release(&arena);
+    pthread_mutex_lock(&fs->lock);
+    opening_ends(fs, inode);
+    inode->opens -= error != 0 ? 1 : 0;
+    pthread_mutex_unlock(&fs->lock);
+    if (error != 0) {
+        kith_job_fail(job, error);
+        kith_inode_settle_soon(fs, inode);
+    } else {
+        kith_reply_open(job, inode, keep);
+    }
+    kith_job_end(job);
+}
+
+void kith_start_open(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_inode *inode = job->inode;
+    struct kith_group group;
+    struct kith_rowname row, attr;
+    job->started = kith_mono_ns();
+    pthread_mutex_lock(&fs->lock);
+    bool now = inode->type == KITH_TYPE_FILE && (job->fi.flags & O_TRUNC) == 0 &&
+               !inode->opening && !inode->row_busy && !inode->shared && inode->content == NULL &&
+               !inode->is_open && !inode->unlinked && !kith_inode_dirty(inode) &&
+               kith_inode_place(inode, &group, &row);
+    if (now) {
+        inode->opens++; /* from here on the contents stay */
+        inode->opening = true;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (!now) {
+        kith_job_start(job);
+        return;
+    }
+    kith_rowname_attr(kith_rowname_bytes(&row), &attr);
+    struct kith_bytes names[2] = {kith_rowname_bytes(&row), kith_rowname_bytes(&attr)};
+    struct kith_client_op op = {.kind = KITH_CLIENT_GET};
+    op.u.get.group = group;
+    op.u.get.names = names;
+    op.u.get.name_count = 2;
+    kith_job_begin(job);
+    kith_job_send(job, &op, open_done);
 }
 
 int kith_inode_content(struct kith_fs *fs, struct kith_inode *inode,
@@ -156,23 +248,55 @@ int kith_inode_content(struct kith_fs *fs, struct kith_inode *inode,
     return 0;
 }
 
+/* fs->lock held. Open no more, with nothing unsent. */
+static bool may_settle(const struct kith_inode *inode)
+{
+    return inode->opens == 0 && inode->is_open && (inode->unlinked || !kith_inode_dirty(inode));
+}
+
+/* fs->lock held, nobody busy with the row. The contents are the caller's to free. */
+static struct kith_content *settle(struct kith_inode *inode)
+{
+    struct kith_content *content = inode->content;
+    inode->content = NULL;
+    inode->is_open = false;
+    kith_octets_clear(&inode->open_ctx);
+    return content;
+}
+
 void kith_inode_settle(struct kith_fs *fs, struct kith_inode *inode)
 {
     struct kith_content *content = NULL;
     pthread_mutex_lock(&fs->lock);
-    if (inode->opens == 0 && inode->is_open && (inode->unlinked || !kith_inode_dirty(inode))) {
+    if (may_settle(inode)) {
         kith_busy_take(fs, false, &inode, 1);
-        if (inode->opens == 0 && (inode->unlinked || !kith_inode_dirty(inode))) {
-            content = inode->content;
-            inode->content = NULL;
-            inode->is_open = false;
-            kith_octets_clear(&inode->open_ctx);
-        }
+        content = may_settle(inode) ? settle(inode) : NULL;
         kith_busy_give(fs, false, &inode, 1);
     }
     pthread_mutex_unlock(&fs->lock);
     if (content != NULL) {
         kith_content_free(content);
+    }
+}
+
+static void do_settle(struct kith_job *job)
+{
+    kith_inode_settle(job->fs, job->inode);
+}
+
+void kith_inode_settle_soon(struct kith_fs *fs, struct kith_inode *inode)
+{
+    pthread_mutex_lock(&fs->lock);
+    bool due = may_settle(inode), busy = inode->row_busy;
+    struct kith_content *content = due && !busy ? settle(inode) : NULL;
+    fuse_ino_t ino = kith_inode_ino(fs, inode);
+    pthread_mutex_unlock(&fs->lock);
+    if (content != NULL) {
+        kith_content_free(content);
+    }
+    struct kith_job *job = due && busy ? kith_job_new(fs, NULL, ino, 0, do_settle) : NULL;
+    if (job != NULL) { /* without memory the contents stay until the next close */
+        kith_job_start(job);
     }
 }
 

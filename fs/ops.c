@@ -24,6 +24,16 @@ static void start(fuse_req_t req, struct kith_job *job)
     }
 }
 
+/* The same for work that may need no thread. */
+static void start_with(fuse_req_t req, struct kith_job *job, void (*starts)(struct kith_job *))
+{
+    if (job == NULL) {
+        fuse_reply_err(req, ENOMEM);
+    } else {
+        starts(job);
+    }
+}
+
 static bool name_fits(fuse_req_t req, const char *name)
 {
     if (strlen(name) <= KITH_FS_NAME_MAX) {
@@ -98,7 +108,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     } else if (missing) {
         fuse_reply_err(req, ENOENT);
     } else {
-        start(req, named(req, parent, name, kith_do_lookup));
+        start_with(req, named(req, parent, name, kith_do_lookup), kith_start_lookup);
     }
 }
 
@@ -152,10 +162,15 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
                        struct fuse_file_info *fi)
 {
-    struct kith_job *job = kith_job_new(fs_of(req), req, ino, 0, kith_do_setattr);
+    struct kith_fs *fs = fs_of(req);
+    int valid = to_set & ~FUSE_SET_ATTR_CTIME;
+    if (kith_setattr_fast(fs, req, kith_inode_of(fs, ino), attr, valid)) {
+        return;
+    }
+    struct kith_job *job = kith_job_new(fs, req, ino, 0, kith_do_setattr);
     if (job != NULL) {
         job->attr = *attr;
-        job->flags = to_set & ~FUSE_SET_ATTR_CTIME;
+        job->flags = valid;
         job->has_fi = fi != NULL;
     }
     start(req, job);
@@ -227,7 +242,7 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     if (name_fits(req, name)) {
-        start(req, named(req, parent, name, kith_do_unlink));
+        start_with(req, named(req, parent, name, kith_do_unlink), kith_start_unlink);
     }
 }
 
@@ -250,7 +265,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
         memcpy(job->name2, newname, strlen(newname) + 1);
         job->flags = (int)flags;
     }
-    start(req, job);
+    start_with(req, job, kith_start_rename);
 }
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
@@ -296,12 +311,16 @@ static struct kith_job *with_file(fuse_req_t req, fuse_ino_t ino, const struct f
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    start(req, with_file(req, ino, fi, kith_do_open));
+    start_with(req, with_file(req, ino, fi, kith_do_open), kith_start_open);
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
                     struct fuse_file_info *fi)
 {
+    struct kith_fs *fs = fs_of(req);
+    if (kith_read_fast(fs, req, kith_inode_of(fs, ino), size, off)) {
+        return;
+    }
     struct kith_job *job = with_file(req, ino, fi, kith_do_read);
     if (job != NULL) {
         job->size = size;
@@ -313,6 +332,10 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
                      struct fuse_file_info *fi)
 {
+    struct kith_fs *fs = fs_of(req);
+    if (kith_write_fast(fs, req, kith_inode_of(fs, ino), data, size, off, fi)) {
+        return;
+    }
     struct kith_job *job = with_file(req, ino, fi, kith_do_write);
     if (job != NULL) {
         job->size = size;
@@ -336,20 +359,30 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     pthread_mutex_unlock(&fs->lock);
     if (clean) {
         fuse_reply_err(req, 0); /* a clean flush sends nothing */
+        return;
+    }
+    struct kith_job *job = with_file(req, ino, fi, kith_do_flush);
+    if (job == NULL) {
+        fuse_reply_err(req, ENOMEM);
     } else {
-        start(req, with_file(req, ino, fi, kith_do_flush));
+        kith_start_flush(job, KITH_DURABLE_OS);
     }
 }
 
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
     (void)datasync;
-    start(req, with_file(req, ino, fi, kith_do_fsync));
+    struct kith_job *job = with_file(req, ino, fi, kith_do_fsync);
+    if (job == NULL) {
+        fuse_reply_err(req, ENOMEM);
+    } else {
+        kith_start_flush(job, KITH_DURABLE_DISK);
+    }
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    start(req, with_file(req, ino, fi, kith_do_release));
+    start_with(req, with_file(req, ino, fi, kith_do_release), kith_start_release);
 }
 
 /* A directory's names are stored before its makers are answered, but for files not flushed yet. */

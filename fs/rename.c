@@ -19,6 +19,7 @@ struct move {
     struct kith_image image;
     int src_at, dst_at, row_at; /* places in from, into, into; -1 = none */
     bool cross, was_pending, dst_link;
+    bool now; /* nothing may wait: EBUSY instead */
 };
 
 /* The value for the target: a link's reference or the whole record. */
@@ -32,8 +33,10 @@ static int add_target(struct move *move)
         pthread_mutex_unlock(&fs->lock);
         return move->dst_at < 0 ? ENOMEM : 0;
     }
-    int error =
-        kith_inode_image(fs, move->inode, KITH_DURABLE_OS, &move->into->arena, &move->image);
+    struct kith_arena *arena = &move->into->arena;
+    int error = move->now
+                    ? kith_inode_image_now(fs, move->inode, arena, &move->image)
+                    : kith_inode_image(fs, move->inode, KITH_DURABLE_OS, arena, &move->image);
     if (error != 0) {
         return error;
     }
@@ -161,11 +164,11 @@ static int build(struct move *move)
 }
 
 /* The tables after the puts. */
-static int settle(struct move *move, const struct kith_client_answer *into,
-                  const struct kith_client_answer *from)
+static int settle(struct move *move, const struct kith_client_result *into,
+                  const struct kith_client_result *from)
 {
     struct kith_fs *fs = move->fs;
-    const struct kith_put_result *dst = &into->result.u.put.results[move->dst_at];
+    const struct kith_put_result *dst = &into->u.put.results[move->dst_at];
     bool ok = true;
     pthread_mutex_lock(&fs->lock);
     if (move->old != NULL && !move->dst_link) {
@@ -174,7 +177,7 @@ static int settle(struct move *move, const struct kith_client_answer *into,
     kith_entry_lead(fs, move->dst, NULL);
     ok = kith_octets_set(&move->dst->ctx, dst->context);
     if (move->src_at >= 0) {
-        ok = kith_octets_set(&move->src->ctx, from->result.u.put.results[move->src_at].context) &&
+        ok = kith_octets_set(&move->src->ctx, from->u.put.results[move->src_at].context) &&
              ok;
     }
     bool link = move->src->link;
@@ -195,7 +198,7 @@ static int settle(struct move *move, const struct kith_client_answer *into,
             false; /* the record has it all; a row beside the new name is none */
         kith_octets_clear(&move->inode->attr_ctx);
     } else if (move->row_at >= 0) {
-        ok = kith_inode_moved_on(move->inode, into->result.u.put.results[move->row_at].context) &&
+        ok = kith_inode_moved_on(move->inode, into->u.put.results[move->row_at].context) &&
              ok;
     }
     pthread_mutex_unlock(&fs->lock);
@@ -203,7 +206,7 @@ static int settle(struct move *move, const struct kith_client_answer *into,
         kith_inode_image_stored(fs, move->inode, &move->image, &dst->dot, KITH_DURABLE_OS);
     } else if (move->row_at >= 0) {
         kith_inode_image_stored(fs, move->inode, &move->image,
-                                &into->result.u.put.results[move->row_at].dot, KITH_DURABLE_OS);
+                                &into->u.put.results[move->row_at].dot, KITH_DURABLE_OS);
     }
     return ok ? 0 : ENOMEM;
 }
@@ -247,7 +250,7 @@ static int do_move(struct move *move)
         error = kith_batch_put(fs, move->from, &src_group, &from);
     }
     if (error == 0) {
-        error = settle(move, &into, move->cross ? &from : &into);
+        error = settle(move, &into.result, move->cross ? &from.result : &into.result);
     } else {
         pthread_mutex_lock(&fs->lock);
         move->src->valid_until = move->dst->valid_until = 0; /* perhaps it happened */
@@ -417,4 +420,128 @@ void kith_do_rename(struct kith_job *job)
     kith_busy_give(fs, true, dirs, 2);
     pthread_mutex_unlock(&fs->lock);
     kith_job_fail(job, error);
+}
+
+/* fs->lock held. An inode that a rename can take along or replace at once. */
+static bool moves_now(const struct kith_inode *inode)
+{
+    return inode->type != KITH_TYPE_DIR && !inode->shared && !inode->row_busy &&
+           !((inode->attrs.have & KITH_ATTR_XATTRS) != 0 && inode->attrs.xattrs);
+}
+
+/* fs->lock held. Both names known well enough: takes what the rename needs. */
+static bool take_now(struct kith_job *job, struct move *move)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_inode *dir = job->inode;
+    uint64_t now = kith_mono_ns();
+    struct kith_entry *src = kith_entry_find(dir, job->name);
+    struct kith_entry *dst = kith_entry_find(dir, job->name2);
+    if (job->inode2 != dir || job->flags != 0 || dir->dir_busy || dir->dir->removed ||
+        src == NULL || src == dst || !kith_entry_valid(src, now) || src->inode == NULL ||
+        src->link || !moves_now(src->inode)) {
+        return false;
+    }
+    if (dst == NULL && now < dir->dir->complete_until) {
+        dst = kith_entry_make(fs, dir, job->name2, strlen(job->name2));
+        if (dst != NULL) {
+            dst->valid_until = dir->dir->complete_until;
+        }
+    }
+    if (dst == NULL || !kith_entry_valid(dst, now) || dst->link ||
+        (dst->inode != NULL && (dst->inode == src->inode || !moves_now(dst->inode)))) {
+        return false;
+    }
+    move->src = src;
+    move->dst = dst;
+    move->inode = src->inode;
+    move->old = dst->inode;
+    move->was_pending = src->inode->pending;
+    struct kith_inode *both[2] = {move->inode, move->old};
+    kith_busy_take(fs, true, &dir, 1); /* neither is busy: no waiting */
+    kith_busy_take(fs, false, both, 2);
+    kith_entry_touch(fs, src);
+    kith_entry_touch(fs, dst);
+    src->pins++;
+    dst->pins++;
+    kith_inode_hold(move->inode);
+    if (move->old != NULL) {
+        kith_inode_hold(move->old);
+    }
+    return true;
+}
+
+/* Gives all of that back. */
+static void give_now(struct kith_job *job, struct move *move)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_inode *both[2] = {move->inode, move->old};
+    pthread_mutex_lock(&fs->lock);
+    kith_busy_give(fs, false, both, 2);
+    kith_busy_give(fs, true, &job->inode, 1);
+    move->src->pins--;
+    move->dst->pins--;
+    pthread_mutex_unlock(&fs->lock);
+    for (unsigned i = 0; i < 2; i++) {
+        if (both[i] != NULL) {
+            kith_inode_settle_soon(fs, both[i]);
+            pthread_mutex_lock(&fs->lock);
+            kith_inode_drop(fs, both[i]);
+            pthread_mutex_unlock(&fs->lock);
+        }
+    }
+    kith_batch_free(move->into);
+    kith_free(move);
+}
+
+static void rename_done(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct move *move = job->state;
+    int error = kith_rows_put_end(job->fs, result, move->into->count);
+    if (error == 0) {
+        error = settle(move, result, result);
+    } else {
+        pthread_mutex_lock(&job->fs->lock);
+        move->src->valid_until = move->dst->valid_until = 0; /* perhaps it happened */
+        pthread_mutex_unlock(&job->fs->lock);
+    }
+    give_now(job, move);
+    kith_job_fail(job, error);
+    kith_job_end(job);
+}
+
+void kith_start_rename(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct move *move = kith_calloc(1, sizeof *move);
+    bool now = false;
+    if (move != NULL) {
+        move->fs = fs;
+        move->now = true;
+        move->src_at = move->dst_at = move->row_at = -1;
+        pthread_mutex_lock(&fs->lock);
+        now = take_now(job, move);
+        pthread_mutex_unlock(&fs->lock);
+    }
+    if (now) {
+        move->into = move->from = kith_batch_new();
+        now = move->into != NULL && build(move) == 0;
+        if (!now) {
+            give_now(job, move);
+        }
+    } else {
+        kith_free(move);
+    }
+    if (!now) {
+        kith_job_start(job);
+        return;
+    }
+    struct kith_client_op op = {.kind = KITH_CLIENT_PUT};
+    op.u.put.group = job->inode->dir->group;
+    op.u.put.durability = KITH_DURABLE_OS;
+    op.u.put.updates = move->into->updates;
+    op.u.put.update_count = move->into->count;
+    job->state = move;
+    kith_job_begin(job);
+    kith_job_send(job, &op, rename_done);
 }

@@ -36,7 +36,7 @@ static int rows_call(struct kith_fs *fs, const struct kith_client_op *op,
     if (err != KITH_OK) {
         kith_log_debug("rows", "request failed: %s (%s)",
                        ret_answer->result.message != NULL ? ret_answer->result.message : "",
-                       kith_err_text(err));
+                       kith_err_text((int)err));
     }
     return kith_errno(err);
 }
@@ -75,8 +75,14 @@ int kith_rows_put(struct kith_fs *fs, const struct kith_group *group,
     op.u.put.durability = durability;
     op.u.put.updates = updates;
     op.u.put.update_count = count;
-    int error = rows_call(fs, &op, ret_answer);
-    if (error == 0 && ret_answer->result.u.put.result_count != count) {
+    (void)rows_call(fs, &op, ret_answer);
+    return kith_rows_put_end(fs, &ret_answer->result, count);
+}
+
+int kith_rows_put_end(struct kith_fs *fs, const struct kith_client_result *result, uint32_t count)
+{
+    int error = kith_errno(result->err);
+    if (error == 0 && result->u.put.result_count != count) {
         error = kith_errno(KITH_EIO);
     }
     atomic_store(&fs->put_trouble, error != 0);
