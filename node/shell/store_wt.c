@@ -19,10 +19,10 @@
 
 #define LOG_FILE_MAX    (UINT64_C(64) << 20)
 #define LOG_FILE_MIN    (UINT64_C(1) << 20)
-#define LOG_FILE_SHARE  64u /* of the disk: one file may take so much of a small one */
+#define LOG_FILE_SHARE  96u /* of the disk: one file may take so much of a small one */
 #define CHECKPOINT_LOGS 4u  /* a checkpoint after so many log files: what it has to write at most  \
                              */
-#define RESERVE_LOGS         6u
+#define RESERVE_LOGS         10u /* the four, as pages; those that come meanwhile, and as pages */
 #define CHECKPOINT_DEFAULT_S 60u
 /* Sessions: one a worker, the committer, verify, and WiredTiger's own threads. */
 #define SESSIONS_MAX 64u

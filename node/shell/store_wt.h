@@ -34,7 +34,7 @@
  * a sync for each commit gave 3-5 k/s, one for a batch 22-27 k/s.)
  *
  * A FULL DISK. WiredTiger gives up (panics) when a checkpoint finds no space. So value-bearing
- * writes are refused with ENOSPC while less than a reserve is free (six log files; a checkpoint
+ * writes are refused with ENOSPC while less than a reserve is free (ten log files; a checkpoint
  * comes after four and writes no more than they hold), deletes and the node's records below a
  * quarter of it.
  *
@@ -68,7 +68,7 @@ struct kith_store_options {
     uint32_t bulk_workers; /* for chunks; 0 = 2 */
     uint32_t checkpoint_s; /* 0 = 60 */
     uint64_t
-        log_file_bytes; /* size of WiredTiger's log files; 0 = a 64th of the disk, at most 64 MiB */
+        log_file_bytes; /* size of WiredTiger's log files; 0 = a 96th of the disk, at most 64 MiB */
     uint64_t run;       /* random bits for this start; never 0 */
     void *arg;
     /* From any of the store's threads, several at a time. Must not block nor call the store. */
