@@ -12,8 +12,10 @@
 
 #define ROOT_FILE_ID        1u
 #define INODE_BUCKETS_FIRST 1024u
-#define WORKERS_MAX                                                                                \
-    10u /* libfuse's threads: they never wait, so a few more than processors are enough */
+/* libfuse's threads: they never wait, so as many as processors are enough, and more of them only
+ * take turns with cold caches. */
+#define WORKERS_MIN 4
+#define WORKERS_MAX 16
 #define END_TIMEOUT_NS (10 * NSEC_PER_SEC)
 #define EXIT_UNFLUSHED 1
 #define EXIT_SYSTEM    2
@@ -280,8 +282,12 @@ static int serve_session(struct kith_fs *fs, struct fuse_session *session)
         return EXIT_SYSTEM;
     }
     fuse_loop_cfg_set_clone_fd(config, 0);
-    fuse_loop_cfg_set_max_threads(config, WORKERS_MAX);
-    fuse_loop_cfg_set_idle_threads(config, WORKERS_MAX);
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned workers = processors < WORKERS_MIN   ? WORKERS_MIN
+                       : processors > WORKERS_MAX ? WORKERS_MAX
+                                                  : (unsigned)processors;
+    fuse_loop_cfg_set_max_threads(config, workers);
+    fuse_loop_cfg_set_idle_threads(config, workers);
     int result = fuse_session_loop_mt(session, config);
     fuse_loop_cfg_destroy(config);
     if (result > 0) {
