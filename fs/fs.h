@@ -210,6 +210,18 @@ int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group,
 int kith_rows_put(struct kith_fs *fs, const struct kith_group *group,
                   enum kith_durability durability, const struct kith_put_update updates[],
                   uint32_t count, struct kith_client_answer *ret_answer);
+/* A put of one row that goes on while its sender does something else; wait ends it. update NULL: its
+ * memory was short, and so is the put's outcome. */
+struct kith_put_wait {
+    struct kith_fs *fs;
+    pthread_mutex_t lock; /* protects what follows */
+    pthread_cond_t cond;
+    bool done;
+    int error;
+};
+void kith_rows_put_begin(struct kith_fs *fs, const struct kith_group *group,
+                         const struct kith_put_update *update, struct kith_put_wait *ret_wait);
+int kith_rows_put_wait(struct kith_put_wait *wait);
 /* What a put came to, for callbacks: errno; the mount takes note of trouble. */
 int kith_rows_put_end(struct kith_fs *fs, const struct kith_client_result *result, uint32_t count);
 /* What replaces the version `winner` (NULL: none) of `row`: clock and the siblings that stay. In
@@ -529,7 +541,10 @@ void kith_entry_gone(struct kith_fs *fs, struct kith_entry *entry);
  */
 int kith_dir_remove(struct kith_fs *fs, struct kith_inode *inode);
 void kith_dir_restore(struct kith_fs *fs, struct kith_inode *inode);
-/* Says in a directory's own row where it is now, or that it is removed. */
+/* Says in a directory's own row where it is now, or that it is removed (context empty: it is new, or
+ * gets its last mark). */
+void kith_dir_own_begin(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
+                        struct kith_bytes context, struct kith_put_wait *ret_wait);
 int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
                      struct kith_bytes context);
 /* Takes one name from a shared inode, in the cluster; row_busy held. */

@@ -125,6 +125,9 @@ static struct kith_inode *make_inode(struct kith_fs *fs, struct kith_entry *entr
     inode->dirty_since = kith_mono_ns();
     kith_entry_lead(fs, entry, inode);
     entry->link = false;
+    if (entry->fresh_tid != 0 && dir->dir->misses > 0) {
+        dir->dir->misses--; /* no scan saves the question that comes before a new name */
+    }
     entry->fresh_tid = 0;
     entry->changed_at = inode->dirty_since;
     entry->valid_until = inode->valid_until = inode->dirty_since + fs->entry_ns;
@@ -308,10 +311,8 @@ void kith_do_create(struct kith_job *job)
     }
 }
 
-/* A directory's own row (context empty: it is new, or gets its last mark), put before the name that
- * leads to it. */
-int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
-                     struct kith_bytes context)
+void kith_dir_own_begin(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
+                        struct kith_bytes context, struct kith_put_wait *ret_wait)
 {
     struct kith_inode_record record;
     struct kith_buf buf;
@@ -327,19 +328,35 @@ int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *n
     kith_inode_record_encode(&record, &buf);
     struct kith_group group = inode->dir->group;
     pthread_mutex_unlock(&fs->lock);
-    int error = ENOMEM;
-    if (!buf.failed) {
-        struct kith_client_answer answer;
-        struct kith_put_update update = {
-            .has_sibling = true, .context = context, .value = kith_buf_bytes(&buf)};
-        if (removed) {
-            update.kind = KITH_SIBLING_MARK;
-        }
-        error = kith_rows_put(fs, &group, KITH_DURABLE_OS, &update, 1, &answer);
-        kith_client_answer_release(&answer);
-    }
+    struct kith_put_update update = {
+        .has_sibling = true,
+        .kind = removed ? KITH_SIBLING_MARK : KITH_SIBLING_VALUE,
+        .context = context,
+        .value = kith_buf_bytes(&buf)};
+    kith_rows_put_begin(fs, &group, buf.failed ? NULL : &update, ret_wait);
     kith_buf_release(&buf);
-    return error;
+}
+
+int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
+                     struct kith_bytes context)
+{
+    struct kith_put_wait wait;
+    kith_dir_own_begin(fs, inode, name, removed, context, &wait);
+    return kith_rows_put_wait(&wait);
+}
+
+/* A new name's row, and with a directory its own at the same time: whoever finds the name without the
+ * own row sees an empty directory, which it is. */
+static int put_name(struct kith_fs *fs, struct kith_inode *inode, const char *name)
+{
+    struct kith_put_wait own;
+    bool dir = inode->type == KITH_TYPE_DIR;
+    if (dir) {
+        kith_dir_own_begin(fs, inode, name, false, kith_bytes_make(NULL, 0), &own);
+    }
+    int error = kith_inode_flush(fs, inode, KITH_DURABLE_OS);
+    int own_error = dir ? kith_rows_put_wait(&own) : 0;
+    return error != 0 ? error : own_error;
 }
 
 /* mknod, mkdir and symlink: made and put before the answer. */
@@ -380,11 +397,8 @@ static void make_name(struct kith_job *job, enum kith_type type)
         }
         pthread_mutex_unlock(&fs->lock);
     }
-    if (error == 0 && type == KITH_TYPE_DIR) {
-        error = kith_dir_put_own(fs, inode, job->name, false, kith_bytes_make(NULL, 0));
-    }
     if (error == 0) {
-        error = kith_inode_flush(fs, inode, KITH_DURABLE_OS);
+        error = put_name(fs, inode, job->name);
     }
     if (error != 0 && inode != NULL) {
         unmake(fs, entry, inode);

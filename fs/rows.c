@@ -89,6 +89,50 @@ int kith_rows_put_end(struct kith_fs *fs, const struct kith_client_result *resul
     return error;
 }
 
+static void put_woke(void *arg, const struct kith_client_result *result)
+{
+    struct kith_put_wait *wait = arg;
+    int error = kith_rows_put_end(wait->fs, result, 1);
+    pthread_mutex_lock(&wait->lock);
+    wait->error = error;
+    wait->done = true;
+    pthread_cond_signal(&wait->cond);
+    pthread_mutex_unlock(&wait->lock);
+}
+
+void kith_rows_put_begin(struct kith_fs *fs, const struct kith_group *group,
+                         const struct kith_put_update *update, struct kith_put_wait *ret_wait)
+{
+    struct kith_client_op op = {.kind = KITH_CLIENT_PUT};
+    op.u.put.group = *group;
+    op.u.put.durability = KITH_DURABLE_OS;
+    op.u.put.updates = update;
+    op.u.put.update_count = 1;
+    ret_wait->fs = fs;
+    ret_wait->done = false;
+    pthread_mutex_init(&ret_wait->lock, NULL);
+    pthread_cond_init(&ret_wait->cond, NULL);
+    enum kith_err err = update == NULL
+                            ? KITH_ENOMEM
+                            : kith_client_submit(fs->client, &op, put_woke, ret_wait);
+    if (err != KITH_OK) {
+        struct kith_client_result failed = {.err = err, .message = kith_err_text(err)};
+        put_woke(ret_wait, &failed);
+    }
+}
+
+int kith_rows_put_wait(struct kith_put_wait *wait)
+{
+    pthread_mutex_lock(&wait->lock);
+    while (!wait->done) {
+        pthread_cond_wait(&wait->cond, &wait->lock);
+    }
+    pthread_mutex_unlock(&wait->lock);
+    pthread_cond_destroy(&wait->cond);
+    pthread_mutex_destroy(&wait->lock);
+    return wait->error;
+}
+
 bool kith_fs_defers(struct kith_fs *fs, const struct kith_group *group)
 {
     return !atomic_load(&fs->put_trouble) && kith_client_writable(fs->client, group);
