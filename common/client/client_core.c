@@ -413,6 +413,7 @@ static enum kith_err take_submit(struct kith_client_core *core,
     }
     core->one_used = core->one_used || op->level == KITH_LEVEL_ONE;
     op->tag = event->tag;
+    op->order = ++core->order;
     op->started_ms = core->now;
     op->deadline_ms = core->now + timeout_ms;
     op->wake_ms = op->deadline_ms;
@@ -556,6 +557,7 @@ enum kith_err kith_client_core_step(struct kith_client_core *core,
     core->random ^= event->random;
     enum kith_err err = take(core, event);
     run_timers(core);
+    cc_session_sweep(&core->session, core->active != NULL ? core->active->order : UINT64_MAX);
     tell_finished(core);
     ret_effects->count = core->effect_count;
     ret_effects->effects = core->effects;

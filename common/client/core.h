@@ -186,6 +186,7 @@ struct cc_status {
 struct cc_op {
     struct cc_op *prev, *next; /* active list, in the order of submission; or free list */
     uint64_t tag;
+    uint64_t order; /* of submission, from 1 */
     enum kith_client_kind kind;
     enum kith_level level;
     bool active;   /* in the active list and the heap */
@@ -235,6 +236,7 @@ struct cc_session {
     struct cc_session_entry **rows;
     struct cc_session_group **groups;
     struct cc_session_entry *oldest, *newest;
+    struct cc_session_entry *settled_first, *settled_last;
 };
 
 struct kith_client_core {
@@ -257,6 +259,7 @@ struct kith_client_core {
     struct cc_op *active, *active_last;
     struct cc_op *free_ops;
     struct cc_op *finished, *finished_last; /* not yet told */
+    uint64_t order;                         /* of the last op */
     uint32_t pending;                       /* without DONE */
     uint32_t op_count;                      /* all that exist, free or not */
     uint32_t lingering;
@@ -449,22 +452,30 @@ void cc_session_release(struct cc_session *session);
 /* From now on answers for the row must cover this clock too. false: memory is short. */
 bool cc_session_note(struct cc_session *session, const struct kith_group *group,
                      struct kith_bytes name, const struct kith_clock *clock);
-/* A majority of the owners holds what the session wants: the entry may go. */
+/* A majority of the owners holds what the session wants: requests that begin from now on need the entry
+ * no more. Those up to `order` may hold older answers already, it stays for them. */
+void cc_session_settle(struct cc_session *session, const struct kith_group *group,
+                       struct kith_bytes name, uint64_t order);
+/* Drops what was settled and is needed by no request from `order` on. */
+void cc_session_sweep(struct cc_session *session, uint64_t order);
+/* The entry goes at once. */
 void cc_session_drop(struct cc_session *session, const struct kith_group *group,
                      struct kith_bytes name);
 /* Calls take(arg, name) for each row of the session in the range of cc_session_count, until it says
  * false. */
-void cc_session_each(const struct cc_session *session, const struct kith_group *group,
-                     bool has_after, struct kith_bytes after, bool has_last,
+void cc_session_each(const struct cc_session *session, uint64_t order,
+                     const struct kith_group *group, bool has_after, struct kith_bytes after, bool has_last,
                      struct kith_bytes last, bool (*take)(void *arg, struct kith_bytes name),
                      void *arg);
-/* Whether `clock` covers all that the session has seen of the row; *ret_known: it had seen any. */
-bool cc_session_covered(const struct cc_session *session, const struct kith_group *group,
-                        struct kith_bytes name, const struct kith_clock *clock, bool *ret_known);
-/* Rows of the group behind `after` (where has_after) up to `last` (where has_last) in the session.
- */
-uint32_t cc_session_count(const struct cc_session *session, const struct kith_group *group,
-                          bool has_after, struct kith_bytes after, bool has_last,
+/* Whether `clock` covers all that the session has seen of the row, for the request `order`; *ret_known:
+ * there is an entry for it. */
+bool cc_session_covered(const struct cc_session *session, uint64_t order,
+                        const struct kith_group *group, struct kith_bytes name,
+                        const struct kith_clock *clock, bool *ret_known);
+/* Rows of the group behind `after` (where has_after) up to `last` (where has_last) in the session, for
+ * the request `order`. */
+uint32_t cc_session_count(const struct cc_session *session, uint64_t order,
+                          const struct kith_group *group, bool has_after, struct kith_bytes after, bool has_last,
                           struct kith_bytes last);
 
 #endif

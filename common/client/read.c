@@ -118,7 +118,8 @@ static enum outcome session_row(struct kith_client_core *core, struct cc_op *op,
 {
     struct cc_get *get = &op->u.get;
     bool known = false;
-    if (!cc_session_covered(&core->session, &get->group, get->names[n], &row->clock, &known)) {
+    if (!cc_session_covered(&core->session, op->order, &get->group, get->names[n], &row->clock,
+                            &known)) {
         get->behind = n;
         return OUTCOME_BEHIND;
     }
@@ -127,7 +128,7 @@ static enum outcome session_row(struct kith_client_core *core, struct cc_op *op,
     uint32_t enough = core->one_used ? op->slots : cc_majority(op);
     if ((uint32_t)__builtin_popcount(holders) >= enough) {
         if (known) {
-            cc_session_drop(&core->session, &get->group, get->names[n]);
+            cc_session_settle(&core->session, &get->group, get->names[n], core->order);
         }
     } else if (row->clock.count > 0 &&
                !cc_session_note(&core->session, &get->group, get->names[n], &row->clock)) {

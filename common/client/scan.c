@@ -116,14 +116,15 @@ static enum kith_err merge_row(struct kith_client_core *core, struct cc_op *op, 
     }
     const struct kith_group *group = &op->u.scan.group;
     bool known = false;
-    if (!cc_session_covered(&core->session, group, name, &row.clock, &known)) {
+    if (!cc_session_covered(&core->session, op->order, group, name, &row.clock, &known)) {
         op->u.scan.behind = name;
         return KITH_ENOTREADY;
     }
     uint32_t enough = core->one_used ? op->slots : cc_majority(op);
     bool settled = (uint32_t)__builtin_popcount(holders) >= enough;
     if (known && settled) {
-        cc_session_drop(&core->session, group, name);
+        cc_session_settle(&core->session, group, name, core->order);
+        merge->known++;
     } else if (!settled) {
         if (!cc_session_note(&core->session, group, name, &row.clock)) {
             return KITH_ENOMEM;
@@ -172,8 +173,8 @@ static enum kith_err note_absent(struct kith_client_core *core, struct cc_op *op
 {
     struct cc_scan *scan = &op->u.scan;
     struct absent absent = {.op = op};
-    cc_session_each(&core->session, &scan->group, scan->has_after, scan->after, merge->more,
-                    merge->last, absent_one, &absent);
+    cc_session_each(&core->session, op->order, &scan->group, scan->has_after, scan->after,
+                    merge->more, merge->last, absent_one, &absent);
     if (absent.found && !cc_op_keep(op, false, absent.name, &scan->behind)) {
         return KITH_ENOMEM;
     }
@@ -197,8 +198,8 @@ static enum kith_err merge_pages(struct kith_client_core *core, struct cc_op *op
         }
     }
     /* rows of the session in this range that no page has; those that it has were counted */
-    uint32_t wanted = cc_session_count(&core->session, &scan->group, scan->has_after, scan->after,
-                                       merge->more, merge->last);
+    uint32_t wanted = cc_session_count(&core->session, op->order, &scan->group, scan->has_after,
+                                       scan->after, merge->more, merge->last);
     return wanted > merge->known ? note_absent(core, op, merge) : KITH_OK;
 }
 

@@ -8,6 +8,10 @@
  * An entry goes when a read has seen the state on a majority of the owners, or as the oldest when
  * there are more than KITH_SESSION_ROWS_MAX.
  *
+ * SETTLED. A read that began before may have its answers already, from a majority that was behind then.
+ * So an entry that is settled still binds the requests that were submitted up to that moment, and is
+ * swept when the last of them has ended.
+ *
  * LOST FOR GOOD. What was read from a minority may be destroyed (a power loss before its flush), and
  * then no answer can ever cover the entry. When all owners have answered a read at least twice, the
  * first time in the first half of its time, and none has it, that read ends in EIO at its deadline and
@@ -29,6 +33,7 @@ struct cc_session_entry {
     struct cc_session_entry *group_prev, *group_next;
     struct cc_session_group *group;
     uint64_t hash;
+    uint64_t settled; /* binds requests up to this one only; 0: all */
     uint32_t name_size;
     uint32_t clock_count;
     struct kith_clock_entry *clock; /* of its own: it grows */
@@ -98,15 +103,20 @@ static struct cc_session_entry **entry_at(const struct cc_session *session,
     return at;
 }
 
+/* Settled entries are in a list of their own. */
 static void age_unlink(struct cc_session *session, struct cc_session_entry *entry)
 {
     if (entry->older != NULL) {
         entry->older->newer = entry->newer;
+    } else if (entry->settled != 0) {
+        session->settled_first = entry->newer;
     } else {
         session->oldest = entry->newer;
     }
     if (entry->newer != NULL) {
         entry->newer->older = entry->older;
+    } else if (entry->settled != 0) {
+        session->settled_last = entry->older;
     } else {
         session->newest = entry->older;
     }
@@ -114,14 +124,17 @@ static void age_unlink(struct cc_session *session, struct cc_session_entry *entr
 
 static void age_newest(struct cc_session *session, struct cc_session_entry *entry)
 {
-    entry->older = session->newest;
+    struct cc_session_entry **first =
+        entry->settled != 0 ? &session->settled_first : &session->oldest;
+    struct cc_session_entry **last = entry->settled != 0 ? &session->settled_last : &session->newest;
+    entry->older = *last;
     entry->newer = NULL;
-    if (session->newest != NULL) {
-        session->newest->newer = entry;
+    if (*last != NULL) {
+        (*last)->newer = entry;
     } else {
-        session->oldest = entry;
+        *first = entry;
     }
-    session->newest = entry;
+    *last = entry;
 }
 
 static void entry_drop(struct cc_session *session, struct cc_session_entry **at)
@@ -149,8 +162,15 @@ static void entry_drop(struct cc_session *session, struct cc_session_entry **at)
     session->count--;
 }
 
+/* The one to go first where there are too many. */
+static struct cc_session_entry *age_oldest(const struct cc_session *session)
+{
+    return session->settled_first != NULL ? session->settled_first : session->oldest;
+}
+
 void cc_session_release(struct cc_session *session)
 {
+    cc_session_sweep(session, UINT64_MAX);
     while (session->oldest != NULL) {
         struct cc_session_entry *entry = session->oldest;
         entry_drop(session,
@@ -242,6 +262,7 @@ bool cc_session_note(struct cc_session *session, const struct kith_group *group,
     struct cc_session_entry *entry = *entry_at(session, group, name, hash);
     if (entry != NULL) {
         age_unlink(session, entry);
+        entry->settled = 0;
         age_newest(session, entry);
         return entry_join(entry, clock);
     }
@@ -249,10 +270,30 @@ bool cc_session_note(struct cc_session *session, const struct kith_group *group,
         return false;
     }
     if (session->count > KITH_SESSION_ROWS_MAX) {
-        struct cc_session_entry *old = session->oldest;
+        struct cc_session_entry *old = age_oldest(session);
         entry_drop(session, entry_at(session, &old->group->group, entry_name(old), old->hash));
     }
     return true;
+}
+
+void cc_session_settle(struct cc_session *session, const struct kith_group *group,
+                       struct kith_bytes name, uint64_t order)
+{
+    struct cc_session_entry *entry = *entry_at(session, group, name, row_hash(group, name));
+    if (entry != NULL) {
+        age_unlink(session, entry);
+        entry->settled = order;
+        age_newest(session, entry);
+    }
+}
+
+void cc_session_sweep(struct cc_session *session, uint64_t order)
+{
+    while (session->settled_first != NULL && session->settled_first->settled < order) {
+        struct cc_session_entry *entry = session->settled_first;
+        entry_drop(session,
+                   entry_at(session, &entry->group->group, entry_name(entry), entry->hash));
+    }
 }
 
 void cc_session_drop(struct cc_session *session, const struct kith_group *group,
@@ -264,21 +305,27 @@ void cc_session_drop(struct cc_session *session, const struct kith_group *group,
     }
 }
 
-bool cc_session_covered(const struct cc_session *session, const struct kith_group *group,
-                        struct kith_bytes name, const struct kith_clock *clock, bool *ret_known)
+static bool binds(const struct cc_session_entry *entry, uint64_t order)
+{
+    return entry->settled == 0 || order <= entry->settled;
+}
+
+bool cc_session_covered(const struct cc_session *session, uint64_t order,
+                        const struct kith_group *group, struct kith_bytes name,
+                        const struct kith_clock *clock, bool *ret_known)
 {
     const struct cc_session_entry *entry = *entry_at(session, group, name, row_hash(group, name));
-    *ret_known = entry != NULL;
-    if (entry == NULL) {
+    *ret_known = entry != NULL && binds(entry, order);
+    if (!*ret_known) {
         return true;
     }
     struct kith_clock seen = {entry->clock_count, entry->clock};
-    enum kith_clock_order order = kith_clock_compare(clock, &seen);
-    return order == KITH_CLOCK_EQUAL || order == KITH_CLOCK_AFTER;
+    enum kith_clock_order is = kith_clock_compare(clock, &seen);
+    return is == KITH_CLOCK_EQUAL || is == KITH_CLOCK_AFTER;
 }
 
-void cc_session_each(const struct cc_session *session, const struct kith_group *group,
-                     bool has_after, struct kith_bytes after, bool has_last,
+void cc_session_each(const struct cc_session *session, uint64_t order,
+                     const struct kith_group *group, bool has_after, struct kith_bytes after, bool has_last,
                      struct kith_bytes last, bool (*take)(void *arg, struct kith_bytes name),
                      void *arg)
 {
@@ -286,7 +333,7 @@ void cc_session_each(const struct cc_session *session, const struct kith_group *
     const struct cc_session_entry *entry = in == NULL ? NULL : in->entries;
     for (; entry != NULL; entry = entry->group_next) {
         struct kith_bytes name = entry_name(entry);
-        if ((!has_after || kith_bytes_compare(name, after) > 0) &&
+        if (binds(entry, order) && (!has_after || kith_bytes_compare(name, after) > 0) &&
             (!has_last || kith_bytes_compare(name, last) <= 0) && !take(arg, name)) {
             return;
         }
@@ -300,11 +347,11 @@ static bool count_one(void *arg, struct kith_bytes name)
     return true;
 }
 
-uint32_t cc_session_count(const struct cc_session *session, const struct kith_group *group,
-                          bool has_after, struct kith_bytes after, bool has_last,
+uint32_t cc_session_count(const struct cc_session *session, uint64_t order,
+                          const struct kith_group *group, bool has_after, struct kith_bytes after, bool has_last,
                           struct kith_bytes last)
 {
     uint32_t count = 0;
-    cc_session_each(session, group, has_after, after, has_last, last, count_one, &count);
+    cc_session_each(session, order, group, has_after, after, has_last, last, count_one, &count);
     return count;
 }
