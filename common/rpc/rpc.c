@@ -14,6 +14,7 @@
 #define CONNECT_TIMEOUT_DEFAULT_MS 5000u
 #define KEEPALIVE_DEFAULT_MS 10000u
 #define THREADS_MAX 64u
+#define DRIVE_EVENTS_MAX 64u /* of gRPC in one kith_rpc_drive: the driver has other work too */
 
 /* gRPC's own lines are for its developers; what matters reaches us as reasons. */
 static void log_grpc(gpr_log_func_args *args)
@@ -36,6 +37,54 @@ static void *run_queue(void *arg)
     }
 }
 
+/* ---- Driven by the owner's thread ---- */
+
+static void on_wake(void *owner, bool ok)
+{
+    (void)owner;
+    (void)ok;
+}
+
+static bool drive_one(struct kith_rpc *rpc, gpr_timespec until)
+{
+    grpc_event event = grpc_completion_queue_next(rpc->queue, until, NULL);
+    if (event.type != GRPC_OP_COMPLETE) {
+        return false;
+    }
+    struct rpc_tag *tag = event.tag;
+    rpc_take_over(tag);
+    tag->done(tag->owner, event.success != 0);
+    return true;
+}
+
+void kith_rpc_drive(struct kith_rpc *rpc, uint64_t until_ms)
+{
+    gpr_timespec until = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+    if (until_ms / 1000u < INT64_MAX / 1000) {
+        until.tv_sec = (int64_t)(until_ms / 1000u);
+        until.tv_nsec = (int32_t)(until_ms % 1000u) * 1000000;
+    }
+    for (uint32_t i = 0; i < DRIVE_EVENTS_MAX && drive_one(rpc, until); i++) {
+        until = gpr_time_0(GPR_CLOCK_MONOTONIC);
+    }
+}
+
+/* gRPC's C interface has no way to post to a queue but operations on calls: an empty batch is one
+ * that completes at once. */
+void kith_rpc_wake(struct kith_rpc *rpc)
+{
+    rpc_start(rpc->wake_call, NULL, 0, &rpc->wake_tag);
+}
+
+static void prepare_wake(struct kith_rpc *rpc)
+{
+    rpc->wake_tag = (struct rpc_tag){on_wake, rpc};
+    rpc->wake_channel = grpc_lame_client_channel_create("wake", GRPC_STATUS_UNAVAILABLE, "");
+    rpc->wake_call = grpc_channel_create_call(
+        rpc->wake_channel, NULL, GRPC_PROPAGATE_DEFAULTS, rpc->queue,
+        grpc_slice_from_static_string("/wake"), NULL, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+}
+
 void rpc_start(grpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag)
 {
     rpc_hand_over(tag);
@@ -55,14 +104,24 @@ void rpc_live_drop(struct kith_rpc *rpc)
     pthread_mutex_lock(&rpc->lock);
     KITH_ASSERT(rpc->live > 0);
     rpc->live--;
+    bool wake = rpc->options.driven && rpc->stopping;
     pthread_cond_broadcast(&rpc->changed);
+    if (wake) { /* under the lock: kith_rpc_free must not be through before */
+        kith_rpc_wake(rpc);
+    }
     pthread_mutex_unlock(&rpc->lock);
 }
 
 /* Also for an object that was half made. */
 static void end_threads(struct kith_rpc *rpc)
 {
+    if (rpc->wake_call) {
+        grpc_call_unref(rpc->wake_call);
+        grpc_channel_destroy(rpc->wake_channel);
+    }
     grpc_completion_queue_shutdown(rpc->queue);
+    while (rpc->options.driven && drive_one(rpc, gpr_inf_future(GPR_CLOCK_MONOTONIC))) {
+    }
     for (uint32_t i = 0; i < rpc->thread_count; i++) {
         pthread_join(rpc->threads[i], NULL);
     }
@@ -79,13 +138,13 @@ enum kith_err kith_rpc_new(const struct kith_rpc_options *options,
                            const struct kith_rpc_handlers *handlers, struct kith_rpc **ret_rpc,
                            struct kith_error *error)
 {
-    uint32_t threads = options->threads == 0 ? 1 : options->threads;
+    uint32_t threads = options->driven ? 0 : options->threads == 0 ? 1 : options->threads;
     if (threads > THREADS_MAX) {
         return kith_error_set(error, KITH_EINVAL, "%u queue threads are above the limit of %u",
                               threads, THREADS_MAX);
     }
     struct kith_rpc *rpc = kith_calloc(1, sizeof *rpc);
-    pthread_t *list = kith_calloc(threads, sizeof *list);
+    pthread_t *list = kith_calloc(threads + 1, sizeof *list);
     if (!rpc || !list) {
         kith_free(rpc);
         kith_free(list);
@@ -110,6 +169,9 @@ enum kith_err kith_rpc_new(const struct kith_rpc_options *options,
         return kith_error_set(error, KITH_ENOMEM, "cannot start a thread: %s", strerror(failed));
     }
     rpc->queue = grpc_completion_queue_create_for_next(NULL);
+    if (rpc->options.driven) {
+        prepare_wake(rpc);
+    }
     for (; rpc->thread_count < threads; rpc->thread_count++) {
         failed = pthread_create(&list[rpc->thread_count], NULL, run_queue, rpc);
         if (failed != 0) {
@@ -161,7 +223,13 @@ void kith_rpc_free(struct kith_rpc *rpc)
     rpc_server_stop(rpc);
     pthread_mutex_lock(&rpc->lock);
     while (rpc->live > 0 || (rpc->server && !rpc->server_down)) {
-        pthread_cond_wait(&rpc->changed, &rpc->lock);
+        if (rpc->options.driven) {
+            pthread_mutex_unlock(&rpc->lock);
+            kith_rpc_drive(rpc, UINT64_MAX);
+            pthread_mutex_lock(&rpc->lock);
+        } else {
+            pthread_cond_wait(&rpc->changed, &rpc->lock);
+        }
     }
     pthread_mutex_unlock(&rpc->lock);
     if (rpc->server) {

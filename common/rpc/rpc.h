@@ -7,7 +7,8 @@
  * either end gives a connection id; all else is messages. Unary calls are the door for other clients
  * and come in as kith_rpc_call.
  *
- * Threads: `threads` queue threads run every handler below; handlers must not block and may call any
+ * Threads: `threads` queue threads run every handler below, or, when the object is `driven`, the one
+ * thread that calls kith_rpc_drive and kith_rpc_free; handlers must not block and may call any
  * function here. All functions here may be called from any thread, and none waits for the network.
  * Callbacks for one connection never run at the same time and come in order: opened, messages,
  * closed (exactly one closed for each connection that was given out, also when it never opened).
@@ -44,6 +45,7 @@ struct kith_rpc_handlers {
 
 struct kith_rpc_options {
     uint32_t threads;            /* queue threads; 1 is best for two cores */
+    bool driven;                 /* no queue threads: its owner calls kith_rpc_drive */
     size_t send_limit_bytes;     /* queued unsent bytes per connection; 0 = 64 MiB */
     uint32_t connect_timeout_ms; /* a connect that is not up by then is closed; 0 = 5000 */
     uint32_t keepalive_ms;       /* 0 = 10000; a silent peer is closed after twice that */
@@ -58,6 +60,13 @@ KITH_MUST_CHECK enum kith_err kith_rpc_new(const struct kith_rpc_options *option
                                            struct kith_rpc **ret_rpc, struct kith_error *error);
 /* Closes everything, waits for the callbacks to end, frees. Not from a handler. */
 void kith_rpc_free(struct kith_rpc *rpc);
+
+/* Driven objects only, always from one thread: waits until something has happened, kith_rpc_wake was
+ * called, or CLOCK_MONOTONIC has come to until_ms (0: does not wait; UINT64_MAX: no end), and runs the
+ * handlers for what has happened by then, boundedly many. */
+void kith_rpc_drive(struct kith_rpc *rpc, uint64_t until_ms);
+/* Ends the wait of kith_rpc_drive, or the next one. Any thread. */
+void kith_rpc_wake(struct kith_rpc *rpc);
 
 /* Listens on "host:port" (port 0 = any free); once, before or after connects. EINVAL, EBUSY (in use). */
 KITH_MUST_CHECK enum kith_err kith_rpc_listen(struct kith_rpc *rpc, const char *address,

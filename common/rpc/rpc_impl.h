@@ -75,6 +75,9 @@ struct kith_rpc {
     grpc_server *server;
     pthread_t *threads;
     uint32_t thread_count;
+    grpc_channel *wake_channel; /* driven: leads nowhere */
+    grpc_call *wake_call;       /* driven: an empty batch on it completes at once */
+    struct rpc_tag wake_tag;
     struct rpc_tag server_down_tag;
     pthread_t timer;
     pthread_cond_t timer_changed; /* with lock */

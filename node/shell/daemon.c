@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * daemon.c - the core's thread: events in, effects out. */
+ * daemon.c - the core's thread: events in, effects out. It also waits for the network and reads from
+ * it (kith_rpc_drive): a message costs no change of thread on its way to the core and back. */
 #include "shell/daemon.h"
 
 #include <errno.h>
@@ -396,7 +397,8 @@ static void tick(struct daemon *daemon)
 static void run_batch(struct daemon *daemon, uint64_t until_ms)
 {
     const struct kith_inbox_item *items;
-    uint32_t count = kith_inbox_take(&daemon->inbox, until_ms, &items);
+    kith_rpc_drive(daemon->rpc, kith_inbox_sleep(&daemon->inbox) ? until_ms : 0);
+    uint32_t count = kith_inbox_take(&daemon->inbox, &items);
     kith_rpc_cork(daemon->rpc);
     if (!feed_results(daemon)) {
         kith_log_warn("kithd", "short of memory: completions wait");
@@ -460,7 +462,7 @@ void daemon_discard(struct daemon *daemon)
 {
     const struct kith_inbox_item *items;
     uint32_t count;
-    while ((count = kith_inbox_take(&daemon->inbox, 0, &items)) > 0) {
+    while ((count = kith_inbox_take(&daemon->inbox, &items)) > 0) {
         for (uint32_t i = 0; i < count; i++) {
             daemon_discard_item(daemon, &items[i]);
         }

@@ -231,7 +231,7 @@ void daemon_door_close(struct daemon *daemon)
     }
     const struct kith_inbox_item *items;
     uint32_t count = 0;
-    while ((count = kith_inbox_take(&daemon->inbox, 0, &items)) > 0) {
+    while ((count = kith_inbox_take(&daemon->inbox, &items)) > 0) {
         for (uint32_t i = 0; i < count; i++) {
             daemon_discard_item(daemon, &items[i]);
         }

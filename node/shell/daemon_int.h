@@ -33,6 +33,7 @@ struct door_deferred;
 struct daemon {
     const struct kith_daemon_options *options;
     struct kith_inbox inbox; /* any thread */
+    pthread_t core_thread;   /* runs the loop, and rpc's handlers */
     struct kith_rpc *rpc;
     struct kith_store *store;
     atomic_bool ready; /* the node is in a cluster and serves */

@@ -26,6 +26,15 @@ void daemon_put(struct daemon *daemon, enum kith_inbox_kind kind, uint64_t conn,
     }
 }
 
+/* The core's thread waits in the transport; what it puts itself it will see anyhow. */
+static void wake_core(void *arg)
+{
+    struct daemon *daemon = arg;
+    if (!pthread_equal(pthread_self(), daemon->core_thread)) {
+        kith_rpc_wake(daemon->rpc);
+    }
+}
+
 static void rpc_accepted(void *arg, uint64_t conn, enum kith_rpc_class cls, const char *peer)
 {
     kith_log_debug("kithd", "connection %llu accepted from %s%s", (unsigned long long)conn, peer,
@@ -201,7 +210,7 @@ static enum kith_err make_address(struct daemon *daemon, const char *asked, uint
 
 static enum kith_err start_listening(struct daemon *daemon, struct kith_error *error)
 {
-    static const struct kith_rpc_options rpc_options = {.threads = 1};
+    static const struct kith_rpc_options rpc_options = {.driven = true};
     struct kith_rpc_handlers handlers = {.arg = daemon,
                                          .accepted = rpc_accepted,
                                          .opened = rpc_opened,
@@ -283,7 +292,8 @@ static enum kith_err daemon_start(struct daemon *daemon, struct signals *signals
 {
     daemon->stalled_end = &daemon->stalled;
     daemon->random_at = DAEMON_RANDOM_COUNT;
-    enum kith_err err = kith_inbox_init(&daemon->inbox);
+    daemon->core_thread = pthread_self();
+    enum kith_err err = kith_inbox_init(&daemon->inbox, wake_core, daemon);
     if (err != KITH_OK) {
         return kith_error_set(error, err, "out of memory");
     }

@@ -3,29 +3,18 @@
  * inbox.c - see inbox.h. */
 #include "shell/inbox.h"
 
-#include <errno.h>
-#include <time.h>
-
 #include "base/alloc.h"
 
-enum kith_err kith_inbox_init(struct kith_inbox *inbox)
+enum kith_err kith_inbox_init(struct kith_inbox *inbox, void (*wake)(void *arg), void *arg)
 {
-    *inbox = (struct kith_inbox){.count = 0};
-    pthread_condattr_t attributes;
-    if (pthread_mutex_init(&inbox->lock, NULL) != 0 || pthread_condattr_init(&attributes) != 0) {
-        return KITH_ENOMEM;
-    }
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    int ret = pthread_cond_init(&inbox->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
-    return ret == 0 ? KITH_OK : KITH_ENOMEM;
+    *inbox = (struct kith_inbox){.wake = wake, .arg = arg};
+    return pthread_mutex_init(&inbox->lock, NULL) == 0 ? KITH_OK : KITH_ENOMEM;
 }
 
 void kith_inbox_release(struct kith_inbox *inbox)
 {
     kith_free(inbox->items);
     kith_free(inbox->taken);
-    pthread_cond_destroy(&inbox->wake);
     pthread_mutex_destroy(&inbox->lock);
 }
 
@@ -61,22 +50,15 @@ enum kith_err kith_inbox_put(struct kith_inbox *inbox, enum kith_inbox_kind kind
     inbox->sleeping = false; /* one wake-up is enough */
     pthread_mutex_unlock(&inbox->lock);
     if (wake) {
-        pthread_cond_signal(&inbox->wake);
+        inbox->wake(inbox->arg);
     }
     return err;
 }
 
-uint32_t kith_inbox_take(struct kith_inbox *inbox, uint64_t until_ms,
-                         const struct kith_inbox_item **ret_items)
+uint32_t kith_inbox_take(struct kith_inbox *inbox, const struct kith_inbox_item **ret_items)
 {
-    struct timespec until = {(time_t)(until_ms / 1000u), (long)(until_ms % 1000u) * 1000000L};
     pthread_mutex_lock(&inbox->lock);
-    for (int ret = 0; inbox->count == 0 && ret != ETIMEDOUT;) {
-        inbox->sleeping = true;
-        ret = until_ms == UINT64_MAX ? pthread_cond_wait(&inbox->wake, &inbox->lock)
-                                     : pthread_cond_timedwait(&inbox->wake, &inbox->lock, &until);
-        inbox->sleeping = false;
-    }
+    inbox->sleeping = false;
     struct kith_inbox_item *items = inbox->items;
     uint32_t count = inbox->count;
     uint32_t capacity = inbox->capacity;
@@ -88,4 +70,13 @@ uint32_t kith_inbox_take(struct kith_inbox *inbox, uint64_t until_ms,
     pthread_mutex_unlock(&inbox->lock);
     *ret_items = items;
     return count;
+}
+
+bool kith_inbox_sleep(struct kith_inbox *inbox)
+{
+    pthread_mutex_lock(&inbox->lock);
+    bool empty = inbox->count == 0;
+    inbox->sleeping = empty;
+    pthread_mutex_unlock(&inbox->lock);
+    return empty;
 }

@@ -2,7 +2,8 @@
  *
  * inbox.h - what waits for the core's thread: many threads put, one takes all there is.
  *
- * Putting wakes the taker only if it sleeps. Messages are bounded (KITH_INBOX_MAX); completions,
+ * The taker waits elsewhere (for the network): before, it says so with kith_inbox_sleep, and the
+ * first who puts then calls `wake`. Messages are bounded (KITH_INBOX_MAX); completions,
  * ends of connections and orders are always taken, since each belongs to something bounded
  * elsewhere. */
 #ifndef KITH_SHELL_INBOX_H
@@ -35,8 +36,9 @@ struct kith_inbox_item {
 };
 
 struct kith_inbox {
+    void (*wake)(void *arg); /* on the putter's thread, without the lock */
+    void *arg;
     pthread_mutex_t lock;
-    pthread_cond_t wake;
     struct kith_inbox_item *items; /* protected by lock, like all below */
     uint32_t count, capacity;
     bool sleeping;
@@ -44,14 +46,15 @@ struct kith_inbox {
     uint32_t taken_capacity;
 };
 
-KITH_MUST_CHECK enum kith_err kith_inbox_init(struct kith_inbox *inbox);
+KITH_MUST_CHECK enum kith_err kith_inbox_init(struct kith_inbox *inbox, void (*wake)(void *arg),
+                                              void *arg);
 void kith_inbox_release(struct kith_inbox *inbox);
 /* ELIMIT for a message beyond the bound; ENOMEM. Any thread. */
 KITH_MUST_CHECK enum kith_err kith_inbox_put(struct kith_inbox *inbox, enum kith_inbox_kind kind,
                                              uint64_t conn, void *pointer);
-/* Waits until there is something or CLOCK_MONOTONIC has come to until_ms (UINT64_MAX: no end);
- * gives all there is, valid until the next take. The taker's thread. */
-uint32_t kith_inbox_take(struct kith_inbox *inbox, uint64_t until_ms,
-                         const struct kith_inbox_item **ret_items);
+/* Gives all there is, valid until the next take; the taker is awake. The taker's thread. */
+uint32_t kith_inbox_take(struct kith_inbox *inbox, const struct kith_inbox_item **ret_items);
+/* Whether the taker may wait: there is nothing, and the next put will wake it, once. */
+KITH_MUST_CHECK bool kith_inbox_sleep(struct kith_inbox *inbox);
 
 #endif

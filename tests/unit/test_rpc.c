@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,8 @@
 /* One end and what it has seen; all protected by lock. */
 struct end {
     struct kith_rpc *rpc;
+    pthread_t driver; /* not protected, as the flag below */
+    atomic_bool stop;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     uint32_t accepted, opened, closed;
@@ -164,6 +167,19 @@ static void on_call(void *arg, struct kith_rpc_call *call, const char *method,
     }
 }
 
+/* All cases run twice: with queue threads, and with one thread that drives. */
+static bool driven;
+
+static void *drive(void *arg)
+{
+    struct end *end = arg;
+    while (!atomic_load(&end->stop)) {
+        kith_rpc_drive(end->rpc, UINT64_MAX); /* so every wait must be ended by an event or a wake */
+    }
+    kith_rpc_free(end->rpc);
+    return NULL;
+}
+
 static void end_start(struct end *end, const struct kith_rpc_options *options)
 {
     memset(end, 0, sizeof *end);
@@ -171,13 +187,26 @@ static void end_start(struct end *end, const struct kith_rpc_options *options)
     pthread_cond_init(&end->changed, NULL);
     const struct kith_rpc_handlers handlers = {end,       on_accepted, on_opened,
                                                on_message, on_closed,  on_call};
-    static const struct kith_rpc_options none;
-    assert_int_equal(kith_rpc_new(options ? options : &none, &handlers, &end->rpc, NULL), KITH_OK);
+    struct kith_rpc_options own = {.threads = 0};
+    if (options) {
+        own = *options;
+    }
+    own.driven = driven;
+    assert_int_equal(kith_rpc_new(&own, &handlers, &end->rpc, NULL), KITH_OK);
+    if (driven) {
+        assert_int_equal(pthread_create(&end->driver, NULL, drive, end), 0);
+    }
 }
 
 static void end_stop(struct end *end)
 {
-    kith_rpc_free(end->rpc);
+    if (driven) {
+        atomic_store(&end->stop, true);
+        kith_rpc_wake(end->rpc);
+        pthread_join(end->driver, NULL);
+    } else {
+        kith_rpc_free(end->rpc);
+    }
     pthread_cond_destroy(&end->changed);
     pthread_mutex_destroy(&end->lock);
 }
@@ -855,5 +884,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_calls),
         cmocka_unit_test(test_bad_envelope),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("with queue threads", tests, NULL, NULL);
+    driven = true;
+    return failed + cmocka_run_group_tests_name("driven", tests, NULL, NULL);
 }
