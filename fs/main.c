@@ -37,6 +37,7 @@ static const char usage[] =
     "  -o op_timeout=S       a request fails after S seconds (10)\n"
     "  -o cache_size=BYTES   of file contents (128M)\n"
     "  -o readahead=BYTES    (8M)\n"
+    "  -o pid_file=FILE      holds the mount's process id while it runs\n"
     "  -o log=FILE           messages go there;  -o log_level=error|warn|info|debug (info)\n"
     "Example: kithfs n1,n2:/projects ~/projects\n"
     "Unmount: fusermount3 -u MOUNTPOINT\n"
@@ -46,6 +47,7 @@ static const char usage[] =
 struct report {
     int fd; /* the pipe to the waiting parent, or -1 */
     bool sent;
+    int pid_fd; /* of the pid file, or -1 */
 };
 
 /* Detaches the daemon from the terminal once the parent may go. */
@@ -67,6 +69,10 @@ static void on_ready(void *arg, int code, const char *message)
         return;
     }
     report->sent = true;
+    if (code == 0 && report->pid_fd >= 0 &&
+        (ftruncate(report->pid_fd, 0) != 0 || dprintf(report->pid_fd, "%d\n", (int)getpid()) < 0)) {
+        kith_log_error("mount", "the pid file cannot be written: %s", strerror(errno));
+    }
     if (report->fd < 0) {
         if (code != 0) {
             fprintf(stderr, "kithfs: %s\n", message);
@@ -126,7 +132,48 @@ static int check_mountpoint(const char *mountpoint)
     return 0;
 }
 
-static int daemon_run(struct kith_fs_options *options)
+/* Serves until unmounted. The pid file goes with the mount, and where the mount failed unless it names
+ * another one. */
+static int serve(struct kith_fs_options *options, struct report *report)
+{
+    int code = kith_fs_serve(options, NULL, on_ready, report);
+    struct stat status;
+    if (report->pid_fd >= 0) {
+        bool ours = code != EXIT_MOUNT || (fstat(report->pid_fd, &status) == 0 &&
+                                           status.st_size == 0);
+        if (ours && unlink(options->pid_path) != 0 && errno != ENOENT) {
+            kith_log_warn("mount", "%s cannot be removed: %s", options->pid_path, strerror(errno));
+        }
+        close(report->pid_fd);
+    }
+    return code;
+}
+
+/* Opened before the daemon goes to "/", so that what is wrong with it is said at once. */
+static int open_pid_file(struct kith_fs_options *options, int *ret_fd)
+{
+    *ret_fd = -1;
+    if (options->pid_path == NULL) {
+        return 0;
+    }
+    *ret_fd = open(options->pid_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    char *absolute = *ret_fd < 0 ? NULL : realpath(options->pid_path, NULL);
+    if (absolute == NULL) {
+        fprintf(stderr, "kithfs: pid file %s: %s\n", options->pid_path, strerror(errno));
+        return EXIT_SYSTEM;
+    }
+    char *copy = kith_strdup(absolute); /* the options free it */
+    free(absolute);
+    if (copy == NULL) {
+        fprintf(stderr, "kithfs: out of memory\n");
+        return EXIT_SYSTEM;
+    }
+    kith_free(options->pid_path);
+    options->pid_path = copy;
+    return 0;
+}
+
+static int daemon_run(struct kith_fs_options *options, int pid_fd)
 {
     int pipe_fds[2];
     if (pipe2(pipe_fds, O_CLOEXEC) != 0) {
@@ -143,12 +190,12 @@ static int daemon_run(struct kith_fs_options *options)
         return await(pipe_fds[0]);
     }
     close(pipe_fds[0]);
-    struct report report = {pipe_fds[1], false};
+    struct report report = {pipe_fds[1], false, pid_fd};
     if (setsid() < 0 || chdir("/") != 0) {
         on_ready(&report, EXIT_SYSTEM, "the daemon cannot detach itself");
         return EXIT_SYSTEM;
     }
-    return kith_fs_serve(options, NULL, on_ready, &report);
+    return serve(options, &report);
 }
 
 static int run(struct kith_fs_options *options)
@@ -171,11 +218,13 @@ static int run(struct kith_fs_options *options)
     options->mountpoint = absolute;
     mallopt(M_MMAP_THRESHOLD, KEEP_BELOW);
     mallopt(M_TRIM_THRESHOLD, 4 * KEEP_BELOW);
-    if (options->foreground) {
-        struct report report = {-1, false};
-        code = kith_fs_serve(options, NULL, on_ready, &report);
-    } else {
-        code = daemon_run(options);
+    int pid_fd;
+    code = open_pid_file(options, &pid_fd);
+    if (code == 0 && options->foreground) {
+        struct report report = {-1, false, pid_fd};
+        code = serve(options, &report);
+    } else if (code == 0) {
+        code = daemon_run(options, pid_fd);
     }
     free(absolute);
     return code;

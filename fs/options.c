@@ -242,6 +242,11 @@ static enum kith_err value_option(const char *name, const char *value,
         options->log_path = kith_strdup(value);
         return options->log_path == NULL ? no_memory(error) : KITH_OK;
     }
+    if (strcmp(name, "pid_file") == 0 && value[0] != '\0') {
+        kith_free(options->pid_path);
+        options->pid_path = kith_strdup(value);
+        return options->pid_path == NULL ? no_memory(error) : KITH_OK;
+    }
     if (strcmp(name, "log_level") == 0) {
         if (kith_log_level_parse(value, &options->log_level) != KITH_OK) {
             return kith_error_set(error, KITH_EINVAL,
@@ -414,5 +419,6 @@ void kith_fs_options_release(struct kith_fs_options *options)
     }
     kith_free(options->path);
     kith_free(options->log_path);
+    kith_free(options->pid_path);
     memset(options, 0, sizeof *options);
 }

@@ -31,6 +31,7 @@ struct kith_fs_options {
     uint64_t cache_bytes;
     uint32_t readahead_bytes;
     char *log_path; /* NULL = stderr; owned */
+    char *pid_path; /* NULL = none; owned */
     enum kith_log_level log_level;
     uint32_t extra_count;
     char *extra[KITH_FS_EXTRA_MAX]; /* options for the kernel's side (nosuid ...); owned */

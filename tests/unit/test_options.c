@@ -32,7 +32,7 @@ static void test_source(void **state)
     struct kith_fs_options options;
     struct kith_error error;
     char line[] =
-        "kithfs n1,n2:7171,[::1],[fe80::1]:80:/a//b/ /mnt -o ro,attr_timeout=2.5 -o log=/x";
+        "kithfs n1,n2:7171,[::1],[fe80::1]:80:/a//b/ /mnt -o ro,attr_timeout=2.5 -o log=/x,pid_file=/p";
     assert_int_equal(parse(&options, &error, line), KITH_OK);
     assert_int_equal(options.server_count, 4);
     assert_string_equal(options.servers[0], "n1:7070");
@@ -42,6 +42,7 @@ static void test_source(void **state)
     assert_string_equal(options.path, "/a/b");
     assert_string_equal(options.mountpoint, "/mnt");
     assert_string_equal(options.log_path, "/x");
+    assert_string_equal(options.pid_path, "/p");
     assert_true(options.read_only && !options.foreground && !options.allow_other);
     assert_true(options.attr_timeout > 2.4 && options.attr_timeout < 2.6);
     assert_int_equal(options.mount_timeout_ms, 10000);
