@@ -3,8 +3,8 @@
  * executor.c - threads for work that may wait, and the end of waiting for who was interrupted.
  *
  * Threads are made when a job finds none idle, up to THREADS_MAX; they stay. A job is answered
- * once: by its own work, or with EINTR by the timer when its caller got a signal and the work took
- * too long. Jobs that the client's callbacks bring to their end need no thread; they are
+ * once: by its own work, or with EINTR by the timer when its caller got a signal that means to end it
+ * (caller.c) and the work took too long. Jobs that the client's callbacks bring to their end need no thread; they are
  * counted, so that the end waits for them. */
 #include <errno.h>
 #include <string.h>
@@ -52,6 +52,7 @@ static void on_interrupt(fuse_req_t req, void *data)
     pthread_mutex_lock(&executor->lock);
     if (!job->answered && job->interrupted_at == 0) {
         job->interrupted_at = kith_mono_ns();
+        job->judge_at = job->interrupted_at + INTERRUPT_GRACE_NS;
         job->interrupted = true;
         job->int_prev = NULL;
         job->int_next = executor->interrupted;
@@ -81,29 +82,45 @@ bool kith_job_take(struct kith_job *job)
     return mine;
 }
 
+/* Answers one interrupted job EINTR where its caller means to end; false: none is left to judge.
+ * *ret_next: when to come again, or 0. */
+static bool answer_one(struct kith_executor *executor, uint64_t now, uint64_t *ret_next)
+{
+    fuse_req_t req = NULL;
+    pid_t caller = 0;
+    bool late = false;
+    *ret_next = 0;
+    pthread_mutex_lock(&executor->lock);
+    struct kith_job *job = executor->interrupted;
+    while (job != NULL && job->judge_at > now) {
+        *ret_next = *ret_next == 0 || job->judge_at < *ret_next ? job->judge_at : *ret_next;
+        job = job->int_next;
+    }
+    if (job != NULL) {
+        caller = job->ctx.pid;
+        late = now >= job->interrupted_at + INTERRUPT_UNKNOWN_NS;
+        enum kith_caller state = kith_caller_state(caller);
+        if (state == KITH_CALLER_ENDS || (state == KITH_CALLER_UNKNOWN && late)) {
+            req = job->req;
+            job->answered = true;
+            interrupted_remove(executor, job);
+        } else {
+            job->judge_at = now + INTERRUPT_GRACE_NS;
+        }
+    }
+    pthread_mutex_unlock(&executor->lock);
+    if (req != NULL) {
+        fuse_reply_err(req, EINTR);
+    }
+    return job != NULL;
+}
+
 uint64_t kith_executor_interrupts(struct kith_executor *executor, uint64_t now)
 {
     uint64_t next = 0;
-    for (;;) {
-        fuse_req_t req = NULL;
-        next = 0;
-        pthread_mutex_lock(&executor->lock);
-        for (struct kith_job *job = executor->interrupted; job != NULL; job = job->int_next) {
-            uint64_t due = job->interrupted_at + INTERRUPT_GRACE_NS;
-            if (due <= now) {
-                req = job->req;
-                job->answered = true;
-                interrupted_remove(executor, job);
-                break;
-            }
-            next = next == 0 || due < next ? due : next;
-        }
-        pthread_mutex_unlock(&executor->lock);
-        if (req == NULL) {
-            return next;
-        }
-        fuse_reply_err(req, EINTR);
+    while (answer_one(executor, now, &next)) {
     }
+    return next;
 }
 
 void kith_job_fail(struct kith_job *job, int error)

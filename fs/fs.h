@@ -38,8 +38,8 @@
  * cluster once (kith_start_*) they send themselves, and the client's callback answers; everything else
  * goes to the executor (executor.c), whose threads may wait; one timer thread (timer.c) starts flushes that are due,
  * answers interrupted requests and sweeps; one notifier (notify.c) talks to the kernel. The
- * client's threads wake waiters and end what kith_start_* sent; they never wait. An interrupted request is answered EINTR, its work goes on to
- * its end. */
+ * client's threads wake waiters and end what kith_start_* sent; they never wait. An interrupted request is answered EINTR where
+ * its caller means to end; its work goes on to its end. */
 #ifndef KITH_FS_FS_H
 #define KITH_FS_FS_H
 
@@ -64,6 +64,7 @@
     (5 * NSEC_PER_SEC) /* the row of a large file: its chunks go out before */
 #define ATTR_DELAY_NS      (NSEC_PER_SEC / 10)
 #define INTERRUPT_GRACE_NS (80 * NSEC_PER_SEC / 1000) /* then EINTR: within 100 ms */
+#define INTERRUPT_UNKNOWN_NS NSEC_PER_SEC /* a caller whose signals cannot be seen */
 #define SWEEP_AGE_NS                                                                               \
     (15 * NSEC_PER_SEC) /* above the longest request, so no answer outlives an entry */
 #define ENTRIES_MAX                                                                                \
@@ -425,7 +426,7 @@ struct kith_job {
     void *state;      /* of the request under way */
     uint64_t started; /* when it was sent */
     bool answered, interrupted; /* protected by the executor's lock */
-    uint64_t interrupted_at;
+    uint64_t interrupted_at, judge_at;
     struct fuse_ctx ctx;
     struct kith_inode *inode, *inode2; /* one ref each */
     struct fuse_file_info fi, fi2;
@@ -457,13 +458,22 @@ void kith_job_defer(struct kith_job *job); /* a thread must do it after all: job
 /* True for the one who may answer the request. */
 KITH_MUST_CHECK bool kith_job_take(struct kith_job *job);
 void kith_job_fail(struct kith_job *job, int error); /* 0 = plain success */
-/* Answers those that were interrupted before `now` - grace; the next deadline, or 0. */
+/* Answers those that were interrupted before `now` - grace and whose callers mean to end; the next
+ * deadline, or 0. */
 uint64_t kith_executor_interrupts(struct kith_executor *executor, uint64_t now);
 
 /* Sends one request to the cluster; `done` gets the result on a client's thread (or here, when it
  * fails at once) and must not wait. */
 void kith_job_send(struct kith_job *job, const struct kith_client_op *op,
                    void (*done)(struct kith_job *, const struct kith_client_result *));
+
+/* ---- caller.c: what a signal to the thread that waits for us means ---- */
+enum kith_caller {
+    KITH_CALLER_UNKNOWN, /* in another pid namespace, or gone from /proc */
+    KITH_CALLER_ENDS,    /* dying, or told to end by a signal that it catches */
+    KITH_CALLER_STAYS,   /* SIGALRM, SIGCHLD, SIGWINCH ...: it counts on the call */
+};
+enum kith_caller kith_caller_state(pid_t thread);
 
 /* ---- timer.c, notify.c ---- */
 KITH_MUST_CHECK enum kith_err kith_timer_new(struct kith_fs *fs, struct kith_timer **ret_timer);
