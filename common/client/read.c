@@ -56,12 +56,26 @@ static void ask(struct kith_client_core *core, struct cc_op *op, uint32_t i, boo
     cc_replica_ask(core, op, i, msg);
 }
 
-/* Whether the state that replica i names for row n is here, or on its way. */
-static bool state_known(const struct cc_op *op, uint32_t i, uint32_t n)
+enum where { STATE_HERE, STATE_COMING, STATE_MISSING };
+
+static bool in_fetch(const struct cc_rep *rep, uint32_t n)
+{
+    for (uint32_t f = 0; f < rep->fetch_count; f++) {
+        if (rep->fetch[f] == n) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Where the state is that replica i names for row n. One that a late replica was to send is missing:
+ * it is fetched from another. */
+static enum where state_where(const struct cc_op *op, uint32_t i, uint32_t n)
 {
     const struct cc_copy *copy = &op->reps[i].rows[n];
+    enum where where = STATE_MISSING;
     if (copy->has_state || is_zero(&copy->hash)) {
-        return true;
+        return STATE_HERE;
     }
     for (uint32_t o = 0; o < op->rep_count; o++) {
         const struct cc_rep *rep = &op->reps[o];
@@ -69,25 +83,27 @@ static bool state_known(const struct cc_op *op, uint32_t i, uint32_t n)
             continue;
         }
         if (rep->state == CC_REP_HAVE && rep->rows[n].has_state) {
-            return true;
+            return STATE_HERE;
         }
-        for (uint32_t f = 0; o != i && f < rep->fetch_count; f++) {
-            if (rep->fetch[f] == n) {
-                return true;
-            }
+        bool asks = rep->state == CC_REP_HAVE || (rep->state == CC_REP_ASKED && !rep->hedged);
+        if (asks && in_fetch(rep, n)) {
+            where = STATE_COMING;
         }
     }
-    return false;
+    return where;
 }
 
-/* Fetches rows that are known only by digest; true when some are on their way. */
+/* Fetches rows that are known only by digest; true when some are on their way: nothing can be merged
+ * before they are here. */
 static bool fetch_missing(struct kith_client_core *core, struct cc_op *op)
 {
     bool any = false;
     for (uint32_t i = 0; i < op->rep_count; i++) {
         struct cc_rep *rep = &op->reps[i];
         for (uint32_t n = 0; rep->state == CC_REP_HAVE && n < op->u.get.name_count; n++) {
-            if (state_known(op, i, n)) {
+            enum where where = state_where(op, i, n);
+            any = any || where != STATE_HERE;
+            if (where != STATE_MISSING) {
                 continue;
             }
             if (rep->fetch == NULL) {
@@ -104,7 +120,6 @@ static bool fetch_missing(struct kith_client_core *core, struct cc_op *op)
     for (uint32_t i = 0; i < op->rep_count; i++) {
         if (op->reps[i].state == CC_REP_HAVE && op->reps[i].fetch_count > 0) {
             ask(core, op, i, true);
-            any = true;
         }
     }
     return any;
