@@ -155,6 +155,7 @@ static void restart(struct listing *listing)
     listing->pending_count = 0;
     listing->count = 0;
     listing->first = 0;
+    listing->after = kith_bytes_make(NULL, 0);
     listing->begun = listing->done = listing->degraded = false;
 }
 
@@ -205,7 +206,8 @@ static int next_page(struct kith_fs *fs, struct kith_inode *dir, struct listing 
     }
     listing->first += listing->count;
     listing->count = 0;
-    bool first = listing->after.data == NULL || listing->first == 0;
+    /* not told by listing->first: a page of removed names alone shows none */
+    bool first = listing->after.data == NULL;
     listing->turn ^= 1;
     struct kith_arena *arena = &listing->arenas[listing->turn];
     kith_arena_reset(arena);
