@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * oracle.c - knows every write, what became of it and what its writer had read; and judges the end. */
+ * oracle.c - knows every write, what became of it and what its writer had read; and judges the end.
+ */
 #include <string.h>
 
 #include "sim.h"
@@ -25,7 +26,7 @@ void sim_key(uint32_t row, struct kith_key *ret_key)
     ret_key->name = kith_bytes_make(sim_names[row % SIM_NAMES], strlen(sim_names[row % SIM_NAMES]));
 }
 
-static uint32_t row_of(const struct kith_key *key)
+uint32_t oracle_row(const struct kith_key *key)
 {
     for (uint32_t row = 0; row < SIM_GROUPS * SIM_NAMES; row++) {
         struct kith_key each;
@@ -42,8 +43,7 @@ struct oracle_write *oracle_begin(struct sim *sim, uint32_t row, uint64_t number
                                   struct kith_bytes context)
 {
     struct oracle *oracle = &sim->oracle;
-    oracle->writes =
-        grow(oracle->writes, oracle->count, &oracle->capacity, sizeof *oracle->writes);
+    oracle->writes = grow(oracle->writes, oracle->count, &oracle->capacity, sizeof *oracle->writes);
     struct oracle_write *write = &oracle->writes[oracle->count];
     oracle->count++;
     memset(write, 0, sizeof *write);
@@ -61,7 +61,7 @@ void oracle_dot(struct sim *sim, const struct kith_key *key, const struct kith_d
                 const struct kith_request_id *request)
 {
     struct oracle *oracle = &sim->oracle;
-    uint32_t row = row_of(key);
+    uint32_t row = oracle_row(key);
     for (uint32_t i = 0; i < oracle->dot_count; i++) {
         if (oracle->dots[i].row == row && kith_dot_equal(&oracle->dots[i].dot, dot)) {
             if (memcmp(&oracle->dots[i].request, request, sizeof *request) != 0) {
@@ -97,7 +97,7 @@ void oracle_state(struct sim *sim, const struct kith_key *key, struct kith_bytes
     struct kith_checksum hash = kith_checksum_of(state);
     kith_buf_release(&buf);
     kith_arena_release(&arena);
-    uint32_t number = row_of(key);
+    uint32_t number = oracle_row(key);
     for (uint32_t i = 0; i < oracle->clock_count; i++) {
         if (oracle->clocks[i].row == number &&
             kith_checksum_equal(&oracle->clocks[i].clock, &clock)) {
@@ -115,7 +115,24 @@ void oracle_state(struct sim *sim, const struct kith_key *key, struct kith_bytes
     oracle->clock_count++;
 }
 
-/* Whether some write that may have happened had read `dot` and did not keep it. */
+uint32_t oracle_batch(struct sim *sim, const struct kith_request_id *request, uint32_t rows)
+{
+    struct oracle *oracle = &sim->oracle;
+    for (uint32_t i = 0; i < oracle->request_count; i++) {
+        if (memcmp(&oracle->requests[i].request, request, sizeof *request) == 0) {
+            return oracle->requests[i].rows;
+        }
+    }
+    if (rows > 1) {
+        oracle->requests = grow(oracle->requests, oracle->request_count, &oracle->request_capacity,
+                                sizeof *oracle->requests);
+        oracle->requests[oracle->request_count].request = *request;
+        oracle->requests[oracle->request_count].rows = rows;
+        oracle->request_count++;
+    }
+    return rows;
+}
+
 static bool superseded(struct sim *sim, struct kith_arena *arena, uint32_t row,
                        const struct kith_dot *dot)
 {
@@ -136,6 +153,15 @@ static bool superseded(struct sim *sim, struct kith_arena *arena, uint32_t row,
         }
     }
     return false;
+}
+
+bool oracle_superseded(struct sim *sim, uint32_t row, const struct kith_dot *dot)
+{
+    struct kith_arena arena;
+    kith_arena_init(&arena, 0);
+    bool is = superseded(sim, &arena, row, dot);
+    kith_arena_release(&arena);
+    return is;
 }
 
 static bool holds_number(const struct kith_row *row, uint64_t number)
@@ -164,8 +190,10 @@ static void check_write(struct sim *sim, struct kith_arena *arena, const struct 
         sim_fail(sim, "invariant 1: row %u: acknowledged write %llu is lost", write->row,
                  (unsigned long long)write->number);
     } else if (!write->is_delete && !there && !superseded(sim, arena, write->row, &write->dot)) {
-        sim_fail(sim, "invariant 1: row %u: acknowledged write %llu (dot %016llx.%llu.%llu, clock %llu) "
-                 "was dropped by nobody", write->row, (unsigned long long)write->number,
+        sim_fail(sim,
+                 "invariant 1: row %u: acknowledged write %llu (dot %016llx.%llu.%llu, clock %llu) "
+                 "was dropped by nobody",
+                 write->row, (unsigned long long)write->number,
                  (unsigned long long)write->dot.actor.run,
                  (unsigned long long)write->dot.actor.epoch, (unsigned long long)write->dot.counter,
                  (unsigned long long)kith_clock_get(&row->clock, &write->dot.actor));
@@ -198,6 +226,17 @@ void oracle_check(struct sim *sim)
         }
     }
     kith_arena_release(&arena);
+    for (uint32_t c = 0; c < sim->oracle.chunk_count; c++) {
+        const struct oracle_chunk *chunk = &sim->oracle.chunks[c];
+        uint32_t holders = 0;
+        for (uint32_t n = 0; n < sim->node_count; n++) {
+            holders += store_sim_holds_chunk(&sim->nodes[n].store, &chunk->id, false) ? 1 : 0;
+        }
+        if (chunk->state == WRITE_OK && holders == 0) {
+            sim_fail(sim, "invariant 1: acknowledged chunk %llu is lost",
+                     (unsigned long long)chunk->number);
+        }
+    }
     for (uint32_t n = 0; n < sim->node_count; n++) {
         store_sim_verify(&sim->nodes[n].store, sim->secret);
     }
@@ -210,5 +249,6 @@ void oracle_release(struct oracle *oracle)
     }
     kith_free(oracle->writes);
     kith_free(oracle->dots);
+    kith_free(oracle->requests);
     kith_free(oracle->clocks);
 }

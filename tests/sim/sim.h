@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * sim.h - a cluster in one process: cores of nodes and clients on a simulated network, clock and disk.
+ * sim.h - a cluster in one process: cores of nodes and clients on a simulated network, clock and
+ * disk.
  *
  *     world.c      time, events, network, nodes and clients, faults
  *     store_sim.c  a node's disk: what is in memory, at the operating system, on the disk
+ *     scenario.c   what clients do, and what each answer must be (sessions, copies, chunks)
  *     oracle.c     what was written and acknowledged, and what must hold (DESIGN section 9)
- *     main.c       a seed's scenario; options
+ *     main.c       a seed's phases: form a cluster, work while things fail, heal; options
  *
- * DETERMINISM. All chance comes from one generator, one draw a statement; all time from the event queue,
- * ordered by (time, number). The trace hash of a seed is the same with every compiler. */
+ * DETERMINISM. All chance comes from one generator, one draw a statement; all time from the event
+ * queue, ordered by (time, number). The trace hash of a seed is the same with every compiler. */
 #ifndef KITH_SIM_SIM_H
 #define KITH_SIM_SIM_H
 
@@ -19,22 +21,31 @@
 #include "core/tree.h"
 #include "wire/wire.h"
 
-#define SIM_NODES_MAX   5u
+#define SIM_NODES_MAX   7u /* more than twice N: those without a row are a majority */
 #define SIM_CLIENTS_MAX 4u /* the last one only reads at the end: no session binds it */
 #define SIM_ENTITIES    (SIM_NODES_MAX + SIM_CLIENTS_MAX)
 #define SIM_GROUPS      4u
 #define SIM_NAMES       4u
 #define SIM_PARTITIONS  8u
+#define SIM_ROWS        (SIM_GROUPS * SIM_NAMES)
+#define SIM_REPLICAS    3u
 
 /* Deliberate faults: each must be caught (see CMakeLists.txt). */
 enum sim_mutant {
     MUTANT_NONE,
-    MUTANT_ACK_EARLY,    /* a write is completed before it is at the operating system */
-    MUTANT_SKIP_MERGE,   /* node 0 answers merges without doing them, now and then */
-    MUTANT_TREE,         /* a tree update is dropped, now and then */
-    MUTANT_KEEP_RUN,     /* a start takes the run and the counter of the first one */
-    MUTANT_FORGET_ROW,   /* a merge replaces the row instead of merging */
-    MUTANT_NO_DELETE,    /* a delete is answered and not written, now and then */
+    MUTANT_ACK_EARLY,     /* a write is completed before it is at the operating system */
+    MUTANT_SKIP_MERGE,    /* node 0 answers merges without doing them, now and then */
+    MUTANT_TREE,          /* a tree update is dropped, now and then */
+    MUTANT_KEEP_RUN,      /* a start takes the run and the counter of the first one */
+    MUTANT_FORGET_ROW,    /* a merge replaces the row instead of merging */
+    MUTANT_NO_DELETE,     /* a delete is answered and not written, now and then */
+    MUTANT_COUNT_TWICE,   /* a coordinator counts one copy as two */
+    MUTANT_DELETE_NO_DOT, /* a delete draws no dot */
+    MUTANT_REPLICA_EARLY, /* a replica acknowledges before its store has completed */
+    MUTANT_HALF_BATCH,    /* the rows of a batch are not one transaction */
+    MUTANT_SECOND_DOT,    /* a request that is known draws a second dot */
+    MUTANT_NO_SESSION,    /* reads are answered by any one replica, whatever the session has seen */
+    MUTANT_SYNC_LIES,     /* chunks are said to be synced that are not on the disk */
     MUTANT_COUNT
 };
 
@@ -54,11 +65,17 @@ struct cell_version {
     size_t size;
 };
 struct cell {
-    uint8_t type; /* 'r' row, 'l' leaf, 'm' meta */
+    uint8_t type; /* 'r' row, 'l' leaf, 'm' meta, 'c' chunk */
     uint8_t key[2 + 16 + 64];
     size_t key_size;
     uint32_t version_count, version_capacity;
     struct cell_version *versions; /* newest last */
+};
+struct sim_batch { /* a transaction with several rows */
+    uint64_t seq;
+    uint32_t count;
+    uint32_t rows[SIM_NAMES];
+    struct kith_dot dots[SIM_NAMES];
 };
 struct store_sim {
     struct sim *sim;
@@ -69,6 +86,8 @@ struct store_sim {
     uint64_t busy_us; /* operations are carried out one after the other */
     uint64_t run, counter;
     uint64_t first_run, first_counter;
+    uint32_t batch_count, batch_capacity;
+    struct sim_batch *batches;
 };
 struct store_op { /* one under way */
     struct kith_store_op op;
@@ -76,6 +95,7 @@ struct store_op { /* one under way */
     uint64_t start; /* of the node */
     uint64_t seq;
     struct kith_arena arena;
+    struct kith_blob *blob; /* held */
     struct kith_store_done done;
 };
 void store_sim_start(struct store_sim *store, uint64_t run);
@@ -87,6 +107,11 @@ void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall
 struct kith_bytes store_sim_get(const struct store_sim *store, uint8_t type, const void *key,
                                 size_t key_size);
 bool store_sim_has_data(const struct store_sim *store);
+/* Whether the row's state that is at the operating system (on the disk) covers the dot. */
+bool store_sim_holds(struct store_sim *store, const struct kith_key *key,
+                     const struct kith_dot *dot, bool disk);
+bool store_sim_holds_chunk(const struct store_sim *store, const struct kith_chunk_id *id,
+                           bool disk);
 /* Recomputes the trees (invariant 5). */
 void store_sim_verify(struct store_sim *store, struct kith_bytes secret);
 void store_sim_release(struct store_sim *store);
@@ -95,6 +120,13 @@ struct kith_bytes store_sim_state(struct store_sim *store, const struct kith_key
                                   struct kith_bytes secret);
 
 /* ---- oracle.c ---- */
+struct sim_bytes {
+    uint8_t *data;
+    size_t size;
+};
+void sim_bytes_set(struct sim_bytes *bytes, struct kith_bytes from);
+void sim_bytes_clear(struct sim_bytes *bytes);
+
 enum write_state { WRITE_PENDING, WRITE_OK, WRITE_REFUSED, WRITE_UNKNOWN };
 struct oracle_write {
     uint32_t row;
@@ -105,19 +137,44 @@ struct oracle_write {
     uint8_t *context; /* encoded row */
     size_t context_size;
 };
+struct oracle_chunk {
+    struct kith_chunk_id id;
+    uint64_t number; /* its contents */
+    enum write_state state;
+};
+#define SIM_CHUNKS_MAX 64u
 struct oracle {
+    uint32_t chunk_count;
+    struct oracle_chunk chunks[SIM_CHUNKS_MAX];
+    uint32_t request_count, request_capacity;
+    struct {
+        struct kith_request_id request;
+        uint32_t rows;
+    } * requests; /* batches */
     uint32_t count, capacity;
     struct oracle_write *writes;
     uint32_t dot_count, dot_capacity;
-    struct { uint32_t row; struct kith_dot dot; struct kith_request_id request; } *dots;
+    struct {
+        uint32_t row;
+        struct kith_dot dot;
+        struct kith_request_id request;
+    } * dots;
     uint32_t clock_count, clock_capacity;
-    struct { uint32_t row; struct kith_checksum clock, state; } *clocks;
+    struct {
+        uint32_t row;
+        struct kith_checksum clock, state;
+    } * clocks;
 };
 struct oracle_write *oracle_begin(struct sim *sim, uint32_t row, uint64_t number, bool is_delete,
                                   struct kith_bytes context);
 void oracle_dot(struct sim *sim, const struct kith_key *key, const struct kith_dot *dot,
                 const struct kith_request_id *request);
 void oracle_state(struct sim *sim, const struct kith_key *key, struct kith_bytes state);
+/* A batch of so many rows was carried out under the request; 0: how many were there? */
+uint32_t oracle_batch(struct sim *sim, const struct kith_request_id *request, uint32_t rows);
+/* Whether a write that may have happened had read `dot` and did not keep it. */
+bool oracle_superseded(struct sim *sim, uint32_t row, const struct kith_dot *dot);
+uint32_t oracle_row(const struct kith_key *key); /* UINT32_MAX: none of ours */
 void oracle_check(struct sim *sim);
 void oracle_release(struct oracle *oracle);
 void sim_key(uint32_t row, struct kith_key *ret_key);
@@ -140,7 +197,8 @@ struct sim_client {
     uint64_t tick_us;
     uint32_t under_way;
     uint64_t next_us;
-    struct { uint8_t *data; size_t size; } context[SIM_GROUPS * SIM_NAMES];
+    struct sim_bytes context[SIM_ROWS];
+    struct sim_bytes seen[SIM_ROWS]; /* the clock that its reads must cover, as a row */
 };
 struct sim_link {
     bool used, open;
@@ -155,6 +213,7 @@ struct sim_event {
     uint64_t start;
     uint8_t side;
     uint8_t phase;
+    bool bulk;
     uint8_t *bytes;
     size_t size;
     struct store_op *op;
@@ -162,7 +221,8 @@ struct sim_event {
 struct sim {
     uint64_t seed, random;
     enum sim_mutant mutant;
-    bool verbose, failed, faults, loaded;
+    bool verbose, failed, faults;
+    bool storm; /* crashes around every promise of durability */
     char reason[400];
     uint64_t trace;
     uint64_t now_us;
@@ -176,7 +236,11 @@ struct sim {
     struct sim_link *links;
     bool cut[SIM_ENTITIES][SIM_ENTITIES];
     uint64_t conn_next;
-    uint64_t ops_done, ops_ok, ops_unknown, crashes;
+    uint64_t ops_done, ops_ok, ops_unknown, crashes, degraded, lost_reads;
+    uint64_t power_losses;
+    uint64_t row_losses[SIM_ROWS]; /* power losses that destroyed a state of the row */
+    uint32_t late;                 /* a node that starts while others work; SIM_NODES_MAX: none */
+    struct kith_table *newest;     /* the newest table on any disk */
     uint64_t write_number;
     struct oracle oracle;
     struct kith_bytes secret;
@@ -187,11 +251,23 @@ void world_release(struct sim *sim);
 /* Runs until `until_us` or a failure. */
 void world_run(struct sim *sim, uint64_t until_us);
 void world_crash(struct sim *sim, uint32_t node, bool power);
+/* W - 1 power losses are survived: with one member that is none. */
+bool world_may_lose_power(const struct sim *sim);
 void world_start(struct sim *sim, uint32_t node);
 void world_heal(struct sim *sim);
-void world_client_op(struct sim *sim, uint32_t client, const struct kith_client_op *op, uint64_t tag);
+void world_client_op(struct sim *sim, uint32_t client, const struct kith_client_op *op,
+                     uint64_t tag);
 void world_admin_init(struct sim *sim);
-/* scenario (main.c) */
+/* ---- scenario.c ---- */
+void scenario_begin(void);
+void scenario_end(void);
+/* One random request of a random client. */
+void scenario_step(struct sim *sim);
+bool scenario_full(void);
+/* Once everything is well: a put in each group, reads of everything; all must succeed. */
+void scenario_write_all(struct sim *sim);
+void scenario_read_all(struct sim *sim);
+void scenario_all_ended(struct sim *sim);
 void scenario_done(struct sim *sim, uint32_t client, uint64_t tag, enum kith_client_kind kind,
                    const struct kith_client_result *result);
 

@@ -2,13 +2,15 @@
  *
  * store_sim.c - a node's store: cells with versions, and marks of how far they are safe.
  *
- * A write adds versions under the next number (row and leaf under the same: one transaction). A kill
- * drops what is above the mark of the operating system, a power loss what is above that of the disk. */
+ * A write adds versions under the next number (row and leaf under the same: one transaction). A
+ * kill drops what is above the mark of the operating system, a power loss what is above that of the
+ * disk. */
 #include <string.h>
 
 #include "sim.h"
 
-static struct cell *cell_find(const struct store_sim *store, uint8_t type, const void *key, size_t size)
+static struct cell *cell_find(const struct store_sim *store, uint8_t type, const void *key,
+                              size_t size)
 {
     for (uint32_t i = 0; i < store->cell_count; i++) {
         struct cell *cell = store->cells[i];
@@ -19,7 +21,8 @@ static struct cell *cell_find(const struct store_sim *store, uint8_t type, const
     return NULL;
 }
 
-struct kith_bytes store_sim_get(const struct store_sim *store, uint8_t type, const void *key, size_t size)
+struct kith_bytes store_sim_get(const struct store_sim *store, uint8_t type, const void *key,
+                                size_t size)
 {
     const struct cell *cell = cell_find(store, type, key, size);
     if (!cell || cell->version_count == 0) {
@@ -88,18 +91,58 @@ void store_sim_start(struct store_sim *store, uint64_t run)
     }
 }
 
+static struct kith_key key_of(const struct cell *cell)
+{
+    struct kith_key key;
+    memcpy(key.group.bytes, cell->key + 2, 16);
+    key.name = kith_bytes_make(cell->key + 18, cell->key_size - 18);
+    return key;
+}
+
+/* All or nothing: of a transaction that stands no row may be missing. */
+static void batches_check(struct store_sim *store, uint64_t keep)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < store->batch_count; i++) {
+        const struct sim_batch *batch = &store->batches[i];
+        for (uint32_t r = 0; batch->seq <= keep && r < batch->count; r++) {
+            struct kith_key key;
+            sim_key(batch->rows[r], &key);
+            if (!store_sim_holds(store, &key, &batch->dots[r], false)) {
+                sim_fail(store->sim, "node %u: half of a batch: row %u has not what row %u has",
+                         store->node, batch->rows[r], batch->rows[0]);
+            }
+        }
+        if (batch->seq <= keep) {
+            store->batches[count] = *batch;
+            count++;
+        }
+    }
+    store->batch_count = count;
+}
+
 void store_sim_crash(struct store_sim *store, bool power)
 {
     uint64_t keep = power ? store->disk_seq : store->os_seq;
     for (uint32_t i = 0; i < store->cell_count; i++) {
         struct cell *cell = store->cells[i];
         while (cell->version_count > 0 && cell->versions[cell->version_count - 1].seq > keep) {
+            if (power && cell->type == 'r' &&
+                cell->versions[cell->version_count - 1].seq <= store->os_seq) {
+                struct kith_key key = key_of(cell);
+                uint32_t row = oracle_row(&key);
+                store->sim->row_losses[row]++;
+                for (uint32_t c = 0; c < store->sim->client_count; c++) {
+                    sim_bytes_clear(&store->sim->clients[c].seen[row]);
+                }
+            }
             cell->version_count--;
             kith_free(cell->versions[cell->version_count].data);
         }
     }
-    store->busy_us = 0;
     store->os_seq = keep;
+    batches_check(store, keep);
+    store->busy_us = 0;
 }
 
 void store_sim_release(struct store_sim *store)
@@ -112,12 +155,14 @@ void store_sim_release(struct store_sim *store)
         kith_free(store->cells[i]);
     }
     kith_free(store->cells);
+    kith_free(store->batches);
 }
 
 bool store_sim_has_data(const struct store_sim *store)
 {
     for (uint32_t i = 0; i < store->cell_count; i++) {
-        if (store->cells[i]->type == 'r' && store->cells[i]->version_count > 0) {
+        if ((store->cells[i]->type == 'r' || store->cells[i]->type == 'c') &&
+            store->cells[i]->version_count > 0) {
             return true;
         }
     }
@@ -188,21 +233,109 @@ struct kith_bytes store_sim_state(struct store_sim *store, const struct kith_key
     return state;
 }
 
+/* The newest version that is safe; NULL: there is none. */
+static const struct cell_version *cell_safe(const struct store_sim *store, const struct cell *cell,
+                                            bool disk)
+{
+    uint64_t mark = disk ? store->disk_seq : store->os_seq;
+    for (uint32_t i = cell ? cell->version_count : 0; i > 0; i--) {
+        if (cell->versions[i - 1].seq <= mark) {
+            return &cell->versions[i - 1];
+        }
+    }
+    return NULL;
+}
+
+bool store_sim_holds(struct store_sim *store, const struct kith_key *key,
+                     const struct kith_dot *dot, bool disk)
+{
+    uint8_t name[82];
+    size_t size = row_key(key, name);
+    const struct cell_version *version = cell_safe(store, cell_find(store, 'r', name, size), disk);
+    if (!version) {
+        return false;
+    }
+    struct kith_bytes state;
+    struct kith_checksum hash;
+    struct kith_arena arena;
+    struct kith_row row;
+    kith_arena_init(&arena, 0);
+    bool holds = kith_rowop_state(key, kith_bytes_make(version->data, version->size),
+                                  store->sim->secret, &state, &hash) == KITH_OK &&
+                 kith_row_decode(&arena, state, &row) == KITH_OK &&
+                 kith_clock_covers(&row.clock, dot);
+    kith_arena_release(&arena);
+    return holds;
+}
+
+bool store_sim_holds_chunk(const struct store_sim *store, const struct kith_chunk_id *id, bool disk)
+{
+    return cell_safe(store, cell_find(store, 'c', id->bytes, sizeof id->bytes), disk) != NULL;
+}
+
+static void batch_note(struct store_sim *store, const struct kith_group *group, uint32_t count,
+                       const struct kith_bytes *names, const struct kith_dot *dots)
+{
+    if (count < 2 || count > SIM_NAMES) {
+        return;
+    }
+    store->batches =
+        grow(store->batches, store->batch_count, &store->batch_capacity, sizeof *store->batches);
+    struct sim_batch *batch = &store->batches[store->batch_count];
+    store->batch_count++;
+    batch->seq = store->seq;
+    batch->count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct kith_key key = {*group, names[i]};
+        batch->rows[i] = oracle_row(&key);
+        batch->dots[i] = dots[i];
+    }
+}
+
+/* A mutant: what the writer has read goes, and nothing says that he has been here. */
+static void delete_no_dot(struct store_sim *store, struct store_op *op, const struct kith_key *key,
+                          const struct kith_put_update *update, uint64_t wall_ms,
+                          struct kith_bytes secret, struct kith_rowop_result *result)
+{
+    struct kith_rowop_env env = {store->run, store->counter, store->counter, wall_ms, secret};
+    struct kith_replica_row incoming = {.name = key->name, .state = update->context};
+    struct kith_request_id none;
+    memset(&none, 0, sizeof none);
+    struct kith_dot dot = result->dot;
+    if (update->context.size > 0 && kith_rowop_merge(&op->arena, &env, key, row_record(store, key),
+                                                     &incoming, &none, result) == KITH_OK) {
+        result->dot = dot;
+    }
+}
+
 static void apply_put(struct store_sim *store, struct store_op *op, uint64_t wall_ms,
                       struct kith_bytes secret)
 {
     uint32_t count = op->op.u.put.update_count;
     struct kith_rowop_result *results = kith_arena_calloc(&op->arena, count, sizeof *results);
     struct kith_store_put_row *rows = kith_arena_calloc(&op->arena, count, sizeof *rows);
-    KITH_ASSERT(results && rows);
+    struct kith_bytes *names = kith_arena_calloc(&op->arena, count, sizeof *names);
+    struct kith_dot *dots = kith_arena_calloc(&op->arena, count, sizeof *dots);
+    KITH_ASSERT(results && rows && names && dots);
+    struct sim *sim = store->sim;
     uint64_t counter = store->counter;
     for (uint32_t i = 0; i < count; i++) {
         struct kith_key key = {op->op.u.put.group, op->op.u.put.updates[i].name};
         counter++;
         struct kith_rowop_env env = {store->run, counter, counter, wall_ms, secret};
-        enum kith_err err = kith_rowop_put(&op->arena, &env, &key, row_record(store, &key),
-                                           &op->op.u.put.updates[i], op->op.u.put.writer,
-                                           op->op.u.put.time, &op->op.u.put.request, &results[i]);
+        struct kith_request_id request = op->op.u.put.request;
+        struct kith_dot known;
+        struct kith_bytes record = row_record(store, &key);
+        bool again = record.size > 0 && kith_rowop_find(record, &request, &known) == KITH_OK;
+        if (again && sim->mutant == MUTANT_SECOND_DOT) {
+            memset(&request, 0xff, sizeof request);
+        }
+        enum kith_err err =
+            kith_rowop_put(&op->arena, &env, &key, record, &op->op.u.put.updates[i],
+                           op->op.u.put.writer, op->op.u.put.time, &request, &results[i]);
+        if (err == KITH_OK && again && !kith_dot_equal(&known, &results[i].dot)) {
+            sim_fail(sim, "node %u: a request that it knew drew a second dot", store->node);
+        }
         if (err == KITH_OK && results[i].foreign_run) { /* all again under a new run */
             store->run = sim_random(store->sim);
             store->counter = 0;
@@ -213,6 +346,12 @@ static void apply_put(struct store_sim *store, struct store_op *op, uint64_t wal
             op->done.err = err;
             return;
         }
+        if (sim->mutant == MUTANT_DELETE_NO_DOT && !op->op.u.put.updates[i].has_sibling &&
+            !results[i].duplicate) {
+            delete_no_dot(store, op, &key, &op->op.u.put.updates[i], wall_ms, secret, &results[i]);
+        }
+        names[i] = key.name;
+        dots[i] = results[i].dot;
         rows[i].dot = results[i].dot;
         rows[i].time = results[i].time;
         rows[i].state = results[i].state;
@@ -220,10 +359,16 @@ static void apply_put(struct store_sim *store, struct store_op *op, uint64_t wal
     }
     store->counter = counter;
     store->seq++;
+    (void)oracle_batch(sim, &op->op.u.put.request, count);
+    batch_note(store, &op->op.u.put.group, count, names, dots);
+    op->seq = store->seq;
     for (uint32_t i = 0; i < count; i++) {
         struct kith_key key = {op->op.u.put.group, op->op.u.put.updates[i].name};
         bool drop = store->sim->mutant == MUTANT_NO_DELETE &&
                     !op->op.u.put.updates[i].has_sibling && sim_chance(store->sim, 200);
+        if (sim->mutant == MUTANT_HALF_BATCH && i > 0) {
+            store->seq++;
+        }
         if (!drop) {
             row_write(store, &key, &results[i]);
         }
@@ -248,7 +393,13 @@ static void apply_merge(struct store_sim *store, struct store_op *op, uint64_t w
     }
     uint32_t count = op->op.u.merge.row_count;
     struct kith_rowop_result *results = kith_arena_calloc(&op->arena, count, sizeof *results);
-    KITH_ASSERT(results);
+    struct kith_bytes *names = kith_arena_calloc(&op->arena, count, sizeof *names);
+    struct kith_dot *dots = kith_arena_calloc(&op->arena, count, sizeof *dots);
+    KITH_ASSERT(results && names && dots);
+    bool whole = count > 0 && op->op.u.merge.rows[0].has_dot;
+    if (whole && oracle_batch(sim, &op->op.u.merge.request, count) != count) {
+        sim_fail(sim, "node %u is sent %u rows of a larger batch", store->node, count);
+    }
     for (uint32_t i = 0; i < count; i++) {
         struct kith_key key = {op->op.u.merge.group, op->op.u.merge.rows[i].name};
         struct kith_rowop_env env = {store->run, store->counter, store->counter, wall_ms, secret};
@@ -268,8 +419,13 @@ static void apply_merge(struct store_sim *store, struct store_op *op, uint64_t w
             op->done.err = err;
             return;
         }
+        names[i] = key.name;
+        dots[i] = op->op.u.merge.rows[i].dot;
     }
     store->seq++;
+    if (whole) {
+        batch_note(store, &op->op.u.merge.group, count, names, dots);
+    }
     for (uint32_t i = 0; i < count; i++) {
         struct kith_key key = {op->op.u.merge.group, op->op.u.merge.rows[i].name};
         row_write(store, &key, &results[i]);
@@ -357,9 +513,74 @@ static void apply_find(struct store_sim *store, struct store_op *op, struct kith
     op->done.u.find.rows = rows;
 }
 
+/* A table that follows another one comes only while nobody holds data. */
+static void table_stored(struct store_sim *store, struct kith_bytes value)
+{
+    struct sim *sim = store->sim;
+    struct kith_table *table = NULL;
+    if (kith_table_decode(value, &table) != KITH_OK) {
+        sim_fail(sim, "node %u stores a table that does not decode", store->node);
+        return;
+    }
+    if (sim->newest && kith_table_id_compare(&table->id, &sim->newest->id) <= 0) {
+        kith_table_drop(table);
+        return;
+    }
+    for (uint32_t i = 0; sim->newest && i < sim->node_count; i++) {
+        if (store_sim_has_data(&sim->nodes[i].store)) {
+            sim_fail(sim, "invariant 7: the table changed while node %u held data", i);
+        }
+    }
+    kith_table_drop(sim->newest);
+    sim->newest = table;
+}
+
+static void apply_chunk(struct store_sim *store, struct store_op *op)
+{
+    const struct kith_store_op *ask = &op->op;
+    if (ask->kind == KITH_STORE_CHUNK_PUT) {
+        const struct kith_blob *payload = ask->u.chunk_put.payload;
+        const uint8_t *id = ask->u.chunk_put.id.bytes;
+        if (!cell_find(store, 'c', id, KITH_CHUNK_ID_SIZE) ||
+            store_sim_get(store, 'c', id, KITH_CHUNK_ID_SIZE).size == 0) {
+            store->seq++;
+            cell_put(store, 'c', id, KITH_CHUNK_ID_SIZE,
+                     kith_bytes_make(payload->data, payload->size));
+        }
+        return;
+    }
+    if (ask->kind == KITH_STORE_CHUNK_GET) {
+        struct kith_bytes bytes =
+            store_sim_get(store, 'c', ask->u.chunk_get.id.bytes, KITH_CHUNK_ID_SIZE);
+        if (bytes.size == 0) {
+            op->done.err = KITH_ENOTFOUND;
+            return;
+        }
+        op->blob = kith_blob_new(bytes.size);
+        KITH_ASSERT(op->blob);
+        memcpy(op->blob->data, bytes.data, bytes.size);
+        op->done.u.chunk.checksum = kith_checksum_of(bytes);
+        op->done.u.chunk.chunk_size = (uint32_t)bytes.size;
+        op->done.u.chunk.payload = op->blob;
+        return;
+    }
+    uint32_t count = ask->u.chunk_sync.id_count;
+    struct kith_chunk_id *missing = kith_arena_calloc(&op->arena, count, sizeof *missing);
+    KITH_ASSERT(missing);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct kith_chunk_id *id = &ask->u.chunk_sync.ids[i];
+        if (store_sim_get(store, 'c', id->bytes, sizeof id->bytes).size == 0) {
+            missing[op->done.u.chunk_sync.missing_count] = *id;
+            op->done.u.chunk_sync.missing_count++;
+        }
+    }
+    op->done.u.chunk_sync.missing = missing;
+}
+
 void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall_ms,
                      struct kith_bytes secret)
 {
+    op->seq = 0;
     op->done.id = op->op.id;
     op->done.message = "";
     switch (op->op.kind) {
@@ -382,15 +603,23 @@ void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall
         uint8_t key = (uint8_t)op->op.u.meta.key;
         store->seq++;
         cell_put(store, 'm', &key, 1, op->op.u.meta.value);
+        if (op->op.u.meta.key == KITH_META_TABLE) {
+            table_stored(store, op->op.u.meta.value);
+        }
         break;
     }
     case KITH_STORE_COUNT:
         op->done.u.counts.rows = store_sim_has_data(store) ? 1 : 0;
         break;
-    default:
-        op->done.err = KITH_EINVAL; /* chunks have no part in these scenarios */
+    case KITH_STORE_CHUNK_PUT:
+    case KITH_STORE_CHUNK_GET:
+    case KITH_STORE_CHUNK_SYNC:
+        apply_chunk(store, op);
+        break;
     }
-    op->seq = store->seq;
+    if (op->seq == 0) { /* else: set by a mutant's transaction that is none */
+        op->seq = store->seq;
+    }
 }
 
 void store_sim_verify(struct store_sim *store, struct kith_bytes secret)
@@ -400,9 +629,7 @@ void store_sim_verify(struct store_sim *store, struct kith_bytes secret)
     for (uint32_t i = 0; i < store->cell_count; i++) {
         struct cell *cell = store->cells[i];
         if (cell->type == 'r' && cell->version_count > 0) {
-            struct kith_key key;
-            memcpy(key.group.bytes, cell->key + 2, 16);
-            key.name = kith_bytes_make(cell->key + 18, cell->key_size - 18);
+            struct kith_key key = key_of(cell);
             struct kith_bytes state = store_sim_state(store, &key, secret);
             struct kith_checksum none;
             memset(&none, 0, sizeof none);
@@ -419,8 +646,10 @@ void store_sim_verify(struct store_sim *store, struct kith_bytes secret)
                 memcpy(&sum, old.data, sizeof sum);
             }
             if (!kith_sum_equal(&sum, &sums[p][l])) {
-                sim_fail(store->sim, "invariant 5: node %u, partition %u, leaf %u: a sum that does "
-                         "not fit the rows", store->node, p, l);
+                sim_fail(store->sim,
+                         "invariant 5: node %u, partition %u, leaf %u: a sum that does "
+                         "not fit the rows",
+                         store->node, p, l);
             }
         }
     }

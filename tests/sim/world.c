@@ -116,6 +116,7 @@ static void store_op_free(struct store_op *op)
 {
     if (op) {
         kith_msg_box_drop(op->box);
+        kith_blob_drop(op->blob);
         kith_arena_release(&op->arena);
         kith_free(op);
     }
@@ -157,7 +158,9 @@ static uint32_t link_find(struct sim *sim, uint32_t entity, uint64_t conn, uint3
 
 static void node_step(struct sim *sim, struct sim_node *node, struct kith_event *event,
                       struct kith_msg_box *box);
-static void client_step(struct sim *sim, struct sim_client *client, struct kith_client_event *event);
+static void client_step(struct sim *sim, struct sim_client *client,
+                        struct kith_client_event *event);
+static void send_msg(struct sim *sim, uint32_t entity, uint64_t conn, const struct kith_msg *msg);
 
 static void tell_closed(struct sim *sim, struct sim_event *event)
 {
@@ -199,6 +202,50 @@ static void take_box(void *arg, struct kith_msg_box *box)
     *(struct kith_msg_box **)arg = box;
 }
 
+static struct kith_msg_box *unpack(struct sim *sim, const struct sim_event *event)
+{
+    struct kith_msg_box *box = NULL;
+    struct kith_error error = {0};
+    struct kith_bytes bytes = kith_bytes_make(event->bytes, event->size);
+    enum kith_err err = KITH_OK;
+    if (!event->bulk) {
+        err = kith_wire_unpack(bytes, take_box, &box, &error);
+    } else {
+        size_t prefix = 0, size = 0;
+        struct kith_blob *blob = NULL;
+        err = kith_wire_bulk_split(bytes, bytes.size, &prefix, &size);
+        if (err == KITH_OK && size > 0) {
+            blob = kith_blob_new(size);
+            KITH_ASSERT(blob);
+            memcpy(blob->data, bytes.data + prefix, size);
+        }
+        if (err == KITH_OK) {
+            err = kith_wire_bulk_unpack(kith_bytes_make(bytes.data, prefix), blob, &box, &error);
+        }
+    }
+    if (err != KITH_OK || !box) {
+        sim_fail(sim, "a message does not decode: %s", error.message);
+        return NULL;
+    }
+    return box;
+}
+
+/* Deliberate faults of a coordinator or a replica, done to its messages. */
+static void mutate(struct sim *sim, struct sim_node *node, uint64_t conn, struct kith_msg *msg)
+{
+    if (sim->mutant == MUTANT_COUNT_TWICE && msg->kind == KITH_MSG_PUT_REQ) {
+        msg->u.put_req.w = 1;
+    }
+    if (sim->mutant == MUTANT_REPLICA_EARLY && msg->kind == KITH_MSG_REPLICATE_REQ) {
+        struct kith_msg early;
+        memset(&early, 0, sizeof early);
+        early.kind = KITH_MSG_REPLICATE_RES;
+        early.id = msg->id;
+        early.u.replicate_res.status.message = "";
+        send_msg(sim, node->index, conn, &early);
+    }
+}
+
 static void deliver(struct sim *sim, struct sim_event *event)
 {
     struct sim_link *link = &sim->links[event->link];
@@ -209,17 +256,15 @@ static void deliver(struct sim *sim, struct sim_event *event)
         sim->cut[link->end[0]][link->end[1]]) {
         return;
     }
-    struct kith_msg_box *box = NULL;
-    struct kith_error error;
-    if (kith_wire_unpack(kith_bytes_make(event->bytes, event->size), take_box, &box, &error) !=
-            KITH_OK ||
-        !box) {
-        sim_fail(sim, "a message does not decode: %s", error.message);
+    struct kith_msg_box *box = unpack(sim, event);
+    if (!box) {
         return;
     }
     sim_trace(sim, "%u<-%u %s %llu", entity, link->end[1 - side], kith_msg_kind_name(box->msg.kind),
               (unsigned long long)box->msg.id);
     if (entity < SIM_NODES_MAX) {
+        mutate(sim, &sim->nodes[entity], link->conn[side], &box->msg);
+        link = &sim->links[event->link];
         struct kith_event message = {
             .kind = KITH_EVENT_MESSAGE, .conn = link->conn[side], .msg = &box->msg};
         node_step(sim, &sim->nodes[entity], &message, box);
@@ -244,13 +289,22 @@ static void send_msg(struct sim *sim, uint32_t entity, uint64_t conn, const stru
     if (!hello && sim->faults && sim_chance(sim, 15)) {
         return; /* lost */
     }
-    /* Streams never deliver twice. Between nodes it is done all the same, for what they say is idempotent;
-     * of a client's it would belie an answer: a put that was refused must not come a second time. */
-    bool nodes = sim->links[index].end[0] < SIM_NODES_MAX && sim->links[index].end[1] < SIM_NODES_MAX;
+    /* Streams never deliver twice. Between nodes it is done all the same, for what they say is
+     * idempotent; of a client's it would belie an answer: a put that was refused must not come a
+     * second time. */
+    bool nodes =
+        sim->links[index].end[0] < SIM_NODES_MAX && sim->links[index].end[1] < SIM_NODES_MAX;
     uint32_t copies = nodes && !hello && sim->faults && sim_chance(sim, 15) ? 2 : 1;
     struct kith_buf buf;
     kith_buf_init(&buf);
-    kith_wire_append(msg, &buf);
+    bool bulk = kith_wire_is_bulk(msg->kind);
+    if (bulk) {
+        struct kith_blob *payload = NULL;
+        kith_wire_bulk_prefix(msg, &buf, &payload);
+        kith_buf_put(&buf, payload ? payload->data : NULL, payload ? payload->size : 0);
+    } else {
+        kith_wire_append(msg, &buf);
+    }
     KITH_ASSERT(!buf.failed);
     for (uint32_t i = 0; i < copies; i++) {
         uint32_t delay = hello ? 0 : 50 + sim_below(sim, sim->faults ? 3000 : 300);
@@ -264,6 +318,7 @@ static void send_msg(struct sim *sim, uint32_t entity, uint64_t conn, const stru
         KITH_ASSERT(event->bytes);
         memcpy(event->bytes, buf.data, buf.size);
         event->size = buf.size;
+        event->bulk = bulk;
     }
     kith_buf_release(&buf);
 }
@@ -330,11 +385,11 @@ static void conn_close(struct sim *sim, uint32_t entity, uint64_t conn)
 
 static bool crash_here(struct sim *sim, uint32_t node, uint32_t per_mille)
 {
-    if (!sim->faults || !sim_chance(sim, per_mille)) {
+    if (!sim->faults || !sim_chance(sim, sim->storm ? 8 * per_mille : per_mille)) {
         return false;
     }
-    bool power = sim->nodes[node].power_victim && sim_chance(sim, 500);
-    world_crash(sim, node, power);
+    bool power = sim->nodes[node].power_victim && sim_chance(sim, sim->storm ? 900 : 500);
+    world_crash(sim, node, power && world_may_lose_power(sim));
     return true;
 }
 
@@ -369,14 +424,17 @@ static void stored(struct sim *sim, struct sim_event *event)
         return;
     }
     enum kith_store_kind kind = op->op.kind;
-    bool write = kind == KITH_STORE_PUT || kind == KITH_STORE_MERGE || kind == KITH_STORE_META_PUT;
+    bool write = kind == KITH_STORE_PUT || kind == KITH_STORE_MERGE ||
+                 kind == KITH_STORE_META_PUT || kind == KITH_STORE_CHUNK_PUT ||
+                 kind == KITH_STORE_CHUNK_SYNC;
+    bool once = kind == KITH_STORE_META_PUT || kind == KITH_STORE_CHUNK_SYNC; /* at disk */
     bool disk = op->op.durability == KITH_DURABLE_DISK;
     if (event->phase == 0) {
         uint64_t wall = WALL_MS + sim->now_us / 1000 + (uint64_t)node->skew_ms;
         store_sim_apply(&node->store, op, wall, sim->secret);
         if (op->done.err != KITH_OK) {
             store_complete(sim, event, KITH_DURABLE_OS);
-        } else if (sim->mutant == MUTANT_ACK_EARLY && write && kind != KITH_STORE_META_PUT && !disk) {
+        } else if (sim->mutant == MUTANT_ACK_EARLY && write && !once && !disk) {
             store_complete(sim, event, KITH_DURABLE_OS);
         } else { /* reads too wait until what they have seen is at the operating system */
             uint64_t order = node->store.busy_us + 1;
@@ -395,7 +453,11 @@ static void stored(struct sim *sim, struct sim_event *event)
             return;
         }
         uint64_t start = node->start;
-        if (kind != KITH_STORE_META_PUT) {
+        if (kind == KITH_STORE_CHUNK_SYNC && sim->mutant == MUTANT_SYNC_LIES) {
+            store_complete(sim, event, KITH_DURABLE_DISK);
+            return;
+        }
+        if (!once) {
             store_complete(sim, event, KITH_DURABLE_OS);
         }
         if (alive(sim, event->entity, start) && !crash_here(sim, event->entity, 4) && disk) {
@@ -499,9 +561,8 @@ static void node_step(struct sim *sim, struct sim_node *node, struct kith_event 
 void world_start(struct sim *sim, uint32_t index)
 {
     struct sim_node *node = &sim->nodes[index];
-    struct kith_node_options options = {.address = node->address,
-                                        .software = "sim",
-                                        .join = index > 0 ? "n0" : NULL};
+    struct kith_node_options options = {
+        .address = node->address, .software = "sim", .join = index > 0 ? "n0" : NULL};
     struct kith_start start;
     memset(&start, 0, sizeof start);
     node->start++;
@@ -542,6 +603,11 @@ static void node_bury(struct sim *sim, struct sim_event *event)
     event->bytes = NULL;
 }
 
+bool world_may_lose_power(const struct sim *sim)
+{
+    return sim->newest && sim->newest->owner_slots > 1;
+}
+
 void world_crash(struct sim *sim, uint32_t index, bool power)
 {
     struct sim_node *node = &sim->nodes[index];
@@ -549,6 +615,7 @@ void world_crash(struct sim *sim, uint32_t index, bool power)
         return;
     }
     sim->crashes++;
+    sim->power_losses += power ? 1 : 0;
     sim_trace(sim, "%u %s", index, power ? "loses power" : "is killed");
     for (uint32_t i = 0; i < sim->link_count; i++) {
         for (uint32_t side = 0; side < 2; side++) {
@@ -647,7 +714,7 @@ void world_admin_init(struct sim *sim)
 
 void world_init(struct sim *sim)
 {
-    static const char *const servers[] = {"n0", "n1", "n2", "n3", "n4"};
+    static const char *const servers[] = {"n0", "n1", "n2", "n3", "n4", "n5", "n6"};
     sim->conn_next = 1;
     sim->now_us = 1000000;
     for (uint32_t i = 0; i < sim->node_count; i++) {
@@ -657,7 +724,9 @@ void world_init(struct sim *sim)
         node->store.node = i;
         node->skew_ms = (int64_t)sim_below(sim, 4000) - 2000;
         (void)snprintf(node->address, sizeof node->address, "n%u", i);
-        world_start(sim, i);
+        if (i != sim->late) {
+            world_start(sim, i);
+        }
     }
     for (uint32_t i = 0; i < sim->client_count; i++) {
         struct sim_client *client = &sim->clients[i];
@@ -693,12 +762,14 @@ void world_release(struct sim *sim)
     }
     for (uint32_t i = 0; i < sim->client_count; i++) {
         kith_client_core_free(sim->clients[i].core);
-        for (uint32_t k = 0; k < SIM_GROUPS * SIM_NAMES; k++) {
-            kith_free(sim->clients[i].context[k].data);
+        for (uint32_t k = 0; k < SIM_ROWS; k++) {
+            sim_bytes_clear(&sim->clients[i].context[k]);
+            sim_bytes_clear(&sim->clients[i].seen[k]);
         }
     }
     kith_free(sim->links);
     kith_free(sim->events);
+    kith_table_drop(sim->newest);
     oracle_release(&sim->oracle);
 }
 

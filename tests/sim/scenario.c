@@ -1,0 +1,643 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * scenario.c - what clients do, and what each answer must be.
+ *
+ * Judged here, at the moment of an answer: a write that is acknowledged is in W stores at its
+ * durability (invariant 1); a request ends once, by its deadline (8); a client reads its own writes
+ * and never goes back (9), degraded answers and what a power loss has destroyed excepted (what is
+ * on W nodes is on W - 1 then, and a read quorum may miss it until repair has been there); a chunk
+ * that is there has the right bytes, one that is synced is on W disks. The rest is the oracle's, at
+ * the end. */
+#include <string.h>
+
+#include "sim.h"
+
+#define OPS_MAX    8192u
+#define TIMEOUT_MS 3000u
+#define SLACK_US   300000u /* between a deadline and the end that must come by then */
+
+struct op_record {
+    bool out;
+    bool must_ok;
+    enum kith_client_kind kind;
+    uint32_t owner; /* the client whose request it is (a mutant's may be answered to another) */
+    uint32_t rows[SIM_NAMES], row_count;
+    uint32_t writes[SIM_NAMES];
+    struct sim_bytes seen[SIM_NAMES];
+    uint64_t losses[SIM_NAMES];
+    uint32_t chunks[SIM_NAMES], chunk_count;
+    bool has_after;
+    bool disk;
+    uint64_t power_losses;
+    uint64_t deadline_us;
+};
+
+static struct op_record records[OPS_MAX];
+static uint32_t record_count;
+
+void sim_bytes_set(struct sim_bytes *bytes, struct kith_bytes from)
+{
+    void *copy = kith_malloc(from.size + 1);
+    KITH_ASSERT(copy);
+    memcpy(copy, from.data ? from.data : (const uint8_t *)"", from.size);
+    kith_free(bytes->data);
+    bytes->data = copy;
+    bytes->size = from.size;
+}
+
+void sim_bytes_clear(struct sim_bytes *bytes)
+{
+    kith_free(bytes->data);
+    bytes->data = NULL;
+    bytes->size = 0;
+}
+
+void scenario_begin(void)
+{
+    record_count = 0;
+}
+
+void scenario_end(void)
+{
+    for (uint32_t i = 0; i < record_count; i++) {
+        for (uint32_t r = 0; r < SIM_NAMES; r++) {
+            sim_bytes_clear(&records[i].seen[r]);
+        }
+    }
+    record_count = 0;
+}
+
+bool scenario_full(void)
+{
+    return record_count >= OPS_MAX / 2;
+}
+
+/* ---- sessions ---- */
+
+static void clock_set(struct sim_bytes *bytes, const struct kith_clock *clock)
+{
+    struct kith_row row = {.clock = *clock};
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    if (clock->count > 0) {
+        kith_row_encode(&row, &buf);
+    }
+    KITH_ASSERT(!buf.failed);
+    sim_bytes_set(bytes, kith_buf_bytes(&buf));
+    kith_buf_release(&buf);
+}
+
+static void clock_of(struct kith_arena *arena, const struct sim_bytes *bytes,
+                     struct kith_clock *ret_clock)
+{
+    struct kith_row row;
+    enum kith_err err = kith_row_decode(arena, kith_bytes_make(bytes->data, bytes->size), &row);
+    KITH_ASSERT(err == KITH_OK);
+    *ret_clock = row.clock;
+}
+
+static void seen_join(struct sim *sim, uint32_t client, uint32_t row,
+                      const struct kith_clock *clock)
+{
+    struct kith_arena arena;
+    struct kith_clock old, joined;
+    kith_arena_init(&arena, 0);
+    clock_of(&arena, &sim->clients[client].seen[row], &old);
+    enum kith_err err = kith_clock_join(&arena, &old, clock, &joined);
+    KITH_ASSERT(err == KITH_OK);
+    clock_set(&sim->clients[client].seen[row], &joined);
+    kith_arena_release(&arena);
+}
+
+static void seen_check(struct sim *sim, const struct op_record *record, uint32_t i,
+                       const struct kith_clock *clock)
+{
+    struct kith_arena arena;
+    struct kith_clock seen;
+    kith_arena_init(&arena, 0);
+    clock_of(&arena, &record->seen[i], &seen);
+    enum kith_clock_order order = kith_clock_compare(clock, &seen);
+    kith_arena_release(&arena);
+    if (order != KITH_CLOCK_EQUAL && order != KITH_CLOCK_AFTER &&
+        record->losses[i] == sim->row_losses[record->rows[i]]) {
+        sim_fail(sim, "invariant 9: client %u has read or written more of row %u than it reads now",
+                 record->owner, record->rows[i]);
+    }
+}
+
+static void seen_note(struct sim *sim, struct op_record *record, uint32_t i, uint32_t row)
+{
+    const struct sim_bytes *seen = &sim->clients[record->owner].seen[row];
+    record->rows[i] = row;
+    record->losses[i] = sim->row_losses[row];
+    sim_bytes_set(&record->seen[i], kith_bytes_make(seen->data, seen->size));
+}
+
+/* What the session had seen is said to be lost for good: only a power loss does that. */
+static void seen_lost(struct sim *sim, const struct op_record *record)
+{
+    uint64_t losses = 0;
+    for (uint32_t i = 0; i < record->row_count; i++) {
+        losses += sim->row_losses[record->rows[i]];
+    }
+    if (losses == 0) {
+        sim_fail(sim, "client %u is told of a loss, and nothing was lost", record->owner);
+    }
+    sim->lost_reads++;
+    for (uint32_t i = 0; i < record->row_count; i++) {
+        sim_bytes_clear(&sim->clients[record->owner].seen[record->rows[i]]);
+    }
+}
+
+/* ---- answers ---- */
+
+static uint32_t copies_needed(const struct sim *sim)
+{
+    return sim->newest->owner_slots / 2 + 1;
+}
+
+static void check_copies(struct sim *sim, const struct op_record *record, uint32_t i)
+{
+    const struct oracle_write *write = &sim->oracle.writes[record->writes[i]];
+    struct kith_key key;
+    uint32_t copies = 0;
+    sim_key(record->rows[i], &key);
+    for (uint32_t n = 0; n < sim->node_count; n++) {
+        copies += store_sim_holds(&sim->nodes[n].store, &key, &write->dot, record->disk) ? 1 : 0;
+    }
+    uint64_t lost = record->disk ? 0 : sim->power_losses - record->power_losses;
+    if (copies + lost < copies_needed(sim)) {
+        sim_fail(sim, "invariant 1: write %llu is acknowledged with %u copies",
+                 (unsigned long long)write->number, copies);
+    }
+}
+
+static void put_done(struct sim *sim, uint32_t client, struct op_record *record,
+                     const struct kith_client_result *result)
+{
+    for (uint32_t i = 0; i < record->row_count; i++) {
+        struct oracle_write *write = &sim->oracle.writes[record->writes[i]];
+        struct kith_arena arena;
+        struct kith_row row;
+        switch (result->err) {
+        case KITH_OK:
+            write->state = WRITE_OK;
+            write->dot = result->u.put.results[i].dot;
+            sim_bytes_set(&sim->clients[client].context[record->rows[i]],
+                          result->u.put.results[i].context);
+            kith_arena_init(&arena, 0);
+            if (kith_row_decode(&arena, result->u.put.results[i].context, &row) != KITH_OK) {
+                sim_fail(sim, "the context of write %llu does not decode",
+                         (unsigned long long)write->number);
+            } else if (record->power_losses == sim->power_losses) {
+                seen_join(sim, client, record->rows[i], &row.clock);
+            }
+            kith_arena_release(&arena);
+            check_copies(sim, record, i);
+            break;
+        case KITH_EREFUSED:
+        case KITH_ELIMIT:
+        case KITH_ETOOBIG:
+        case KITH_ENOSPC:
+        case KITH_EUNREACH:
+        case KITH_EINVAL:
+            write->state = WRITE_REFUSED;
+            break;
+        default:
+            write->state = WRITE_UNKNOWN;
+            sim->ops_unknown += i == 0 ? 1 : 0;
+        }
+    }
+}
+
+static void get_done(struct sim *sim, uint32_t client, struct op_record *record,
+                     const struct kith_client_result *result)
+{
+    for (uint32_t i = 0; i < result->u.rows.row_count && result->err == KITH_OK; i++) {
+        struct kith_buf buf;
+        struct kith_row row = result->u.rows.rows[i].row;
+        if (!result->degraded) {
+            seen_check(sim, record, i, &row.clock);
+        }
+        if (record->power_losses == sim->power_losses) {
+            seen_join(sim, client, record->rows[i], &row.clock);
+        }
+        kith_buf_init(&buf);
+        if (sim_chance(sim, 800)) {
+            row.sibling_count = 0; /* replaces all it has read; else it keeps them */
+        }
+        if (row.clock.count > 0) {
+            kith_row_encode(&row, &buf);
+        }
+        sim_bytes_set(&sim->clients[client].context[record->rows[i]], kith_buf_bytes(&buf));
+        kith_buf_release(&buf);
+    }
+}
+
+/* A row that a scan leaves out has no sibling: nobody's write may be hidden by that. */
+static void scan_absent(struct sim *sim, const struct op_record *record, uint32_t i)
+{
+    struct kith_arena arena;
+    struct kith_clock seen;
+    kith_arena_init(&arena, 0);
+    clock_of(&arena, &record->seen[i], &seen);
+    for (uint32_t w = 0; w < sim->oracle.count; w++) {
+        const struct oracle_write *write = &sim->oracle.writes[w];
+        if (write->row == record->rows[i] && write->state == WRITE_OK && !write->is_delete &&
+            kith_clock_covers(&seen, &write->dot) &&
+            !oracle_superseded(sim, write->row, &write->dot) &&
+            record->losses[i] == sim->row_losses[write->row]) {
+            sim_fail(sim, "invariant 9: client %u scans, and row %u with write %llu is not there",
+                     record->owner, write->row, (unsigned long long)write->number);
+        }
+    }
+    kith_arena_release(&arena);
+}
+
+static void scan_done(struct sim *sim, uint32_t client, struct op_record *record,
+                      const struct kith_client_result *result)
+{
+    uint32_t at = 0;
+    if (result->err != KITH_OK) {
+        return;
+    }
+    for (uint32_t i = record->has_after ? 1 : 0; i < SIM_NAMES; i++) {
+        struct kith_key key;
+        sim_key(record->rows[i], &key);
+        if (result->u.rows.more && kith_bytes_compare(key.name, result->u.rows.last) > 0) {
+            break;
+        }
+        bool there = at < result->u.rows.row_count &&
+                     kith_bytes_equal(result->u.rows.rows[at].name, key.name);
+        if (there) {
+            const struct kith_clock *clock = &result->u.rows.rows[at].row.clock;
+            if (!result->degraded) {
+                seen_check(sim, record, i, clock);
+            }
+            if (record->power_losses == sim->power_losses) {
+                seen_join(sim, client, record->rows[i], clock);
+            }
+            at++;
+        } else if (!result->degraded) {
+            scan_absent(sim, record, i);
+        }
+    }
+    if (at != result->u.rows.row_count) {
+        sim_fail(sim, "a scan gives rows out of order, or that are not of its group");
+    }
+}
+
+static void chunk_bytes(uint64_t number, uint8_t *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        bytes[i] = (uint8_t)(number * 31 + i);
+    }
+}
+
+static size_t chunk_size(uint64_t number)
+{
+    return 1 + number % 61;
+}
+
+static void check_chunk_copies(struct sim *sim, const struct op_record *record, uint32_t index,
+                               bool disk)
+{
+    const struct oracle_chunk *chunk = &sim->oracle.chunks[index];
+    uint32_t copies = 0;
+    for (uint32_t n = 0; n < sim->node_count; n++) {
+        copies += store_sim_holds_chunk(&sim->nodes[n].store, &chunk->id, disk) ? 1 : 0;
+    }
+    uint64_t lost = disk ? 0 : sim->power_losses - record->power_losses;
+    if (copies + lost < copies_needed(sim)) {
+        sim_fail(sim, "invariant 1: chunk %llu is acknowledged%s with %u copies",
+                 (unsigned long long)chunk->number, disk ? " as durable" : "", copies);
+    }
+}
+
+static void chunk_done(struct sim *sim, struct op_record *record,
+                       const struct kith_client_result *result)
+{
+    struct oracle_chunk *chunk = &sim->oracle.chunks[record->chunks[0]];
+    if (record->kind == KITH_CLIENT_CHUNK_PUT) {
+        chunk->state = result->err == KITH_OK ? WRITE_OK : WRITE_UNKNOWN;
+        if (result->err == KITH_OK) {
+            check_chunk_copies(sim, record, record->chunks[0], record->disk);
+        }
+    } else if (record->kind == KITH_CLIENT_CHUNK_GET) {
+        uint8_t bytes[64];
+        size_t size = chunk_size(chunk->number);
+        chunk_bytes(chunk->number, bytes, size);
+        if (result->err == KITH_OK && (result->u.chunk.payload->size != size ||
+                                       memcmp(result->u.chunk.payload->data, bytes, size) != 0)) {
+            sim_fail(sim, "chunk %llu is read with other bytes", (unsigned long long)chunk->number);
+        }
+        if (result->err == KITH_ENOTFOUND || result->err == KITH_ECORRUPT) {
+            sim_fail(sim, "invariant 1: acknowledged chunk %llu is not found",
+                     (unsigned long long)chunk->number);
+        }
+    } else if (result->err == KITH_OK) {
+        uint32_t m = 0;
+        for (uint32_t i = 0; i < record->chunk_count; i++) {
+            if (m < result->u.chunk_sync.missing_count &&
+                memcmp(&result->u.chunk_sync.missing[m], &sim->oracle.chunks[record->chunks[i]].id,
+                       sizeof chunk->id) == 0) {
+                m++;
+            } else {
+                check_chunk_copies(sim, record, record->chunks[i], true);
+            }
+        }
+        if (m != result->u.chunk_sync.missing_count) {
+            sim_fail(sim, "a sync misses chunks that it was not asked for, or out of order");
+        }
+    }
+}
+
+void scenario_done(struct sim *sim, uint32_t client, uint64_t tag, enum kith_client_kind kind,
+                   const struct kith_client_result *result)
+{
+    struct op_record *record = &records[tag];
+    sim_trace(sim, "client %u: op %llu ends: %d %s", client, (unsigned long long)tag,
+              (int)result->err, result->message ? result->message : "");
+    if (!record->out) {
+        sim_fail(sim, "invariant 8: op %llu ends twice", (unsigned long long)tag);
+        return;
+    }
+    record->out = false;
+    if (sim->now_us > record->deadline_us + SLACK_US) {
+        sim_fail(sim, "invariant 8: op %llu ends %llu us late", (unsigned long long)tag,
+                 (unsigned long long)(sim->now_us - record->deadline_us));
+    }
+    if (record->must_ok && result->err != KITH_OK && result->err != KITH_EIO) {
+        sim_fail(sim, "all is well, and op %llu ends in %s: %s", (unsigned long long)tag,
+                 kith_err_text((int)result->err), result->message ? result->message : "");
+    }
+    sim->clients[record->owner].under_way--;
+    sim->ops_done++;
+    if (result->degraded) {
+        sim_trace(sim, "op %llu is degraded", (unsigned long long)tag);
+    }
+    sim->ops_ok += result->err == KITH_OK ? 1 : 0;
+    sim->degraded += result->err == KITH_OK && result->degraded ? 1 : 0;
+    switch (kind) {
+    case KITH_CLIENT_PUT:
+        put_done(sim, record->owner, record, result);
+        return;
+    case KITH_CLIENT_GET:
+    case KITH_CLIENT_SCAN:
+        if (result->err == KITH_EIO) {
+            seen_lost(sim, record);
+        } else if (kind == KITH_CLIENT_GET) {
+            get_done(sim, record->owner, record, result);
+        } else {
+            scan_done(sim, record->owner, record, result);
+        }
+        return;
+    default:
+        chunk_done(sim, record, result);
+    }
+}
+
+/* ---- requests ---- */
+
+static struct op_record *record_new(struct sim *sim, uint32_t client, enum kith_client_kind kind)
+{
+    KITH_ASSERT(record_count < OPS_MAX);
+    struct op_record *record = &records[record_count];
+    record_count++;
+    memset(record, 0, sizeof *record);
+    record->out = true;
+    record->kind = kind;
+    record->owner = client;
+    record->power_losses = sim->power_losses;
+    record->deadline_us = sim->now_us + TIMEOUT_MS * 1000u;
+    sim->clients[client].under_way++;
+    return record;
+}
+
+static struct op_record *submit_get(struct sim *sim, uint32_t client, uint32_t row,
+                                    enum kith_level level)
+{
+    struct op_record *record = record_new(sim, client, KITH_CLIENT_GET);
+    uint64_t tag = record_count - 1;
+    struct kith_bytes names[SIM_NAMES];
+    struct kith_key key;
+    record->row_count = level == KITH_LEVEL_QUORUM ? 1 + sim_below(sim, 3) : 1;
+    for (uint32_t i = 0; i < record->row_count; i++) {
+        uint32_t each = row / SIM_NAMES * SIM_NAMES + (row + i) % SIM_NAMES;
+        sim_key(each, &key);
+        names[i] = key.name;
+        seen_note(sim, record, i, each);
+    }
+    struct kith_client_op op = {.kind = KITH_CLIENT_GET, .timeout_ms = TIMEOUT_MS, .level = level};
+    op.u.get.group = key.group;
+    op.u.get.name_count = record->row_count;
+    op.u.get.names = names;
+    sim_trace(sim, "client %u: op %llu gets %u rows from row %u, level %d", client,
+              (unsigned long long)tag, record->row_count, row, (int)level);
+    bool other = sim->mutant == MUTANT_NO_SESSION && level == KITH_LEVEL_QUORUM;
+    op.level = other ? KITH_LEVEL_ONE : level;
+    world_client_op(sim, other ? sim->client_count - 1 : client, &op, tag);
+    return record;
+}
+
+static struct op_record *submit_scan(struct sim *sim, uint32_t client, uint32_t group)
+{
+    struct op_record *record = record_new(sim, client, KITH_CLIENT_SCAN);
+    uint64_t tag = record_count - 1;
+    struct kith_key key;
+    record->row_count = SIM_NAMES;
+    record->has_after = sim_chance(sim, 300);
+    for (uint32_t i = 0; i < SIM_NAMES; i++) {
+        seen_note(sim, record, i, group * SIM_NAMES + i);
+    }
+    sim_key(group * SIM_NAMES, &key);
+    struct kith_client_op op = {.kind = KITH_CLIENT_SCAN, .timeout_ms = TIMEOUT_MS};
+    op.u.scan.group = key.group;
+    op.u.scan.has_after = record->has_after;
+    op.u.scan.after = key.name;             /* the first row's, which is empty */
+    op.u.scan.max_rows = sim_below(sim, 4); /* 0: all */
+    sim_trace(sim, "client %u: op %llu scans group %u%s, %u rows", client, (unsigned long long)tag,
+              group, record->has_after ? " from its second row" : "", op.u.scan.max_rows);
+    world_client_op(sim, client, &op, tag);
+    return record;
+}
+
+static void put_update(struct sim *sim, struct op_record *record, uint32_t i, uint32_t row,
+                       uint64_t *number, struct kith_put_update *update)
+{
+    struct sim_client *client = &sim->clients[record->owner];
+    struct kith_key key;
+    bool is_delete = sim_chance(sim, 200);
+    bool blind = sim_chance(sim, 200);
+    sim_key(row, &key);
+    sim->write_number++;
+    *number = sim->write_number;
+    record->rows[i] = row;
+    update->name = key.name;
+    if (!blind && client->context[row].data) {
+        update->context = kith_bytes_make(client->context[row].data, client->context[row].size);
+    }
+    update->has_sibling = !is_delete;
+    update->value = kith_bytes_make(number, is_delete ? 0 : sizeof *number);
+    (void)oracle_begin(sim, row, *number, is_delete, update->context);
+    record->writes[i] = sim->oracle.count - 1;
+}
+
+static struct op_record *submit_put(struct sim *sim, uint32_t client, uint32_t row)
+{
+    struct op_record *record = record_new(sim, client, KITH_CLIENT_PUT);
+    uint64_t tag = record_count - 1;
+    struct kith_put_update updates[SIM_NAMES];
+    uint64_t numbers[SIM_NAMES];
+    memset(updates, 0, sizeof updates);
+    record->row_count = 1;
+    if (sim_chance(sim, 300)) {
+        record->row_count += 1 + sim_below(sim, SIM_NAMES - 1);
+    }
+    struct kith_key key;
+    sim_key(row, &key);
+    for (uint32_t i = 0; i < record->row_count; i++) {
+        uint32_t each = row / SIM_NAMES * SIM_NAMES + (row + i) % SIM_NAMES;
+        put_update(sim, record, i, each, &numbers[i], &updates[i]);
+    }
+    sim_trace(sim, "client %u: op %llu puts %u rows from row %u, write %llu on", client,
+              (unsigned long long)tag, record->row_count, record->rows[0],
+              (unsigned long long)numbers[0]);
+    struct kith_client_op op = {.kind = KITH_CLIENT_PUT, .timeout_ms = TIMEOUT_MS};
+    record->disk = sim_chance(sim, 250);
+    op.u.put.group = key.group;
+    op.u.put.durability = record->disk ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
+    op.u.put.update_count = record->row_count;
+    op.u.put.updates = updates;
+    world_client_op(sim, client, &op, tag);
+    return record;
+}
+
+static void submit_chunk_put(struct sim *sim, uint32_t client)
+{
+    struct oracle *oracle = &sim->oracle;
+    if (oracle->chunk_count == SIM_CHUNKS_MAX) {
+        return;
+    }
+    struct op_record *record = record_new(sim, client, KITH_CLIENT_CHUNK_PUT);
+    uint64_t tag = record_count - 1;
+    struct oracle_chunk *chunk = &oracle->chunks[oracle->chunk_count];
+    record->chunks[0] = oracle->chunk_count;
+    oracle->chunk_count++;
+    memset(chunk, 0, sizeof *chunk);
+    for (uint32_t i = 0; i < sizeof chunk->id.bytes; i++) {
+        chunk->id.bytes[i] = (uint8_t)sim_below(sim, 256);
+    }
+    sim->write_number++;
+    chunk->number = sim->write_number;
+    struct kith_blob *payload = kith_blob_new(chunk_size(chunk->number));
+    KITH_ASSERT(payload);
+    chunk_bytes(chunk->number, payload->data, payload->size);
+    struct kith_client_op op = {.kind = KITH_CLIENT_CHUNK_PUT, .timeout_ms = TIMEOUT_MS};
+    record->disk = sim_chance(sim, 200);
+    op.u.chunk_put.id = chunk->id;
+    op.u.chunk_put.durability = record->disk ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
+    op.u.chunk_put.checksum = kith_checksum_of(kith_bytes_make(payload->data, payload->size));
+    op.u.chunk_put.payload = payload;
+    world_client_op(sim, client, &op, tag);
+    kith_blob_drop(payload);
+}
+
+static void submit_chunk_get(struct sim *sim, uint32_t client, uint32_t index, bool must_ok)
+{
+    const struct oracle_chunk *chunk = &sim->oracle.chunks[index];
+    struct op_record *record = record_new(sim, client, KITH_CLIENT_CHUNK_GET);
+    uint8_t bytes[64];
+    size_t size = chunk_size(chunk->number);
+    record->must_ok = must_ok;
+    record->chunks[0] = index;
+    chunk_bytes(chunk->number, bytes, size);
+    struct kith_client_op op = {.kind = KITH_CLIENT_CHUNK_GET, .timeout_ms = TIMEOUT_MS};
+    op.u.chunk_get.id = chunk->id;
+    op.u.chunk_get.checksum = kith_checksum_of(kith_bytes_make(bytes, size));
+    world_client_op(sim, client, &op, record_count - 1);
+}
+
+static void submit_chunk_sync(struct sim *sim, uint32_t client)
+{
+    struct kith_chunk_id ids[SIM_NAMES];
+    struct op_record *record = record_new(sim, client, KITH_CLIENT_CHUNK_SYNC);
+    uint64_t tag = record_count - 1;
+    uint32_t first = sim_below(sim, sim->oracle.chunk_count);
+    for (uint32_t i = first; i < sim->oracle.chunk_count && record->chunk_count < SIM_NAMES; i++) {
+        ids[record->chunk_count] = sim->oracle.chunks[i].id;
+        record->chunks[record->chunk_count] = i;
+        record->chunk_count++;
+    }
+    struct kith_client_op op = {.kind = KITH_CLIENT_CHUNK_SYNC, .timeout_ms = TIMEOUT_MS};
+    op.u.chunk_sync.id_count = record->chunk_count;
+    op.u.chunk_sync.ids = ids;
+    world_client_op(sim, client, &op, tag);
+}
+
+/* An acknowledged chunk, or UINT32_MAX. */
+static uint32_t any_chunk(struct sim *sim)
+{
+    uint32_t count = sim->oracle.chunk_count;
+    uint32_t first = count > 0 ? sim_below(sim, count) : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (sim->oracle.chunks[(first + i) % count].state == WRITE_OK) {
+            return (first + i) % count;
+        }
+    }
+    return UINT32_MAX;
+}
+
+void scenario_step(struct sim *sim)
+{
+    uint32_t client = sim_below(sim, sim->client_count - 1);
+    uint32_t row = sim_below(sim, SIM_ROWS);
+    uint32_t what = sim_below(sim, 100);
+    if (sim->clients[client].under_way >= 8) {
+        return;
+    }
+    uint32_t chunk = any_chunk(sim);
+    if (what < 52) {
+        (void)submit_put(sim, client, row);
+    } else if (what < 76) {
+        (void)submit_get(sim, client, row, KITH_LEVEL_QUORUM);
+    } else if (what < 86) {
+        (void)submit_scan(sim, client, row / SIM_NAMES);
+    } else if (what < 93 || chunk == UINT32_MAX) {
+        submit_chunk_put(sim, client);
+    } else if (what < 97) {
+        submit_chunk_get(sim, client, chunk, false);
+    } else {
+        submit_chunk_sync(sim, client);
+    }
+}
+
+void scenario_write_all(struct sim *sim)
+{
+    for (uint32_t group = 0; group < SIM_GROUPS && !sim->failed; group++) {
+        submit_put(sim, 0, group * SIM_NAMES)->must_ok = true;
+    }
+}
+
+void scenario_read_all(struct sim *sim)
+{
+    uint32_t reader = sim->client_count - 1;
+    for (uint32_t row = 0; row < SIM_ROWS && !sim->failed; row++) {
+        struct op_record *record = submit_get(sim, reader, row, KITH_LEVEL_ALL);
+        record->must_ok = true;
+    }
+    for (uint32_t i = 0; i < sim->oracle.chunk_count && !sim->failed; i++) {
+        if (sim->oracle.chunks[i].state == WRITE_OK) {
+            submit_chunk_get(sim, reader, i, true);
+        }
+    }
+}
+
+void scenario_all_ended(struct sim *sim)
+{
+    for (uint32_t i = 0; i < record_count && !sim->failed; i++) {
+        if (records[i].out) {
+            sim_fail(sim, "invariant 8: op %u never ends", i);
+        }
+    }
+}
