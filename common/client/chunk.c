@@ -14,6 +14,7 @@
 
 #include "client/core.h"
 
+#define SHORT_MS  (CC_BACKOFF_MAX_MS + CC_GRACE_MS) /* too few owners for so long: given up */
 #define LINGER_MS 1000u
 
 /* The answer brings no table along: it is asked for. */
@@ -101,8 +102,9 @@ static uint32_t put_possible(const struct kith_client_core *core, const struct c
     return count;
 }
 
-/* Too few owners can be reached. Not at the first sight of it, because a connection that was lost may
- * be back at once; true: the op has ended. */
+/* Too few owners can be reached. Not at the first sight of it, because a connection that was lost
+ * may be back at once, and a node that came back is tried again only after the back-off; true: the
+ * op has ended. */
 static bool put_short(struct kith_client_core *core, struct cc_op *op)
 {
     uint32_t possible = put_possible(core, op);
@@ -111,8 +113,8 @@ static bool put_short(struct kith_client_core *core, struct cc_op *op)
         return false;
     }
     op->short_ms = op->short_ms == 0 ? core->now : op->short_ms;
-    if (core->now - op->short_ms < CC_GRACE_MS) {
-        cc_op_wake(core, op, op->short_ms + CC_GRACE_MS);
+    if (core->now - op->short_ms < SHORT_MS) {
+        cc_op_wake(core, op, op->short_ms + SHORT_MS);
         return false;
     }
     char text[CC_MESSAGE_SIZE];
