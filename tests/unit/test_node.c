@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "core/node.h"
@@ -22,7 +23,13 @@ struct world {
     uint64_t now_ms;
     struct kith_store_op put; /* the last PUT operation */
     bool has_put;
-    uint64_t peer_conn; /* the last CONNECT */
+    struct kith_store_op op; /* the last MERGE or COUNT operation */
+    uint32_t ops;            /* all of these */
+    uint64_t peer_conn;      /* the last CONNECT */
+    uint32_t answers;        /* DECIDEs that were sent, and the last one's phase and error */
+    enum kith_decide_phase phase;
+    enum kith_err answer;
+    char text[300];
 };
 
 static void step(struct world *world, struct kith_event *event)
@@ -69,6 +76,19 @@ static void run(struct world *world, struct kith_event *event)
         if (effect->kind == KITH_EFFECT_STORE && effect->op->kind == KITH_STORE_PUT) {
             world->put = *effect->op;
             world->has_put = true;
+        }
+        if (effect->kind == KITH_EFFECT_STORE && (effect->op->kind == KITH_STORE_MERGE ||
+                                                  effect->op->kind == KITH_STORE_COUNT)) {
+            world->op = *effect->op;
+            world->ops++;
+        }
+        if (effect->kind == KITH_EFFECT_SEND && effect->msg->kind == KITH_MSG_DECIDE) {
+            const struct kith_decide *decide = &effect->msg->u.decide;
+            world->answers++;
+            world->phase = decide->phase;
+            world->answer = decide->status.err;
+            (void)snprintf(world->text, sizeof world->text, "%s",
+                           decide->status.message ? decide->status.message : "");
         }
         if (effect->kind == KITH_EFFECT_STORE && effect->op->kind == KITH_STORE_META_PUT) {
             assert_true(count < 16);
@@ -210,6 +230,246 @@ static void put_done(struct world *world, enum kith_durability reached)
     struct kith_event stored = {.kind = KITH_EVENT_STORED, .done = &done};
     step(world, &stored);
     kith_buf_release(&buf);
+}
+
+/* ---- With others up ---- */
+
+/* Node `byte` connects, and is connected to: up. Its conn to this node is 10 + byte. */
+static uint64_t peer_up(struct world *world, uint8_t byte)
+{
+    struct kith_event accepted = {.kind = KITH_EVENT_ACCEPTED, .conn = 10u + byte};
+    run(world, &accepted);
+    char address[] = "there:?";
+    address[6] = (char)('0' + byte);
+    struct kith_msg msg = {.kind = KITH_MSG_HELLO};
+    msg.u.hello.protocol = KITH_PROTOCOL_VERSION;
+    msg.u.hello.role = KITH_ROLE_NODE;
+    msg.u.hello.node = uuid_of(byte);
+    msg.u.hello.incarnation = 1;
+    msg.u.hello.address = address;
+    msg.u.hello.software = "test";
+    message(world, 10u + byte, &msg);
+    world->peer_conn = 0;
+    for (uint32_t i = 0; i < 100 && world->peer_conn == 0; i++) {
+        tick(world, 100);
+    }
+    uint64_t conn = world->peer_conn;
+    assert_true(conn != 0);
+    struct kith_event opened = {.kind = KITH_EVENT_OPENED, .conn = conn};
+    run(world, &opened);
+    message(world, conn, &msg);
+    return conn;
+}
+
+static uint32_t sent_count(const struct world *world, enum kith_msg_kind kind)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < world->last.count; i++) {
+        const struct kith_effect *effect = &world->last.effects[i];
+        count += effect->kind == KITH_EFFECT_SEND && effect->msg->kind == kind ? 1 : 0;
+    }
+    return count;
+}
+
+static void op_done(struct world *world)
+{
+    struct kith_store_done done = {
+        .id = world->op.id, .message = "", .reached = KITH_DURABLE_OS};
+    done.u.counts.rows = world->op.kind == KITH_STORE_COUNT ? 7 : 0;
+    struct kith_event stored = {.kind = KITH_EVENT_STORED, .done = &done};
+    run(world, &stored);
+}
+
+/* A retry: the other owners are asked what became of the first try, before a dot is drawn. */
+static void test_retry(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 2);
+    uint64_t conn[2];
+    conn[0] = peer_up(&world, 2);
+    conn[1] = peer_up(&world, 3);
+    for (uint32_t found = 0; found < 3; found++) { /* known to one; to nobody; one is frozen */
+        struct kith_msg msg = put_msg(&world, KITH_DURABLE_OS);
+        msg.u.put_req.retry = true;
+        msg.u.put_req.request.bytes[0] = (uint8_t)(found + 1);
+        world.has_put = false;
+        world.ops = 0;
+        message(&world, 1, &msg);
+        assert_false(world.has_put);
+        assert_int_equal(sent_count(&world, KITH_MSG_REQUEST_FIND_REQ), 2);
+        struct kith_msg res = {.kind = KITH_MSG_REQUEST_FIND_RES,
+                               .id = sent(&world, KITH_MSG_REQUEST_FIND_REQ)->id};
+        res.u.request_find_res.status.message = "";
+        message(&world, conn[0], &res);
+        assert_false(world.has_put);
+        struct kith_replica_row row = {.has_dot = true, .dot = {{5, 1}, 4}};
+        res.u.request_find_res.found = true;
+        res.u.request_find_res.row_count = 1;
+        res.u.request_find_res.rows = &row;
+        if (found == 0) {
+            message(&world, conn[1], &res);
+            assert_int_equal(world.ops, 1); /* what it made comes here first */
+            assert_memory_equal(&world.op.u.merge.request, &msg.u.put_req.request,
+                                sizeof world.op.u.merge.request);
+            assert_false(world.has_put);
+            op_done(&world);
+        } else if (found == 1) {
+            res.u.request_find_res.found = false;
+            message(&world, conn[1], &res);
+        } else {
+            tick(&world, 240);
+            assert_false(world.has_put);
+            tick(&world, 10); /* in all: the first answer bought no more time */
+            res.u.request_find_res.found = true;
+            message(&world, conn[1], &res); /* too late */
+            assert_int_equal(world.ops, 0);
+        }
+        assert_true(world.has_put);
+        assert_memory_equal(&world.put.u.put.request, &msg.u.put_req.request,
+                            sizeof world.put.u.put.request);
+        put_done(&world, KITH_DURABLE_OS);
+        assert_int_equal(sent_count(&world, KITH_MSG_REPLICATE_REQ), 2);
+    }
+    kith_node_free(world.node);
+}
+
+/* One transaction here, one message to each other owner; one answer a node counts. */
+static void test_batch(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 2);
+    uint64_t conn = peer_up(&world, 2);
+    peer_up(&world, 3);
+    struct kith_put_update two[2] = {update, update};
+    two[1].name = kith_bytes_make("b", 1);
+    struct kith_msg msg = put_msg(&world, KITH_DURABLE_OS);
+    msg.u.put_req.update_count = 2;
+    msg.u.put_req.updates = two;
+    msg.u.put_req.w = 3;
+    message(&world, 1, &msg);
+    assert_int_equal(world.put.u.put.update_count, 2);
+    struct kith_clock_entry entry = {{9, 1}, 2};
+    struct kith_row row = {.clock = {1, &entry}};
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    kith_row_encode(&row, &buf);
+    struct kith_store_put_row results[2] = {
+        {.dot = {{9, 1}, 1}, .state = kith_buf_bytes(&buf)},
+        {.dot = {{9, 1}, 2}, .state = kith_buf_bytes(&buf)}};
+    struct kith_store_done done = {
+        .id = world.put.id, .message = "", .reached = KITH_DURABLE_OS};
+    done.u.put.row_count = 2;
+    done.u.put.rows = results;
+    struct kith_event stored = {.kind = KITH_EVENT_STORED, .done = &done};
+    step(&world, &stored);
+    assert_int_equal(sent_count(&world, KITH_MSG_REPLICATE_REQ), 2);
+    assert_int_equal(sent(&world, KITH_MSG_REPLICATE_REQ)->u.replicate_req.row_count, 2);
+    struct kith_msg res = {.kind = KITH_MSG_REPLICATE_RES,
+                           .id = sent(&world, KITH_MSG_REPLICATE_REQ)->id};
+    res.u.replicate_res.status.message = "";
+    for (uint32_t i = 0; i < 3; i++) { /* said again and again: one copy */
+        message(&world, conn, &res);
+        assert_null(sent(&world, KITH_MSG_PUT_RES));
+    }
+    tick(&world, 1000);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_EUNKNOWN);
+    kith_buf_release(&buf);
+    kith_node_free(world.node);
+}
+
+/* An error of the store that says "not written": nothing happened, and nobody else is told. */
+static void test_not_written(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 2);
+    peer_up(&world, 2);
+    struct kith_msg msg = put_msg(&world, KITH_DURABLE_DISK);
+    message(&world, 1, &msg);
+    struct kith_store_done done = {.id = world.put.id, .err = KITH_ENOSPC, .message = "full"};
+    struct kith_event stored = {.kind = KITH_EVENT_STORED, .done = &done};
+    step(&world, &stored);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_ENOSPC);
+    assert_null(sent(&world, KITH_MSG_REPLICATE_REQ));
+    kith_node_free(world.node);
+}
+
+static struct kith_msg prepare_msg(const struct world *world, uint64_t round, struct kith_buf *buf)
+{
+    struct kith_msg msg = {.kind = KITH_MSG_DECIDE};
+    struct kith_table *table = NULL;
+    struct kith_table *next = NULL;
+    struct kith_member members[4];
+    struct kith_bytes old = {world->meta[KITH_META_TABLE], world->meta_size[KITH_META_TABLE]};
+    memset(members, 0, sizeof members);
+    assert_int_equal(kith_table_decode(old, &table), KITH_OK);
+    for (uint8_t i = 0; i < 4; i++) {
+        members[i].uuid = uuid_of((uint8_t)(i + 1));
+        members[i].weight = 1;
+    }
+    assert_int_equal(kith_balance(table, &table->cluster, 8, 3, members, 4, &next), KITH_OK);
+    kith_buf_init(buf);
+    kith_table_encode(next, buf);
+    msg.u.decide.phase = KITH_DECIDE_PREPARE;
+    msg.u.decide.epoch = table->id.epoch;
+    msg.u.decide.version = table->id.version + 1;
+    msg.u.decide.ballot.round = round;
+    msg.u.decide.ballot.proposer = uuid_of(2);
+    msg.u.decide.status.message = "";
+    msg.u.decide.table = kith_buf_bytes(buf);
+    kith_table_drop(table);
+    kith_table_drop(next);
+    return msg;
+}
+
+/* A promise holds off writes until the ballot is given up; with data there is none. */
+static void test_freeze(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 2);
+    uint64_t conn = peer_up(&world, 2);
+    struct kith_buf buf;
+    struct kith_msg prepare = prepare_msg(&world, 1, &buf);
+    message(&world, conn, &prepare);
+    assert_int_equal(world.phase, KITH_DECIDE_PROMISE);
+    assert_int_equal(world.answer, KITH_OK);
+    assert_true(world.meta_size[KITH_META_DECIDE] > 0); /* promised on disk */
+    struct kith_msg msg = put_msg(&world, KITH_DURABLE_OS);
+    world.has_put = false;
+    message(&world, 1, &msg);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_ENOTREADY);
+    kith_node_free(world.node); /* a promise outlives a restart */
+    start(&world);
+    hello(&world, 1, KITH_PROTOCOL_VERSION, 0);
+    conn = peer_up(&world, 2);
+    message(&world, 1, &msg);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_ENOTREADY);
+    struct kith_msg given_up = prepare;
+    given_up.u.decide.phase = KITH_DECIDE_DECIDED;
+    given_up.u.decide.table = kith_bytes_make(NULL, 0);
+    message(&world, conn, &given_up);
+    assert_false(world.has_put);
+    message(&world, 1, &msg);
+    assert_true(world.has_put);
+    kith_buf_release(&buf);
+
+    prepare = prepare_msg(&world, 2, &buf); /* while the write is under way */
+    message(&world, conn, &prepare);
+    assert_int_equal(world.answer, KITH_EREFUSED);
+    put_done(&world, KITH_DURABLE_OS);
+    prepare.u.decide.ballot.round = 3;
+    message(&world, conn, &prepare);
+    assert_int_equal(world.op.kind, KITH_STORE_COUNT);
+    op_done(&world);
+    assert_int_equal(world.answer, KITH_EREFUSED);
+    assert_non_null(strstr(world.text, "holds 7 rows"));
+    message(&world, 1, &msg); /* an objection is no promise */
+    assert_null(sent(&world, KITH_MSG_PUT_RES));
+    kith_buf_release(&buf);
+    kith_node_free(world.node);
 }
 
 static void test_hello(void **state)
@@ -362,6 +622,8 @@ int main(void)
         cmocka_unit_test(test_put_deadline),    cmocka_unit_test(test_put_refused),
         cmocka_unit_test(test_put_malformed),   cmocka_unit_test(test_table),
         cmocka_unit_test(test_no_rows_from_clients), cmocka_unit_test(test_no_cluster),
+        cmocka_unit_test(test_retry),           cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_not_written),     cmocka_unit_test(test_freeze),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
