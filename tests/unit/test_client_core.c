@@ -38,6 +38,7 @@ struct fake_node {
     bool put_mute;         /* carried out, never answered */
     uint32_t put_copies;   /* bits of the nodes that a put reaches */
     enum kith_err get_err;
+    bool full_mute; /* answers digests only */
     bool stale; /* answers ESTALE with the newer table to the older one */
     enum kith_err chunk_err;
     bool chunk_damaged;
@@ -302,6 +303,9 @@ static void node_get(struct world *w, uint64_t conn, const struct kith_msg *req,
     struct kith_got_row rows[KITH_NAMES_MAX];
     node->gets += get->digest ? 0 : 1;
     node->digests += get->digest ? 1 : 0;
+    if (node->full_mute && !get->digest) {
+        return;
+    }
     struct kith_msg *msg = answer(w, conn, KITH_MSG_GET_RES, req->id);
     msg->u.get_res.status.err = node->get_err;
     if (node->stale && get->table.version < w->newer->id.version) {
@@ -750,6 +754,21 @@ static void test_get_mismatch(void **state)
     /* only the second has it */
     write_on(w, 1, "c", "lone");
     assert_string_equal("lone", values(w, get(w, "c", KITH_LEVEL_QUORUM, 0)));
+}
+
+/* The one that has the state falls silent after its digest, and the next is asked for a digest too:
+ * the state comes from there, and never is the row said to be absent. */
+static void test_get_digest_only(void **state)
+{
+    struct world *w = *state;
+    write_on(w, 1, "a", "new");
+    copy_row(w, 1, 2, "a");
+    w->nodes[1].full_mute = true;
+    uint64_t start = w->now;
+    uint64_t tag = get(w, "a", KITH_LEVEL_QUORUM, 5000);
+    pass(w, 1000);
+    assert_string_equal("new", values(w, tag));
+    assert_in_range(find_done(w, tag)->at_ms - start, 50, 200);
 }
 
 static void test_get_many(void **state)
@@ -1395,6 +1414,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_get_quorum, setup, teardown),
         cmocka_unit_test_setup_teardown(test_get_mismatch, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_get_digest_only, setup, teardown),
         cmocka_unit_test_setup_teardown(test_get_many, setup, teardown),
         cmocka_unit_test_setup_teardown(test_frozen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dead, setup, teardown),
