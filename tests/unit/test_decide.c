@@ -607,6 +607,43 @@ static void test_proposer_ends(void **state)
     pair_end(&pair);
 }
 
+/* A change to which any member may object: all must promise, one objection ends it; what is accepted
+ * already goes on with a majority. */
+static void test_proposer_needs_all(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct kith_proposer proposer;
+    struct kith_proposer_out out;
+    pair_start(&pair, 3);
+    kith_proposer_init(&proposer, &pair.voter.self, 3);
+    struct kith_bytes next = kith_buf_bytes(&pair.next);
+    for (uint32_t refused = 0; refused < 2; refused++) {
+        assert_int_equal(kith_proposer_start(&proposer, pair.last, next, 0, 5000, 1, &out),
+                         KITH_OK);
+        kith_proposer_need_all(&proposer);
+        answer_as(&proposer, 0, KITH_DECIDE_PROMISE, KITH_OK, &out);
+        answer_as(&proposer, 1, KITH_DECIDE_PROMISE, KITH_OK, &out);
+        assert_false(out.send); /* a majority, and not all */
+        answer_as(&proposer, 2, KITH_DECIDE_PROMISE, refused ? KITH_EREFUSED : KITH_OK, &out);
+        assert_int_equal(out.send, refused == 0);
+        if (refused == 0) {
+            answer_as(&proposer, 0, KITH_DECIDE_ACCEPTED, KITH_OK, &out);
+            assert_int_equal(out.end, KITH_PROPOSER_RUNNING);
+            answer_as(&proposer, 1, KITH_DECIDE_ACCEPTED, KITH_OK, &out);
+            assert_int_equal(out.end, KITH_PROPOSER_DECIDED); /* a majority decides */
+        } else {
+            assert_int_equal(out.err, KITH_EREFUSED);
+        }
+    }
+    assert_int_equal(kith_proposer_start(&proposer, pair.last, next, 0, 5000, 1, &out), KITH_OK);
+    answer_as(&proposer, 0, KITH_DECIDE_PROMISE, KITH_OK, &out);
+    answer_as(&proposer, 1, KITH_DECIDE_PROMISE, KITH_OK, &out);
+    assert_true(out.send); /* the next one need not */
+    kith_proposer_release(&proposer);
+    pair_end(&pair);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -614,6 +651,7 @@ int main(void)
         cmocka_unit_test(test_acceptor_rules),
         cmocka_unit_test(test_acceptor_record),
         cmocka_unit_test(test_proposer_ends),
+        cmocka_unit_test(test_proposer_needs_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
