@@ -234,6 +234,10 @@ static int refer_all(struct kith_fs *fs, struct kith_batch *batch, struct kith_i
         struct kith_client_answer answer;
         error = kith_batch_put(fs, batch, &dir_group, &answer);
         pthread_mutex_lock(&fs->lock);
+        bool put = error == 0;
+        for (uint32_t i = 0; i < count && !put; i++) {
+            entries[i]->valid_until = 0; /* perhaps it happened: who needs them reads them again */
+        }
         for (uint32_t i = 0; i < count && error == 0; i++) {
             error = note(&entries[i]->ctx, &answer, at[i]);
             entries[i]->link = true;

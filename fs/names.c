@@ -482,7 +482,9 @@ void kith_entry_gone(struct kith_fs *fs, struct kith_entry *entry)
     entry->link = false;
     if (inode != NULL) {
         inode->changed_at = entry->changed_at;
-        inode->unlinked = !inode->shared || inode->name_count == 0;
+        /* a rename whose second half failed leaves a second name that leads here */
+        bool other = !inode->shared && inode->entry != NULL && inode->entry != entry;
+        inode->unlinked = !other && (!inode->shared || inode->name_count == 0);
         if (inode->unlinked) {
             inode->pending = false;
             inode->attr_changed = 0;

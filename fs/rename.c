@@ -11,6 +11,9 @@
 
 #include "fs/fs.h"
 
+#define SECOND_PAUSE_NS 200000000 /* between tries of a rename's second half: a node's restart is */
+                                  /* some tries, a refusal costs nobody's processor */
+
 struct move {
     struct kith_fs *fs;
     struct kith_entry *src, *dst;
@@ -232,6 +235,27 @@ static int tell_directory(struct kith_fs *fs, struct kith_inode *inode, const ch
     return error;
 }
 
+/* The source's half, after the target's has been put: given up only after a while, for then the file
+ * stands under both names. The answer must be released, whatever is returned. */
+static int put_source(struct move *move, const struct kith_group *group,
+                      struct kith_client_answer *ret_answer)
+{
+    struct kith_fs *fs = move->fs;
+    uint64_t until = kith_mono_ns() + (uint64_t)fs->options->op_timeout_ms * 1000000u;
+    const struct timespec pause = {0, SECOND_PAUSE_NS};
+    int error = kith_batch_put(fs, move->from, group, ret_answer);
+    while (error != 0 && kith_mono_ns() < until) {
+        kith_client_answer_release(ret_answer);
+        nanosleep(&pause, NULL);
+        error = kith_batch_put(fs, move->from, group, ret_answer);
+    }
+    if (error != 0) {
+        kith_log_error("rename", "%s stands under its new name %s, too: the old one could not be "
+                       "removed: %s", move->src->name, move->dst->name, strerror(error));
+    }
+    return error;
+}
+
 static int do_move(struct move *move)
 {
     struct kith_fs *fs = move->fs;
@@ -247,7 +271,7 @@ static int do_move(struct move *move)
     error = kith_batch_put(fs, move->into, &dst_group, &into);
     bool second = error == 0 && move->cross && move->from->count > 0;
     if (second) {
-        error = kith_batch_put(fs, move->from, &src_group, &from);
+        error = put_source(move, &src_group, &from);
     }
     if (error == 0) {
         error = settle(move, &into.result, move->cross ? &from.result : &into.result);

@@ -3,7 +3,10 @@
  * fs_fake.c - kithfs over a cluster in memory: fs_fake MOUNTPOINT [DELAY_US] [-o OPTIONS]
  *
  * For tests of what the mount does with files, without a cluster. Stays in front; prints "ready"
- * when the mount answers and, when it ends, how many requests of each kind the mount sent. */
+ * when the mount answers and, when it ends, how many requests of each kind the mount sent. After
+ * SIGUSR1 one more put succeeds, the next two are refused. */
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,8 +34,32 @@ static void print_counts(struct kith_fake_cluster *cluster)
            counts.under_way_max);
 }
 
+static void *await_faults(void *arg)
+{
+    const struct timespec tick = {0, 1000000};
+    struct kith_fake_counts counts;
+    sigset_t set;
+    int number;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    while (sigwait(&set, &number) == 0) {
+        kith_fake_counts(arg, &counts);
+        uint64_t puts = counts.ops[KITH_CLIENT_PUT];
+        while (counts.ops[KITH_CLIENT_PUT] == puts) {
+            nanosleep(&tick, NULL);
+            kith_fake_counts(arg, &counts);
+        }
+        kith_fake_fail_next(arg, KITH_CLIENT_PUT, 2, KITH_EUNREACH, false);
+    }
+    return NULL;
+}
+
 int main(int argc, char *argv[])
 {
+    sigset_t set; /* before any thread is made */
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
     if (argc < 2) {
         fprintf(stderr, "usage: fs_fake MOUNTPOINT [DELAY_US] [-o OPTIONS]\n");
         return 1;
@@ -55,8 +82,15 @@ int main(int argc, char *argv[])
     }
     kith_fake_set_delay(cluster, argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 0);
     kith_log_set_level(options.log_level);
+    pthread_t faults;
+    if (pthread_create(&faults, NULL, await_faults, cluster) != 0) {
+        fprintf(stderr, "fs_fake: no thread can be made\n");
+        return 2;
+    }
     int code = kith_fs_serve(&options, client, on_ready, NULL);
     print_counts(cluster);
+    pthread_cancel(faults);
+    pthread_join(faults, NULL);
     kith_fake_cluster_free(cluster);
     kith_fs_options_release(&options);
     return code;
