@@ -670,6 +670,45 @@ static void test_join(void **state)
     world_free(&world);
 }
 
+/* What must not wait: done for small contents, left to others where a chunk is concerned. */
+static void test_try(void **state)
+{
+    (void)state;
+    struct world world = world_new(0, 0, 0);
+    struct kith_arena arena;
+    kith_arena_init(&arena, 0);
+    struct kith_content *content = empty(&world);
+    uint8_t bytes[16];
+    size_t got = 9;
+    assert_int_equal(kith_content_try_read(content, 0, bytes, sizeof bytes, &got), KITH_OK);
+    assert_int_equal(got, 0);
+    assert_int_equal(kith_content_try_write(content, false, 0, (const uint8_t *)"abc", 3), KITH_OK);
+    assert_int_equal(kith_content_try_write(content, true, 0, (const uint8_t *)"de", 2), KITH_OK);
+    assert_int_equal(kith_content_try_read(content, 1, bytes, sizeof bytes, &got), KITH_OK);
+    assert_int_equal(got, 4);
+    assert_memory_equal(bytes, "bcde", 4);
+    struct kith_content_image image;
+    uint64_t generation, size, allocated;
+    assert_int_equal(kith_content_try_flush(content, 4, &arena, &image, &generation), KITH_EBUSY);
+    assert_int_equal(kith_content_try_flush(content, 5, &arena, &image, &generation), KITH_OK);
+    assert_int_equal(kith_content_image_stat(image.encoded, &size, &allocated), KITH_OK);
+    assert_int_equal(size, 5);
+    assert_int_equal(image.ref_count, 0);
+    assert_true(kith_content_dirty(content));
+    kith_content_flushed(content, generation);
+    assert_false(kith_content_dirty(content));
+    uint8_t *large = calloc(1, MIB);
+    assert_non_null(large);
+    assert_int_equal(kith_content_try_write(content, true, 0, large, MIB), KITH_OK);
+    assert_int_equal(kith_content_size(content), MIB + 5);
+    assert_int_equal(kith_content_try_read(content, 0, bytes, sizeof bytes, &got), KITH_EBUSY);
+    assert_int_equal(kith_content_try_flush(content, MIB, &arena, &image, &generation), KITH_EBUSY);
+    free(large);
+    kith_content_free(content);
+    kith_arena_release(&arena);
+    world_free(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -678,6 +717,7 @@ int main(void)
         cmocka_unit_test(test_budget),     cmocka_unit_test(test_threads),
         cmocka_unit_test(test_join),       cmocka_unit_test(test_random),
         cmocka_unit_test(test_copy_range), cmocka_unit_test(test_compaction_holes),
+        cmocka_unit_test(test_try),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
