@@ -168,6 +168,9 @@ static void phase_heal(struct sim *sim)
     world_heal(sim);
     world_run(sim, sim->now_us + 12000000);
     scenario_all_ended(sim);
+    for (uint32_t i = 0; i < 400 && !sim->failed && !formed(sim, false); i++) {
+        world_run(sim, sim->now_us + 100000); /* a joiner whose answer was lost waits for 20 s */
+    }
     if (!sim->failed && !formed(sim, false)) {
         sim_fail(sim, "the members do not come together again");
     }
@@ -198,6 +201,7 @@ static bool run_seed(uint64_t seed, enum sim_mutant mutant, bool verbose, uint64
     sim->node_count = sizes[sim_below(sim, 8)];
     sim->storm = sim_chance(sim, 200);
     bool late = sim_chance(sim, 300) && sim->node_count > 1;
+    sim->few = late && sim->node_count == SIM_NODES_MAX;
     sim->late = late ? sim->node_count - 1 : SIM_NODES_MAX;
     sim->client_count = 2 + sim_below(sim, SIM_CLIENTS_MAX - 1);
     world_init(sim);

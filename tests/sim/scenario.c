@@ -597,6 +597,10 @@ void scenario_step(struct sim *sim)
         return;
     }
     uint32_t chunk = any_chunk(sim);
+    if (sim->few) {
+        row %= SIM_NAMES;
+        what %= 86;
+    }
     if (what < 52) {
         (void)submit_put(sim, client, row);
     } else if (what < 76) {

@@ -222,6 +222,7 @@ struct sim {
     uint64_t seed, random;
     enum sim_mutant mutant;
     bool verbose, failed, faults;
+    bool few;   /* rows: most nodes hold nothing, and might agree to move what others hold */
     bool storm; /* crashes around every promise of durability */
     char reason[400];
     uint64_t trace;
