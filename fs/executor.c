@@ -326,7 +326,7 @@ void kith_job_send(struct kith_job *job, const struct kith_client_op *op,
     job->done = done;
     enum kith_err err = kith_client_submit(job->fs->client, op, on_result, job);
     if (err != KITH_OK) {
-        struct kith_client_result failed = {.err = err, .message = kith_err_text(err)};
+        struct kith_client_result failed = {.err = err, .message = kith_err_text((int)err)};
         done(job, &failed);
     }
 }

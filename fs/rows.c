@@ -116,7 +116,7 @@ void kith_rows_put_begin(struct kith_fs *fs, const struct kith_group *group,
                             ? KITH_ENOMEM
                             : kith_client_submit(fs->client, &op, put_woke, ret_wait);
     if (err != KITH_OK) {
-        struct kith_client_result failed = {.err = err, .message = kith_err_text(err)};
+        struct kith_client_result failed = {.err = err, .message = kith_err_text((int)err)};
         put_woke(ret_wait, &failed);
     }
 }
