@@ -356,7 +356,7 @@ void kith_dir_complete(struct kith_fs *fs, struct kith_inode *dir, uint64_t load
 {
     for (uint32_t i = 0; i < dir->dir->bucket_count; i++) {
         for (struct kith_entry *entry = dir->dir->buckets[i]; entry != NULL; entry = entry->next) {
-            if (entry->load == load || entry->changed_at >= started) {
+            if (entry->load == load || entry->changed_at >= started || kith_entry_unsent(entry)) {
                 continue;
             }
             if (entry->inode == NULL || (!entry->inode->pending && !entry->inode->row_busy)) {

@@ -223,3 +223,9 @@ bool kith_entry_valid(const struct kith_entry *entry, uint64_t now)
     }
     return now < entry->valid_until;
 }
+
+bool kith_entry_unsent(const struct kith_entry *entry)
+{
+    const struct kith_inode *inode = entry->inode;
+    return inode != NULL && inode->entry == entry && !inode->unlinked && kith_inode_dirty(inode);
+}

@@ -451,7 +451,7 @@ unsigned kith_fs_flush_all(struct kith_fs *fs, uint64_t deadline)
             struct timespec until;
             clock_gettime(CLOCK_REALTIME, &until);
             until.tv_sec += 1;
-            fs->dirty = fs->dirty->dirty_next;
+            fs->dirty = fs->dirty != NULL ? fs->dirty->dirty_next : NULL;
             pthread_cond_timedwait(&fs->changed, &fs->lock, &until);
         }
         kith_inode_drop(fs, inode);

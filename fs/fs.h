@@ -292,6 +292,9 @@ static inline struct kith_bytes kith_entry_bytes(const struct kith_entry *entry)
 }
 /* Known well enough to be answered from memory at `now`. */
 bool kith_entry_valid(const struct kith_entry *entry, uint64_t now);
+/* True when the name is the place of writes that are not put yet: whoever removed or replaced it
+ * meanwhile elsewhere has not seen them, so the name stays until they are put. fs->lock held. */
+bool kith_entry_unsent(const struct kith_entry *entry);
 
 /* ---- seen.c: rows as read, made into entries and inodes ---- */
 struct kith_seen {

@@ -114,7 +114,9 @@ int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode, bool *ret_keep
         pthread_cond_wait(&fs->changed, &fs->lock);
     }
     bool joins = kith_inode_dirty(inode) || inode->unlinked;
-    if (!joins) {
+    if (inode->unlinked && !inode->is_open) {
+        error = ESTALE; /* gone between lookup and open: the kernel looks again and finds none */
+    } else if (!joins) {
         inode->opening = true;
         pthread_mutex_unlock(&fs->lock);
         error = read_and_renew(fs, inode);

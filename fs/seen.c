@@ -181,6 +181,9 @@ enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
         entry->dir->dir->removed) {
         return KITH_OK;
     }
+    if (kith_entry_unsent(entry) && (!seen->live || seen->record.file_id != old->id)) {
+        return KITH_OK;
+    }
     if (!kith_octets_set(&entry->ctx, seen->ctx)) {
         return KITH_ENOMEM;
     }

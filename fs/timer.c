@@ -71,9 +71,11 @@ static bool flush_due(struct kith_fs *fs, uint64_t now)
     while (inode != NULL) {
         struct kith_inode *next = inode == last ? NULL : inode->dirty_next;
         bool unsent = !inode->unlinked && (kith_inode_dirty(inode) || inode->attr_changed != 0);
-        if (!unsent && !inode->row_busy) {
+        /* what a rename carried along after the last close failed to put it */
+        bool lingers = !unsent && inode->opens == 0 && inode->is_open;
+        if (!unsent && !lingers && !inode->row_busy) {
             dequeue(fs, inode);
-        } else if (unsent && count < FLUSHES_MOST && is_due(inode, now)) {
+        } else if ((unsent || lingers) && count < FLUSHES_MOST && is_due(inode, now)) {
             inode->flushing = true;
             kith_inode_hold(inode);
             due[count++] = inode;

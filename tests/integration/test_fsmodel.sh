@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Random operations on a mount and on a local directory in lock step (fsmodel.py): a quiet cluster, one
+# whose nodes are killed and started again one after the other, and a second look through a fresh mount.
+# KITH_SEED=N for other seeds, KITH_MODEL_SECONDS=S for longer runs.
+. "$(dirname "$0")/lib.sh"
+need_fuse
+
+seconds=${KITH_MODEL_SECONDS:-15}
+seed=${KITH_SEED:-1}
+cluster_up 3
+
+# model NAME SEED: in the background; its output in $work/NAME.log
+model() {
+    mkdir -p "$work/local/$1" "$mnt/$1"
+    /usr/bin/python3 "$here/fsmodel.py" "$mnt/$1" "$work/local/$1" --seed "$2" --seconds "$seconds" \
+        --processes 2 >"$work/$1.log" 2>&1 &
+    model_pid=$!
+}
+model_end() {
+    wait $model_pid || fail "the mount and the model differ ($1): $(tail -n 60 "$work/$1.log")"
+    grep operations "$work/$1.log" || true
+}
+check() {
+    /usr/bin/python3 "$here/fsmodel.py" "$mnt/$1" "$work/local/$1" --processes 2 --check \
+        >"$work/check.log" 2>&1 || fail "$1, read by a fresh mount: $(cat "$work/check.log")"
+}
+under_way() {
+    [ -n "$(find "$work/local/$1/p0" -mindepth 1 -maxdepth 1 2>/dev/null | head -n 1)" ]
+}
+
+mount_up
+say "seed $seed, nothing fails"
+model quiet "$seed"
+model_end quiet
+
+say "seed $((seed + 1)), nodes are killed and started again"
+model kills $((seed + 1))
+wait_for 30 "operations to be under way" under_way kills
+n=1
+while kill -0 $model_pid 2>/dev/null; do
+    node_kill $n
+    sleep 1 # the time that it is away
+    cluster_up 3
+    wait_for 30 "all nodes to be up" kithctl status --servers "$servers"
+    n=$((n % 3 + 1))
+done
+model_end kills
+mount_down
+
+mount_up
+check quiet
+check kills
+mount_down
+pass
