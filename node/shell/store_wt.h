@@ -78,7 +78,7 @@ struct kith_store_options {
     void (*fatal)(void *arg, const char *message);
 };
 
-#define KITH_STORE_CACHE_DEFAULT (UINT64_C(256) << 20)
+#define KITH_STORE_CACHE_DEFAULT (UINT64_C(128) << 20)
 #define KITH_STORE_CACHE_MIN     (UINT64_C(8) << 20)
 #define KITH_STORE_WORKERS_MAX   16u
 #define KITH_CHUNK_INLINE_MAX    (64u << 10) /* bytes; larger contents lie in segments */
