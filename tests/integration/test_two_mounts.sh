@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Two mounts of one cluster: what one has written and not put yet survives that the other removes the
+# file without having seen it; and a removal that has seen it is a removal.
+. "$(dirname "$0")/lib.sh"
+need_fuse
+
+cluster_up 3
+other=$work/mnt2
+mount_up
+mount_up "$other"
+
+echo one >"$mnt/file"
+wait_for 10 "the other mount to see the file" grep -qx one "$other/file"
+exec 7<>"$mnt/file"
+cat <&7 >/dev/null
+echo two >&7 # waits in memory for up to a second
+rm "$other/file"
+ls -l "$mnt" >/dev/null # reads the directory anew
+/usr/bin/python3 -c 'import os; os.fsync(7)' || fail "fsync"
+exec 7>&-
+wait_for 10 "the edit at the other mount" grep -qx two "$other/file"
+
+echo seen >"$mnt/gone"
+wait_for 10 "the other mount to see the file" grep -qx seen "$other/gone"
+rm "$other/gone"
+wait_for 10 "the removal to be seen" sh -c "! ls '$mnt/gone'"
+mount_down
+mount_down "$other"
+pass
