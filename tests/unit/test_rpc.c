@@ -60,6 +60,20 @@ static void unlock(struct end *end)
     pthread_mutex_unlock(&end->lock);
 }
 
+/* What the other end's handlers did before what was awaited is visible behind this. */
+static void see(struct end *end)
+{
+    lock(end);
+    unlock(end);
+}
+
+static void set_echo(struct end *end)
+{
+    lock(end);
+    end->echo = true;
+    unlock(end);
+}
+
 static void on_accepted(void *arg, uint64_t conn, enum kith_rpc_class cls, const char *peer)
 {
     struct end *end = arg;
@@ -282,12 +296,13 @@ static void test_echo_in_order(void **state)
     (void)state;
     struct pair pair;
     pair_start(&pair, KITH_RPC_ROWS, NULL);
-    pair.server.echo = true;
+    set_echo(&pair.server);
     for (uint64_t id = 0; id < 10000; id++) {
         struct kith_msg msg = ping(id);
         assert_int_equal(kith_rpc_send(pair.client.rpc, pair.conn, &msg), KITH_OK);
     }
     wait_count(&pair.client, &pair.client.messages, 10000);
+    see(&pair.server);
     assert_false(pair.server.out_of_order);
     assert_false(pair.client.out_of_order);
     pair_stop(&pair);
@@ -357,7 +372,7 @@ static void test_many_threads(void **state)
     struct kith_rpc_options options = {.threads = 2};
     struct pair pair;
     pair_start(&pair, KITH_RPC_ROWS, &options);
-    pair.server.echo = true;
+    set_echo(&pair.server);
     pthread_t threads[SENDERS];
     for (unsigned i = 0; i < SENDERS; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, send_many, &pair), 0);
@@ -368,6 +383,7 @@ static void test_many_threads(void **state)
         assert_null(failed);
     }
     wait_count(&pair.client, &pair.client.messages, SENDERS * SENDS_EACH);
+    see(&pair.server);
     assert_int_equal(pair.server.messages, SENDERS * SENDS_EACH);
     pair_stop(&pair);
 }
@@ -424,6 +440,7 @@ static void send_chunk(struct pair *pair, uint64_t id, size_t size)
     assert_int_equal(kith_rpc_send(pair->client.rpc, pair->conn, &msg), KITH_OK);
     kith_blob_drop(blob);
     wait_count(&pair->client, &pair->client.messages, (uint32_t)id + 1);
+    see(&pair->server);
     assert_memory_equal(sum.bytes, pair->server.checksum.bytes, sizeof sum.bytes);
     assert_memory_equal(sum.bytes, pair->client.checksum.bytes, sizeof sum.bytes);
 }
@@ -433,7 +450,7 @@ static void test_bulk(void **state)
     (void)state;
     struct pair pair;
     pair_start(&pair, KITH_RPC_BULK, NULL);
-    pair.server.echo = true;
+    set_echo(&pair.server);
     static const size_t sizes[] = {1, 100, 4095, 4096, 65536, 100000, KITH_CHUNK_MAX};
     uint64_t id = 0;
     for (int round = 0; round < 6; round++) {
@@ -617,7 +634,7 @@ static void test_garbage_on_the_port(void **state)
     (void)state;
     struct pair pair;
     pair_start(&pair, KITH_RPC_ROWS, NULL);
-    pair.server.echo = true;
+    set_echo(&pair.server);
     static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     for (int round = 0; round < 20; round++) {
         int fd = raw_connect(pair.address);
@@ -762,6 +779,7 @@ static void test_calls(void **state)
     assert_int_equal(do_call(&caller, "/kith.v1.Kv/Get", 0, &responses, details, 0), GRPC_STATUS_OK);
     assert_int_equal(do_call(&caller, "/kith.v1.Kv/Scan", 10, &responses, details, 0), GRPC_STATUS_OK);
     assert_int_equal(responses, 100);
+    see(&pair.server);
     assert_int_equal(pair.server.drained, 101);
     assert_false(pair.server.stream_gone);
     assert_int_equal(do_call(&caller, "/kith.v1.Kv/Put", 10, &responses, details, 0),
@@ -785,7 +803,7 @@ static void test_bad_envelope(void **state)
     (void)state;
     struct pair pair;
     pair_start(&pair, KITH_RPC_ROWS, NULL);
-    pair.server.echo = true;
+    set_echo(&pair.server);
     kith_log_set_level(KITH_LOG_ERROR);
     struct caller caller;
     caller_start(&caller, pair.address);
@@ -815,7 +833,7 @@ static int serve_until_killed(int out)
 {
     struct end server;
     end_start(&server, NULL);
-    server.echo = true;
+    set_echo(&server);
     uint16_t port;
     if (kith_rpc_listen(server.rpc, "127.0.0.1:0", &port, NULL) != KITH_OK ||
         write(out, &port, sizeof port) != (ssize_t)sizeof port) {
