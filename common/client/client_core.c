@@ -313,7 +313,7 @@ static void op_deadline(struct kith_client_core *core, struct cc_op *op)
     } else if (op->kind == KITH_CLIENT_CHUNK_PUT && op->u.chunk.sent > 0) {
         cc_op_fail(core, op, KITH_EUNKNOWN, "no quorum took the chunk within %u ms (%.180s)",
                    after_ms, why);
-    } else if (op->behind_all >= 2 && core->now - op->behind_since_ms >= after_ms / 2) {
+    } else if (cc_replicas_lost(core, op)) {
         cc_session_drop(&core->session,
                         op->kind == KITH_CLIENT_SCAN ? &op->u.scan.group : &op->u.get.group,
                         op->behind_row);

@@ -159,6 +159,9 @@ bool cc_replicas_hope(const struct kith_client_core *core, const struct cc_op *o
 void cc_replica_ask(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
                     struct kith_msg *msg)
 {
+    if (op->reps[rep].state == CC_REP_NEW) { /* else what it said before counts, too */
+        op->reps[rep].asked_change = core->session.changes;
+    }
     op->reps[rep].asked_ms = core->now;
     op->reps[rep].hedged = false;
     op->reps[rep].missed = false;
@@ -200,22 +203,44 @@ bool cc_replica_stale(struct kith_client_core *core, struct cc_op *op, uint32_t 
     return false;
 }
 
+static uint64_t entry_change(const struct kith_client_core *core, const struct cc_op *op,
+                             struct kith_bytes name)
+{
+    return cc_session_change(&core->session,
+                             op->kind == KITH_CLIENT_SCAN ? &op->u.scan.group : &op->u.get.group,
+                             name);
+}
+
 void cc_replicas_behind(struct kith_client_core *core, struct cc_op *op, struct kith_bytes name)
 {
-    uint32_t have = cc_replicas_count(op, CC_REP_HAVE);
+    uint32_t have = 0;
+    uint64_t oldest = UINT64_MAX; /* of the round's asks */
     for (uint32_t i = 0; i < op->rep_count; i++) {
-        if (op->reps[i].state == CC_REP_HAVE) {
-            op->reps[i].state = CC_REP_FAILED; /* to be asked anew */
-            op->reps[i].err = KITH_OK;
+        struct cc_rep *rep = &op->reps[i];
+        if (rep->state == CC_REP_HAVE) {
+            have++;
+            oldest = rep->asked_change < oldest ? rep->asked_change : oldest;
+            rep->state = CC_REP_FAILED; /* to be asked anew */
+            rep->err = KITH_OK;
         }
     }
-    bool same = op->behind_all > 0 && kith_bytes_equal(op->behind_row, name);
-    if (have == op->slots) {
+    uint64_t change = entry_change(core, op, name);
+    if (have == op->slots && change <= oldest) {
+        bool same = op->behind_all > 0 && op->behind_change == change &&
+                    kith_bytes_equal(op->behind_row, name);
         op->behind_all = same ? op->behind_all + 1 : 1;
         op->behind_since_ms = same ? op->behind_since_ms : core->now;
+        op->behind_change = change;
         op->behind_row = name;
     }
     cc_replicas_again(core, op);
+}
+
+bool cc_replicas_lost(const struct kith_client_core *core, const struct cc_op *op)
+{
+    uint64_t half_ms = (op->deadline_ms - op->started_ms) / 2;
+    return op->behind_all >= 2 && core->now - op->behind_since_ms >= half_ms &&
+           entry_change(core, op, op->behind_row) == op->behind_change;
 }
 
 void cc_replicas_again(struct kith_client_core *core, struct cc_op *op)

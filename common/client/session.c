@@ -16,7 +16,10 @@
  * then no answer can ever cover the entry. When all owners have answered a read at least twice, the
  * first time in the first half of its time, and none has it, that read ends in EIO at its deadline and
  * the entry goes: the loss is told once, in words, and the row can be read again as it is. Until then a
- * state may still be on its way.
+ * state may still be on its way. A round of answers says something only of an entry that is as it was
+ * when the round was asked: one that a put of this mount has raised meanwhile wants a state that the
+ * owners had not when they answered. So every change of an entry's clock has a number, and the rounds
+ * that are counted together are all held against the same one.
  *
  * Two hash tables with chains: rows by (group, name), groups by group; a scan must know of rows
  * that its pages lack, so each group has the list of its rows. */
@@ -34,6 +37,7 @@ struct cc_session_entry {
     struct cc_session_group *group;
     uint64_t hash;
     uint64_t settled; /* binds requests up to this one only; 0: all */
+    uint64_t change;  /* the number of the last change of the clock */
     uint32_t name_size;
     uint32_t clock_count;
     struct kith_clock_entry *clock; /* of its own: it grows */
@@ -225,11 +229,13 @@ static bool entry_make(struct cc_session *session, const struct kith_group *grou
     session->rows[hash & (session->bucket_count - 1)] = entry;
     age_newest(session, entry);
     session->count++;
+    entry->change = ++session->changes;
     return true;
 }
 
 /* The entry's clock becomes the join of what it was and `clock`. */
-static bool entry_join(struct cc_session_entry *entry, const struct kith_clock *clock)
+static bool entry_join(struct cc_session *session, struct cc_session_entry *entry,
+                       const struct kith_clock *clock)
 {
     struct kith_clock old = {entry->clock_count, entry->clock};
     enum kith_clock_order order = kith_clock_compare(&old, clock);
@@ -247,6 +253,7 @@ static bool entry_join(struct cc_session_entry *entry, const struct kith_clock *
         memcpy(entries, joined.entries, joined.count * sizeof(*entries));
         entry->clock = entries;
         entry->clock_count = joined.count;
+        entry->change = ++session->changes;
     }
     kith_arena_release(&arena);
     return entries != NULL;
@@ -264,7 +271,7 @@ bool cc_session_note(struct cc_session *session, const struct kith_group *group,
         age_unlink(session, entry);
         entry->settled = 0;
         age_newest(session, entry);
-        return entry_join(entry, clock);
+        return entry_join(session, entry, clock);
     }
     if (!entry_make(session, group, name, clock, hash)) {
         return false;
@@ -322,6 +329,13 @@ bool cc_session_covered(const struct cc_session *session, uint64_t order,
     struct kith_clock seen = {entry->clock_count, entry->clock};
     enum kith_clock_order is = kith_clock_compare(clock, &seen);
     return is == KITH_CLOCK_EQUAL || is == KITH_CLOCK_AFTER;
+}
+
+uint64_t cc_session_change(const struct cc_session *session, const struct kith_group *group,
+                           struct kith_bytes name)
+{
+    const struct cc_session_entry *entry = *entry_at(session, group, name, row_hash(group, name));
+    return entry == NULL ? 0 : entry->change;
 }
 
 void cc_session_each(const struct cc_session *session, uint64_t order,
