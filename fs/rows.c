@@ -29,14 +29,18 @@ void kith_octets_clear(struct kith_octets *octets)
     octets->size = 0;
 }
 
+static void log_failed(const struct kith_client_result *result)
+{
+    kith_log_debug("rows", "request failed: %s (%s)", result->message != NULL ? result->message : "",
+                   kith_err_text((int)result->err));
+}
+
 static int rows_call(struct kith_fs *fs, const struct kith_client_op *op,
                      struct kith_client_answer *ret_answer)
 {
     enum kith_err err = kith_client_call(fs->client, op, ret_answer);
-    if (err != KITH_OK) {
-        kith_log_debug("rows", "request failed: %s (%s)",
-                       ret_answer->result.message != NULL ? ret_answer->result.message : "",
-                       kith_err_text((int)err));
+    if (err != KITH_OK && op->kind != KITH_CLIENT_PUT) {
+        log_failed(&ret_answer->result);
     }
     return kith_errno(err);
 }
@@ -82,6 +86,9 @@ int kith_rows_put(struct kith_fs *fs, const struct kith_group *group,
 int kith_rows_put_end(struct kith_fs *fs, const struct kith_client_result *result, uint32_t count)
 {
     int error = kith_errno(result->err);
+    if (error != 0) {
+        log_failed(result);
+    }
     if (error == 0 && result->u.put.result_count != count) {
         error = kith_errno(KITH_EIO);
     }

@@ -213,7 +213,7 @@ struct cc_op {
     bool behind;    /* the answers are older than what the session has seen */
     uint32_t behind_all;          /* rounds in which all owners answered, and were */
     uint64_t behind_since_ms;     /* the first of them */
-    uint64_t behind_change;       /* the change that made the session's entry they were held against */
+    uint64_t behind_change;       /* of the session's entry that they were held against */
     struct kith_bytes behind_row; /* the row that was */
     uint64_t short_ms;          /* a chunk put has had too few owners since then; 0 = it has not */
     struct cc_rep reps[CC_REPS_MAX];
@@ -233,7 +233,7 @@ struct cc_op {
 struct cc_session_entry;
 struct cc_session_group;
 struct cc_session {
-    uint64_t changes; /* of any entry's clock, from 1: the number of a change is that of this count */
+    uint64_t changes; /* of entries' clocks so far; each is known by its number, from 1 */
     uint32_t count;
     uint32_t bucket_count; /* a power of two, of both tables */
     struct cc_session_entry **rows;
@@ -393,8 +393,8 @@ bool cc_replica_stale(struct kith_client_core *core, struct cc_op *op, uint32_t 
  * else to ask now: all will be asked anew. The round counts as a sign of loss when all owners have
  * answered in it and the session has wanted the same since the first of them was asked. */
 void cc_replicas_behind(struct kith_client_core *core, struct cc_op *op, struct kith_bytes name);
-/* At the deadline of a read: whether enough rounds say that what the session wants of op->behind_row
- * is lost for good (session.c). */
+/* At the deadline of a read: whether enough rounds say that what the session wants of the row
+ * op->behind_row is lost for good (session.c). */
 bool cc_replicas_lost(const struct kith_client_core *core, const struct cc_op *op);
 /* Failed replicas are to be asked again after a pause. */
 void cc_replicas_again(struct kith_client_core *core, struct cc_op *op);
@@ -479,7 +479,7 @@ void cc_session_each(const struct cc_session *session, uint64_t order,
 bool cc_session_covered(const struct cc_session *session, uint64_t order,
                         const struct kith_group *group, struct kith_bytes name,
                         const struct kith_clock *clock, bool *ret_known);
-/* The number of the change (session->changes) that made the entry's clock what it is; 0: no entry. */
+/* The number of the change that made the entry's clock what it is; 0: no entry. */
 uint64_t cc_session_change(const struct cc_session *session, const struct kith_group *group,
                            struct kith_bytes name);
 /* Rows of the group behind `after` (where has_after) up to `last` (where has_last) in the session, for
