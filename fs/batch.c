@@ -112,7 +112,7 @@ static int move_xattrs(struct kith_fs *fs, struct kith_batch *from, struct kith_
     kith_rowname_attr(kith_rowname_bytes(base), &after); /* the rows behind NUL 'a' */
     struct kith_bytes start = kith_rowname_bytes(&after);
     struct kith_client_answer answer;
-    int error = kith_rows_scan(fs, group, &start, XATTR_ROWS_MAX, &answer);
+    int error = kith_rows_scan(fs, group, &start, XATTR_ROWS_MAX, true, &answer);
     if (error == 0) {
         for (uint32_t i = 0; i < answer.result.u.rows.row_count && error == 0; i++) {
             const struct kith_client_row *row = &answer.result.u.rows.rows[i];

@@ -315,7 +315,7 @@ int kith_dir_page(struct kith_fs *fs, struct kith_inode *dir, const struct kith_
     struct kith_client_answer answer;
     struct page_work work = {NULL, 0, NULL, 0};
     uint64_t started = kith_mono_ns();
-    int error = kith_rows_scan(fs, &dir->dir->group, after, 0, &answer);
+    int error = kith_rows_scan(fs, &dir->dir->group, after, 0, ret_page->strict, &answer);
     if (error == 0) {
         const struct kith_client_result *result = &answer.result;
         uint32_t used = 0;
@@ -479,7 +479,7 @@ int kith_dir_empty(struct kith_fs *fs, struct kith_inode *dir)
     if (pending) {
         return ENOTEMPTY;
     }
-    struct kith_dir_page page = {.more = true};
+    struct kith_dir_page page = {.more = true, .strict = true};
     struct kith_arena arenas[2];
     kith_arena_init(&arenas[0], 0);
     kith_arena_init(&arenas[1], 0);
@@ -489,9 +489,6 @@ int kith_dir_empty(struct kith_fs *fs, struct kith_inode *dir)
         kith_arena_reset(&arenas[i & 1]);
         error = kith_dir_page(fs, dir, i == 0 ? NULL : &after, load, &arenas[i & 1], empty_each,
                               NULL, &page);
-        if (error == 0 && page.degraded) {
-            error = EIO; /* a degraded scan never serves rmdir */
-        }
     }
     kith_arena_release(&arenas[0]);
     kith_arena_release(&arenas[1]);

@@ -205,8 +205,9 @@ static inline struct kith_bytes kith_octets_bytes(const struct kith_octets *octe
 int kith_rows_get(struct kith_fs *fs, const struct kith_group *group,
                   const struct kith_bytes names[], uint32_t count,
                   struct kith_client_answer *ret_answer);
+/* strict: never degraded, for what must not be done on the word of fewer than a quorum. */
 int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group,
-                   const struct kith_bytes *after, uint32_t max_rows,
+                   const struct kith_bytes *after, uint32_t max_rows, bool strict,
                    struct kith_client_answer *ret_answer);
 int kith_rows_put(struct kith_fs *fs, const struct kith_group *group,
                   enum kith_durability durability, const struct kith_put_update updates[],
@@ -341,6 +342,7 @@ void kith_dir_load(struct kith_fs *fs, struct kith_inode *dir);
 /* One page behind `after` (NULL: from the first row) into the entries. each: for every entry with
  * its lock-free name; stops at an error. */
 struct kith_dir_page {
+    bool strict; /* given: no degraded answer */
     bool more, degraded;
     struct kith_bytes last; /* in the arena */
 };

@@ -212,7 +212,7 @@ static int next_page(struct kith_fs *fs, struct kith_inode *dir, struct listing 
     struct kith_arena *arena = &listing->arenas[listing->turn];
     kith_arena_reset(arena);
     struct page_arg arg = {listing, arena};
-    struct kith_dir_page page;
+    struct kith_dir_page page = {.strict = false};
     error = kith_dir_page(fs, dir, first ? NULL : &listing->after, listing->load, arena, on_name,
                           &arg, &page);
     if (error != 0) {

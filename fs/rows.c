@@ -57,10 +57,10 @@ int kith_rows_get(struct kith_fs *fs, const struct kith_group *group,
 }
 
 int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group,
-                   const struct kith_bytes *after, uint32_t max_rows,
+                   const struct kith_bytes *after, uint32_t max_rows, bool strict,
                    struct kith_client_answer *ret_answer)
 {
-    struct kith_client_op op = {.kind = KITH_CLIENT_SCAN};
+    struct kith_client_op op = {.kind = KITH_CLIENT_SCAN, .strict = strict};
     op.u.scan.group = *group;
     op.u.scan.max_rows = max_rows;
     if (after != NULL) {

@@ -222,7 +222,7 @@ void kith_do_listxattr(struct kith_job *job)
     kith_rowname_attr(kith_rowname_bytes(&place.base), &after);
     struct kith_bytes start = kith_rowname_bytes(&after);
     kith_buf_init(&list);
-    error = kith_rows_scan(job->fs, &place.group, &start, XATTR_LIST_ROWS, &answer);
+    error = kith_rows_scan(job->fs, &place.group, &start, XATTR_LIST_ROWS, false, &answer);
     for (uint32_t i = 0; error == 0 && i < answer.result.u.rows.row_count; i++) {
         const struct kith_client_row *row = &answer.result.u.rows.rows[i];
         struct kith_rowname_parts parts;

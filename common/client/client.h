@@ -59,6 +59,9 @@ struct kith_client_op {
     enum kith_client_kind kind;
     uint32_t timeout_ms; /* 0 = the client's op_timeout_ms */
     enum kith_level level;
+    /* GET and SCAN: never a degraded answer; where R owners cannot be reached it waits for them until
+     * the deadline. For what must not be done on the word of fewer. */
+    bool strict;
     union {
         struct {
             struct kith_group group;

@@ -30,6 +30,10 @@
 #define CC_HELLO_MS       2000u /* the same for the node's HELLO on it */
 /* A first connect may take this long before the node counts as down. */
 #define CC_GRACE_MS 1000u
+/* A failed connect that is so young says that the node is down; an older one is worth a try. */
+#define CC_FRESH_MS 50u
+/* A node that is up answers a connect within this; who waits for it goes on without after it. */
+#define CC_URGE_MS        300u
 #define CC_SLOW_MIN_MS    1000u /* asked last for this long, doubling */
 #define CC_SLOW_MAX_MS    30000u
 #define CC_FAILS_MAX      3u    /* failed answers in a row that make a node slow */
@@ -190,6 +194,7 @@ struct cc_op {
     uint64_t order; /* of submission, from 1 */
     enum kith_client_kind kind;
     enum kith_level level;
+    bool strict;   /* no degraded answer, see client.h */
     bool active;   /* in the active list and the heap */
     bool done;     /* the result stands */
     bool told;     /* DONE was given out */
@@ -379,8 +384,12 @@ void cc_replicas_unbind(struct kith_client_core *core, struct cc_op *op);
 uint32_t cc_replicas_next(struct kith_client_core *core, const struct cc_op *op, bool bulk,
                           uint32_t first);
 uint32_t cc_replicas_count(const struct cc_op *op, enum cc_rep_state state);
-/* Whether an owner that was not asked may still come up: worth a wait. */
-bool cc_replicas_hope(const struct kith_client_core *core, const struct cc_op *op, bool bulk);
+/* Whether an owner that was not asked may still come up: worth a wait. Where the last try to reach
+ * one is not quite new there is another at once: a node that is back is otherwise found only after
+ * the back-off, and meanwhile one that goes would leave too few. */
+bool cc_replicas_hope(struct kith_client_core *core, struct cc_op *op, bool bulk);
+/* The same for one replica. */
+bool cc_replica_hope(struct kith_client_core *core, struct cc_op *op, uint32_t rep, bool bulk);
 /* Sends msg (NULL: memory was short) to the replica, or notes that it failed. */
 void cc_replica_ask(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
                     struct kith_msg *msg);

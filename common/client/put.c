@@ -70,17 +70,17 @@ static uint32_t in_time(struct kith_client_core *core, struct cc_op *op)
 }
 
 /* Nobody is left who could take it: whether the refusals are the last word. */
-static bool refused(const struct kith_client_core *core, const struct cc_op *op)
+static bool refused(struct kith_client_core *core, struct cc_op *op)
 {
     bool any = false;
+    bool hope = false;
     for (uint32_t i = 0; i < op->slots; i++) {
         const struct cc_rep *rep = &op->reps[i];
         any = any || rep->final;
-        if (!rep->final && (rep->state == CC_REP_ASKED || !cc_peer_down(core, rep->peer, false))) {
-            return false;
-        }
+        hope = (!rep->final && (rep->state == CC_REP_ASKED || cc_replica_hope(core, op, i, false))) ||
+               hope;
     }
-    return any;
+    return any && !hope;
 }
 
 static void give_up(struct kith_client_core *core, struct cc_op *op, enum kith_err err)

@@ -235,7 +235,7 @@ void cc_get_drive(struct kith_client_core *core, struct cc_op *op)
     if (asked == 0 && cc_replicas_hope(core, op, false)) {
         return;
     }
-    if (asked == 0 && have > 0 && !behind && op->level != KITH_LEVEL_ALL) {
+    if (asked == 0 && have > 0 && !behind && !op->strict) {
         enum outcome outcome = finish(core, op, have < op->need);
         if (outcome == OUTCOME_ENDED) {
             return;

@@ -146,14 +146,52 @@ uint32_t cc_replicas_count(const struct cc_op *op, enum cc_rep_state state)
     return count;
 }
 
-bool cc_replicas_hope(const struct kith_client_core *core, const struct cc_op *op, bool bulk)
+bool cc_replica_hope(struct kith_client_core *core, struct cc_op *op, uint32_t rep, bool bulk)
 {
+    struct cc_peer *peer = op->reps[rep].peer;
+    if (!cc_peer_down(core, peer, bulk)) {
+        return true;
+    }
+    struct cc_link *link = bulk && cc_peer_up(peer) ? &peer->bulk : &peer->rows;
+    if (!peer->member || peer->address[0] == '\0') {
+        return false; /* nobody tries it */
+    }
+    uint64_t since_ms = core->now; /* of the try under way */
+    switch (link->state) {
+    case CC_LINK_WAITING:
+        if (core->now - link->failed_ms < CC_FRESH_MS) {
+            return false;
+        }
+        link->at_ms = core->now;
+        core->peers_wake_ms = core->now;
+        break;
+    case CC_LINK_CONNECTING:
+        since_ms = link->at_ms - CC_CONNECT_MS;
+        break;
+    case CC_LINK_HELLO:
+        since_ms = link->at_ms - CC_HELLO_MS;
+        break;
+    case CC_LINK_IDLE:
+    case CC_LINK_UP:
+        return false;
+    }
+    if (core->now - since_ms >= CC_URGE_MS) {
+        return false;
+    }
+    op->waits = true;
+    cc_op_wake(core, op, since_ms + CC_URGE_MS);
+    return true;
+}
+
+bool cc_replicas_hope(struct kith_client_core *core, struct cc_op *op, bool bulk)
+{
+    bool hope = false;
     for (uint32_t i = 0; i < op->slots; i++) {
-        if (op->reps[i].state == CC_REP_NEW && !cc_peer_down(core, op->reps[i].peer, bulk)) {
-            return true;
+        if (op->reps[i].state == CC_REP_NEW) {
+            hope = cc_replica_hope(core, op, i, bulk) || hope; /* each is tried */
         }
     }
-    return false;
+    return hope;
 }
 
 void cc_replica_ask(struct kith_client_core *core, struct cc_op *op, uint32_t rep,

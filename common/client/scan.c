@@ -259,8 +259,7 @@ void cc_scan_drive(struct kith_client_core *core, struct cc_op *op)
     if (asked == 0 && cc_replicas_hope(core, op, false)) {
         return;
     }
-    if (asked == 0 && have > 0 && !behind && op->level != KITH_LEVEL_ALL &&
-        finish(core, op, true, &behind)) {
+    if (asked == 0 && have > 0 && !behind && !op->strict && finish(core, op, true, &behind)) {
         return;
     }
     op->behind = op->behind || behind;

@@ -681,6 +681,8 @@ static uint64_t get(struct world *w, const char *name, enum kith_level level, ui
     return submit(w, &op);
 }
 
+static uint64_t scan(struct world *w, const char *after, uint32_t max_rows, uint32_t timeout_ms);
+
 static uint64_t put(struct world *w, const char *name, const char *value, uint32_t timeout_ms)
 {
     struct kith_put_update update = {.name = text(name), .has_sibling = true, .value = text(value)};
@@ -849,6 +851,70 @@ static void test_dead(void **state)
     pass(w, 3000);
     assert_string_equal("", values(w, tag));
     assert_true(kith_client_core_writable(w->core, &GROUP));
+}
+
+/* A node that is back is found before an answer degrades or a put is given up, not after the
+ * back-off: nodes that are restarted one after the other never leave too few. */
+static void test_restarted_in_turn(void **state)
+{
+    struct world *w = *state;
+    write_all(w, "a", "one");
+    for (uint32_t turn = 0; turn < 6; turn++) {
+        uint32_t back = turn % NODES, next = (turn + 1) % NODES;
+        set_mode(w, back, DEAD);
+        pass(w, 9000 + turn * 300); /* the back-off is at its longest, at any place in it */
+        set_mode(w, back, ALIVE);
+        pass(w, 60);
+        set_mode(w, next, DEAD);
+        uint64_t reads[2] = {get(w, "a", KITH_LEVEL_QUORUM, 0), scan(w, NULL, 0, 0)};
+        uint64_t written = put(w, "a", "one", 0);
+        pass(w, 10);
+        for (uint32_t i = 0; i < 2; i++) {
+            assert_int_equal(KITH_OK, err_of(w, reads[i]));
+            assert_false(find_done(w, reads[i])->result->degraded);
+        }
+        assert_int_equal(KITH_OK, err_of(w, written));
+        set_mode(w, next, ALIVE);
+        pass(w, 5000);
+    }
+}
+
+/* What asks for it is never answered by fewer than a quorum: it waits for one. */
+static void test_strict(void **state)
+{
+    struct world *w = *state;
+    write_all(w, "a", "one");
+    set_mode(w, 0, DEAD);
+    set_mode(w, 1, DEAD);
+    for (uint32_t i = 0; i < 4; i++) {
+        struct kith_bytes names[] = {text("a")};
+        struct kith_client_op op = {
+            .kind = KITH_CLIENT_GET, .timeout_ms = 2000, .strict = i % 2 == 0};
+        op.u.get.group = GROUP;
+        op.u.get.name_count = 1;
+        op.u.get.names = names;
+        if (i >= 2) {
+            memset(&op.u, 0, sizeof(op.u));
+            op.kind = KITH_CLIENT_SCAN;
+            op.u.scan.group = GROUP;
+        }
+        uint64_t tag = submit(w, &op);
+        pass(w, 1999);
+        if (!op.strict) {
+            assert_int_equal(KITH_OK, err_of(w, tag));
+            assert_true(find_done(w, tag)->result->degraded);
+            continue;
+        }
+        assert_null(find_done(w, tag));
+        pass(w, 1);
+        assert_int_equal(KITH_ETIMEOUT, err_of(w, tag));
+        tag = submit(w, &op);
+        set_mode(w, 1, ALIVE);
+        pass(w, 1999);
+        assert_int_equal(KITH_OK, err_of(w, tag));
+        assert_false(find_done(w, tag)->result->degraded);
+        set_mode(w, 1, DEAD);
+    }
 }
 
 static void test_not_ready_has_no_vote(void **state)
@@ -1478,6 +1544,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_get_many, setup, teardown),
         cmocka_unit_test_setup_teardown(test_frozen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dead, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_restarted_in_turn, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_strict, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_ready_has_no_vote, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stale_table, setup, teardown),
         cmocka_unit_test_setup_teardown(test_put_retry, setup, teardown),
