@@ -589,6 +589,10 @@ void cc_nodes_tick(struct kith_client_core *core)
         link_tick(core, peer, &peer->rows, wanted);
         link_tick(core, peer, &peer->bulk, peer->bulk_wanted && peer->member && cc_peer_up(peer));
         slow_tick(core, peer);
+        if (peer->member && peer->address[0] == '\0') { /* so new that nobody could say where */
+            cc_table_ask(core);
+            sooner(core, core->now + CC_TABLE_AGAIN_MS);
+        }
     }
     if (core->table == NULL) { /* a node that had none may have been made a member */
         for (uint32_t i = 0; i < core->peer_count; i++) {

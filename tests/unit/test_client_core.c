@@ -85,6 +85,7 @@ struct world {
     struct kith_table *table, *newer;
     uint64_t tag;
     bool boxed;
+    bool placeless; /* nobody can say where the last node listens */
 };
 
 static struct kith_uuid uuid_of(uint32_t node)
@@ -289,6 +290,9 @@ static void node_table(struct world *w, uint64_t conn, const struct kith_msg *re
         members[i].uuid = uuid_of(i);
         members[i].up = true;
         (void)snprintf(members[i].address, sizeof(members[i].address), "n%u:1", i);
+    }
+    if (w->placeless) {
+        members[NODES - 1].address[0] = '\0';
     }
     msg->u.table_res.status.message = "";
     msg->u.table_res.table = keep_table(w, table);
@@ -1464,6 +1468,21 @@ static void test_before_table(void **state)
     assert_string_equal("", values(w, tag));
 }
 
+/* A member so new that nobody knows where it listens: asked for until somebody does. */
+static void test_placeless(void **state)
+{
+    struct world *w = world_new();
+    *state = w;
+    w->placeless = true;
+    world_start(w);
+    uint64_t tag = get(w, "a", KITH_LEVEL_ALL, 5000);
+    pass(w, 2000);
+    assert_null(find_done(w, tag));
+    w->placeless = false;
+    pass(w, 1500);
+    assert_string_equal("", values(w, tag));
+}
+
 static void test_limits(void **state)
 {
     struct world *w = *state;
@@ -1564,6 +1583,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_chunk_sync, setup, teardown),
         cmocka_unit_test_setup_teardown(test_status, setup, teardown),
         cmocka_unit_test_teardown(test_before_table, teardown),
+        cmocka_unit_test_teardown(test_placeless, teardown),
         cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random, setup, teardown),
     };
