@@ -279,6 +279,9 @@ enum kith_decide_phase {
     KITH_DECIDE_ACCEPT = 3,
     KITH_DECIDE_ACCEPTED = 4,
     KITH_DECIDE_DECIDED = 5, /* table follows; needs no answer */
+    KITH_DECIDE_ASK = 6,     /* would you object to this table? promises nothing */
+    KITH_DECIDE_OPINION = 7, /* the answer to that */
+    KITH_DECIDE_LAST = KITH_DECIDE_OPINION,
 };
 struct kith_decide {
     enum kith_decide_phase phase;
@@ -287,7 +290,8 @@ struct kith_decide {
     uint64_t version;
     struct kith_ballot ballot;
     struct kith_ballot accepted; /* in a promise: the ballot already accepted; with EBUSY: the promised one */
-    struct kith_bytes table;     /* prepare (what is wanted), accept, decided; in a promise what was accepted */
+    /* ask and prepare: what is wanted; accept; decided; in a promise what was accepted */
+    struct kith_bytes table;
 };
 
 struct kith_status_req { uint32_t unused; };

@@ -277,7 +277,7 @@ DESC(ballot, "Ballot", false, false);
 
 #define T kith_decide
 static const struct wire_field decide_fields[] = {
-    U32(1, phase, KITH_DECIDE_DECIDED), SUB(2, status, status_desc), U64(3, epoch),
+    U32(1, phase, KITH_DECIDE_LAST), SUB(2, status, status_desc), U64(3, epoch),
     U64(4, version), SUB(5, ballot, ballot_desc), SUB(6, accepted, ballot_desc),
     BYTES(7, table, KITH_TABLE_BYTES_MAX)};
 DESC(decide, "Decide", false, true);

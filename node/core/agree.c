@@ -4,18 +4,23 @@
  *
  * Agreement itself is decide.h (Paxos). Here is what it means for the node:
  *
- * FREEZING. A change that moves existing data is not supported yet, so a node that holds data objects,
- * and every member must have promised before a table is put forward: with a majority alone a row whose
- * owners are outvoted would lose them. A node that has promised holds off writes until the instance is decided, because a decision may then
- * come at any time that moves what it would take: join_frozen. It thaws when the next table is in use, or
- * when the promised ballot is given up: a proposer that ends without having decided anything, and will
- * not send an ACCEPT under its ballot, says so (DECIDED with that ballot and no table). Lower ballots
- * can do nothing any more, the promise bars them. A frozen node that hears nothing for a while proposes
- * itself, wanting nothing: it finishes what was accepted, or finds nothing and gives its ballot up, which
- * thaws everyone.
+ * FREEZING. A change that moves existing data is not supported yet, so a node that holds data
+ * objects to it; every member is asked first, and one that has promised a change takes no write
+ * until it is decided what the next table is (decide.h, CHANGES): join_frozen. A member that has
+ * data never comes to that: a join to a cluster with data is refused by an opinion, and nobody
+ * freezes. Who is frozen sees to it that it ends: the proposer goes on until something is decided,
+ * the others step in when he is gone (AGREE_ALONE_MS) or takes too long (AGREE_FINISH_MS), as soon
+ * as a majority is up. What they get decided is what was accepted, else the table as it is under
+ * the next version. A writer meets ENOTREADY meanwhile and tries again until his deadline: for the
+ * few milliseconds of a join; where a member is killed in the middle, until the others have noticed
+ * it and decided, 20 to 200 ms as a rule; 3 s where it falls silent with its connections open.
  *
- * ONE AT A TIME. A member works for one joiner at a time and answers others EBUSY; members that propose
- * against each other are serialised by the ballots, and the loser's joiner tries again. */
+ * Where the record of promises was damaged the node holds what it may have promised, and learns
+ * from others what was decided. Only of three members or more can two decide without it; with fewer
+ * it takes writes, for else it would never again.
+ *
+ * ONE AT A TIME. A member works for one joiner at a time and answers others EBUSY; members that
+ * propose against each other are serialised by the ballots, and the loser's joiner tries again. */
 #include <string.h>
 
 #include "core/internal.h"
@@ -23,7 +28,8 @@
 
 #define AGREE_MS        8000u /* to decide; a joiner tries again after that */
 #define AGREE_JOIN_MS   15000u /* for the whole of a JOIN_REQ */
-#define AGREE_FINISH_MS 2000u /* frozen for so long, plus up to as much: finish it */
+#define AGREE_FINISH_MS 1000u /* frozen for so long, plus up to as much: finish it */
+#define AGREE_ALONE_MS  100u  /* the same where who began it is gone; spread: one is first */
 
 static void agree_out(struct kith_node *node, const struct kith_proposer_out *out);
 
@@ -31,10 +37,14 @@ bool join_frozen(const struct kith_node *node)
 {
     const struct join_state *join = node->join;
     const struct kith_acceptor *acceptor = &join->acceptor;
-    return node->has_cluster && acceptor->promised.round > 0 &&
-           acceptor->epoch == node->table->id.epoch &&
-           acceptor->version == node->table->id.version + 1 &&
-           kith_ballot_compare(&acceptor->promised, &join->thawed) != 0;
+    if (!node->has_cluster) {
+        return false;
+    }
+    if (join->may_not_vote) {
+        return node->table->member_count >= 3;
+    }
+    return acceptor->holds && acceptor->epoch == node->table->id.epoch &&
+           acceptor->version == node->table->id.version + 1;
 }
 
 /* ---- The joiner ---- */
@@ -155,11 +165,8 @@ void agree_join_req(struct kith_node *node, uint64_t conn, const struct kith_msg
     }
     if (err == KITH_OK) {
         uint64_t random = core_random(node);
-        err = kith_proposer_start(&join->proposer, node->table, kith_buf_bytes(&next), node->now_ms,
-                                  node->now_ms + AGREE_MS, random, &out);
-    }
-    if (err == KITH_OK) {
-        kith_proposer_need_all(&join->proposer);
+        err = kith_proposer_start_change(&join->proposer, node->table, kith_buf_bytes(&next),
+                                         node->now_ms, node->now_ms + AGREE_MS, random, &out);
     }
     kith_buf_release(&next);
     if (err != KITH_OK) {
@@ -285,18 +292,31 @@ static void vote(struct kith_node *node, const struct kith_uuid *from,
     }
 }
 
-/* A PREPARE or ACCEPT; from = nil: our own proposer's. */
+/* Whether the request would have this node agree to a table that moves data. What cannot be read
+ * is left to the acceptor, which drops it. */
+static bool vote_moves(const struct kith_node *node, const struct kith_decide *request)
+{
+    struct kith_table *next = NULL;
+    if (kith_decide_check(node->table, request->table, &next) != KITH_OK) {
+        return false;
+    }
+    bool moves = kith_decide_changes(node->table, next);
+    kith_table_drop(next);
+    return moves;
+}
+
+/* An ASK, PREPARE or ACCEPT; from = nil: our own proposer's. */
 static void vote_take(struct kith_node *node, const struct kith_uuid *from,
                       const struct kith_decide *request)
 {
-    bool wants = request->phase == KITH_DECIDE_PREPARE && request->table.size > 0;
-    if (wants && node->writes_out > 0) {
+    bool objects = (node->writes_out > 0 || node->has_data) && vote_moves(node, request);
+    if (objects && node->writes_out > 0) {
         vote(node, from, request,
              core_text(node, "node %s is taking writes, and a table change that moves existing "
                              "data is not supported yet", node->address));
         return;
     }
-    if (wants && node->has_data) { /* how much, for the person who reads it */
+    if (objects) { /* how much, for the person who reads it */
         struct pending *pending = vote_keep(node, from, request);
         if (pending) {
             core_store(node, pending, KITH_STORE_COUNT, 0);
@@ -318,16 +338,6 @@ void agree_counted(struct kith_node *node, struct pending *pending,
     pending_end(node, pending);
 }
 
-static void agree_given_up(struct kith_node *node, const struct kith_decide *decide)
-{
-    struct join_state *join = node->join;
-    if (kith_ballot_compare(&join->acceptor.promised, &decide->ballot) == 0 &&
-        join->acceptor.epoch == decide->epoch && join->acceptor.version == decide->version &&
-        join->acceptor.accepted.round == 0) {
-        join->thawed = decide->ballot;
-    }
-}
-
 void agree_decide(struct kith_node *node, struct conn *conn, const struct kith_msg *msg)
 {
     const struct kith_decide *decide = &msg->u.decide;
@@ -337,10 +347,12 @@ void agree_decide(struct kith_node *node, struct conn *conn, const struct kith_m
     struct kith_uuid from = node->peers[conn->peer].uuid;
     struct kith_proposer_out out;
     switch (decide->phase) {
+    case KITH_DECIDE_ASK:
     case KITH_DECIDE_PREPARE:
     case KITH_DECIDE_ACCEPT:
         vote_take(node, &from, decide);
         return;
+    case KITH_DECIDE_OPINION:
     case KITH_DECIDE_PROMISE:
     case KITH_DECIDE_ACCEPTED: {
         uint64_t random = core_random(node);
@@ -351,11 +363,7 @@ void agree_decide(struct kith_node *node, struct conn *conn, const struct kith_m
         return;
     }
     case KITH_DECIDE_DECIDED:
-        if (decide->table.size == 0) {
-            agree_given_up(node, decide);
-        } else {
-            table_learn(node, decide->table);
-        }
+        table_learn(node, decide->table);
         return;
     }
 }
@@ -372,21 +380,6 @@ static void agree_broadcast(struct kith_node *node, const struct kith_decide *de
     }
 }
 
-/* The proposer has ended without a decision, and sends no ACCEPT under this ballot: nobody need wait. */
-static void agree_give_up(struct kith_node *node)
-{
-    struct kith_proposer *proposer = &node->join->proposer;
-    struct kith_decide decide;
-    memset(&decide, 0, sizeof decide);
-    decide.phase = KITH_DECIDE_DECIDED;
-    decide.status = core_ok();
-    decide.epoch = node->table->id.epoch;
-    decide.version = node->table->id.version + 1;
-    decide.ballot = proposer->ballot;
-    agree_given_up(node, &decide);
-    agree_broadcast(node, &decide);
-}
-
 static void agree_ended(struct kith_node *node, const struct kith_proposer_out *out)
 {
     struct join_state *join = node->join;
@@ -396,13 +389,7 @@ static void agree_ended(struct kith_node *node, const struct kith_proposer_out *
     case KITH_PROPOSER_DECIDED:
         table_learn(node, out->table); /* the joiner is answered once it is in use */
         return;
-    case KITH_PROPOSER_NOTHING:
-        agree_give_up(node);
-        return;
     case KITH_PROPOSER_FAILED:
-        if (out->err == KITH_EREFUSED) {
-            agree_give_up(node);
-        }
         joiner_answer(node, out->err, core_text(node, "%s", out->message));
         join->finish_ms = 0;
         return;
@@ -444,9 +431,46 @@ void agree_table_used(struct kith_node *node)
         kith_proposer_learn(&join->proposer, node->table, &out);
         join->proposer_ms = out.timer_ms;
     }
-    if (join->joiner != 0) {
-        joiner_answer(node, member ? KITH_OK : KITH_EBUSY, "another change of the table came first");
+    const struct kith_proposer *proposer = &join->proposer;
+    if (join->joiner != 0 && !member && proposer->why != KITH_OK) {
+        joiner_answer(node, proposer->why, core_text(node, "%s", proposer->reason));
+    } else if (join->joiner != 0) {
+        joiner_answer(node, member ? KITH_OK : KITH_EBUSY,
+                      "another change of the table came first");
     }
+}
+
+/* ---- Seeing to it that a frozen node thaws ---- */
+
+static bool finish_possible(const struct kith_node *node)
+{
+    uint32_t up = 1; /* this one */
+    for (uint32_t i = 0; i < node->table->member_count; i++) {
+        uint16_t peer = node->peer_of_member[i];
+        up += peer != KITH_NO_PEER && node->peers[peer].up ? 1 : 0;
+    }
+    return up >= node->table->member_count / 2 + 1;
+}
+
+/* When a frozen node steps in: UINT64_MAX where it would be in vain or something is under way. What
+ * it looks at changes with events only, and it is asked after each. */
+static uint64_t finish_due(struct kith_node *node)
+{
+    struct join_state *join = node->join;
+    if (!join_frozen(node) || node->table_next || kith_proposer_busy(&join->proposer) ||
+        !finish_possible(node)) {
+        join->finish_ms = 0;
+        return UINT64_MAX;
+    }
+    if (join->finish_ms == 0) {
+        uint64_t random = core_random(node);
+        join->finish_ms = node->now_ms + AGREE_FINISH_MS + random % AGREE_FINISH_MS;
+        join->alone_ms = node->now_ms + random / AGREE_FINISH_MS % AGREE_ALONE_MS;
+    }
+    const struct kith_uuid *by = &join->acceptor.promised.proposer;
+    const struct peer *peer = peer_find(node, by);
+    bool alone = !peer || !peer->up; /* nobody else, or we ourselves, before a restart */
+    return alone ? join->alone_ms : join->finish_ms;
 }
 
 void agree_tick(struct kith_node *node)
@@ -464,34 +488,21 @@ void agree_tick(struct kith_node *node)
         }
         return;
     }
-    if (!join_frozen(node) || node->table_next) {
-        join->finish_ms = 0;
-        return;
-    }
-    if (join->finish_ms == 0) {
-        uint64_t random = core_random(node);
-        join->finish_ms = node->now_ms + AGREE_FINISH_MS + random % AGREE_FINISH_MS;
-    } else if (node->now_ms >= join->finish_ms) {
+    if (node->now_ms >= finish_due(node)) {
         join->finish_ms = 0;
         uint64_t random = core_random(node);
         if (kith_proposer_start(&join->proposer, node->table, kith_bytes_make(NULL, 0),
                                 node->now_ms, node->now_ms + AGREE_MS, random, &out) == KITH_OK) {
             agree_out(node, &out);
-        }
+        } /* no memory: in a while again */
     }
 }
 
-uint64_t agree_due(const struct kith_node *node)
+uint64_t agree_due(struct kith_node *node)
 {
     const struct join_state *join = node->join;
     if (!node->has_cluster) {
         return UINT64_MAX;
     }
-    if (kith_proposer_busy(&join->proposer)) {
-        return join->proposer_ms;
-    }
-    if (join_frozen(node) && !node->table_next) {
-        return join->finish_ms > 0 ? join->finish_ms : node->now_ms;
-    }
-    return UINT64_MAX;
+    return kith_proposer_busy(&join->proposer) ? join->proposer_ms : finish_due(node);
 }

@@ -8,6 +8,7 @@
  *     u64     epoch, u64 version (LE) of the instance
  *     u64     round (LE) and 16 uuid of the promised ballot
  *     u64     round (LE) and 16 uuid of the accepted ballot
+ *     u8      holds; not in format 1
  *     sized   accepted table
  *     16      XXH3-128 of all before */
 #include "core/decide.h"
@@ -16,7 +17,8 @@
 
 #include "base/assert.h"
 
-#define ACCEPTOR_FORMAT 1u
+#define ACCEPTOR_FORMAT   2u
+#define ACCEPTOR_NO_HOLDS 1u /* the format before: whoever had promised anything held */
 
 int kith_ballot_compare(const struct kith_ballot *a, const struct kith_ballot *b)
 {
@@ -62,6 +64,7 @@ void kith_acceptor_encode(const struct kith_acceptor *acceptor, struct kith_buf 
     kith_buf_put_u64(buf, acceptor->version);
     ballot_put(buf, &acceptor->promised);
     ballot_put(buf, &acceptor->accepted);
+    kith_buf_put_u8(buf, acceptor->holds ? 1 : 0);
     kith_buf_put_sized(buf, kith_bytes_make(acceptor->table, acceptor->table_size));
     if (buf->failed) {
         return;
@@ -80,7 +83,7 @@ enum kith_err kith_acceptor_decode(struct kith_acceptor *acceptor, struct kith_b
     if (bytes.size < 1 + KITH_CHECKSUM_SIZE) {
         return KITH_EFORMAT;
     }
-    if (bytes.data[0] != ACCEPTOR_FORMAT) {
+    if (bytes.data[0] != ACCEPTOR_FORMAT && bytes.data[0] != ACCEPTOR_NO_HOLDS) {
         return KITH_EVERSION;
     }
     struct kith_bytes body = kith_bytes_make(bytes.data, bytes.size - KITH_CHECKSUM_SIZE);
@@ -97,8 +100,11 @@ enum kith_err kith_acceptor_decode(struct kith_acceptor *acceptor, struct kith_b
     read.version = kith_read_u64(&reader);
     ballot_read(&reader, &read.promised);
     ballot_read(&reader, &read.accepted);
+    uint8_t holds =
+        bytes.data[0] == ACCEPTOR_NO_HOLDS ? read.promised.round > 0 : kith_read_u8(&reader);
+    read.holds = holds != 0;
     struct kith_bytes table = kith_read_sized(&reader, KITH_MESSAGE_MAX);
-    if (!kith_reader_done(&reader) || (table.size > 0) != (read.accepted.round > 0) ||
+    if (!kith_reader_done(&reader) || holds > 1 || (table.size > 0) != (read.accepted.round > 0) ||
         kith_ballot_compare(&read.accepted, &read.promised) > 0) {
         return KITH_EFORMAT;
     }
@@ -138,6 +144,35 @@ enum kith_err kith_decide_check(const struct kith_table *last, struct kith_bytes
     return err;
 }
 
+bool kith_decide_changes(const struct kith_table *last, const struct kith_table *next)
+{
+    if (next->member_count != last->member_count || next->owner_slots != last->owner_slots ||
+        next->partitions != last->partitions) {
+        return true;
+    }
+    for (uint32_t i = 0; i < last->member_count; i++) {
+        if (!kith_uuid_equal(&next->members[i].uuid, &last->members[i].uuid)) {
+            return true;
+        }
+    }
+    size_t count = (size_t)last->partitions * last->owner_slots;
+    return memcmp(next->owners, last->owners, count * sizeof *last->owners) != 0;
+}
+
+enum kith_err kith_decide_unchanged(const struct kith_table *last, struct kith_buf *buf)
+{
+    struct kith_table *next = NULL;
+    enum kith_err err =
+        kith_table_new(&last->cluster, last->id.epoch, last->id.version + 1, last->partitions,
+                       last->replicas, last->members, last->member_count, last->owners, &next);
+    if (err == KITH_OK) {
+        kith_table_encode(next, buf);
+        kith_table_drop(next);
+    }
+    KITH_ASSERT(err != KITH_EINVAL); /* last is a table */
+    return buf->failed ? KITH_ENOMEM : err;
+}
+
 /* -1: the instance lies behind the table that the node knows; 0: it is the next; 1: beyond it. */
 static int instance_compare(const struct kith_table *table, const struct kith_decide *request)
 {
@@ -164,9 +199,10 @@ static bool holds_table(const struct kith_acceptor *acceptor, struct kith_bytes 
 
 /* Objections to the request that do not depend on promises; true: answered. */
 static bool objection(const struct kith_acceptor *acceptor, const struct kith_voter *voter,
-                      const struct kith_decide *request, const char *refuse,
+                      const struct kith_decide *request, bool changes, const char *refuse,
                       enum kith_acceptor_action *ret_action, struct kith_decide *answer)
 {
+    bool known = holds_table(acceptor, request->table);
     if (!voter->may_vote) {
         answer_no(answer, KITH_ENOTREADY,
                   "this node's store is new or was restored; it votes after the next table change",
@@ -176,7 +212,8 @@ static bool objection(const struct kith_acceptor *acceptor, const struct kith_vo
     } else if (kith_table_find(voter->table, &request->ballot.proposer) == KITH_NO_MEMBER) {
         answer_no(answer, KITH_EREFUSED, "only members of the table may propose the next",
                   ret_action);
-    } else if (refuse && !holds_table(acceptor, request->table)) {
+    } else if (refuse && changes && !known &&
+               (request->phase != KITH_DECIDE_ACCEPT || !acceptor->holds)) {
         answer_no(answer, KITH_EREFUSED, refuse, ret_action);
     } else {
         return false;
@@ -184,7 +221,18 @@ static bool objection(const struct kith_acceptor *acceptor, const struct kith_vo
     return true;
 }
 
-static void prepare(struct kith_acceptor *acceptor, const struct kith_decide *request,
+/* Nobody objects: an ASK's answer. */
+static void opinion(const struct kith_acceptor *acceptor, enum kith_acceptor_action *ret_action,
+                    struct kith_decide *answer)
+{
+    *ret_action = KITH_ACCEPTOR_SEND_NOW;
+    if (acceptor->holds) {
+        answer->accepted = acceptor->promised;
+        answer_no(answer, KITH_EBUSY, "another change of the table is being decided", ret_action);
+    }
+}
+
+static void prepare(struct kith_acceptor *acceptor, const struct kith_decide *request, bool changes,
                     enum kith_acceptor_action *ret_action, struct kith_decide *answer)
 {
     /* strictly higher: a ballot is promised once, so no majority can be counted twice */
@@ -194,13 +242,15 @@ static void prepare(struct kith_acceptor *acceptor, const struct kith_decide *re
         return;
     }
     acceptor->promised = request->ballot;
+    acceptor->holds = acceptor->holds || changes;
     answer->accepted = acceptor->accepted;
     answer->table = kith_bytes_make(acceptor->table, acceptor->table_size);
     *ret_action = KITH_ACCEPTOR_SEND_DURABLE;
 }
 
 static enum kith_err accept_table(struct kith_acceptor *acceptor, const struct kith_decide *request,
-                                  enum kith_acceptor_action *ret_action, struct kith_decide *answer)
+                                  bool changes, enum kith_acceptor_action *ret_action,
+                                  struct kith_decide *answer)
 {
     if (kith_ballot_compare(&request->ballot, &acceptor->promised) < 0) {
         answer->accepted = acceptor->promised;
@@ -219,8 +269,42 @@ static enum kith_err accept_table(struct kith_acceptor *acceptor, const struct k
     }
     acceptor->promised = request->ballot;
     acceptor->accepted = request->ballot;
+    acceptor->holds = acceptor->holds || changes;
     answer->accepted = request->ballot;
     *ret_action = KITH_ACCEPTOR_SEND_DURABLE;
+    return KITH_OK;
+}
+
+/* 0: not a phase that is answered. */
+static enum kith_decide_phase answer_phase(enum kith_decide_phase phase)
+{
+    switch (phase) {
+    case KITH_DECIDE_ASK:
+        return KITH_DECIDE_OPINION;
+    case KITH_DECIDE_PREPARE:
+        return KITH_DECIDE_PROMISE;
+    case KITH_DECIDE_ACCEPT:
+        return KITH_DECIDE_ACCEPTED;
+    default:
+        return 0;
+    }
+}
+
+/* Whether the table of the request may follow the voter's, and whether it is a change. */
+static enum kith_err request_check(const struct kith_voter *voter,
+                                   const struct kith_decide *request, bool *ret_changes)
+{
+    *ret_changes = false;
+    if (request->phase == KITH_DECIDE_PREPARE && request->table.size == 0) {
+        return KITH_OK; /* only to finish what others started */
+    }
+    struct kith_table *next = NULL;
+    enum kith_err err = kith_decide_check(voter->table, request->table, &next);
+    if (err != KITH_OK) {
+        return err == KITH_ENOMEM || err == KITH_ECORRUPT ? err : KITH_EFORMAT;
+    }
+    *ret_changes = kith_decide_changes(voter->table, next);
+    kith_table_drop(next);
     return KITH_OK;
 }
 
@@ -229,13 +313,12 @@ enum kith_err kith_acceptor_step(struct kith_acceptor *acceptor, const struct ki
                                  enum kith_acceptor_action *ret_action,
                                  struct kith_decide *ret_answer)
 {
-    if (request->phase != KITH_DECIDE_PREPARE && request->phase != KITH_DECIDE_ACCEPT) {
-        return KITH_EINVAL;
-    }
     struct kith_decide answer;
     memset(&answer, 0, sizeof(answer));
-    answer.phase =
-        request->phase == KITH_DECIDE_PREPARE ? KITH_DECIDE_PROMISE : KITH_DECIDE_ACCEPTED;
+    answer.phase = answer_phase(request->phase);
+    if (answer.phase == 0) {
+        return KITH_EINVAL;
+    }
     answer.status.message = "";
     answer.epoch = request->epoch;
     answer.version = request->version;
@@ -251,12 +334,10 @@ enum kith_err kith_acceptor_step(struct kith_acceptor *acceptor, const struct ki
         *ret_answer = answer;
         return KITH_OK;
     }
-    bool must_have_table = request->phase == KITH_DECIDE_ACCEPT;
-    if (must_have_table || request->table.size > 0) {
-        enum kith_err err = kith_decide_check(voter->table, request->table, NULL);
-        if (err != KITH_OK) {
-            return err == KITH_ENOMEM || err == KITH_ECORRUPT ? err : KITH_EFORMAT;
-        }
+    bool changes = false;
+    enum kith_err err = request_check(voter, request, &changes);
+    if (err != KITH_OK) {
+        return err;
     }
     if (acceptor->epoch != request->epoch || acceptor->version != request->version) {
         /* The next instance: what was promised in an earlier one is decided. */
@@ -264,12 +345,13 @@ enum kith_err kith_acceptor_step(struct kith_acceptor *acceptor, const struct ki
         acceptor->epoch = request->epoch;
         acceptor->version = request->version;
     }
-    enum kith_err err = KITH_OK;
-    if (!objection(acceptor, voter, request, refuse, ret_action, &answer)) {
-        if (request->phase == KITH_DECIDE_PREPARE) {
-            prepare(acceptor, request, ret_action, &answer);
+    if (!objection(acceptor, voter, request, changes, refuse, ret_action, &answer)) {
+        if (request->phase == KITH_DECIDE_ASK) {
+            opinion(acceptor, ret_action, &answer);
+        } else if (request->phase == KITH_DECIDE_PREPARE) {
+            prepare(acceptor, request, changes, ret_action, &answer);
         } else {
-            err = accept_table(acceptor, request, ret_action, &answer);
+            err = accept_table(acceptor, request, changes, ret_action, &answer);
         }
     }
     if (err == KITH_OK) {

@@ -8,19 +8,35 @@
  * proposer adopts the value accepted under the highest ballot that it hears of. Invariant: no two
  * different tables are ever decided for one instance. Lamport 2001, "Paxos Made Simple".
  *
- *     proposer                      acceptor (each member of the last table, the proposer's node
- * too) PREPARE(ballot, wanted)  ->   no ballot as high promised? promise it DURABLY, then
+ *     proposer                      acceptor (each member of the last table, its own node too)
+ *     PREPARE(ballot, wanted)  ->   no ballot as high promised? promise it DURABLY, then
  *                              <-   PROMISE(accepted ballot, accepted table)
  *     majority: ACCEPT(ballot, highest accepted table, else the wanted one)
  *                              ->   no higher ballot promised? accept it DURABLY, then
  *                              <-   ACCEPTED
  *     majority: decided; DECIDED(table) to all
  *
- * Refusals. A PREPARE bears the table that its proposer wants, so that a node can object ("this
- * node has data") before anything is accepted anywhere: then nothing has happened. An answer with
- * status EREFUSED is an objection to the table, EBUSY says that a higher ballot is promised (it
- * stands in `accepted`), ENOTREADY that the node may not vote now; ESTALE is never sent: who is
- * behind is sent DECIDED with the newest table.
+ * CHANGES. A table that moves data ("changes": it has other members or owners than the last one)
+ * must not be decided while anybody holds data. So a proposer of a change
+ *
+ *     ASKs all members first           an OPINION promises nothing: an objection ("this node has
+ *                                      data") ends it, and nothing has happened;
+ *     puts it forward only when ALL    a member that has promised such a ballot HOLDS: its node
+ *     have promised its first ballot   takes no write until the instance is decided.
+ *
+ * So where a change is accepted anywhere, all members hold and none has data; a majority may finish
+ * it. A member stops holding only when the instance is decided, never because a ballot is given up:
+ * one acceptance that nobody has heard of may be found and finished at any later time. Where the
+ * change cannot be put forward after all (an objection that came late, a member that fell silent,
+ * a lost ballot) its proposer goes on, with a majority, until the instance is decided: for what
+ * the promises bring up, else for the table as it is under the next version. Any member that holds
+ * may do the same. A ballot for an unchanged table makes nobody hold and meets no objection.
+ * An acceptor that does not hold and objects accepts no change either: it had no say in it.
+ *
+ * Refusals. An answer with status EREFUSED is an objection to the table, EBUSY says that a higher
+ * ballot is promised (it stands in `accepted`) or, to an ASK, that the member holds already;
+ * ENOTREADY that the node may not vote now; ESTALE is never sent: who is behind is sent DECIDED
+ * with the newest table.
  *
  * Ballots never repeat: round = counter << 32 | the proposer's incarnation (which rises, durably,
  * with every start of its node), then the proposer's uuid. An acceptor promises a ballot once
@@ -31,19 +47,19 @@
  *
  * How node.c uses it:
  *   - at start: kith_acceptor_decode(META_DECIDE bytes); kith_proposer_init.
- *   - PREPARE or ACCEPT from a member (or from the own proposer): kith_acceptor_step.
+ *   - ASK, PREPARE or ACCEPT from a member (or from the own proposer): kith_acceptor_step.
  *       SEND_NOW: send the answer.
  *       SEND_DURABLE: META_PUT(DECIDE, kith_acceptor_encode), and send a copy of the answer when
  *       that is completed without error.
  *       SEND_TABLE: send DECIDED with the node's own table.
  *       FETCH: ask the sender for its table (TABLE_REQ) and send the answer (ENOTREADY).
- *   - PROMISE or ACCEPTED: kith_proposer_answer. Timer: kith_proposer_tick. What comes out: see
- *     kith_proposer_out.
+ *   - OPINION, PROMISE or ACCEPTED: kith_proposer_answer. Timer: kith_proposer_tick. What comes
+ * out: see kith_proposer_out.
  *   - DECIDED: adopt the table if it is newer and valid, make it durable (META_TABLE); then
  *     kith_proposer_learn. The acceptor needs no call: an instance that is not the one after the
  *     node's table is never voted on again, so META_TABLE must be durable before the node acts
  *     under a new table.
- * Checked by tests/unit/test_decide.c. */
+ * Checked by tests/unit/test_decide.c and test_decide_rules.c. */
 #ifndef KITH_CORE_DECIDE_H
 #define KITH_CORE_DECIDE_H
 
@@ -63,6 +79,7 @@ struct kith_acceptor {
     uint64_t epoch, version;     /* the instance that the rest belongs to; 0 = none */
     struct kith_ballot promised; /* round 0 = none */
     struct kith_ballot accepted; /* round 0 = none */
+    bool holds;                  /* a ballot for a change was promised: no writes, see CHANGES */
     uint8_t *table;              /* accepted, encoded; owned */
     size_t table_size;
 };
@@ -93,12 +110,11 @@ struct kith_voter {
     bool may_vote; /* false: store new, restored or damaged, and no version learnt since */
 };
 
-/* Handles PREPARE or ACCEPT. `refuse`: the caller's objection to request->table, in words for
- * people, or NULL; it is passed over where that table is accepted here already (it may be
- * decided). The objection should be raised at PREPARE; raised at ACCEPT it may leave a table
- * accepted by few, which later proposals must then carry on with. The answer bears epoch, version
- * and ballot of the request. EINVAL for another phase; EFORMAT or ECORRUPT for a table that cannot
- * be read or does not follow the voter's: drop the message; ENOMEM: nothing changed. */
+/* Handles ASK, PREPARE or ACCEPT. `refuse`: the caller's objection to request->table, in words for
+ * people, or NULL; it is passed over where the table is no change, where it is accepted here
+ * already (it may be decided), and at ACCEPT where this acceptor holds. The answer bears epoch,
+ * version and ballot of the request. EINVAL for another phase; EFORMAT or ECORRUPT for a table that
+ * cannot be read or does not follow the voter's: drop the message; ENOMEM: nothing changed. */
 KITH_MUST_CHECK enum kith_err
 kith_acceptor_step(struct kith_acceptor *acceptor, const struct kith_voter *voter,
                    const struct kith_decide *request, const char *refuse,
@@ -111,10 +127,17 @@ KITH_MUST_CHECK enum kith_err kith_decide_check(const struct kith_table *last,
                                                 struct kith_bytes bytes,
                                                 struct kith_table **ret_next);
 
+/* Whether `next` has other members or owners than `last`. Weights, zones and names do not count. */
+bool kith_decide_changes(const struct kith_table *last, const struct kith_table *next);
+/* `last` under the next version, appended encoded. ENOMEM. */
+KITH_MUST_CHECK enum kith_err kith_decide_unchanged(const struct kith_table *last,
+                                                    struct kith_buf *buf);
+
 /* ---- Proposer ---- */
 
 enum kith_proposer_state {
     KITH_PROPOSER_IDLE = 0,
+    KITH_PROPOSER_ASKING, /* a change: for objections */
     KITH_PROPOSER_PREPARING,
     KITH_PROPOSER_ACCEPTING,
     KITH_PROPOSER_WAITING, /* between two ballots */
@@ -126,7 +149,8 @@ struct kith_proposer {
     struct kith_uuid self;
     uint64_t incarnation;
     struct kith_table *last;   /* held; its members vote */
-    struct kith_buf wanted;    /* empty: only finish what others started */
+    struct kith_buf wanted;    /* empty: only to get the instance decided */
+    struct kith_buf unchanged; /* put forward where `settles` */
     struct kith_buf value;     /* what this ballot asks to accept */
     struct kith_ballot ballot; /* of this attempt */
     struct kith_ballot best;   /* the highest accepted ballot among the promises */
@@ -134,17 +158,18 @@ struct kith_proposer {
     uint64_t deadline_ms;      /* of the whole */
     uint64_t timer_ms;         /* of the phase or the pause */
     uint32_t attempts;
-    bool unanimous; /* see kith_proposer_need_all */
-    bool risked;    /* an ACCEPT of the wanted table was sent: it may yet be decided */
+    bool unanimous;    /* a change that may still be put forward: all must promise */
+    bool settles;      /* nothing wanted, or a change that may not be put forward (again) */
+    bool risked;       /* an ACCEPT of the wanted table was sent: it may yet be decided */
+    enum kith_err why; /* the change was given up: why */
     uint8_t yes[KITH_MEMBERS_MAX / 8];     /* members that agreed in this phase */
     uint8_t refused[KITH_MEMBERS_MAX / 8]; /* members that objected in this phase */
-    char reason[256];                      /* the last objection */
+    char reason[256];                      /* `why` in words */
 };
 
 enum kith_proposer_end {
     KITH_PROPOSER_RUNNING = 0,
     KITH_PROPOSER_DECIDED, /* `table` is decided, `own` says whether it is the wanted one */
-    KITH_PROPOSER_NOTHING, /* nothing wanted and nothing to finish */
     KITH_PROPOSER_FAILED,  /* err, message */
 };
 
@@ -155,9 +180,9 @@ struct kith_proposer_out {
     enum kith_proposer_end end; /* once it is not RUNNING the proposer is idle again */
     struct kith_bytes table;    /* DECIDED: encoded */
     bool own;
-    /* FAILED: EREFUSED (objections; nothing happened), EUNREACH (no majority answered in time;
-     * nothing happened), EUNKNOWN (the same, but the table may yet be decided), ESTALE (a later
-     * table is known) */
+    /* FAILED: EREFUSED (objections; nothing happened), EUNREACH (not enough answered in time;
+     * nothing happened), EBUSY (another change is being decided), EUNKNOWN (no majority answered in
+     * time, and the wanted table may yet be decided), ESTALE (a later table is known) */
     enum kith_err err;
     char message[320];
     uint64_t timer_ms; /* when tick wants to be called; UINT64_MAX = not at all */
@@ -171,20 +196,25 @@ static inline bool kith_proposer_busy(const struct kith_proposer *proposer)
     return proposer->state != KITH_PROPOSER_IDLE;
 }
 
-/* Proposes `next` (encoded, copied; empty = only finish what was started) as the table after
- * `last` (held). Ends by deadline_ms. EBUSY while one runs; EINVAL where next may not follow last
- * or self is no member of it; ENOMEM. `random`: 64 fresh bits, here and below. */
+/* Proposes `next` (encoded, copied; no change; empty = the unchanged table) as the table after
+ * `last` (held); finishes what was started. Ends by deadline_ms. EBUSY while one runs; EINVAL where
+ * next may not follow last or self is no member of it; ENOMEM. `random`: 64 fresh bits, here and
+ * below. */
 KITH_MUST_CHECK enum kith_err kith_proposer_start(struct kith_proposer *proposer,
                                                   struct kith_table *last, struct kith_bytes next,
                                                   uint64_t now_ms, uint64_t deadline_ms,
                                                   uint64_t random,
                                                   struct kith_proposer_out *ret_out);
-/* After a start, until its end: the wanted table is put forward only once every member has promised,
- * and one objection is enough to end it; for changes to which any single member may have to object. A
- * majority still decides, and finishes what is accepted already. */
-void kith_proposer_need_all(struct kith_proposer *proposer);
-/* A PROMISE or ACCEPTED from member `from`. What is old, foreign or malformed changes nothing.
- * ENOMEM. */
+/* The same for a change: see CHANGES. It fails only before anything was promised, at the deadline
+ * or when a later table is known; else it ends DECIDED, and where the table is not the wanted one
+ * `why` and `reason` say for what the change was given up. */
+KITH_MUST_CHECK enum kith_err kith_proposer_start_change(struct kith_proposer *proposer,
+                                                         struct kith_table *last,
+                                                         struct kith_bytes next, uint64_t now_ms,
+                                                         uint64_t deadline_ms, uint64_t random,
+                                                         struct kith_proposer_out *ret_out);
+/* An OPINION, PROMISE or ACCEPTED from member `from`. What is old, foreign or malformed changes
+ * nothing. ENOMEM. */
 KITH_MUST_CHECK enum kith_err kith_proposer_answer(struct kith_proposer *proposer,
                                                    const struct kith_uuid *from,
                                                    const struct kith_decide *answer,

@@ -42,6 +42,7 @@ void kith_proposer_init(struct kith_proposer *proposer, const struct kith_uuid *
 {
     memset(proposer, 0, sizeof(*proposer));
     kith_buf_init(&proposer->wanted);
+    kith_buf_init(&proposer->unchanged);
     kith_buf_init(&proposer->value);
     proposer->self = *self;
     proposer->incarnation = incarnation;
@@ -50,6 +51,7 @@ void kith_proposer_init(struct kith_proposer *proposer, const struct kith_uuid *
 void kith_proposer_release(struct kith_proposer *proposer)
 {
     kith_buf_release(&proposer->wanted);
+    kith_buf_release(&proposer->unchanged);
     kith_buf_release(&proposer->value);
     kith_table_drop(proposer->last);
     memset(proposer, 0, sizeof(*proposer));
@@ -80,26 +82,36 @@ static void fail(struct kith_proposer *proposer, struct kith_proposer_out *out, 
     finish(proposer, out, KITH_PROPOSER_FAILED);
 }
 
+/* What is put forward where the promises leave the choice. */
+static const struct kith_buf *free_choice(const struct kith_proposer *proposer)
+{
+    return proposer->settles ? &proposer->unchanged : &proposer->wanted;
+}
+
 static void phase_begin(struct kith_proposer *proposer, enum kith_proposer_state state,
                         uint64_t now_ms, struct kith_proposer_out *out)
 {
-    bool preparing = state == KITH_PROPOSER_PREPARING;
+    bool accepting = state == KITH_PROPOSER_ACCEPTING;
+    bool asking = state == KITH_PROPOSER_ASKING;
     proposer->state = state;
     proposer->timer_ms = now_ms + KITH_DECIDE_PHASE_MS;
     memset(proposer->yes, 0, sizeof(proposer->yes));
     memset(proposer->refused, 0, sizeof(proposer->refused));
     out->send = true;
-    out->msg.phase = preparing ? KITH_DECIDE_PREPARE : KITH_DECIDE_ACCEPT;
+    out->msg.phase = asking      ? KITH_DECIDE_ASK
+                     : accepting ? KITH_DECIDE_ACCEPT
+                                 : KITH_DECIDE_PREPARE;
     out->msg.status.message = "";
     out->msg.epoch = proposer->last->id.epoch;
     out->msg.version = proposer->last->id.version + 1;
     out->msg.ballot = proposer->ballot;
-    out->msg.table = kith_buf_bytes(preparing ? &proposer->wanted : &proposer->value);
+    out->msg.table = kith_buf_bytes(accepting ? &proposer->value : free_choice(proposer));
     out->timer_ms = proposer->timer_ms;
 }
 
-static void ballot_begin(struct kith_proposer *proposer, uint64_t now_ms,
-                         struct kith_proposer_out *out)
+/* A new ballot; an ASK has one too, to know its answers by. */
+static void ballot_begin(struct kith_proposer *proposer, enum kith_proposer_state state,
+                         uint64_t now_ms, struct kith_proposer_out *out)
 {
     proposer->counter++;
     proposer->attempts++;
@@ -107,7 +119,7 @@ static void ballot_begin(struct kith_proposer *proposer, uint64_t now_ms,
     proposer->ballot.proposer = proposer->self;
     memset(&proposer->best, 0, sizeof(proposer->best));
     kith_buf_clear(&proposer->value);
-    phase_begin(proposer, KITH_PROPOSER_PREPARING, now_ms, out);
+    phase_begin(proposer, state, now_ms, out);
 }
 
 /* The ballot is lost: a pause, longer each time, so that two proposers do not chase each other. */
@@ -122,11 +134,10 @@ static void pause_begin(struct kith_proposer *proposer, uint64_t now_ms, uint64_
     out->timer_ms = proposer->timer_ms;
 }
 
-enum kith_err kith_proposer_start(struct kith_proposer *proposer, struct kith_table *last,
-                                  struct kith_bytes next, uint64_t now_ms, uint64_t deadline_ms,
-                                  uint64_t random, struct kith_proposer_out *ret_out)
+/* What both kinds of start have in common; nothing has changed where it fails. */
+static enum kith_err start_with(struct kith_proposer *proposer, struct kith_table *last,
+                                struct kith_bytes next, uint64_t deadline_ms)
 {
-    (void)random; /* the first ballot need not wait */
     if (kith_proposer_busy(proposer)) {
         return KITH_EBUSY;
     }
@@ -139,46 +150,85 @@ enum kith_err kith_proposer_start(struct kith_proposer *proposer, struct kith_ta
             return err == KITH_ENOMEM ? err : KITH_EINVAL;
         }
     }
+    kith_buf_clear(&proposer->unchanged);
+    enum kith_err err = kith_decide_unchanged(last, &proposer->unchanged);
     kith_buf_clear(&proposer->wanted);
     kith_buf_put(&proposer->wanted, next.data, next.size);
-    if (proposer->wanted.failed) {
+    if (err != KITH_OK || proposer->wanted.failed) {
         return KITH_ENOMEM;
     }
     proposer->last = kith_table_hold(last);
     proposer->deadline_ms = deadline_ms;
     proposer->attempts = 0;
     proposer->unanimous = false;
+    proposer->settles = next.size == 0;
     proposer->risked = false;
+    proposer->why = KITH_OK;
     proposer->reason[0] = '\0';
-    out_reset(proposer, ret_out);
-    ballot_begin(proposer, now_ms, ret_out);
     return KITH_OK;
 }
 
-void kith_proposer_need_all(struct kith_proposer *proposer)
+enum kith_err kith_proposer_start(struct kith_proposer *proposer, struct kith_table *last,
+                                  struct kith_bytes next, uint64_t now_ms, uint64_t deadline_ms,
+                                  uint64_t random, struct kith_proposer_out *ret_out)
 {
-    proposer->unanimous = true;
+    (void)random; /* the first ballot need not wait */
+    enum kith_err err = start_with(proposer, last, next, deadline_ms);
+    if (err == KITH_OK) {
+        out_reset(proposer, ret_out);
+        ballot_begin(proposer, KITH_PROPOSER_PREPARING, now_ms, ret_out);
+    }
+    return err;
 }
 
-/* Promises that are needed before anything is put forward: of a majority, which is what Paxos asks
- * for, or of all. A table that is accepted somewhere may be decided: all need not agree to it. */
-static uint32_t promises_needed(const struct kith_proposer *proposer)
+enum kith_err kith_proposer_start_change(struct kith_proposer *proposer, struct kith_table *last,
+                                         struct kith_bytes next, uint64_t now_ms,
+                                         uint64_t deadline_ms, uint64_t random,
+                                         struct kith_proposer_out *ret_out)
 {
-    bool all = proposer->unanimous && proposer->wanted.size > 0 && proposer->best.round == 0;
+    (void)random;
+    if (next.size == 0) {
+        return KITH_EINVAL;
+    }
+    enum kith_err err = start_with(proposer, last, next, deadline_ms);
+    if (err == KITH_OK) {
+        proposer->unanimous = true;
+        out_reset(proposer, ret_out);
+        ballot_begin(proposer, KITH_PROPOSER_ASKING, now_ms, ret_out);
+    }
+    return err;
+}
+
+/* The change is not put forward, or not again; but those that have promised it hold: from now on
+ * anything that gets the instance decided will do. */
+static void change_give_up(struct kith_proposer *proposer, enum kith_err why, const char *reason)
+{
+    if (proposer->unanimous) {
+        proposer->unanimous = false;
+        proposer->settles = true;
+        proposer->why = why;
+        (void)snprintf(proposer->reason, sizeof(proposer->reason), "%s", reason);
+    }
+}
+
+/* Answers that are needed before the next phase: of a majority, which is what Paxos asks for, or of
+ * all. A table that is accepted somewhere may be decided: all need not agree to it. */
+static uint32_t answers_needed(const struct kith_proposer *proposer)
+{
+    bool all = proposer->state == KITH_PROPOSER_ASKING ||
+               (proposer->state == KITH_PROPOSER_PREPARING && proposer->unanimous &&
+                proposer->best.round == 0);
     return all ? proposer->last->member_count : majority(proposer);
 }
 
-/* A majority has promised: ask it to accept the highest accepted table, else the wanted one. */
+/* Enough have promised: ask them to accept the highest accepted table, else the free choice. */
 static enum kith_err accept_begin(struct kith_proposer *proposer, uint64_t now_ms,
                                   struct kith_proposer_out *out)
 {
     if (proposer->best.round == 0) {
-        if (proposer->wanted.size == 0) {
-            finish(proposer, out, KITH_PROPOSER_NOTHING);
-            return KITH_OK;
-        }
+        const struct kith_buf *choice = free_choice(proposer);
         kith_buf_clear(&proposer->value);
-        kith_buf_put(&proposer->value, proposer->wanted.data, proposer->wanted.size);
+        kith_buf_put(&proposer->value, choice->data, choice->size);
         if (proposer->value.failed) {
             return KITH_ENOMEM;
         }
@@ -186,6 +236,8 @@ static enum kith_err accept_begin(struct kith_proposer *proposer, uint64_t now_m
     if (kith_bytes_equal(kith_buf_bytes(&proposer->value), kith_buf_bytes(&proposer->wanted))) {
         proposer->risked = true;
     }
+    /* a change has this one ballot */
+    change_give_up(proposer, KITH_EBUSY, "another change of the table came first");
     phase_begin(proposer, KITH_PROPOSER_ACCEPTING, now_ms, out);
     return KITH_OK;
 }
@@ -234,30 +286,43 @@ static enum kith_err promise_note(struct kith_proposer *proposer, const struct k
     return KITH_OK;
 }
 
+/* Another ballot is ahead, or somebody holds already. */
+static void outbid(struct kith_proposer *proposer, const struct kith_decide *answer,
+                   uint64_t now_ms, uint64_t random, struct kith_proposer_out *out)
+{
+    uint64_t heard = answer->accepted.round >> 32;
+    proposer->counter = heard > proposer->counter ? heard : proposer->counter;
+    if (proposer->state == KITH_PROPOSER_ASKING) {
+        fail(proposer, out, KITH_EBUSY, "another change of the table is being decided");
+    } else if (kith_ballot_compare(&answer->accepted, &proposer->ballot) > 0) {
+        change_give_up(proposer, KITH_EBUSY, "another change of the table is being decided");
+        pause_begin(proposer, now_ms, random, out);
+    }
+}
+
 static void objected(struct kith_proposer *proposer, uint16_t member,
                      const struct kith_decide *answer, uint64_t now_ms, uint64_t random,
                      struct kith_proposer_out *out)
 {
     if (answer->status.err == KITH_EBUSY) {
-        uint64_t heard = answer->accepted.round >> 32;
-        if (kith_ballot_compare(&answer->accepted, &proposer->ballot) > 0) {
-            proposer->counter = heard > proposer->counter ? heard : proposer->counter;
-            pause_begin(proposer, now_ms, random, out);
-        }
+        outbid(proposer, answer, now_ms, random, out);
         return;
     }
     if (answer->status.err != KITH_EREFUSED) {
         return; /* cannot vote now: as good as no answer */
     }
     bit_set(proposer->refused, member);
-    (void)snprintf(proposer->reason, sizeof(proposer->reason), "%s",
-                   answer->status.message ? answer->status.message : "");
+    const char *message = answer->status.message ? answer->status.message : "";
     uint32_t count = proposer->last->member_count;
-    bool preparing = proposer->state == KITH_PROPOSER_PREPARING;
-    uint32_t needed = preparing ? promises_needed(proposer) : majority(proposer);
-    if (count - bit_count(proposer->refused, count) < needed) {
-        fail(proposer, out, KITH_EREFUSED, proposer->reason);
+    if (count - bit_count(proposer->refused, count) >= answers_needed(proposer)) {
+        return;
     }
+    if (proposer->state == KITH_PROPOSER_PREPARING && proposer->unanimous) {
+        change_give_up(proposer, KITH_EREFUSED, message);
+        ballot_begin(proposer, KITH_PROPOSER_PREPARING, now_ms, out);
+        return;
+    }
+    fail(proposer, out, KITH_EREFUSED, message);
 }
 
 enum kith_err kith_proposer_answer(struct kith_proposer *proposer, const struct kith_uuid *from,
@@ -265,9 +330,11 @@ enum kith_err kith_proposer_answer(struct kith_proposer *proposer, const struct 
                                    uint64_t random, struct kith_proposer_out *ret_out)
 {
     out_reset(proposer, ret_out);
+    bool asking = proposer->state == KITH_PROPOSER_ASKING;
     bool preparing = proposer->state == KITH_PROPOSER_PREPARING;
     bool accepting = proposer->state == KITH_PROPOSER_ACCEPTING;
-    if (!(preparing && answer->phase == KITH_DECIDE_PROMISE) &&
+    if (!(asking && answer->phase == KITH_DECIDE_OPINION) &&
+        !(preparing && answer->phase == KITH_DECIDE_PROMISE) &&
         !(accepting && answer->phase == KITH_DECIDE_ACCEPTED)) {
         return KITH_OK;
     }
@@ -290,11 +357,14 @@ enum kith_err kith_proposer_answer(struct kith_proposer *proposer, const struct 
         }
     }
     bit_set(proposer->yes, member);
-    uint32_t needed = preparing ? promises_needed(proposer) : majority(proposer);
-    if (bit_count(proposer->yes, proposer->last->member_count) < needed) {
+    if (bit_count(proposer->yes, proposer->last->member_count) < answers_needed(proposer)) {
         return KITH_OK;
     }
-    if (!preparing) {
+    if (asking) {
+        ballot_begin(proposer, KITH_PROPOSER_PREPARING, now_ms, ret_out);
+        return KITH_OK;
+    }
+    if (accepting) {
         decided(proposer, ret_out);
         return KITH_OK;
     }
@@ -306,15 +376,29 @@ enum kith_err kith_proposer_answer(struct kith_proposer *proposer, const struct 
     return err;
 }
 
-static void time_up(struct kith_proposer *proposer, struct kith_proposer_out *out)
+static void too_few(const struct kith_proposer *proposer, char *text, size_t size)
 {
-    char what[200];
     uint32_t count = proposer->last->member_count;
-    (void)snprintf(what, sizeof(what),
+    uint32_t needed = proposer->unanimous ? count : majority(proposer);
+    (void)snprintf(text, size,
                    "table v%llu needs %u of %u members to agree, and not enough answered in time",
-                   (unsigned long long)proposer->last->id.version + 1, promises_needed(proposer),
-                   count);
-    fail(proposer, out, KITH_EUNREACH, what);
+                   (unsigned long long)proposer->last->id.version + 1, needed, count);
+}
+
+/* Nobody else has answered in this phase. */
+static void phase_late(struct kith_proposer *proposer, uint64_t now_ms, uint64_t random,
+                       struct kith_proposer_out *out)
+{
+    char text[200];
+    too_few(proposer, text, sizeof(text));
+    if (proposer->state == KITH_PROPOSER_ASKING) {
+        fail(proposer, out, KITH_EUNREACH, text); /* nobody has promised anything */
+    } else if (proposer->unanimous) {
+        change_give_up(proposer, KITH_EUNREACH, text); /* who has promised holds: no pause */
+        ballot_begin(proposer, KITH_PROPOSER_PREPARING, now_ms, out);
+    } else {
+        pause_begin(proposer, now_ms, random, out);
+    }
 }
 
 void kith_proposer_tick(struct kith_proposer *proposer, uint64_t now_ms, uint64_t random,
@@ -325,12 +409,14 @@ void kith_proposer_tick(struct kith_proposer *proposer, uint64_t now_ms, uint64_
         return;
     }
     if (now_ms >= proposer->deadline_ms) {
-        time_up(proposer, ret_out);
+        char text[200];
+        too_few(proposer, text, sizeof(text));
+        fail(proposer, ret_out, KITH_EUNREACH, text);
     } else if (now_ms >= proposer->timer_ms) {
         if (proposer->state == KITH_PROPOSER_WAITING) {
-            ballot_begin(proposer, now_ms, ret_out);
+            ballot_begin(proposer, KITH_PROPOSER_PREPARING, now_ms, ret_out);
         } else {
-            pause_begin(proposer, now_ms, random, ret_out);
+            phase_late(proposer, now_ms, random, ret_out);
         }
     }
     if (kith_proposer_busy(proposer) && ret_out->timer_ms > proposer->deadline_ms) {

@@ -26,12 +26,12 @@
 
 #define KITH_STEP_TIMERS 64u /* pendings handled in one tick; the rest follows in the next, at once */
 /* A pending makes at most one message for each other owner and one answer; a ping round takes
- * KITH_STEP_PINGS peers; what is proposed goes to every member. Everything else of a step is below
- * KITH_STEP_SPARE. */
+ * KITH_STEP_PINGS peers; what is proposed goes to every member, twice where our own answer to it
+ * ends the phase. Everything else of a step is below KITH_STEP_SPARE. */
 #define KITH_STEP_PINGS   128u
 #define KITH_STEP_SPARE   256u
 #define KITH_STEP_EFFECTS (KITH_STEP_TIMERS * (KITH_REPLICAS_MAX + 1u) + KITH_STEP_PINGS + \
-                           KITH_MEMBERS_MAX + KITH_STEP_SPARE)
+                           2u * KITH_MEMBERS_MAX + KITH_STEP_SPARE)
 
 #define KITH_CONNS_MAX         4096u /* connections at a time, both ways; 64 bytes each */
 #define KITH_CONN_SLOTS        (2u * KITH_CONNS_MAX)
@@ -405,10 +405,10 @@ struct join_state {
     /* a member: agree.c */
     struct kith_acceptor acceptor;
     bool may_not_vote;         /* the record of promises could not be read */
-    struct kith_ballot thawed; /* a promised ballot of which nothing comes any more */
     struct kith_proposer proposer;
     uint64_t proposer_ms;      /* when its tick is due */
-    uint64_t finish_ms;        /* when a frozen node tries to finish what another started; 0 = unset */
+    uint64_t finish_ms;        /* when a frozen node steps in for who began it; 0 = unset */
+    uint64_t alone_ms;         /* and when it does so where that other is gone */
     uint64_t joiner;           /* pending of the JOIN_REQ at work, 0 = none */
     struct kith_member_info joiner_info;
 };
@@ -435,6 +435,6 @@ void agree_counted(struct kith_node *node, struct pending *pending,
                    const struct kith_store_done *done);
 void agree_table_used(struct kith_node *node);
 void agree_tick(struct kith_node *node);
-uint64_t agree_due(const struct kith_node *node);
+uint64_t agree_due(struct kith_node *node);
 
 #endif

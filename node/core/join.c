@@ -14,7 +14,8 @@
 #include "core/internal.h"
 #include "data/balance.h"
 
-#define JOIN_RETRY_MS      250u   /* after "busy" or "not ready" */
+#define JOIN_RETRY_MS      250u   /* after "busy" or "not ready"; half as much more at random, so
+                                     that two that were in each other's way do not meet again */
 #define JOIN_RETRY_LONG_MS 5000u  /* after a refusal, for a node started with --join */
 #define JOIN_CONTACT_MS    20000u /* a contact that has not answered by then is given up */
 #define ADMIN_TIMEOUT_MS   60000u /* for an administrator who waits */
@@ -325,7 +326,9 @@ static void join_failed(struct kith_node *node, enum kith_err err, const char *t
 {
     struct join_state *join = node->join;
     contact_drop(node, "joining failed");
-    join->retry_ms = node->now_ms + (final ? JOIN_RETRY_LONG_MS : JOIN_RETRY_MS);
+    uint64_t random = core_random(node);
+    uint64_t pause_ms = final ? JOIN_RETRY_LONG_MS : JOIN_RETRY_MS;
+    join->retry_ms = node->now_ms + pause_ms + random % (pause_ms / 2);
     const char *message = core_text(node, "joining through %s: %s", join->through, text);
     if (strncmp(join->last, message, sizeof join->last - 1) != 0) {
         strncpy(join->last, message, sizeof join->last - 1);

@@ -447,7 +447,7 @@ static enum kith_err take_message(struct kith_node *node, const struct kith_even
     return dispatch(node, conn, event->msg);
 }
 
-static uint64_t node_due(const struct kith_node *node)
+static uint64_t node_due(struct kith_node *node)
 {
     uint64_t due = pending_due(node);
     if (!node->started) {

@@ -350,7 +350,8 @@ enum kith_err put_found(struct kith_node *node, struct pending *pending, uint16_
     if (put->phase != PUT_FIND || i < 0) {
         return KITH_OK;
     }
-    if (res->status.err != KITH_OK || !res->found || res->row_count != put->req->update_count) {
+    if (res->status.err != KITH_OK || !res->found || join_frozen(node) ||
+        res->row_count != put->req->update_count) {
         put->waiting &= (uint8_t)~(1u << i);
         put_recheck(node, pending);
         return KITH_OK;

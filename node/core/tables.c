@@ -65,6 +65,7 @@ static void table_stored(struct kith_node *node, uint64_t arg, enum kith_err err
     struct kith_table *table = node->table_next;
     if (err == KITH_OK && kith_table_id_compare(&table->id, &node->table->id) > 0) {
         if (table_use(node, table, kith_buf_bytes(&node->table_next_bytes)) == KITH_OK) {
+            node->join->may_not_vote = false; /* the promises that were lost led to this table */
             core_log(node, LEVEL_INFO, "table %llu.%llu with %u members is in use",
                      (unsigned long long)table->id.epoch, (unsigned long long)table->id.version,
                      table->member_count);

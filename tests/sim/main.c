@@ -2,11 +2,11 @@
  *
  * main.c - a seed's scenario: form a cluster, work while things fail, heal, read everything, judge.
  *
- *     sim --seeds N [--first S] [--mutant M] [--trace] [--hash]
+ *     sim [--joins] --seeds N [--first S] [--mutant M] [--trace] [--hash]
  *
  * Prints each failing seed with the command that replays it, and "N passed, M failed". --mutant M:
  * a deliberate fault is on; the exit status is 0 when some seed catches it. --hash: the trace
- * hashes. */
+ * hashes. --joins: a seed is a case of joins.c. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,8 +31,7 @@ static uint32_t members_of(const struct sim_node *node)
     return count;
 }
 
-/* All members of the newest table know it; with `all`, every node is one. */
-static bool formed(const struct sim *sim, bool all)
+bool sim_formed(const struct sim *sim, bool all)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < sim->node_count && sim->newest; i++) {
@@ -108,10 +107,10 @@ static void phase_form(struct sim *sim)
         world_heal(sim);
     }
     for (uint64_t end = sim->now_us + FORM_WAIT_US;
-         !sim->failed && !formed(sim, how < 8) && sim->now_us < end;) {
+         !sim->failed && !sim_formed(sim, how < 8) && sim->now_us < end;) {
         world_run(sim, sim->now_us + 100000);
     }
-    if (!sim->failed && !formed(sim, how < 8)) {
+    if (!sim->failed && !sim_formed(sim, how < 8)) {
         sim_fail(sim, "no cluster of %u nodes within a minute", sim->node_count);
     }
     if (!sim->failed) {
@@ -163,15 +162,15 @@ static bool identical(struct sim *sim)
     return true;
 }
 
-static void phase_heal(struct sim *sim)
+void sim_heal(struct sim *sim)
 {
     world_heal(sim);
     world_run(sim, sim->now_us + 12000000);
     scenario_all_ended(sim);
-    for (uint32_t i = 0; i < 400 && !sim->failed && !formed(sim, false); i++) {
+    for (uint32_t i = 0; i < 400 && !sim->failed && !sim_formed(sim, false); i++) {
         world_run(sim, sim->now_us + 100000); /* a joiner whose answer was lost waits for 20 s */
     }
-    if (!sim->failed && !formed(sim, false)) {
+    if (!sim->failed && !sim_formed(sim, false)) {
         sim_fail(sim, "the members do not come together again");
     }
     scenario_write_all(sim);
@@ -187,16 +186,8 @@ static void phase_heal(struct sim *sim)
     }
 }
 
-static bool run_seed(uint64_t seed, enum sim_mutant mutant, bool verbose, uint64_t *ret_trace)
+static void run_random(struct sim *sim)
 {
-    struct sim *sim = kith_calloc(1, sizeof *sim);
-    KITH_ASSERT(sim);
-    sim->seed = seed;
-    sim->random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
-    sim->trace = UINT64_C(0xcbf29ce484222325);
-    sim->mutant = mutant;
-    sim->verbose = verbose;
-    scenario_begin();
     static const uint32_t sizes[] = {3, 3, 3, 4, 5, 2, 1, 7};
     sim->node_count = sizes[sim_below(sim, 8)];
     sim->storm = sim_chance(sim, 200);
@@ -213,8 +204,26 @@ static bool run_seed(uint64_t seed, enum sim_mutant mutant, bool verbose, uint64
     if (!sim->failed) {
         phase_work(sim);
     }
+}
+
+static bool run_seed(uint64_t seed, enum sim_mutant mutant, bool joins, bool verbose,
+                     uint64_t *ret_trace)
+{
+    struct sim *sim = kith_calloc(1, sizeof *sim);
+    KITH_ASSERT(sim);
+    sim->seed = seed;
+    sim->random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    sim->trace = UINT64_C(0xcbf29ce484222325);
+    sim->mutant = mutant;
+    sim->verbose = verbose;
+    scenario_begin();
+    if (joins) {
+        joins_case(sim, (uint32_t)(seed % JOINS_CASES));
+    } else {
+        run_random(sim);
+    }
     if (!sim->failed) {
-        phase_heal(sim);
+        sim_heal(sim);
     }
     if (!sim->failed) {
         oracle_check(sim);
@@ -222,10 +231,10 @@ static bool run_seed(uint64_t seed, enum sim_mutant mutant, bool verbose, uint64
     bool failed = sim->failed;
     if (failed && mutant == MUTANT_NONE) {
         printf(
-            "seed %llu FAILED after %.3f s: %s\n    replay: tests/sim/run --seeds 1 --first %llu "
+            "seed %llu FAILED after %.3f s: %s\n    replay: tests/sim/run %s--seeds 1 --first %llu "
             "--trace\n",
             (unsigned long long)seed, (double)sim->now_us / 1e6, sim->reason,
-            (unsigned long long)seed);
+            joins ? "--joins " : "", (unsigned long long)seed);
     } else if (failed && verbose) {
         printf("caught by seed %llu: %s\n", (unsigned long long)seed, sim->reason);
     }
@@ -247,13 +256,15 @@ int main(int argc, char **argv)
 {
     uint64_t seeds = 1, first = 1;
     unsigned mutant = MUTANT_NONE;
-    bool verbose = false, hash = false;
+    bool verbose = false, hash = false, joins = false;
     for (int i = 1; i < argc; i++) {
         bool value = i + 1 < argc;
         if (strcmp(argv[i], "--trace") == 0) {
             verbose = true;
         } else if (strcmp(argv[i], "--hash") == 0) {
             hash = true;
+        } else if (strcmp(argv[i], "--joins") == 0) {
+            joins = true;
         } else if (strcmp(argv[i], "--seeds") == 0 && value) {
             seeds = strtoull(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--first") == 0 && value) {
@@ -261,7 +272,8 @@ int main(int argc, char **argv)
         } else if (strcmp(argv[i], "--mutant") == 0 && value) {
             mutant = (unsigned)strtoul(argv[++i], NULL, 10);
         } else {
-            fprintf(stderr, "usage: sim --seeds N [--first S] [--mutant M] [--trace] [--hash]\n");
+            fprintf(stderr,
+                    "usage: sim [--joins] --seeds N [--first S] [--mutant M] [--trace] [--hash]\n");
             return 2;
         }
     }
@@ -272,7 +284,7 @@ int main(int argc, char **argv)
     uint64_t passed = 0, failed = 0;
     for (uint64_t seed = first; seed < first + seeds; seed++) {
         uint64_t trace = 0;
-        bool good = run_seed(seed, (enum sim_mutant)mutant, verbose, &trace);
+        bool good = run_seed(seed, (enum sim_mutant)mutant, joins, verbose, &trace);
         passed += good ? 1 : 0;
         failed += good ? 0 : 1;
         if (hash) {

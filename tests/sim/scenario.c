@@ -513,6 +513,11 @@ static struct op_record *submit_put(struct sim *sim, uint32_t client, uint32_t r
     return record;
 }
 
+uint32_t scenario_put(struct sim *sim, uint32_t client, uint32_t row)
+{
+    return submit_put(sim, client, row)->writes[0];
+}
+
 static void submit_chunk_put(struct sim *sim, uint32_t client)
 {
     struct oracle *oracle = &sim->oracle;

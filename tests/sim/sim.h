@@ -7,6 +7,7 @@
  *     store_sim.c  a node's disk: what is in memory, at the operating system, on the disk
  *     scenario.c   what clients do, and what each answer must be (sessions, copies, chunks)
  *     oracle.c     what was written and acknowledged, and what must hold (DESIGN section 9)
+ *     joins.c      a join that a crash or lost messages break off, at every moment of it
  *     main.c       a seed's phases: form a cluster, work while things fail, heal; options
  *
  * DETERMINISM. All chance comes from one generator, one draw a statement; all time from the event
@@ -16,6 +17,7 @@
 
 #include "base/assert.h"
 #include "client/client_core.h"
+#include "core/decide.h"
 #include "core/node.h"
 #include "core/rowop.h"
 #include "core/tree.h"
@@ -46,6 +48,8 @@ enum sim_mutant {
     MUTANT_SECOND_DOT,    /* a request that is known draws a second dot */
     MUTANT_NO_SESSION,    /* reads are answered by any one replica, whatever the session has seen */
     MUTANT_SYNC_LIES,     /* chunks are said to be synced that are not on the disk */
+    MUTANT_OVERHEAR,      /* who proposes a table overhears objections */
+    MUTANT_THAW,          /* a start forgets that writes are held off until a table is decided */
     MUTANT_COUNT
 };
 
@@ -183,6 +187,7 @@ void sim_key(uint32_t row, struct kith_key *ret_key);
 struct sim_node {
     uint32_t index;
     bool up, power_victim;
+    bool held;      /* a crash is not followed by a start */
     uint64_t start; /* number of starts */
     int64_t skew_ms;
     struct kith_node *core;
@@ -240,6 +245,8 @@ struct sim {
     uint64_t ops_done, ops_ok, ops_unknown, crashes, degraded, lost_reads;
     uint64_t power_losses;
     uint64_t row_losses[SIM_ROWS]; /* power losses that destroyed a state of the row */
+    uint32_t lost_accepts;         /* bit n: what asks node n to accept a table is lost, */
+    uint64_t lost_until_us;        /* until then */
     uint32_t late;                 /* a node that starts while others work; SIM_NODES_MAX: none */
     struct kith_table *newest;     /* the newest table on any disk */
     uint64_t write_number;
@@ -259,7 +266,22 @@ void world_heal(struct sim *sim);
 void world_client_op(struct sim *sim, uint32_t client, const struct kith_client_op *op,
                      uint64_t tag);
 void world_admin_init(struct sim *sim);
+/* ---- main.c ---- */
+/* All members of the newest table know it; with `all`, every node is one. */
+bool sim_formed(const struct sim *sim, bool all);
+/* Ends all faults, writes and reads everything, and judges. */
+void sim_heal(struct sim *sim);
+/* ---- joins.c ---- */
+#define JOINS_CASES 2880u
+/* One case of the sweep, on a new world. */
+void joins_case(struct sim *sim, uint32_t number);
+/* Looks at a message about a table that comes to `entity`; false: it is lost. */
+bool joins_deliver(const struct sim *sim, uint32_t entity, struct kith_msg *msg);
+/* The record of promises as a node that must not forget it forgets it. */
+void joins_forget(struct kith_bytes record, struct kith_buf *buf);
 /* ---- scenario.c ---- */
+/* A put of one row that need not succeed; its index in oracle.writes. */
+uint32_t scenario_put(struct sim *sim, uint32_t client, uint32_t row);
 void scenario_begin(void);
 void scenario_end(void);
 /* One random request of a random client. */

@@ -513,7 +513,7 @@ static void apply_find(struct store_sim *store, struct store_op *op, struct kith
     op->done.u.find.rows = rows;
 }
 
-/* A table that follows another one comes only while nobody holds data. */
+/* One table a version, and one that moves data comes only while nobody holds any. */
 static void table_stored(struct store_sim *store, struct kith_bytes value)
 {
     struct sim *sim = store->sim;
@@ -522,11 +522,18 @@ static void table_stored(struct store_sim *store, struct kith_bytes value)
         sim_fail(sim, "node %u stores a table that does not decode", store->node);
         return;
     }
-    if (sim->newest && kith_table_id_compare(&table->id, &sim->newest->id) <= 0) {
+    const struct kith_table *newest = sim->newest;
+    if (newest && table->id.epoch == newest->id.epoch && table->id.version == newest->id.version &&
+        !kith_checksum_equal(&table->id.hash, &newest->id.hash)) {
+        sim_fail(sim, "two tables are decided for version %llu",
+                 (unsigned long long)table->id.version);
+    }
+    if (newest && kith_table_id_compare(&table->id, &newest->id) <= 0) {
         kith_table_drop(table);
         return;
     }
-    for (uint32_t i = 0; sim->newest && i < sim->node_count; i++) {
+    bool moves = newest && kith_decide_changes(newest, table);
+    for (uint32_t i = 0; moves && i < sim->node_count; i++) {
         if (store_sim_has_data(&sim->nodes[i].store)) {
             sim_fail(sim, "invariant 7: the table changed while node %u held data", i);
         }
@@ -601,8 +608,15 @@ void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall
         break;
     case KITH_STORE_META_PUT: {
         uint8_t key = (uint8_t)op->op.u.meta.key;
+        bool forget = store->sim->mutant == MUTANT_THAW && key == KITH_META_DECIDE;
+        struct kith_buf forgets;
+        kith_buf_init(&forgets);
+        if (forget) {
+            joins_forget(op->op.u.meta.value, &forgets);
+        }
         store->seq++;
-        cell_put(store, 'm', &key, 1, op->op.u.meta.value);
+        cell_put(store, 'm', &key, 1, forget ? kith_buf_bytes(&forgets) : op->op.u.meta.value);
+        kith_buf_release(&forgets);
         if (op->op.u.meta.key == KITH_META_TABLE) {
             table_stored(store, op->op.u.meta.value);
         }

@@ -257,7 +257,8 @@ static void deliver(struct sim *sim, struct sim_event *event)
         return;
     }
     struct kith_msg_box *box = unpack(sim, event);
-    if (!box) {
+    if (!box || !joins_deliver(sim, entity, &box->msg)) {
+        kith_msg_box_drop(box);
         return;
     }
     sim_trace(sim, "%u<-%u %s %llu", entity, link->end[1 - side], kith_msg_kind_name(box->msg.kind),
@@ -590,7 +591,7 @@ void world_start(struct sim *sim, uint32_t index)
 
 static void node_restart(struct sim *sim, struct sim_event *event)
 {
-    if (!sim->nodes[event->entity].up && !sim->failed) {
+    if (!sim->nodes[event->entity].up && !sim->nodes[event->entity].held && !sim->failed) {
         world_start(sim, event->entity);
     }
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Never two different tables for one version: random schedules of several proposers with loss,
- * duplication, reordering and crashes (an acceptor comes back with its durable bytes); and with a
+ * Never two different tables for one version, and none that moves data while a node holds some:
+ * random schedules of several proposers with loss, duplication, reordering and crashes (an acceptor
+ * comes back with its durable bytes), and with writes wherever a node does not hold; and with a
  * network that has become stable, a decision. The seed of a failure is printed. */
 /* clang-format off */
 #include <stdarg.h>
@@ -16,14 +17,11 @@
 
 #include "base/alloc.h"
 #include "core/decide.h"
-#include "data/balance.h"
+#include "decide_tables.h"
 
-#define NODES_MAX    5u
 #define WIRE_MAX     512u
 #define VERSIONS_MAX 24u
 #define SEEDS        4000u
-
-static const struct kith_uuid cluster = {{0xc1}};
 
 /* ---- A small world ---- */
 
@@ -46,6 +44,7 @@ struct world_node {
     uint64_t incarnation;
     uint64_t timer_ms;
     uint32_t proposals;
+    bool has_data;
 };
 
 struct world {
@@ -54,12 +53,14 @@ struct world {
     uint32_t count;
     bool stable;
     uint32_t crash, propose, loss, twice, silence; /* percent; differ from seed to seed */
+    uint32_t write;                                /* per mille */
     struct world_node nodes[NODES_MAX];
     uint32_t packet_count;
     struct packet packets[WIRE_MAX];
     struct kith_checksum decided[VERSIONS_MAX]; /* by version */
     bool has_decided[VERSIONS_MAX];
-    bool two_values;
+    bool two_values, moved_data;
+    uint32_t changes, changes_given_up;
 };
 
 static uint64_t draw(struct world *world)
@@ -85,27 +86,9 @@ static uint8_t *copy_of(const void *data, size_t size)
     return copy;
 }
 
-static struct kith_member member_make(uint32_t index, uint32_t weight)
+static bool node_holds(const struct world_node *node)
 {
-    struct kith_member member;
-    memset(&member, 0, sizeof(member));
-    member.uuid.bytes[0] = (uint8_t)(index + 1);
-    member.weight = weight;
-    return member;
-}
-
-/* A table after `last` that differs with `salt`. */
-static void next_encode(const struct kith_table *last, uint32_t salt, struct kith_buf *buf)
-{
-    struct kith_member members[NODES_MAX];
-    for (uint32_t i = 0; i < last->member_count; i++) {
-        members[i] = last->members[i];
-        members[i].weight = 1 + salt % KITH_WEIGHT_MAX;
-    }
-    struct kith_table *next = NULL;
-    assert_int_equal(kith_balance(last, NULL, 0, 0, members, last->member_count, &next), KITH_OK);
-    kith_table_encode(next, buf);
-    kith_table_drop(next);
+    return node->acceptor.holds && node->acceptor.version == node->table->id.version + 1;
 }
 
 static void packet_free(struct world *world, uint32_t index)
@@ -132,7 +115,9 @@ static struct packet *packet_add(struct world *world, uint32_t from, uint32_t to
     return packet;
 }
 
-static void note_decided(struct world *world, struct kith_bytes bytes)
+/* `last`: of the version before. */
+static void note_decided(struct world *world, const struct kith_table *last,
+                         struct kith_bytes bytes)
 {
     struct kith_table *table = NULL;
     assert_int_equal(kith_table_decode(bytes, &table), KITH_OK);
@@ -141,6 +126,12 @@ static void note_decided(struct world *world, struct kith_bytes bytes)
     if (world->has_decided[version] &&
         !kith_checksum_equal(&world->decided[version], &table->id.hash)) {
         world->two_values = true;
+    }
+    if (!world->has_decided[version] && kith_decide_changes(last, table)) {
+        world->changes++;
+        for (uint32_t i = 0; i < world->count; i++) {
+            world->moved_data = world->moved_data || world->nodes[i].has_data;
+        }
     }
     world->has_decided[version] = true;
     world->decided[version] = table->id.hash;
@@ -173,7 +164,9 @@ static void out_handle(struct world *world, uint32_t index, const struct kith_pr
         (void)packet_add(world, index, to, &out->msg);
     }
     if (out->end == KITH_PROPOSER_DECIDED) {
-        note_decided(world, out->table);
+        bool change = node->proposer.why != KITH_OK; /* one that was put to the vote */
+        world->changes_given_up += change && !out->own ? 1 : 0;
+        note_decided(world, node->table, out->table);
         uint8_t *copy = copy_of(out->table.data, out->table.size);
         node_learn(world, index, kith_bytes_make(copy, out->table.size));
         kith_free(copy);
@@ -190,6 +183,7 @@ static void world_start(struct world *world, uint64_t seed, uint32_t count)
     world->loss = (uint32_t)(draw(world) % 20);
     world->twice = (uint32_t)(draw(world) % 20);
     world->silence = (uint32_t)(draw(world) % 101);
+    world->write = (uint32_t)(draw(world) % 8);
     struct kith_member members[NODES_MAX] = {0};
     for (uint32_t i = 0; i < count; i++) {
         members[i] = member_make(i, 1);
@@ -229,12 +223,18 @@ static void propose(struct world *world, uint32_t index)
     }
     struct kith_buf next;
     kith_buf_init(&next);
-    if (world->stable || !chance(world, 20)) { /* else: only finish what was started */
+    bool change = !world->stable && chance(world, 60);
+    if (change) {
+        change_encode(node->table, &next);
+    } else if (world->stable || !chance(world, 50)) { /* else: only to get something decided */
         next_encode(node->table, ++node->proposals * 10 + index, &next);
     }
     struct kith_proposer_out out;
-    assert_int_equal(kith_proposer_start(&node->proposer, node->table, kith_buf_bytes(&next),
-                                         world->now_ms, world->now_ms + 60000, draw(world), &out),
+    enum kith_err (*start)(struct kith_proposer *, struct kith_table *, struct kith_bytes, uint64_t,
+                           uint64_t, uint64_t, struct kith_proposer_out *) =
+        change ? kith_proposer_start_change : kith_proposer_start;
+    assert_int_equal(start(&node->proposer, node->table, kith_buf_bytes(&next), world->now_ms,
+                           world->now_ms + 60000, draw(world), &out),
                      KITH_OK);
     kith_buf_release(&next);
     out_handle(world, index, &out);
@@ -266,8 +266,9 @@ static void vote(struct world *world, const struct packet *packet)
     struct kith_voter voter = {node->table, node->uuid, true};
     enum kith_acceptor_action action;
     struct kith_decide answer;
-    assert_int_equal(
-        kith_acceptor_step(&node->acceptor, &voter, &packet->msg, NULL, &action, &answer), KITH_OK);
+    assert_int_equal(kith_acceptor_step(&node->acceptor, &voter, &packet->msg,
+                                        node->has_data ? "data" : NULL, &action, &answer),
+                     KITH_OK);
     struct kith_buf buf;
     kith_buf_init(&buf);
     if (action == KITH_ACCEPTOR_SEND_TABLE) {
@@ -303,10 +304,12 @@ static void deliver(struct world *world, uint32_t at)
     world->packets[at] = world->packets[--world->packet_count];
     struct kith_proposer_out out;
     switch (packet.msg.phase) {
+    case KITH_DECIDE_ASK:
     case KITH_DECIDE_PREPARE:
     case KITH_DECIDE_ACCEPT:
         vote(world, &packet);
         break;
+    case KITH_DECIDE_OPINION:
     case KITH_DECIDE_PROMISE:
     case KITH_DECIDE_ACCEPTED:
         assert_int_equal(kith_proposer_answer(&node->proposer, &world->nodes[packet.from].uuid,
@@ -358,6 +361,10 @@ static bool store_is_next(const struct world *world, uint32_t at)
 
 static void world_step(struct world *world)
 {
+    if (draw(world) % 1000 < world->write) {
+        struct world_node *node = &world->nodes[draw(world) % world->count];
+        node->has_data = node->has_data || !node_holds(node);
+    }
     if (!world->stable && chance(world, world->crash)) {
         crash(world, (uint32_t)(draw(world) % world->count));
     }
@@ -399,7 +406,7 @@ static void test_one_value_a_version(void **state)
 {
     (void)state;
     static struct world world;
-    uint32_t versions = 0;
+    uint32_t versions = 0, changes = 0, given_up = 0;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
         world_start(&world, seed, 1 + (uint32_t)(seed % NODES_MAX));
         for (uint32_t step = 0; step < 400; step++) {
@@ -418,240 +425,27 @@ static void test_one_value_a_version(void **state)
             world_step(&world);
             done = world.nodes[0].table->id.version > version;
         }
-        if (world.two_values || steps == 20000) {
+        if (world.two_values || world.moved_data || steps == 20000) {
             print_error("seed %llu: %s\n", (unsigned long long)seed,
-                        world.two_values ? "two tables for one version" : "no decision");
+                        world.two_values   ? "two tables for one version"
+                        : world.moved_data ? "a change while a node has data"
+                                           : "no decision");
             fail();
         }
+        changes += world.changes;
+        given_up += world.changes_given_up;
         versions += (uint32_t)world.nodes[0].table->id.version - 1;
         world_end(&world);
     }
     assert_true(versions > SEEDS); /* the schedules were not so wild that nothing happened */
-}
-
-/* ---- Single rules ---- */
-
-struct pair {
-    struct kith_table *last;
-    struct kith_buf next, other;
-    struct kith_acceptor acceptor;
-    struct kith_voter voter;
-};
-
-static void pair_start(struct pair *pair, uint32_t count)
-{
-    struct kith_member members[NODES_MAX] = {0};
-    memset(pair, 0, sizeof(*pair));
-    for (uint32_t i = 0; i < count; i++) {
-        members[i] = member_make(i, 1);
-    }
-    assert_int_equal(kith_balance(NULL, &cluster, 4, 3, members, count, &pair->last), KITH_OK);
-    kith_buf_init(&pair->next);
-    kith_buf_init(&pair->other);
-    next_encode(pair->last, 7, &pair->next);
-    next_encode(pair->last, 8, &pair->other);
-    kith_acceptor_init(&pair->acceptor);
-    pair->voter.table = pair->last;
-    pair->voter.self = members[0].uuid;
-    pair->voter.may_vote = true;
-}
-
-static void pair_end(struct pair *pair)
-{
-    kith_table_drop(pair->last);
-    kith_buf_release(&pair->next);
-    kith_buf_release(&pair->other);
-    kith_acceptor_release(&pair->acceptor);
-}
-
-static struct kith_decide ask(struct pair *pair, enum kith_decide_phase phase, uint64_t round,
-                              const struct kith_buf *table, const char *refuse,
-                              enum kith_acceptor_action *ret_action)
-{
-    struct kith_decide request;
-    struct kith_decide answer;
-    memset(&request, 0, sizeof(request));
-    memset(&answer, 0, sizeof(answer));
-    request.phase = phase;
-    request.epoch = 1;
-    request.version = 2;
-    request.ballot.round = round;
-    request.ballot.proposer = pair->voter.self;
-    request.table = kith_buf_bytes(table);
-    assert_int_equal(
-        kith_acceptor_step(&pair->acceptor, &pair->voter, &request, refuse, ret_action, &answer),
-        KITH_OK);
-    return answer;
-}
-
-static void test_acceptor_rules(void **state)
-{
-    (void)state;
-    struct pair pair;
-    enum kith_acceptor_action action;
-    pair_start(&pair, 3);
-    struct kith_decide answer = ask(&pair, KITH_DECIDE_PREPARE, 5, &pair.next, NULL, &action);
-    assert_int_equal(answer.status.err, KITH_OK);
-    assert_int_equal(action, KITH_ACCEPTOR_SEND_DURABLE);
-    /* the same ballot again, and a lower one */
-    answer = ask(&pair, KITH_DECIDE_PREPARE, 5, &pair.next, NULL, &action);
-    assert_int_equal(answer.status.err, KITH_EBUSY);
-    answer = ask(&pair, KITH_DECIDE_ACCEPT, 4, &pair.other, NULL, &action);
-    assert_int_equal(answer.status.err, KITH_EBUSY);
-    assert_int_equal(answer.accepted.round, 5);
-    /* an objection comes before anything is accepted; what is accepted is not objected to */
-    answer = ask(&pair, KITH_DECIDE_PREPARE, 6, &pair.next, "this node has data", &action);
-    assert_int_equal(answer.status.err, KITH_EREFUSED);
-    assert_string_equal(answer.status.message, "this node has data");
-    assert_int_equal(action, KITH_ACCEPTOR_SEND_NOW);
-    answer = ask(&pair, KITH_DECIDE_ACCEPT, 5, &pair.next, NULL, &action);
-    assert_int_equal(answer.status.err, KITH_OK);
-    answer = ask(&pair, KITH_DECIDE_PREPARE, 7, &pair.next, "this node has data", &action);
-    assert_int_equal(answer.status.err, KITH_OK);
-    assert_int_equal(answer.accepted.round, 5);
-    assert_true(kith_bytes_equal(answer.table, kith_buf_bytes(&pair.next)));
-    /* who may not vote does not */
-    pair.voter.may_vote = false;
-    answer = ask(&pair, KITH_DECIDE_PREPARE, 9, &pair.next, NULL, &action);
-    assert_int_equal(answer.status.err, KITH_ENOTREADY);
-    pair_end(&pair);
-}
-
-static void test_acceptor_record(void **state)
-{
-    (void)state;
-    struct pair pair;
-    enum kith_acceptor_action action;
-    struct kith_buf buf;
-    struct kith_acceptor read;
-    pair_start(&pair, 2);
-    (void)ask(&pair, KITH_DECIDE_ACCEPT, 5, &pair.next, NULL, &action);
-    kith_buf_init(&buf);
-    kith_acceptor_encode(&pair.acceptor, &buf);
-    assert_int_equal(kith_acceptor_decode(&read, kith_buf_bytes(&buf)), KITH_OK);
-    assert_int_equal(read.version, 2);
-    assert_int_equal(read.accepted.round, 5);
-    assert_int_equal(read.table_size, pair.next.size);
-    assert_memory_equal(read.table, pair.next.data, pair.next.size);
-    kith_acceptor_release(&read);
-    for (size_t size = 1; size < buf.size; size++) {
-        uint8_t *copy = copy_of(buf.data, size);
-        assert_int_not_equal(kith_acceptor_decode(&read, kith_bytes_make(copy, size)), KITH_OK);
-        kith_free(copy);
-    }
-    for (size_t bit = 0; bit < buf.size * 8; bit++) {
-        buf.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        assert_int_not_equal(kith_acceptor_decode(&read, kith_buf_bytes(&buf)), KITH_OK);
-        buf.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
-    }
-    assert_int_equal(kith_acceptor_decode(&read, kith_bytes_make(NULL, 0)), KITH_OK);
-    kith_buf_release(&buf);
-    pair_end(&pair);
-}
-
-static void answer_as(struct kith_proposer *proposer, uint32_t member, enum kith_decide_phase phase,
-                      enum kith_err err, struct kith_proposer_out *out)
-{
-    struct kith_uuid from = member_make(member, 1).uuid;
-    struct kith_decide answer;
-    memset(&answer, 0, sizeof(answer));
-    answer.phase = phase;
-    answer.status.err = err;
-    answer.status.message = err == KITH_OK ? "" : "this node has data";
-    answer.epoch = 1;
-    answer.version = 2;
-    answer.ballot = proposer->ballot;
-    assert_int_equal(kith_proposer_answer(proposer, &from, &answer, 0, 1, out), KITH_OK);
-}
-
-static void test_proposer_ends(void **state)
-{
-    (void)state;
-    struct pair pair;
-    struct kith_proposer proposer;
-    struct kith_proposer_out out;
-    pair_start(&pair, 2); /* 2 -> 3 needs both */
-    kith_proposer_init(&proposer, &pair.voter.self, 3);
-    struct kith_bytes next = kith_buf_bytes(&pair.next);
-    assert_int_equal(kith_proposer_start(&proposer, pair.last, next, 0, 5000, 1, &out), KITH_OK);
-    assert_int_equal(kith_proposer_start(&proposer, pair.last, next, 0, 5000, 1, &out), KITH_EBUSY);
-    assert_int_equal(proposer.ballot.round & UINT32_MAX,
-                     3); /* no start of a node repeats a round */
-    answer_as(&proposer, 0, KITH_DECIDE_PROMISE, KITH_OK, &out);
-    assert_int_equal(out.end, KITH_PROPOSER_RUNNING);
-    answer_as(&proposer, 0, KITH_DECIDE_PROMISE, KITH_OK, &out); /* a duplicate is no second vote */
-    assert_false(out.send);
-    answer_as(&proposer, 1, KITH_DECIDE_PROMISE, KITH_EREFUSED, &out);
-    assert_int_equal(out.end, KITH_PROPOSER_FAILED);
-    assert_int_equal(out.err, KITH_EREFUSED);
-    assert_string_equal(out.message, "this node has data");
-    /* no answer: nothing happened, or unknown once an ACCEPT went out */
-    assert_int_equal(kith_proposer_start(&proposer, pair.last, next, 0, 5000, 1, &out), KITH_OK);
-    kith_proposer_tick(&proposer, 5000, 1, &out);
-    assert_int_equal(out.err, KITH_EUNREACH);
-    assert_int_equal(kith_proposer_start(&proposer, pair.last, next, 0, 5000, 1, &out), KITH_OK);
-    answer_as(&proposer, 0, KITH_DECIDE_PROMISE, KITH_OK, &out);
-    answer_as(&proposer, 1, KITH_DECIDE_PROMISE, KITH_OK, &out);
-    assert_true(out.send && out.msg.phase == KITH_DECIDE_ACCEPT);
-    kith_proposer_tick(&proposer, 5000, 1, &out);
-    assert_int_equal(out.err, KITH_EUNKNOWN);
-    /* nothing wanted and nothing accepted */
-    assert_int_equal(
-        kith_proposer_start(&proposer, pair.last, kith_bytes_make(NULL, 0), 0, 5000, 1, &out),
-        KITH_OK);
-    answer_as(&proposer, 0, KITH_DECIDE_PROMISE, KITH_OK, &out);
-    answer_as(&proposer, 1, KITH_DECIDE_PROMISE, KITH_OK, &out);
-    assert_int_equal(out.end, KITH_PROPOSER_NOTHING);
-    assert_false(kith_proposer_busy(&proposer));
-    kith_proposer_release(&proposer);
-    pair_end(&pair);
-}
-
-/* A change to which any member may object: all must promise, one objection ends it; what is accepted
- * already goes on with a majority. */
-static void test_proposer_needs_all(void **state)
-{
-    (void)state;
-    struct pair pair;
-    struct kith_proposer proposer;
-    struct kith_proposer_out out;
-    pair_start(&pair, 3);
-    kith_proposer_init(&proposer, &pair.voter.self, 3);
-    struct kith_bytes next = kith_buf_bytes(&pair.next);
-    for (uint32_t refused = 0; refused < 2; refused++) {
-        assert_int_equal(kith_proposer_start(&proposer, pair.last, next, 0, 5000, 1, &out),
-                         KITH_OK);
-        kith_proposer_need_all(&proposer);
-        answer_as(&proposer, 0, KITH_DECIDE_PROMISE, KITH_OK, &out);
-        answer_as(&proposer, 1, KITH_DECIDE_PROMISE, KITH_OK, &out);
-        assert_false(out.send); /* a majority, and not all */
-        answer_as(&proposer, 2, KITH_DECIDE_PROMISE, refused ? KITH_EREFUSED : KITH_OK, &out);
-        assert_int_equal(out.send, refused == 0);
-        if (refused == 0) {
-            answer_as(&proposer, 0, KITH_DECIDE_ACCEPTED, KITH_OK, &out);
-            assert_int_equal(out.end, KITH_PROPOSER_RUNNING);
-            answer_as(&proposer, 1, KITH_DECIDE_ACCEPTED, KITH_OK, &out);
-            assert_int_equal(out.end, KITH_PROPOSER_DECIDED); /* a majority decides */
-        } else {
-            assert_int_equal(out.err, KITH_EREFUSED);
-        }
-    }
-    assert_int_equal(kith_proposer_start(&proposer, pair.last, next, 0, 5000, 1, &out), KITH_OK);
-    answer_as(&proposer, 0, KITH_DECIDE_PROMISE, KITH_OK, &out);
-    answer_as(&proposer, 1, KITH_DECIDE_PROMISE, KITH_OK, &out);
-    assert_true(out.send); /* the next one need not */
-    kith_proposer_release(&proposer);
-    pair_end(&pair);
+    assert_true(changes > SEEDS / 10);
+    assert_true(given_up > SEEDS / 100);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_value_a_version),
-        cmocka_unit_test(test_acceptor_rules),
-        cmocka_unit_test(test_acceptor_record),
-        cmocka_unit_test(test_proposer_ends),
-        cmocka_unit_test(test_proposer_needs_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

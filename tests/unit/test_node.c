@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * One core, events by hand: hello, owners, stale tables, deadlines, durability. */
+ * One core, events by hand: hello, owners, stale tables, deadlines, durability, freezing. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/decide.h"
 #include "core/node.h"
 #include "data/balance.h"
 
@@ -424,7 +425,34 @@ static struct kith_msg prepare_msg(const struct world *world, uint64_t round, st
     return msg;
 }
 
-/* A promise holds off writes until the ballot is given up; with data there is none. */
+/* The same for the table as it is, with another version. */
+static struct kith_msg settle_msg(const struct world *world, enum kith_decide_phase phase,
+                                  uint64_t round, struct kith_buf *buf)
+{
+    struct kith_msg msg = prepare_msg(world, round, buf);
+    struct kith_table *table = NULL;
+    struct kith_bytes old = {world->meta[KITH_META_TABLE], world->meta_size[KITH_META_TABLE]};
+    assert_int_equal(kith_table_decode(old, &table), KITH_OK);
+    kith_buf_clear(buf);
+    assert_int_equal(kith_decide_unchanged(table, buf), KITH_OK);
+    kith_table_drop(table);
+    msg.u.decide.phase = phase;
+    msg.u.decide.table = kith_buf_bytes(buf);
+    return msg;
+}
+
+static enum kith_err try_put(struct world *world)
+{
+    static struct kith_msg msg; /* outlives the write */
+    msg = put_msg(world, KITH_DURABLE_OS);
+    world->has_put = false;
+    message(world, 1, &msg);
+    const struct kith_msg *res = sent(world, KITH_MSG_PUT_RES);
+    assert_int_equal(res == NULL, world->has_put);
+    return res ? res->u.put_res.status.err : KITH_OK;
+}
+
+/* Who has promised a change takes no write until a table is decided, whatever ballots come and go. */
 static void test_freeze(void **state)
 {
     (void)state;
@@ -432,42 +460,125 @@ static void test_freeze(void **state)
     world_new(&world, 2);
     uint64_t conn = peer_up(&world, 2);
     struct kith_buf buf;
-    struct kith_msg prepare = prepare_msg(&world, 1, &buf);
-    message(&world, conn, &prepare);
+    struct kith_msg msg = prepare_msg(&world, 1, &buf);
+    msg.u.decide.phase = KITH_DECIDE_ASK;
+    message(&world, conn, &msg);
+    assert_int_equal(world.phase, KITH_DECIDE_OPINION);
+    assert_int_equal(world.answer, KITH_OK);
+    assert_int_equal(world.meta_size[KITH_META_DECIDE], 0); /* promises nothing */
+    msg.u.decide.phase = KITH_DECIDE_PREPARE;
+    message(&world, conn, &msg);
     assert_int_equal(world.phase, KITH_DECIDE_PROMISE);
     assert_int_equal(world.answer, KITH_OK);
     assert_true(world.meta_size[KITH_META_DECIDE] > 0); /* promised on disk */
-    struct kith_msg msg = put_msg(&world, KITH_DURABLE_OS);
-    world.has_put = false;
-    message(&world, 1, &msg);
-    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_ENOTREADY);
+    assert_int_equal(try_put(&world), KITH_ENOTREADY);
     kith_node_free(world.node); /* a promise outlives a restart */
     start(&world);
     hello(&world, 1, KITH_PROTOCOL_VERSION, 0);
     conn = peer_up(&world, 2);
-    message(&world, 1, &msg);
-    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_ENOTREADY);
-    struct kith_msg given_up = prepare;
-    given_up.u.decide.phase = KITH_DECIDE_DECIDED;
-    given_up.u.decide.table = kith_bytes_make(NULL, 0);
-    message(&world, conn, &given_up);
-    assert_false(world.has_put);
-    message(&world, 1, &msg);
-    assert_true(world.has_put);
+    assert_int_equal(try_put(&world), KITH_ENOTREADY);
+    msg.u.decide.phase = KITH_DECIDE_DECIDED; /* of nothing */
+    msg.u.decide.table = kith_bytes_make(NULL, 0);
+    message(&world, conn, &msg);
+    assert_int_equal(try_put(&world), KITH_ENOTREADY);
     kith_buf_release(&buf);
+    msg = settle_msg(&world, KITH_DECIDE_PREPARE, 2, &buf);
+    message(&world, conn, &msg);
+    assert_int_equal(world.phase, KITH_DECIDE_PROMISE);
+    assert_int_equal(world.answer, KITH_OK);
+    assert_int_equal(try_put(&world), KITH_ENOTREADY);
+    world.phase = KITH_DECIDE_DECIDED;
+    tick(&world, 999); /* node 2 is up and at it; */
+    assert_int_equal(world.phase, KITH_DECIDE_DECIDED);
+    tick(&world, 1001); /* it takes long: we do it */
+    assert_int_equal(world.phase, KITH_DECIDE_PREPARE);
+    msg.u.decide.phase = KITH_DECIDE_DECIDED;
+    message(&world, conn, &msg);
+    assert_int_equal(try_put(&world), KITH_OK);
+    kith_buf_release(&buf);
+    kith_node_free(world.node);
+}
 
-    prepare = prepare_msg(&world, 2, &buf); /* while the write is under way */
-    message(&world, conn, &prepare);
-    assert_int_equal(world.answer, KITH_EREFUSED);
-    put_done(&world, KITH_DURABLE_OS);
-    prepare.u.decide.ballot.round = 3;
-    message(&world, conn, &prepare);
-    assert_int_equal(world.op.kind, KITH_STORE_COUNT);
-    op_done(&world);
-    assert_int_equal(world.answer, KITH_EREFUSED);
-    assert_non_null(strstr(world.text, "holds 7 rows"));
-    message(&world, 1, &msg); /* an objection is no promise */
-    assert_null(sent(&world, KITH_MSG_PUT_RES));
+/* A node with data objects to what moves it, before anything is promised; and never freezes. */
+static void test_objection(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 2);
+    uint64_t conn = peer_up(&world, 2);
+    static const enum kith_decide_phase phases[] = {KITH_DECIDE_ASK, KITH_DECIDE_PREPARE,
+                                                    KITH_DECIDE_ACCEPT};
+    struct kith_buf buf;
+    assert_int_equal(try_put(&world), KITH_OK);
+    for (uint32_t i = 0; i < 6; i++) { /* while the write is under way, and with its data */
+        struct kith_msg msg = prepare_msg(&world, i + 1, &buf);
+        msg.u.decide.phase = phases[i % 3];
+        if (i == 3) {
+            put_done(&world, KITH_DURABLE_OS);
+        }
+        message(&world, conn, &msg);
+        if (i >= 3) {
+            assert_int_equal(world.op.kind, KITH_STORE_COUNT);
+            op_done(&world);
+            assert_non_null(strstr(world.text, "holds 7 rows"));
+        }
+        assert_int_equal(world.answer, KITH_EREFUSED);
+        kith_buf_release(&buf);
+    }
+    struct kith_msg msg = settle_msg(&world, KITH_DECIDE_PREPARE, 9, &buf);
+    message(&world, conn, &msg);
+    assert_int_equal(world.phase, KITH_DECIDE_PROMISE);
+    assert_int_equal(world.answer, KITH_OK);
+    assert_int_equal(try_put(&world), KITH_OK);
+    kith_buf_release(&buf);
+    kith_node_free(world.node);
+}
+
+/* Who began a change is gone: those who hold need not wait for long. */
+static void test_freeze_alone(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 2);
+    uint64_t conn = peer_up(&world, 2);
+    struct kith_buf buf;
+    struct kith_msg msg = prepare_msg(&world, 1, &buf);
+    message(&world, conn, &msg);
+    assert_int_equal(world.phase, KITH_DECIDE_PROMISE);
+    peer_up(&world, 3);
+    struct kith_event gone = {.kind = KITH_EVENT_CLOSED, .conn = conn};
+    run(&world, &gone);
+    assert_int_equal(world.phase, KITH_DECIDE_PROMISE);
+    tick(&world, 100);
+    assert_int_equal(world.phase, KITH_DECIDE_PREPARE);
+    kith_buf_release(&buf);
+    kith_node_free(world.node);
+}
+
+/* The record of promises is damaged: what may have been promised holds until a table is learnt. */
+static void test_freeze_damaged(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 2);
+    kith_node_free(world.node);
+    world.meta[KITH_META_DECIDE][0] = 99;
+    world.meta_size[KITH_META_DECIDE] = 40;
+    start(&world);
+    hello(&world, 1, KITH_PROTOCOL_VERSION, 0);
+    uint64_t conn = peer_up(&world, 2);
+    assert_int_equal(try_put(&world), KITH_ENOTREADY);
+    struct kith_buf buf;
+    struct kith_msg msg = settle_msg(&world, KITH_DECIDE_PREPARE, 1, &buf);
+    message(&world, conn, &msg);
+    assert_int_equal(world.answer, KITH_ENOTREADY);
+    msg.u.decide.phase = KITH_DECIDE_DECIDED;
+    message(&world, conn, &msg);
+    assert_int_equal(try_put(&world), KITH_OK);
+    kith_buf_release(&buf);
+    msg = settle_msg(&world, KITH_DECIDE_PREPARE, 2, &buf);
+    message(&world, conn, &msg);
+    assert_int_equal(world.answer, KITH_OK); /* it votes on the next */
     kith_buf_release(&buf);
     kith_node_free(world.node);
 }
@@ -624,6 +735,8 @@ int main(void)
         cmocka_unit_test(test_no_rows_from_clients), cmocka_unit_test(test_no_cluster),
         cmocka_unit_test(test_retry),           cmocka_unit_test(test_batch),
         cmocka_unit_test(test_not_written),     cmocka_unit_test(test_freeze),
+        cmocka_unit_test(test_objection),       cmocka_unit_test(test_freeze_alone),
+        cmocka_unit_test(test_freeze_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
