@@ -18,6 +18,7 @@
 
 #define STOP_MS        2000u /* what is under way may take so long when the daemon ends */
 #define STALL_RETRY_MS 10u   /* a completion that the core could not take is given again then */
+#define LEND_TURNS     4u    /* then look at the network again */
 #define TICK_EVENTS    64u   /* look at the deadline at least after so many events */
 
 /* ---- Clock and randomness ---- */
@@ -393,11 +394,10 @@ static void tick(struct daemon *daemon)
     }
 }
 
-/* All that waits, in one batch: messages leave together, the store is woken once. */
-static void run_batch(struct daemon *daemon, uint64_t until_ms)
+/* What is in the inbox, in one batch: messages leave together, the store is called once. */
+static void run_inbox(struct daemon *daemon)
 {
     const struct kith_inbox_item *items;
-    kith_rpc_drive(daemon->rpc, kith_inbox_sleep(&daemon->inbox) ? until_ms : 0);
     uint32_t count = kith_inbox_take(&daemon->inbox, &items);
     kith_rpc_cork(daemon->rpc);
     if (!feed_results(daemon)) {
@@ -418,8 +418,19 @@ static void run_batch(struct daemon *daemon, uint64_t until_ms)
     if (clock_ms(CLOCK_MONOTONIC) >= daemon->deadline_ms) {
         tick(daemon);
     }
-    kith_store_kick(daemon->store);
     kith_rpc_uncork(daemon->rpc);
+}
+
+/* What the network and others have brought; and what comes of it at once, where the store needs no
+ * other thread for it. */
+static void run_batch(struct daemon *daemon, uint64_t until_ms)
+{
+    kith_rpc_drive(daemon->rpc, kith_inbox_sleep(&daemon->inbox) ? until_ms : 0);
+    run_inbox(daemon);
+    for (uint32_t i = 0; i < LEND_TURNS && kith_store_lend(daemon->store); i++) {
+        run_inbox(daemon);
+    }
+    kith_store_kick(daemon->store); /* what the last turn has brought */
 }
 
 void daemon_loop(struct daemon *daemon)

@@ -19,6 +19,11 @@
 #define KITH_ROUND_OPS        64u   /* one log flush (10 us) for as many costs 0.2 us an op */
 #define KITH_ROUND_UPDATES    512u  /* rows in one transaction: bounds what a redo repeats */
 #define KITH_ROUND_UNIT       2048u /* bytes that count as much as a row: 1 MiB a round */
+#define KITH_LEND_OPS         4u    /* more of them are worth a second thread */
+#define KITH_LEND_ROWS        16u   /* rows of a scan, or rows and units of bytes of another op */
+#define KITH_LEND_SLOW_NS     UINT64_C(1000000) /* a round in the cache takes 20 to 100 us */
+#define KITH_LEND_PAUSE       50u   /* times what a slow one took: waits are 2 % of a lender's time */
+#define KITH_LEND_PAUSE_MAX_NS UINT64_C(10000000000)
 #define KITH_RESULTS_POOL     16u   /* kept for reuse; each may keep an arena block */
 #define KITH_ROLLBACK_RETRIES 100u  /* WT_ROLLBACK with a full cache: eviction needs a moment */
 #define KITH_ROW_KEY_MAX      (2u + KITH_GROUP_SIZE + KITH_NAME_MAX)
@@ -88,7 +93,9 @@ struct store_queue {
     uint32_t count;
     uint32_t capacity;
     bool stop;
-    atomic_bool sleeping; /* set under lock; read without it by kick */
+    bool lent;             /* another thread sits in the worker's seat; protected by lock, too */
+    uint64_t lend_from_ns; /* not lent before; protected by lock, too */
+    atomic_bool sleeping;  /* set under lock; read without it by kick */
 };
 
 struct store_worker {
@@ -98,7 +105,7 @@ struct store_worker {
     bool started;
     bool bulk;
     uint32_t index;
-    /* all below: worker */
+    /* all below: worker, or who sits in its seat (store_queue.c) */
     struct store_task *tasks; /* taken from the queue */
     uint32_t capacity;
     WT_SESSION *session;
@@ -197,7 +204,21 @@ void store_worker_release(struct store_worker *worker);
 /* Gives what WiredTiger said, like store_committer_init. */
 int store_worker_init(struct store_worker *worker, struct kith_store *store, uint32_t index,
                       bool bulk);
+/* A round: a transaction, a flush of the log, completions. From the worker's seat. */
+void store_round(struct store_worker *worker, const struct store_task *tasks, uint32_t count);
+
+/* ---- store_queue.c ---- */
+
+int store_queue_init(struct store_queue *queue); /* 0 or an errno */
+void store_queue_release(struct store_queue *queue);
 void store_queue_stop(struct store_queue *queue);
+/* The worker's thread: waits for work and takes it to worker->tasks; 0: stopped and empty. */
+uint32_t store_queue_take(struct store_worker *worker);
+/* Works off worker->tasks[0..count). From the worker's seat. */
+void store_rounds(struct store_worker *worker, uint32_t count);
+
+/* ---- A worker's transactions (store_worker.c) ---- */
+
 /* A transaction outside the loop, for recovery. */
 KITH_MUST_CHECK enum kith_err store_begin(struct store_worker *worker);
 KITH_MUST_CHECK enum kith_err store_commit(struct store_worker *worker);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * store_worker.c - a worker's loop: take what is queued, a transaction for a round, one log flush,
- * completions in one call. See store_wt.h. */
+ * store_worker.c - what a worker does: a transaction for a round, one log flush, completions in one
+ * call. See store_wt.h; the queue is in store_queue.c. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,12 +12,6 @@
 
 /* ---- Setting up ---- */
 
-static bool queue_init(struct store_queue *queue)
-{
-    return pthread_mutex_init(&queue->lock, NULL) == 0 &&
-           pthread_cond_init(&queue->wake, NULL) == 0;
-}
-
 int store_worker_init(struct store_worker *worker, struct kith_store *store, uint32_t index,
                       bool bulk)
 {
@@ -26,10 +20,10 @@ int store_worker_init(struct store_worker *worker, struct kith_store *store, uin
     worker->bulk = bulk;
     worker->sums = bulk ? &store->chunk_tree : &store->row_tree;
     segment_cache_init(&worker->reads);
-    if (!queue_init(&worker->queue)) {
-        return ENOMEM;
+    int ret = store_queue_init(&worker->queue);
+    if (ret == 0) {
+        ret = store_session(store, &worker->session);
     }
-    int ret = store_session(store, &worker->session);
     struct {
         const char *table;
         WT_CURSOR **cursor;
@@ -60,17 +54,7 @@ void store_worker_release(struct store_worker *worker)
     /* the session and its cursors end with the connection */
     kith_free(worker->touched);
     kith_free(worker->tasks);
-    kith_free(worker->queue.tasks);
-    pthread_mutex_destroy(&worker->queue.lock);
-    pthread_cond_destroy(&worker->queue.wake);
-}
-
-void store_queue_stop(struct store_queue *queue)
-{
-    pthread_mutex_lock(&queue->lock);
-    queue->stop = true;
-    pthread_cond_signal(&queue->wake);
-    pthread_mutex_unlock(&queue->lock);
+    store_queue_release(&worker->queue);
 }
 
 /* ---- Storage calls ---- */
@@ -417,7 +401,7 @@ static struct store_results *results_wait(struct kith_store *store)
     }
 }
 
-static void run_round(struct store_worker *worker, const struct store_task *tasks, uint32_t count)
+void store_round(struct store_worker *worker, const struct store_task *tasks, uint32_t count)
 {
     struct kith_store *store = worker->store;
     struct store_results *later = NULL;
@@ -445,92 +429,14 @@ static void run_round(struct store_worker *worker, const struct store_task *task
     }
 }
 
-static uint32_t updates_weight(const struct kith_put_update *updates, uint32_t count)
-{
-    size_t bytes = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        bytes += updates[i].value.size + updates[i].context.size;
-    }
-    return count + (uint32_t)(bytes / KITH_ROUND_UNIT);
-}
-
-static uint32_t rows_weight(const struct kith_replica_row *rows, uint32_t count)
-{
-    size_t bytes = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        bytes += rows[i].state.size;
-    }
-    return count + (uint32_t)(bytes / KITH_ROUND_UNIT);
-}
-
-/* How much an op adds to a round: rows, and bytes in units. */
-static uint32_t op_weight(const struct kith_store_op *op)
-{
-    switch (op->kind) {
-    case KITH_STORE_PUT:
-        return updates_weight(op->u.put.updates, op->u.put.update_count);
-    case KITH_STORE_MERGE:
-        return rows_weight(op->u.merge.rows, op->u.merge.row_count);
-    case KITH_STORE_GET:
-        return op->u.get.name_count;
-    case KITH_STORE_SCAN:
-        return KITH_ROUND_UPDATES / 4u; /* up to 1 MiB of results */
-    case KITH_STORE_CHUNK_PUT:
-    case KITH_STORE_CHUNK_GET:
-        return KITH_ROUND_UPDATES / 8u; /* up to 1 MiB of contents */
-    default:
-        return 1;
-    }
-}
-
-static uint32_t round_size(const struct store_task *tasks, uint32_t count)
-{
-    uint32_t size = 0;
-    uint32_t weight = 0;
-    while (size < count && size < KITH_ROUND_OPS) {
-        weight += op_weight(&tasks[size].op);
-        if (size > 0 && weight > KITH_ROUND_UPDATES) {
-            break;
-        }
-        size++;
-    }
-    return size;
-}
-
-/* Swaps the queue's array with the worker's; 0 when the queue is stopped and empty. */
-static uint32_t take_tasks(struct store_worker *worker)
-{
-    struct store_queue *queue = &worker->queue;
-    pthread_mutex_lock(&queue->lock);
-    while (queue->count == 0 && !queue->stop) {
-        atomic_store(&queue->sleeping, true);
-        pthread_cond_wait(&queue->wake, &queue->lock);
-        atomic_store(&queue->sleeping, false);
-    }
-    struct store_task *tasks = queue->tasks;
-    uint32_t capacity = queue->capacity;
-    uint32_t count = queue->count;
-    queue->tasks = worker->tasks;
-    queue->capacity = worker->capacity;
-    queue->count = 0;
-    worker->tasks = tasks;
-    worker->capacity = capacity;
-    pthread_mutex_unlock(&queue->lock);
-    return count;
-}
-
 void *store_worker_main(void *arg)
 {
     struct store_worker *worker = arg;
     char name[16];
     snprintf(name, sizeof name, "%s-%u", worker->bulk ? "bulk" : "store", worker->index);
     pthread_setname_np(pthread_self(), name);
-    for (uint32_t count = take_tasks(worker); count > 0; count = take_tasks(worker)) {
-        for (uint32_t at = 0; at < count;) {
-            uint32_t size = round_size(worker->tasks + at, count - at);
-            run_round(worker, worker->tasks + at, size);
-            at += size;
-        }
+    for (uint32_t count = store_queue_take(worker); count > 0; count = store_queue_take(worker)) {
+        store_rounds(worker, count);
     }
     return NULL;
 }

@@ -27,7 +27,8 @@
  *
  * THREADS. `workers` row workers and `bulk_workers` chunk workers; a partition belongs to one of
  * each, which gives the order that core/store.h demands and makes the tree's sums the worker's
- * alone. A worker takes what is queued, in rounds of at most KITH_ROUND_OPS: transaction, one
+ * alone. Little work is done by the thread that brings it (kith_store_lend), in the seat of its worker,
+ * which sleeps meanwhile. A worker takes what is queued, in rounds of at most KITH_ROUND_OPS: transaction, one
  * log_flush("sync=off") for all, completions in one call. What must be on disk goes on to the
  * committer, which does fdatasync of the written segments and one log_flush("sync=on") for everyone
  * who waits. (A commit alone is not even `os`: after 1,000 of them and a kill -9 nothing was left;
@@ -113,6 +114,11 @@ KITH_MUST_CHECK enum kith_err kith_store_submit(struct kith_store *store,
                                                 struct kith_msg_box *box);
 /* Wakes the workers that sleep and have something to do. Once after a number of submits. */
 void kith_store_kick(struct kith_store *store);
+/* Like kick; but where a row worker sleeps and little waits for it (KITH_LEND_OPS), the caller's thread
+ * does its work itself, for a change of threads and back takes longer than the work: `completed` runs
+ * inside. It may wait for the disk; after a slow round the work goes to the worker for a while. True when
+ * it did some. Any thread, never inside `completed`. */
+bool kith_store_lend(struct kith_store *store);
 #define KITH_STORE_QUEUE_MAX (8u * KITH_PENDING_MAX) /* ops waiting for one worker */
 
 /* Counts kept with the trees, not scanned; the disk figures may be a second old. Any thread. */

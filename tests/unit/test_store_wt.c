@@ -218,6 +218,87 @@ static void test_disk_completes_twice(void **state)
     }
 }
 
+/* The thread that brings the work does it itself: then nothing is left to wait for. */
+static void test_lend(void **state)
+{
+    struct place *place = *state;
+    struct kith_put_update update = update_of("n", "v");
+    uint32_t lent = 0;
+    for (uint32_t i = 0; i < 2000; i++) {
+        struct kith_store_op op = put_op(i % 50, &update, 1);
+        release_results(place);
+        submit(place, &op);
+        if (kith_store_lend(place->store)) {
+            lent++;
+            pthread_mutex_lock(&place->lock);
+            assert_int_equal(place->count, 1);
+            pthread_mutex_unlock(&place->lock);
+        }
+        assert_int_equal(next_done(place)->err, KITH_OK);
+    }
+    assert_true(lent > 0); /* the worker sleeps nearly always; a slow disk only makes it fewer */
+    struct kith_store_counts counts = kith_store_counts(place->store);
+    assert_int_equal(counts.rows, 50);
+    verify(place, 50, 0);
+}
+
+/* Several lenders and the worker's own thread in turn: nothing is lost or done twice. */
+enum { LENDERS = 3, LENDER_OPS = 300 };
+
+struct lender {
+    struct place *place;
+    pthread_t thread;
+    struct kith_put_update updates[LENDER_OPS];
+    char names[LENDER_OPS][8];
+    struct kith_store_op ops[LENDER_OPS];
+};
+
+static void *lender_main(void *arg)
+{
+    struct lender *lender = arg;
+    struct kith_store *store = lender->place->store;
+    for (uint32_t i = 0; i < LENDER_OPS; i++) {
+        assert_int_equal(kith_store_submit(store, &lender->ops[i], NULL), KITH_OK);
+        if (i % 7 == 0) {
+            kith_store_kick(store);
+        } else {
+            (void)kith_store_lend(store);
+        }
+    }
+    kith_store_kick(store);
+    return NULL;
+}
+
+static void test_lenders(void **state)
+{
+    struct place *place = *state;
+    struct lender *lenders = calloc(LENDERS, sizeof *lenders);
+    release_results(place);
+    for (uint32_t i = 0; i < LENDERS; i++) {
+        lenders[i].place = place;
+        for (uint32_t j = 0; j < LENDER_OPS; j++) {
+            snprintf(lenders[i].names[j], sizeof lenders[i].names[j], "%u", j);
+            lenders[i].updates[j] = update_of(lenders[i].names[j], "v");
+            lenders[i].ops[j] = put_op(i, &lenders[i].updates[j], 1);
+        }
+    }
+    for (uint32_t i = 0; i < LENDERS; i++) {
+        assert_int_equal(
+            pthread_create(&lenders[i].thread, NULL, lender_main, &lenders[i]), 0);
+    }
+    for (uint32_t i = 0; i < LENDERS * LENDER_OPS; i++) {
+        assert_int_equal(next_done(place)->err, KITH_OK);
+    }
+    for (uint32_t i = 0; i < LENDERS; i++) {
+        pthread_join(lenders[i].thread, NULL);
+    }
+    pthread_mutex_lock(&place->lock);
+    assert_int_equal(place->list_taken, place->count); /* and no completion more */
+    pthread_mutex_unlock(&place->lock);
+    verify(place, LENDERS * LENDER_OPS, 0);
+    free(lenders);
+}
+
 static void test_meta(void **state)
 {
     struct place *place = *state;
@@ -372,6 +453,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_merge, setup, teardown),
         cmocka_unit_test_setup_teardown(test_scan, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disk_completes_twice, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lend, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lenders, setup, teardown),
         cmocka_unit_test_setup_teardown(test_meta, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random, setup, teardown),
         cmocka_unit_test_setup_teardown(test_second_open_refused, setup, teardown),
