@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -14,6 +15,7 @@
 #define CONNECT_TIMEOUT_DEFAULT_MS 5000u
 #define KEEPALIVE_DEFAULT_MS 10000u
 #define THREADS_MAX 64u
+#define BUSY_NS UINT64_C(10000) /* an event that is there so soon was not waited for */
 #define DRIVE_EVENTS_MAX 64u /* of gRPC in one kith_rpc_drive: the driver has other work too */
 
 /* gRPC's own lines are for its developers; what matters reaches us as reasons. */
@@ -45,11 +47,22 @@ static void on_wake(void *owner, bool ok)
     (void)ok;
 }
 
-static bool drive_one(struct kith_rpc *rpc, gpr_timespec until)
+static uint64_t now_ns(void)
 {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+static bool drive_one(struct kith_rpc *rpc, gpr_timespec until, bool first)
+{
+    uint64_t began = first ? now_ns() : 0;
     grpc_event event = grpc_completion_queue_next(rpc->queue, until, NULL);
     if (event.type != GRPC_OP_COMPLETE) {
         return false;
+    }
+    if (first) {
+        rpc->busy = now_ns() - began < BUSY_NS;
     }
     struct rpc_tag *tag = event.tag;
     rpc_take_over(tag);
@@ -64,7 +77,8 @@ void kith_rpc_drive(struct kith_rpc *rpc, uint64_t until_ms)
         until.tv_sec = (int64_t)(until_ms / 1000u);
         until.tv_nsec = (int32_t)(until_ms % 1000u) * 1000000;
     }
-    for (uint32_t i = 0; i < DRIVE_EVENTS_MAX && drive_one(rpc, until); i++) {
+    rpc_read_all(rpc);
+    for (uint32_t i = 0; i < DRIVE_EVENTS_MAX && drive_one(rpc, until, i == 0); i++) {
         until = gpr_time_0(GPR_CLOCK_MONOTONIC);
     }
 }
@@ -120,7 +134,7 @@ static void end_threads(struct kith_rpc *rpc)
         grpc_channel_destroy(rpc->wake_channel);
     }
     grpc_completion_queue_shutdown(rpc->queue);
-    while (rpc->options.driven && drive_one(rpc, gpr_inf_future(GPR_CLOCK_MONOTONIC))) {
+    while (rpc->options.driven && drive_one(rpc, gpr_inf_future(GPR_CLOCK_MONOTONIC), false)) {
     }
     for (uint32_t i = 0; i < rpc->thread_count; i++) {
         pthread_join(rpc->threads[i], NULL);

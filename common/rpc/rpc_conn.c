@@ -225,6 +225,30 @@ void rpc_conn_late(struct rpc_conn *conn)
 
 /* ---- Reading ---- */
 
+/* gRPC announces window as soon as a read begins on a stream that has received something since the
+ * last announcement: a packet of its own each time, which wakes the other side. What is sent on the stream
+ * in between takes the announcement along. So a driver that had to wait for this reads on when it has
+ * handled what it got; a busy one reads on at once, for much at a time is worth more. */
+static void read_on(struct rpc_conn *conn)
+{
+    struct kith_rpc *rpc = conn->rpc;
+    if (!rpc->options.driven || rpc->busy) {
+        start_recv(conn);
+        return;
+    }
+    conn->next_unread = rpc->unread;
+    rpc->unread = conn;
+}
+
+void rpc_read_all(struct kith_rpc *rpc)
+{
+    while (rpc->unread) {
+        struct rpc_conn *conn = rpc->unread;
+        rpc->unread = conn->next_unread;
+        start_recv(conn);
+    }
+}
+
 static void on_recv(void *owner, bool ok)
 {
     struct rpc_conn *conn = owner;
@@ -251,7 +275,7 @@ static void on_recv(void *owner, bool ok)
     conn->pending += over ? 0 : 1;
     pthread_mutex_unlock(&conn->lock);
     if (!over) {
-        start_recv(conn);
+        read_on(conn);
     }
     rpc_conn_done(conn);
 }

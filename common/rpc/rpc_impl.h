@@ -78,6 +78,8 @@ struct kith_rpc {
     grpc_channel *wake_channel; /* driven: leads nowhere */
     grpc_call *wake_call;       /* driven: an empty batch on it completes at once */
     struct rpc_tag wake_tag;
+    bool busy; /* driven, the driver's: the last wait was none */
+    struct rpc_conn *unread; /* driven, the driver's: streams to read on; each counts as pending */
     struct rpc_tag server_down_tag;
     pthread_t timer;
     pthread_cond_t timer_changed; /* with lock */
@@ -139,6 +141,7 @@ struct rpc_conn {
     grpc_slice details;
     grpc_byte_buffer *received;
     int canceled;
+    struct rpc_conn *next_unread; /* in rpc->unread */
 };
 
 /* rpc.c */
@@ -166,6 +169,8 @@ void rpc_conn_drop(struct rpc_conn *conn);
 struct rpc_conn *rpc_conn_new(struct kith_rpc *rpc, enum kith_rpc_class cls, grpc_call *call,
                               struct rpc_channel *channel, const char *peer);
 void rpc_conn_serve(struct rpc_conn *conn);
+/* Driven: begins to read on where that was put off. */
+void rpc_read_all(struct kith_rpc *rpc);
 /* Counts one batch as ended; gives `closed` with the last. */
 void rpc_conn_done(struct rpc_conn *conn);
 /* conn->lock held: sets the reason if there is none yet. */
