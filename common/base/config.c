@@ -231,7 +231,7 @@ static char *line_next(char *out, int room, void *stream)
 static enum kith_err unknown_key(const struct kith_config *config, const char *section,
                                  const char *name, struct kith_error *error)
 {
-    const char *near_names[256];
+    const char *near_names[256] = {NULL};
     size_t count = 0;
     bool section_known = false;
     for (size_t i = 0; i < config->count && count < 256; i++) {
