@@ -277,6 +277,72 @@ static enum kith_err finish(struct kith_arena *arena, const struct kith_rowop_en
     return KITH_OK;
 }
 
+/* ---- Twins: siblings of one request under several dots ---- */
+
+/* What is known of the dots of a request: the log, and what came with the operation. */
+struct known {
+    const struct record *record;
+    const struct kith_request_id *request; /* of the operation; NULL = none */
+    const struct kith_dot *dot;            /* that it made; NULL = none */
+    const struct kith_row *sides[2];       /* what is put together: ours, and what came */
+};
+
+static bool lacks(const struct kith_row *row, const struct kith_dot *dot)
+{
+    return kith_clock_covers(&row->clock, dot) && !kith_row_find(row, dot);
+}
+
+/* Whether a side has seen a sibling of the request and is without it: the write has been replaced. */
+static bool is_replaced(const struct known *known, uint32_t side,
+                        const struct kith_request_id *request)
+{
+    const struct kith_row *row = known->sides[side], *other = known->sides[1 - side];
+    const struct request_entry *entry = find_request(known->record, request);
+    if ((entry && lacks(row, &entry->dot)) ||
+        (known->dot && request_equal(known->request, request) && lacks(row, known->dot))) {
+        return true;
+    }
+    for (uint32_t i = 0; i < other->sibling_count; i++) {
+        if (request_equal(&other->siblings[i].request, request) &&
+            lacks(row, &other->siblings[i].dot)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The siblings of `row` (what the two sides make) without those whose write has been replaced under
+ * another dot; `own` (NULL: none) stays. The row's own array where all stay. NULL: ENOMEM. */
+static const struct kith_sibling *without_twins(struct kith_arena *arena, const struct known *known,
+                                                const struct kith_row *row,
+                                                const struct kith_dot *own, uint32_t *ret_count)
+{
+    struct kith_sibling *rest = NULL;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < row->sibling_count; i++) {
+        const struct kith_sibling *sibling = &row->siblings[i];
+        bool goes = !request_is_nil(&sibling->request) &&
+                    !(own && kith_dot_equal(own, &sibling->dot)) &&
+                    (is_replaced(known, 0, &sibling->request) ||
+                     is_replaced(known, 1, &sibling->request));
+        if (goes && !rest) {
+            rest = kith_arena_alloc(arena, row->sibling_count * sizeof *rest);
+            if (!rest) {
+                return NULL;
+            }
+            memcpy(rest, row->siblings, i * sizeof *rest);
+        }
+        if (!goes) {
+            if (rest) {
+                rest[count] = *sibling;
+            }
+            count++;
+        }
+    }
+    *ret_count = count;
+    return rest ? rest : row->siblings;
+}
+
 /* ---- Put ---- */
 
 /* Whether the clock has a dot of this run at or above `counter`. */
@@ -349,6 +415,21 @@ static struct kith_row_update make_update(const struct kith_put_update *update,
     return made;
 }
 
+/* Twins of what the put's context covers go with it: the dot that is new already says so. */
+static enum kith_err put_twins(struct kith_arena *arena, const struct known *known,
+                               struct kith_rowop_result *result)
+{
+    struct kith_row *row = &result->new_row;
+    uint32_t count = 0;
+    const struct kith_sibling *rest = without_twins(arena, known, row, &result->dot, &count);
+    if (!rest && row->sibling_count > 0) {
+        return KITH_ENOMEM;
+    }
+    row->siblings = rest;
+    row->sibling_count = count;
+    return KITH_OK;
+}
+
 enum kith_err kith_rowop_put(struct kith_arena *arena, const struct kith_rowop_env *env,
                              const struct kith_key *key, struct kith_bytes old,
                              const struct kith_put_update *update, struct kith_bytes writer,
@@ -392,6 +473,10 @@ enum kith_err kith_rowop_put(struct kith_arena *arena, const struct kith_rowop_e
     struct kith_row_update row_update = make_update(update, &context, writer);
     err = kith_row_put(arena, &result.old_row, &row_update, &result.dot, time, request,
                        &result.new_row);
+    if (err == KITH_OK) {
+        const struct known known = {&record, NULL, NULL, {&result.old_row, &context}};
+        err = put_twins(arena, &known, &result);
+    }
     if (err != KITH_OK) {
         return err;
     }
@@ -414,6 +499,42 @@ static bool is_same_row(const struct kith_row *a, const struct kith_row *b)
 {
     return a->clock.entries == b->clock.entries && a->clock.count == b->clock.count &&
            a->siblings == b->siblings && a->sibling_count == b->sibling_count;
+}
+
+/* Takes twins out of a merged row, which is a write with a dot of its own. */
+static enum kith_err merge_twins(struct kith_arena *arena, const struct kith_rowop_env *env,
+                                 const struct known *known, struct record *record,
+                                 struct kith_rowop_result *result)
+{
+    struct kith_row merged = result->new_row;
+    static const struct kith_request_id none;
+    uint32_t count = 0;
+    const struct kith_sibling *rest = without_twins(arena, known, &merged, NULL, &count);
+    if (!rest && merged.sibling_count > 0) {
+        return KITH_ENOMEM;
+    }
+    if (count == merged.sibling_count) {
+        return KITH_OK;
+    }
+    result->wants_counter = env->counter == 0;
+    result->foreign_run = !result->wants_counter && run_reaches(&merged.clock, env->run, env->counter);
+    if (result->wants_counter || result->foreign_run) {
+        return KITH_OK;
+    }
+    const struct kith_row_update removal = {
+        .context = merged.clock, .kept_count = count, .kept = rest};
+    result->dot.actor = choose_actor(record, &result->old_row, env);
+    result->dot.counter = env->counter;
+    enum kith_err err =
+        kith_row_put(arena, &merged, &removal, &result->dot, 0, &none, &result->new_row);
+    if (err == KITH_OK) {
+        record->has_note = true;
+        record->note = result->dot.actor;
+    } else if (err == KITH_ELIMIT) { /* no room for a dot: merges are never refused */
+        result->new_row = merged;
+        err = KITH_OK;
+    }
+    return err;
 }
 
 enum kith_err kith_rowop_merge(struct kith_arena *arena, const struct kith_rowop_env *env,
@@ -441,6 +562,17 @@ enum kith_err kith_rowop_merge(struct kith_arena *arena, const struct kith_rowop
     err = kith_row_merge(arena, &result.old_row, &other, &result.new_row);
     if (err != KITH_OK) {
         return err;
+    }
+    const struct known known = {
+        &record, request, incoming->has_dot ? &incoming->dot : NULL, {&result.old_row, &other}};
+    err = merge_twins(arena, env, &known, &record, &result);
+    if (err != KITH_OK) {
+        return err;
+    }
+    if (result.wants_counter || result.foreign_run) {
+        result.new_row = result.old_row;
+        *ret_result = result;
+        return KITH_OK;
     }
     bool same_state = is_same_row(&result.new_row, &result.old_row);
     bool note = incoming->has_dot && !request_is_nil(request) &&

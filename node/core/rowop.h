@@ -26,6 +26,20 @@
  * each client, the last KITH_REQUESTS_PER_CLIENT, and at most KITH_REQUESTS_MAX in all, oldest
  * dropped.
  *
+ * TWINS. A retry at a coordinator that could not reach the first one draws a second dot for the same
+ * write: siblings with one request id are one write, and who replaces one of them (a context that
+ * covers it and does not keep it) replaces all. He may never have seen the other: it lies on the
+ * disk of a node that was away. A clock cannot cover it in advance, and a merge must not drop it by
+ * itself, for then the order of merges would matter (equal clocks, different states). So it is
+ * removed by WRITES: the put that replaces one takes along the twins that the coordinator has; and
+ * who meets a twin in a merge removes it under a new dot of its own, which is an ordinary delete to
+ * everybody else. Several may do so at the same time; deletes merge. What proves that a write has
+ * been replaced: a state (ours, what came, a put's context with what it keeps) whose clock covers a
+ * dot that the request is known to have made, and which is without that sibling. The dots are known
+ * from siblings and from the log of requests. The proof stands on row.h's rule for contexts: of the
+ * siblings of one request that a writer saw he keeps all or none. A node whose log knows only the
+ * twin that has come back sees nothing to remove; the next that knows the other one does.
+ *
  * Pure; the caller owns all memory through the arena. Checked by tests/unit/test_rowop.c and, over
  * whole histories, by test_rowop_history.c. */
 #ifndef KITH_CORE_ROWOP_H
@@ -41,7 +55,7 @@
 struct kith_rowop_env {
     uint64_t run;
     uint64_t counter; /* put: drawn for this update alone, inside the row's critical section; above
-                         all drawn before in this run */
+                         all drawn before in this run. Merge: 0, until it asks for one */
     uint64_t counter_last; /* the highest this run has given out (>= counter for a put) */
     uint64_t wall_ms;
     struct kith_bytes secret;
@@ -61,6 +75,8 @@ struct kith_rowop_result {
     /* The state has a dot of this very run above counter_last: another process draws under it (a
      * copied disk image, a restored VM). Nothing was done; take a new run and do the op again. */
     bool foreign_run;
+    /* merge: it needs a dot to remove a twin. Nothing was done; draw a counter and do it again. */
+    bool wants_counter;
 };
 
 /* Coordinates one update on `old` (empty bytes: no record). ECORRUPT when the record's hash does
@@ -74,7 +90,7 @@ kith_rowop_put(struct kith_arena *arena, const struct kith_rowop_env *env,
                const struct kith_request_id *request, struct kith_rowop_result *ret_result);
 
 /* Merges an incoming state into `old`; notes (request, dot) when has_dot and request is not zero.
- */
+ * Removes twins, see above: then result->dot is the dot of the removal. */
 KITH_MUST_CHECK enum kith_err kith_rowop_merge(struct kith_arena *arena,
                                                const struct kith_rowop_env *env,
                                                const struct kith_key *key, struct kith_bytes old,

@@ -269,6 +269,11 @@ static enum kith_err merge_one(struct store_worker *worker, const struct kith_st
         struct kith_rowop_env env = row_env(worker, op->u.merge.wall_ms, false);
         err = kith_rowop_merge(&worker->round->arena, &env, &place.key, place.old, incoming,
                                &op->u.merge.request, &result);
+        if (err == KITH_OK && result.wants_counter) { /* seldom: a twin is to be removed */
+            env = row_env(worker, op->u.merge.wall_ms, true);
+            err = kith_rowop_merge(&worker->round->arena, &env, &place.key, place.old, incoming,
+                                   &op->u.merge.request, &result);
+        }
         if (err != KITH_OK || !result.foreign_run) {
             break;
         }

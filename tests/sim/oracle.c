@@ -133,8 +133,8 @@ uint32_t oracle_batch(struct sim *sim, const struct kith_request_id *request, ui
     return rows;
 }
 
-static bool superseded(struct sim *sim, struct kith_arena *arena, uint32_t row,
-                       const struct kith_dot *dot)
+static bool dot_superseded(struct sim *sim, struct kith_arena *arena, uint32_t row,
+                           const struct kith_dot *dot)
 {
     for (uint32_t i = 0; i < sim->oracle.count; i++) {
         const struct oracle_write *write = &sim->oracle.writes[i];
@@ -153,6 +153,28 @@ static bool superseded(struct sim *sim, struct kith_arena *arena, uint32_t row,
         }
     }
     return false;
+}
+
+/* Siblings of one request are one write: who drops one of them drops it. */
+static bool superseded(struct sim *sim, struct kith_arena *arena, uint32_t row,
+                       const struct kith_dot *dot)
+{
+    const struct oracle *oracle = &sim->oracle;
+    const struct kith_request_id *request = NULL;
+    static const struct kith_request_id none;
+    for (uint32_t i = 0; i < oracle->dot_count && !request; i++) {
+        if (oracle->dots[i].row == row && kith_dot_equal(&oracle->dots[i].dot, dot)) {
+            request = &oracle->dots[i].request;
+        }
+    }
+    bool is = dot_superseded(sim, arena, row, dot);
+    for (uint32_t i = 0; i < oracle->dot_count && !is; i++) {
+        is = request && oracle->dots[i].row == row &&
+             memcmp(request, &none, sizeof none) != 0 &&
+             memcmp(request, &oracle->dots[i].request, sizeof none) == 0 &&
+             dot_superseded(sim, arena, row, &oracle->dots[i].dot);
+    }
+    return is;
 }
 
 bool oracle_superseded(struct sim *sim, uint32_t row, const struct kith_dot *dot)

@@ -297,7 +297,7 @@ static void delete_no_dot(struct store_sim *store, struct store_op *op, const st
                           const struct kith_put_update *update, uint64_t wall_ms,
                           struct kith_bytes secret, struct kith_rowop_result *result)
 {
-    struct kith_rowop_env env = {store->run, store->counter, store->counter, wall_ms, secret};
+    struct kith_rowop_env env = {store->run, 0, store->counter, wall_ms, secret};
     struct kith_replica_row incoming = {.name = key->name, .state = update->context};
     struct kith_request_id none;
     memset(&none, 0, sizeof none);
@@ -400,15 +400,21 @@ static void apply_merge(struct store_sim *store, struct store_op *op, uint64_t w
     if (whole && oracle_batch(sim, &op->op.u.merge.request, count) != count) {
         sim_fail(sim, "node %u is sent %u rows of a larger batch", store->node, count);
     }
+    uint64_t counter = store->counter;
     for (uint32_t i = 0; i < count; i++) {
         struct kith_key key = {op->op.u.merge.group, op->op.u.merge.rows[i].name};
-        struct kith_rowop_env env = {store->run, store->counter, store->counter, wall_ms, secret};
+        struct kith_rowop_env env = {store->run, 0, counter, wall_ms, secret};
         struct kith_bytes old = row_record(store, &key);
         if (sim->mutant == MUTANT_FORGET_ROW && sim_chance(sim, 100)) {
             old.size = 0;
         }
         enum kith_err err = kith_rowop_merge(&op->arena, &env, &key, old, &op->op.u.merge.rows[i],
                                              &op->op.u.merge.request, &results[i]);
+        if (err == KITH_OK && results[i].wants_counter) { /* a twin is to be removed */
+            env.counter = env.counter_last = ++counter;
+            err = kith_rowop_merge(&op->arena, &env, &key, old, &op->op.u.merge.rows[i],
+                                   &op->op.u.merge.request, &results[i]);
+        }
         if (err == KITH_OK && results[i].foreign_run) {
             store->run = sim_random(sim);
             store->counter = 0;
@@ -419,9 +425,15 @@ static void apply_merge(struct store_sim *store, struct store_op *op, uint64_t w
             op->done.err = err;
             return;
         }
+        if (env.counter != 0) {
+            static const struct kith_request_id none;
+            sim_trace(sim, "%u removes a twin in row %u", store->node, oracle_row(&key));
+            oracle_dot(sim, &key, &results[i].dot, &none);
+        }
         names[i] = key.name;
         dots[i] = op->op.u.merge.rows[i].dot;
     }
+    store->counter = counter;
     store->seq++;
     if (whole) {
         batch_note(store, &op->op.u.merge.group, count, names, dots);

@@ -51,6 +51,7 @@ static enum kith_err try_merge(struct kith_arena *arena, uint64_t run, uint64_t 
 {
     static const struct kith_request_id none;
     struct kith_rowop_env env = env_of(run, last);
+    env.counter = 0;
     struct kith_replica_row row = {.state = state};
     return kith_rowop_merge(arena, &env, &key, old, &row, &none, ret_result);
 }
@@ -150,6 +151,108 @@ static void a_request_is_carried_out_once(void **state)
     assert_int_equal(kith_rowop_merge(&arena, &env, &key, next.record, &row, &request, &next),
                      KITH_OK);
     assert_false(next.changed);
+    kith_arena_release(&arena);
+}
+
+static struct kith_rowop_result merge(struct kith_arena *arena, uint64_t run, uint64_t counter,
+                                      struct kith_bytes old,
+                                      const struct kith_rowop_result *incoming,
+                                      const struct kith_request_id *request)
+{
+    struct kith_rowop_env env = {run, counter, 100, 1000000, secret};
+    struct kith_replica_row row = {
+        .state = incoming->state, .has_dot = request != NULL, .dot = incoming->dot};
+    static const struct kith_request_id none;
+    struct kith_rowop_result result;
+    assert_int_equal(
+        kith_rowop_merge(arena, &env, &key, old, &row, request ? request : &none, &result),
+        KITH_OK);
+    return result;
+}
+
+static struct kith_rowop_result drop(struct kith_arena *arena, uint64_t run, uint64_t counter,
+                                     struct kith_bytes old, struct kith_bytes context,
+                                     const struct kith_request_id *request)
+{
+    struct kith_rowop_env env = env_of(run, counter);
+    struct kith_put_update update = {.context = context};
+    struct kith_rowop_result result;
+    assert_int_equal(kith_rowop_put(arena, &env, &key, old, &update, nothing, counter, request,
+                                    &result),
+                     KITH_OK);
+    return result;
+}
+
+/* Node 7 stores a write and ends before anybody else has it; the retry draws a second dot at node 8,
+ * which sends it to node 9; the name is removed by one who knows the second dot alone; node 7 is
+ * back. The removed name stays removed (invariant 4), at every node that knew the retry. */
+static void a_twin_goes_with_its_other(void **state)
+{
+    (void)state;
+    struct kith_arena arena = {0};
+    struct kith_request_id write = request_of(1, 1), removal = request_of(1, 2);
+    struct kith_rowop_result seven = put(&arena, 7, 10, nothing, nothing, &write);
+    struct kith_rowop_result eight = put(&arena, 8, 20, nothing, nothing, &write);
+    struct kith_rowop_result nine = merge(&arena, 9, 0, nothing, &eight, &write);
+    struct kith_rowop_result gone =
+        drop(&arena, 8, 21, eight.record, clock_of(&arena, &eight.new_row), &removal);
+    assert_int_equal(gone.new_row.sibling_count, 0);
+    nine = merge(&arena, 9, 0, nine.record, &gone, &removal);
+    assert_false(nine.wants_counter);
+    /* it is met in a merge: that wants a dot, and then it is gone */
+    struct kith_rowop_result met[2] = {merge(&arena, 8, 0, gone.record, &seven, NULL),
+                                       merge(&arena, 9, 0, nine.record, &seven, NULL)};
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_true(met[i].wants_counter && !met[i].changed);
+        met[i] = merge(&arena, 8 + i, 30, i == 0 ? gone.record : nine.record, &seven, NULL);
+        assert_true(met[i].changed && !met[i].wants_counter);
+        assert_int_equal(met[i].new_row.sibling_count, 0);
+        assert_true(kith_clock_covers(&met[i].new_row.clock, &seven.dot));
+        assert_true(met[i].dot.counter == 30 && met[i].dot.actor.run == 8 + i);
+        assert_sound(&met[i]);
+        /* once is enough */
+        struct kith_rowop_result again = merge(&arena, 8 + i, 0, met[i].record, &seven, NULL);
+        assert_false(again.changed || again.wants_counter);
+    }
+    /* node 7, too, whatever it hears first; all come out the same */
+    struct kith_rowop_result back = merge(&arena, 7, 0, seven.record, &gone, NULL);
+    assert_int_equal(back.new_row.sibling_count, 1); /* it cannot know */
+    for (uint32_t i = 0; i < 2; i++) {
+        struct kith_rowop_result one = merge(&arena, 7, 0, back.record, &met[i], NULL);
+        assert_int_equal(one.new_row.sibling_count, 0);
+        one = merge(&arena, 7, 0, one.record, &met[1 - i], NULL);
+        struct kith_rowop_result other = merge(&arena, 8, 0, met[i].record, &met[1 - i], NULL);
+        assert_true(kith_bytes_equal(one.state, other.state));
+    }
+    kith_arena_release(&arena);
+}
+
+/* Where both are known a put takes both, whichever its writer has seen; one that keeps them leaves
+ * them, and so does one who has seen none. */
+static void a_put_takes_twins_along(void **state)
+{
+    (void)state;
+    struct kith_arena arena = {0};
+    struct kith_request_id write = request_of(1, 1), next = request_of(1, 2);
+    struct kith_rowop_result one = put(&arena, 7, 10, nothing, nothing, &write);
+    struct kith_rowop_result two = put(&arena, 8, 20, nothing, nothing, &write);
+    struct kith_rowop_result both = merge(&arena, 7, 0, one.record, &two, NULL);
+    assert_int_equal(both.new_row.sibling_count, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct kith_bytes context = clock_of(&arena, i == 0 ? &one.new_row : &two.new_row);
+        struct kith_rowop_result after = drop(&arena, 7, 11, both.record, context, &next);
+        assert_int_equal(after.new_row.sibling_count, 0);
+        after = put(&arena, 7, 11, both.record, context, &next);
+        assert_int_equal(after.new_row.sibling_count, 1);
+        assert_true(kith_dot_equal(&after.new_row.siblings[0].dot, &after.dot));
+        assert_sound(&after);
+    }
+    struct kith_rowop_result after = put(&arena, 7, 11, both.record, nothing, &next);
+    assert_int_equal(after.new_row.sibling_count, 3);
+    after = put(&arena, 7, 11, both.record, both.state, &next);
+    assert_int_equal(after.new_row.sibling_count, 3);
+    after = put(&arena, 7, 11, both.record, one.state, &next);
+    assert_int_equal(after.new_row.sibling_count, 3);
     kith_arena_release(&arena);
 }
 
@@ -343,6 +446,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_actor_lasts_as_long_as_its_note),
         cmocka_unit_test(a_request_is_carried_out_once),
+        cmocka_unit_test(a_twin_goes_with_its_other),
+        cmocka_unit_test(a_put_takes_twins_along),
         cmocka_unit_test(the_request_log_is_bounded),
         cmocka_unit_test(blind_puts_have_a_limit),
         cmocka_unit_test(a_foreign_run_is_noticed),

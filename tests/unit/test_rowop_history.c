@@ -13,7 +13,12 @@
  * wherever two states, of now or before, on any replica, have equal clocks, they are equal. For the
  * real thing also (3): the siblings are exactly the live events, and the clock covers exactly the
  * dots of the set. Equal clocks and (1) are judged for the wrong variants too, (3) would condemn
- * them for form alone. */
+ * them for form alone.
+ *
+ * TWINS. In two more variants a write is now and then carried out again at a replica that does not
+ * know its request id. The event is the same, it has several dots. Then (1) says: no live value is
+ * lost, and a dead one is shown only if it has a twin: nobody there knows yet that they are one. When
+ * replicas have exchanged everything, and none has lost what it knew (calm), none is. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -62,25 +67,29 @@ static enum kith_err try_merge(struct kith_arena *arena, uint64_t run, uint64_t 
 {
     static const struct kith_request_id none;
     struct kith_rowop_env env = env_of(run, last);
+    env.counter = 0;
     struct kith_replica_row row = {.state = state};
     return kith_rowop_merge(arena, &env, &key, old, &row, &none, ret_result);
 }
 
 enum variant {
     RIGHT,
+    TWINS,
+    TWINS_CALM, /* nothing is lost or restored */
     DELETE_WITHOUT_DOT,
     KEPT_NOT_CARRIED, /* the put names what is kept; the coordinator takes it from its own row */
     NO_NEW_EPOCH,     /* the actor is remembered apart from the row, and outlives it */
     COLLAPSE_EQUAL,   /* siblings with equal contents are stored once, under the lowest dot */
 };
 
-enum { REPLICAS = 4, STEPS = 24, COPIES = 12, RECORD_MAX = 8192 };
+enum { REPLICAS = 4, STEPS = 24, COPIES = 12, RECORD_MAX = 8192, TRIES = 3 };
 
 struct event {
     uint64_t seen, kept; /* sets of events, bit i = events[i] */
     bool has_value;
     char value;
-    struct kith_dot dot;
+    uint32_t dot_count; /* above 1: twins */
+    struct kith_dot dots[TRIES];
 };
 
 /* A state as it was at some time: a message on its way, a backup, a client's memory. */
@@ -110,6 +119,7 @@ struct history {
     uint32_t copy_count;
     struct copy copies[COPIES];
     struct kith_rowop_result result; /* of the last operation */
+    uint64_t removals;               /* of twins, by merges */
 };
 
 static struct kith_bytes record_of(const struct copy *copy)
@@ -177,7 +187,7 @@ static const char *check_exact(const struct history *h, const struct kith_row *r
     uint64_t siblings = 0;
     for (uint32_t i = 0; i < row->sibling_count; i++) {
         uint32_t event = event_of(&row->siblings[i]);
-        if (!kith_dot_equal(&row->siblings[i].dot, &h->events[event].dot)) {
+        if (!kith_dot_equal(&row->siblings[i].dot, &h->events[event].dots[0])) {
             return "a sibling under another dot";
         }
         siblings |= UINT64_C(1) << event;
@@ -186,11 +196,31 @@ static const char *check_exact(const struct history *h, const struct kith_row *r
         return "siblings are not the live events";
     }
     for (uint32_t i = 0; i < h->event_count; i++) {
-        if (kith_clock_covers(&row->clock, &h->events[i].dot) != (seen >> i & 1)) {
+        if (kith_clock_covers(&row->clock, &h->events[i].dots[0]) != (seen >> i & 1)) {
             return "the clock covers more or less than the row has seen";
         }
     }
     return NULL;
+}
+
+static bool has_twins(enum variant variant)
+{
+    return variant == TWINS || variant == TWINS_CALM;
+}
+
+/* ghosts: dead ones may be shown where they have a twin. */
+static const char *check_twins(const struct history *h, const struct kith_row *row, uint64_t seen,
+                               bool ghosts)
+{
+    uint64_t live = alive(h, seen), shown = 0;
+    for (uint32_t i = 0; i < row->sibling_count; i++) {
+        uint32_t event = event_of(&row->siblings[i]);
+        shown |= UINT64_C(1) << event;
+        if (!(live >> event & 1) && (!ghosts || h->events[event].dot_count == 1)) {
+            return ghosts ? "a dead value is shown" : "a dead value is shown for good";
+        }
+    }
+    return (live & ~shown) != 0 ? "a live value is lost" : NULL;
 }
 
 static const char *check_equal_clocks(const struct copy *a, const struct copy *b)
@@ -205,7 +235,8 @@ static const char *check_equal_clocks(const struct copy *a, const struct copy *b
 static const char *check(struct history *h, const struct copy *now)
 {
     struct kith_row row = decode(h, state_of(now));
-    const char *failure = check_shown(h, &row, now->seen);
+    const char *failure = has_twins(h->variant) ? check_twins(h, &row, now->seen, true)
+                                                : check_shown(h, &row, now->seen);
     if (!failure && h->variant == RIGHT) {
         failure = check_exact(h, &row, now->seen);
     }
@@ -300,6 +331,19 @@ static const char *merge_into(struct history *h, struct replica *replica, struct
     assert_int_equal(try_merge(&h->arena, replica->run, replica->counter, record_of(&replica->now),
                                state, &h->result),
                      KITH_OK);
+    if (h->result.wants_counter) {
+        static const struct kith_request_id none;
+        struct kith_rowop_env env = env_of(replica->run, ++replica->counter);
+        struct kith_replica_row row = {.state = state};
+        if (!has_twins(h->variant) || h->result.changed) {
+            return "a merge wants a dot";
+        }
+        assert_int_equal(kith_rowop_merge(&h->arena, &env, &key, record_of(&replica->now), &row,
+                                          &none, &h->result),
+                         KITH_OK);
+        assert_true(h->result.changed || h->result.foreign_run);
+        h->removals++;
+    }
     if (h->result.foreign_run) {
         return "its own run looks foreign";
     }
@@ -340,8 +384,14 @@ static struct kith_row choose_kept(struct history *h, const struct replica *coor
     assert_non_null(siblings);
     struct kith_row context = {read->clock, 0, siblings};
     uint32_t keep_all = test_random_below(&h->random, 4);
+    uint64_t dropped = 0;
     for (uint32_t i = 0; i < read->sibling_count; i++) {
         uint32_t drop = test_random_below(&h->random, 2);
+        uint64_t bit = UINT64_C(1) << event_of(&read->siblings[i]);
+        if (has_twins(h->variant)) { /* all or none of an event's */
+            drop = (event->kept & bit) != 0 ? 0 : (dropped & bit) != 0 ? 1 : drop;
+            dropped |= drop != 0 ? bit : 0;
+        }
         if (keep_all == 0 || drop == 0) {
             event->kept |= UINT64_C(1) << event_of(&read->siblings[i]);
             if (h->variant != KEPT_NOT_CARRIED || kith_row_find(&own, &read->siblings[i].dot)) {
@@ -378,6 +428,44 @@ static void put_without_epoch(struct history *h, struct replica *replica,
     h->result.dot = dot;
 }
 
+static const char *take_dot(struct history *h, struct event *event)
+{
+    const struct kith_dot *dot = &h->result.dot;
+    for (uint32_t i = 0; i < h->event_count; i++) {
+        for (uint32_t n = 0; n < h->events[i].dot_count; n++) {
+            if (kith_dot_equal(&h->events[i].dots[n], dot)) {
+                return "a dot was given twice"; /* invariant 3 */
+            }
+        }
+    }
+    event->dots[event->dot_count++] = *dot;
+    return NULL;
+}
+
+/* The same write once more, at a replica that may not know it. */
+static const char *retry_row(struct history *h, const struct kith_put_update *update,
+                             uint64_t seen, uint32_t number,
+                             const struct kith_request_id *request)
+{
+    struct replica *replica = &h->replicas[test_random_below(&h->random, REPLICAS)];
+    struct kith_rowop_env env = env_of(replica->run, ++replica->counter);
+    assert_int_equal(kith_rowop_put(&h->arena, &env, &key, record_of(&replica->now), update,
+                                    nothing, number, request, &h->result),
+                     KITH_OK);
+    if (h->result.foreign_run) {
+        return "a retry finds a foreign run";
+    }
+    if (h->result.duplicate) {
+        return NULL;
+    }
+    const char *failure = take_dot(h, &h->events[number]);
+    if (!failure) {
+        store(h, replica, h->result.record, replica->now.seen | seen | UINT64_C(1) << number);
+        failure = check(h, &replica->now);
+    }
+    return failure;
+}
+
 static const char *write_row(struct history *h, struct replica *replica)
 {
     static const char letters[] = "abc";
@@ -391,7 +479,9 @@ static const char *write_row(struct history *h, struct replica *replica)
     event->seen = seen;
     event->has_value = kind >= 3;
     event->value = letters[kind % 3];
-    struct kith_request_id request = request_of(1 + number % 3, number);
+    /* with twins each is of another client: the log of requests has room for all */
+    struct kith_request_id request =
+        request_of(has_twins(h->variant) ? 1 + number : 1 + number % 3, number);
     struct kith_put_update update = {
         .context = encode(h, &context),
         .has_sibling = event->has_value,
@@ -414,11 +504,9 @@ static const char *write_row(struct history *h, struct replica *replica)
     if (h->result.foreign_run || h->result.duplicate) {
         return "a new write is taken for an old one";
     }
-    event->dot = h->result.dot;
-    for (uint32_t i = 0; i < number; i++) {
-        if (kith_dot_equal(&h->events[i].dot, &event->dot)) {
-            return "a dot was given twice"; /* invariant 3 */
-        }
+    const char *failure = take_dot(h, event);
+    if (failure) {
+        return failure;
     }
     h->event_count++;
     h->values |= (uint64_t)event->has_value << number;
@@ -429,11 +517,17 @@ static const char *write_row(struct history *h, struct replica *replica)
                                         nothing, number, &request, &h->result),
                          KITH_OK);
         if (!h->result.duplicate || h->result.changed ||
-            !kith_dot_equal(&h->result.dot, &event->dot)) {
+            !kith_dot_equal(&h->result.dot, &event->dots[0])) {
             return "a retry was not recognised";
         }
     }
-    return check(h, &replica->now);
+    failure = check(h, &replica->now);
+    for (uint32_t i = 1; i < TRIES && !failure && has_twins(h->variant); i++) {
+        if (test_random_below(&h->random, 3) == 0) {
+            failure = retry_row(h, &update, seen, number, &request);
+        }
+    }
+    return failure;
 }
 
 static const char *step(struct history *h)
@@ -451,6 +545,9 @@ static const char *step(struct history *h)
     }
     if (what < 11) {
         return merge_into(h, replica, state_of(from), from->seen);
+    }
+    if (h->variant == TWINS_CALM && (what == 11 || what == 13)) {
+        return NULL;
     }
     if (what == 11) { /* lost: quarantined, given away, or handed over and forgotten */
         forget(replica);
@@ -474,7 +571,9 @@ static const char *step(struct history *h)
 /* Everybody hears everything, and all are equal (invariant 2). */
 static const char *converge(struct history *h)
 {
-    for (uint32_t i = 0; i < 2 * REPLICAS - 1; i++) {
+    /* the removal of a twin is a write that must go round again: as often as there are replicas */
+    uint32_t rounds = has_twins(h->variant) ? 2 * REPLICAS : 2;
+    for (uint32_t i = 0; i < rounds * REPLICAS - 1; i++) {
         struct replica *from = &h->replicas[i % REPLICAS];
         struct replica *to = &h->replicas[(i + 1) % REPLICAS];
         const char *failure = merge_into(h, to, state_of(&from->now), from->now.seen);
@@ -486,6 +585,10 @@ static const char *converge(struct history *h)
         if (!kith_bytes_equal(state_of(&h->replicas[i].now), state_of(&h->replicas[0].now))) {
             return "replicas that have exchanged everything differ";
         }
+    }
+    if (h->variant == TWINS_CALM) {
+        struct kith_row row = decode(h, state_of(&h->replicas[0].now));
+        return check_twins(h, &row, h->replicas[0].now.seen, false);
     }
     return NULL;
 }
@@ -531,6 +634,23 @@ static void histories_agree_with_the_oracle(void **state)
     kith_arena_release(&history.arena);
 }
 
+static void twins_are_one_write(void **state)
+{
+    (void)state;
+    history.removals = 0;
+    for (uint64_t seed = 1; seed <= HISTORIES / 4; seed++) {
+        enum variant variant = seed % 2 == 0 ? TWINS : TWINS_CALM;
+        const char *failure = run_history(&history, variant, seed);
+        if (failure) {
+            fail_msg("seed %llu: %s", (unsigned long long)seed, failure);
+        }
+    }
+    print_message("%llu removals in %u histories\n", (unsigned long long)history.removals,
+                  HISTORIES / 4);
+    assert_true(history.removals > HISTORIES / 100);
+    kith_arena_release(&history.arena);
+}
+
 /* Each wrong variant is seen by the same test, through what a person would see or invariant 2. */
 static void wrong_variants_are_caught(void **state)
 {
@@ -563,6 +683,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(histories_agree_with_the_oracle),
+        cmocka_unit_test(twins_are_one_write),
         cmocka_unit_test(wrong_variants_are_caught),
     };
     for (unsigned i = 0; i < sizeof secret_bytes; i++) {
