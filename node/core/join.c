@@ -35,7 +35,9 @@ enum kith_err join_new(struct kith_node *node, const struct kith_node_options *o
     if (err == KITH_ENOMEM) {
         return kith_error_set(error, err, "no memory for a node");
     }
-    join->may_not_vote = err != KITH_OK; /* its promises are lost: others decide */
+    /* its promises are lost: others decide, where there are others */
+    bool others = node->has_cluster && node->table->member_count > 1;
+    join->may_not_vote = err != KITH_OK && others;
     join->proposer_ms = UINT64_MAX;
     if (options->join && options->join[0] && !node->has_cluster) {
         if (strlen(options->join) >= sizeof join->through) {

@@ -583,6 +583,35 @@ static void test_freeze_damaged(void **state)
     kith_node_free(world.node);
 }
 
+/* The only member: what it promised concerns nobody else. */
+static void test_damaged_alone(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 0);
+    kith_node_free(world.node);
+    world.meta[KITH_META_DECIDE][0] = 99;
+    world.meta_size[KITH_META_DECIDE] = 40;
+    start(&world);
+    struct kith_event accepted = {.kind = KITH_EVENT_ACCEPTED, .conn = 2};
+    run(&world, &accepted);
+    struct kith_msg msg = {.kind = KITH_MSG_HELLO};
+    msg.u.hello.protocol = KITH_PROTOCOL_VERSION;
+    msg.u.hello.role = KITH_ROLE_NODE;
+    msg.u.hello.node = uuid_of(2);
+    msg.u.hello.address = "there:2";
+    msg.u.hello.software = "test";
+    message(&world, 2, &msg);
+    memset(&msg, 0, sizeof msg);
+    msg.kind = KITH_MSG_JOIN_REQ;
+    msg.u.join_req.member.uuid = uuid_of(2);
+    message(&world, 2, &msg);
+    assert_non_null(sent(&world, KITH_MSG_JOIN_RES));
+    assert_int_equal(sent(&world, KITH_MSG_JOIN_RES)->u.join_res.status.err, KITH_OK);
+    assert_int_equal(table_id(&world).version, 2);
+    kith_node_free(world.node);
+}
+
 static void test_hello(void **state)
 {
     (void)state;
@@ -736,7 +765,7 @@ int main(void)
         cmocka_unit_test(test_retry),           cmocka_unit_test(test_batch),
         cmocka_unit_test(test_not_written),     cmocka_unit_test(test_freeze),
         cmocka_unit_test(test_objection),       cmocka_unit_test(test_freeze_alone),
-        cmocka_unit_test(test_freeze_damaged),
+        cmocka_unit_test(test_freeze_damaged),  cmocka_unit_test(test_damaged_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
