@@ -120,10 +120,7 @@ static enum kith_err node_start(struct up *up, uint32_t index, const char *progr
     }
     err = port_choose(up, index, error);
     if (err == KITH_OK) {
-        err = kith_local_start(&up->local, index, program, error);
-    }
-    if (err == KITH_OK) {
-        err = kith_local_find(&up->local, index, process, error);
+        err = kith_local_start(&up->local, index, program, process, error);
     }
     if (err == KITH_OK) {
         up->started[index] = true;
@@ -191,9 +188,12 @@ static enum kith_err node_wait(struct up *up, uint32_t index, bool *ret_member,
         }
         up->failed = index + 1;
         if (!node_alive(up, index)) {
+            char how[64];
+            kith_local_end_text(&up->processes[index], how, sizeof(how));
             return kith_error_set(
                 error, KITH_EUNREACH,
-                "node%u has ended again; mend what its log says, then run this again", index + 1);
+                "node%u has ended again%s%s; mend what its log says, then run this again",
+                index + 1, how[0] != '\0' ? ": " : "", how);
         }
         if (!pause_short(up)) {
             return kith_error_set(error, KITH_ETIMEOUT, "node%u does not answer (%s)", index + 1,

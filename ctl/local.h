@@ -73,10 +73,17 @@ bool kith_local_is_ours(const char *cmdline, size_t size, const char *data);
 KITH_MUST_CHECK enum kith_err kith_local_program(char ret_path[PATH_MAX], struct kith_error *error);
 /* Whether the port can be listened on now; with port 0 a free one is chosen. EBUSY, EIO. */
 KITH_MUST_CHECK enum kith_err kith_local_port(uint16_t *port, struct kith_error *error);
-/* Starts node `index` as a daemon (own session, no terminal) and notes its pid; returns when it
- * has become kithd. Call it before anything of gRPC: a process with its threads cannot fork. */
+/* Starts node `index` as a daemon (own session, no terminal, what it prints goes to its log) and
+ * notes its pid; returns when it has become kithd, *ret_process holds it, fd to be closed. Call it
+ * before anything of gRPC: a process with its threads cannot fork. While this process lives it is
+ * told how its daemons end (it is a subreaper from now on). */
 KITH_MUST_CHECK enum kith_err kith_local_start(struct kith_local *local, uint32_t index,
-                                               const char *program, struct kith_error *error);
+                                               const char *program,
+                                               struct kith_local_process *ret_process,
+                                               struct kith_error *error);
+/* How a process that kith_local_start gave has ended, "exit status 2" or "signal 11 (Segmentation
+ * fault)"; "" where it has not, or was started by another. */
+void kith_local_end_text(const struct kith_local_process *process, char *ret_text, size_t size);
 /* Waits up to timeout_ms for the process's end; true: it has ended. */
 bool kith_local_wait_end(const struct kith_local_process *process, int timeout_ms);
 /* Sends a signal; a process that has ended meanwhile is no error. */

@@ -11,14 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "ctl/local.h"
 
-#define TAIL_BYTES 4096
-#define TAIL_LINES 10u
+#define EXEC_WAIT_MS 1000 /* for a program to be mapped: far less where the disk answers at all */
+#define TAIL_BYTES   4096
+#define TAIL_LINES   10u
 
 /* ---- Finding ---- */
 
@@ -71,6 +73,16 @@ static struct kith_local_process process_open(long pid, const char *data)
     }
     (void)snprintf(path, sizeof(path), "/proc/%ld/cmdline", pid);
     size_t size = file_read(path, cmdline, sizeof(cmdline));
+    /* In the middle of execve a process has no command line: not the old one any more, not yet the
+     * new one. A kernel thread never has one, one that has ended neither. */
+    process.fd = fd;
+    for (int waited_ms = 0; size == 0 && waited_ms < EXEC_WAIT_MS; waited_ms++) {
+        if (kith_local_wait_end(&process, 1)) {
+            break;
+        }
+        size = file_read(path, cmdline, sizeof(cmdline));
+    }
+    process.fd = -1;
     if (!kith_local_is_ours(cmdline, size, data)) {
         (void)close(fd);
         return process;
@@ -155,29 +167,35 @@ enum kith_err kith_local_port(uint16_t *port, struct kith_error *error)
     return KITH_OK;
 }
 
-/* In the grandchild: becomes kithd. Only async-signal-safe calls; errno goes into the pipe. */
-static _Noreturn void daemon_exec(const char *program, char *const argv[], int pipe_fd)
+/* In the grandchild: becomes kithd. Only async-signal-safe calls; -errno goes into the pipe. What it
+ * says before its log is open, and what libraries say, goes into the log from the first instruction
+ * on. */
+static _Noreturn void daemon_exec(const char *program, const char *log, char *const argv[],
+                                  int pipe_fd)
 {
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null >= 0 && dup2(null, 0) >= 0 && dup2(null, 1) >= 0 && dup2(null, 2) >= 0) {
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int out = open(log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640); /* as kithd opens it */
+    if (null >= 0 && out >= 0 && dup2(null, 0) >= 0 && dup2(out, 1) >= 0 && dup2(out, 2) >= 0) {
         (void)execv(program, argv);
     }
-    int number = errno;
+    int number = -errno;
     ssize_t written = write(pipe_fd, &number, sizeof(number));
     _exit(written == (ssize_t)sizeof(number) ? 127 : 126);
 }
 
-/* Forks twice, so that the daemon is nobody's child here. Writes its pid into the pipe, and errno
- * after it when it could not become kithd. */
-static void daemon_fork(const char *program, char *const argv[], int pipe_fd)
+/* Forks twice, so that the daemon has a session that it does not lead. Writes its pid into the pipe,
+ * or -errno. */
+static _Noreturn void daemon_fork(const char *program, const char *log, char *const argv[],
+                                  int pipe_fd)
 {
     (void)setsid(); /* fails only for the leader of a group, which a fresh child is not */
     pid_t pid = fork();
     if (pid == 0) {
-        daemon_exec(program, argv, pipe_fd);
+        daemon_exec(program, log, argv, pipe_fd);
     }
-    ssize_t written = write(pipe_fd, &pid, sizeof(pid));
-    _exit(pid > 0 && written == (ssize_t)sizeof(pid) ? 0 : 1);
+    int number = pid > 0 ? pid : -errno;
+    ssize_t written = write(pipe_fd, &number, sizeof(number));
+    _exit(pid > 0 && written == (ssize_t)sizeof(number) ? 0 : 1);
 }
 
 /* Reads one int; false at the end of the pipe. */
@@ -190,45 +208,43 @@ static bool pipe_int(int fd, int *ret_value)
     return got == (ssize_t)sizeof(*ret_value);
 }
 
-static enum kith_err daemon_spawn(const char *program, char *const argv[], pid_t *ret_pid,
-                                  struct kith_error *error)
+static enum kith_err daemon_spawn(const char *program, const char *log, char *const argv[],
+                                  pid_t *ret_pid, struct kith_error *error)
 {
     _Static_assert(sizeof(pid_t) == sizeof(int), "both travel through the pipe as int");
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) {
         return kith_error_set(error, KITH_EIO, "no pipe: %s", strerror(errno));
     }
+    /* the daemon becomes our child when its parent ends: only a parent is told how it ended. Where
+     * the kernel refuses, it is not told, and nothing else is lost. */
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1L, 0L, 0L, 0L);
     pid_t child = fork();
     if (child == 0) {
-        daemon_fork(program, argv, ends[1]);
+        daemon_fork(program, log, argv, ends[1]);
     }
-    int number = errno;
+    int number = child < 0 ? errno : 0;
     (void)close(ends[1]);
-    enum kith_err err = KITH_OK;
-    if (child < 0) {
-        err = kith_error_set(error, KITH_EIO, "cannot fork: %s", strerror(number));
-    } else {
-        /* both may come in either order: the pid from the child, errno from a grandchild that
-         * failed */
-        int first = 0;
-        int second = 0;
-        bool any = pipe_int(ends[0], &first);
-        bool both = any && pipe_int(ends[0], &second);
-        int status = 0;
-        while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-        }
-        if (both || !any || status != 0) {
-            err = kith_error_set(error, KITH_EIO, "cannot start %s", program);
-        } else {
-            *ret_pid = first;
-        }
+    pid_t pid = 0;
+    int status = 0;
+    /* the end of the pipe is execve: the pid from the child, -errno from who failed, in any order */
+    for (int value = 0; child > 0 && pipe_int(ends[0], &value);) {
+        pid = value > 0 ? value : pid;
+        number = value < 0 ? -value : number;
+    }
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
     (void)close(ends[0]);
-    return err;
+    if (number != 0 || pid == 0 || status != 0) {
+        return kith_error_set(error, KITH_EIO, "cannot start %s, log %s: %s", program, log,
+                              number != 0 ? strerror(number) : "its parent was killed");
+    }
+    *ret_pid = pid;
+    return KITH_OK;
 }
 
 enum kith_err kith_local_start(struct kith_local *local, uint32_t index, const char *program,
-                               struct kith_error *error)
+                               struct kith_local_process *ret_process, struct kith_error *error)
 {
     char data[PATH_MAX];
     char log[PATH_MAX];
@@ -242,7 +258,20 @@ enum kith_err kith_local_start(struct kith_local *local, uint32_t index, const c
     (void)snprintf(name, sizeof(name), "%s", program);
     (void)snprintf(listen_at, sizeof(listen_at), "127.0.0.1:%u", local->nodes[index].port);
     char *const argv[] = {name, options[0], data, options[1], listen_at, options[2], log, NULL};
-    return daemon_spawn(program, argv, &local->nodes[index].pid, error);
+    pid_t pid = 0;
+    err = daemon_spawn(program, log, argv, &pid, error);
+    if (err != KITH_OK) {
+        return err;
+    }
+    local->nodes[index].pid = pid;
+    /* its number stays its own, also when it has ended: nobody but us waits for it */
+    int fd = pidfd_open(pid, 0);
+    if (fd < 0) {
+        return kith_error_set(error, KITH_EIO, "process %d: %s", (int)pid, strerror(errno));
+    }
+    ret_process->fd = fd;
+    ret_process->pid = pid;
+    return KITH_OK;
 }
 
 /* ---- Ending ---- */
@@ -255,6 +284,24 @@ bool kith_local_wait_end(const struct kith_local_process *process, int timeout_m
         ready = poll(&wait, 1, timeout_ms);
     } while (ready < 0 && errno == EINTR);
     return ready > 0;
+}
+
+void kith_local_end_text(const struct kith_local_process *process, char *ret_text, size_t size)
+{
+    siginfo_t info;
+    memset(&info, 0, sizeof(info));
+    ret_text[0] = '\0';
+    if (process->fd < 0 ||
+        waitid(P_PIDFD, (id_t)process->fd, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+        info.si_pid == 0) {
+        return;
+    }
+    if (info.si_code == CLD_EXITED) {
+        (void)snprintf(ret_text, size, "exit status %d", info.si_status);
+    } else {
+        (void)snprintf(ret_text, size, "signal %d (%s)", info.si_status,
+                       strsignal(info.si_status));
+    }
 }
 
 enum kith_err kith_local_signal(const struct kith_local_process *process, int signal,

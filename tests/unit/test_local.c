@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ctl/local.h"
@@ -103,12 +104,80 @@ static void test_ports(void **state)
     assert_int_equal(same, port);
 }
 
+/* Starts `script` as node 1's kithd and waits for its end; what it printed is in ret_log. */
+static void run_script(const char *script, char ret_how[64], char ret_log[256])
+{
+    static struct kith_local local;
+    char program[64];
+    char path[128];
+    struct kith_local_process process = {-1, 0};
+    struct kith_error error;
+    (void)strcpy(local.dir, "/tmp/kith-test-local.XXXXXX");
+    assert_non_null(mkdtemp(local.dir));
+    local.count = 1;
+    (void)snprintf(program, sizeof(program), "%.40s/kithd", local.dir);
+    FILE *file = fopen(program, "w");
+    assert_non_null(file);
+    assert_true(fputs(script, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(program, 0700), 0);
+    assert_int_equal(kith_local_start(&local, 0, program, &process, &error), KITH_OK);
+    assert_true(process.fd >= 0 && process.pid == local.nodes[0].pid);
+    assert_true(kith_local_wait_end(&process, 10000));
+    kith_local_end_text(&process, ret_how, 64);
+    assert_int_equal(close(process.fd), 0);
+    (void)snprintf(path, sizeof(path), "%.40s/node1.log", local.dir);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    ret_log[fread(ret_log, 1, 255, file)] = '\0';
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(unlink(program), 0);
+    assert_int_equal(rmdir(local.dir), 0);
+}
+
+/* What a daemon says before it has opened its log, and how it ended, is not lost. */
+static void test_start(void **state)
+{
+    (void)state;
+    char how[64];
+    char log[256];
+    run_script("#!/bin/sh\necho no library >&2\nexit 3\n", how, log);
+    assert_string_equal(how, "exit status 3");
+    assert_string_equal(log, "no library\n");
+    run_script("#!/bin/sh\nkill -KILL $$\n", how, log);
+    assert_non_null(strstr(how, "signal 9"));
+    assert_string_equal(log, "");
+}
+
+static void test_start_fails(void **state)
+{
+    (void)state;
+    static struct kith_local local;
+    struct kith_local_process process = {-1, 0};
+    struct kith_error error;
+    char path[128];
+    (void)strcpy(local.dir, "/tmp/kith-test-local.XXXXXX");
+    assert_non_null(mkdtemp(local.dir));
+    local.count = 1;
+    assert_int_equal(kith_local_start(&local, 0, "/nonexistent/kithd", &process, &error),
+                     KITH_EIO);
+    assert_non_null(strstr(error.message, "No such file"));
+    (void)snprintf(path, sizeof(path), "%.40s/node1.log", local.dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(local.dir), 0); /* no place for a log */
+    assert_int_equal(kith_local_start(&local, 0, "/bin/true", &process, &error), KITH_EIO);
+    assert_non_null(strstr(error.message, "No such file"));
+    assert_int_equal(process.fd, -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_state),   cmocka_unit_test(test_state_refuses),
         cmocka_unit_test(test_is_ours), cmocka_unit_test(test_find_foreign),
-        cmocka_unit_test(test_ports),
+        cmocka_unit_test(test_ports),   cmocka_unit_test(test_start),
+        cmocka_unit_test(test_start_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
