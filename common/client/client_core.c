@@ -635,6 +635,7 @@ void kith_client_core_free(struct kith_client_core *core)
     cc_asks_release(core);
     cc_nodes_release(core);
     cc_session_release(&core->session);
+    cc_twins_release(&core->twins);
     kith_arena_release(&core->step_arena);
     kith_free(core->effects);
     kith_free(core->ops);

@@ -12,6 +12,7 @@
  *     put.c          PUT
  *     chunk.c        CHUNK_PUT, CHUNK_GET
  *     sync.c         CHUNK_SYNC, STATUS
+ *     twins.c        own writes that may have drawn a second dot
  *     session.c      the clocks that answers must cover (invariant 9), and what is lost for good
  *
  * Words: a peer is a node as this client sees it; a link is one connection to it (rows or bulk); an
@@ -247,6 +248,21 @@ struct cc_session {
     struct cc_session_entry *settled_first, *settled_last;
 };
 
+/* Rows of puts that were tried more than once, about 100 bytes each; see twins.c. */
+#define CC_TWINS_MAX 4096u
+struct cc_twin {
+    struct kith_group group;
+    uint8_t *name; /* its own */
+    uint32_t name_size;
+    struct kith_request_id request;
+    struct kith_dot dot; /* that the answer told */
+    uint64_t at_ms;
+};
+struct cc_twins {
+    uint32_t first, count;
+    struct cc_twin *ring; /* [CC_TWINS_MAX], made with the first */
+};
+
 struct kith_client_core {
     uint64_t now;
     uint64_t random;
@@ -281,6 +297,7 @@ struct kith_client_core {
     struct cc_ask *free_asks;
 
     struct cc_session session;
+    struct cc_twins twins;
     bool one_used; /* reads of level ONE occur: clocks are kept until all owners have them */
     uint64_t repair_window_ms;
     uint32_t repair_sent;
@@ -460,6 +477,17 @@ void cc_status_answer(struct kith_client_core *core, struct cc_op *op, const str
                       struct kith_msg_box *box);
 /* The answer of a replica to an op did not come: its connection was lost. */
 void cc_op_lost(struct kith_client_core *core, struct cc_op *op, uint32_t rep);
+
+/* ---- twins.c ---- */
+
+void cc_twins_release(struct cc_twins *twins);
+/* The put was tried at several coordinators, and this is the answer of one. false: memory is short. */
+bool cc_twins_note(struct kith_client_core *core, const struct cc_op *op,
+                   const struct kith_put_res *res);
+/* Takes out of a merged row what is a second copy of an own write that has been replaced; the array
+ * lies in the op's arena. false: memory is short. */
+bool cc_twins_drop(struct kith_client_core *core, struct cc_op *op, const struct kith_group *group,
+                   struct kith_bytes name, struct kith_row *row);
 
 /* ---- session.c ---- */
 

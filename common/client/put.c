@@ -174,7 +174,8 @@ static void take_ok(struct kith_client_core *core, struct cc_op *op, uint32_t i,
         cc_replica_failed(core, op, i, KITH_EFORMAT, "answers with too few results");
         op->reps[i].final = true;
         give_up(core, op, KITH_EUNKNOWN);
-    } else if (!note_session(core, op, res) || !take_results(op, res, box)) {
+    } else if (!note_session(core, op, res) || !take_results(op, res, box) ||
+               (op->u.put.open > 1 && !cc_twins_note(core, op, res))) {
         cc_op_fail(core, op, KITH_EUNKNOWN, "the answer of the write cannot be kept");
     } else {
         op->result.err = KITH_OK;

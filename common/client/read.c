@@ -174,6 +174,10 @@ static enum outcome finish(struct kith_client_core *core, struct cc_op *op, bool
         }
         rows[n].name = get->names[n];
         err = cc_merge(op, copies, &rows[n].row, &holders);
+        if (err == KITH_OK &&
+            !cc_twins_drop(core, op, &get->group, get->names[n], &rows[n].row)) {
+            err = KITH_ENOMEM;
+        }
         if (err != KITH_OK) {
             break;
         }

@@ -115,6 +115,9 @@ static enum kith_err merge_row(struct kith_client_core *core, struct cc_op *op, 
         return err == KITH_EFORMAT ? KITH_ECORRUPT : err;
     }
     const struct kith_group *group = &op->u.scan.group;
+    if (!cc_twins_drop(core, op, group, name, &row)) {
+        return KITH_ENOMEM;
+    }
     bool known = false;
     if (!cc_session_covered(&core->session, op->order, group, name, &row.clock, &known)) {
         op->u.scan.behind = name;

@@ -686,6 +686,7 @@ static uint64_t get(struct world *w, const char *name, enum kith_level level, ui
 }
 
 static uint64_t scan(struct world *w, const char *after, uint32_t max_rows, uint32_t timeout_ms);
+static const char *scan_all(struct world *w, uint32_t max_rows, uint32_t *ret_pages);
 
 static uint64_t put(struct world *w, const char *name, const char *value, uint32_t timeout_ms)
 {
@@ -974,6 +975,42 @@ static void test_put_retry(void **state)
     tag = put(w, "b", "one", 0);
     assert_int_equal(KITH_OK, err_of(w, tag));
     assert_memory_not_equal(&first, &w->nodes[1].last_request, sizeof(first));
+}
+
+/* A put that is carried out at two coordinators draws two dots. When what the answer told of has been
+ * replaced, the other is no file that is back (invariant 9); while it has not, both are one write. */
+static void test_put_twin(void **state)
+{
+    struct world *w = *state;
+    w->nodes[0].put_mute = true; /* carried out there alone, and it ends */
+    w->nodes[0].put_copies = 1;
+    w->nodes[1].put_copies = 6;
+    uint64_t tag = put(w, "a", "one", 0);
+    set_mode(w, 0, DEAD);
+    pass(w, 1000);
+    assert_int_equal(KITH_OK, err_of(w, tag));
+    const struct kith_client_result *written = find_done(w, tag)->result;
+    struct kith_put_update update = {.name = text("a"),
+                                     .context = written->u.put.results[0].context};
+    for (uint32_t replaced = 0; replaced < 2; replaced++) {
+        if (replaced == 1) {
+            set_mode(w, 0, DEAD);
+            struct kith_client_op removal = {.kind = KITH_CLIENT_PUT};
+            removal.u.put.group = GROUP;
+            removal.u.put.update_count = 1;
+            removal.u.put.updates = &update;
+            assert_int_equal(KITH_OK, err_of(w, submit(w, &removal)));
+        }
+        set_mode(w, 0, ALIVE);
+        pass(w, 5000);
+        set_mode(w, 2, DEAD); /* node 0 is one of those that answer */
+        assert_string_equal(replaced == 1 ? "" : "one+one",
+                            values(w, get(w, "a", KITH_LEVEL_QUORUM, 0)));
+        uint32_t pages;
+        assert_string_equal(replaced == 1 ? "" : "a ", scan_all(w, 0, &pages));
+        set_mode(w, 2, ALIVE);
+        pass(w, 5000);
+    }
 }
 
 static void test_put_lost_connection(void **state)
@@ -1568,6 +1605,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_not_ready_has_no_vote, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stale_table, setup, teardown),
         cmocka_unit_test_setup_teardown(test_put_retry, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_put_twin, setup, teardown),
         cmocka_unit_test_setup_teardown(test_put_lost_connection, setup, teardown),
         cmocka_unit_test_setup_teardown(test_put_unknown, setup, teardown),
         cmocka_unit_test_setup_teardown(test_put_refused, setup, teardown),
