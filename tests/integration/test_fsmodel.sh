@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Random operations on a mount and on a local directory in lock step (fsmodel.py): a quiet cluster, and a
-# second look through a fresh mount. KITH_SEED=N for other seeds, KITH_MODEL_SECONDS=S for longer runs.
-# With KITH_MODEL_KILLS=1 nodes are killed and started again meanwhile, too: that phase is NOT held yet. In
-# some runs a file that was renamed away is listed again under its old name (README.md, limits).
+# Random operations on a mount and on a local directory in lock step (fsmodel.py): on a quiet cluster; while
+# one node after the other is killed and started again; and a second look through a fresh mount.
+# KITH_SEED=N for other seeds, KITH_MODEL_SECONDS=S for longer runs, KITH_MODEL_KILLS=0 without the kills.
 . "$(dirname "$0")/lib.sh"
 need_fuse
 
@@ -35,7 +34,7 @@ say "seed $seed, nothing fails"
 model quiet "$seed"
 model_end quiet
 
-kills=${KITH_MODEL_KILLS:-0}
+kills=${KITH_MODEL_KILLS:-1}
 if [ "$kills" = 1 ]; then
     say "seed $((seed + 1)), nodes are killed and started again"
     model kills $((seed + 1))
