@@ -182,6 +182,7 @@ struct cc_sync {
     uint32_t need;
     uint32_t node_count;
     struct cc_sync_node *nodes;
+    struct kith_table_id table; /* by which the owners are counted */
     bool bound;
 };
 struct cc_status {

@@ -61,6 +61,7 @@ static bool sync_bind(struct kith_client_core *core, struct cc_op *op)
         node->count = 0;
     }
     each_owner(core, sync);
+    sync->table = core->table->id;
     sync->bound = true;
     return true;
 }
@@ -93,12 +94,14 @@ static bool sync_is_bulk(void)
 
 static void sync_ask(struct kith_client_core *core, struct cc_op *op, uint32_t i)
 {
-    struct cc_sync_node *node = &op->u.sync.nodes[i];
+    struct cc_sync *sync = &op->u.sync;
+    struct cc_sync_node *node = &sync->nodes[i];
     struct kith_msg *msg = cc_message(core, KITH_MSG_CHUNK_SYNC_REQ);
     if (msg != NULL) {
         msg->u.chunk_sync_req.timeout_ms = cc_op_left_ms(core, op);
         msg->u.chunk_sync_req.id_count = node->count;
         msg->u.chunk_sync_req.ids = node->ids;
+        msg->u.chunk_sync_req.table = sync->table;
     }
     node->state = cc_ask(core, op, node->peer, i, msg) ? CC_REP_ASKED : CC_REP_FAILED;
 }
@@ -181,6 +184,9 @@ void cc_sync_answer(struct kith_client_core *core, struct cc_op *op, uint32_t i,
     if (msg->kind == KITH_MSG_CHUNK_SYNC_RES && res->status.err == KITH_OK &&
         sync_count(sync, node, res)) {
         node->state = CC_REP_HAVE;
+    } else if (msg->kind == KITH_MSG_CHUNK_SYNC_RES && res->status.err == KITH_ESTALE) {
+        node->state = CC_REP_FAILED; /* put again by the newer table, they are counted by it */
+        cc_table_ask(core);
     } else {
         node->state = CC_REP_FAILED;
         cc_peer_failed(core, node->peer);

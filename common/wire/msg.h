@@ -182,6 +182,7 @@ struct kith_chunk_sync_req {
     uint32_t timeout_ms;
     uint32_t id_count;
     const struct kith_chunk_id *ids;
+    struct kith_table_id table; /* by which the owners are counted; who knows a newer one says ESTALE */
 };
 struct kith_chunk_sync_res {
     struct kith_status status;

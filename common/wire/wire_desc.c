@@ -176,7 +176,8 @@ DESC(chunk_res, "ChunkRes", false, true);
 
 #define T kith_chunk_sync_req
 static const struct wire_field chunk_sync_req_fields[] = {
-    U32(1, timeout_ms, KITH_TIMEOUT_MAX_MS), ARRAYS(2, ids, id_count, KITH_SYNC_IDS_MAX)};
+    U32(1, timeout_ms, KITH_TIMEOUT_MAX_MS), ARRAYS(2, ids, id_count, KITH_SYNC_IDS_MAX),
+    SUB(3, table, table_id_desc)};
 DESC(chunk_sync_req, "ChunkSyncReq", true, false);
 #undef T
 

@@ -86,6 +86,11 @@ static void chunk_sync(struct kith_node *node, uint64_t conn, const struct kith_
         core_refuse(node, conn, msg, KITH_EINVAL, "chunk ids out of bounds");
         return;
     }
+    /* an older table may have fewer owners: who counts by it would call too few copies durable */
+    if (req->table.version > 0 && kith_table_id_compare(&req->table, &node->table->id) < 0) {
+        core_refuse(node, conn, msg, KITH_ESTALE, "the owners have changed");
+        return;
+    }
     struct pending *pending = chunk_begin(node, conn, msg, req->timeout_ms);
     if (!pending) {
         return;

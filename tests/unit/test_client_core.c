@@ -457,6 +457,10 @@ static void node_sync(struct world *w, uint64_t conn, const struct kith_msg *req
     const struct kith_chunk_sync_req *sync = &req->u.chunk_sync_req;
     struct kith_msg *msg = answer(w, conn, KITH_MSG_CHUNK_SYNC_RES, req->id);
     w->nodes[n].syncs++;
+    if (w->nodes[n].stale && kith_table_id_compare(&sync->table, &w->newer->id) < 0) {
+        msg->u.chunk_sync_res.status.err = KITH_ESTALE;
+        return;
+    }
     if (w->nodes[n].sync_missing) { /* the last of the list */
         msg->u.chunk_sync_res.missing_count = 1;
         msg->u.chunk_sync_res.missing =
@@ -1455,6 +1459,16 @@ static void test_chunk_sync(void **state)
     done = find_done(w, submit(w, &op));
     assert_int_equal(1, done->result->u.chunk_sync.missing_count);
     assert_memory_equal(&ids[4], done->result->u.chunk_sync.missing, sizeof(ids[4]));
+    for (uint32_t i = 0; i < NODES; i++) {
+        w->nodes[i].sync_missing = false;
+        w->nodes[i].stale = true;
+    }
+    pass(w, 1000);
+    done = find_done(w, submit(w, &op)); /* the owners are others: nothing counts */
+    assert_int_equal(KITH_OK, done->result->err);
+    assert_int_equal(5, done->result->u.chunk_sync.missing_count);
+    done = find_done(w, submit(w, &op)); /* and the newer table was asked for */
+    assert_int_equal(0, done->result->u.chunk_sync.missing_count);
 }
 
 /* ---- The rest ---- */

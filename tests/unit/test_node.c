@@ -715,6 +715,16 @@ static void test_table(void **state)
     assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_ESTALE);
     assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.table.size,
                      world.meta_size[KITH_META_TABLE]);
+    struct kith_chunk_id id = {{1}};
+    struct kith_msg sync = {.kind = KITH_MSG_CHUNK_SYNC_REQ, .id = 78}; /* counts by old owners */
+    sync.u.chunk_sync_req.id_count = 1;
+    sync.u.chunk_sync_req.ids = &id;
+    sync.u.chunk_sync_req.table = table_id(&world);
+    sync.u.chunk_sync_req.table.epoch--;
+    message(&world, 1, &sync);
+    assert_non_null(sent(&world, KITH_MSG_CHUNK_SYNC_RES));
+    assert_int_equal(sent(&world, KITH_MSG_CHUNK_SYNC_RES)->u.chunk_sync_res.status.err,
+                     KITH_ESTALE);
     msg.u.put_req.table.epoch = 99; /* newer than ours */
     message(&world, 1, &msg);
     assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_ENOTREADY);
