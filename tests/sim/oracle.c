@@ -133,18 +133,37 @@ uint32_t oracle_batch(struct sim *sim, const struct kith_request_id *request, ui
     return rows;
 }
 
+static bool drops(struct kith_arena *arena, const struct oracle_write *write, uint32_t row,
+                  const struct kith_dot *dot)
+{
+    struct kith_row context;
+    return write->row == row && write->context_size > 0 &&
+           kith_row_decode(arena, kith_bytes_make(write->context, write->context_size),
+                           &context) == KITH_OK &&
+           kith_clock_covers(&context.clock, dot) && !kith_row_find(&context, dot);
+}
+
+bool oracle_replaced(struct sim *sim, uint32_t row, const struct kith_dot *dot,
+                     const struct kith_clock *seen)
+{
+    struct kith_arena arena;
+    bool is = false;
+    kith_arena_init(&arena, 0);
+    for (uint32_t i = 0; i < sim->oracle.count && !is; i++) {
+        const struct oracle_write *write = &sim->oracle.writes[i];
+        is = write->state == WRITE_OK && kith_clock_covers(seen, &write->dot) &&
+             drops(&arena, write, row, dot);
+    }
+    kith_arena_release(&arena);
+    return is;
+}
+
 static bool dot_superseded(struct sim *sim, struct kith_arena *arena, uint32_t row,
                            const struct kith_dot *dot)
 {
     for (uint32_t i = 0; i < sim->oracle.count; i++) {
         const struct oracle_write *write = &sim->oracle.writes[i];
-        struct kith_row context;
-        if (write->row != row || write->context_size == 0 ||
-            kith_row_decode(arena, kith_bytes_make(write->context, write->context_size),
-                            &context) != KITH_OK) {
-            continue;
-        }
-        if (kith_clock_covers(&context.clock, dot) && !kith_row_find(&context, dot)) {
+        if (drops(arena, write, row, dot)) {
             if (write->state != WRITE_REFUSED) {
                 return true;
             }
@@ -186,7 +205,7 @@ bool oracle_superseded(struct sim *sim, uint32_t row, const struct kith_dot *dot
     return is;
 }
 
-static bool holds_number(const struct kith_row *row, uint64_t number)
+bool oracle_holds(const struct kith_row *row, uint64_t number)
 {
     for (uint32_t i = 0; i < row->sibling_count; i++) {
         if (row->siblings[i].value.size == sizeof number &&
@@ -200,7 +219,7 @@ static bool holds_number(const struct kith_row *row, uint64_t number)
 static void check_write(struct sim *sim, struct kith_arena *arena, const struct oracle_write *write,
                         const struct kith_row *row)
 {
-    bool there = !write->is_delete && holds_number(row, write->number);
+    bool there = !write->is_delete && oracle_holds(row, write->number);
     if (write->state == WRITE_REFUSED && there) {
         sim_fail(sim, "row %u: write %llu was refused and is there", write->row,
                  (unsigned long long)write->number);

@@ -125,6 +125,28 @@ static void seen_check(struct sim *sim, const struct op_record *record, uint32_t
     }
 }
 
+/* A client's own write that has been replaced as far as it has seen is not there again, not even as
+ * the second copy that a retry made. */
+static void ghost_check(struct sim *sim, const struct op_record *record, uint32_t i,
+                        const struct kith_row *row)
+{
+    struct kith_arena arena;
+    struct kith_clock seen;
+    kith_arena_init(&arena, 0);
+    clock_of(&arena, &record->seen[i], &seen);
+    for (uint32_t w = 0; w < sim->oracle.count; w++) {
+        const struct oracle_write *write = &sim->oracle.writes[w];
+        if (write->row == record->rows[i] && write->client == record->owner &&
+            write->state == WRITE_OK && !write->is_delete && oracle_holds(row, write->number) &&
+            record->losses[i] == sim->row_losses[write->row] &&
+            oracle_replaced(sim, write->row, &write->dot, &seen)) {
+            sim_fail(sim, "invariant 9: client %u replaced its write %llu of row %u, and it is back",
+                     record->owner, (unsigned long long)write->number, write->row);
+        }
+    }
+    kith_arena_release(&arena);
+}
+
 static void seen_note(struct sim *sim, struct op_record *record, uint32_t i, uint32_t row)
 {
     const struct sim_bytes *seen = &sim->clients[record->owner].seen[row];
@@ -218,6 +240,7 @@ static void get_done(struct sim *sim, uint32_t client, struct op_record *record,
         struct kith_row row = result->u.rows.rows[i].row;
         if (!result->degraded) {
             seen_check(sim, record, i, &row.clock);
+            ghost_check(sim, record, i, &row);
         }
         if (record->power_losses == sim->power_losses) {
             seen_join(sim, client, record->rows[i], &row.clock);
@@ -273,6 +296,7 @@ static void scan_done(struct sim *sim, uint32_t client, struct op_record *record
             const struct kith_clock *clock = &result->u.rows.rows[at].row.clock;
             if (!result->degraded) {
                 seen_check(sim, record, i, clock);
+                ghost_check(sim, record, i, &result->u.rows.rows[at].row);
             }
             if (record->power_losses == sim->power_losses) {
                 seen_join(sim, client, record->rows[i], clock);
@@ -479,7 +503,7 @@ static void put_update(struct sim *sim, struct op_record *record, uint32_t i, ui
     }
     update->has_sibling = !is_delete;
     update->value = kith_bytes_make(number, is_delete ? 0 : sizeof *number);
-    (void)oracle_begin(sim, row, *number, is_delete, update->context);
+    oracle_begin(sim, row, *number, is_delete, update->context)->client = record->owner;
     record->writes[i] = sim->oracle.count - 1;
 }
 

@@ -134,6 +134,7 @@ void sim_bytes_clear(struct sim_bytes *bytes);
 enum write_state { WRITE_PENDING, WRITE_OK, WRITE_REFUSED, WRITE_UNKNOWN };
 struct oracle_write {
     uint32_t row;
+    uint32_t client; /* who wrote it */
     uint64_t number; /* its value */
     bool is_delete;
     enum write_state state;
@@ -176,8 +177,13 @@ void oracle_dot(struct sim *sim, const struct kith_key *key, const struct kith_d
 void oracle_state(struct sim *sim, const struct kith_key *key, struct kith_bytes state);
 /* A batch of so many rows was carried out under the request; 0: how many were there? */
 uint32_t oracle_batch(struct sim *sim, const struct kith_request_id *request, uint32_t rows);
-/* Whether a write that may have happened had read `dot` and did not keep it. */
+/* Whether a write that `seen` covers had read `dot` and did not keep it. */
+bool oracle_replaced(struct sim *sim, uint32_t row, const struct kith_dot *dot,
+                     const struct kith_clock *seen);
+/* Whether a write that may have happened had read `dot`, or one of its twins, and did not keep it. */
 bool oracle_superseded(struct sim *sim, uint32_t row, const struct kith_dot *dot);
+/* Whether a sibling is of the write with that number. */
+bool oracle_holds(const struct kith_row *row, uint64_t number);
 uint32_t oracle_row(const struct kith_key *key); /* UINT32_MAX: none of ours */
 void oracle_check(struct sim *sim);
 void oracle_release(struct oracle *oracle);
