@@ -9,7 +9,7 @@
  * FIND and MERGE: a retry may meet a coordinator that knows nothing of the first try. It asks the other
  * owners for the request id; what is found is merged (which notes the request here), and the STORE that
  * follows recognises it and gives the same results. Where nobody that can be reached knows it, it is
- * carried out again: two siblings with one request id are one write.
+ * carried out again: two siblings with one request id are one write (rowop.h, TWINS).
  *
  * COPIES. A store counts once it has said that the states are at the durability asked: our own by its
  * completion, another's by its answer. The states go out when they are at `os` here, so that another

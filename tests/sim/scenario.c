@@ -140,7 +140,7 @@ static void ghost_check(struct sim *sim, const struct op_record *record, uint32_
             write->state == WRITE_OK && !write->is_delete && oracle_holds(row, write->number) &&
             record->losses[i] == sim->row_losses[write->row] &&
             oracle_replaced(sim, write->row, &write->dot, &seen)) {
-            sim_fail(sim, "invariant 9: client %u replaced its write %llu of row %u, and it is back",
+            sim_fail(sim, "invariant 9: client %u replaced write %llu of row %u, and it is back",
                      record->owner, (unsigned long long)write->number, write->row);
         }
     }

@@ -180,7 +180,7 @@ uint32_t oracle_batch(struct sim *sim, const struct kith_request_id *request, ui
 /* Whether a write that `seen` covers had read `dot` and did not keep it. */
 bool oracle_replaced(struct sim *sim, uint32_t row, const struct kith_dot *dot,
                      const struct kith_clock *seen);
-/* Whether a write that may have happened had read `dot`, or one of its twins, and did not keep it. */
+/* Whether a write that may have happened had read `dot` or a twin of it, and did not keep it. */
 bool oracle_superseded(struct sim *sim, uint32_t row, const struct kith_dot *dot);
 /* Whether a sibling is of the write with that number. */
 bool oracle_holds(const struct kith_row *row, uint64_t number);
