@@ -16,6 +16,7 @@
 #define KEEPALIVE_DEFAULT_MS 10000u
 #define THREADS_MAX 64u
 #define BUSY_NS UINT64_C(10000) /* an event that is there so soon was not waited for */
+#define SWARM_LOOKS 16u /* without success, then events are taken to come alone */
 #define DRIVE_EVENTS_MAX 64u /* of gRPC in one kith_rpc_drive: the driver has other work too */
 
 /* gRPC's own lines are for its developers; what matters reaches us as reasons. */
@@ -54,15 +55,12 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
-static bool drive_one(struct kith_rpc *rpc, gpr_timespec until, bool first)
+/* Handles one event; false: there was none until then. */
+static bool drive_one(struct kith_rpc *rpc, gpr_timespec until)
 {
-    uint64_t began = first ? now_ns() : 0;
     grpc_event event = grpc_completion_queue_next(rpc->queue, until, NULL);
     if (event.type != GRPC_OP_COMPLETE) {
         return false;
-    }
-    if (first) {
-        rpc->busy = now_ns() - began < BUSY_NS;
     }
     struct rpc_tag *tag = event.tag;
     rpc_take_over(tag);
@@ -70,6 +68,9 @@ static bool drive_one(struct kith_rpc *rpc, gpr_timespec until, bool first)
     return true;
 }
 
+/* Events often come alone, and then the look for a second one costs as much as the first; or in swarms,
+ * and then much at a time is worth most. So there is a second look only while it finds something now and
+ * then, or when an event was there before the driver came. */
 void kith_rpc_drive(struct kith_rpc *rpc, uint64_t until_ms)
 {
     gpr_timespec until = gpr_inf_future(GPR_CLOCK_MONOTONIC);
@@ -77,9 +78,27 @@ void kith_rpc_drive(struct kith_rpc *rpc, uint64_t until_ms)
         until.tv_sec = (int64_t)(until_ms / 1000u);
         until.tv_nsec = (int32_t)(until_ms % 1000u) * 1000000;
     }
+    uint32_t got = 0;
     rpc_read_all(rpc);
-    for (uint32_t i = 0; i < DRIVE_EVENTS_MAX && drive_one(rpc, until, i == 0); i++) {
-        until = gpr_time_0(GPR_CLOCK_MONOTONIC);
+    for (uint32_t i = 0; i < DRIVE_EVENTS_MAX; i++) {
+        uint64_t began = got == 0 ? now_ns() : 0;
+        grpc_event event = grpc_completion_queue_next(rpc->queue, until, NULL);
+        if (event.type != GRPC_OP_COMPLETE) {
+            rpc->swarm -= rpc->swarm > 0 ? 1 : 0;
+            break;
+        }
+        struct rpc_tag *tag = event.tag;
+        rpc_take_over(tag);
+        bool sent = tag->done == rpc_conn_sent; /* nothing that the driver would hear of */
+        if (!sent && (got > 0 || now_ns() - began < BUSY_NS)) {
+            rpc->swarm = SWARM_LOOKS;
+        }
+        tag->done(tag->owner, event.success != 0);
+        got += sent ? 0 : 1;
+        if (got > 0 && rpc->swarm == 0) {
+            break;
+        }
+        until = got > 0 ? gpr_time_0(GPR_CLOCK_MONOTONIC) : until;
     }
 }
 
@@ -134,7 +153,7 @@ static void end_threads(struct kith_rpc *rpc)
         grpc_channel_destroy(rpc->wake_channel);
     }
     grpc_completion_queue_shutdown(rpc->queue);
-    while (rpc->options.driven && drive_one(rpc, gpr_inf_future(GPR_CLOCK_MONOTONIC), false)) {
+    while (rpc->options.driven && drive_one(rpc, gpr_inf_future(GPR_CLOCK_MONOTONIC))) {
     }
     for (uint32_t i = 0; i < rpc->thread_count; i++) {
         pthread_join(rpc->threads[i], NULL);

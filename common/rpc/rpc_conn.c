@@ -86,7 +86,7 @@ static grpc_metadata protocol_metadata(void)
     return metadata;
 }
 
-static void start_recv(struct rpc_conn *conn)
+void rpc_read_start(struct rpc_conn *conn)
 {
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
     op.data.recv_message.recv_message = &conn->received;
@@ -110,7 +110,7 @@ void rpc_conn_serve(struct rpc_conn *conn)
         conn->rpc->handlers.accepted(conn->rpc->handlers.arg, conn->id, conn->cls, conn->peer);
     }
     begin(conn);
-    start_recv(conn);
+    rpc_read_start(conn);
     rpc_conn_done(conn);
 }
 
@@ -202,7 +202,7 @@ static void on_open(void *owner, bool ok)
                 conn->rpc->handlers.opened(conn->rpc->handlers.arg, conn->id);
             }
             begin(conn);
-            start_recv(conn);
+            rpc_read_start(conn);
         } else {
             /* where the call has failed already, this changes nothing and its own reason stands */
             grpc_call_cancel_with_status(conn->call, GRPC_STATUS_UNIMPLEMENTED,
@@ -224,30 +224,6 @@ void rpc_conn_late(struct rpc_conn *conn)
 }
 
 /* ---- Reading ---- */
-
-/* gRPC announces window as soon as a read begins on a stream that has received something since the
- * last announcement: a packet of its own each time, which wakes the other side. What is sent on the stream
- * in between takes the announcement along. So a driver that had to wait for this reads on when it has
- * handled what it got; a busy one reads on at once, for much at a time is worth more. */
-static void read_on(struct rpc_conn *conn)
-{
-    struct kith_rpc *rpc = conn->rpc;
-    if (!rpc->options.driven || rpc->busy) {
-        start_recv(conn);
-        return;
-    }
-    conn->next_unread = rpc->unread;
-    rpc->unread = conn;
-}
-
-void rpc_read_all(struct kith_rpc *rpc)
-{
-    while (rpc->unread) {
-        struct rpc_conn *conn = rpc->unread;
-        rpc->unread = conn->next_unread;
-        start_recv(conn);
-    }
-}
 
 static void on_recv(void *owner, bool ok)
 {
@@ -275,7 +251,7 @@ static void on_recv(void *owner, bool ok)
     conn->pending += over ? 0 : 1;
     pthread_mutex_unlock(&conn->lock);
     if (!over) {
-        read_on(conn);
+        rpc_read_on(conn);
     }
     rpc_conn_done(conn);
 }
@@ -399,6 +375,7 @@ static void on_status(void *owner, bool ok)
     conn->over = true;
     rpc_conn_drop_queue(conn);
     pthread_mutex_unlock(&conn->lock);
+    rpc_read_resume(conn); /* every read must come to its end */
     if (conn->is_server) {
         /* frees what gRPC still holds for a stream that was broken off */
         grpc_call_cancel(conn->call, NULL);

@@ -8,6 +8,7 @@
  *     rpc_send.c    one stream's queue: packing, corking, limits
  *     rpc_recv.c    from what gRPC received to messages
  *     rpc_call.c    unary and server-streaming calls
+ *     rpc_read.c    when to read on
  *     rpc_timer.c   time limits of connections
  *     rpc_args.c    channel arguments and credentials (TLS will come there)
  *
@@ -31,6 +32,7 @@
 #define RPC_ACCEPTS 16u           /* requests for incoming calls that wait in gRPC */
 #define RPC_REASON_SIZE 256u
 #define RPC_PACK_MAX (1u << 20)   /* bytes packed into one gRPC message; a larger frame goes alone */
+#define RPC_PUT_OFF_MS 5u /* for what comes unasked: nothing of that is urgent */
 #define RPC_METADATA_KEY "kith-protocol" /* in the initial metadata of both sides */
 
 /* gRPC hands things from thread to thread with locks and atomics of its own, which ThreadSanitizer does
@@ -78,8 +80,8 @@ struct kith_rpc {
     grpc_channel *wake_channel; /* driven: leads nowhere */
     grpc_call *wake_call;       /* driven: an empty batch on it completes at once */
     struct rpc_tag wake_tag;
-    bool busy; /* driven, the driver's: the last wait was none */
-    struct rpc_conn *unread; /* driven, the driver's: streams to read on; each counts as pending */
+    uint32_t swarm; /* driven, the driver's: looks for a second event that are left */
+    struct rpc_conn *unread; /* driven, the driver's: streams to read on */
     struct rpc_tag server_down_tag;
     pthread_t timer;
     pthread_cond_t timer_changed; /* with lock */
@@ -96,6 +98,8 @@ struct kith_rpc {
     bool stopping;
     bool server_down;
     bool timer_stop;
+    struct rpc_conn *put_off; /* streams whose read waits for a send (rpc_read.c); held */
+    uint64_t put_off_ms;      /* when it has waited long enough; 0 = the list is empty */
 
     struct kith_rpc_stats stats; /* atomic, relaxed */
 };
@@ -131,6 +135,9 @@ struct rpc_conn {
     bool closing;  /* no more is taken; ends when the queue is empty */
     bool ending;   /* the end has been sent */
     bool over;     /* the call has ended, or was canceled */
+    bool unread;   /* the next read has been put off */
+    uint64_t due_ms;     /* when that one is to begin at the latest */
+    uint32_t unanswered; /* questions sent */
     uint32_t pending; /* batches that have not completed; at 0 the connection is closed */
     char reason[RPC_REASON_SIZE];
 
@@ -141,7 +148,9 @@ struct rpc_conn {
     grpc_slice details;
     grpc_byte_buffer *received;
     int canceled;
-    struct rpc_conn *next_unread; /* in rpc->unread */
+    struct rpc_conn *next_unread;  /* in rpc->unread */
+    struct rpc_conn *next_put_off; /* in rpc->put_off; rpc->lock, like the next */
+    bool put_off;
 };
 
 /* rpc.c */
@@ -169,8 +178,7 @@ void rpc_conn_drop(struct rpc_conn *conn);
 struct rpc_conn *rpc_conn_new(struct kith_rpc *rpc, enum kith_rpc_class cls, grpc_call *call,
                               struct rpc_channel *channel, const char *peer);
 void rpc_conn_serve(struct rpc_conn *conn);
-/* Driven: begins to read on where that was put off. */
-void rpc_read_all(struct kith_rpc *rpc);
+void rpc_read_start(struct rpc_conn *conn);
 /* Counts one batch as ended; gives `closed` with the last. */
 void rpc_conn_done(struct rpc_conn *conn);
 /* conn->lock held: sets the reason if there is none yet. */
@@ -183,6 +191,16 @@ void rpc_conn_end(struct rpc_conn *conn);
 
 /* The limit set with rpc_timer_set has passed. */
 void rpc_conn_late(struct rpc_conn *conn);
+
+/* rpc_read.c */
+/* Begins the next read, or puts it off. It has been counted as pending. */
+void rpc_read_on(struct rpc_conn *conn);
+/* After a send, and at the end: begins the read that was put off, if one was. */
+void rpc_read_resume(struct rpc_conn *conn);
+void rpc_read_all(struct kith_rpc *rpc);  /* driven: what waited for the driver */
+void rpc_read_late(struct kith_rpc *rpc); /* rpc->lock held, let go in between */
+void rpc_read_asked(struct rpc_conn *conn, enum kith_msg_kind kind); /* conn->lock held */
+void rpc_read_got(struct rpc_conn *conn, enum kith_msg_kind kind);
 
 /* rpc_timer.c */
 int rpc_timer_start(struct kith_rpc *rpc); /* 0, or an errno; then there is nothing to stop */

@@ -14,6 +14,7 @@ static void give(void *arg, struct kith_msg_box *box)
 {
     struct rpc_conn *conn = arg;
     rpc_count(&conn->rpc->stats.messages_received, 1);
+    rpc_read_got(conn, box->msg.kind);
     conn->rpc->handlers.message(conn->rpc->handlers.arg, conn->id, box);
 }
 

@@ -228,6 +228,9 @@ enum kith_err rpc_conn_send(struct rpc_conn *conn, const struct kith_msg *msg)
                         : conn->cls == KITH_RPC_BULK   ? queue_bulk(conn, msg)
                                                        : queue_frame(conn, msg);
     bool idle = !conn->sending;
+    if (err == KITH_OK && !conn->is_server) {
+        rpc_read_asked(conn, msg->kind);
+    }
     pthread_mutex_unlock(&conn->lock);
     if (err == KITH_OK && idle && !hold_back(conn)) {
         send_next(conn);
@@ -311,6 +314,7 @@ static void send_next(struct rpc_conn *conn)
     op.data.send_message.send_message = bytes;
     rpc_start(conn->call, &op, 1, &conn->send_tag);
     grpc_byte_buffer_destroy(bytes);
+    rpc_read_resume(conn);
 }
 
 void rpc_conn_sent(void *owner, bool ok)

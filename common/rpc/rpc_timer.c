@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Time limits of connections: to be up, and to end in order. gRPC's C interface has no alarms, and a
+ * Time limits of connections: to be up, to end in order, and of reads that were put off. gRPC's C interface has no alarms, and a
  * deadline of the call would end the stream; so one thread sleeps until the next limit and cancels. It
  * runs no handler. */
 #include <string.h>
@@ -35,12 +35,15 @@ static void *run_timer(void *arg)
     pthread_mutex_lock(&rpc->lock);
     while (!rpc->timer_stop) {
         struct rpc_conn *conn = nearest(rpc);
-        if (!conn) {
+        uint64_t at = conn ? conn->limit_ms : UINT64_MAX;
+        at = rpc->put_off_ms != 0 && rpc->put_off_ms < at ? rpc->put_off_ms : at;
+        if (at == UINT64_MAX) {
             pthread_cond_wait(&rpc->timer_changed, &rpc->lock);
-        } else if (conn->limit_ms > now_ms()) {
-            struct timespec until = {(time_t)(conn->limit_ms / 1000u),
-                                     (long)(conn->limit_ms % 1000u) * 1000000};
+        } else if (at > now_ms()) {
+            struct timespec until = {(time_t)(at / 1000u), (long)(at % 1000u) * 1000000};
             (void)pthread_cond_timedwait(&rpc->timer_changed, &rpc->lock, &until);
+        } else if (at == rpc->put_off_ms) {
+            rpc_read_late(rpc);
         } else {
             conn->limit_ms = 0;
             rpc_conn_hold(conn);

@@ -308,6 +308,32 @@ static void test_echo_in_order(void **state)
     pair_stop(&pair);
 }
 
+/* What comes unasked on a connection on which no answer is awaited is read too, soon and in order. */
+static void test_unasked(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_start(&pair, KITH_RPC_ROWS, NULL);
+    set_echo(&pair.server);
+    struct kith_msg msg = ping(0);
+    assert_int_equal(kith_rpc_send(pair.client.rpc, pair.conn, &msg), KITH_OK);
+    wait_count(&pair.client, &pair.client.messages, 1);
+    for (uint32_t id = 1; id < 50; id++) {
+        msg = ping(id);
+        see(&pair.server);
+        assert_int_equal(kith_rpc_send(pair.server.rpc, pair.server.last_accepted, &msg), KITH_OK);
+        if (id % 3 != 0) { /* alone, and on the heels of another */
+            wait_count(&pair.client, &pair.client.messages, id + 1);
+        }
+    }
+    wait_count(&pair.client, &pair.client.messages, 50);
+    assert_false(pair.client.out_of_order);
+    /* and the end is told though nothing has been sent since */
+    kith_rpc_close(pair.server.rpc, pair.server.last_accepted, "enough");
+    wait_count(&pair.client, &pair.client.closed, 1);
+    pair_stop(&pair);
+}
+
 /* What is sent while a send is under way, or corked, leaves in few gRPC messages. */
 static void test_packing(void **state)
 {
@@ -889,6 +915,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_peer_killed),
         cmocka_unit_test(test_echo_in_order),
+        cmocka_unit_test(test_unasked),
         cmocka_unit_test(test_packing),
         cmocka_unit_test(test_many_threads),
         cmocka_unit_test(test_large_frames),
