@@ -72,6 +72,30 @@ int kith_batch_put(struct kith_fs *fs, struct kith_batch *batch, const struct ki
     return kith_rows_put(fs, group, KITH_DURABLE_OS, batch->updates, batch->count, ret_answer);
 }
 
+/* The update of a row that is in the batch already, or NULL: a batch has one of a row. */
+static struct kith_put_update *batch_find(struct kith_batch *batch, struct kith_bytes name)
+{
+    for (uint32_t i = 0; i < batch->count; i++) {
+        if (kith_bytes_equal(batch->updates[i].name, name)) {
+            return &batch->updates[i];
+        }
+    }
+    return NULL;
+}
+
+/* Removes a row; where another file's attribute comes to its place (exchange.c), that replaces it. */
+static int remove_row(struct kith_batch *batch, struct kith_bytes name, struct kith_bytes context)
+{
+    struct kith_put_update *update = batch_find(batch, name);
+    if (update != NULL) {
+        return copy_bytes(batch, context, &update->context) ? 0 : ENOMEM;
+    }
+    if (kith_batch_add(batch, name, context, NULL, 0, NULL, 0) < 0) {
+        return batch->count == KITH_BATCH_MAX ? E2BIG : ENOMEM;
+    }
+    return 0;
+}
+
 /* One extended attribute row: removed, and written again beside `to`. */
 static int move_xattr(struct kith_batch *from, struct kith_batch *into,
                       const struct kith_client_row *row, struct kith_bytes attribute,
@@ -79,9 +103,12 @@ static int move_xattr(struct kith_batch *from, struct kith_batch *into,
 {
     struct kith_bytes context;
     struct kith_row bare = {row->row.clock, 0, NULL};
-    if (kith_row_context(&from->arena, &bare, NULL, &context) != KITH_OK ||
-        kith_batch_add(from, row->name, context, NULL, 0, NULL, 0) < 0) {
-        return from->count == KITH_BATCH_MAX ? E2BIG : ENOMEM;
+    if (kith_row_context(&from->arena, &bare, NULL, &context) != KITH_OK) {
+        return ENOMEM;
+    }
+    int error = remove_row(from, row->name, context);
+    if (error != 0) {
+        return error;
     }
     const struct kith_sibling *winner = kith_row_winner(&row->row);
     struct kith_xattr_record record;
@@ -93,11 +120,10 @@ static int move_xattr(struct kith_batch *from, struct kith_batch *into,
     if (kith_rowname_xattr(kith_rowname_bytes(to), attribute, &name) != KITH_OK) {
         return EIO;
     }
-    for (uint32_t i = 0; i < into->count; i++) { /* the replaced file had one of that name */
-        if (kith_bytes_equal(into->updates[i].name, kith_rowname_bytes(&name))) {
-            into->updates[i].has_sibling = true;
-            return copy_bytes(into, winner->value, &into->updates[i].value) ? 0 : ENOMEM;
-        }
+    struct kith_put_update *update = batch_find(into, kith_rowname_bytes(&name));
+    if (update != NULL) { /* the replaced file had one of that name */
+        update->has_sibling = true;
+        return copy_bytes(into, winner->value, &update->value) ? 0 : ENOMEM;
     }
     int at = kith_batch_add(into, kith_rowname_bytes(&name), kith_bytes_make(NULL, 0),
                             &winner->value, KITH_SIBLING_VALUE, NULL, 0);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * exchange.c - RENAME_EXCHANGE within a directory: one batch in which each name gets the other's
- * record. */
+ * record, or its reference where the other is one of several names of an inode.
+ *
+ * The row of such a shared inode stays where it is and gets its new set of names: in the same batch
+ * where it lies in the directory's group, else in a put of its own before (as in a rename). */
 #include <errno.h>
 #include <string.h>
 
@@ -11,22 +14,21 @@ struct side {
     struct kith_entry *entry, *other; /* the name it has; the name it gets */
     struct kith_inode *inode;
     struct kith_image image;
-    int at;
+    bool link;
+    const struct kith_link_name *names; /* link: afterwards; in the batch's arena */
+    uint32_t name_count;
+    int at, row_at; /* places in the batch: the other name's row; a link's inode row or -1 */
 };
 
 /* Adds what `side`'s inode becomes under the other name. */
-static int add_side(struct kith_fs *fs, struct kith_batch *batch, struct side *side)
+static int add_record(struct kith_fs *fs, struct kith_batch *batch, struct side *side)
 {
     struct kith_inode_record record;
     struct kith_bytes value;
-    int error = kith_inode_image(fs, side->inode, KITH_DURABLE_OS, &batch->arena, &side->image);
-    if (error != 0) {
-        return error;
-    }
     pthread_mutex_lock(&fs->lock);
     kith_inode_record_of(side->inode, &record);
     record.contents = side->image.bytes;
-    error = kith_batch_record(batch, &record, &value);
+    int error = kith_batch_record(batch, &record, &value);
     if (error == 0) {
         side->at = kith_batch_add(batch, kith_entry_bytes(side->other),
                                   kith_octets_bytes(&side->other->ctx), &value, KITH_SIBLING_VALUE,
@@ -37,56 +39,110 @@ static int add_side(struct kith_fs *fs, struct kith_batch *batch, struct side *s
     return error;
 }
 
-/* The attribute rows change places, too. */
+/* The reference under the other name, and the inode's row where it is in the same group. */
+static int add_link(struct kith_fs *fs, struct kith_batch *batch, struct side *side)
+{
+    struct kith_inode *inode = side->inode;
+    pthread_mutex_lock(&fs->lock);
+    side->names = kith_link_names_with(&batch->arena, inode, side->entry, side->other,
+                                       &side->name_count);
+    side->at = kith_link_name_row(fs, batch, side->other, inode, &inode->share_group);
+    pthread_mutex_unlock(&fs->lock);
+    if (side->names == NULL || side->at < 0) {
+        return ENOMEM;
+    }
+    if (!inode->share_own) {
+        side->row_at =
+            kith_link_row(fs, batch, inode, side->names, side->name_count, &side->image);
+        return side->row_at < 0 ? ENOMEM : 0;
+    }
+    return 0;
+}
+
+static int add_side(struct kith_fs *fs, struct kith_batch *batch, struct side *side)
+{
+    int error = kith_inode_image(fs, side->inode, KITH_DURABLE_OS, &batch->arena, &side->image);
+    if (error == 0) {
+        error = side->link ? add_link(fs, batch, side) : add_record(fs, batch, side);
+    }
+    return error;
+}
+
+/* The attribute rows change places, too; those of a shared inode stand beside its row. */
 static int add_attrs(struct kith_fs *fs, struct kith_batch *batch, struct side *side)
 {
     struct kith_rowname to;
+    if (side->link) {
+        return 0;
+    }
     kith_rowname_entry(kith_entry_bytes(side->other), &to);
     return kith_batch_attrs(fs, batch, batch, side->inode, &to);
 }
 
+/* The names of a shared inode whose row is in a group of its own. */
+static int put_names(struct kith_fs *fs, struct side *side)
+{
+    if (!side->link || side->row_at >= 0) {
+        return 0;
+    }
+    int error = kith_link_put(fs, side->inode, side->names, side->name_count, &side->image);
+    pthread_mutex_lock(&fs->lock);
+    if (error == 0 && !kith_inode_names_set(side->inode, side->names, side->name_count)) {
+        error = ENOMEM;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return error;
+}
+
+/* fs->lock held. One side after the put; false when memory is short. */
+static bool settle_side(struct kith_fs *fs, struct side *side,
+                        const struct kith_put_result results[])
+{
+    struct kith_inode *inode = side->inode;
+    struct kith_entry *name = side->other;
+    bool ok = kith_octets_set(&name->ctx, results[side->at].context);
+    kith_entry_lead(fs, name, inode);
+    name->link = side->link;
+    inode->entry = name;
+    name->changed_at = inode->changed_at = kith_mono_ns();
+    name->valid_until = name->changed_at + fs->entry_ns;
+    if (!side->link) {
+        inode->attr_row = false; /* the record has it all */
+        kith_octets_clear(&inode->attr_ctx);
+        return kith_inode_moved_on(inode, results[side->at].context) && ok;
+    }
+    if (side->row_at >= 0) {
+        ok = kith_inode_moved_on(inode, results[side->row_at].context) && ok;
+        ok = kith_inode_names_set(inode, side->names, side->name_count) && ok;
+    }
+    return ok;
+}
+
 static int settle(struct kith_fs *fs, struct side sides[2], const struct kith_client_answer *answer)
 {
+    const struct kith_put_result *results = answer->result.u.put.results;
     bool ok = true;
     pthread_mutex_lock(&fs->lock);
     for (unsigned i = 0; i < 2; i++) {
         kith_entry_lead(fs, sides[i].entry, NULL);
     }
     for (unsigned i = 0; i < 2; i++) {
-        struct side *side = &sides[i];
-        struct kith_bytes context = answer->result.u.put.results[side->at].context;
-        kith_entry_lead(fs, side->other, side->inode);
-        side->inode->entry = side->other;
-        ok = kith_octets_set(&side->other->ctx, context) && ok;
-        ok = kith_inode_moved_on(side->inode, context) && ok;
-        side->inode->attr_row = false;
-        kith_octets_clear(&side->inode->attr_ctx);
+        ok = settle_side(fs, &sides[i], results) && ok;
     }
     kith_dir_changed(sides[0].entry->dir);
     pthread_mutex_unlock(&fs->lock);
     for (unsigned i = 0; i < 2; i++) {
-        kith_inode_image_stored(fs, sides[i].inode, &sides[i].image,
-                                &answer->result.u.put.results[sides[i].at].dot, KITH_DURABLE_OS);
+        int at = sides[i].link ? sides[i].row_at : sides[i].at;
+        if (at >= 0) {
+            kith_inode_image_stored(fs, sides[i].inode, &sides[i].image, &results[at].dot,
+                                    KITH_DURABLE_OS);
+        }
     }
     return ok ? 0 : ENOMEM;
 }
 
-int kith_exchange(struct kith_fs *fs, struct kith_entry *a, struct kith_entry *b)
+static int do_exchange(struct kith_fs *fs, struct kith_batch *batch, struct side sides[2])
 {
-    if (a->link || b->link) {
-        return EINVAL; /* names of shared inodes: not offered, programs fall back to two renames */
-    }
-    struct side sides[2] = {{.entry = a, .other = b, .inode = a->inode},
-                            {.entry = b, .other = a, .inode = b->inode}};
-    struct kith_inode *both[2] = {a->inode, b->inode};
-    struct kith_batch *batch = kith_batch_new();
-    if (batch == NULL) {
-        return ENOMEM;
-    }
-    pthread_mutex_lock(&fs->lock);
-    kith_busy_take(fs, false, both, 2);
-    struct kith_group group = a->dir->dir->group;
-    pthread_mutex_unlock(&fs->lock);
     int error = 0;
     for (unsigned i = 0; i < 2 && error == 0; i++) {
         error = add_side(fs, batch, &sides[i]);
@@ -94,14 +150,45 @@ int kith_exchange(struct kith_fs *fs, struct kith_entry *a, struct kith_entry *b
     for (unsigned i = 0; i < 2 && error == 0; i++) {
         error = add_attrs(fs, batch, &sides[i]);
     }
-    if (error == 0) {
-        struct kith_client_answer answer;
-        error = kith_batch_put(fs, batch, &group, &answer);
-        if (error == 0) {
-            error = settle(fs, sides, &answer);
-        }
-        kith_client_answer_release(&answer);
+    for (unsigned i = 0; i < 2 && error == 0; i++) {
+        error = put_names(fs, &sides[i]);
     }
+    if (error != 0) {
+        return error;
+    }
+    struct kith_client_answer answer;
+    error = kith_batch_put(fs, batch, &sides[0].entry->dir->dir->group, &answer);
+    if (error == 0) {
+        error = settle(fs, sides, &answer);
+    } else {
+        pthread_mutex_lock(&fs->lock);
+        sides[0].entry->valid_until = sides[1].entry->valid_until = 0; /* perhaps it happened */
+        pthread_mutex_unlock(&fs->lock);
+    }
+    kith_client_answer_release(&answer);
+    for (unsigned i = 0; i < 2 && error == 0; i++) {
+        if (sides[i].inode->type == KITH_TYPE_DIR) {
+            kith_dir_tell(fs, sides[i].inode, sides[i].other->name);
+        }
+    }
+    return error;
+}
+
+int kith_exchange(struct kith_fs *fs, struct kith_entry *a, struct kith_entry *b)
+{
+    struct side sides[2] = {{.entry = a, .other = b, .inode = a->inode, .row_at = -1},
+                            {.entry = b, .other = a, .inode = b->inode, .row_at = -1}};
+    struct kith_inode *both[2] = {a->inode, b->inode};
+    struct kith_batch *batch = kith_batch_new();
+    if (batch == NULL) {
+        return ENOMEM;
+    }
+    pthread_mutex_lock(&fs->lock);
+    kith_busy_take(fs, false, both, 2);
+    sides[0].link = a->link;
+    sides[1].link = b->link;
+    pthread_mutex_unlock(&fs->lock);
+    int error = do_exchange(fs, batch, sides);
     kith_batch_free(batch);
     pthread_mutex_lock(&fs->lock);
     kith_busy_give(fs, false, both, 2);

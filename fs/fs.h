@@ -597,7 +597,10 @@ struct kith_link_name *kith_link_names_with(struct kith_arena *arena,
                                             const struct kith_inode *inode,
                                             const struct kith_entry *out,
                                             const struct kith_entry *in, uint32_t *ret_count);
-/* RENAME_EXCHANGE; both pinned, the directory taken. */
+/* Where a directory is now, in its own row: so that a move to two places is settled alike
+ * everywhere. A failure is logged: the entry counts all the same. */
+void kith_dir_tell(struct kith_fs *fs, struct kith_inode *inode, const char *name);
+/* RENAME_EXCHANGE of two files; both pinned, the directory taken. */
 int kith_exchange(struct kith_fs *fs, struct kith_entry *a, struct kith_entry *b);
 /* A name that refers to a shared inode in `group`. fs->lock held. */
 int kith_link_name_row(struct kith_fs *fs, struct kith_batch *batch, struct kith_entry *entry,

@@ -214,8 +214,6 @@ static int settle(struct move *move, const struct kith_client_result *into,
     return ok ? 0 : ENOMEM;
 }
 
-/* Where a directory is now, in its own row: so that a move to two places is settled alike
- * everywhere. */
 static int tell_directory(struct kith_fs *fs, struct kith_inode *inode, const char *name)
 {
     struct kith_client_answer answer;
@@ -233,6 +231,16 @@ static int tell_directory(struct kith_fs *fs, struct kith_inode *inode, const ch
     kith_client_answer_release(&answer);
     kith_arena_release(&arena);
     return error;
+}
+
+void kith_dir_tell(struct kith_fs *fs, struct kith_inode *inode, const char *name)
+{
+    int error = tell_directory(fs, inode, name);
+    if (error != 0) {
+        kith_log_warn("rename",
+                      "directory %s: its own row could not be told of its new name: %s", name,
+                      strerror(error));
+    }
 }
 
 /* The source's half, after the target's has been put: given up only after a while, for then the file
@@ -285,12 +293,7 @@ static int do_move(struct move *move)
         kith_client_answer_release(&from);
     }
     if (error == 0 && move->inode->type == KITH_TYPE_DIR) {
-        int told = tell_directory(fs, move->inode, move->dst->name);
-        if (told != 0) {
-            kith_log_warn("rename",
-                          "directory %s: its own row could not be told of its new name: %s",
-                          move->dst->name, strerror(told));
-        }
+        kith_dir_tell(fs, move->inode, move->dst->name);
     }
     return error;
 }

@@ -214,6 +214,88 @@ def case_rename_flags(d):
     fails(errno.EINVAL, renameat2, d + "/dir", d + "/b/in", EXCHANGE)
 
 
+def case_exchange_xattrs(d):
+    """The attributes go with their file, also where both have some of the same name."""
+    for name, mode in (("a", 0o640), ("b", 0o604), ("c", 0o755)):
+        put(f"{d}/{name}", name.encode())
+        os.chmod(f"{d}/{name}", mode)
+    os.mkdir(d + "/dir")
+
+    def check(where, who, mode, **want):
+        path = f"{d}/{where}"
+        assert get(path) == who.encode() and stat.S_IMODE(os.stat(path).st_mode) == mode
+        have = {n: os.getxattr(path, n) for n in os.listxattr(path) if n.startswith("user.")}
+        assert have == {"user." + n: v for n, v in want.items()}, (where, have)
+
+    os.setxattr(d + "/a", "user.one", b"a1")
+    os.setxattr(d + "/a", "user.both", b"a")
+    os.setxattr(d + "/b", "user.two", b"b2")
+    os.setxattr(d + "/b", "user.both", b"b")
+    for i in range(2):
+        renameat2(d + "/a", d + "/b", EXCHANGE)
+        check("b", "a", 0o640, one=b"a1", both=b"a")
+        check("a", "b", 0o604, two=b"b2", both=b"b")
+        renameat2(d + "/b", d + "/a", EXCHANGE)
+    renameat2(d + "/a", d + "/c", EXCHANGE)  # one side has none
+    check("a", "c", 0o755)
+    check("c", "a", 0o640, one=b"a1", both=b"a")
+    renameat2(d + "/dir", d + "/c", EXCHANGE)
+    os.setxattr(d + "/c", "user.both", b"dir")
+    renameat2(d + "/dir", d + "/c", EXCHANGE)
+    check("c", "a", 0o640, one=b"a1", both=b"a")
+    assert os.getxattr(d + "/dir", "user.both") == b"dir"
+    os.unlink(d + "/c")
+    put(d + "/c", b"c")
+    os.chmod(d + "/c", 0o600)
+    check("c", "c", 0o600)
+
+
+def case_exchange_links(d):
+    os.mkdir(d + "/other")
+    for own in (False, True):  # the inode's row beside its names; in a group of its own
+        names = ("l1", "l2", "f", "m1", "m2")
+        for name in ("l", "m"):
+            put(f"{d}/{name}1", name.encode() * 3)
+            os.link(f"{d}/{name}1", f"{d}/{name}2")
+            os.setxattr(f"{d}/{name}2", "user.k", name.encode())
+            if own:
+                os.link(f"{d}/{name}1", f"{d}/other/{name}3")
+        put(d + "/f", b"plain")
+        os.setxattr(d + "/f", "user.k", b"f")
+        fd = os.open(d + "/l1", os.O_RDWR)
+
+        def check(*want):
+            for name, who in zip(names, want):
+                path = f"{d}/{name}"
+                data = {"l": b"lll", "m": b"mmm", "f": b"plain"}[who]
+                assert get(path) == data, (name, get(path))
+                assert os.stat(path).st_nlink == (1 if who == "f" else 3 if own else 2), name
+                assert os.getxattr(path, "user.k") == who.encode(), name
+
+        check("l", "l", "f", "m", "m")
+        renameat2(d + "/l1", d + "/f", EXCHANGE)  # a link and a file of one name
+        check("f", "l", "l", "m", "m")
+        renameat2(d + "/l1", d + "/m1", EXCHANGE)
+        check("m", "l", "l", "f", "m")
+        renameat2(d + "/f", d + "/m2", EXCHANGE)  # names of two linked files
+        check("m", "l", "m", "f", "l")
+        renameat2(d + "/l2", d + "/m2", EXCHANGE)  # two names of one
+        check("m", "l", "m", "f", "l")
+        os.pwrite(fd, b"LLL", 0)  # the open file follows
+        os.close(fd)
+        assert get(d + "/l2") == b"LLL" and get(d + "/m2") == b"LLL"
+        os.unlink(d + "/l2")
+        os.unlink(d + "/f")
+        if own:
+            os.unlink(d + "/other/l3")
+            os.unlink(d + "/other/m3")
+        assert os.stat(d + "/m2").st_nlink == 1 and get(d + "/m2") == b"LLL"
+        assert os.stat(d + "/l1").st_nlink == 1 and get(d + "/l1") == b"mmm"
+        for name in ("l1", "m1", "m2"):
+            os.unlink(f"{d}/{name}")
+        assert os.listdir(d) == ["other"]
+
+
 def case_rename_open(d):
     fd = os.open(d + "/tmp", os.O_CREAT | os.O_RDWR)
     os.write(fd, b"one")
