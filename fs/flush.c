@@ -14,15 +14,25 @@
 #define SIBLING_INLINE_MAX                                                                         \
     4096u /* DESIGN section 2: a second sibling's contents above go to chunks */
 
-/* How much contents may stay in the row. fs->lock held. */
-static size_t inline_max(struct kith_inode *inode, struct kith_arena *arena)
+_Static_assert(KITH_CONTENT_INLINE_MAX >=
+                   IMAGE_MAX + KITH_LINKS_MAX * (KITH_FS_NAME_MAX + NAME_COST),
+               "an image that memory holds has room in the row beside all names");
+
+/* What the names of a shared inode leave of the row. One more that is being added is not counted:
+ * KITH_CONTENT_INLINE_MAX has room for it. fs->lock held. */
+static size_t room_beside_names(const struct kith_inode *inode)
 {
-    size_t max = KITH_CONTENT_INLINE_MAX;
     size_t names = 0;
     for (uint32_t i = 0; i < inode->name_count && inode->shared; i++) {
         names += inode->names[i].name.size + NAME_COST;
     }
-    max = names < max ? max - names : 0;
+    return names < KITH_CONTENT_INLINE_MAX ? KITH_CONTENT_INLINE_MAX - names : 0;
+}
+
+/* How much contents may stay in the row. fs->lock held. */
+static size_t inline_max(struct kith_inode *inode, struct kith_arena *arena)
+{
+    size_t max = room_beside_names(inode);
     struct kith_row context;
     struct kith_octets *ctx = kith_inode_ctx(inode);
     enum kith_err err = kith_row_decode(arena, kith_octets_bytes(ctx), &context);
@@ -32,8 +42,37 @@ static size_t inline_max(struct kith_inode *inode, struct kith_arena *arena)
     return max;
 }
 
+static void image_made(const struct kith_content_image *from, struct kith_image *ret_image)
+{
+    ret_image->bytes = from->encoded;
+    ret_image->refs = from->refs;
+    ret_image->ref_count = from->ref_count;
+    ret_image->size = from->size;
+    ret_image->allocated = from->allocated;
+}
+
+/* Stored contents that leave no room for the names of their inode go to chunks. */
+static int make_room(struct kith_fs *fs, enum kith_durability durability, size_t max,
+                     struct kith_arena *arena, struct kith_image *image)
+{
+    struct kith_content *content;
+    struct kith_content_image made;
+    uint64_t generation;
+    enum kith_err err = kith_content_new(fs->store, image->bytes, &content);
+    if (err != KITH_OK) {
+        return kith_errno(err);
+    }
+    err = kith_content_flush(content, durability, max, arena, &made, &generation);
+    kith_content_free(content);
+    if (err == KITH_OK) {
+        image_made(&made, image);
+    }
+    return kith_errno(err);
+}
+
 /* Of a file that is not open: from memory, or read again. */
-static int closed_image(struct kith_fs *fs, struct kith_inode *inode, struct kith_arena *arena,
+static int closed_image(struct kith_fs *fs, struct kith_inode *inode,
+                        enum kith_durability durability, struct kith_arena *arena,
                         struct kith_image *image)
 {
     if (inode->type != KITH_TYPE_FILE || inode->pending) {
@@ -48,6 +87,7 @@ static int closed_image(struct kith_fs *fs, struct kith_inode *inode, struct kit
     image->allocated = inode->allocated;
     struct kith_client_answer answer;
     struct kith_seen seen;
+    size_t max = inode->shared ? room_beside_names(inode) : SIZE_MAX;
     int error = 0;
     if (!known) {
         pthread_mutex_unlock(&fs->lock);
@@ -71,6 +111,9 @@ static int closed_image(struct kith_fs *fs, struct kith_inode *inode, struct kit
     } else {
         kith_client_answer_release(&answer);
     }
+    if (error == 0 && !known && image->bytes.size > max) {
+        error = make_room(fs, durability, max, arena, image);
+    }
     return error;
 }
 
@@ -83,7 +126,7 @@ int kith_inode_image(struct kith_fs *fs, struct kith_inode *inode, enum kith_dur
     ret_image->attr_version = inode->attr_version;
     struct kith_content *content = inode->content;
     if (content == NULL) {
-        return closed_image(fs, inode, arena, ret_image);
+        return closed_image(fs, inode, durability, arena, ret_image);
     }
     size_t max = inline_max(inode, arena);
     pthread_mutex_unlock(&fs->lock);
@@ -93,11 +136,7 @@ int kith_inode_image(struct kith_fs *fs, struct kith_inode *inode, enum kith_dur
     if (err != KITH_OK) {
         return kith_errno(err);
     }
-    ret_image->bytes = image.encoded;
-    ret_image->refs = image.refs;
-    ret_image->ref_count = image.ref_count;
-    ret_image->size = image.size;
-    ret_image->allocated = image.allocated;
+    image_made(&image, ret_image);
     ret_image->flushed = true;
     return 0;
 }
@@ -115,7 +154,7 @@ int kith_inode_image_now(struct kith_fs *fs, struct kith_inode *inode, struct ki
             pthread_mutex_unlock(&fs->lock);
             return EBUSY;
         }
-        return closed_image(fs, inode, arena, ret_image);
+        return closed_image(fs, inode, KITH_DURABLE_OS, arena, ret_image);
     }
     size_t max = inline_max(inode, arena);
     pthread_mutex_unlock(&fs->lock);

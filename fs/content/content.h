@@ -134,7 +134,8 @@ KITH_MUST_CHECK enum kith_err kith_content_seek(struct kith_content *content, ui
  * the image names and this object put has W acknowledgements at `durability`. The image lies in the
  * arena. It stays "dirty" until kith_content_flushed is called for this generation: the row's put can
  * fail, or further writes can come meanwhile. inline_max: contents up to this many bytes stay inline
- * (KITH_CONTENT_INLINE_MAX, or less where the row has siblings, see DESIGN section 2). */
+ * (KITH_CONTENT_INLINE_MAX, or less where the row has siblings, see DESIGN section 2, or many names), and
+ * a list of extents where it takes no more, or 16 KiB. */
 KITH_MUST_CHECK enum kith_err kith_content_flush(struct kith_content *content,
                                                  enum kith_durability durability, size_t inline_max,
                                                  struct kith_arena *arena,

@@ -12,7 +12,8 @@
 
 #include "fs/content/impl.h"
 
-#define BODY_MAX KITH_CONTENT_INLINE_MAX /* bytes of the image in the row */
+#define BODY_MIN (16u << 10) /* bytes: a list of extents up to this may always be in the row */
+#define ENTRY_MAX 64u        /* bytes of a list's entry, at most */
 #define FLAT_EXTENTS_MAX 4096u           /* more are not even tried */
 
 /* ---- becoming small again ---- */
@@ -238,7 +239,8 @@ static enum kith_err store_index(struct kith_content *content, const struct kith
 }
 
 static enum kith_err image_lists(struct kith_content *content, struct kith_arena *arena,
-                                 struct kith_buf *buf, struct kith_content_image *image)
+                                 size_t body_max, struct kith_buf *buf,
+                                 struct kith_content_image *image)
 {
     struct kith_extents *list = &content->extents;
     kith_extents_tidy(list);
@@ -256,7 +258,7 @@ static enum kith_err image_lists(struct kith_content *content, struct kith_arena
         entries[i] = (struct kith_list_entry){leaf->start, leaf->allocated, leaf->ref};
     }
     enum kith_image_kind kind = KITH_IMAGE_LISTS;
-    if (count > KITH_INDEX_ENTRIES) {
+    if (count > KITH_INDEX_ENTRIES || (size_t)count * ENTRY_MAX > body_max) {
         enum kith_err err = store_index(content, entries, count, arena, &entries, &count);
         if (err != KITH_OK) {
             return err;
@@ -279,7 +281,8 @@ static enum kith_err image_lists(struct kith_content *content, struct kith_arena
 
 /* All extents in the row itself; ETOOBIG where they do not fit. */
 static enum kith_err image_flat(struct kith_content *content, struct kith_arena *arena,
-                                struct kith_buf *buf, struct kith_content_image *image)
+                                size_t body_max, struct kith_buf *buf,
+                                struct kith_content_image *image)
 {
     const struct kith_extents *list = &content->extents;
     if (list->count > FLAT_EXTENTS_MAX) {
@@ -301,13 +304,14 @@ static enum kith_err image_flat(struct kith_content *content, struct kith_arena 
     kith_image_put_head(buf, KITH_IMAGE_EXTENTS, content->size, list->allocated);
     enum kith_err err = kith_leaf_encode(&all, 0, buf, refs, &image->ref_count);
     image->refs = refs;
-    return err == KITH_OK && buf->size > BODY_MAX ? KITH_ETOOBIG : err;
+    return err == KITH_OK && buf->size > body_max ? KITH_ETOOBIG : err;
 }
 
-/* With the lock. */
+/* With the lock. inline_max: the room in the row, for lists as for bytes. */
 static enum kith_err make_image(struct kith_content *content, struct kith_arena *arena,
-                                struct kith_content_image *image)
+                                size_t inline_max, struct kith_content_image *image)
 {
+    size_t body_max = inline_max > BODY_MIN ? inline_max : BODY_MIN;
     struct kith_buf buf;
     kith_buf_init(&buf);
     memset(image, 0, sizeof(*image));
@@ -319,10 +323,10 @@ static enum kith_err make_image(struct kith_content *content, struct kith_arena 
         kith_buf_put(&buf, content->bytes, (size_t)content->size);
         err = KITH_OK;
     } else {
-        err = image_flat(content, arena, &buf, image);
+        err = image_flat(content, arena, body_max, &buf, image);
         if (err == KITH_ETOOBIG) {
             kith_buf_clear(&buf);
-            err = image_lists(content, arena, &buf, image);
+            err = image_lists(content, arena, body_max, &buf, image);
         }
     }
     if (err == KITH_OK && buf.failed) {
@@ -587,7 +591,7 @@ enum kith_err kith_content_flush(struct kith_content *content, enum kith_durabil
     enum kith_err err = prepare(content, inline_max);
     uint64_t generation = content->generation;
     if (err == KITH_OK) {
-        err = make_image(content, arena, &image);
+        err = make_image(content, arena, inline_max, &image);
     }
     if (err == KITH_OK) {
         select_wanted(content, disk || content->uploads[UPLOAD_STORED].count > content->prune_at);
@@ -629,7 +633,7 @@ enum kith_err kith_content_try_flush(struct kith_content *content, size_t inline
     enum kith_err err = KITH_EBUSY;
     if (small) {
         *ret_generation = content->generation;
-        err = make_image(content, arena, ret_image);
+        err = make_image(content, arena, inline_max, ret_image);
     }
     pthread_mutex_unlock(&content->lock);
     return err;

@@ -423,6 +423,37 @@ def case_links_first_gone(d):
         assert os.stat(f"{d}/dir{n}/c").st_nlink == 2
 
 
+def case_links_many(d):
+    """Contents that leave no room for the names in the row; and the most names that a file can have."""
+    most = 128
+    os.mkdir(d + "/other")
+    for size, across in ((61_440, False), (61_000, True), (40_000, False), (3_000_000, False), (5, True)):
+        data = pattern(size, size)
+        names = [f"{d}/{i:03}" + "n" * 252 for i in range(most)]
+        if across:
+            names[1::2] = [name.replace(d, d + "/other") for name in names[1::2]]
+        put(names[0], data)
+        for i, name in enumerate(names[1:], 1):
+            os.link(names[0], name)
+            if i in (50, 90):  # also where it is open, and where it has just been written
+                data = data[:-1] + b"%d" % (i % 10)
+                with open(name, "r+b") as f:
+                    f.seek(-1, os.SEEK_END)
+                    f.write(data[-1:])
+        assert os.stat(names[0]).st_nlink == most
+        fails(errno.EMLINK, os.link, names[7], d + "/more")
+        for name in names[:: most // 8]:
+            assert get(name) == data, (size, name)
+        os.rename(names[3], d + "/renamed")
+        names[3] = d + "/renamed"
+        os.truncate(names[9], size - 2)
+        assert get(names[3]) == data[:-2]
+        for name in names[1:]:
+            os.unlink(name)
+        assert get(names[0]) == data[:-2] and os.stat(names[0]).st_nlink == 1
+        os.unlink(names[0])
+
+
 def case_symlinks(d):
     os.symlink("target/of it", d + "/s")
     assert os.readlink(d + "/s") == "target/of it" and os.lstat(d + "/s").st_size == 12
