@@ -48,19 +48,20 @@ void kith_do_read(struct kith_job *job)
     struct kith_content *content;
     size_t size = 0;
     int error = kith_inode_content(job->fs, job->inode, &content);
-    job->data = error == 0 ? kith_malloc(job->size + 1) : NULL;
-    if (error == 0 && job->data == NULL) {
+    struct kith_blob *blob = error == 0 ? kith_blob_new(job->size) : NULL;
+    if (error == 0 && blob == NULL) {
         error = ENOMEM;
     }
     if (error == 0) {
         error = kith_errno(
-            kith_content_read(content, (uint64_t)job->offset, job->data, job->size, &size));
+            kith_content_read(content, (uint64_t)job->offset, blob->data, job->size, &size));
     }
     if (error != 0) {
         kith_job_fail(job, error);
     } else {
-        kith_reply_data(job, job->data, size);
+        kith_reply_data(job, blob->data, size);
     }
+    kith_blob_drop(blob);
 }
 
 bool kith_read_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inode, size_t size,

@@ -22,6 +22,7 @@
 #define EXIT_MOUNT  32
 #define KEEP_BELOW                                                                                 \
     (4 << 20) /* bytes: a 1 MiB request's buffer is reused, not mapped afresh each time */
+#define ARENAS 2 /* heaps: each keeps holes of its own, and there are up to 80 threads */
 
 static const char usage[] =
     "usage: kithfs HOST[:PORT][,HOST[:PORT]...][:/PATH] MOUNTPOINT [-o OPTION[,OPTION...]] [-f] "
@@ -35,7 +36,7 @@ static const char usage[] =
     "  -o entry_timeout=S    names are kept S seconds (1)\n"
     "  -o mount_timeout=S    give up mounting after S seconds (10)\n"
     "  -o op_timeout=S       a request fails after S seconds (10)\n"
-    "  -o cache_size=BYTES   of file contents (128M)\n"
+    "  -o cache_size=BYTES   of file contents (64M)\n"
     "  -o readahead=BYTES    (8M)\n"
     "  -o pid_file=FILE      holds the mount's process id while it runs\n"
     "  -o log=FILE           messages go there;  -o log_level=error|warn|info|debug (info)\n"
@@ -217,7 +218,8 @@ static int run(struct kith_fs_options *options)
     }
     options->mountpoint = absolute;
     mallopt(M_MMAP_THRESHOLD, KEEP_BELOW);
-    mallopt(M_TRIM_THRESHOLD, 4 * KEEP_BELOW);
+    mallopt(M_TRIM_THRESHOLD, 2 * KEEP_BELOW);
+    mallopt(M_ARENA_MAX, ARENAS);
     int pid_fd;
     code = open_pid_file(options, &pid_fd);
     if (code == 0 && options->foreground) {

@@ -22,8 +22,11 @@
 #include "fs/content/content.h"
 #include "fs/format/extents.h"
 
-#define CACHE_BYTES_DEFAULT (128u << 20)
-#define DIRTY_BYTES_DEFAULT (256u << 20)
+/* A mount is to stay within 200 MiB with 100,000 inodes known, which take 110. What is dirty is uploaded
+ * while more comes, so a small budget is no slower than a large one. */
+#define CACHE_BYTES_DEFAULT (64u << 20) /* clean and dirty together */
+#define DIRTY_BYTES_DEFAULT (48u << 20)
+#define CACHE_CLEAN_PART 4u /* a quarter of the cache is for what is clean, however much is dirty */
 #define READAHEAD_DEFAULT (8u << 20)
 #define TIMEOUT_DEFAULT_MS 10000u
 #define UPLOADS_MAX 8u         /* of one content under way: 8 MiB, enough to hide a round trip */

@@ -56,7 +56,20 @@ static void table_remove(struct entry *entry)
     entry_drop(entry);
 }
 
-/* Most recently used; the least recently used ones go beyond the limit. */
+/* What is clean and what is dirty share the memory: the least recently used ones go beyond the limit, but
+ * never those of the last moments, or reading ahead would be in vain. */
+static void lru_shrink(struct kith_content_store *store, const struct entry *keep)
+{
+    size_t least = store->cache_limit / CACHE_CLEAN_PART;
+    size_t dirty = store->stats.dirty_bytes;
+    size_t limit = dirty < store->cache_limit - least ? store->cache_limit - dirty : least;
+    while (store->stats.cached_bytes > limit && store->lru.lru_prev != keep &&
+           store->lru.lru_prev != &store->lru) {
+        table_remove(store->lru.lru_prev);
+    }
+}
+
+/* Most recently used. */
 static void lru_push(struct entry *entry)
 {
     struct kith_content_store *store = entry->store;
@@ -67,9 +80,7 @@ static void lru_push(struct entry *entry)
     entry->lru_next->lru_prev = entry;
     entry->in_lru = true;
     store->stats.cached_bytes += entry_bytes(entry);
-    while (store->stats.cached_bytes > store->cache_limit && store->lru.lru_prev != entry) {
-        table_remove(store->lru.lru_prev);
-    }
+    lru_shrink(store, entry);
 }
 
 static struct entry *entry_new(struct kith_content_store *store, const struct kith_chunk_ref *ref)
@@ -247,6 +258,8 @@ void kith_store_charge(struct kith_content_store *store, size_t more, size_t les
     store->stats.dirty_bytes = store->stats.dirty_bytes + more - less;
     if (less > more) {
         pthread_cond_broadcast(&store->cond);
+    } else {
+        lru_shrink(store, NULL);
     }
     pthread_mutex_unlock(&store->lock);
 }

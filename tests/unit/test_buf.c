@@ -154,9 +154,35 @@ static void blob_is_released_once(void **state)
     assert_null(kith_blob_new(SIZE_MAX));
 }
 
+/* Whole chunks have memory of their own kind, used again and again. */
+static void large_blobs_share_no_bytes(void **state)
+{
+    (void)state;
+    struct kith_blob *blobs[20];
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < 20; i++) {
+            blobs[i] = kith_blob_new((1u << 20) - i * 20000u);
+            assert_non_null(blobs[i]);
+            assert_int_equal(blobs[i]->size, (1u << 20) - i * 20000u);
+            memset(blobs[i]->data, (int)i, blobs[i]->size);
+        }
+        for (unsigned i = 0; i < 20; i++) {
+            assert_int_equal(blobs[i]->data[0], i);
+            assert_int_equal(blobs[i]->data[blobs[i]->size - 1], i);
+            kith_blob_drop(blobs[i]);
+        }
+    }
+    kith_alloc_fail_at(1);
+    assert_null(kith_blob_new(1u << 20));
+    blobs[0] = kith_blob_new(1u << 20);
+    assert_non_null(blobs[0]);
+    kith_blob_drop(blobs[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(large_blobs_share_no_bytes),
         cmocka_unit_test(what_is_put_is_read),
         cmocka_unit_test(varints_round_trip),
         cmocka_unit_test(malformed_varints_fail),

@@ -530,6 +530,44 @@ static void *release_later(void *arg)
     return NULL;
 }
 
+/* Clean chunks give way to dirty ones, but not all of them. */
+static void test_shared_memory(void **state)
+{
+    (void)state;
+    struct world world = world_new(8 * MIB, 8 * MIB, 300);
+    struct kith_content *content = empty(&world), *other = empty(&world);
+    uint8_t *buffer = malloc(MIB);
+    fill(buffer, MIB, 5);
+    for (uint64_t i = 0; i < 10; i++) {
+        assert_int_equal(kith_content_write(content, i * MIB, buffer, MIB), KITH_OK);
+    }
+    struct kith_arena arena;
+    kith_arena_init(&arena, 0);
+    (void)flush(&world, content, KITH_DURABLE_OS, KITH_CONTENT_INLINE_MAX, &arena);
+    kith_arena_release(&arena);
+    size_t got = 0;
+    for (uint64_t i = 0; i < 10; i++) {
+        assert_int_equal(kith_content_read(content, i * MIB, buffer, MIB, &got), KITH_OK);
+    }
+    struct kith_content_stats stats;
+    kith_content_store_stats(world.store, &stats);
+    assert_int_equal(stats.dirty_bytes, 0);
+    assert_in_range(stats.cached_bytes, 7 * MIB, 8 * MIB);
+    kith_fake_hold(world.cluster, 0, true);
+    for (uint64_t i = 0; i < 8; i++) {
+        assert_int_equal(kith_content_write(other, i * MIB, buffer, MIB), KITH_OK);
+        kith_content_store_stats(world.store, &stats);
+        assert_int_equal(stats.dirty_bytes, (i + 1) * MIB);
+        size_t most = i < 6 ? (7 - i) * MIB : 2 * MIB;
+        assert_in_range(stats.cached_bytes, most - MIB, most);
+    }
+    kith_content_free(content);
+    kith_content_free(other);
+    kith_fake_hold(world.cluster, 0, false);
+    free(buffer);
+    world_free(&world);
+}
+
 static void test_budget(void **state)
 {
     (void)state;
@@ -717,7 +755,7 @@ int main(void)
         cmocka_unit_test(test_budget),     cmocka_unit_test(test_threads),
         cmocka_unit_test(test_join),       cmocka_unit_test(test_random),
         cmocka_unit_test(test_copy_range), cmocka_unit_test(test_compaction_holes),
-        cmocka_unit_test(test_try),
+        cmocka_unit_test(test_try),        cmocka_unit_test(test_shared_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
