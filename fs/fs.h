@@ -531,6 +531,7 @@ void kith_do_no_memory(struct kith_job *job);
 /* The same without a thread that waits, from libfuse's workers: the job is taken over, and handed to
  * the executor where memory does not know enough, something is busy, or much is to be done. */
 void kith_start_lookup(struct kith_job *job);
+void kith_start_create(struct kith_job *job);
 void kith_start_open(struct kith_job *job);
 void kith_start_flush(struct kith_job *job, enum kith_durability durability);
 void kith_start_unlink(struct kith_job *job);

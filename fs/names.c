@@ -45,11 +45,13 @@ void kith_do_lookup(struct kith_job *job)
     }
 }
 
-static void lookup_done(struct kith_job *job, const struct kith_client_result *result)
+/* What the GET of the job's name saw, into the tables; the entry comes back pinned. *ret_link: it is a
+ * link, whose inode's row is a second request; nothing is taken note of yet. */
+static int name_saw(struct kith_job *job, const struct kith_client_result *result, bool *ret_link,
+                    struct kith_entry **ret_entry)
 {
     struct kith_arena arena;
     struct kith_seen seen;
-    struct kith_entry *entry;
     memset(&seen, 0, sizeof seen);
     kith_arena_init(&arena, 0);
     int error = kith_errno(result->err);
@@ -57,34 +59,18 @@ static void lookup_done(struct kith_job *job, const struct kith_client_result *r
         const struct kith_client_row *rows = result->u.rows.rows;
         error = kith_errno(kith_seen_entry(&arena, &rows[0].row, &rows[1].row, &seen));
     }
-    bool link = error == 0 && seen.link; /* its inode's row is a second request */
-    if (error == 0 && !link) {
-        error = kith_dir_saw(job->fs, job->inode, job->name, &seen, job->started, &entry);
-    }
-    if (error == 0 && !link) {
-        lookup_answer(job, entry, job->started);
-    } else if (!link) {
-        kith_job_fail(job, error);
+    *ret_link = error == 0 && seen.link;
+    if (error == 0 && !*ret_link) {
+        error = kith_dir_saw(job->fs, job->inode, job->name, &seen, job->started, ret_entry);
     }
     kith_arena_release(&arena);
-    if (link) {
-        kith_job_defer(job);
-    } else {
-        kith_job_end(job);
-    }
+    return error;
 }
 
-void kith_start_lookup(struct kith_job *job)
+/* Asks the cluster for the job's name. */
+static void name_send(struct kith_job *job,
+                      void (*done)(struct kith_job *, const struct kith_client_result *))
 {
-    struct kith_fs *fs = job->fs;
-    job->started = kith_mono_ns();
-    pthread_mutex_lock(&fs->lock);
-    bool load = job->inode->dir != NULL && kith_dir_missed(job->inode->dir, job->started);
-    pthread_mutex_unlock(&fs->lock);
-    if (load || job->inode->dir == NULL) {
-        kith_job_start(job);
-        return;
-    }
     struct kith_rowname row, attr;
     kith_rowname_entry(kith_bytes_make(job->name, strlen(job->name)), &row);
     kith_rowname_attr(kith_rowname_bytes(&row), &attr);
@@ -93,8 +79,39 @@ void kith_start_lookup(struct kith_job *job)
     op.u.get.group = job->inode->dir->group;
     op.u.get.names = names;
     op.u.get.name_count = 2;
+    job->started = kith_mono_ns();
     kith_job_begin(job);
-    kith_job_send(job, &op, lookup_done);
+    kith_job_send(job, &op, done);
+}
+
+static void lookup_done(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct kith_entry *entry = NULL;
+    bool link = false;
+    int error = name_saw(job, result, &link, &entry);
+    if (link) {
+        kith_job_defer(job);
+        return;
+    }
+    if (error == 0) {
+        lookup_answer(job, entry, job->started);
+    } else {
+        kith_job_fail(job, error);
+    }
+    kith_job_end(job);
+}
+
+void kith_start_lookup(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    pthread_mutex_lock(&fs->lock);
+    bool load = job->inode->dir != NULL && kith_dir_missed(job->inode->dir, kith_mono_ns());
+    pthread_mutex_unlock(&fs->lock);
+    if (load || job->inode->dir == NULL) {
+        kith_job_start(job);
+    } else {
+        name_send(job, lookup_done);
+    }
 }
 
 /* fs->lock held. A new inode under `entry`, which leads to it; one ref for the caller. */
@@ -133,6 +150,20 @@ static struct kith_inode *make_inode(struct kith_fs *fs, struct kith_entry *entr
     entry->valid_until = inode->valid_until = inode->dirty_since + fs->entry_ns;
     kith_entry_touch(fs, entry);
     kith_dir_changed(dir);
+    return inode;
+}
+
+/* fs->lock held. A new file under `entry`, open once; one ref for the caller. NULL when memory is
+ * short. */
+static struct kith_inode *make_file(struct kith_fs *fs, struct kith_entry *entry, uint64_t id,
+                                    mode_t mode, const struct fuse_ctx *ctx)
+{
+    struct kith_inode *inode = make_inode(fs, entry, id, KITH_TYPE_FILE, mode, ctx);
+    if (inode != NULL) {
+        inode->opens = 1;
+        inode->is_open = kith_octets_set(&inode->open_ctx, kith_octets_bytes(&entry->ctx));
+        kith_inode_enqueue(fs, inode);
+    }
     return inode;
 }
 
@@ -197,12 +228,9 @@ bool kith_create_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *dir
                  (entry->fresh_tid == ctx->pid ||
                   ((fi->flags & O_EXCL) == 0 && kith_entry_valid(entry, kith_mono_ns())));
     if (known) {
-        inode = make_inode(fs, entry, id, KITH_TYPE_FILE, mode, ctx);
+        inode = make_file(fs, entry, id, mode, ctx);
     }
     if (inode != NULL) {
-        inode->opens = 1;
-        inode->is_open = kith_octets_set(&inode->open_ctx, kith_octets_bytes(&entry->ctx));
-        kith_inode_enqueue(fs, inode);
         kith_entry_param(fs, inode, inode->valid_until, &param);
         kith_inode_drop(fs, inode);
     }
@@ -251,14 +279,8 @@ static int create_new(struct kith_job *job, struct kith_entry *entry, struct kit
     uint64_t id = kith_fs_random(fs);
     pthread_mutex_lock(&fs->lock);
     struct kith_inode *inode =
-        job->inode->dir->removed ? NULL
-                                 : make_inode(fs, entry, id, KITH_TYPE_FILE, job->mode, &job->ctx);
+        job->inode->dir->removed ? NULL : make_file(fs, entry, id, job->mode, &job->ctx);
     int error = job->inode->dir->removed ? ENOENT : inode == NULL ? ENOMEM : 0;
-    if (inode != NULL) {
-        inode->opens = 1;
-        inode->is_open = kith_octets_set(&inode->open_ctx, kith_octets_bytes(&entry->ctx));
-        kith_inode_enqueue(fs, inode);
-    }
     pthread_mutex_unlock(&fs->lock);
     if (inode != NULL && !kith_fs_defers(fs, &job->inode->dir->group)) {
         error = kith_inode_flush(fs, inode, KITH_DURABLE_OS);
@@ -308,6 +330,60 @@ void kith_do_create(struct kith_job *job)
         pthread_mutex_lock(&fs->lock);
         kith_inode_drop(fs, inode);
         pthread_mutex_unlock(&fs->lock);
+    }
+}
+
+/* The fresh answer for a name that must not exist. dir_busy is not held over the question: what was
+ * done to the name here meanwhile is newer than the answer, and is kept. */
+static void create_done(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_inode *dir = job->inode, *inode = NULL;
+    struct kith_entry *entry = NULL;
+    bool defer = false;
+    int error = name_saw(job, result, &defer, &entry);
+    if (entry != NULL) {
+        uint64_t id = kith_fs_random(fs);
+        bool waits = kith_fs_defers(fs, &dir->dir->group);
+        pthread_mutex_lock(&fs->lock);
+        defer = dir->dir_busy || !waits; /* a thread waits, or puts it at once */
+        if (!defer) {
+            bool may = entry->inode == NULL && !dir->dir->removed;
+            inode = may ? make_file(fs, entry, id, job->mode, &job->ctx) : NULL;
+            error = may ? inode == NULL ? ENOMEM : 0 : entry->inode != NULL ? EEXIST : ENOENT;
+        }
+        entry->pins--;
+        pthread_mutex_unlock(&fs->lock);
+    }
+    if (defer) {
+        kith_job_defer(job);
+        return;
+    }
+    if (error != 0) {
+        kith_job_fail(job, error);
+    } else {
+        job->fi.keep_cache = 1;
+        kith_reply_create(job, inode);
+        pthread_mutex_lock(&fs->lock);
+        kith_inode_drop(fs, inode);
+        pthread_mutex_unlock(&fs->lock);
+    }
+    kith_job_end(job);
+}
+
+void kith_start_create(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_inode *dir = job->inode;
+    pthread_mutex_lock(&fs->lock);
+    struct kith_entry *entry = kith_entry_find(dir, job->name);
+    bool now = (job->fi.flags & O_EXCL) != 0 && !dir->dir_busy && !dir->dir->removed &&
+               (entry == NULL || entry->inode == NULL);
+    pthread_mutex_unlock(&fs->lock);
+    if (now) {
+        name_send(job, create_done);
+    } else {
+        kith_job_start(job);
     }
 }
 

@@ -295,7 +295,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
         job->mode = mode;
         job->fi = *fi;
     }
-    start(req, job);
+    start_with(req, job, kith_start_create);
 }
 
 static struct kith_job *with_file(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi,

@@ -25,6 +25,18 @@ echo seen >"$mnt/gone"
 wait_for 10 "the other mount to see the file" grep -qx seen "$other/gone"
 rm "$other/gone"
 wait_for 10 "the removal to be seen" sh -c "! ls '$mnt/gone'"
+
+# O_EXCL asks the cluster, also where this mount's memory says that nothing of that name is there
+exclusive() {
+    /usr/bin/python3 -c 'import os, sys; os.close(os.open(sys.argv[1], os.O_CREAT | os.O_EXCL))' "$1" \
+        2>"$work/exclusive.log"
+}
+mkdir "$mnt/locks"
+echo first >"$other/locks/lock"
+exclusive "$mnt/locks/lock" && fail "O_EXCL made a file that the other mount had made"
+grep -q FileExistsError "$work/exclusive.log" || fail "O_EXCL: $(cat "$work/exclusive.log")"
+exclusive "$mnt/locks/mine" || fail "O_EXCL: $(cat "$work/exclusive.log")"
+[ "$(cat "$mnt/locks/lock")" = first ] || fail "the other mount's file was changed"
 mount_down
 mount_down "$other"
 pass
