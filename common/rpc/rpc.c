@@ -89,12 +89,13 @@ void kith_rpc_drive(struct kith_rpc *rpc, uint64_t until_ms)
         }
         struct rpc_tag *tag = event.tag;
         rpc_take_over(tag);
-        bool sent = tag->done == rpc_conn_sent; /* nothing that the driver would hear of */
+        bool sent = tag->done == rpc_conn_sent; /* the driver hears of it only if it is the last */
         if (!sent && (got > 0 || now_ns() - began < BUSY_NS)) {
             rpc->swarm = SWARM_LOOKS;
         }
+        rpc->told = false;
         tag->done(tag->owner, event.success != 0);
-        got += sent ? 0 : 1;
+        got += sent && !rpc->told ? 0 : 1;
         if (got > 0 && rpc->swarm == 0) {
             break;
         }

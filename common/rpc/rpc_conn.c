@@ -408,6 +408,9 @@ void rpc_conn_done(struct rpc_conn *conn)
     unlist(conn);
     kith_log_debug("rpc", "connection %llu with %s closed: %s", (unsigned long long)conn->id,
                    conn->peer, conn->reason);
+    if (rpc->options.driven) {
+        rpc->told = true;
+    }
     if (rpc->handlers.closed) {
         rpc->handlers.closed(rpc->handlers.arg, conn->id, conn->reason);
     }

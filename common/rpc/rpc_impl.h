@@ -81,6 +81,7 @@ struct kith_rpc {
     grpc_call *wake_call;       /* driven: an empty batch on it completes at once */
     struct rpc_tag wake_tag;
     uint32_t swarm; /* driven, the driver's: looks for a second event that are left */
+    bool told;      /* driven, the driver's: `closed` has been given in this event */
     struct rpc_conn *unread; /* driven, the driver's: streams to read on */
     struct rpc_tag server_down_tag;
     pthread_t timer;

@@ -75,6 +75,11 @@ void rpc_timer_stop(struct kith_rpc *rpc)
     pthread_mutex_unlock(&rpc->lock);
     pthread_join(rpc->timer, NULL);
     pthread_cond_destroy(&rpc->timer_changed);
+    while (rpc->put_off) { /* streams that have ended before it looked at them */
+        struct rpc_conn *conn = rpc->put_off;
+        rpc->put_off = conn->next_put_off;
+        rpc_conn_drop(conn);
+    }
 }
 
 void rpc_timer_set(struct rpc_conn *conn, uint32_t after_ms)

@@ -10,6 +10,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -907,6 +908,61 @@ static void test_peer_killed(void **state)
     end_stop(&client);
 }
 
+/* The end of a connection may come with any of its events, also with the last send's: the driver must get
+ * his thread back then, for what he has been told lies where only he looks. */
+static void test_driver_told(void **state)
+{
+    (void)state;
+    if (!driven) {
+        return;
+    }
+    struct end end = {.rpc = NULL};
+    pthread_mutex_init(&end.lock, NULL);
+    pthread_cond_init(&end.changed, NULL);
+    const struct kith_rpc_handlers handlers = {&end, NULL, NULL, NULL, on_closed, NULL};
+    const struct kith_rpc_options options = {.driven = true};
+    assert_int_equal(kith_rpc_new(&options, &handlers, &end.rpc, NULL), KITH_OK);
+    grpc_channel *channel = grpc_lame_client_channel_create("x", GRPC_STATUS_UNAVAILABLE, "");
+    grpc_call *call = grpc_channel_create_call(
+        channel, NULL, GRPC_PROPAGATE_DEFAULTS, end.rpc->queue, grpc_slice_from_static_string("/x"),
+        NULL, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    struct rpc_conn *conn = rpc_conn_new(end.rpc, KITH_RPC_ROWS, call, NULL, "x");
+    assert_non_null(conn);
+    conn->over = true; /* all that is left is the send under way */
+    conn->sending = true;
+    rpc_start(conn->call, NULL, 0, &conn->send_tag);
+    double start = now_ms();
+    kith_rpc_drive(end.rpc, (uint64_t)start + 2000);
+    assert_int_equal(end.closed, 1);
+    assert_true(now_ms() - start < 1000);
+    kith_rpc_free(end.rpc);
+    grpc_channel_destroy(channel);
+    pthread_cond_destroy(&end.changed);
+    pthread_mutex_destroy(&end.lock);
+}
+
+/* An end in the middle of a talk leaves nothing behind of a stream whose read has been put off. */
+static void test_free_while_put_off(void **state)
+{
+    (void)state;
+    enum { WARM = 20, ROUNDS = 100, LEFT_MAX = 200000 }; /* a call with its stream takes 10 kB */
+    size_t before = 0;
+    for (uint32_t round = 0; round < WARM + ROUNDS; round++) {
+        struct pair pair;
+        before = round == WARM ? mallinfo2().uordblks : before;
+        pair_start(&pair, KITH_RPC_ROWS, NULL);
+        set_echo(&pair.server);
+        struct kith_msg msg = ping(0);
+        assert_int_equal(kith_rpc_send(pair.client.rpc, pair.conn, &msg), KITH_OK);
+        wait_count(&pair.client, &pair.client.messages, 1);
+        pair_stop(&pair);
+    }
+    size_t after = mallinfo2().uordblks;
+    if (after > before + LEFT_MAX) {
+        fail_msg("%zu bytes are left behind", after - before);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "--serve") == 0) {
@@ -928,6 +984,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_garbage_on_the_port),
         cmocka_unit_test(test_calls),
         cmocka_unit_test(test_bad_envelope),
+        cmocka_unit_test(test_driver_told),
+        cmocka_unit_test(test_free_while_put_off),
     };
     int failed = cmocka_run_group_tests_name("with queue threads", tests, NULL, NULL);
     driven = true;
