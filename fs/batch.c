@@ -83,7 +83,8 @@ static struct kith_put_update *batch_find(struct kith_batch *batch, struct kith_
     return NULL;
 }
 
-/* Removes a row; where another file's attribute comes to its place (exchange.c), that replaces it. */
+/* Removes a row; where another file's attribute comes to its place (exchange.c), that replaces
+ * it. */
 static int remove_row(struct kith_batch *batch, struct kith_bytes name, struct kith_bytes context)
 {
     struct kith_put_update *update = batch_find(batch, name);

@@ -188,7 +188,13 @@ int kith_exchange(struct kith_fs *fs, struct kith_entry *a, struct kith_entry *b
     sides[0].link = a->link;
     sides[1].link = b->link;
     pthread_mutex_unlock(&fs->lock);
-    int error = do_exchange(fs, batch, sides);
+    int error = kith_inode_put_again(fs, both[0]);
+    if (error == 0) {
+        error = kith_inode_put_again(fs, both[1]);
+    }
+    if (error == 0) {
+        error = do_exchange(fs, batch, sides);
+    }
     kith_batch_free(batch);
     pthread_mutex_lock(&fs->lock);
     kith_busy_give(fs, false, both, 2);

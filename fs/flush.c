@@ -3,13 +3,20 @@
  * flush.c - one put a file: name, attributes and contents as one row.
  *
  * Versions instead of a dirty flag: what was written while the put was under way is still dirty
- * after it. A put that failed leaves everything as it was; the timer tries again every RETRY_NS. */
+ * after it. A put that failed leaves everything as it was; the timer tries again every RETRY_NS.
+ *
+ * A put that ended UNKNOWN may have been carried out, or may yet be. What was written since would,
+ * as a put of its own with the context from before, be a sibling of it: a conflict of the user with
+ * himself. So it is kept, byte for byte, and goes again under the same request id before anything
+ * else of that row; its answer tells the context that covers it. It takes no more memory than the
+ * inline contents that stay dirty with it. */
 #include <errno.h>
 #include <string.h>
 
 #include "fs/fs.h"
 
 #define RETRY_NS  NSEC_PER_SEC
+#define AGAIN_NS  (600 * NSEC_PER_SEC) /* DESIGN section 3: no client retries after 10 minutes */
 #define NAME_COST 24u /* bytes of a name of a shared inode beside the name itself */
 #define SIBLING_INLINE_MAX                                                                         \
     4096u /* DESIGN section 2: a second sibling's contents above go to chunks */
@@ -220,7 +227,10 @@ void kith_put_failed(struct kith_fs *fs, const struct kith_inode *inode, int err
 }
 
 /* A put of the row of an inode, with all that it refers to. row_busy held as long as it lives. */
-struct row_put {
+struct kith_row_put {
+    struct kith_request_id request;
+    bool again;       /* an attempt ended UNKNOWN */
+    uint64_t started; /* the first */
     struct kith_arena arena;
     struct kith_image image;
     enum kith_durability durability;
@@ -230,7 +240,7 @@ struct row_put {
 };
 
 /* From the image that is there. ESTALE: nothing to put, it has no name any more. */
-static int row_put_make(struct kith_fs *fs, struct kith_inode *inode, struct row_put *put)
+static int row_put_make(struct kith_fs *fs, struct kith_inode *inode, struct kith_row_put *put)
 {
     struct kith_inode_record record;
     struct kith_buf buf;
@@ -258,7 +268,7 @@ static int row_put_make(struct kith_fs *fs, struct kith_inode *inode, struct row
     return value == NULL || context.data == NULL ? ENOMEM : 0;
 }
 
-static int row_put_end(struct kith_fs *fs, struct kith_inode *inode, const struct row_put *put,
+static int row_put_end(struct kith_fs *fs, struct kith_inode *inode, const struct kith_row_put *put,
                        const struct kith_put_result *result)
 {
     pthread_mutex_lock(&fs->lock);
@@ -268,27 +278,113 @@ static int row_put_end(struct kith_fs *fs, struct kith_inode *inode, const struc
     return moved ? 0 : ENOMEM;
 }
 
+static void row_put_free(struct kith_row_put *put)
+{
+    if (put != NULL) {
+        kith_arena_release(&put->arena);
+        kith_free(put);
+    }
+}
+
+static struct kith_row_put *row_put_new(struct kith_fs *fs, enum kith_durability durability)
+{
+    struct kith_row_put *put = kith_calloc(1, sizeof *put);
+    if (put != NULL) {
+        put->durability = durability;
+        put->request = kith_client_request_id(fs->client);
+        put->started = kith_mono_ns();
+        kith_arena_init(&put->arena, 0);
+    }
+    return put;
+}
+
+static struct kith_client_op row_put_op(const struct kith_row_put *put)
+{
+    struct kith_client_op op = {.kind = KITH_CLIENT_PUT};
+    op.u.put.group = put->group;
+    op.u.put.durability = put->durability;
+    op.u.put.updates = &put->update;
+    op.u.put.update_count = 1;
+    op.u.put.request = put->request;
+    op.u.put.again = put->again;
+    return op;
+}
+
+/* It failed: freed, or kept where it may have happened. */
+static void row_put_failed(struct kith_fs *fs, struct kith_inode *inode, struct kith_row_put *put,
+                           enum kith_err err)
+{
+    bool keep = put->again || err == KITH_EUNKNOWN;
+    if (keep) {
+        put->again = true;
+        pthread_mutex_lock(&fs->lock);
+        inode->again = put;
+        pthread_mutex_unlock(&fs->lock);
+    } else {
+        row_put_free(put);
+    }
+}
+
+/* Sends it and waits; the put is taken over. */
+static int row_put_send(struct kith_fs *fs, struct kith_inode *inode, struct kith_row_put *put)
+{
+    struct kith_client_op op = row_put_op(put);
+    struct kith_client_answer answer;
+    int error = kith_rows_put_op(fs, &op, &answer);
+    if (error == 0) {
+        error = row_put_end(fs, inode, put, &answer.result.u.put.results[0]);
+        row_put_free(put);
+    } else {
+        row_put_failed(fs, inode, put, answer.result.err);
+    }
+    kith_client_answer_release(&answer);
+    return error;
+}
+
+void kith_inode_put_forget(struct kith_inode *inode)
+{
+    row_put_free(inode->again);
+    inode->again = NULL;
+}
+
+int kith_inode_put_again(struct kith_fs *fs, struct kith_inode *inode)
+{
+    struct kith_group group;
+    struct kith_rowname name;
+    pthread_mutex_lock(&fs->lock);
+    struct kith_row_put *put = inode->again;
+    inode->again = NULL;
+    /* its row may have become another's meanwhile */
+    bool same = put != NULL && kith_inode_place(inode, &group, &name) &&
+                kith_group_compare(&group, &put->group) == 0 &&
+                kith_bytes_equal(kith_rowname_bytes(&name), put->update.name);
+    pthread_mutex_unlock(&fs->lock);
+    if (put == NULL) {
+        return 0;
+    }
+    if (!same || kith_mono_ns() - put->started > AGAIN_NS) {
+        row_put_free(put);
+        return 0;
+    }
+    return row_put_send(fs, inode, put);
+}
+
 /* The row itself. row_busy held. */
 static int put_row(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability)
 {
-    struct row_put put = {.durability = durability};
-    kith_arena_init(&put.arena, 0);
-    int error = kith_inode_image(fs, inode, durability, &put.arena, &put.image);
-    if (error == 0) {
-        error = row_put_make(fs, inode, &put);
-        if (error == 0) {
-            struct kith_client_answer answer;
-            error = kith_rows_put(fs, &put.group, durability, &put.update, 1, &answer);
-            if (error == 0) {
-                error = row_put_end(fs, inode, &put, &answer.result.u.put.results[0]);
-            }
-            kith_client_answer_release(&answer);
-        } else if (error == ESTALE) {
-            error = 0;
-        }
+    struct kith_row_put *put = row_put_new(fs, durability);
+    if (put == NULL) {
+        return ENOMEM;
     }
-    kith_arena_release(&put.arena);
-    return error;
+    int error = kith_inode_image(fs, inode, durability, &put->arena, &put->image);
+    if (error == 0) {
+        error = row_put_make(fs, inode, put);
+    }
+    if (error == 0) {
+        return row_put_send(fs, inode, put);
+    }
+    row_put_free(put);
+    return error == ESTALE ? 0 : error;
 }
 
 /* The attribute row beside it. row_busy held. */
@@ -342,6 +438,7 @@ static void flush_failed(struct kith_fs *fs, struct kith_inode *inode, int error
 int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode,
                           enum kith_durability durability)
 {
+    int error = kith_inode_put_again(fs, inode);
     pthread_mutex_lock(&fs->lock);
     bool row = kith_inode_dirty(inode) || (durability == KITH_DURABLE_DISK && inode->os_only);
     bool attrs = inode->attr_changed != 0;
@@ -350,7 +447,9 @@ int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode,
     if (unlinked || (!row && !attrs)) {
         return 0;
     }
-    int error = row ? put_row(fs, inode, durability) : put_attrs(fs, inode, durability);
+    if (error == 0) {
+        error = row ? put_row(fs, inode, durability) : put_attrs(fs, inode, durability);
+    }
     if (error != 0) {
         flush_failed(fs, inode, error);
     }
@@ -377,10 +476,13 @@ int kith_inode_flush(struct kith_fs *fs, struct kith_inode *inode, enum kith_dur
 static void flush_done(struct kith_job *job, const struct kith_client_result *result)
 {
     struct kith_fs *fs = job->fs;
-    struct row_put *put = job->state;
+    struct kith_row_put *put = job->state;
     int error = kith_rows_put_end(fs, result, 1);
     if (error == 0) {
         error = row_put_end(fs, job->inode, put, &result->u.put.results[0]);
+        row_put_free(put);
+    } else {
+        row_put_failed(fs, job->inode, put, result->err);
     }
     if (error != 0) {
         flush_failed(fs, job->inode, error);
@@ -389,26 +491,18 @@ static void flush_done(struct kith_job *job, const struct kith_client_result *re
     kith_busy_give(fs, false, &job->inode, 1);
     pthread_mutex_unlock(&fs->lock);
     kith_job_fail(job, error);
-    kith_arena_release(&put->arena);
-    kith_free(put);
     kith_job_end(job);
 }
 
 /* The put of small contents, ready to go. NULL: a thread must do it. row_busy held. */
-static struct row_put *small_put(struct kith_fs *fs, struct kith_inode *inode,
+static struct kith_row_put *small_put(struct kith_fs *fs, struct kith_inode *inode,
                                  enum kith_durability durability)
 {
-    struct row_put *put = kith_calloc(1, sizeof *put);
-    if (put == NULL) {
-        return NULL;
-    }
-    put->durability = durability;
-    kith_arena_init(&put->arena, 0);
-    if (kith_inode_image_now(fs, inode, &put->arena, &put->image) != 0 ||
-        row_put_make(fs, inode, put) != 0) {
-        kith_arena_release(&put->arena);
-        kith_free(put);
-        return NULL;
+    struct kith_row_put *put = row_put_new(fs, durability);
+    if (put != NULL && (kith_inode_image_now(fs, inode, &put->arena, &put->image) != 0 ||
+                        row_put_make(fs, inode, put) != 0)) {
+        row_put_free(put);
+        put = NULL;
     }
     return put;
 }
@@ -419,10 +513,11 @@ void kith_start_flush(struct kith_job *job, enum kith_durability durability)
     struct kith_inode *inode = job->inode;
     pthread_mutex_lock(&fs->lock);
     bool row = kith_inode_dirty(inode) || (durability == KITH_DURABLE_DISK && inode->os_only);
-    bool now = row && !inode->unlinked && !inode->row_busy && inode->type == KITH_TYPE_FILE;
+    bool now = row && !inode->unlinked && !inode->row_busy && inode->again == NULL &&
+               inode->type == KITH_TYPE_FILE;
     inode->row_busy = inode->row_busy || now;
     pthread_mutex_unlock(&fs->lock);
-    struct row_put *put = now ? small_put(fs, inode, durability) : NULL;
+    struct kith_row_put *put = now ? small_put(fs, inode, durability) : NULL;
     if (put == NULL) {
         pthread_mutex_lock(&fs->lock);
         if (now) {
@@ -432,11 +527,7 @@ void kith_start_flush(struct kith_job *job, enum kith_durability durability)
         kith_job_start(job);
         return;
     }
-    struct kith_client_op op = {.kind = KITH_CLIENT_PUT};
-    op.u.put.group = put->group;
-    op.u.put.durability = durability;
-    op.u.put.updates = &put->update;
-    op.u.put.update_count = 1;
+    struct kith_client_op op = row_put_op(put);
     job->state = put;
     kith_job_begin(job);
     kith_job_send(job, &op, flush_done);
@@ -468,6 +559,7 @@ static unsigned give_up(struct kith_fs *fs)
         char path[KITH_ERROR_MESSAGE_SIZE];
         pthread_mutex_lock(&fs->lock);
         kith_inode_path(fs, inode, path, sizeof path);
+        kith_inode_put_forget(inode);
         inode->write_flushed = inode->write_version;
         inode->pending = false;
         inode->attr_changed = 0;

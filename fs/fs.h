@@ -140,6 +140,7 @@ struct kith_inode {
     bool os_only;  /* the last put was acknowledged at `os`, an fsync has still to do */
     bool queued;   /* in fs->dirty (one ref) */
     bool flushing; /* the timer has started its flush */
+    struct kith_row_put *again; /* a put of its row whose outcome is unknown, see flush.c; row_busy */
     struct kith_inode *dirty_prev, *dirty_next;
 };
 
@@ -212,6 +213,9 @@ int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group,
 int kith_rows_put(struct kith_fs *fs, const struct kith_group *group,
                   enum kith_durability durability, const struct kith_put_update updates[],
                   uint32_t count, struct kith_client_answer *ret_answer);
+/* The same for an op with a request id of its own (client.h). */
+int kith_rows_put_op(struct kith_fs *fs, const struct kith_client_op *op,
+                     struct kith_client_answer *ret_answer);
 /* A put of one row that goes on while its sender does something else; wait ends it. update NULL: its
  * memory was short, and so is the put's outcome. */
 struct kith_put_wait {
@@ -389,6 +393,12 @@ int kith_inode_image_now(struct kith_fs *fs, struct kith_inode *inode, struct ki
 void kith_inode_image_stored(struct kith_fs *fs, struct kith_inode *inode,
                              const struct kith_image *image, const struct kith_dot *dot,
                              enum kith_durability durability);
+/* To be called before names or rows of the inode are changed otherwise: a put of its row whose
+ * outcome is unknown is put again, the same under the same request id, so that nothing of it comes
+ * back later. 0 when there is none (any more). row_busy held. */
+int kith_inode_put_again(struct kith_fs *fs, struct kith_inode *inode);
+/* Forgets it. */
+void kith_inode_put_forget(struct kith_inode *inode);
 /* Counts and logs a put that failed. */
 void kith_put_failed(struct kith_fs *fs, const struct kith_inode *inode, int error);
 /* Everything that is unsent, until the deadline; names what could not be put. Returns how many. */

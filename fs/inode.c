@@ -122,6 +122,7 @@ static void inode_free(struct kith_fs *fs, struct kith_inode *inode)
     if (inode->dir != NULL) {
         kith_dir_free(fs, inode->dir);
     }
+    kith_inode_put_forget(inode);
     kith_inode_image_forget(fs, inode);
     names_free(inode);
     kith_octets_clear(&inode->target);
@@ -254,7 +255,7 @@ bool kith_inode_names_set(struct kith_inode *inode, const struct kith_link_name 
 
 bool kith_inode_dirty(const struct kith_inode *inode)
 {
-    return inode->pending || inode->write_version != inode->write_flushed;
+    return inode->pending || inode->write_version != inode->write_flushed || inode->again != NULL;
 }
 
 void kith_inode_enqueue(struct kith_fs *fs, struct kith_inode *inode)

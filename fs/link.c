@@ -464,7 +464,10 @@ void kith_do_link(struct kith_job *job)
         pthread_mutex_lock(&fs->lock);
         kith_busy_take(fs, false, &inode, 1);
         pthread_mutex_unlock(&fs->lock);
-        error = link_entry(fs, inode, added);
+        error = kith_inode_put_again(fs, inode);
+        if (error == 0) {
+            error = link_entry(fs, inode, added);
+        }
         pthread_mutex_lock(&fs->lock);
         kith_busy_give(fs, false, &inode, 1);
         pthread_mutex_unlock(&fs->lock);

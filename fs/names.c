@@ -601,9 +601,11 @@ void kith_do_unlink(struct kith_job *job)
     if (error == 0) {
         pthread_mutex_lock(&fs->lock);
         kith_busy_take(fs, false, &inode, 1);
+        pthread_mutex_unlock(&fs->lock);
+        error = inode->type == KITH_TYPE_DIR ? EISDIR : kith_inode_put_again(fs, inode);
+        pthread_mutex_lock(&fs->lock);
         bool pending = inode->pending && !inode->shared;
         bool link = entry->link;
-        error = inode->type == KITH_TYPE_DIR ? EISDIR : 0;
         pthread_mutex_unlock(&fs->lock);
         if (error == 0 && link) {
             error = kith_link_remove(fs, entry, inode);
@@ -659,6 +661,7 @@ static bool unlinks_now(const struct kith_inode *dir, const struct kith_entry *e
     const struct kith_inode *inode = entry != NULL ? entry->inode : NULL;
     return inode != NULL && !dir->dir_busy && kith_entry_valid(entry, kith_mono_ns()) &&
            inode->type != KITH_TYPE_DIR && !entry->link && !inode->shared && !inode->row_busy &&
+           inode->again == NULL &&
            !((inode->attrs.have & KITH_ATTR_XATTRS) != 0 && inode->attrs.xattrs);
 }
 

@@ -344,11 +344,16 @@ static int move_names(struct kith_fs *fs, struct kith_entry *src, struct kith_en
         kith_busy_take(fs, true, &old, 1);
     }
     kith_busy_take(fs, false, both, 2);
+    pthread_mutex_unlock(&fs->lock);
+    for (unsigned i = 0; i < 2 && error == 0; i++) {
+        error = both[i] != NULL ? kith_inode_put_again(fs, both[i]) : 0;
+    }
+    pthread_mutex_lock(&fs->lock);
     move.cross = src->dir != dst->dir;
     move.was_pending = inode->pending;
     move.dst_link = dst->link;
     pthread_mutex_unlock(&fs->lock);
-    if (directory) {
+    if (directory && error == 0) {
         error = kith_dir_remove(fs, old);
     }
     if (error == 0 && move.cross && src->link && !inode->share_own) {
@@ -453,6 +458,7 @@ void kith_do_rename(struct kith_job *job)
 static bool moves_now(const struct kith_inode *inode)
 {
     return inode->type != KITH_TYPE_DIR && !inode->shared && !inode->row_busy &&
+           inode->again == NULL &&
            !((inode->attrs.have & KITH_ATTR_XATTRS) != 0 && inode->attrs.xattrs);
 }
 

@@ -79,8 +79,14 @@ int kith_rows_put(struct kith_fs *fs, const struct kith_group *group,
     op.u.put.durability = durability;
     op.u.put.updates = updates;
     op.u.put.update_count = count;
-    (void)rows_call(fs, &op, ret_answer);
-    return kith_rows_put_end(fs, &ret_answer->result, count);
+    return kith_rows_put_op(fs, &op, ret_answer);
+}
+
+int kith_rows_put_op(struct kith_fs *fs, const struct kith_client_op *op,
+                     struct kith_client_answer *ret_answer)
+{
+    (void)rows_call(fs, op, ret_answer);
+    return kith_rows_put_end(fs, &ret_answer->result, op->u.put.update_count);
 }
 
 int kith_rows_put_end(struct kith_fs *fs, const struct kith_client_result *result, uint32_t count)

@@ -579,6 +579,14 @@ struct kith_chunk_id kith_client_chunk_id(struct kith_client *client, uint32_t v
                               random);
 }
 
+struct kith_request_id kith_client_request_id(struct kith_client *client)
+{
+    (void)pthread_mutex_lock(&client->lock);
+    struct kith_request_id request = kith_client_core_request_id(client->core);
+    (void)pthread_mutex_unlock(&client->lock);
+    return request;
+}
+
 bool kith_client_writable(struct kith_client *client, const struct kith_group *group)
 {
     (void)pthread_mutex_lock(&client->lock);

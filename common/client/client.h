@@ -79,6 +79,14 @@ struct kith_client_op {
             enum kith_durability durability;
             uint32_t update_count;
             const struct kith_put_update *updates;
+            /* All zero: an id of its own. Else of kith_client_request_id, for who may have to put
+             * the same again. */
+            struct kith_request_id request;
+            /* An attempt under this id ended with EUNKNOWN, less than 10 minutes ago (DESIGN
+             * section 3): group and updates are byte for byte the same, else it would be another
+             * write; only the durability may differ. The two are one write, whichever of them are
+             * carried out. Ends in OK or EUNKNOWN: a refusal says nothing about the earlier one. */
+            bool again;
         } put;
         struct {
             struct kith_chunk_id id; /* of kith_client_chunk_id */
@@ -150,6 +158,8 @@ KITH_MUST_CHECK enum kith_err kith_client_submit(struct kith_client *client,
 
 /* A fresh chunk id for a volume (time and random bits). */
 struct kith_chunk_id kith_client_chunk_id(struct kith_client *client, uint32_t volume);
+/* A fresh request id for a put. */
+struct kith_request_id kith_client_request_id(struct kith_client *client);
 /* Whether a majority of the owners of the group's partition look reachable now: the mount defers
  * small writes only then. */
 bool kith_client_writable(struct kith_client *client, const struct kith_group *group);

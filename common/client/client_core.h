@@ -126,6 +126,8 @@ bool kith_client_core_writable(const struct kith_client_core *core,
                                const struct kith_group *group);
 /* What each server last said, "n1:7070: connection refused, n2:7070: no answer yet"; cut. */
 void kith_client_core_reasons(const struct kith_client_core *core, char *ret_text, size_t size);
+/* See kith_client_request_id. */
+struct kith_request_id kith_client_core_request_id(struct kith_client_core *core);
 /* Requests that have not had their DONE. */
 uint32_t kith_client_core_pending(const struct kith_client_core *core);
 

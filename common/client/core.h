@@ -156,7 +156,7 @@ struct cc_put {
     enum kith_durability durability;
     uint32_t update_count;
     struct kith_put_update *updates;
-    uint32_t open; /* tries that may have had an effect */
+    uint32_t open; /* tries that may have had an effect; an earlier attempt of the user's is one */
 };
 struct cc_chunk {
     struct kith_chunk_id id;

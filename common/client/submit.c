@@ -88,6 +88,17 @@ static enum kith_err copy_update(struct cc_op *op, const struct kith_put_update 
     return KITH_OK;
 }
 
+struct kith_request_id kith_client_core_request_id(struct kith_client_core *core)
+{
+    struct kith_request_id request;
+    uint64_t sequence = ++core->sequence;
+    for (uint32_t i = 0; i < 8; i++) {
+        request.bytes[i] = (uint8_t)(core->client_id[0] >> (56 - 8 * i));
+        request.bytes[8 + i] = (uint8_t)(sequence >> (56 - 8 * i));
+    }
+    return request;
+}
+
 static enum kith_err copy_put(struct kith_client_core *core, struct cc_op *op,
                               const struct kith_client_op *from)
 {
@@ -110,10 +121,11 @@ static enum kith_err copy_put(struct kith_client_core *core, struct cc_op *op,
             return err;
         }
     }
-    uint64_t sequence = ++core->sequence;
-    for (uint32_t i = 0; i < 8; i++) {
-        put->request.bytes[i] = (uint8_t)(core->client_id[0] >> (56 - 8 * i));
-        put->request.bytes[8 + i] = (uint8_t)(sequence >> (56 - 8 * i));
+    static const struct kith_request_id nil;
+    put->request = from->u.put.request;
+    put->open = from->u.put.again ? 1 : 0; /* the earlier attempt */
+    if (memcmp(&put->request, &nil, sizeof(nil)) == 0) {
+        put->request = kith_client_core_request_id(core);
     }
     return KITH_OK;
 }

@@ -4,7 +4,8 @@
  *
  * For tests of what the mount does with files, without a cluster. Stays in front; prints "ready"
  * when the mount answers and, when it ends, how many requests of each kind the mount sent. After
- * SIGUSR1 one more put succeeds, the next two are refused. */
+ * SIGUSR1 one more put succeeds, the next two are refused. After SIGUSR2 (which prints "lost") the next
+ * put is carried out and ends as unknown. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,8 +31,9 @@ static void print_counts(struct kith_fake_cluster *cluster)
     for (unsigned i = 1; i <= KITH_CLIENT_STATUS; i++) {
         printf("%s %llu\n", names[i], (unsigned long long)counts.ops[i]);
     }
-    printf("put_updates %llu\nmost_under_way %u\n", (unsigned long long)counts.put_updates,
-           counts.under_way_max);
+    printf("put_updates %llu\nmost_under_way %u\nconflicts %llu\n",
+           (unsigned long long)counts.put_updates, counts.under_way_max,
+           (unsigned long long)counts.conflicts);
 }
 
 static void *await_faults(void *arg)
@@ -42,7 +44,14 @@ static void *await_faults(void *arg)
     int number;
     sigemptyset(&set);
     sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGUSR2);
     while (sigwait(&set, &number) == 0) {
+        if (number == SIGUSR2) {
+            kith_fake_fail_next(arg, KITH_CLIENT_PUT, 1, KITH_EUNKNOWN, true);
+            printf("lost\n");
+            fflush(stdout);
+            continue;
+        }
         kith_fake_counts(arg, &counts);
         uint64_t puts = counts.ops[KITH_CLIENT_PUT];
         while (counts.ops[KITH_CLIENT_PUT] == puts) {
@@ -59,6 +68,7 @@ int main(int argc, char *argv[])
     sigset_t set; /* before any thread is made */
     sigemptyset(&set);
     sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGUSR2);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     if (argc < 2) {
         fprintf(stderr, "usage: fs_fake MOUNTPOINT [DELAY_US] [-o OPTIONS]\n");

@@ -424,10 +424,11 @@ def case_links_first_gone(d):
 
 
 def case_links_many(d):
-    """Contents that leave no room for the names in the row; and the most names that a file can have."""
+    """Contents that leave no room for the names in the row; the most names that a file can have."""
     most = 128
     os.mkdir(d + "/other")
-    for size, across in ((61_440, False), (61_000, True), (40_000, False), (3_000_000, False), (5, True)):
+    for size, across in ((61_440, False), (61_000, True), (40_000, False), (3_000_000, False),
+                         (5, True)):
         data = pattern(size, size)
         names = [f"{d}/{i:03}" + "n" * 252 for i in range(most)]
         if across:

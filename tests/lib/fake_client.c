@@ -383,6 +383,26 @@ static enum kith_err run_scan(struct kith_fake_cluster *cluster, struct fake_req
     return KITH_OK;
 }
 
+static struct kith_request_id request_id(struct kith_client *client)
+{
+    struct kith_request_id id;
+    uint64_t sequence = ++client->sequence;
+    memcpy(id.bytes, &client->id, 8);
+    memcpy(id.bytes + 8, &sequence, 8);
+    return id;
+}
+
+static const struct kith_sibling *find_request(const struct kith_row *row,
+                                               const struct kith_request_id *id)
+{
+    for (uint32_t i = 0; i < row->sibling_count; i++) {
+        if (memcmp(&row->siblings[i].request, id, sizeof(*id)) == 0) {
+            return &row->siblings[i];
+        }
+    }
+    return NULL;
+}
+
 /* One update, computed but not stored. */
 static enum kith_err put_one(struct kith_client *client, struct fake_request *request,
                              const struct kith_put_update *update,
@@ -410,10 +430,22 @@ static enum kith_err put_one(struct kith_client *client, struct fake_request *re
         .value = update->value,
     };
     struct kith_dot dot = {cluster->actor, ++cluster->counter};
-    err = kith_row_put(&request->arena, &before, &change, &dot, time, id, ret_row);
+    const struct kith_sibling *done = find_request(&before, id);
+    if (done != NULL) { /* carried out already */
+        *ret_row = before;
+        dot = done->dot;
+        time = done->time;
+    } else {
+        err = kith_row_put(&request->arena, &before, &change, &dot, time, id, ret_row);
+    }
     if (err != KITH_OK) {
         return err;
     }
+    uint32_t versions = 0;
+    for (uint32_t i = 0; i < ret_row->sibling_count; i++) {
+        versions += ret_row->siblings[i].kind == KITH_SIBLING_VALUE;
+    }
+    cluster->counts.conflicts += versions > 1;
     struct kith_row others = *ret_row; /* without the writer's own */
     struct kith_sibling *siblings =
         kith_arena_calloc(&request->arena, ret_row->sibling_count, sizeof(*siblings));
@@ -448,10 +480,11 @@ static enum kith_err run_put(struct kith_client *client, struct fake_request *re
     if (rows == NULL || results == NULL) {
         return KITH_ENOMEM;
     }
-    struct kith_request_id id;
-    uint64_t sequence = ++client->sequence;
-    memcpy(id.bytes, &client->id, 8);
-    memcpy(id.bytes + 8, &sequence, 8);
+    static const struct kith_request_id nil;
+    struct kith_request_id id = request->op.u.put.request;
+    if (memcmp(&id, &nil, sizeof(id)) == 0) {
+        id = request_id(client);
+    }
     for (uint32_t i = 0; i < count; i++) {
         uint64_t time = kith_hlc_now(&cluster->hlc, now_us(CLOCK_REALTIME) / 1000u);
         enum kith_err err = put_one(client, request, &request->op.u.put.updates[i], &id, time,
@@ -770,6 +803,14 @@ struct kith_chunk_id kith_client_chunk_id(struct kith_client *client, uint32_t v
     pthread_mutex_unlock(&client->cluster->lock);
     memcpy(bytes, words, sizeof(bytes));
     return kith_chunk_id_make(volume, now_us(CLOCK_REALTIME) / 1000u, bytes);
+}
+
+struct kith_request_id kith_client_request_id(struct kith_client *client)
+{
+    pthread_mutex_lock(&client->cluster->lock);
+    struct kith_request_id id = request_id(client);
+    pthread_mutex_unlock(&client->cluster->lock);
+    return id;
 }
 
 bool kith_client_writable(struct kith_client *client, const struct kith_group *group)

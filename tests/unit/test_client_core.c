@@ -1057,6 +1057,47 @@ static void test_put_unknown(void **state)
     assert_int_equal(KITH_EUNKNOWN, err_of(w, tag));
 }
 
+/* The user puts the same again under the same id: a retry from the first try on, and never refused. */
+static void test_put_again(void **state)
+{
+    struct world *w = *state;
+    struct kith_put_update update = {.name = text("a"), .has_sibling = true, .value = text("one")};
+    struct kith_client_op op = {.kind = KITH_CLIENT_PUT, .timeout_ms = 3000};
+    op.u.put.group = GROUP;
+    op.u.put.update_count = 1;
+    op.u.put.updates = &update;
+    op.u.put.request = kith_client_core_request_id(w->core);
+    for (uint32_t i = 0; i < NODES; i++) {
+        w->nodes[i].put_silent = true;
+    }
+    uint64_t tag = submit(w, &op);
+    assert_false(w->nodes[0].last_retry);
+    pass(w, 3000);
+    assert_int_equal(KITH_EUNKNOWN, err_of(w, tag));
+    op.u.put.again = true;
+    for (uint32_t i = 0; i < NODES; i++) {
+        w->nodes[i].put_silent = false;
+        w->nodes[i].put_err = KITH_ENOSPC;
+    }
+    pass(w, 60000);
+    tag = submit(w, &op);
+    pass(w, 3000);
+    assert_int_equal(KITH_EUNKNOWN, err_of(w, tag));
+    for (uint32_t i = 0; i < NODES; i++) {
+        w->nodes[i].put_err = KITH_OK;
+        w->nodes[i].last_retry = false;
+        memset(&w->nodes[i].last_request, 0, sizeof(w->nodes[i].last_request));
+    }
+    pass(w, 60000);
+    assert_int_equal(KITH_OK, err_of(w, submit(w, &op)));
+    uint32_t asked = 0;
+    for (uint32_t i = 0; i < NODES; i++) {
+        asked += w->nodes[i].last_retry && memcmp(&w->nodes[i].last_request, &op.u.put.request,
+                                                  sizeof(op.u.put.request)) == 0;
+    }
+    assert_int_equal(1, asked);
+}
+
 static void test_put_refused(void **state)
 {
     struct world *w = *state;
@@ -1619,6 +1660,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_not_ready_has_no_vote, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stale_table, setup, teardown),
         cmocka_unit_test_setup_teardown(test_put_retry, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_put_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_put_twin, setup, teardown),
         cmocka_unit_test_setup_teardown(test_put_lost_connection, setup, teardown),
         cmocka_unit_test_setup_teardown(test_put_unknown, setup, teardown),
