@@ -120,11 +120,11 @@ mount_down() {
     umount "${1:-$mnt}" || fail "umount ${1:-$mnt}"
 }
 
-# same_tree A B: names, types, modes, owners, times, contents
+# same_tree A B: names, types, modes, owners, times, contents, hard links
 same_tree() {
     local out
     out=$(diff -r --no-dereference "$1" "$2" 2>&1 | head -n 10) || true
     [ -z "$out" ] || fail "diff -r $1 $2: $out"
-    out=$(rsync -anc --delete --itemize-changes "$1/" "$2/" 2>&1 | head -n 10) || true
+    out=$(rsync -aHnc --delete --itemize-changes "$1/" "$2/" 2>&1 | head -n 10) || true
     [ -z "$out" ] || fail "rsync -anc $1 $2: $out"
 }
