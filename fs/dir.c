@@ -470,6 +470,19 @@ static bool has_pending(const struct kith_inode *dir)
     return false;
 }
 
+bool kith_dir_seems_empty(struct kith_fs *fs, const struct kith_inode *dir)
+{
+    pthread_mutex_lock(&fs->lock);
+    bool empty = kith_mono_ns() < dir->dir->complete_until;
+    for (uint32_t i = 0; i < dir->dir->bucket_count && empty; i++) {
+        for (struct kith_entry *entry = dir->dir->buckets[i]; entry != NULL; entry = entry->next) {
+            empty = empty && entry->inode == NULL;
+        }
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return empty;
+}
+
 int kith_dir_empty(struct kith_fs *fs, struct kith_inode *dir)
 {
     pthread_mutex_lock(&fs->lock);

@@ -358,6 +358,8 @@ int kith_dir_page(struct kith_fs *fs, struct kith_inode *dir, const struct kith_
 /* fs->lock held. All pages of `load`, begun at `started`, are read: what it did not see is not
  * there. */
 void kith_dir_complete(struct kith_fs *fs, struct kith_inode *dir, uint64_t load, uint64_t started);
+/* As far as this mount knows just now; it knows. */
+bool kith_dir_seems_empty(struct kith_fs *fs, const struct kith_inode *dir);
 /* 0 when a fresh scan by quorum finds no entry, ENOTEMPTY, or an error. */
 int kith_dir_empty(struct kith_fs *fs, struct kith_inode *dir);
 /* Reads the row of an inode again by quorum and takes note of it. ESTALE when its name leads to

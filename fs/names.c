@@ -718,21 +718,32 @@ void kith_start_unlink(struct kith_job *job)
     kith_arena_release(&arena);
 }
 
+/* First the mark, then the look whether it is empty: what was made elsewhere before the mark is seen.
+ * Where memory does not know it to be empty a look comes before, too: few directories are marked in
+ * vain. */
 int kith_dir_remove(struct kith_fs *fs, struct kith_inode *inode)
 {
-    int error = kith_dir_empty(fs, inode);
+    int error = kith_dir_seems_empty(fs, inode) ? 0 : kith_dir_empty(fs, inode);
+    if (error != 0) {
+        return error;
+    }
+    pthread_mutex_lock(&fs->lock);
+    char name[KITH_FS_NAME_MAX + 1] = "";
+    if (inode->entry != NULL) {
+        memcpy(name, inode->entry->name, inode->entry->name_size + 1u);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    error = kith_dir_put_own(fs, inode, name, true, kith_bytes_make(NULL, 0));
+    if (error == 0) {
+        error = kith_dir_empty(fs, inode);
+        if (error == ENOTEMPTY) {
+            kith_dir_tell(fs, inode, name); /* takes the mark back */
+        }
+    }
     if (error == 0) {
         pthread_mutex_lock(&fs->lock);
-        inode->dir->removed = true; /* from now on nothing can be made in it here */
-        char name[KITH_FS_NAME_MAX + 1] = "";
-        if (inode->entry != NULL) {
-            memcpy(name, inode->entry->name, inode->entry->name_size + 1u);
-        }
+        inode->dir->removed = true; /* nothing can be made in it here: up to now it was busy */
         pthread_mutex_unlock(&fs->lock);
-        error = kith_dir_put_own(fs, inode, name, true, kith_bytes_make(NULL, 0));
-        if (error != 0) {
-            kith_dir_restore(fs, inode);
-        }
     }
     return error;
 }

@@ -5,7 +5,8 @@
  * For tests of what the mount does with files, without a cluster. Stays in front; prints "ready"
  * when the mount answers and, when it ends, how many requests of each kind the mount sent. After
  * SIGUSR1 one more put succeeds, the next two are refused. After SIGUSR2 (which prints "lost") the next
- * put is carried out and ends as unknown. */
+ * put is carried out and ends as unknown. After SIGHUP (which prints "held") the next put waits until
+ * somebody else has put a file "theirs" in the same directory, whose put the mount has not seen. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -36,6 +37,32 @@ static void print_counts(struct kith_fake_cluster *cluster)
            (unsigned long long)counts.conflicts);
 }
 
+static struct kith_client *the_client; /* set before the thread is made */
+static atomic_bool over;               /* the thread ends */
+
+/* The next put comes just after another mount's create in the same directory. */
+static void be_late(struct kith_fake_cluster *cluster)
+{
+    const struct timespec tick = {0, 1000000};
+    struct kith_inode_record record;
+    struct kith_buf buf;
+    memset(&record, 0, sizeof record);
+    record.type = KITH_TYPE_FILE;
+    record.file_id = 77;
+    kith_buf_init(&buf);
+    kith_inode_record_encode(&record, &buf);
+    kith_fake_hold(cluster, KITH_CLIENT_PUT, true);
+    printf("held\n");
+    fflush(stdout);
+    struct kith_bytes name = kith_bytes_make("theirs", 6);
+    while (!buf.failed && !over &&
+           !kith_fake_intrude(cluster, the_client, name, kith_buf_bytes(&buf))) {
+        nanosleep(&tick, NULL);
+    }
+    kith_buf_release(&buf);
+    kith_fake_hold(cluster, KITH_CLIENT_PUT, false);
+}
+
 static void *await_faults(void *arg)
 {
     const struct timespec tick = {0, 1000000};
@@ -45,7 +72,12 @@ static void *await_faults(void *arg)
     sigemptyset(&set);
     sigaddset(&set, SIGUSR1);
     sigaddset(&set, SIGUSR2);
-    while (sigwait(&set, &number) == 0) {
+    sigaddset(&set, SIGHUP);
+    while (sigwait(&set, &number) == 0 && !over) {
+        if (number == SIGHUP) {
+            be_late(arg);
+            continue;
+        }
         if (number == SIGUSR2) {
             kith_fake_fail_next(arg, KITH_CLIENT_PUT, 1, KITH_EUNKNOWN, true);
             printf("lost\n");
@@ -54,7 +86,7 @@ static void *await_faults(void *arg)
         }
         kith_fake_counts(arg, &counts);
         uint64_t puts = counts.ops[KITH_CLIENT_PUT];
-        while (counts.ops[KITH_CLIENT_PUT] == puts) {
+        while (counts.ops[KITH_CLIENT_PUT] == puts && !over) {
             nanosleep(&tick, NULL);
             kith_fake_counts(arg, &counts);
         }
@@ -69,6 +101,7 @@ int main(int argc, char *argv[])
     sigemptyset(&set);
     sigaddset(&set, SIGUSR1);
     sigaddset(&set, SIGUSR2);
+    sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     if (argc < 2) {
         fprintf(stderr, "usage: fs_fake MOUNTPOINT [DELAY_US] [-o OPTIONS]\n");
@@ -92,6 +125,7 @@ int main(int argc, char *argv[])
     }
     kith_fake_set_delay(cluster, argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 0);
     kith_log_set_level(options.log_level);
+    the_client = client;
     pthread_t faults;
     if (pthread_create(&faults, NULL, await_faults, cluster) != 0) {
         fprintf(stderr, "fs_fake: no thread can be made\n");
@@ -99,7 +133,8 @@ int main(int argc, char *argv[])
     }
     int code = kith_fs_serve(&options, client, on_ready, NULL);
     print_counts(cluster);
-    pthread_cancel(faults);
+    over = true;
+    pthread_kill(faults, SIGHUP);
     pthread_join(faults, NULL);
     kith_fake_cluster_free(cluster);
     kith_fs_options_release(&options);

@@ -633,6 +633,30 @@ static enum kith_err run_kind(struct kith_client *client, struct fake_request *r
 
 /* ---- the client ---- */
 
+bool kith_fake_intrude(struct kith_fake_cluster *cluster, const struct kith_client *client,
+                       struct kith_bytes name, struct kith_bytes value)
+{
+    static const struct kith_request_id other = {{1}};
+    struct kith_row_update change = {.has_sibling = true, .value = value};
+    struct kith_row before, after;
+    struct kith_arena arena;
+    bool done = false;
+    kith_arena_init(&arena, 0);
+    pthread_mutex_lock(&cluster->lock);
+    const struct fake_request *request = client->first;
+    if (request != NULL && request->op.kind == KITH_CLIENT_PUT) {
+        const struct kith_group *group = &request->op.u.put.group;
+        uint64_t time = kith_hlc_now(&cluster->hlc, now_us(CLOCK_REALTIME) / 1000u);
+        struct kith_dot dot = {cluster->actor, ++cluster->counter};
+        done = row_load(cluster, &arena, group, name, &before) == KITH_OK &&
+               kith_row_put(&arena, &before, &change, &dot, time, &other, &after) == KITH_OK &&
+               row_store(cluster, group, name, &after) == KITH_OK;
+    }
+    pthread_mutex_unlock(&cluster->lock);
+    kith_arena_release(&arena);
+    return done;
+}
+
 static void request_free(struct fake_request *request)
 {
     if (request->op.kind == KITH_CLIENT_CHUNK_PUT) {

@@ -32,6 +32,10 @@ void kith_fake_set_unreachable(struct kith_fake_cluster *cluster, bool unreachab
  * EUNKNOWN that did happen). A later call for the same kind replaces the earlier one. */
 void kith_fake_fail_next(struct kith_fake_cluster *cluster, enum kith_client_kind kind,
                          uint32_t count, enum kith_err err, bool apply);
+/* Stores a row in the group of the put that `client` has waiting (held), as another client would who
+ * was quicker. False where none waits, or memory is short. */
+bool kith_fake_intrude(struct kith_fake_cluster *cluster, const struct kith_client *client,
+                       struct kith_bytes name, struct kith_bytes value);
 /* Loses all chunks that were stored at `os` and not synced, as by a power cut; says how many. */
 uint32_t kith_fake_lose_unsynced(struct kith_fake_cluster *cluster);
 /* Removes one chunk; false where it is not there. */
