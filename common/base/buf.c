@@ -266,9 +266,10 @@ struct own_blob {
 
 /* ---- Slots: the memory of blobs that are (nearly) a whole chunk ----
  *
- * They come and go in thousands, made by one thread and dropped by another. On the heap each of the
- * threads' arenas kept its own share of holes and tops, and a mount that had written 256 MiB held 400;
- * here what is dropped last is used first, by whoever is next, and is still in the processor's cache. */
+ * They come and go in thousands, made by one thread and dropped by another. On the heap each of
+ * the threads' arenas kept its own share of holes and tops, and a mount that had written 256 MiB
+ * held 400; here what is dropped last is used first, by whoever is next, and is still in the
+ * processor's cache. */
 
 #if defined __has_feature
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)

@@ -26,7 +26,7 @@ struct kith_content_store;
 struct kith_content_options {
     struct kith_client *client;
     uint32_t volume;
-    size_t cache_bytes; /* clean chunks and unsent data, a quarter at least for clean ones; 0 = 64 MiB */
+    size_t cache_bytes; /* clean chunks and unsent data, a quarter at least clean; 0 = 64 MiB */
     size_t dirty_bytes; /* unsent data; 0 = 48 MiB */
     uint32_t readahead_bytes; /* 0 = 8 MiB */
     uint32_t timeout_ms;      /* of one chunk's transfer; 0 = the client's */

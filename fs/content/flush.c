@@ -85,6 +85,7 @@ static enum kith_err rewrite(struct kith_content *content, uint64_t start, struc
         kith_blob_drop(blob);
         return err;
     }
+    kith_upload_first(upload); /* large, and nothing replaces it before the flush ends */
     upload->charge = packed;
     kith_store_charge(content->store, packed, 0);
     for (uint32_t i = 0; i < count && err == KITH_OK; i++) {
@@ -92,6 +93,40 @@ static enum kith_err rewrite(struct kith_content *content, uint64_t start, struc
         err = kith_extents_insert(&content->extents, &runs[i]);
     }
     return err;
+}
+
+/* With the lock: what waits to be sent and was replaced by the rewriting of its region. */
+static void drop_replaced(struct kith_content *content, uint64_t start)
+{
+    struct upload *upload = content->uploads[UPLOAD_QUEUED].head;
+    while (upload != NULL) {
+        struct upload *next = upload->next;
+        if (upload->kind == KITH_IMAGE_EXTENTS && upload->start == start &&
+            !kith_upload_is_named(upload)) {
+            kith_upload_drop(upload);
+        }
+        upload = next;
+    }
+}
+
+/* With the lock, given up meanwhile. Regions that were rewritten leave before they take more memory
+ * than there is for what is dirty: a file has as many as it is large. What fails stays in memory, and
+ * the flush sends it once more with the rest. */
+static void send_rewritten(struct kith_content *content)
+{
+    if (!kith_store_is_pressed(content->store)) {
+        return;
+    }
+    content->paused = false;
+    pthread_mutex_unlock(&content->lock);
+    kith_uploads_pump(content);
+    pthread_mutex_lock(&content->lock);
+    while (content->uploads[UPLOAD_SENT].count > 0 && !content->paused &&
+           kith_store_is_pressed(content->store)) {
+        pthread_cond_wait(&content->cond, &content->lock);
+    }
+    content->paused = true;
+    content->failure = KITH_OK;
 }
 
 /* With the lock, given up meanwhile. */
@@ -115,6 +150,7 @@ static enum kith_err compact(struct kith_content *content)
         }
         if (err == KITH_OK && generation == content->generation) {
             err = rewrite(content, start, blob);
+            drop_replaced(content, start);
             at = start + KITH_REGION_SIZE;
             tries = 0;
         } else if (err == KITH_OK && ++tries == COMPACT_TRIES) {
@@ -122,6 +158,7 @@ static enum kith_err compact(struct kith_content *content)
             tries = 0;
         }
         kith_blob_drop(blob);
+        send_rewritten(content);
     }
     return err;
 }

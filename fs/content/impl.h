@@ -22,8 +22,8 @@
 #include "fs/content/content.h"
 #include "fs/format/extents.h"
 
-/* A mount is to stay within 200 MiB with 100,000 inodes known, which take 110. What is dirty is uploaded
- * while more comes, so a small budget is no slower than a large one. */
+/* A mount is to stay within 200 MiB with 100,000 inodes known, which take 110. What is dirty is
+ * uploaded while more comes, so a small budget is no slower than a large one. */
 #define CACHE_BYTES_DEFAULT (64u << 20) /* clean and dirty together */
 #define DIRTY_BYTES_DEFAULT (48u << 20)
 #define CACHE_CLEAN_PART 4u /* a quarter of the cache is for what is clean, however much is dirty */
@@ -86,6 +86,8 @@ KITH_MUST_CHECK enum kith_err kith_store_wait(struct entry *entry, struct kith_b
 void kith_store_drop(struct entry *entry);
 /* Dirty memory grew or shrank by so much. */
 void kith_store_charge(struct kith_content_store *store, size_t more, size_t less);
+/* Whether half of the dirty budget is used up. */
+bool kith_store_is_pressed(struct kith_content_store *store);
 void kith_store_op_begin(struct kith_content_store *store);
 void kith_store_op_end(struct kith_content_store *store);
 
@@ -209,6 +211,8 @@ KITH_MUST_CHECK enum kith_err kith_regions_cut(struct kith_content *content);
 void kith_uploads_pump(struct kith_content *content);
 /* With the lock: moves it to another state's list. */
 void kith_upload_move(struct upload *upload, enum upload_state state);
+/* With the lock: to the front of its list. */
+void kith_upload_first(struct upload *upload);
 /* With the lock: drops it (not a SENT one). */
 void kith_upload_drop(struct upload *upload);
 bool kith_upload_is_named(const struct upload *upload);

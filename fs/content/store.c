@@ -56,8 +56,8 @@ static void table_remove(struct entry *entry)
     entry_drop(entry);
 }
 
-/* What is clean and what is dirty share the memory: the least recently used ones go beyond the limit, but
- * never those of the last moments, or reading ahead would be in vain. */
+/* What is clean and what is dirty share the memory: the least recently used ones go beyond the
+ * limit, but never those of the last moments, or reading ahead would be in vain. */
 static void lru_shrink(struct kith_content_store *store, const struct entry *keep)
 {
     size_t least = store->cache_limit / CACHE_CLEAN_PART;
@@ -262,6 +262,14 @@ void kith_store_charge(struct kith_content_store *store, size_t more, size_t les
         lru_shrink(store, NULL);
     }
     pthread_mutex_unlock(&store->lock);
+}
+
+bool kith_store_is_pressed(struct kith_content_store *store)
+{
+    pthread_mutex_lock(&store->lock);
+    bool pressed = store->stats.dirty_bytes >= store->dirty_limit / 2;
+    pthread_mutex_unlock(&store->lock);
+    return pressed;
 }
 
 void kith_store_op_begin(struct kith_content_store *store)

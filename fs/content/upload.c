@@ -31,6 +31,17 @@ void kith_upload_move(struct upload *upload, enum upload_state state)
     list_append(upload);
 }
 
+void kith_upload_first(struct upload *upload)
+{
+    struct upload_list *list = &upload->content->uploads[upload->state];
+    list_remove(upload);
+    upload->prev = NULL;
+    upload->next = list->head;
+    *(list->head == NULL ? &list->tail : &list->head->prev) = upload;
+    list->head = upload;
+    list->count++;
+}
+
 /* Its memory is no longer needed: stored, or given up. */
 static void upload_settle(struct upload *upload, bool stored)
 {
