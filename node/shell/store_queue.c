@@ -216,10 +216,11 @@ static bool is_light(const struct kith_store_op *op)
     case KITH_STORE_PUT:
     case KITH_STORE_MERGE:
     case KITH_STORE_GET:
-    case KITH_STORE_FIND:
         return op_weight(op) <= KITH_LEND_ROWS;
-    case KITH_STORE_SCAN:
-        return op->u.scan.max_rows <= KITH_LEND_ROWS;
+    case KITH_STORE_FIND:
+        return op->u.find.name_count <= KITH_LEND_ROWS;
+    case KITH_STORE_SCAN: /* 0: as many as a page holds */
+        return op->u.scan.max_rows != 0 && op->u.scan.max_rows <= KITH_LEND_ROWS;
     default:
         return false;
     }

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include <stdatomic.h>
 #include <sys/mount.h>
 
 #include "store_place.h"
@@ -299,6 +300,92 @@ static void test_lenders(void **state)
     free(lenders);
 }
 
+/* What may take long is never the lender's. */
+static void test_lend_light_only(void **state)
+{
+    struct place *place = *state;
+    struct kith_bytes names[17];
+    for (uint32_t i = 0; i < 17; i++) {
+        names[i] = kith_bytes_make("0123456789abcdefg" + i, 1);
+    }
+    struct kith_store_op scan = {.kind = KITH_STORE_SCAN}; /* max_rows 0: a whole page */
+    scan.u.scan.group = group_of(1);
+    scan.partition = kith_group_partition(&scan.u.scan.group, PARTITIONS);
+    struct kith_store_op find = {.kind = KITH_STORE_FIND, .partition = scan.partition};
+    find.u.find.group = scan.u.scan.group;
+    find.u.find.request = next_request();
+    find.u.find.name_count = 17;
+    find.u.find.names = names;
+    const struct kith_store_op *ops[2] = {&scan, &find};
+    for (uint32_t i = 0; i < 100; i++) { /* the worker sleeps at some of these times at least */
+        release_results(place);
+        submit(place, ops[i % 2]);
+        assert_false(kith_store_lend(place->store));
+        assert_int_equal(next_done(place)->err, KITH_OK);
+    }
+}
+
+/* A stop in the middle of lending: what was taken completes, once, and nobody waits for ever. */
+struct stopper {
+    struct place *place;
+    atomic_uint taken;
+    struct lender *lender;
+};
+
+static void *stop_lender(void *arg)
+{
+    struct stopper *stopper = arg;
+    struct kith_store *store = stopper->place->store;
+    for (uint32_t i = 0; i < LENDER_OPS; i++) {
+        if (kith_store_submit(store, &stopper->lender->ops[i], NULL) != KITH_OK) {
+            break;
+        }
+        atomic_fetch_add(&stopper->taken, 1);
+        (void)kith_store_lend(store);
+    }
+    return NULL;
+}
+
+static void test_stop_while_lent(void **state)
+{
+    struct place *place = *state;
+    for (uint32_t round = 0; round < 30; round++) {
+        struct lender *lenders = calloc(2, sizeof *lenders);
+        struct stopper stoppers[2];
+        release_results(place);
+        for (uint32_t i = 0; i < 2; i++) {
+            stoppers[i].place = place;
+            stoppers[i].lender = &lenders[i];
+            atomic_store(&stoppers[i].taken, 0);
+            for (uint32_t j = 0; j < LENDER_OPS; j++) {
+                snprintf(lenders[i].names[j], sizeof lenders[i].names[j], "%u", j);
+                lenders[i].updates[j] = update_of(lenders[i].names[j], "v");
+                lenders[i].ops[j] = put_op(i, &lenders[i].updates[j], 1);
+                lenders[i].ops[j].durability = j % 5 == 0 ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
+            }
+            assert_int_equal(
+                pthread_create(&lenders[i].thread, NULL, stop_lender, &stoppers[i]), 0);
+        }
+        struct timespec pause = {0, (long)round * 100000};
+        nanosleep(&pause, NULL);
+        kith_store_stop(place->store);
+        for (uint32_t i = 0; i < 2; i++) {
+            pthread_join(lenders[i].thread, NULL);
+        }
+        uint32_t want = atomic_load(&stoppers[0].taken) + atomic_load(&stoppers[1].taken), got = 0;
+        pthread_mutex_lock(&place->lock);
+        for (uint32_t i = 0; i < place->count; i++) {
+            got += kith_store_results_ended(place->list[i]);
+        }
+        pthread_mutex_unlock(&place->lock);
+        assert_int_equal(got, want);
+        release_results(place);
+        must_close(place);
+        must_open(place);
+        free(lenders);
+    }
+}
+
 static void test_meta(void **state)
 {
     struct place *place = *state;
@@ -455,6 +542,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_disk_completes_twice, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lend, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lenders, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lend_light_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stop_while_lent, setup, teardown),
         cmocka_unit_test_setup_teardown(test_meta, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random, setup, teardown),
         cmocka_unit_test_setup_teardown(test_second_open_refused, setup, teardown),
