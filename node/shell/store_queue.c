@@ -98,10 +98,11 @@ enum kith_err kith_store_submit(struct kith_store *store, const struct kith_stor
     return queue_push(&worker_of(store, op)->queue, op, box);
 }
 
-void kith_store_kick(struct kith_store *store)
+/* Wakes those from `first` on that sleep over work. */
+static void kick_from(struct kith_store *store, uint32_t first)
 {
     uint32_t total = store->worker_count + store->bulk_count;
-    for (uint32_t i = 0; i < total; i++) {
+    for (uint32_t i = first; i < total; i++) {
         struct store_queue *queue = &store->workers[i].queue;
         if (!atomic_load(&queue->sleeping)) {
             continue; /* it looks before it sleeps */
@@ -113,6 +114,11 @@ void kith_store_kick(struct kith_store *store)
             pthread_cond_signal(&queue->wake);
         }
     }
+}
+
+void kith_store_kick(struct kith_store *store)
+{
+    kick_from(store, 0);
 }
 
 /* ---- Rounds ---- */
@@ -272,6 +278,7 @@ static void seat_give(struct store_worker *worker, uint64_t began)
 bool kith_store_lend(struct kith_store *store)
 {
     bool worked = false;
+    kick_from(store, store->worker_count); /* chunks are never lent: they begin meanwhile */
     for (uint32_t i = 0; i < store->worker_count; i++) {
         struct store_worker *worker = &store->workers[i];
         uint32_t count = 0;
