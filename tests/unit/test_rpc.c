@@ -540,19 +540,18 @@ static void test_refused(void **state)
     address_of(address, sizeof address, port);
     end_start(&client, NULL);
     uint64_t conn;
+    double start = now_ms();
     for (uint32_t i = 0; i < 20; i++) {
-        double start = now_ms();
         assert_int_equal(kith_rpc_connect(client.rpc, address, KITH_RPC_ROWS, &conn, NULL), KITH_OK);
         wait_count(&client, &client.closed, i + 1);
-        assert_true(now_ms() - start < 500);
         assert_string_equal(client.reason, "connection refused");
     }
+    /* with the back-off of gRPC's channels (1 s, growing to 120 s) it would be minutes */
+    assert_true(now_ms() - start < WAIT_MAX_S * 1e3);
     end_start(&probe, NULL);
     assert_int_equal(kith_rpc_listen(probe.rpc, address, &port, NULL), KITH_OK);
-    double start = now_ms();
     assert_int_equal(kith_rpc_connect(client.rpc, address, KITH_RPC_ROWS, &conn, NULL), KITH_OK);
     wait_count(&client, &client.opened, 1);
-    assert_true(now_ms() - start < 1000);
     struct kith_error error;
     assert_int_equal(kith_rpc_connect(client.rpc, "nonsense", KITH_RPC_ROWS, &conn, &error), KITH_EINVAL);
     assert_int_equal(kith_rpc_connect(client.rpc, "h:0", KITH_RPC_ROWS, &conn, &error), KITH_EINVAL);
