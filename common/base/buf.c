@@ -271,25 +271,27 @@ struct own_blob {
  * held 400; here what is dropped last is used first, by whoever is next, and is still in the
  * processor's cache. */
 
+#define SLOTS_KEEP 8          /* 8 MiB: what is dropped and wanted again within a moment */
+#define SLOT_BYTES (1u << 20) /* KITH_CHUNK_MAX, which this layer does not know */
+
 #if defined __has_feature
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SLOTS_KEEP 0 /* so that every use after the end is seen */
+#define ON_HEAP
 #endif
 #endif
-#if !defined SLOTS_KEEP && (defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__)
-#define SLOTS_KEEP 0
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#define ON_HEAP
 #endif
-#ifndef SLOTS_KEEP
-#define SLOTS_KEEP 8 /* 8 MiB: what is dropped and wanted again within a moment */
+#ifdef ON_HEAP
+#define SLOT_FROM (SLOT_BYTES + 1u) /* none: so that every use after the end is seen */
+#else
+#define SLOT_FROM (SLOT_BYTES / 4u * 3u) /* smaller blobs would waste too much of it */
 #endif
-
-#define SLOT_BYTES (1u << 20) /* KITH_CHUNK_MAX, which this layer does not know */
-#define SLOT_FROM  (SLOT_BYTES / 4u * 3u) /* smaller blobs would waste too much of it */
 
 static struct {
     pthread_mutex_t lock;
-    int count;                  /* protected by lock */
-    void *idle[SLOTS_KEEP + 1]; /* protected by lock; the last one is never used */
+    uint32_t count;         /* protected by lock */
+    void *idle[SLOTS_KEEP]; /* protected by lock */
 } slots = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void *slot_take(void)
