@@ -306,7 +306,7 @@ static void test_lend_light_only(void **state)
     struct place *place = *state;
     struct kith_bytes names[17];
     for (uint32_t i = 0; i < 17; i++) {
-        names[i] = kith_bytes_make("0123456789abcdefg" + i, 1);
+        names[i] = kith_bytes_make(&"0123456789abcdefg"[i], 1);
     }
     struct kith_store_op scan = {.kind = KITH_STORE_SCAN}; /* max_rows 0: a whole page */
     scan.u.scan.group = group_of(1);
