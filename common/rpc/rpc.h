@@ -12,6 +12,8 @@
  * function here. All functions here may be called from any thread, and none waits for the network.
  * Callbacks for one connection never run at the same time and come in order: opened, messages,
  * closed (exactly one closed for each connection that was given out, also when it never opened).
+ * On a connection that this side opened, what comes while no answer is awaited may wait 5 ms
+ * (rpc_read.c): so each side asks on connections of its own.
  *
  * Measured on two cores: a unary call costs 40-65 us of CPU on each side, a packed stream 0.3 us a
  * message. gRPC's callback completion queues make no progress in Debian's build; `next` queues do, and
