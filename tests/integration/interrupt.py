@@ -21,10 +21,18 @@ def mkdir(name):
     return (0 if result == 0 else ctypes.get_errno()), time.monotonic() - start
 
 
+def waits(pid):
+    """Whether the process waits for an answer of the mount."""
+    try:
+        with open(f"/proc/{pid}/wchan", "rb") as f:
+            return b"request_wait" in f.read()
+    except FileNotFoundError:
+        return False
+
+
 def child(name):
     process = subprocess.Popen(["mkdir", top + b"/" + name])
-    while not os.path.exists(f"/proc/{process.pid}/wchan") or b"request_wait" not in open(
-            f"/proc/{process.pid}/wchan", "rb").read():
+    while not waits(process.pid):
         assert process.poll() is None, "mkdir ended before its signal"
     return process
 
@@ -41,7 +49,9 @@ signal.signal(signal.SIGINT, lambda *_: seen.append("int"))
 signal.siginterrupt(signal.SIGINT, True)
 here = os.getpid()
 if os.fork() == 0:
-    time.sleep(0.1)
+    end = time.monotonic() + 10
+    while not waits(here) and time.monotonic() < end:
+        pass
     os.kill(here, signal.SIGINT)
     os._exit(0)
 error, took = mkdir(b"int")
