@@ -223,6 +223,9 @@ static struct request *apply(struct kith_client *client, const struct kith_clien
             done = request;
             break;
         }
+        case KITH_CLIENT_EFFECT_WATCHED:
+        case KITH_CLIENT_EFFECT_CHANGED:
+            break;
         }
     }
     return done;

@@ -166,6 +166,37 @@ bool kith_client_writable(struct kith_client *client, const struct kith_group *g
 /* The cluster's uuid. */
 struct kith_uuid kith_client_cluster(struct kith_client *client);
 
+/* ---- Watches: a group's changes, told (DESIGN section 7) ---- */
+
+/* A watch is live while R owners of the group's partition have promised, less than KITH_WATCH_LEASE_MS
+ * before, to tell every change that they store; W + R > N, so that one of them at least stores each
+ * write that is acknowledged. What this client's own requests change is not told. While a watch is
+ * held the client renews it every KITH_WATCH_RENEW_MS. It lapses by itself: when nodes are silent, when
+ * a connection is lost, when the table changes. */
+#define KITH_WATCH_LEASE_MS 3000u
+#define KITH_WATCH_RENEW_MS 1000u
+#define KITH_WATCHES_MAX    1024u /* of one client */
+
+struct kith_watch;
+
+/* Something changed: those rows may be others now; count 0: any row of the group. Runs on the client's
+ * thread, before the callback of any read that was begun after the change arrived; must not block, nor
+ * call the client. May still come for a moment after kith_client_unwatch has begun, never after it has
+ * returned. */
+typedef void (*kith_client_watch_cb)(void *arg, const struct kith_bytes *names, uint32_t count);
+
+/* Begins a watch; it is not live yet when this returns. Never waits. NULL: KITH_WATCHES_MAX are held, or
+ * memory is short. Any thread. */
+KITH_MUST_CHECK struct kith_watch *kith_client_watch(struct kith_client *client,
+                                                     const struct kith_group *group,
+                                                     kith_client_watch_cb cb, void *arg);
+/* Ends it and frees it. Not from a callback of the client. */
+void kith_client_unwatch(struct kith_client *client, struct kith_watch *watch);
+/* 0: not live now. Else live, and the number under which it has been so without a break: what was read
+ * by requests that began while it had this number, and of which no change was told since, is what a
+ * quorum would answer now, but for changes that are on their way. Any thread, takes no lock. */
+uint64_t kith_watch_epoch(const struct kith_watch *watch);
+
 /* ---- Waiting for one request: for tools and for threads that may block ---- */
 
 /* Submits and waits for the end. The result is a copy that lives until kith_client_answer_release; it

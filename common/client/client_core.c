@@ -499,6 +499,10 @@ static enum kith_err take(struct kith_client_core *core, const struct kith_clien
     case KITH_CLIENT_EVENT_CANCEL:
         take_cancel(core, event);
         break;
+    case KITH_CLIENT_EVENT_WATCH:
+        return KITH_ELIMIT;
+    case KITH_CLIENT_EVENT_UNWATCH:
+        break;
     }
     return KITH_OK;
 }

@@ -49,6 +49,8 @@ enum kith_client_event_kind {
     KITH_CLIENT_EVENT_MESSAGE,  /* msg on conn */
     KITH_CLIENT_EVENT_SUBMIT,   /* op under tag */
     KITH_CLIENT_EVENT_CANCEL,   /* the requests with this tag, or all: they end with ECANCELED */
+    KITH_CLIENT_EVENT_WATCH,    /* begin the watch `tag` on `group`; tags of watches are their own */
+    KITH_CLIENT_EVENT_UNWATCH,  /* end it: no effect names it any more */
 };
 
 struct kith_client_event {
@@ -64,6 +66,7 @@ struct kith_client_event {
     uint64_t tag; /* SUBMIT, CANCEL */
     bool all;     /* CANCEL */
     const struct kith_client_op *op; /* SUBMIT */
+    const struct kith_group *group;  /* WATCH */
 };
 
 enum kith_client_effect_kind {
@@ -71,6 +74,8 @@ enum kith_client_effect_kind {
     KITH_CLIENT_EFFECT_CONNECT,  /* open conn to address; bulk: of the BULK class, else ROWS */
     KITH_CLIENT_EFFECT_CLOSE,    /* end conn */
     KITH_CLIENT_EFFECT_DONE,     /* the request `tag` has ended */
+    KITH_CLIENT_EFFECT_WATCHED,  /* the watch `tag` is live until `until_ms` (mono_ms); 0: not now */
+    KITH_CLIENT_EFFECT_CHANGED,  /* under the watch `tag`: names, name_count (0: any) */
 };
 
 struct kith_client_effect {
@@ -84,6 +89,9 @@ struct kith_client_effect {
     enum kith_client_kind op_kind;
     const struct kith_client_result *result; /* DONE: until done is released */
     struct kith_client_done *done;
+    uint64_t until_ms;              /* WATCHED */
+    uint32_t name_count;            /* CHANGED */
+    const struct kith_bytes *names;
 };
 
 /* Valid until the next step, but for what belongs to a done. */

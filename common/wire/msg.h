@@ -19,6 +19,7 @@
 #define KITH_MESSAGE_MAX (4u << 20) /* bytes of one encoded gRPC message; larger ones are refused */
 #define KITH_ADDRESS_SIZE 280u      /* "host:port" or "[v6]:port" with the NUL */
 #define KITH_TIMEOUT_MAX_MS 600000u
+#define KITH_WATCH_LEASE_MAX_MS 10000u
 
 enum kith_durability {
     KITH_DURABLE_OS = 0,   /* in the operating system: survives kill -9 of the daemon */
@@ -207,6 +208,7 @@ struct kith_replicate_req {
     struct kith_group group;
     uint32_t row_count;
     const struct kith_replica_row *rows;
+    bool may_wait; /* the sender does not wait for the answer: it may leave with others */
 };
 struct kith_replicate_res {
     struct kith_status status;
@@ -315,6 +317,29 @@ struct kith_status_res {
     const struct kith_member_info *members;
 };
 
+/* "Tell me what changes in this group, for so long": the watch of DESIGN section 7. Asking again
+ * renews it; it ends by itself. For clients. */
+struct kith_watch_req {
+    struct kith_table_id table;
+    struct kith_group group;
+    uint32_t lease_ms; /* from when the node takes it; 1 to KITH_WATCH_LEASE_MAX_MS */
+    /* The first half of the ids of the asker's own requests (big-endian): what those change is not
+     * told to it. */
+    uint64_t own;
+};
+struct kith_watch_res {
+    struct kith_status status; /* OK: from now on, for lease_ms, every change that is stored here */
+    struct kith_bytes table;   /* ESTALE */
+};
+/* Unasked, from a node to who watches there, in the order in which it stored the changes and before
+ * or with the answer to who made them. */
+struct kith_watch_event {
+    struct kith_group group;
+    bool ended; /* the node tells no more: the table has changed, or there are too many watches */
+    uint32_t name_count; /* of rows that may have changed; 0: any of the group */
+    const struct kith_bytes *names;
+};
+
 /* X(NAME, number = the Frame's oneof field, struct member) */
 #define KITH_MSG_MAP(X)                          \
     X(HELLO, 2, hello, kith_hello)               \
@@ -344,7 +369,10 @@ struct kith_status_res {
     X(JOIN_RES, 26, join_res, kith_join_res)     \
     X(DECIDE, 27, decide, kith_decide)           \
     X(STATUS_REQ, 28, status_req, kith_status_req) \
-    X(STATUS_RES, 29, status_res, kith_status_res)
+    X(STATUS_RES, 29, status_res, kith_status_res) \
+    X(WATCH_REQ, 30, watch_req, kith_watch_req)  \
+    X(WATCH_RES, 31, watch_res, kith_watch_res)  \
+    X(WATCH_EVENT, 32, watch_event, kith_watch_event)
 
 enum kith_msg_kind {
 #define X(name, number, member, type) KITH_MSG_##name = number,
@@ -355,6 +383,7 @@ enum kith_msg_kind {
 struct kith_msg {
     enum kith_msg_kind kind;
     uint64_t id; /* of the request; chosen by the asker, unique on its connection */
+    bool may_wait; /* not sent: nobody waits for it; it leaves with the next that is, or a little later */
     union {
 #define X(name, number, member, type) struct type member;
         KITH_MSG_MAP(X)

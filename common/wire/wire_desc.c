@@ -198,7 +198,7 @@ DESC(replica_row, "ReplicaRow", false, false);
 static const struct wire_field replicate_req_fields[] = {
     SUB(1, table, table_id_desc), U32(2, timeout_ms, KITH_TIMEOUT_MAX_MS), ARRAY(3, request),
     U32(4, durability, KITH_DURABLE_DISK), BOOL(5, has_hint), ARRAY(6, hint_for), ARRAY(7, group),
-    SUBS(8, rows, row_count, KITH_BATCH_MAX, replica_row_desc)};
+    SUBS(8, rows, row_count, KITH_BATCH_MAX, replica_row_desc), BOOL(9, may_wait)};
 DESC(replicate_req, "ReplicateReq", true, false);
 #undef T
 
@@ -305,6 +305,25 @@ static const struct wire_field status_res_fields[] = {
     SUB(1, status, status_desc), SUB(2, node, node_status_desc),
     SUBS(3, members, member_count, KITH_MEMBERS_MAX, member_desc)};
 DESC(status_res, "StatusRes", true, true);
+#undef T
+
+#define T kith_watch_req
+static const struct wire_field watch_req_fields[] = {
+    SUB(1, table, table_id_desc), ARRAY(2, group), U32(3, lease_ms, KITH_WATCH_LEASE_MAX_MS),
+    U64(4, own)};
+DESC(watch_req, "WatchReq", false, false);
+#undef T
+
+#define T kith_watch_res
+static const struct wire_field watch_res_fields[] = {
+    SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX)};
+DESC(watch_res, "WatchRes", false, true);
+#undef T
+
+#define T kith_watch_event
+static const struct wire_field watch_event_fields[] = {
+    ARRAY(1, group), BOOL(2, ended), BYTESES(3, names, name_count, KITH_NAMES_MAX, KITH_NAME_MAX)};
+DESC(watch_event, "WatchEvent", true, false);
 #undef T
 
 static const struct wire_desc *const descs[] = {

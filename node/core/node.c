@@ -406,6 +406,11 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_STATUS_REQ:
         status_req(node, id, msg);
         return KITH_OK;
+    case KITH_MSG_WATCH_REQ:
+        core_refuse(node, id, msg, KITH_EINVAL, "this node tells no changes");
+        return KITH_OK;
+    case KITH_MSG_WATCH_RES:
+    case KITH_MSG_WATCH_EVENT:
     case KITH_MSG_PUT_RES:
     case KITH_MSG_SCAN_RES:
     case KITH_MSG_CHUNK_RES:

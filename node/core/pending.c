@@ -258,6 +258,9 @@ static void refuse(struct kith_node *node, uint64_t conn, enum kith_msg_kind ask
     case KITH_MSG_STATUS_REQ:
         core_send(node, conn, KITH_MSG_STATUS_RES, id)->u.status_res.status = status;
         return;
+    case KITH_MSG_WATCH_REQ:
+        core_send(node, conn, KITH_MSG_WATCH_RES, id)->u.watch_res.status = status;
+        return;
     default:
         return; /* answers, pings and repairs: nobody waits */
     }

@@ -672,6 +672,9 @@ static void client_step(struct sim *sim, struct sim_client *client, struct kith_
             scenario_done(sim, client->index, effect->tag, effect->op_kind, effect->result);
             kith_client_core_release(client->core, effect->done);
             break;
+        case KITH_CLIENT_EFFECT_WATCHED:
+        case KITH_CLIENT_EFFECT_CHANGED:
+            break;
         }
     }
     uint64_t at = effects.deadline_ms == UINT64_MAX ? UINT64_MAX : effects.deadline_ms * 1000;
