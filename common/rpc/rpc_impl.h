@@ -138,7 +138,8 @@ struct rpc_conn {
     bool over;     /* the call has ended, or was canceled */
     bool unread;   /* the next read has been put off */
     uint64_t due_ms;     /* when that one is to begin at the latest */
-    uint32_t unanswered; /* questions sent */
+    uint64_t leave_ms;   /* when what waits in the queue is to leave at the latest; 0 = nothing waits */
+    uint32_t unanswered; /* questions sent by the opener of the stream */
     uint32_t pending; /* batches that have not completed; at 0 the connection is closed */
     char reason[RPC_REASON_SIZE];
 
@@ -200,7 +201,10 @@ void rpc_read_on(struct rpc_conn *conn);
 void rpc_read_resume(struct rpc_conn *conn);
 void rpc_read_all(struct kith_rpc *rpc);  /* driven: what waited for the driver */
 void rpc_read_late(struct kith_rpc *rpc); /* rpc->lock held, let go in between */
-void rpc_read_asked(struct rpc_conn *conn, enum kith_msg_kind kind); /* conn->lock held */
+/* Has the timer look at the connection at `due_ms`, or before. */
+void rpc_put_off(struct rpc_conn *conn, uint64_t due_ms);
+uint64_t rpc_late_ms(void); /* when what is put off now has waited long enough */
+void rpc_read_sent(struct rpc_conn *conn, enum kith_msg_kind kind); /* conn->lock held */
 void rpc_read_got(struct rpc_conn *conn, enum kith_msg_kind kind);
 
 /* rpc_timer.c */
@@ -211,6 +215,7 @@ void rpc_timer_set(struct rpc_conn *conn, uint32_t after_ms); /* 0 = no limit */
 /* rpc_send.c */
 enum kith_err rpc_conn_send(struct rpc_conn *conn, const struct kith_msg *msg);
 void rpc_conn_sent(void *owner, bool ok);
+void rpc_send_late(struct rpc_conn *conn); /* what has waited leaves */
 void rpc_conn_drop_queue(struct rpc_conn *conn); /* conn->lock held */
 void rpc_cork_enter(void);
 void rpc_cork_leave(void);

@@ -8,7 +8,9 @@
  * - on a stream that this side opened, while no answer is outstanding on it: until the next send, or
  *   for RPC_PUT_OFF_MS, for what comes unasked;
  * - on one that was opened to a driver, until he has handled what he got, for he may have the answer by then;
- *   not in a swarm of events, where much at a time is worth more.
+ *   and where one answer is missing, until that one is sent, or for RPC_PUT_OFF_MS: who asked one thing
+ *   mostly waits for it before he asks another. Not in a swarm of events, where much at a time is worth
+ *   more.
  *
  * A read that is put off counts as pending, like one under way. */
 #include <time.h>
@@ -31,6 +33,7 @@ static bool is_question(enum kith_msg_kind kind)
     case KITH_MSG_JOIN_CMD:
     case KITH_MSG_JOIN_REQ:
     case KITH_MSG_STATUS_REQ:
+    case KITH_MSG_WATCH_REQ:
         return true;
     default:
         return false;
@@ -50,22 +53,36 @@ static bool is_answer(enum kith_msg_kind kind)
     case KITH_MSG_ADMIN_RES:
     case KITH_MSG_JOIN_RES:
     case KITH_MSG_STATUS_RES:
+    case KITH_MSG_WATCH_RES:
         return true;
     default:
         return false;
     }
 }
 
-void rpc_read_asked(struct rpc_conn *conn, enum kith_msg_kind kind)
+/* Questions go to the server's side of a stream, answers come from there; what goes the other way is not
+ * counted. Some answers come unasked. */
+static void count(struct rpc_conn *conn, enum kith_msg_kind kind)
 {
-    conn->unanswered += is_question(kind) ? 1 : 0;
+    if (is_question(kind)) {
+        conn->unanswered++;
+    } else if (is_answer(kind)) {
+        conn->unanswered -= conn->unanswered > 0 ? 1 : 0;
+    }
+}
+
+void rpc_read_sent(struct rpc_conn *conn, enum kith_msg_kind kind)
+{
+    if (conn->is_server == is_answer(kind)) {
+        count(conn, kind);
+    }
 }
 
 void rpc_read_got(struct rpc_conn *conn, enum kith_msg_kind kind)
 {
-    if (!conn->is_server && is_answer(kind)) {
+    if (conn->is_server != is_answer(kind)) {
         pthread_mutex_lock(&conn->lock);
-        conn->unanswered -= conn->unanswered > 0 ? 1 : 0; /* some come unasked */
+        count(conn, kind);
         pthread_mutex_unlock(&conn->lock);
     }
 }
@@ -77,8 +94,12 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
 }
 
-/* Has the timer look at it at `due_ms` or before. */
-static void put_off(struct rpc_conn *conn, uint64_t due_ms)
+uint64_t rpc_late_ms(void)
+{
+    return now_ms() + RPC_PUT_OFF_MS;
+}
+
+void rpc_put_off(struct rpc_conn *conn, uint64_t due_ms)
 {
     struct kith_rpc *rpc = conn->rpc;
     pthread_mutex_lock(&rpc->lock);
@@ -97,6 +118,23 @@ static void put_off(struct rpc_conn *conn, uint64_t due_ms)
     pthread_mutex_unlock(&rpc->lock);
 }
 
+/* Puts the read off where as many answers are outstanding as said, else begins it. */
+static void read_or_wait(struct rpc_conn *conn, uint32_t unanswered)
+{
+    uint64_t due = rpc_late_ms();
+    pthread_mutex_lock(&conn->lock);
+    bool unread = conn->unanswered == unanswered && conn->cls == KITH_RPC_ROWS && !conn->closing &&
+                  !conn->over;
+    conn->unread = unread;
+    conn->due_ms = due;
+    pthread_mutex_unlock(&conn->lock);
+    if (unread) {
+        rpc_put_off(conn, due);
+    } else {
+        rpc_read_start(conn);
+    }
+}
+
 void rpc_read_on(struct rpc_conn *conn)
 {
     struct kith_rpc *rpc = conn->rpc;
@@ -105,17 +143,10 @@ void rpc_read_on(struct rpc_conn *conn)
         rpc->unread = conn;
         return;
     }
-    uint64_t due = now_ms() + RPC_PUT_OFF_MS;
-    pthread_mutex_lock(&conn->lock);
-    bool unread = !conn->is_server && conn->unanswered == 0 && conn->cls == KITH_RPC_ROWS &&
-                  !conn->closing && !conn->over;
-    conn->unread = unread;
-    conn->due_ms = due;
-    pthread_mutex_unlock(&conn->lock);
-    if (unread) {
-        put_off(conn, due);
-    } else {
+    if (conn->is_server) {
         rpc_read_start(conn);
+    } else {
+        read_or_wait(conn, 0);
     }
 }
 
@@ -135,17 +166,26 @@ void rpc_read_all(struct kith_rpc *rpc)
     while (rpc->unread) {
         struct rpc_conn *conn = rpc->unread;
         rpc->unread = conn->next_unread;
-        rpc_read_start(conn);
+        read_or_wait(conn, 1);
     }
 }
 
-/* When the read is due that is put off; 0 = none is. */
-static uint64_t due_ms(struct rpc_conn *conn)
+/* Does what is due on it; when it is to be looked at again, 0 = need not. */
+static uint64_t look(struct rpc_conn *conn, uint64_t now)
 {
     pthread_mutex_lock(&conn->lock);
-    uint64_t due = conn->unread ? conn->due_ms : 0;
+    uint64_t read = conn->unread ? conn->due_ms : 0;
+    uint64_t leave = conn->leave_ms;
     pthread_mutex_unlock(&conn->lock);
-    return due;
+    if (leave != 0 && leave <= now) { /* which also reads on */
+        rpc_send_late(conn);
+        return 0;
+    }
+    if (read != 0 && read <= now) {
+        rpc_read_resume(conn);
+        read = 0;
+    }
+    return read == 0 || (leave != 0 && leave < read) ? leave : read;
 }
 
 void rpc_read_late(struct kith_rpc *rpc)
@@ -159,11 +199,9 @@ void rpc_read_late(struct kith_rpc *rpc)
         list = conn->next_put_off;
         conn->put_off = false; /* from here on it may be on the next list */
         pthread_mutex_unlock(&rpc->lock);
-        uint64_t due = due_ms(conn);
-        if (due > now) { /* it has been read on, and put off again */
-            put_off(conn, due);
-        } else if (due != 0) {
-            rpc_read_resume(conn);
+        uint64_t due = look(conn, now);
+        if (due != 0) { /* in between something was done, and something new put off */
+            rpc_put_off(conn, due);
         }
         rpc_conn_drop(conn);
         pthread_mutex_lock(&rpc->lock);

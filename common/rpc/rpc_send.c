@@ -11,6 +11,7 @@
 
 #define COPY_MAX_BYTES 2048u /* up to here copying is cheaper than handing the memory over */
 #define SPARE_MAX_BYTES (16u << 10)
+#define WAIT_MAX_BYTES (64u << 10) /* with so much waiting it leaves at once */
 #define CORKED_MAX 64u       /* connections that one thread holds back; more are sent at once */
 
 /* ---- Corking: per thread ---- */
@@ -228,11 +229,19 @@ enum kith_err rpc_conn_send(struct rpc_conn *conn, const struct kith_msg *msg)
                         : conn->cls == KITH_RPC_BULK   ? queue_bulk(conn, msg)
                                                        : queue_frame(conn, msg);
     bool idle = !conn->sending;
-    if (err == KITH_OK && !conn->is_server) {
-        rpc_read_asked(conn, msg->kind);
+    bool waits = err == KITH_OK && idle && msg->may_wait && conn->queued_bytes < WAIT_MAX_BYTES;
+    bool first = waits && conn->leave_ms == 0;
+    uint64_t leave_ms = first ? rpc_late_ms() : 0;
+    if (first) {
+        conn->leave_ms = leave_ms;
+    }
+    if (err == KITH_OK) {
+        rpc_read_sent(conn, msg->kind);
     }
     pthread_mutex_unlock(&conn->lock);
-    if (err == KITH_OK && idle && !hold_back(conn)) {
+    if (first) {
+        rpc_put_off(conn, leave_ms);
+    } else if (err == KITH_OK && idle && !waits && !hold_back(conn)) {
         send_next(conn);
     }
     return err;
@@ -281,6 +290,7 @@ static grpc_byte_buffer *to_grpc(struct rpc_packet *packet)
 static void send_next(struct rpc_conn *conn)
 {
     pthread_mutex_lock(&conn->lock);
+    conn->leave_ms = 0;
     struct rpc_packet *packet = conn->head;
     if (conn->sending || conn->over || conn->ending || (!packet && !conn->closing)) {
         pthread_mutex_unlock(&conn->lock);
@@ -315,6 +325,11 @@ static void send_next(struct rpc_conn *conn)
     rpc_start(conn->call, &op, 1, &conn->send_tag);
     grpc_byte_buffer_destroy(bytes);
     rpc_read_resume(conn);
+}
+
+void rpc_send_late(struct rpc_conn *conn)
+{
+    send_next(conn);
 }
 
 void rpc_conn_sent(void *owner, bool ok)

@@ -44,6 +44,8 @@
 #define KITH_READ_TIMEOUT_MS   10000u
 /* A retry waits so long, in all, to learn what became of the first try: with the client's 400 ms for
  * a frozen coordinator a put then stalls for less than a second. */
+#define KITH_LATE_AFTER_MS     20u    /* a copy that was asked for at once, and others are made meanwhile */
+#define KITH_LATE_MS           1000u  /* then its node is tried again */
 #define KITH_FIND_TIMEOUT_MS   250u
 #define KITH_REPAIRS_MAX       64u  /* read repairs under way; more are dropped, a later read asks again */
 #define KITH_REPAIR_TIMEOUT_MS 5000u
@@ -81,6 +83,8 @@ struct pending_put {
     uint8_t other_count;         /* other owners */
     uint16_t others[KITH_REPLICAS_MAX]; /* peers */
     uint8_t waiting;             /* bit i: an answer of others[i] is due */
+    uint8_t urgent;              /* bit i: the answer to the client waits for others[i] */
+    uint64_t spread_ms;          /* when the copies went out */
     uint64_t find_until_ms;      /* PUT_FIND: then it is carried out without the rest */
     struct kith_table_id table;     /* under which it began */
     const struct kith_put_req *req; /* in the message (while its op is out) or in the arena */
@@ -103,6 +107,7 @@ struct pending {
     bool answered; /* the asker has his answer (or never wanted one) */
     bool recheck;  /* a peer was lost: look at it in the next tick */
     bool writing;  /* the operation that is out may bring data */
+    bool may_wait; /* nobody waits for the answer */
     uint32_t slot;
     uint32_t heap_at; /* place in the heap of deadlines, KITH_NOT_HEAPED */
     uint32_t next_free;
@@ -154,6 +159,7 @@ struct peer {
     uint64_t seen_ms;  /* last sign of life, on any connection; 0 = never */
     uint64_t retry_ms; /* IDLE: when to connect */
     uint64_t ping_ms;  /* READY: when to ping */
+    uint64_t late_ms;  /* no put waits for it before: another was faster although its copy could wait */
     uint32_t backoff_ms;
 };
 

@@ -13,7 +13,10 @@
  *
  * COPIES. A store counts once it has said that the states are at the durability asked: our own by its
  * completion, another's by its answer. The states go out when they are at `os` here, so that another
- * never holds a dot that we could give out again after a kill.
+ * never holds a dot that we could give out again after a kill. W - 1 of them leave at once; the others may
+ * wait a few milliseconds for company, as may their answers: nobody waits for those, a message by itself
+ * costs a node four times what it costs among others, and reads go to the same first owners. A node that
+ * is late loses its place among the first for a while.
  *
  * OUTCOMES. Before STORE is emitted everything that fails is REFUSED (nothing happened). From then on
  * it is OK at W copies and otherwise UNKNOWN (it may yet appear), at the deadline or as soon as too few
@@ -417,6 +420,26 @@ static enum kith_err put_context(struct kith_node *node, struct kith_arena *aren
     return copy ? KITH_OK : KITH_ENOMEM;
 }
 
+/* Whose copies go out at once: as many as W asks for, first in the table's order, and none of a node that
+ * was late; all where too few are left. The rest is not waited for, and leaves with other messages. */
+static uint8_t put_urgent(const struct kith_node *node, const struct pending_put *put)
+{
+    uint32_t wanted = put->w - 1; /* our own copy is one of them */
+    uint32_t count = 0;
+    uint8_t chosen = 0;
+    uint8_t all = 0;
+    for (uint32_t i = 0; i < put->other_count; i++) {
+        const struct peer *peer = &node->peers[put->others[i]];
+        uint8_t bit = (uint8_t)(1u << i);
+        all |= bit;
+        if (peer->up && node->now_ms >= peer->late_ms && count < wanted) {
+            chosen |= bit;
+            count++;
+        }
+    }
+    return count < wanted ? all : chosen;
+}
+
 static void put_spread(struct kith_node *node, struct pending *pending,
                        const struct kith_replica_row *rows)
 {
@@ -426,14 +449,18 @@ static void put_spread(struct kith_node *node, struct pending *pending,
     if (pending->deadline_ms > node->now_ms && pending->deadline_ms - node->now_ms < left) {
         left = pending->deadline_ms - node->now_ms;
     }
+    put->urgent = put_urgent(node, put);
+    put->spread_ms = node->now_ms;
     for (uint32_t i = 0; i < put->other_count; i++) {
         const struct peer *peer = &node->peers[put->others[i]];
         if (!peer->up) {
             continue;
         }
         put->waiting |= (uint8_t)(1u << i);
-        struct kith_replicate_req *req =
-            &core_send(node, peer->conn, KITH_MSG_REPLICATE_REQ, pending->id)->u.replicate_req;
+        struct kith_msg *msg = core_send(node, peer->conn, KITH_MSG_REPLICATE_REQ, pending->id);
+        struct kith_replicate_req *req = &msg->u.replicate_req;
+        msg->may_wait = (put->urgent & (1u << i)) == 0;
+        req->may_wait = msg->may_wait;
         req->table = node->table->id;
         req->timeout_ms = (uint32_t)left;
         req->request = put->req->request;
@@ -538,6 +565,19 @@ enum kith_err put_stored(struct kith_node *node, struct pending *pending,
     return KITH_OK;
 }
 
+/* others[i] has its copy: whoever was asked at once, where i was not, and is not through, is late. */
+static void put_late(struct kith_node *node, const struct pending_put *put, int i)
+{
+    if ((put->urgent & (1u << i)) || node->now_ms - put->spread_ms < KITH_LATE_AFTER_MS) {
+        return;
+    }
+    for (uint32_t k = 0; k < put->other_count; k++) {
+        if (put->waiting & put->urgent & (1u << k)) {
+            node->peers[put->others[k]].late_ms = node->now_ms + KITH_LATE_MS;
+        }
+    }
+}
+
 void put_replicated(struct kith_node *node, struct pending *pending, uint16_t peer,
                     const struct kith_replicate_res *res)
 {
@@ -549,6 +589,7 @@ void put_replicated(struct kith_node *node, struct pending *pending, uint16_t pe
     put->waiting &= (uint8_t)~(1u << i);
     if (res->status.err == KITH_OK) {
         put->copies++;
+        put_late(node, put, i);
     } else if (res->status.err == KITH_ESTALE) {
         table_learn(node, res->table);
     }

@@ -56,6 +56,7 @@ void replicate_req(struct kith_node *node, uint64_t conn, const struct kith_msg 
     }
     pending->durability =
         req->durability == KITH_DURABLE_DISK ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
+    pending->may_wait = req->may_wait;
     struct kith_store_op *op = core_store(node, pending, KITH_STORE_MERGE, partition);
     op->durability = pending->durability;
     op->u.merge.group = req->group;
@@ -72,7 +73,13 @@ void replicate_stored(struct kith_node *node, struct pending *pending,
         return; /* at os; the disk follows */
     }
     core_stored_last(node, pending);
-    pending_refuse(node, pending, done->err,
-                   done->err == KITH_OK ? "" : core_text(node, "%s", done->message));
+    if (done->err == KITH_OK && !pending->answered) {
+        struct kith_msg *msg =
+            core_send(node, pending->conn, KITH_MSG_REPLICATE_RES, pending->msg_id);
+        msg->u.replicate_res.status = core_ok();
+        msg->may_wait = pending->may_wait;
+    } else if (done->err != KITH_OK) {
+        pending_refuse(node, pending, done->err, core_text(node, "%s", done->message));
+    }
     pending_end(node, pending);
 }

@@ -8,6 +8,7 @@
 #include "sim.h"
 
 #define WALL_MS UINT64_C(1795000000000)
+#define MAY_WAIT_US 5000u /* the transport holds such a message back for so long at most */
 
 /* ---- chance, trace, failure ---- */
 
@@ -312,6 +313,7 @@ static void send_msg(struct sim *sim, uint32_t entity, uint64_t conn, const stru
         if (!hello && sim->faults && sim_chance(sim, 10)) {
             delay += sim_below(sim, 300000);
         }
+        delay += msg->may_wait ? MAY_WAIT_US : 0;
         struct sim_event *event = event_at(sim, sim->now_us + delay, deliver);
         event->link = index;
         event->side = (uint8_t)(1 - side);

@@ -281,6 +281,76 @@ static void op_done(struct world *world)
     run(world, &stored);
 }
 
+/* Puts, and returns whose copy does not wait for company: the number of that one in the effects. */
+static uint32_t urgent_copy(struct world *world, uint64_t *ret_id, uint64_t ret_conns[2])
+{
+    struct kith_msg msg = put_msg(world, KITH_DURABLE_OS);
+    message(world, 1, &msg);
+    put_done(world, KITH_DURABLE_OS);
+    assert_int_equal(sent_count(world, KITH_MSG_REPLICATE_REQ), 2);
+    uint32_t count = 0;
+    uint32_t urgent = 2;
+    for (uint32_t i = 0; i < world->last.count; i++) {
+        const struct kith_effect *effect = &world->last.effects[i];
+        if (effect->kind != KITH_EFFECT_SEND || effect->msg->kind != KITH_MSG_REPLICATE_REQ) {
+            continue;
+        }
+        assert_int_equal(effect->msg->may_wait, effect->msg->u.replicate_req.may_wait);
+        if (!effect->msg->may_wait) {
+            assert_int_equal(urgent, 2); /* one: W is 2, our own copy counts */
+            urgent = count;
+        }
+        *ret_id = effect->msg->id;
+        ret_conns[count] = effect->conn;
+        count++;
+    }
+    assert_true(urgent < 2);
+    return urgent;
+}
+
+static void copied(struct world *world, uint64_t conn, uint64_t id)
+{
+    struct kith_msg res = {.kind = KITH_MSG_REPLICATE_RES, .id = id};
+    res.u.replicate_res.status.message = "";
+    message(world, conn, &res);
+}
+
+/* W - 1 copies leave at once, the others may wait; a node that is late changes places for a while. */
+static void test_copies_wait(void **state)
+{
+    (void)state;
+    struct world world;
+    uint64_t id, conns[2];
+    world_new(&world, 2);
+    peer_up(&world, 2);
+    peer_up(&world, 3);
+    uint32_t first = urgent_copy(&world, &id, conns);
+    copied(&world, conns[first], id);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_OK);
+    assert_int_equal(urgent_copy(&world, &id, conns), first);
+    world.now_ms += 19; /* the other one is faster, by little */
+    copied(&world, conns[1 - first], id);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.copies, 2);
+    assert_int_equal(urgent_copy(&world, &id, conns), first);
+    world.now_ms += 20;
+    copied(&world, conns[1 - first], id);
+    assert_non_null(sent(&world, KITH_MSG_PUT_RES));
+    assert_int_equal(urgent_copy(&world, &id, conns), 1 - first);
+    copied(&world, conns[1 - first], id);
+    world.now_ms += 1000;
+    assert_int_equal(urgent_copy(&world, &id, conns), first);
+
+    struct kith_msg msg = put_msg(&world, KITH_DURABLE_OS); /* all are waited for: none may wait */
+    msg.u.put_req.w = 3;
+    message(&world, 1, &msg);
+    put_done(&world, KITH_DURABLE_OS);
+    for (uint32_t i = 0; i < world.last.count; i++) {
+        const struct kith_effect *effect = &world.last.effects[i];
+        assert_false(effect->kind == KITH_EFFECT_SEND && effect->msg->may_wait);
+    }
+    kith_node_free(world.node);
+}
+
 /* A retry: the other owners are asked what became of the first try, before a dot is drawn. */
 static void test_retry(void **state)
 {
@@ -772,6 +842,7 @@ int main(void)
         cmocka_unit_test(test_put_deadline),    cmocka_unit_test(test_put_refused),
         cmocka_unit_test(test_put_malformed),   cmocka_unit_test(test_table),
         cmocka_unit_test(test_no_rows_from_clients), cmocka_unit_test(test_no_cluster),
+        cmocka_unit_test(test_copies_wait),
         cmocka_unit_test(test_retry),           cmocka_unit_test(test_batch),
         cmocka_unit_test(test_not_written),     cmocka_unit_test(test_freeze),
         cmocka_unit_test(test_objection),       cmocka_unit_test(test_freeze_alone),

@@ -370,6 +370,46 @@ static void test_packing(void **state)
     pair_stop(&pair);
 }
 
+/* What may wait leaves with the next that does not, in order; or by itself. */
+static void test_may_wait(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct kith_rpc_stats stats;
+    pair_start(&pair, KITH_RPC_ROWS, NULL);
+    for (uint64_t id = 0; id < 3; id++) {
+        struct kith_msg msg = ping(id);
+        msg.may_wait = true;
+        assert_int_equal(kith_rpc_send(pair.client.rpc, pair.conn, &msg), KITH_OK);
+    }
+    wait_count(&pair.server, &pair.server.messages, 3); /* nothing follows: its time runs out */
+    uint64_t done = 3;
+    bool together = false;
+    for (uint32_t i = 0; i < 100 && !together; i++) { /* the timer may come between */
+        kith_rpc_stats(pair.client.rpc, &stats);
+        uint64_t before = stats.packets_sent;
+        for (uint32_t k = 0; k < 10; k++) {
+            struct kith_msg msg = ping(done++);
+            msg.may_wait = k < 9;
+            assert_int_equal(kith_rpc_send(pair.client.rpc, pair.conn, &msg), KITH_OK);
+        }
+        wait_count(&pair.server, &pair.server.messages, (uint32_t)done);
+        kith_rpc_stats(pair.client.rpc, &stats);
+        together = stats.packets_sent == before + 1;
+    }
+    assert_true(together);
+    for (uint32_t k = 0; k < 5; k++) { /* and what waits is sent before the end */
+        struct kith_msg msg = ping(done++);
+        msg.may_wait = true;
+        assert_int_equal(kith_rpc_send(pair.client.rpc, pair.conn, &msg), KITH_OK);
+    }
+    kith_rpc_close(pair.client.rpc, pair.conn, "done");
+    wait_count(&pair.server, &pair.server.closed, 1);
+    assert_int_equal(pair.server.messages, done);
+    assert_false(pair.server.out_of_order);
+    pair_stop(&pair);
+}
+
 #define SENDERS 4u
 #define SENDS_EACH 20000u
 
@@ -972,6 +1012,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_echo_in_order),
         cmocka_unit_test(test_unasked),
         cmocka_unit_test(test_packing),
+        cmocka_unit_test(test_may_wait),
         cmocka_unit_test(test_many_threads),
         cmocka_unit_test(test_large_frames),
         cmocka_unit_test(test_bulk),
