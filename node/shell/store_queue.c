@@ -2,6 +2,7 @@
  *
  * store_queue.c - what waits for a worker, and who works it off: the worker's own thread, or the thread
  * that submitted, lent for a moment. See store_wt.h. */
+#include <sys/resource.h>
 #include <time.h>
 
 #include "shell/store_int.h"
@@ -239,6 +240,13 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
+/* How often this thread has gone to sleep so far. */
+static long sleeps(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw : 0;
+}
+
 /* Takes the seat of a worker that sleeps over little work; false: somebody else's. */
 static bool seat_take(struct store_worker *worker, uint64_t now, uint32_t *ret_count)
 {
@@ -258,13 +266,14 @@ static bool seat_take(struct store_worker *worker, uint64_t now, uint32_t *ret_c
 }
 
 /* Gives it back. Where the store was slow (a page from the disk, a checkpoint, a full cache) the
- * lender stays away for so long that such waits take a small part of its time. */
-static void seat_give(struct store_worker *worker, uint64_t began)
+ * lender stays away for so long that such waits take a small part of its time. A thread that others
+ * kept from the processor has not waited for the store: it has not slept. */
+static void seat_give(struct store_worker *worker, uint64_t began, bool slept)
 {
     struct store_queue *queue = &worker->queue;
     uint64_t now = now_ns();
     uint64_t took = now - began;
-    uint64_t pause = took < KITH_LEND_SLOW_NS ? 0 : took * KITH_LEND_PAUSE;
+    uint64_t pause = took < KITH_LEND_SLOW_NS || !slept ? 0 : took * KITH_LEND_PAUSE;
     pthread_mutex_lock(&queue->lock);
     queue->lent = false;
     queue->lend_from_ns = now + (pause < KITH_LEND_PAUSE_MAX_NS ? pause : KITH_LEND_PAUSE_MAX_NS);
@@ -287,8 +296,9 @@ bool kith_store_lend(struct kith_store *store)
         }
         uint64_t began = now_ns();
         if (seat_take(worker, began, &count)) {
+            long before = sleeps();
             store_rounds(worker, count);
-            seat_give(worker, began);
+            seat_give(worker, began, sleeps() != before);
             worked = true;
         }
     }
