@@ -54,6 +54,7 @@ static const struct kith_ctl_option scan_options[] = {
 };
 static const struct kith_ctl_option up_options[] = {
     {"nodes", "COUNT", "how many (default 3, or as many as there were)"},
+    {"cache", "SIZE", "of each node (default: all share a sixteenth of the memory, 64M to 1G each)"},
     {NULL, NULL, NULL},
 };
 
@@ -81,7 +82,8 @@ const struct kith_ctl_command kith_ctl_commands[] = {
      "GROUP is 32 hex digits (8 of them the volume), or key:KEY for the group that KEY lies in.\n",
      "kithctl scan key:greeting", scan_options, kith_ctl_scan},
     {"local", "up", "DIR", 1, 1, "start a cluster on this machine",
-     "Data, logs and cluster.json lie under DIR. Running it again starts what is not running.\n",
+     "Data, logs and cluster.json lie under DIR. Running it again starts what is not running.\n"
+     "A node takes up to 2.5 times its cache in memory.\n",
      "kithctl local up ~/kith --nodes 3", up_options, kith_ctl_local_up},
     {"local", "down", "DIR", 1, 1, "stop a cluster on this machine", "The data stays.\n",
      "kithctl local down ~/kith", no_options, kith_ctl_local_down},

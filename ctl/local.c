@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/config.h"
+#include "base/memory.h"
 #include "ctl/cluster.h"
 #include "ctl/format.h"
 #include "ctl/status.h"
@@ -19,6 +21,7 @@
 #define ASK_TIMEOUT_MS      5000u  /* of one such question */
 #define DOWN_TIMEOUT_MS     30000  /* for an orderly end; then SIGKILL */
 #define LOCAL_NODES_DEFAULT 3u
+#define CACHE_MIN           (8ull << 20) /* bytes; kithd takes no less */
 
 /* One run of `local up`. */
 struct up {
@@ -80,6 +83,25 @@ static enum kith_err count_set(struct up *up, struct kith_error *error)
         count = (uint32_t)wanted;
     }
     up->local.count = count;
+    return KITH_OK;
+}
+
+/* Nodes on one machine share what a node alone would take. Whole MiB: it goes to a command line. */
+static enum kith_err cache_set(struct up *up, struct kith_error *error)
+{
+    const char *text = kith_ctl_value(up->args, "cache");
+    if (!text) {
+        up->local.cache_bytes = kith_memory_cache(kith_memory_bytes(), up->local.count);
+        return KITH_OK;
+    }
+    enum kith_err err = kith_size_parse(text, &up->local.cache_bytes, error);
+    if (err != KITH_OK) {
+        return kith_error_wrap(error, "--cache");
+    }
+    if (up->local.cache_bytes < CACHE_MIN) {
+        return kith_error_set(error, KITH_EINVAL, "--cache: '%s' is less than %llu MiB", text,
+                              CACHE_MIN >> 20);
+    }
     return KITH_OK;
 }
 
@@ -332,6 +354,9 @@ int kith_ctl_local_up(const struct kith_ctl_args *args)
     enum kith_err err = kith_local_load(args->positional[0], true, &up->local, &error);
     if (err == KITH_OK) {
         err = count_set(up, &error);
+    }
+    if (err == KITH_OK) {
+        err = cache_set(up, &error);
     }
     if (err == KITH_OK) {
         err = start_all(up, &error);

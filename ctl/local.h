@@ -27,6 +27,7 @@ struct kith_local_node {
 
 struct kith_local {
     char dir[PATH_MAX]; /* absolute */
+    uint64_t cache_bytes; /* of each node that is started from now on; 0 = kithd's own choice */
     uint32_t count;
     struct kith_local_node nodes[KITH_LOCAL_NODES_MAX];
 };

@@ -61,10 +61,10 @@ static const struct kith_config_key keys[] = {
     {.section = "store",
      .name = "cache",
      .type = KITH_CONFIG_SIZE,
-     .fallback = "128M",
      .min = KITH_STORE_CACHE_MIN,
      .max = UINT64_C(1) << 44,
-     .help = "WiredTiger's cache; it takes up to twice that in memory"},
+     .help = "WiredTiger's cache (default a sixteenth of the memory, 64M to 1G); it takes up to 2.5 "
+             "times that"},
     {.section = "log",
      .name = "log",
      .type = KITH_CONFIG_STRING,

@@ -29,7 +29,7 @@ struct kith_daemon_options {
     const char *join;      /* a member's address, or NULL */
     const char *zone;
     uint32_t weight;
-    uint64_t cache_bytes; /* 0 = default */
+    uint64_t cache_bytes; /* 0 = by the memory */
     const char *log_file; /* for SIGHUP; NULL = stderr */
 };
 

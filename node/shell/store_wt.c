@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "shell/store_int.h"
 
 #define LOG_FILE_MAX    (UINT64_C(64) << 20)
@@ -403,8 +404,9 @@ static uint32_t row_workers(void)
 static enum kith_err check_options(struct kith_store *store, struct kith_error *error)
 {
     struct kith_store_options *options = &store->options;
-    options->cache_bytes =
-        options->cache_bytes == 0 ? KITH_STORE_CACHE_DEFAULT : options->cache_bytes;
+    if (options->cache_bytes == 0) {
+        options->cache_bytes = kith_memory_cache(kith_memory_bytes(), 1);
+    }
     options->workers = options->workers == 0 ? row_workers() : options->workers;
     options->bulk_workers = options->bulk_workers == 0 ? 2 : options->bulk_workers;
     options->checkpoint_s =

@@ -64,7 +64,7 @@ uint64_t kith_store_results_bulk(const struct kith_store_results *results);
 
 struct kith_store_options {
     const char *path;      /* data directory; made when missing */
-    uint64_t cache_bytes;  /* WiredTiger's cache; 0 = KITH_STORE_CACHE_DEFAULT */
+    uint64_t cache_bytes;  /* WiredTiger's cache; 0 = by the memory (kith_memory_cache) */
     uint32_t workers;      /* for rows; 0 = one for 4 cores; at most KITH_STORE_WORKERS_MAX */
     uint32_t bulk_workers; /* for chunks; 0 = 2 */
     uint32_t checkpoint_s; /* 0 = 60 */
@@ -79,7 +79,6 @@ struct kith_store_options {
     void (*fatal)(void *arg, const char *message);
 };
 
-#define KITH_STORE_CACHE_DEFAULT (UINT64_C(128) << 20)
 #define KITH_STORE_CACHE_MIN     (UINT64_C(8) << 20)
 #define KITH_STORE_WORKERS_MAX   16u
 #define KITH_CHUNK_INLINE_MAX    (64u << 10) /* bytes; larger contents lie in segments */

@@ -79,9 +79,9 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# cluster_up [NODES]: starts (again) the nodes under $dir; sets $servers
+# cluster_up [NODES [OPTION...]]: starts (again) the nodes under $dir; sets $servers
 cluster_up() {
-    kithctl local up "$dir" --nodes "${1:-3}" >"$work/up.log" 2>&1 || {
+    kithctl local up "$dir" --nodes "${1:-3}" "${@:2}" >"$work/up.log" 2>&1 || {
         cat "$work/up.log"
         fail "kithctl local up"
     }

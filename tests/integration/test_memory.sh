@@ -11,7 +11,9 @@ resident() {
     awk '/^VmRSS/ {print int($2 / 1024)}' "/proc/$1/status"
 }
 
-cluster_up 3
+# A cache that these files fill: with a larger one the bound would hold whatever a node wasted.
+cache=128
+cluster_up 3 --cache ${cache}M
 mount_up "$mnt" "pid_file=$work/kithfs.pid"
 say "making 100,000 files"
 /usr/bin/python3 - "$mnt" <<'MAKE'
@@ -27,9 +29,9 @@ def make(top):
 with multiprocessing.Pool(4) as pool:
     pool.map(make, [f"{sys.argv[1]}/d{d:02}" for d in range(100)], chunksize=1)
 MAKE
-cache=$(kithd --help | sed -n 's/.*--cache.*(default \([0-9]*\)M).*/\1/p')
-[ -n "$cache" ] || fail "kithd --help does not say how large the cache is"
 for n in 1 2 3; do
+    tr '\0' ' ' <"/proc/$(node_pid $n)/cmdline" | grep -q -- "--cache ${cache}M " ||
+        fail "node$n does not run with a cache of $cache MiB"
     used=$(resident "$(node_pid $n)")
     say "node$n: $used MiB, of them at most $cache cache"
     [ "$used" -le $((cache + 150)) ] || fail "node$n takes $used MiB with a cache of $cache"

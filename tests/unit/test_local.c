@@ -105,9 +105,11 @@ static void test_ports(void **state)
 }
 
 /* Starts `script` as node 1's kithd and waits for its end; what it printed is in ret_log. */
-static void run_script(const char *script, char ret_how[64], char ret_log[256])
+static void run_script(const char *script, uint64_t cache_bytes, char ret_how[64],
+                       char ret_log[256])
 {
     static struct kith_local local;
+    local.cache_bytes = cache_bytes;
     char program[64];
     char path[128];
     struct kith_local_process process = {-1, 0};
@@ -142,12 +144,16 @@ static void test_start(void **state)
     (void)state;
     char how[64];
     char log[256];
-    run_script("#!/bin/sh\necho no library >&2\nexit 3\n", how, log);
+    run_script("#!/bin/sh\necho no library >&2\nexit 3\n", 0, how, log);
     assert_string_equal(how, "exit status 3");
     assert_string_equal(log, "no library\n");
-    run_script("#!/bin/sh\nkill -KILL $$\n", how, log);
+    run_script("#!/bin/sh\nkill -KILL $$\n", 0, how, log);
     assert_non_null(strstr(how, "signal 9"));
     assert_string_equal(log, "");
+    run_script("#!/bin/sh\nshift 6; echo \"$*\" >&2\n", 0, how, log);
+    assert_string_equal(log, "\n");
+    run_script("#!/bin/sh\nshift 6; echo \"$*\" >&2\n", UINT64_C(64) << 20, how, log);
+    assert_string_equal(log, "--cache 64M\n");
 }
 
 static void test_start_fails(void **state)
