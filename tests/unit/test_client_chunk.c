@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * test_client_chunk.c - chunks through the client's core. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "lib/client_world.h"
+
+static void test_chunk_put(void **state)
+{
+    struct client_world *w = *state;
+    uint64_t tag = world_chunk_put(w, 0);
+    assert_int_equal(KITH_OK, world_err(w, tag));
+    assert_int_equal(1, w->nodes[0].chunk_puts);
+    assert_int_equal(1, w->nodes[1].chunk_puts);
+    assert_int_equal(1, w->nodes[2].chunk_puts); /* the third copy goes on after the answer */
+    world_set_mode(w, 0, FROZEN);
+    tag = world_chunk_put(w, 0);
+    assert_int_equal(KITH_OK, world_err(w, tag)); /* no wait for the frozen one */
+    w->nodes[1].chunk_err = KITH_ENOSPC;
+    tag = world_chunk_put(w, 3000);
+    world_pass(w, 3000);
+    assert_int_equal(KITH_EUNKNOWN, world_err(w, tag));
+    w->nodes[2].chunk_err = KITH_ENOSPC;
+    tag = world_chunk_put(w, 3000);
+    assert_int_equal(KITH_ENOSPC, world_err(w, tag));
+    for (uint32_t i = 0; i < 3 * 64;
+         i++) { /* lingering ones are bounded, and end by their deadline */
+        w->nodes[1].chunk_err = w->nodes[2].chunk_err = KITH_OK;
+        tag = world_chunk_put(w, 3000);
+    }
+    world_pass(w, 3000);
+    assert_int_equal(KITH_OK, world_err(w, tag));
+    assert_int_equal(0, kith_client_core_pending(w->core));
+}
+
+/* Fewer than W owners alive: an error soon, not at the deadline; and a blip is none. */
+static void test_chunk_put_short(void **state)
+{
+    struct client_world *w = *state;
+    assert_int_equal(KITH_OK, world_err(w, world_chunk_put(w, 0)));
+    world_set_mode(w, 0, DEAD);
+    assert_int_equal(KITH_OK, world_err(w, world_chunk_put(w, 0)));
+    world_set_mode(w, 1, DEAD);
+    world_pass(w, 100);
+    uint64_t start = w->now;
+    uint64_t tag = world_chunk_put(w, 30000);
+    world_pass(w, 5000);
+    assert_int_equal(KITH_EUNKNOWN, world_err(w, tag)); /* the third has it */
+    assert_in_range(world_done(w, tag)->at_ms - start, 2900, 3600);
+    assert_non_null(strstr(world_done(w, tag)->result->message, "1 of the 2 owners"));
+    world_set_mode(w, 2, DEAD);
+    world_pass(w, 100);
+    tag = world_chunk_put(w, 30000);
+    world_pass(w, 3500);
+    assert_int_equal(KITH_EUNREACH, world_err(w, tag));
+    tag = world_chunk_put(w, 30000);
+    world_set_mode(w, 0, ALIVE);
+    world_set_mode(w, 1, ALIVE);
+    world_set_mode(w, 2, ALIVE);
+    world_pass(w, 5000);
+    assert_int_equal(KITH_OK, world_err(w, tag));
+    /* one comes back while the pause before it is tried again is at its longest, another goes */
+    world_set_mode(w, 1, DEAD);
+    world_pass(w, 20000);
+    world_set_mode(w, 1, ALIVE);
+    world_set_mode(w, 0, DEAD);
+    tag = world_chunk_put(w, 30000);
+    world_pass(w, 3500);
+    assert_int_equal(KITH_OK, world_err(w, tag));
+}
+
+static void test_chunk_get(void **state)
+{
+    struct client_world *w = *state;
+    for (uint8_t i = 0; i < 9; i++) {
+        uint64_t tag = world_chunk_get(w, i, 0);
+        assert_int_equal(KITH_OK, world_err(w, tag));
+        struct kith_blob *blob = world_done(w, tag)->result->u.chunk.payload;
+        assert_memory_equal(WORLD_CHUNK, blob->data, WORLD_CHUNK_SIZE);
+    }
+    assert_int_equal(3, w->nodes[0].chunk_gets); /* the load spreads */
+    assert_int_equal(3, w->nodes[1].chunk_gets);
+    w->nodes[0].chunk_damaged = true;
+    assert_int_equal(KITH_OK, world_err(w, world_chunk_get(w, 0, 0)));
+    w->nodes[1].chunk_err = KITH_ENOTFOUND;
+    assert_int_equal(KITH_OK, world_err(w, world_chunk_get(w, 0, 0)));
+    w->nodes[2].chunk_err = KITH_ENOTFOUND;
+    assert_int_equal(KITH_ECORRUPT, world_err(w, world_chunk_get(w, 0, 0)));
+    w->nodes[0].chunk_err = KITH_ENOTFOUND;
+    assert_int_equal(KITH_ENOTFOUND, world_err(w, world_chunk_get(w, 0, 0)));
+    w->nodes[0].chunk_damaged = false;
+    w->nodes[1].chunk_err = KITH_OK;
+    world_pass(w, 60000);
+    world_set_mode(w, 0, FROZEN);
+    uint64_t start = w->now;
+    uint64_t tag = world_chunk_get(w, 0, 0);
+    world_pass(w, 1000);
+    assert_int_equal(KITH_OK, world_err(w, tag));
+    assert_in_range(world_done(w, tag)->at_ms - start, 300, 310);
+}
+
+static void test_chunk_sync(void **state)
+{
+    struct client_world *w = *state;
+    struct kith_chunk_id ids[5];
+    for (uint8_t i = 0; i < 5; i++) {
+        ids[i] = world_chunk_id(i);
+    }
+    struct kith_client_op op = {.kind = KITH_CLIENT_CHUNK_SYNC};
+    op.u.chunk_sync.id_count = 5;
+    op.u.chunk_sync.ids = ids;
+    struct world_done *done = world_done(w, world_submit(w, &op));
+    assert_int_equal(KITH_OK, done->result->err);
+    assert_int_equal(0, done->result->u.chunk_sync.missing_count);
+    assert_int_equal(1, w->nodes[0].syncs); /* one message a node */
+    w->nodes[0].sync_missing = w->nodes[1].sync_missing = true;
+    done = world_done(w, world_submit(w, &op));
+    assert_int_equal(1, done->result->u.chunk_sync.missing_count);
+    assert_memory_equal(&ids[4], done->result->u.chunk_sync.missing, sizeof(ids[4]));
+    for (uint32_t i = 0; i < WORLD_NODES; i++) {
+        w->nodes[i].sync_missing = false;
+        w->nodes[i].stale = true;
+    }
+    world_pass(w, 1000);
+    done = world_done(w, world_submit(w, &op)); /* the owners are others: nothing counts */
+    assert_int_equal(KITH_OK, done->result->err);
+    assert_int_equal(5, done->result->u.chunk_sync.missing_count);
+    done = world_done(w, world_submit(w, &op)); /* and the newer table was asked for */
+    assert_int_equal(0, done->result->u.chunk_sync.missing_count);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_chunk_put, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_chunk_put_short, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_chunk_get, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_chunk_sync, world_setup, world_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
