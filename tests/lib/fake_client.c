@@ -14,6 +14,7 @@
 #include "base/assert.h"
 #include "data/hlc.h"
 #include "lib/fake_op.h"
+#include "lib/fake_watch.h"
 
 #define BUCKETS 4096u
 #define UNDER_WAY_MAX 65536u /* requests of one client; more are ELIMIT, as with the real one */
@@ -54,6 +55,7 @@ struct kith_fake_cluster {
     struct fake_fault faults[KITH_CLIENT_STATUS + 1];
     struct kith_fake_counts counts;
     uint32_t clients;
+    struct fake_watches watches; /* has a lock of its own */
 };
 
 struct fake_request {
@@ -105,6 +107,7 @@ struct kith_fake_cluster *kith_fake_cluster_new(void)
     KITH_ASSERT(pthread_mutex_init(&cluster->lock, NULL) == 0);
     KITH_ASSERT(pthread_cond_init(&cluster->cond, &attr) == 0);
     pthread_condattr_destroy(&attr);
+    fake_watches_init(&cluster->watches);
     cluster->random = 1;
     cluster->actor.run = draw(cluster);
     cluster->actor.epoch = 1;
@@ -139,6 +142,7 @@ void kith_fake_cluster_free(struct kith_fake_cluster *cluster)
         return;
     }
     KITH_ASSERT(cluster->clients == 0);
+    fake_watches_release(&cluster->watches);
     for (size_t i = 0; i < BUCKETS; i++) {
         while (cluster->chunks[i] != NULL) {
             chunk_remove(cluster, &cluster->chunks[i]);
@@ -234,6 +238,22 @@ void kith_fake_counts(struct kith_fake_cluster *cluster, struct kith_fake_counts
     pthread_mutex_lock(&cluster->lock);
     *ret_counts = cluster->counts;
     pthread_mutex_unlock(&cluster->lock);
+}
+
+void kith_fake_set_watches(struct kith_fake_cluster *cluster, bool live)
+{
+    fake_watches_set_live(&cluster->watches, live);
+}
+
+uint32_t kith_fake_tell(struct kith_fake_cluster *cluster, const struct kith_group *group,
+                        const struct kith_bytes *names, uint32_t count)
+{
+    return fake_watches_tell(&cluster->watches, NULL, group, names, count);
+}
+
+uint32_t kith_fake_watches(struct kith_fake_cluster *cluster)
+{
+    return fake_watches_count(&cluster->watches);
 }
 
 /* ---- rows ---- */
@@ -640,12 +660,14 @@ bool kith_fake_intrude(struct kith_fake_cluster *cluster, const struct kith_clie
     struct kith_row_update change = {.has_sibling = true, .value = value};
     struct kith_row before, after;
     struct kith_arena arena;
+    struct kith_group put_to;
     bool done = false;
     kith_arena_init(&arena, 0);
     pthread_mutex_lock(&cluster->lock);
     const struct fake_request *request = client->first;
     if (request != NULL && request->op.kind == KITH_CLIENT_PUT) {
         const struct kith_group *group = &request->op.u.put.group;
+        put_to = *group;
         uint64_t time = kith_hlc_now(&cluster->hlc, now_us(CLOCK_REALTIME) / 1000u);
         struct kith_dot dot = {cluster->actor, ++cluster->counter};
         done = row_load(cluster, &arena, group, name, &before) == KITH_OK &&
@@ -654,7 +676,25 @@ bool kith_fake_intrude(struct kith_fake_cluster *cluster, const struct kith_clie
     }
     pthread_mutex_unlock(&cluster->lock);
     kith_arena_release(&arena);
+    if (done) {
+        (void)fake_watches_tell(&cluster->watches, NULL, &put_to, &name, 1);
+    }
     return done;
+}
+
+struct fake_watches *fake_watches_of(struct kith_client *client)
+{
+    return &client->cluster->watches;
+}
+
+/* Tells the watches of the others what a put has changed. */
+static void tell_put(struct kith_client *client, const struct fake_request *request)
+{
+    uint32_t count = request->op.u.put.update_count;
+    for (uint32_t i = 0; i < count; i++) { /* one by one: the names lie in the updates */
+        (void)fake_watches_tell(&client->cluster->watches, client, &request->op.u.put.group,
+                                &request->op.u.put.updates[i].name, 1);
+    }
 }
 
 static void request_free(struct fake_request *request)
@@ -687,12 +727,16 @@ static void execute(struct kith_client *client, struct fake_request *request)
         cluster->counts.ops[request->op.kind]++;
         result.err = run_kind(client, request, &result, &blob);
     }
+    bool stored = apply && request->op.kind == KITH_CLIENT_PUT && result.err == KITH_OK;
     if (injected != KITH_OK) {
         result.err = injected;
     }
     result.message = result.err == KITH_OK ? "" : kith_err_text((int)result.err);
     cluster->counts.under_way--;
     pthread_mutex_unlock(&cluster->lock);
+    if (stored) {
+        tell_put(client, request);
+    }
     request->cb(request->arg, &result);
     kith_blob_drop(blob);
     request_free(request);

@@ -43,6 +43,19 @@ bool kith_fake_lose_chunk(struct kith_fake_cluster *cluster, const struct kith_c
 /* Whether a chunk is there, and (with disk) flushed. */
 bool kith_fake_has_chunk(struct kith_fake_cluster *cluster, const struct kith_chunk_id *id, bool disk);
 
+/* ---- Watches ---- */
+
+/* Whether watches are live: all that are held, and new ones at once. At first they are not. Live again
+ * after they were not: another epoch. A lapse in between is `false` and then `true`. */
+void kith_fake_set_watches(struct kith_fake_cluster *cluster, bool live);
+/* Tells all watches on the group (NULL: all there are) that these rows changed (count 0: any), on this
+ * thread; says how many watches were told. What another client of the cluster puts, and what is put
+ * with kith_fake_intrude, is told by itself, before the put's callback; live or not. */
+uint32_t kith_fake_tell(struct kith_fake_cluster *cluster, const struct kith_group *group,
+                        const struct kith_bytes *names, uint32_t count);
+/* Watches held now, by all clients. */
+uint32_t kith_fake_watches(struct kith_fake_cluster *cluster);
+
 struct kith_fake_counts {
     uint64_t ops[KITH_CLIENT_STATUS + 1]; /* requests that were executed, by kind */
     uint64_t chunks, chunk_bytes;         /* stored now */
