@@ -516,7 +516,27 @@ void kith_reply_offset(struct kith_job *job, off_t offset);
 void kith_entry_param(struct kith_fs *fs, struct kith_inode *inode, uint64_t valid_until,
                       struct fuse_entry_param *ret_param);
 
-/* ---- names.c, rename.c, link.c, xattr.c, data.c: the work of requests, in the executor ---- */
+/* ---- names.c and make.c share ---- */
+/* Asks the cluster for the job's name; begins the job. */
+void kith_name_send(struct kith_job *job,
+                    void (*done)(struct kith_job *, const struct kith_client_result *));
+/* What that saw, into the tables; the entry comes back pinned. *ret_link: it is a link, whose inode's
+ * row is a second request; nothing is taken note of yet. */
+int kith_name_saw(struct kith_job *job, const struct kith_client_result *result, bool *ret_link,
+                  struct kith_entry **ret_entry);
+/* fs->lock held. True when a name that must not be there need not be asked for: the thread's lookup
+ * has just done so, or this mount has made it and not put it yet. */
+bool kith_name_asked(const struct kith_entry *entry, pid_t thread);
+/* For names that must not be there: what the cluster says now. Pinned. May wait. */
+int kith_name_fresh(struct kith_job *job, struct kith_entry **ret_entry);
+/* fs->lock held. A new inode under `entry`, which leads to it; one ref for the caller. NULL when memory
+ * is short. */
+struct kith_inode *kith_inode_make(struct kith_fs *fs, struct kith_entry *entry, uint64_t id,
+                                   enum kith_type type, mode_t mode, const struct fuse_ctx *ctx);
+/* A made name that could not be put: it never was. */
+void kith_inode_unmake(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode);
+
+/* ---- names.c, make.c, rename.c, link.c, xattr.c, data.c: the work of requests, in the executor ---- */
 void kith_do_lookup(struct kith_job *job);
 void kith_do_create(struct kith_job *job);
 void kith_do_mknod(struct kith_job *job);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * names.c - making and removing names: lookup, create, mknod, mkdir, symlink, unlink, rmdir.
+ * names.c - lookup, create, unlink, rmdir. mknod, mkdir and symlink are in make.c.
  *
  * Whoever changes names in a directory holds its dir_busy from the check to the end of the put. */
 #include <errno.h>
@@ -45,10 +45,8 @@ void kith_do_lookup(struct kith_job *job)
     }
 }
 
-/* What the GET of the job's name saw, into the tables; the entry comes back pinned. *ret_link: it is a
- * link, whose inode's row is a second request; nothing is taken note of yet. */
-static int name_saw(struct kith_job *job, const struct kith_client_result *result, bool *ret_link,
-                    struct kith_entry **ret_entry)
+int kith_name_saw(struct kith_job *job, const struct kith_client_result *result, bool *ret_link,
+                  struct kith_entry **ret_entry)
 {
     struct kith_arena arena;
     struct kith_seen seen;
@@ -67,9 +65,8 @@ static int name_saw(struct kith_job *job, const struct kith_client_result *resul
     return error;
 }
 
-/* Asks the cluster for the job's name. */
-static void name_send(struct kith_job *job,
-                      void (*done)(struct kith_job *, const struct kith_client_result *))
+void kith_name_send(struct kith_job *job,
+                    void (*done)(struct kith_job *, const struct kith_client_result *))
 {
     struct kith_rowname row, attr;
     kith_rowname_entry(kith_bytes_make(job->name, strlen(job->name)), &row);
@@ -88,7 +85,7 @@ static void lookup_done(struct kith_job *job, const struct kith_client_result *r
 {
     struct kith_entry *entry = NULL;
     bool link = false;
-    int error = name_saw(job, result, &link, &entry);
+    int error = kith_name_saw(job, result, &link, &entry);
     if (link) {
         kith_job_defer(job);
         return;
@@ -110,13 +107,12 @@ void kith_start_lookup(struct kith_job *job)
     if (load || job->inode->dir == NULL) {
         kith_job_start(job);
     } else {
-        name_send(job, lookup_done);
+        kith_name_send(job, lookup_done);
     }
 }
 
-/* fs->lock held. A new inode under `entry`, which leads to it; one ref for the caller. */
-static struct kith_inode *make_inode(struct kith_fs *fs, struct kith_entry *entry, uint64_t id,
-                                     enum kith_type type, mode_t mode, const struct fuse_ctx *ctx)
+struct kith_inode *kith_inode_make(struct kith_fs *fs, struct kith_entry *entry, uint64_t id,
+                                   enum kith_type type, mode_t mode, const struct fuse_ctx *ctx)
 {
     struct kith_inode *inode = kith_inode_new(fs, id, type);
     if (inode == NULL) {
@@ -158,7 +154,7 @@ static struct kith_inode *make_inode(struct kith_fs *fs, struct kith_entry *entr
 static struct kith_inode *make_file(struct kith_fs *fs, struct kith_entry *entry, uint64_t id,
                                     mode_t mode, const struct fuse_ctx *ctx)
 {
-    struct kith_inode *inode = make_inode(fs, entry, id, KITH_TYPE_FILE, mode, ctx);
+    struct kith_inode *inode = kith_inode_make(fs, entry, id, KITH_TYPE_FILE, mode, ctx);
     if (inode != NULL) {
         inode->opens = 1;
         inode->is_open = kith_octets_set(&inode->open_ctx, kith_octets_bytes(&entry->ctx));
@@ -167,8 +163,7 @@ static struct kith_inode *make_file(struct kith_fs *fs, struct kith_entry *entry
     return inode;
 }
 
-/* A made name that could not be put: it never was. */
-static void unmake(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode)
+void kith_inode_unmake(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode)
 {
     pthread_mutex_lock(&fs->lock);
     inode->unlinked = true;
@@ -181,14 +176,18 @@ static void unmake(struct kith_fs *fs, struct kith_entry *entry, struct kith_ino
     pthread_mutex_unlock(&fs->lock);
 }
 
-/* For names that must not exist: what the cluster says now. Pinned. */
-static int fresh_entry(struct kith_job *job, struct kith_entry **ret_entry)
+bool kith_name_asked(const struct kith_entry *entry, pid_t thread)
+{
+    return entry != NULL && ((entry->inode == NULL && entry->fresh_tid == thread) ||
+                             (entry->inode != NULL && entry->inode->pending));
+}
+
+int kith_name_fresh(struct kith_job *job, struct kith_entry **ret_entry)
 {
     struct kith_fs *fs = job->fs;
     pthread_mutex_lock(&fs->lock);
     struct kith_entry *entry = kith_entry_find(job->inode, job->name);
-    bool fresh = entry != NULL && ((entry->inode == NULL && entry->fresh_tid == job->ctx.pid) ||
-                                   (entry->inode != NULL && entry->inode->pending));
+    bool fresh = kith_name_asked(entry, job->ctx.pid);
     if (fresh) {
         entry->fresh_tid = 0;
         entry->pins++;
@@ -285,7 +284,7 @@ static int create_new(struct kith_job *job, struct kith_entry *entry, struct kit
     if (inode != NULL && !kith_fs_defers(fs, &job->inode->dir->group)) {
         error = kith_inode_flush(fs, inode, KITH_DURABLE_OS);
         if (error != 0) {
-            unmake(fs, entry, inode);
+            kith_inode_unmake(fs, entry, inode);
             kith_inode_close(fs, inode);
             pthread_mutex_lock(&fs->lock);
             kith_inode_drop(fs, inode);
@@ -302,7 +301,7 @@ void kith_do_create(struct kith_job *job)
     struct kith_entry *entry = NULL;
     struct kith_inode *inode = NULL;
     dir_take(job);
-    int error = (job->fi.flags & O_EXCL) != 0 ? fresh_entry(job, &entry)
+    int error = (job->fi.flags & O_EXCL) != 0 ? kith_name_fresh(job, &entry)
                                               : kith_dir_entry(fs, job->inode, job->name, &entry);
     if (error == 0) {
         pthread_mutex_lock(&fs->lock);
@@ -341,7 +340,7 @@ static void create_done(struct kith_job *job, const struct kith_client_result *r
     struct kith_inode *dir = job->inode, *inode = NULL;
     struct kith_entry *entry = NULL;
     bool defer = false;
-    int error = name_saw(job, result, &defer, &entry);
+    int error = kith_name_saw(job, result, &defer, &entry);
     if (entry != NULL) {
         uint64_t id = kith_fs_random(fs);
         bool waits = kith_fs_defers(fs, &dir->dir->group);
@@ -381,144 +380,10 @@ void kith_start_create(struct kith_job *job)
                (entry == NULL || entry->inode == NULL);
     pthread_mutex_unlock(&fs->lock);
     if (now) {
-        name_send(job, create_done);
+        kith_name_send(job, create_done);
     } else {
         kith_job_start(job);
     }
-}
-
-void kith_dir_own_begin(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
-                        struct kith_bytes context, struct kith_put_wait *ret_wait)
-{
-    struct kith_inode_record record;
-    struct kith_buf buf;
-    kith_buf_init(&buf);
-    pthread_mutex_lock(&fs->lock);
-    kith_inode_record_of(inode, &record);
-    record.has_parent = true;
-    record.removed = removed;
-    record.parent_name = kith_bytes_make(name, strlen(name));
-    if (inode->entry != NULL) {
-        record.parent = inode->entry->dir->dir->group;
-    }
-    kith_inode_record_encode(&record, &buf);
-    struct kith_group group = inode->dir->group;
-    pthread_mutex_unlock(&fs->lock);
-    struct kith_put_update update = {
-        .has_sibling = true,
-        .kind = removed ? KITH_SIBLING_MARK : KITH_SIBLING_VALUE,
-        .context = context,
-        .value = kith_buf_bytes(&buf)};
-    kith_rows_put_begin(fs, &group, buf.failed ? NULL : &update, ret_wait);
-    kith_buf_release(&buf);
-}
-
-int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
-                     struct kith_bytes context)
-{
-    struct kith_put_wait wait;
-    kith_dir_own_begin(fs, inode, name, removed, context, &wait);
-    return kith_rows_put_wait(&wait);
-}
-
-/* A new name's row, and with a directory its own at the same time: whoever finds the name without the
- * own row sees an empty directory, which it is. */
-static int put_name(struct kith_fs *fs, struct kith_inode *inode, const char *name)
-{
-    struct kith_put_wait own;
-    bool dir = inode->type == KITH_TYPE_DIR;
-    if (dir) {
-        kith_dir_own_begin(fs, inode, name, false, kith_bytes_make(NULL, 0), &own);
-    }
-    int error = kith_inode_flush(fs, inode, KITH_DURABLE_OS);
-    int own_error = dir ? kith_rows_put_wait(&own) : 0;
-    return error != 0 ? error : own_error;
-}
-
-/* mknod, mkdir and symlink: made and put before the answer. */
-static void make_name(struct kith_job *job, enum kith_type type)
-{
-    struct kith_fs *fs = job->fs;
-    struct kith_entry *entry = NULL;
-    struct kith_inode *inode = NULL;
-    dir_take(job);
-    int error = fresh_entry(job, &entry);
-    if (error == 0) {
-        uint64_t id = kith_fs_random(fs), low = kith_fs_random(fs);
-        pthread_mutex_lock(&fs->lock);
-        if (entry->inode != NULL) {
-            error = EEXIST;
-        } else if (job->inode->dir->removed) {
-            error = ENOENT;
-        } else {
-            inode = make_inode(fs, entry, id, type, job->mode, &job->ctx);
-            error = inode == NULL ? ENOMEM : 0;
-        }
-        if (inode != NULL) {
-            inode->rdev = job->rdev;
-            if (type == KITH_TYPE_SYMLINK) {
-                inode->size = job->size;
-                error = kith_octets_set(&inode->target, kith_bytes_make(job->data, job->size))
-                            ? 0
-                            : ENOMEM;
-            }
-            if (type == KITH_TYPE_DIR) {
-                uint8_t own[KITH_DIR_ID_SIZE];
-                memcpy(own, &id, 8);
-                memcpy(own + 8, &low, 4);
-                inode->dir->group = kith_group_make(fs->volume, own);
-                /* nobody else knows the id yet: the directory is empty */
-                inode->dir->complete_until = kith_mono_ns() + fs->entry_ns;
-            }
-        }
-        pthread_mutex_unlock(&fs->lock);
-    }
-    if (error == 0) {
-        error = put_name(fs, inode, job->name);
-    }
-    if (error != 0 && inode != NULL) {
-        unmake(fs, entry, inode);
-    }
-    if (entry != NULL) {
-        kith_entry_unpin(fs, entry);
-    }
-    dir_give(job);
-    if (error != 0) {
-        kith_job_fail(job, error);
-    } else {
-        kith_reply_entry(job, inode, kith_mono_ns() + fs->entry_ns);
-    }
-    if (inode != NULL) {
-        pthread_mutex_lock(&fs->lock);
-        kith_inode_drop(fs, inode);
-        pthread_mutex_unlock(&fs->lock);
-    }
-}
-
-void kith_do_mknod(struct kith_job *job)
-{
-    enum kith_type type = KITH_TYPE_FILE;
-    if (S_ISFIFO(job->mode)) {
-        type = KITH_TYPE_FIFO;
-    } else if (S_ISSOCK(job->mode)) {
-        type = KITH_TYPE_SOCKET;
-    } else if (S_ISCHR(job->mode)) {
-        type = KITH_TYPE_CHAR;
-    } else if (S_ISBLK(job->mode)) {
-        type = KITH_TYPE_BLOCK;
-    }
-    make_name(job, type);
-}
-
-void kith_do_mkdir(struct kith_job *job)
-{
-    make_name(job, KITH_TYPE_DIR);
-}
-
-void kith_do_symlink(struct kith_job *job)
-{
-    job->mode = 0777;
-    make_name(job, KITH_TYPE_SYMLINK);
 }
 
 /* The rows of a file with one name go. row_busy held. */
