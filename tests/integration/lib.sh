@@ -120,6 +120,32 @@ mount_down() {
     umount "${1:-$mnt}" || fail "umount ${1:-$mnt}"
 }
 
+# fake_up [DELAY_US]: a mount over a cluster in memory (fs_fake.c), where each request takes so long; no
+# nodes are started. Sets $fake_pid; what it tells stands in $fake_log.
+fake_log=$work/fake.log
+fake_up() {
+    local program=$KITH_BIN/tests/integration/fs_fake
+    [ -w /dev/fuse ] || skip "/dev/fuse cannot be used here"
+    [ -x "$program" ] || fail "$program is not built"
+    "$program" "$mnt" "${1:-0}" >"$fake_log" 2>&1 &
+    fake_pid=$!
+    echo "$fake_pid" >"$work/fake.pid"
+    wait_for 30 "the mount" grep -q '^ready' "$fake_log"
+}
+fake_down() {
+    fusermount3 -u "$mnt"
+    wait "$fake_pid" || fail "the mount ended with $?: $(tail -n 5 "$fake_log")"
+    rm "$work/fake.pid"
+}
+# fake_signal SIGNAL WORD COUNT: sends it and waits until WORD was told COUNT times in all
+fake_signal() {
+    kill -"$1" "$fake_pid"
+    wait_for 10 "the signal to be taken" fake_told "$2" "$3"
+}
+fake_told() {
+    [ "$(grep -c "^$1" "$fake_log")" = "$2" ]
+}
+
 # same_tree A B: names, types, modes, owners, times, contents, hard links
 same_tree() {
     local out

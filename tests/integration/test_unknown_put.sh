@@ -3,24 +3,14 @@
 # A put that was carried out but whose answer was lost is put again under the same request id: what
 # is written afterwards is no conflict with it, and a file that is removed afterwards stays away.
 . "$(dirname "$0")/lib.sh"
-[ -w /dev/fuse ] || skip "/dev/fuse cannot be used here"
 
-fake=$KITH_BIN/tests/integration/fs_fake
-[ -x "$fake" ] || fail "$fake is not built"
-"$fake" "$mnt" 0 >"$work/fake.log" 2>&1 &
-child=$!
-echo "$child" >"$work/fake.pid"
-wait_for 30 "the mount" grep -q '^ready' "$work/fake.log"
+fake_up
 
 # lose_answer COMMAND...: the answer of the next put is lost; the command ends with an error
 lost=0
-taken() {
-    [ "$(grep -c '^lost' "$work/fake.log")" = $lost ]
-}
 lose_answer() {
     lost=$((lost + 1))
-    kill -USR2 "$child"
-    wait_for 10 "the signal to be taken" taken
+    fake_signal USR2 lost $lost
     ! "$@" 2>/dev/null || fail "$* went well"
 }
 write() { # one put, by fsync
@@ -60,9 +50,7 @@ ln "$mnt/linked/f" "$mnt/linked/g"
 [ "$(reread new)" = "" ] || fail "the new file that was removed came back"
 [ "$(reread replaced)" = f ] && [ "$(cat "$mnt/replaced/f")" = above ] || fail "replaced"
 [ "$(cat "$mnt/linked/g")" = later. ] || fail "linked"
-fusermount3 -u "$mnt"
-wait "$child" || fail "the mount ended with $?: $(tail -n 5 "$work/fake.log")"
-rm "$work/fake.pid"
-grep -qx 'conflicts 0' "$work/fake.log" ||
-    fail "the mount made a conflict with itself: $(tail -n 1 "$work/fake.log")"
+fake_down
+grep -qx 'conflicts 0' "$fake_log" ||
+    fail "the mount made a conflict with itself: $(tail -n 1 "$fake_log")"
 pass
