@@ -25,6 +25,14 @@ static void log_grpc(gpr_log_func_args *args)
     kith_log_debug("grpc", "%s", args->message);
 }
 
+static void run_tag(struct rpc_tag *tag, bool ok)
+{
+    rpc_take_over(tag);
+    bool failed = tag->failed;
+    tag->failed = false;
+    tag->done(tag->owner, ok && !failed);
+}
+
 static void *run_queue(void *arg)
 {
     struct kith_rpc *rpc = arg;
@@ -35,8 +43,7 @@ static void *run_queue(void *arg)
             return NULL;
         }
         struct rpc_tag *tag = event.tag;
-        rpc_take_over(tag);
-        tag->done(tag->owner, event.success != 0);
+        run_tag(tag, event.success != 0);
     }
 }
 
@@ -62,9 +69,7 @@ static bool drive_one(struct kith_rpc *rpc, gpr_timespec until)
     if (event.type != GRPC_OP_COMPLETE) {
         return false;
     }
-    struct rpc_tag *tag = event.tag;
-    rpc_take_over(tag);
-    tag->done(tag->owner, event.success != 0);
+    run_tag(event.tag, event.success != 0);
     return true;
 }
 
@@ -94,7 +99,7 @@ void kith_rpc_drive(struct kith_rpc *rpc, uint64_t until_ms)
             rpc->swarm = SWARM_LOOKS;
         }
         rpc->told = false;
-        tag->done(tag->owner, event.success != 0);
+        run_tag(tag, event.success != 0);
         got += sent && !rpc->told ? 0 : 1;
         if (got > 0 && rpc->swarm == 0) {
             break;
@@ -110,9 +115,15 @@ void kith_rpc_wake(struct kith_rpc *rpc)
     rpc_start(rpc->wake_call, NULL, 0, &rpc->wake_tag);
 }
 
+void rpc_post(struct kith_rpc *rpc, struct rpc_tag *tag, bool ok)
+{
+    tag->failed = !ok;
+    rpc_start(rpc->wake_call, NULL, 0, tag);
+}
+
 static void prepare_wake(struct kith_rpc *rpc)
 {
-    rpc->wake_tag = (struct rpc_tag){on_wake, rpc};
+    rpc->wake_tag = rpc_tag_make(on_wake, rpc);
     rpc->wake_channel = grpc_lame_client_channel_create("wake", GRPC_STATUS_UNAVAILABLE, "");
     rpc->wake_call = grpc_channel_create_call(
         rpc->wake_channel, NULL, GRPC_PROPAGATE_DEFAULTS, rpc->queue,
@@ -203,9 +214,7 @@ enum kith_err kith_rpc_new(const struct kith_rpc_options *options,
         return kith_error_set(error, KITH_ENOMEM, "cannot start a thread: %s", strerror(failed));
     }
     rpc->queue = grpc_completion_queue_create_for_next(NULL);
-    if (rpc->options.driven) {
-        prepare_wake(rpc);
-    }
+    prepare_wake(rpc);
     for (; rpc->thread_count < threads; rpc->thread_count++) {
         failed = pthread_create(&list[rpc->thread_count], NULL, run_queue, rpc);
         if (failed != 0) {

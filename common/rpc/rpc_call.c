@@ -201,10 +201,10 @@ void rpc_call_serve(struct kith_rpc *rpc, grpc_call *grpc, grpc_slice method, gp
     call->call = grpc;
     call->deadline = deadline;
     call->pending = 3; /* request, close, handler */
-    call->request_tag = (struct rpc_tag){on_request, call};
-    call->close_tag = (struct rpc_tag){on_close, call};
-    call->send_tag = (struct rpc_tag){on_sent, call};
-    call->status_tag = (struct rpc_tag){on_status, call};
+    call->request_tag = rpc_tag_make(on_request, call);
+    call->close_tag = rpc_tag_make(on_close, call);
+    call->send_tag = rpc_tag_make(on_sent, call);
+    call->status_tag = rpc_tag_make(on_status, call);
     (void)snprintf(call->method, sizeof call->method, "%.*s", (int)GRPC_SLICE_LENGTH(method),
                    (const char *)GRPC_SLICE_START_PTR(method));
     pthread_mutex_init(&call->lock, NULL);

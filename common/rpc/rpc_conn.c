@@ -52,11 +52,11 @@ struct rpc_conn *rpc_conn_new(struct kith_rpc *rpc, enum kith_rpc_class cls, grp
     conn->is_server = channel == NULL;
     (void)snprintf(conn->peer, sizeof conn->peer, "%s", peer);
     pthread_mutex_init(&conn->lock, NULL);
-    conn->open_tag = (struct rpc_tag){on_open, conn};
-    conn->send_tag = (struct rpc_tag){rpc_conn_sent, conn};
-    conn->recv_tag = (struct rpc_tag){on_recv, conn};
-    conn->status_tag = (struct rpc_tag){on_status, conn};
-    conn->end_tag = (struct rpc_tag){on_end, conn};
+    conn->open_tag = rpc_tag_make(on_open, conn);
+    conn->send_tag = rpc_tag_make(rpc_conn_sent, conn);
+    conn->recv_tag = rpc_tag_make(on_recv, conn);
+    conn->status_tag = rpc_tag_make(on_status, conn);
+    conn->end_tag = rpc_tag_make(on_end, conn);
     grpc_metadata_array_init(&conn->initial);
     grpc_metadata_array_init(&conn->trailing);
     conn->details = grpc_empty_slice();

@@ -58,7 +58,12 @@ void __tsan_release(void *at);
 struct rpc_tag {
     void (*done)(void *owner, bool ok);
     void *owner;
+    bool failed; /* posted with rpc_post as a failure */
 };
+static inline struct rpc_tag rpc_tag_make(void (*done)(void *owner, bool ok), void *owner)
+{
+    return (struct rpc_tag){done, owner, false};
+}
 
 /* A gRPC channel to an address, shared by the streams to it. Dropped from the list at its first
  * failure: gRPC's channels remember failures (back-off), a new one tries at once. */
@@ -77,8 +82,8 @@ struct kith_rpc {
     grpc_server *server;
     pthread_t *threads;
     uint32_t thread_count;
-    grpc_channel *wake_channel; /* driven: leads nowhere */
-    grpc_call *wake_call;       /* driven: an empty batch on it completes at once */
+    grpc_channel *wake_channel; /* leads nowhere */
+    grpc_call *wake_call;       /* an empty batch on it completes at once */
     struct rpc_tag wake_tag;
     uint32_t swarm; /* driven, the driver's: looks for a second event that are left */
     bool told;      /* driven, the driver's: `closed` has been given in this event */
@@ -132,6 +137,7 @@ struct rpc_conn {
     size_t queued_bytes;            /* with those under way */
     size_t sending_bytes;
     bool sending;
+    bool lone; /* what is being sent is all that waits for an answer */
     bool opened;
     bool closing;  /* no more is taken; ends when the queue is empty */
     bool ending;   /* the end has been sent */
@@ -169,6 +175,9 @@ static inline void rpc_count(uint64_t *counter, uint64_t by)
 }
 /* Starts a batch; it cannot fail but by a mistake of ours. */
 void rpc_start(grpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag);
+
+/* Has the tag handled by who waits in the queue. */
+void rpc_post(struct kith_rpc *rpc, struct rpc_tag *tag, bool ok);
 
 /* rpc_server.c */
 void rpc_server_stop(struct kith_rpc *rpc);

@@ -286,45 +286,115 @@ static grpc_byte_buffer *to_grpc(struct rpc_packet *packet)
     return bytes;
 }
 
-/* Starts sending what is queued, if nothing is under way; or the end, if that is what remains. */
-static void send_next(struct rpc_conn *conn)
+/* Takes the next packet to send, counted as under way; NULL: nothing to send now. *ret_end: what remains
+ * is the end. */
+static struct rpc_packet *take_packet(struct rpc_conn *conn, bool *ret_end)
 {
     pthread_mutex_lock(&conn->lock);
     conn->leave_ms = 0;
     struct rpc_packet *packet = conn->head;
-    if (conn->sending || conn->over || conn->ending || (!packet && !conn->closing)) {
+    bool idle = !conn->sending && !conn->over && !conn->ending;
+    *ret_end = idle && !packet && conn->closing;
+    if (!idle || (!packet && !conn->closing)) {
         pthread_mutex_unlock(&conn->lock);
-        return;
+        return NULL;
     }
     conn->pending++;
     if (!packet) {
         conn->ending = true;
         pthread_mutex_unlock(&conn->lock);
-        rpc_conn_end(conn);
-        return;
+        return NULL;
     }
     conn->head = packet->next;
     if (!conn->head) {
         conn->tail = NULL;
     }
     conn->sending = true;
-    size_t size = packet->buf.size + (packet->payload ? packet->payload->size : 0);
-    conn->sending_bytes = size;
+    conn->lone = !conn->is_server && !conn->rpc->options.driven && conn->cls == KITH_RPC_ROWS &&
+                 conn->unanswered <= packet->messages;
+    conn->sending_bytes = packet->buf.size + (packet->payload ? packet->payload->size : 0);
     pthread_mutex_unlock(&conn->lock);
+    return packet;
+}
 
+/* conn->lock held. */
+static void note_sent(struct rpc_conn *conn)
+{
+    conn->sending = false;
+    conn->queued_bytes -= conn->sending_bytes;
+    conn->sending_bytes = 0;
+}
+
+/* Most sends complete while they are started, and their completion would wake the thread that waits in
+ * the queue for nothing. gRPC can keep one completion back for the thread in which it comes (its own C++
+ * server does so). Only while no other question is on its way: under load the way through the queue is
+ * what gives messages the time to pack. True: the packet has been sent, and that is noted. */
+static bool start_send(struct rpc_conn *conn, const grpc_op *op)
+{
+    struct kith_rpc *rpc = conn->rpc;
+    if (!conn->lone) {
+        rpc_start(conn->call, op, 1, &conn->send_tag);
+        return false;
+    }
+    void *kept = NULL;
+    int ok = 0;
+    grpc_completion_queue_thread_local_cache_init(rpc->queue);
+    rpc_start(conn->call, op, 1, &conn->send_tag);
+    if (grpc_completion_queue_thread_local_cache_flush(rpc->queue, &kept, &ok) == 0) {
+        return false;
+    }
+    struct rpc_tag *tag = kept;
+    rpc_take_over(tag);
+    bool sent = false;
+    if (tag == &conn->send_tag) {
+        pthread_mutex_lock(&conn->lock);
+        sent = conn->pending > 1; /* else it is the last, and `closed` belongs on a queue thread */
+        if (sent) {
+            conn->pending--;
+            note_sent(conn);
+        }
+        pthread_mutex_unlock(&conn->lock);
+    }
+    if (!sent) { /* another's, by chance: it is for who waits in the queue */
+        rpc_post(rpc, tag, ok != 0);
+    }
+    return sent;
+}
+
+static bool send_one(struct rpc_conn *conn, struct rpc_packet *packet)
+{
     struct kith_rpc_stats *stats = &conn->rpc->stats;
     rpc_count(&stats->packets_sent, 1);
     rpc_count(&stats->messages_sent, packet->messages);
-    rpc_count(&stats->bytes_sent, size);
+    rpc_count(&stats->bytes_sent, packet->buf.size + (packet->payload ? packet->payload->size : 0));
     grpc_byte_buffer *bytes = to_grpc(packet);
     pthread_mutex_lock(&conn->lock);
     packet_retire(conn, packet);
     pthread_mutex_unlock(&conn->lock);
     grpc_op op = {.op = GRPC_OP_SEND_MESSAGE};
     op.data.send_message.send_message = bytes;
-    rpc_start(conn->call, &op, 1, &conn->send_tag);
+    bool sent = start_send(conn, &op);
     grpc_byte_buffer_destroy(bytes);
     rpc_read_resume(conn);
+    return sent;
+}
+
+/* Sends what is queued, as far as nothing is under way; or the end, if that is what remains. */
+static void send_next(struct rpc_conn *conn)
+{
+    bool end = false;
+    for (;;) {
+        struct rpc_packet *packet = take_packet(conn, &end);
+        if (!packet) {
+            break;
+        }
+        if (!send_one(conn, packet)) {
+            return; /* rpc_conn_sent goes on */
+        }
+    }
+    if (end) {
+        rpc_conn_end(conn);
+    }
 }
 
 void rpc_send_late(struct rpc_conn *conn)
@@ -337,9 +407,7 @@ void rpc_conn_sent(void *owner, bool ok)
     struct rpc_conn *conn = owner;
     (void)ok; /* a failure is told by the end of the call, which follows */
     pthread_mutex_lock(&conn->lock);
-    conn->sending = false;
-    conn->queued_bytes -= conn->sending_bytes;
-    conn->sending_bytes = 0;
+    note_sent(conn);
     pthread_mutex_unlock(&conn->lock);
     send_next(conn);
     rpc_conn_done(conn);

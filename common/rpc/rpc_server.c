@@ -166,7 +166,7 @@ enum kith_err kith_rpc_listen(struct kith_rpc *rpc, const char *address, uint16_
         if (!accept) {
             return kith_error_set(error, KITH_ENOMEM, "no memory to listen on %s", address);
         }
-        accept->tag = (struct rpc_tag){on_accept, accept};
+        accept->tag = rpc_tag_make(on_accept, accept);
         accept->rpc = rpc;
         grpc_call_details_init(&accept->details);
         grpc_metadata_array_init(&accept->metadata);
@@ -192,7 +192,7 @@ void rpc_server_stop(struct kith_rpc *rpc)
     if (!rpc->server) {
         return;
     }
-    rpc->server_down_tag = (struct rpc_tag){on_down, rpc};
+    rpc->server_down_tag = rpc_tag_make(on_down, rpc);
     rpc_hand_over(&rpc->server_down_tag);
     grpc_server_shutdown_and_notify(rpc->server, rpc->queue, &rpc->server_down_tag);
     grpc_server_cancel_all_calls(rpc->server);
