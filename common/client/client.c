@@ -9,7 +9,10 @@
  *     the timer     waits for the core's deadline, ticks
  *
  * Every field of struct kith_client below `lock` is protected by it. Callbacks run after the lock
- * is let go, on the thread whose step ended the request; then the results are released. */
+ * is let go, on the thread whose step ended the request; then the results are released. Changes under
+ * watches come by messages only, so their callbacks run on rpc's thread, one after the other, before
+ * those of the requests that the same step ended and before the next message is taken. Whether a watch
+ * is live is set under the lock, thus before any callback of that step, and read without it. */
 #include "client/client.h"
 
 #include <errno.h>
@@ -22,6 +25,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "client/client_core.h"
+#include "client/epoch.h"
 #include "rpc/rpc.h"
 
 #define CONNECT_TIMEOUT_MS 10000u
@@ -48,6 +52,19 @@ struct request {
     struct request *next; /* among those done in one step */
 };
 
+/* Protected by the client's lock, but for `epoch` and what never changes. */
+struct kith_watch {
+    struct kith_epoch epoch;
+    kith_client_watch_cb cb;
+    void *arg;
+    struct kith_watch *next, *prev; /* of the client's */
+    /* a change to be told; rpc's thread reads it without the lock while `calling` */
+    bool calling;
+    struct kith_watch *told_next;
+    const struct kith_bytes *names; /* of the message, which on_message holds */
+    uint32_t name_count;
+};
+
 struct kith_client {
     struct kith_rpc *rpc;
     pthread_t timer;
@@ -56,6 +73,7 @@ struct kith_client {
     pthread_mutex_t lock;
     pthread_cond_t timer_wake; /* an earlier deadline, or the end */
     pthread_cond_t changed;    /* the table came; a callback ended */
+    pthread_cond_t quiet;      /* callbacks of watches ended */
     struct kith_client_core *core;
     uint64_t random;
     uint64_t timer_at_ms;
@@ -65,6 +83,8 @@ struct kith_client {
     struct conn *by_core[CONN_BUCKETS];
     struct conn *by_rpc[CONN_BUCKETS];
     struct conn *connecting; /* the one that kith_rpc_connect is called for */
+    struct kith_watch *watches;
+    struct kith_watch *told; /* by the step just made: their callbacks are to be called */
     struct conn *early; /* ended inside a call of ours: the core hears of it after its effects */
 };
 
@@ -192,6 +212,17 @@ static void do_send(struct kith_client *client, const struct kith_client_effect 
     }
 }
 
+static void do_changed(struct kith_client *client, const struct kith_client_effect *effect)
+{
+    struct kith_watch *watch = (struct kith_watch *)(uintptr_t)effect->tag;
+    KITH_ASSERT(!watch->calling); /* rpc has one thread, which calls back before it goes on */
+    watch->calling = true;
+    watch->names = effect->names;
+    watch->name_count = effect->name_count;
+    watch->told_next = client->told;
+    client->told = watch;
+}
+
 static struct request *apply(struct kith_client *client, const struct kith_client_effects *effects,
                              struct request *done)
 {
@@ -223,8 +254,13 @@ static struct request *apply(struct kith_client *client, const struct kith_clien
             done = request;
             break;
         }
-        case KITH_CLIENT_EFFECT_WATCHED:
+        case KITH_CLIENT_EFFECT_WATCHED: {
+            struct kith_watch *watch = (struct kith_watch *)(uintptr_t)effect->tag;
+            kith_epoch_tell(&watch->epoch, effect->until_ms);
+            break;
+        }
         case KITH_CLIENT_EFFECT_CHANGED:
+            do_changed(client, effect);
             break;
         }
     }
@@ -270,10 +306,35 @@ static enum kith_err step(struct kith_client *client, struct kith_client_event *
     return err;
 }
 
+/* Calls back for the changes of the last step, without the lock, which is held before and after. */
+static void call_watches(struct kith_client *client)
+{
+    struct kith_watch *told = client->told;
+    if (told == NULL) {
+        return;
+    }
+    client->told = NULL;
+    client->calling++;
+    (void)pthread_mutex_unlock(&client->lock);
+    for (const struct kith_watch *watch = told; watch != NULL; watch = watch->told_next) {
+        watch->cb(watch->arg, watch->names, watch->name_count);
+    }
+    (void)pthread_mutex_lock(&client->lock);
+    for (struct kith_watch *watch = told; watch != NULL; watch = watch->told_next) {
+        watch->calling = false; /* unwatch waits for the lock at least as long as this loop */
+    }
+    client->calling--;
+    (void)pthread_cond_broadcast(&client->quiet);
+    if (client->closing) {
+        (void)pthread_cond_broadcast(&client->changed);
+    }
+}
+
 /* Calls back for what ended, without the lock, and releases it. Takes the lock held, gives it back.
  */
 static void call_back(struct kith_client *client, struct request *done)
 {
+    call_watches(client);
     if (done == NULL) {
         (void)pthread_mutex_unlock(&client->lock);
         return;
@@ -399,6 +460,7 @@ static void sync_init(struct kith_client *client)
     (void)pthread_mutex_init(&client->lock, NULL);
     (void)pthread_cond_init(&client->timer_wake, &attr);
     (void)pthread_cond_init(&client->changed, &attr);
+    (void)pthread_cond_init(&client->quiet, &attr);
     (void)pthread_condattr_destroy(&attr);
 }
 
@@ -542,8 +604,14 @@ void kith_client_close(struct kith_client *client)
         }
     }
     kith_client_core_free(client->core);
+    while (client->watches != NULL) {
+        struct kith_watch *watch = client->watches;
+        client->watches = watch->next;
+        kith_free(watch);
+    }
     (void)pthread_cond_destroy(&client->timer_wake);
     (void)pthread_cond_destroy(&client->changed);
+    (void)pthread_cond_destroy(&client->quiet);
     (void)pthread_mutex_destroy(&client->lock);
     kith_free(client);
 }
@@ -604,4 +672,66 @@ struct kith_uuid kith_client_cluster(struct kith_client *client)
     struct kith_uuid cluster = kith_client_core_table(client->core)->cluster;
     (void)pthread_mutex_unlock(&client->lock);
     return cluster;
+}
+
+/* ---- Watches ---- */
+
+struct kith_watch *kith_client_watch(struct kith_client *client, const struct kith_group *group,
+                                     kith_client_watch_cb cb, void *arg)
+{
+    struct kith_watch *watch = kith_calloc(1, sizeof(*watch));
+    if (watch == NULL) {
+        return NULL;
+    }
+    watch->cb = cb;
+    watch->arg = arg;
+    struct request *done = NULL;
+    struct kith_client_event event = {
+        .kind = KITH_CLIENT_EVENT_WATCH, .group = group, .tag = (uint64_t)(uintptr_t)watch};
+    (void)pthread_mutex_lock(&client->lock);
+    enum kith_err err = client->closing ? KITH_ECANCELED : step(client, &event, &done);
+    if (err == KITH_OK) {
+        watch->next = client->watches;
+        if (watch->next != NULL) {
+            watch->next->prev = watch;
+        }
+        client->watches = watch;
+    }
+    call_back(client, done);
+    if (err != KITH_OK) {
+        kith_free(watch);
+        return NULL;
+    }
+    return watch;
+}
+
+void kith_client_unwatch(struct kith_client *client, struct kith_watch *watch)
+{
+    struct request *done = NULL;
+    struct kith_client_event event = {.kind = KITH_CLIENT_EVENT_UNWATCH,
+                                      .tag = (uint64_t)(uintptr_t)watch};
+    (void)pthread_mutex_lock(&client->lock);
+    if (step(client, &event, &done) != KITH_OK) { /* it is ended all the same: that takes no memory */
+        kith_log_warn("client", "out of memory");
+    }
+    if (watch->next != NULL) {
+        watch->next->prev = watch->prev;
+    }
+    if (watch->prev != NULL) {
+        watch->prev->next = watch->next;
+    } else {
+        client->watches = watch->next;
+    }
+    call_back(client, done);
+    (void)pthread_mutex_lock(&client->lock);
+    while (watch->calling) {
+        (void)pthread_cond_wait(&client->quiet, &client->lock);
+    }
+    (void)pthread_mutex_unlock(&client->lock);
+    kith_free(watch);
+}
+
+uint64_t kith_watch_epoch(const struct kith_watch *watch)
+{
+    return kith_epoch_at(&watch->epoch, mono_ms());
 }

@@ -41,7 +41,8 @@ struct kith_client_options {
 KITH_MUST_CHECK enum kith_err kith_client_open(const struct kith_client_options *options,
                                                struct kith_client **ret_client,
                                                struct kith_error *error);
-/* Ends every request (ECANCELED), waits for the callbacks, frees. Not from a callback. */
+/* Ends every request (ECANCELED), waits for the callbacks, frees, and frees the watches that are still
+ * held with it. Not from a callback. */
 void kith_client_close(struct kith_client *client);
 
 enum kith_client_kind {
@@ -172,7 +173,9 @@ struct kith_uuid kith_client_cluster(struct kith_client *client);
  * before, to tell every change that they store; W + R > N, so that one of them at least stores each
  * write that is acknowledged. What this client's own requests change is not told. While a watch is
  * held the client renews it every KITH_WATCH_RENEW_MS. It lapses by itself: when nodes are silent, when
- * a connection is lost, when the table changes. */
+ * a connection is lost, when the table changes; and it goes on under another number (below) when a read
+ * of the group was answered by owners that had not promised before it began, or by fewer than R. Why,
+ * and what may be believed, is told in watch.c. */
 #define KITH_WATCH_LEASE_MS 3000u
 #define KITH_WATCH_RENEW_MS 1000u
 #define KITH_WATCHES_MAX    1024u /* of one client */
@@ -190,7 +193,8 @@ typedef void (*kith_client_watch_cb)(void *arg, const struct kith_bytes *names, 
 KITH_MUST_CHECK struct kith_watch *kith_client_watch(struct kith_client *client,
                                                      const struct kith_group *group,
                                                      kith_client_watch_cb cb, void *arg);
-/* Ends it and frees it. Not from a callback of the client. */
+/* Ends it and frees it, and waits for its callback where that is running: call it with no lock held that
+ * the callback takes. Not from a callback of the client. */
 void kith_client_unwatch(struct kith_client *client, struct kith_watch *watch);
 /* 0: not live now. Else live, and the number under which it has been so without a break: what was read
  * by requests that began while it had this number, and of which no change was told since, is what a

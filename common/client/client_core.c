@@ -32,7 +32,7 @@ uint64_t cc_random(struct kith_client_core *core)
     return z ^ (z >> 31);
 }
 
-static struct kith_client_effect *effect_new(struct kith_client_core *core)
+struct kith_client_effect *cc_effect_new(struct kith_client_core *core)
 {
     if (core->effect_count == core->effect_capacity) {
         uint32_t capacity = core->effect_capacity == 0 ? 64 : core->effect_capacity * 2;
@@ -60,7 +60,7 @@ struct kith_msg *cc_message(struct kith_client_core *core, enum kith_msg_kind ki
 /* An effect that finds no memory is a message that was lost: timers see to it. */
 void cc_send(struct kith_client_core *core, uint64_t conn, const struct kith_msg *msg)
 {
-    struct kith_client_effect *effect = effect_new(core);
+    struct kith_client_effect *effect = cc_effect_new(core);
     if (effect != NULL) {
         effect->kind = KITH_CLIENT_EFFECT_SEND;
         effect->conn = conn;
@@ -70,7 +70,7 @@ void cc_send(struct kith_client_core *core, uint64_t conn, const struct kith_msg
 
 void cc_effect_connect(struct kith_client_core *core, uint64_t conn, const char *address, bool bulk)
 {
-    struct kith_client_effect *effect = effect_new(core);
+    struct kith_client_effect *effect = cc_effect_new(core);
     if (effect != NULL) {
         effect->kind = KITH_CLIENT_EFFECT_CONNECT;
         effect->conn = conn;
@@ -81,7 +81,7 @@ void cc_effect_connect(struct kith_client_core *core, uint64_t conn, const char 
 
 void cc_effect_close(struct kith_client_core *core, uint64_t conn, const char *reason)
 {
-    struct kith_client_effect *effect = effect_new(core);
+    struct kith_client_effect *effect = cc_effect_new(core);
     if (effect != NULL) {
         effect->kind = KITH_CLIENT_EFFECT_CLOSE;
         effect->conn = conn;
@@ -217,6 +217,7 @@ static void op_deactivate(struct kith_client_core *core, struct cc_op *op)
 void cc_op_finish(struct kith_client_core *core, struct cc_op *op)
 {
     KITH_ASSERT(!op->done);
+    cc_watches_read(core, op);
     op->done = true;
     core->pending--;
     op->done_next = NULL;
@@ -490,6 +491,9 @@ static enum kith_err take(struct kith_client_core *core, const struct kith_clien
     case KITH_CLIENT_EVENT_MESSAGE:
         if (event->msg->kind == KITH_MSG_HELLO || event->msg->kind == KITH_MSG_TABLE_RES) {
             cc_nodes_message(core, event->conn, event->msg);
+        } else if (event->msg->kind == KITH_MSG_WATCH_RES ||
+                   event->msg->kind == KITH_MSG_WATCH_EVENT) {
+            cc_watches_message(core, event->conn, event->msg);
         } else {
             take_answer(core, event);
         }
@@ -500,8 +504,9 @@ static enum kith_err take(struct kith_client_core *core, const struct kith_clien
         take_cancel(core, event);
         break;
     case KITH_CLIENT_EVENT_WATCH:
-        return KITH_ELIMIT;
+        return cc_watch_begin(core, event->tag, event->group);
     case KITH_CLIENT_EVENT_UNWATCH:
+        cc_watch_end(core, event->tag);
         break;
     }
     return KITH_OK;
@@ -511,6 +516,9 @@ static void run_timers(struct kith_client_core *core)
 {
     if (core->now >= core->peers_wake_ms) {
         cc_nodes_tick(core);
+    }
+    if (core->now >= core->watches.wake_ms) { /* first: reads that go out behind are covered */
+        cc_watches_tick(core);
     }
     while (core->heap_count > 0 && core->heap[0]->wake_ms <= core->now) {
         struct cc_op *op = core->heap[0];
@@ -531,7 +539,7 @@ static void run_timers(struct kith_client_core *core)
 static void tell_finished(struct kith_client_core *core)
 {
     while (core->finished != NULL) {
-        struct kith_client_effect *effect = effect_new(core);
+        struct kith_client_effect *effect = cc_effect_new(core);
         if (effect == NULL) {
             return;
         }
@@ -562,14 +570,20 @@ enum kith_err kith_client_core_step(struct kith_client_core *core,
     enum kith_err err = take(core, event);
     run_timers(core);
     cc_session_sweep(&core->session, core->active != NULL ? core->active->order : UINT64_MAX);
-    tell_finished(core);
+    bool told = cc_watches_tell(core); /* first: a read's callback finds its watch as it is now */
+    if (told) {
+        tell_finished(core);
+    }
     ret_effects->count = core->effect_count;
     ret_effects->effects = core->effects;
     ret_effects->deadline_ms = core->peers_wake_ms;
     if (core->heap_count > 0 && core->heap[0]->wake_ms < ret_effects->deadline_ms) {
         ret_effects->deadline_ms = core->heap[0]->wake_ms;
     }
-    if (core->finished != NULL || core->waiting_dirty) {
+    if (core->watches.wake_ms < ret_effects->deadline_ms) {
+        ret_effects->deadline_ms = core->watches.wake_ms;
+    }
+    if (!told || core->finished != NULL || core->waiting_dirty) {
         ret_effects->deadline_ms = core->now;
     }
     return err;
@@ -602,6 +616,7 @@ enum kith_err kith_client_core_new(const struct kith_client_core_options *option
     core->hedge_ms = options->hedge_ms != 0 ? options->hedge_ms : HEDGE_MS;
     core->next_conn = 1;
     core->peers_wake_ms = core->now;
+    core->watches.wake_ms = CC_NEVER;
     (void)snprintf(core->writer, sizeof(core->writer), "%s", /* cut to KITH_WRITER_MAX */
                    options->writer == NULL ? "" : options->writer);
     kith_arena_init(&core->step_arena, 0);
@@ -637,6 +652,7 @@ void kith_client_core_free(struct kith_client_core *core)
         kith_free(core->ops[i]);
     }
     cc_asks_release(core);
+    cc_watches_release(core);
     cc_nodes_release(core);
     cc_session_release(&core->session);
     cc_twins_release(&core->twins);

@@ -74,7 +74,9 @@ enum kith_client_effect_kind {
     KITH_CLIENT_EFFECT_CONNECT,  /* open conn to address; bulk: of the BULK class, else ROWS */
     KITH_CLIENT_EFFECT_CLOSE,    /* end conn */
     KITH_CLIENT_EFFECT_DONE,     /* the request `tag` has ended */
-    KITH_CLIENT_EFFECT_WATCHED,  /* the watch `tag` is live until `until_ms` (mono_ms); 0: not now */
+    /* The watch `tag` is live until `until_ms` (mono_ms); 0: not now, and when it is live again, maybe
+     * at once, it is so under another number (epoch.h). Before the DONEs of the same step. */
+    KITH_CLIENT_EFFECT_WATCHED,
     KITH_CLIENT_EFFECT_CHANGED,  /* under the watch `tag`: names, name_count (0: any) */
 };
 
@@ -90,7 +92,7 @@ struct kith_client_effect {
     const struct kith_client_result *result; /* DONE: until done is released */
     struct kith_client_done *done;
     uint64_t until_ms;              /* WATCHED */
-    uint32_t name_count;            /* CHANGED */
+    uint32_t name_count;            /* CHANGED: only by a MESSAGE; the names lie in that message */
     const struct kith_bytes *names;
 };
 

@@ -13,6 +13,7 @@
  *     chunk.c        CHUNK_PUT, CHUNK_GET
  *     sync.c         CHUNK_SYNC, STATUS
  *     twins.c        own writes that may have drawn a second dot
+ *     watch.c        watches: who has promised to tell changes, until when
  *     session.c      the clocks that answers must cover (invariant 9), and what is lost for good
  *
  * Words: a peer is a node as this client sees it; a link is one connection to it (rows or bulk); an
@@ -264,6 +265,54 @@ struct cc_twins {
     struct cc_twin *ring; /* [CC_TWINS_MAX], made with the first */
 };
 
+/* What one owner of a watched group has promised; watch.c. */
+struct cc_promise {
+    struct cc_peer *peer;
+    uint64_t ask_id; /* of the WATCH_REQ under way; 0 = none */
+    uint64_t conn;   /* that it was sent on */
+    uint64_t asked_ms;
+    uint64_t asked;    /* core->order when it was sent */
+    uint64_t until_ms; /* it tells changes until then; 0 = it has promised nothing, or no more */
+    uint64_t since;    /* reads of a higher order are answered under the promise */
+    uint64_t at_ms;    /* ask then, or count the answer as missing; CC_NEVER: not connected */
+    uint32_t pause_ms; /* before it is asked again after a failure; 0 = there was none */
+    bool late;         /* it has not answered, and is asked after the pause */
+    bool read;         /* it answered a read under the number that the watch has now */
+};
+struct cc_watch {
+    struct cc_watch *chain; /* in its bucket */
+    uint64_t tag;
+    struct kith_group group;
+    uint32_t index;
+    uint32_t slots, need; /* owners, R of them; no slots before there is a table */
+    struct cc_promise owners[KITH_REPLICAS_MAX];
+    uint64_t until_ms; /* live until then; 0 = not */
+    uint64_t begun;    /* requests of a higher order began under the number it has now */
+    bool broken;       /* what was read is not to be believed any more; only inside watch.c's calls */
+    /* what is to be told at the end of the step */
+    bool marked;
+    struct cc_watch *marked_next;
+    bool changed;
+    uint32_t name_count;
+    const struct kith_bytes *names; /* of the message of this step */
+    bool tell_break;
+    uint64_t told_ms; /* until_ms as the user knows it */
+};
+#define CC_WATCH_BUCKETS      1024u /* a power of two */
+#define CC_WATCH_MARGIN_MS    100u  /* of a lease: clocks that differ by 3 % */
+#define CC_WATCH_ANSWER_MS    1000u /* a WATCH_REQ unanswered for so long counts as lost */
+#define CC_WATCH_PAUSE_MAX_MS 10000u
+#define CC_WATCH_GRAIN_MS     25u
+#define CC_WATCH_ASKS_MAX     256u /* WATCH_REQs of one step; the others follow 1 ms later */
+struct cc_watches {
+    uint32_t count;
+    uint64_t asked;   /* WATCH_REQs so far */
+    uint64_t wake_ms; /* cc_watches_tick */
+    struct cc_watch *marked;
+    struct cc_watch *by_index[KITH_WATCHES_MAX];
+    struct cc_watch *buckets[CC_WATCH_BUCKETS];
+};
+
 struct kith_client_core {
     uint64_t now;
     uint64_t random;
@@ -299,6 +348,7 @@ struct kith_client_core {
 
     struct cc_session session;
     struct cc_twins twins;
+    struct cc_watches watches;
     bool one_used; /* reads of level ONE occur: clocks are kept until all owners have them */
     uint64_t repair_window_ms;
     uint32_t repair_sent;
@@ -315,6 +365,8 @@ uint64_t cc_random(struct kith_client_core *core);
 /* A message for the next effects, in memory of the step; NULL when memory is short. */
 struct kith_msg *cc_message(struct kith_client_core *core, enum kith_msg_kind kind);
 void cc_send(struct kith_client_core *core, uint64_t conn, const struct kith_msg *msg);
+/* An empty effect at the end of the step's; NULL when memory is short. */
+struct kith_client_effect *cc_effect_new(struct kith_client_core *core);
 void cc_effect_connect(struct kith_client_core *core, uint64_t conn, const char *address,
                        bool bulk);
 void cc_effect_close(struct kith_client_core *core, uint64_t conn, const char *reason);
@@ -489,6 +541,27 @@ bool cc_twins_note(struct kith_client_core *core, const struct cc_op *op,
  * lies in the op's arena. false: memory is short. */
 bool cc_twins_drop(struct kith_client_core *core, struct cc_op *op, const struct kith_group *group,
                    struct kith_bytes name, struct kith_row *row);
+
+/* ---- watch.c ---- */
+
+/* ELIMIT, ENOMEM. */
+KITH_MUST_CHECK enum kith_err cc_watch_begin(struct kith_client_core *core, uint64_t tag,
+                                             const struct kith_group *group);
+void cc_watch_end(struct kith_client_core *core, uint64_t tag);
+void cc_watches_release(struct kith_client_core *core);
+/* When watches.wake_ms has come: asks, renews, sees what has lapsed. */
+void cc_watches_tick(struct kith_client_core *core);
+/* WATCH_RES and WATCH_EVENT. */
+void cc_watches_message(struct kith_client_core *core, uint64_t conn, const struct kith_msg *msg);
+/* The peer's rows link is up; was up and is lost. */
+void cc_watches_up(struct kith_client_core *core, const struct cc_peer *peer);
+void cc_watches_lost(struct kith_client_core *core, const struct cc_peer *peer);
+/* Another table is in use. */
+void cc_watches_table(struct kith_client_core *core);
+/* A read has its result: whether what it says may be believed under a watch. */
+void cc_watches_read(struct kith_client_core *core, const struct cc_op *op);
+/* Makes the effects of this step; false: memory was short, the rest stays for the next step. */
+bool cc_watches_tell(struct kith_client_core *core);
 
 /* ---- session.c ---- */
 

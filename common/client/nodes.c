@@ -123,6 +123,9 @@ static void link_down(struct kith_client_core *core, struct cc_peer *peer, struc
     core->peers_wake_ms = core->now;
     (void)snprintf(peer->reason, sizeof(peer->reason), "%s", /* cut: it is for people */
                    reason == NULL ? "connection closed" : reason);
+    if (link == &peer->rows) {
+        cc_watches_lost(core, peer);
+    }
     if (conn != 0) {
         cc_asks_lost(core, conn);
     }
@@ -287,6 +290,7 @@ static bool table_use(struct kith_client_core *core, struct kith_table *table)
     core->cluster = table->cluster;
     core->peers_wake_ms = core->now;
     core->waiting_dirty = true;
+    cc_watches_table(core);
     return true;
 }
 
@@ -394,6 +398,7 @@ static void link_up(struct kith_client_core *core, struct cc_peer *peer, struct 
     if (link == &peer->rows) {
         peer->fails = 0;
         table_req(core, peer);
+        cc_watches_up(core, peer);
         if (peer->bulk_wanted && peer->bulk.state == CC_LINK_WAITING) {
             peer->bulk.at_ms = core->now;
         }
