@@ -60,6 +60,7 @@ void conn_remove(struct kith_node *node, uint64_t id)
     if (!conn) {
         return;
     }
+    watch_conn_gone(node, conn);
     uint32_t gap = (uint32_t)(conn - node->conns);
     for (uint32_t i = (gap + 1) % KITH_CONN_SLOTS; node->conns[i].id != 0;
          i = (i + 1) % KITH_CONN_SLOTS) {

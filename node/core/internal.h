@@ -10,6 +10,7 @@
  *     members.c   membership records                     status.c     what this node says of itself
  *     tables.c    the partition table in use             join.c       init, joining
  *     meta.c      the node's own small records       agree.c      changes of the table
+ *     watch.c     who is told what changes
  *
  * ATOMIC STEPS. "An event that cannot be taken leaves the state unchanged": a handler first does all
  * that can fail (allocations, checks), then changes state and makes effects. Effects come from fixed
@@ -30,8 +31,9 @@
  * ends the phase. Everything else of a step is below KITH_STEP_SPARE. */
 #define KITH_STEP_PINGS   128u
 #define KITH_STEP_SPARE   256u
+#define KITH_STEP_WATCHES 64u /* watches told in one tick that they have ended; see watch.c for changes */
 #define KITH_STEP_EFFECTS (KITH_STEP_TIMERS * (KITH_REPLICAS_MAX + 1u) + KITH_STEP_PINGS + \
-                           2u * KITH_MEMBERS_MAX + KITH_STEP_SPARE)
+                           2u * KITH_MEMBERS_MAX + KITH_STEP_WATCHES + KITH_STEP_SPARE)
 
 #define KITH_CONNS_MAX         4096u /* connections at a time, both ways; 64 bytes each */
 #define KITH_CONN_SLOTS        (2u * KITH_CONNS_MAX)
@@ -98,6 +100,7 @@ struct pending_repair {
     struct kith_group group;
     uint32_t name_count;
     struct kith_bytes *names;       /* in the arena */
+    uint32_t row_count;             /* of those that are merged */
     struct kith_replica_row *rows;  /* in the arena */
 };
 
@@ -123,6 +126,9 @@ struct pending {
         struct pending_put put;
         struct pending_repair repair;
         struct {
+            const struct kith_replicate_req *req; /* in the message, while its op is out */
+        } merge;
+        struct {
             enum kith_meta_key key;
             void (*then)(struct kith_node *node, uint64_t arg, enum kith_err err);
             uint64_t arg;
@@ -143,6 +149,7 @@ struct conn {
     enum kith_peer_role role;
     uint16_t peer;         /* KITH_NO_PEER: a client, or not known as a member */
     struct kith_uuid node;
+    uint32_t watch_first, watch_count; /* watch.c */
 };
 
 /* ---- Peers: the other members ---- */
@@ -161,6 +168,20 @@ struct peer {
     uint64_t ping_ms;  /* READY: when to ping */
     uint64_t late_ms;  /* no put waits for it before: another was faster although its copy could wait */
     uint32_t backoff_ms;
+};
+
+/* ---- Watches: watch.c ---- */
+
+struct watches {
+    uint32_t count;
+    uint32_t capacity;   /* slots, a power of two; 0 before the first watch */
+    uint32_t free;       /* a list of slots */
+    uint32_t *heads;     /* [capacity] chains by group */
+    struct watch *pool;  /* [capacity] */
+    uint32_t swept;      /* the slot that was last looked at for a lease that is over */
+    uint32_t table;      /* tables used so far */
+    bool ending;         /* there may be watches of former tables, */
+    uint32_t ended_at;   /* behind this slot */
 };
 
 /* ---- The node ---- */
@@ -218,6 +239,7 @@ struct kith_node {
     uint32_t heap_count;
     uint32_t repairs_out;
     uint64_t puts, gets, scans;
+    struct watches watches;
 
     struct join_state *join;
 
@@ -386,6 +408,22 @@ void chunk_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg
 void chunk_stored(struct kith_node *node, struct pending *pending, const struct kith_store_done *done);
 void status_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void status_stored(struct kith_node *node, struct pending *pending, const struct kith_store_done *done);
+
+/* ---- watch.c ---- */
+
+void watch_release_all(struct kith_node *node);
+void watch_req(struct kith_node *node, struct conn *conn, const struct kith_msg *msg);
+/* A store operation with this request's rows (with these rows of others; request NULL: a repair) has
+ * been completed, well or not: tells those who watch the group. Nothing may fail in the step after. */
+void watch_tell_put(struct kith_node *node, const struct kith_put_req *req);
+void watch_tell_rows(struct kith_node *node, const struct kith_group *group,
+                     const struct kith_request_id *request, uint32_t count,
+                     const struct kith_replica_row *rows);
+void watch_conn_gone(struct kith_node *node, struct conn *conn);
+/* Another table is in use: all watches end, in the ticks that follow. */
+void watch_table_changed(struct kith_node *node);
+void watch_tick(struct kith_node *node);
+uint64_t watch_due(const struct kith_node *node);
 
 /* ---- join.c: init, and the new node's side of a join ---- */
 

@@ -154,6 +154,7 @@ void kith_node_free(struct kith_node *node)
     }
     join_free(node);
     pending_release_all(node);
+    watch_release_all(node);
     kith_free(node->conns);
     kith_free(node->peers);
     kith_free(node->peer_of_member);
@@ -246,6 +247,7 @@ static enum kith_err take_tick(struct kith_node *node)
         join_tick(node);
         agree_tick(node);
         members_save(node);
+        watch_tick(node);
     }
     return KITH_OK;
 }
@@ -407,7 +409,7 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
         status_req(node, id, msg);
         return KITH_OK;
     case KITH_MSG_WATCH_REQ:
-        core_refuse(node, id, msg, KITH_EINVAL, "this node tells no changes");
+        watch_req(node, conn, msg);
         return KITH_OK;
     case KITH_MSG_WATCH_RES:
     case KITH_MSG_WATCH_EVENT:
@@ -461,7 +463,7 @@ static uint64_t node_due(struct kith_node *node)
     if (!node->serving) {
         return due;
     }
-    uint64_t others[] = {peers_due(node), join_due(node), agree_due(node)};
+    uint64_t others[] = {peers_due(node), join_due(node), agree_due(node), watch_due(node)};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         due = others[i] < due ? others[i] : due;
     }

@@ -528,6 +528,7 @@ enum kith_err put_stored(struct kith_node *node, struct pending *pending,
     struct pending_put *put = &pending->u.put;
     bool last = done->err != KITH_OK || put->phase == PUT_MERGE || done->reached == put->durability;
     if (done->err != KITH_OK) {
+        watch_tell_put(node, put->req); /* it may be there all the same */
         bool half = put->phase == PUT_SPREAD || put->phase == PUT_MERGE;
         core_stored_last(node, pending);
         pending_refuse(node, pending, half ? KITH_EUNKNOWN : put_error(done->err),
@@ -542,11 +543,13 @@ enum kith_err put_stored(struct kith_node *node, struct pending *pending,
         if (err != KITH_OK) {
             return err;
         }
+        watch_tell_put(node, put->req);
     }
     if (last) {
         core_stored_last(node, pending);
     }
     if (put->phase == PUT_MERGE) {
+        watch_tell_put(node, put->req);
         if (pending->answered) {
             pending_end(node, pending);
         } else {

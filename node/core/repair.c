@@ -110,6 +110,7 @@ enum kith_err repair_got(struct kith_node *node, struct pending *pending, uint16
         repair_end(node, pending);
         return KITH_OK;
     }
+    repair->row_count = count;
     struct kith_store_op *op =
         core_store(node, pending, KITH_STORE_MERGE,
                    kith_group_partition(&repair->group, node->table->partitions));
@@ -122,6 +123,8 @@ enum kith_err repair_got(struct kith_node *node, struct pending *pending, uint16
 
 void repair_stored(struct kith_node *node, struct pending *pending)
 {
+    const struct pending_repair *repair = &pending->u.repair;
     core_stored_last(node, pending);
+    watch_tell_rows(node, &repair->group, NULL, repair->row_count, repair->rows);
     repair_end(node, pending);
 }

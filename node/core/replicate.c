@@ -57,6 +57,7 @@ void replicate_req(struct kith_node *node, uint64_t conn, const struct kith_msg 
     pending->durability =
         req->durability == KITH_DURABLE_DISK ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
     pending->may_wait = req->may_wait;
+    pending->u.merge.req = req;
     struct kith_store_op *op = core_store(node, pending, KITH_STORE_MERGE, partition);
     op->durability = pending->durability;
     op->u.merge.group = req->group;
@@ -69,6 +70,10 @@ void replicate_req(struct kith_node *node, uint64_t conn, const struct kith_msg 
 void replicate_stored(struct kith_node *node, struct pending *pending,
                       const struct kith_store_done *done)
 {
+    const struct kith_replicate_req *req = pending->u.merge.req;
+    if (done->err != KITH_OK || done->reached == KITH_DURABLE_OS) { /* the first completion */
+        watch_tell_rows(node, &req->group, &req->request, req->row_count, req->rows);
+    }
     if (done->err == KITH_OK && done->reached != pending->durability) {
         return; /* at os; the disk follows */
     }

@@ -34,6 +34,7 @@ enum kith_err table_use(struct kith_node *node, struct kith_table *table, struct
     node->table_bytes = bytes;
     node->self = kith_table_find(table, &node->uuid);
     node->members_dirty = true;
+    watch_table_changed(node);
     for (uint32_t i = 0; i < table->member_count; i++) {
         if (map[i] != KITH_NO_PEER) {
             struct kith_member_info *info = &node->peers[map[i]].info;
@@ -185,6 +186,11 @@ static void table_answer_stale(struct kith_node *node, uint64_t conn, const stru
         res = core_send(node, conn, KITH_MSG_SCAN_RES, msg->id);
         res->u.scan_res.status = status;
         res->u.scan_res.table = table;
+        return;
+    case KITH_MSG_WATCH_REQ:
+        res = core_send(node, conn, KITH_MSG_WATCH_RES, msg->id);
+        res->u.watch_res.status = status;
+        res->u.watch_res.table = table;
         return;
     case KITH_MSG_REPLICATE_REQ:
         res = core_send(node, conn, KITH_MSG_REPLICATE_RES, msg->id);

@@ -126,6 +126,9 @@ static void do_send(struct daemon *daemon, const struct kith_effect *effect)
     } else if (err != KITH_OK && err != KITH_ECLOSED) {
         kith_log_warn("kithd", "a %s could not be sent: %s", kith_msg_kind_name(effect->msg->kind),
                       kith_err_text((int)err));
+        if (effect->msg->kind == KITH_MSG_WATCH_EVENT) { /* nobody would ask for it again */
+            kith_rpc_close(daemon->rpc, conn, "a change could not be told");
+        }
     }
 }
 
