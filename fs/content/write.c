@@ -180,7 +180,7 @@ static enum kith_err region_write(struct kith_content *content, struct region *r
     while (last < region->count && region->pieces[last].offset < end) {
         last++;
     }
-    struct piece *old = &region->pieces[first];
+    struct piece *old = first < last ? &region->pieces[first] : NULL; /* pieces may be NULL */
     if (last - first == 1 && old->offset <= offset && end - old->offset <= old->capacity) {
         memcpy(old->blob->data + (offset - old->offset), data, size);
         old->length = (uint32_t)(end > piece_end(old) ? end - old->offset : old->length);

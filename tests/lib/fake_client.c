@@ -3,7 +3,7 @@
  * fake_client.c - see fake_client.h.
  *
  * One lock protects the cluster with all its clients; callbacks run without it. Rows are a sorted
- * array by (group, name) of encoded states; chunks a hash table by id. */
+ * array by (group, name) of encoded states. */
 #include "lib/fake_client.h"
 
 #include <pthread.h>
@@ -13,24 +13,16 @@
 
 #include "base/assert.h"
 #include "data/hlc.h"
+#include "lib/fake_chunk.h"
 #include "lib/fake_op.h"
 #include "lib/fake_watch.h"
 
-#define BUCKETS 4096u
 #define UNDER_WAY_MAX 65536u /* requests of one client; more are ELIMIT, as with the real one */
 
 struct fake_row {
     struct kith_group group;
     struct kith_buf name;
     struct kith_buf state;
-};
-
-struct fake_chunk {
-    struct fake_chunk *next;
-    struct kith_chunk_id id;
-    struct kith_checksum checksum;
-    struct kith_blob *blob;
-    bool disk;
 };
 
 struct fake_fault {
@@ -44,7 +36,7 @@ struct kith_fake_cluster {
     pthread_cond_t cond; /* a request came, a hold ended, a client closes */
     struct fake_row **rows;
     size_t row_count, row_capacity;
-    struct fake_chunk *chunks[BUCKETS];
+    struct fake_chunks chunks;
     struct kith_actor actor;
     uint64_t counter;
     struct kith_hlc hlc;
@@ -114,28 +106,6 @@ struct kith_fake_cluster *kith_fake_cluster_new(void)
     return cluster;
 }
 
-static struct fake_chunk **chunk_slot(struct kith_fake_cluster *cluster,
-                                      const struct kith_chunk_id *id)
-{
-    uint64_t hash;
-    memcpy(&hash, id->bytes + KITH_CHUNK_ID_SIZE - sizeof(hash), sizeof(hash));
-    struct fake_chunk **slot = &cluster->chunks[hash % BUCKETS];
-    while (*slot != NULL && memcmp(&(*slot)->id, id, sizeof(*id)) != 0) {
-        slot = &(*slot)->next;
-    }
-    return slot;
-}
-
-static void chunk_remove(struct kith_fake_cluster *cluster, struct fake_chunk **slot)
-{
-    struct fake_chunk *chunk = *slot;
-    *slot = chunk->next;
-    cluster->counts.chunks--;
-    cluster->counts.chunk_bytes -= chunk->blob->size;
-    kith_blob_drop(chunk->blob);
-    kith_free(chunk);
-}
-
 void kith_fake_cluster_free(struct kith_fake_cluster *cluster)
 {
     if (cluster == NULL) {
@@ -143,11 +113,7 @@ void kith_fake_cluster_free(struct kith_fake_cluster *cluster)
     }
     KITH_ASSERT(cluster->clients == 0);
     fake_watches_release(&cluster->watches);
-    for (size_t i = 0; i < BUCKETS; i++) {
-        while (cluster->chunks[i] != NULL) {
-            chunk_remove(cluster, &cluster->chunks[i]);
-        }
-    }
+    fake_chunks_release(&cluster->chunks);
     for (size_t i = 0; i < cluster->row_count; i++) {
         kith_buf_release(&cluster->rows[i]->name);
         kith_buf_release(&cluster->rows[i]->state);
@@ -195,19 +161,8 @@ void kith_fake_fail_next(struct kith_fake_cluster *cluster, enum kith_client_kin
 
 uint32_t kith_fake_lose_unsynced(struct kith_fake_cluster *cluster)
 {
-    uint32_t lost = 0;
     pthread_mutex_lock(&cluster->lock);
-    for (size_t i = 0; i < BUCKETS; i++) {
-        struct fake_chunk **slot = &cluster->chunks[i];
-        while (*slot != NULL) {
-            if ((*slot)->disk) {
-                slot = &(*slot)->next;
-            } else {
-                chunk_remove(cluster, slot);
-                lost++;
-            }
-        }
-    }
+    uint32_t lost = fake_chunks_lose_unsynced(&cluster->chunks);
     pthread_mutex_unlock(&cluster->lock);
     return lost;
 }
@@ -215,20 +170,16 @@ uint32_t kith_fake_lose_unsynced(struct kith_fake_cluster *cluster)
 bool kith_fake_lose_chunk(struct kith_fake_cluster *cluster, const struct kith_chunk_id *id)
 {
     pthread_mutex_lock(&cluster->lock);
-    struct fake_chunk **slot = chunk_slot(cluster, id);
-    bool found = *slot != NULL;
-    if (found) {
-        chunk_remove(cluster, slot);
-    }
+    bool found = fake_chunks_lose(&cluster->chunks, id);
     pthread_mutex_unlock(&cluster->lock);
     return found;
 }
 
-bool kith_fake_has_chunk(struct kith_fake_cluster *cluster, const struct kith_chunk_id *id, bool disk)
+bool kith_fake_has_chunk(struct kith_fake_cluster *cluster, const struct kith_chunk_id *id,
+                         bool disk)
 {
     pthread_mutex_lock(&cluster->lock);
-    struct fake_chunk *chunk = *chunk_slot(cluster, id);
-    bool has = chunk != NULL && (!disk || chunk->disk);
+    bool has = fake_chunks_has(&cluster->chunks, id, disk);
     pthread_mutex_unlock(&cluster->lock);
     return has;
 }
@@ -237,6 +188,8 @@ void kith_fake_counts(struct kith_fake_cluster *cluster, struct kith_fake_counts
 {
     pthread_mutex_lock(&cluster->lock);
     *ret_counts = cluster->counts;
+    ret_counts->chunks = cluster->chunks.count;
+    ret_counts->chunk_bytes = cluster->chunks.bytes;
     pthread_mutex_unlock(&cluster->lock);
 }
 
@@ -302,7 +255,8 @@ static enum kith_err row_store(struct kith_fake_cluster *cluster, const struct k
     if (row == NULL) {
         if (cluster->row_count == cluster->row_capacity) {
             size_t capacity = cluster->row_capacity == 0 ? 64 : cluster->row_capacity * 2;
-            struct fake_row **rows = kith_realloc(cluster->rows, capacity * sizeof(struct fake_row *));
+            struct fake_row **rows =
+                kith_realloc(cluster->rows, capacity * sizeof(struct fake_row *));
             if (rows == NULL) {
                 return KITH_ENOMEM;
             }
@@ -379,7 +333,8 @@ static enum kith_err run_scan(struct kith_fake_cluster *cluster, struct fake_req
     struct kith_bytes after = op->u.scan.has_after ? op->u.scan.after : kith_bytes_make(NULL, 0);
     size_t at = row_seek(cluster, &op->u.scan.group, after);
     const struct fake_row *row = row_at(cluster, at, &op->u.scan.group);
-    if (op->u.scan.has_after && row != NULL && kith_bytes_equal(kith_buf_bytes(&row->name), after)) {
+    if (op->u.scan.has_after && row != NULL &&
+        kith_bytes_equal(kith_buf_bytes(&row->name), after)) {
         at++;
     }
     uint32_t count = 0, seen = 0;
@@ -525,64 +480,16 @@ static enum kith_err run_put(struct kith_client *client, struct fake_request *re
     return KITH_OK;
 }
 
-/* ---- chunks ---- */
-
-static enum kith_err run_chunk_put(struct kith_fake_cluster *cluster, struct fake_request *request)
-{
-    const struct kith_client_op *op = &request->op;
-    struct kith_blob *blob = op->u.chunk_put.payload;
-    struct kith_checksum sum = kith_checksum_of(kith_bytes_make(blob->data, blob->size));
-    if (!kith_checksum_equal(&sum, &op->u.chunk_put.checksum)) {
-        return KITH_ECORRUPT;
-    }
-    struct fake_chunk **slot = chunk_slot(cluster, &op->u.chunk_put.id);
-    if (*slot == NULL) {
-        struct fake_chunk *chunk = kith_calloc(1, sizeof(*chunk));
-        struct kith_blob *copy = chunk == NULL ? NULL : kith_blob_new(blob->size);
-        if (copy == NULL) {
-            kith_free(chunk);
-            return KITH_ENOMEM;
-        }
-        memcpy(copy->data, blob->data, blob->size); /* a writer that changes it later is caught */
-        chunk->id = op->u.chunk_put.id;
-        chunk->checksum = sum;
-        chunk->blob = copy;
-        *slot = chunk;
-        cluster->counts.chunks++;
-        cluster->counts.chunk_bytes += blob->size;
-    } else if (!kith_checksum_equal(&(*slot)->checksum, &sum)) {
-        return KITH_EREFUSED; /* a chunk is never altered */
-    }
-    (*slot)->disk = (*slot)->disk || op->u.chunk_put.durability == KITH_DURABLE_DISK;
-    return KITH_OK;
-}
+/* ---- all kinds ---- */
 
 static enum kith_err run_chunk_get(struct kith_fake_cluster *cluster, struct fake_request *request,
                                    struct kith_client_result *result, struct kith_blob **ret_blob)
 {
-    const struct kith_client_op *op = &request->op;
-    struct fake_chunk *chunk = *chunk_slot(cluster, &op->u.chunk_get.id);
-    if (chunk == NULL) {
-        return KITH_ENOTFOUND;
+    enum kith_err err = fake_chunks_get(&cluster->chunks, &request->op, result);
+    if (err == KITH_OK) {
+        *ret_blob = result->u.chunk.payload;
     }
-    size_t offset = op->u.chunk_get.offset, size = op->u.chunk_get.size;
-    if (offset > chunk->blob->size) {
-        return KITH_EINVAL;
-    }
-    size_t left = chunk->blob->size - offset;
-    size = size == 0 || size > left ? left : size;
-    if (size == chunk->blob->size &&
-        !kith_checksum_equal(&chunk->checksum, &op->u.chunk_get.checksum)) {
-        return KITH_ECORRUPT;
-    }
-    struct kith_blob *blob = kith_blob_new(size);
-    if (blob == NULL) {
-        return KITH_ENOMEM;
-    }
-    memcpy(blob->data, chunk->blob->data + offset, size);
-    result->u.chunk.payload = *ret_blob = blob;
-    result->u.chunk.chunk_size = (uint32_t)chunk->blob->size;
-    return KITH_OK;
+    return err;
 }
 
 static enum kith_err run_chunk_sync(struct kith_fake_cluster *cluster,
@@ -595,10 +502,7 @@ static enum kith_err run_chunk_sync(struct kith_fake_cluster *cluster,
     }
     uint32_t missing_count = 0;
     for (uint32_t i = 0; i < count; i++) {
-        struct fake_chunk *chunk = *chunk_slot(cluster, &request->op.u.chunk_sync.ids[i]);
-        if (chunk != NULL) {
-            chunk->disk = true;
-        } else {
+        if (!fake_chunks_sync(&cluster->chunks, &request->op.u.chunk_sync.ids[i])) {
             missing[missing_count++] = request->op.u.chunk_sync.ids[i];
         }
     }
@@ -620,8 +524,8 @@ static enum kith_err run_status(struct kith_fake_cluster *cluster, struct fake_r
     status->node.partitions = KITH_PARTITIONS_DEFAULT;
     status->node.replicas = 3;
     status->node.rows = cluster->row_count;
-    status->node.chunks = cluster->counts.chunks;
-    status->node.chunk_bytes = cluster->counts.chunk_bytes;
+    status->node.chunks = cluster->chunks.count;
+    status->node.chunk_bytes = cluster->chunks.bytes;
     status->node.disk_total_bytes = UINT64_C(100) << 30;
     status->node.disk_free_bytes = UINT64_C(60) << 30;
     result->u.status = status;
@@ -640,7 +544,7 @@ static enum kith_err run_kind(struct kith_client *client, struct fake_request *r
     case KITH_CLIENT_PUT:
         return run_put(client, request, result);
     case KITH_CLIENT_CHUNK_PUT:
-        return run_chunk_put(cluster, request);
+        return fake_chunks_put(&cluster->chunks, &request->op);
     case KITH_CLIENT_CHUNK_GET:
         return run_chunk_get(cluster, request, result, ret_blob);
     case KITH_CLIENT_CHUNK_SYNC:
