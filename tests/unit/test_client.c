@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * test_client.c - the client over real connections, against one node in this process that knows
- * just enough: hello, table, get, put, chunks. What the client decides is tested in
- * test_client_core.c. */
+ * just enough: hello, table, get, put, chunks, watches. What the client decides is tested in
+ * test_client_core.c and its neighbours. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,6 +21,8 @@
 #define THREADS 8u
 #define ROUNDS  200u
 
+static const struct kith_group GROUP = {{1}};
+
 struct node {
     struct kith_rpc *rpc;
     char address[32];
@@ -31,7 +33,20 @@ struct node {
     size_t state_size;
     uint64_t counter;
     struct kith_blob *chunk;
+    uint64_t watched_on; /* the connection that watches; 0 = none did */
+    bool tells;          /* a change before each answer to a get */
 };
+
+/* What the node tells of GROUP: row "a" has changed. Call with its lock. */
+static void tell(struct node *node)
+{
+    struct kith_bytes name = kith_bytes_make("a", 1);
+    struct kith_msg msg = {.kind = KITH_MSG_WATCH_EVENT};
+    msg.u.watch_event.group = GROUP;
+    msg.u.watch_event.name_count = 1;
+    msg.u.watch_event.names = &name;
+    assert_int_equal(KITH_OK, kith_rpc_send(node->rpc, node->watched_on, &msg));
+}
 
 static void put_one(struct node *node, const struct kith_put_req *put, struct kith_arena *arena,
                     struct kith_put_result *result)
@@ -126,7 +141,14 @@ static void on_message(void *arg, uint64_t conn, struct kith_msg_box *box)
         res.u.table_res.table = kith_buf_bytes(&table);
         res.u.table_res.member_count = 1;
         res.u.table_res.members = &member;
+    } else if (box->msg.kind == KITH_MSG_WATCH_REQ && !atomic_load(&node->silent)) {
+        node->watched_on = conn;
+        res.kind = KITH_MSG_WATCH_RES;
+        res.u.watch_res.status.message = "";
     } else if (!atomic_load(&node->silent)) {
+        if (box->msg.kind == KITH_MSG_GET_REQ && node->tells) {
+            tell(node);
+        }
         answer(node, &box->msg, &res, &arena);
     }
     if (res.kind != 0) {
@@ -205,8 +227,6 @@ static uint64_t now_ms(void)
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
-
-static const struct kith_group GROUP = {{1}};
 
 static enum kith_err call_get(struct kith_client *client, uint32_t timeout_ms,
                               struct kith_client_answer *answer)
@@ -378,6 +398,222 @@ static void test_close_cancels(void **state)
     assert_int_equal(100, atomic_load(&canceled));
 }
 
+/* ---- Watches ---- */
+
+struct watcher {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    uint32_t changed; /* protected by lock */
+    bool a_only;      /* all that was told so far was of row "a"; protected by lock */
+    uint32_t seen;    /* changes that had been told when the get ended; protected by lock */
+    bool got;
+    atomic_uint slow_ms; /* a callback takes so long */
+    atomic_bool inside;
+};
+
+static void watcher_init(struct watcher *watcher)
+{
+    memset(watcher, 0, sizeof(*watcher));
+    watcher->a_only = true;
+    assert_int_equal(0, pthread_mutex_init(&watcher->lock, NULL));
+    assert_int_equal(0, pthread_cond_init(&watcher->cond, NULL));
+}
+
+static void watcher_release(struct watcher *watcher)
+{
+    (void)pthread_cond_destroy(&watcher->cond);
+    (void)pthread_mutex_destroy(&watcher->lock);
+}
+
+static void pause_ms(uint32_t ms)
+{
+    struct timespec pause = {0, (long)ms * 1000000};
+    (void)nanosleep(&pause, NULL);
+}
+
+static void changed(void *arg, const struct kith_bytes *names, uint32_t count)
+{
+    struct watcher *watcher = arg;
+    atomic_store(&watcher->inside, true);
+    pause_ms(atomic_load(&watcher->slow_ms));
+    (void)pthread_mutex_lock(&watcher->lock);
+    watcher->changed++;
+    watcher->a_only = watcher->a_only && count == 1 &&
+                      kith_bytes_equal(names[0], kith_bytes_make("a", 1));
+    (void)pthread_cond_broadcast(&watcher->cond);
+    (void)pthread_mutex_unlock(&watcher->lock);
+    atomic_store(&watcher->inside, false);
+}
+
+static void got(void *arg, const struct kith_client_result *result)
+{
+    struct watcher *watcher = arg;
+    (void)pthread_mutex_lock(&watcher->lock);
+    watcher->got = result->err == KITH_OK;
+    watcher->seen = watcher->changed;
+    (void)pthread_cond_broadcast(&watcher->cond);
+    (void)pthread_mutex_unlock(&watcher->lock);
+}
+
+/* Waits until the watch is live (or is not); says under which number. */
+static uint64_t await_live(const struct kith_watch *watch, bool live)
+{
+    uint64_t until = now_ms() + 20000;
+    uint64_t epoch = kith_watch_epoch(watch);
+    while ((epoch != 0) != live) {
+        assert_true(now_ms() < until);
+        pause_ms(1);
+        epoch = kith_watch_epoch(watch);
+    }
+    return epoch;
+}
+
+static void await_changes(struct watcher *watcher, uint32_t count)
+{
+    (void)pthread_mutex_lock(&watcher->lock);
+    while (watcher->changed < count) {
+        (void)pthread_cond_wait(&watcher->cond, &watcher->lock);
+    }
+    assert_true(watcher->a_only);
+    (void)pthread_mutex_unlock(&watcher->lock);
+}
+
+static void tell_now(struct node *node)
+{
+    (void)pthread_mutex_lock(&node->lock);
+    tell(node);
+    (void)pthread_mutex_unlock(&node->lock);
+}
+
+static void test_watch(void **state)
+{
+    struct node *node = *state;
+    struct kith_client *client = open_client(node);
+    struct watcher watcher;
+    watcher_init(&watcher);
+    struct kith_watch *watch = kith_client_watch(client, &GROUP, changed, &watcher);
+    assert_non_null(watch);
+    uint64_t epoch = await_live(watch, true);
+    tell_now(node);
+    tell_now(node);
+    await_changes(&watcher, 2);
+    /* the change that came before the answer is told before it */
+    (void)pthread_mutex_lock(&node->lock);
+    node->tells = true;
+    (void)pthread_mutex_unlock(&node->lock);
+    struct kith_bytes name = kith_bytes_make("a", 1);
+    struct kith_client_op op = {.kind = KITH_CLIENT_GET};
+    op.u.get.group = GROUP;
+    op.u.get.name_count = 1;
+    op.u.get.names = &name;
+    atomic_store(&watcher.slow_ms, 20);
+    assert_int_equal(KITH_OK, kith_client_submit(client, &op, got, &watcher));
+    (void)pthread_mutex_lock(&watcher.lock);
+    while (!watcher.got) {
+        (void)pthread_cond_wait(&watcher.cond, &watcher.lock);
+    }
+    assert_int_equal(3, watcher.seen);
+    (void)pthread_mutex_unlock(&watcher.lock);
+    assert_int_equal(epoch, kith_watch_epoch(watch));
+    kith_client_unwatch(client, watch);
+    kith_client_close(client);
+    watcher_release(&watcher);
+}
+
+/* Silence ends it by the clock alone; the next number is another. */
+static void test_watch_lapses(void **state)
+{
+    struct node *node = *state;
+    struct kith_client *client = open_client(node);
+    struct watcher watcher;
+    watcher_init(&watcher);
+    struct kith_watch *watch = kith_client_watch(client, &GROUP, changed, &watcher);
+    assert_non_null(watch);
+    uint64_t epoch = await_live(watch, true);
+    atomic_store(&node->silent, true);
+    uint64_t start = now_ms();
+    (void)await_live(watch, false);
+    assert_in_range(now_ms() - start, KITH_WATCH_LEASE_MS - KITH_WATCH_RENEW_MS - 500,
+                    KITH_WATCH_LEASE_MS);
+    atomic_store(&node->silent, false);
+    assert_int_equal(epoch + 1, await_live(watch, true));
+    kith_client_unwatch(client, watch);
+    kith_client_close(client);
+    watcher_release(&watcher);
+}
+
+/* When unwatch has returned no callback runs, and none comes. */
+static void test_unwatch_waits(void **state)
+{
+    struct node *node = *state;
+    struct kith_client *client = open_client(node);
+    for (uint32_t i = 0; i < 20; i++) {
+        struct watcher watcher;
+        watcher_init(&watcher);
+        atomic_store(&watcher.slow_ms, 10);
+        struct kith_watch *watch = kith_client_watch(client, &GROUP, changed, &watcher);
+        struct kith_watch *other = kith_client_watch(client, &GROUP, changed, &watcher);
+        assert_non_null(watch);
+        assert_non_null(other);
+        (void)await_live(watch, true);
+        tell_now(node);
+        tell_now(node);
+        while (i % 2 == 0 && !atomic_load(&watcher.inside)) {
+            pause_ms(1);
+        }
+        kith_client_unwatch(client, watch);
+        kith_client_unwatch(client, other);
+        assert_false(atomic_load(&watcher.inside));
+        watcher_release(&watcher); /* memory that nobody may touch any more */
+        memset(&watcher, 0xff, sizeof(watcher));
+    }
+    kith_client_close(client);
+}
+
+static void *read_epoch(void *arg)
+{
+    const struct kith_watch *watch = arg;
+    uint64_t last = 0;
+    for (uint32_t i = 0; i < 200000; i++) {
+        uint64_t epoch = kith_watch_epoch(watch);
+        if (epoch != 0 && epoch < last) {
+            return arg; /* went back */
+        }
+        last = epoch != 0 ? epoch : last;
+    }
+    return NULL;
+}
+
+static void test_watches_many(void **state)
+{
+    struct node *node = *state;
+    struct kith_client *client = open_client(node);
+    struct watcher watcher;
+    watcher_init(&watcher);
+    struct kith_watch *watches[KITH_WATCHES_MAX];
+    pthread_t thread;
+    void *wrong = NULL;
+    for (uint32_t i = 0; i < KITH_WATCHES_MAX; i++) {
+        struct kith_group group = {{1, (uint8_t)(i >> 8), (uint8_t)i}};
+        watches[i] = kith_client_watch(client, i == 0 ? &GROUP : &group, changed, &watcher);
+        assert_non_null(watches[i]);
+    }
+    assert_null(kith_client_watch(client, &GROUP, changed, &watcher));
+    assert_int_equal(0, pthread_create(&thread, NULL, read_epoch, watches[0]));
+    for (uint32_t i = 0; i < KITH_WATCHES_MAX; i++) {
+        (void)await_live(watches[i], true);
+    }
+    tell_now(node);
+    await_changes(&watcher, 1);
+    assert_int_equal(0, pthread_join(thread, &wrong));
+    assert_null(wrong);
+    for (uint32_t i = 0; i < KITH_WATCHES_MAX / 2; i++) {
+        kith_client_unwatch(client, watches[i]);
+    }
+    kith_client_close(client); /* the others end with it */
+    watcher_release(&watcher);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -387,6 +623,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_deadline, setup, teardown),
         cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_close_cancels, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_watch, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_watch_lapses, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unwatch_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_watches_many, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
