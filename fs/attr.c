@@ -2,8 +2,9 @@
  *
  * attr.c - attributes: stat, setattr, and the row beside the inode.
  *
- * A change before the flush goes with it. After it, times and modes that only narrow access wait
- * for the next put of the file, at most ATTR_DELAY_NS; everything else is put before the answer.
+ * A change before the flush goes with it. After it, what may wait (must_go_now) waits for the next put
+ * of the file, a rename included, at most ATTR_DELAY_NS; everything else is put before the answer, which
+ * comes from the put's completion.
  *
  * A directory's link count is 1 ("not counted", as on btrfs); its mtime is what was set last, or
  * the last change of its entries that this mount made itself. */
@@ -15,6 +16,7 @@
 #define STAT_BLOCK      512u         /* unit of st_blocks */
 #define BLOCK_SIZE      4096u        /* st_blksize of directories and specials */
 #define FILE_BLOCK_SIZE (128u << 10) /* what programs should write at once */
+#define YOUNG_NS        NSEC_PER_SEC /* the making of a small file by tar, cp or rsync takes less */
 
 static struct timespec spec_of(const struct kith_time *time)
 {
@@ -102,41 +104,89 @@ static struct kith_time time_of(const struct timespec *spec, bool now_flag,
     return now_flag ? *now : time;
 }
 
-/* fs->lock held. Takes the new values; returns the bits that changed. *ret_widens: somebody may do
- * more than before, so that it must not wait. */
-static uint32_t take_attrs(struct kith_inode *inode, const struct stat *attr, int valid,
-                           bool *ret_widens)
+/* The attributes with the new values. */
+static struct kith_attrs attrs_with(const struct kith_attrs *old, const struct stat *attr, int valid)
 {
     struct kith_time now = kith_wall_time();
-    struct kith_attrs *attrs = &inode->attrs;
-    uint32_t changed = 0;
-    *ret_widens = false;
+    struct kith_attrs attrs = *old;
     if ((valid & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) != 0) {
-        attrs->uid = (valid & FUSE_SET_ATTR_UID) != 0 ? attr->st_uid : attrs->uid;
-        attrs->gid = (valid & FUSE_SET_ATTR_GID) != 0 ? attr->st_gid : attrs->gid;
-        attrs->owner_stamp = now;
-        changed |= KITH_ATTR_OWNER;
-        *ret_widens = true;
+        attrs.uid = (valid & FUSE_SET_ATTR_UID) != 0 ? attr->st_uid : attrs.uid;
+        attrs.gid = (valid & FUSE_SET_ATTR_GID) != 0 ? attr->st_gid : attrs.gid;
+        attrs.owner_stamp = now; /* also of the same owner: another mount may have changed it */
+        attrs.have |= KITH_ATTR_OWNER;
     }
     if ((valid & FUSE_SET_ATTR_MODE) != 0) {
-        uint32_t mode = attr->st_mode & 07777u;
-        *ret_widens = *ret_widens || (mode & ~attrs->mode) != 0;
-        attrs->mode = mode;
-        attrs->mode_stamp = now;
-        changed |= KITH_ATTR_MODE;
+        attrs.mode = attr->st_mode & 07777u;
+        attrs.mode_stamp = now;
+        attrs.have |= KITH_ATTR_MODE;
     }
     if ((valid & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW)) != 0) {
-        attrs->atime = time_of(&attr->st_atim, (valid & FUSE_SET_ATTR_ATIME_NOW) != 0, &now);
-        attrs->atime_stamp = now;
-        changed |= KITH_ATTR_ATIME;
+        attrs.atime = time_of(&attr->st_atim, (valid & FUSE_SET_ATTR_ATIME_NOW) != 0, &now);
+        attrs.atime_stamp = now;
+        attrs.have |= KITH_ATTR_ATIME;
     }
     if ((valid & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)) != 0) {
-        attrs->mtime = time_of(&attr->st_mtim, (valid & FUSE_SET_ATTR_MTIME_NOW) != 0, &now);
-        attrs->mtime_stamp = now;
-        changed |= KITH_ATTR_MTIME;
+        attrs.mtime = time_of(&attr->st_mtim, (valid & FUSE_SET_ATTR_MTIME_NOW) != 0, &now);
+        attrs.mtime_stamp = now;
+        attrs.have |= KITH_ATTR_MTIME;
     }
-    attrs->have |= changed;
-    return changed;
+    return attrs;
+}
+
+static uint32_t changed_bits(int valid)
+{
+    const int atime = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW;
+    const int mtime = FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW;
+    uint32_t bits = 0;
+    bits |= (valid & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) != 0 ? KITH_ATTR_OWNER : 0u;
+    bits |= (valid & FUSE_SET_ATTR_MODE) != 0 ? KITH_ATTR_MODE : 0u;
+    bits |= (valid & atime) != 0 ? KITH_ATTR_ATIME : 0u;
+    bits |= (valid & mtime) != 0 ? KITH_ATTR_MTIME : 0u;
+    return bits;
+}
+
+/* Permissions: of two classes, what the first may do and the second may not. Shifts: 6, 3, 0. */
+static bool may_more(uint32_t mode, unsigned shift, unsigned than)
+{
+    return ((mode >> shift) & ~(mode >> than) & 7u) != 0;
+}
+
+/* Somebody may do more than before. The sticky bit takes, so it counts the other way round. */
+static bool widens(const struct kith_attrs *old, const struct kith_attrs *new)
+{
+    uint32_t gained = (new->mode ^ S_ISVTX) & ~(old->mode ^ S_ISVTX);
+    return gained != 0 || new->uid != old->uid || new->gid != old->gid;
+}
+
+/* Somebody may do less than before: a bit is gone, or a new owner or group puts somebody into a class
+ * that may less. (root, who owned it, needs no class.) */
+static bool narrows(const struct kith_attrs *old, const struct kith_attrs *new)
+{
+    uint32_t lost = (old->mode ^ S_ISVTX) & ~(new->mode ^ S_ISVTX);
+    uint32_t mode = old->mode;
+    bool owner = new->uid != old->uid &&
+                 (old->uid != 0 || may_more(mode, 3, 6) || may_more(mode, 0, 6));
+    bool group = new->gid != old->gid && (may_more(mode, 3, 0) || may_more(mode, 0, 3));
+    return lost != 0 || owner || group;
+}
+
+/* fs->lock held. Whether a change of what is stored already must be put before its answer.
+ *
+ * Times, and what changes nothing, may wait, and so may modes and owners that only narrow access to a
+ * file: its contents take them along. For a directory that is not so: what is put into it next lies under
+ * other groups, and must not be open to those whom the directory already shuts out; so that goes first.
+ *
+ * What widens access goes at once, so that no other mount refuses for long what is granted here, and no
+ * crash takes back a grant that somebody relies on: but not where this mount made the thing less than
+ * YOUNG_NS ago. Then the change belongs to its making (tar, cp and rsync make 0600 or 0700, fill, then
+ * open), nobody else can have relied on what it was before, other mounts may show what they saw for
+ * attr_timeout anyway, and what a crash of this machine within ATTR_DELAY_NS leaves is closer than it
+ * should be, never more open. rsync's rename takes it along in its batch. */
+static bool must_go_now(const struct kith_inode *inode, const struct kith_attrs *new)
+{
+    const struct kith_attrs *old = &inode->attrs;
+    bool young = inode->made_at != 0 && kith_mono_ns() - inode->made_at < YOUNG_NS;
+    return (widens(old, new) && !young) || (narrows(old, new) && inode->type == KITH_TYPE_DIR);
 }
 
 /* Size: an open file's contents, or the file is opened for it. */
@@ -167,71 +217,111 @@ static int set_size(struct kith_fs *fs, struct kith_inode *inode, uint64_t size)
     return error;
 }
 
-/* fs->lock held. True when a put must go out before the answer. */
-static bool set_attrs(struct kith_fs *fs, struct kith_inode *inode, const struct stat *attr,
-                      int valid, struct kith_group *ret_group)
+/* fs->lock held. Takes the new values; they are to be put. */
+static void set_attrs(struct kith_fs *fs, struct kith_inode *inode, const struct kith_attrs *attrs,
+                      uint32_t changed)
 {
-    struct kith_rowname name;
-    bool widens = false;
-    uint32_t changed = take_attrs(inode, attr, valid, &widens);
-    bool placed = kith_inode_place(inode, ret_group, &name) && !inode->unlinked;
-    if (changed != 0 && placed) {
+    inode->attrs = *attrs;
+    if (changed != 0 && !inode->unlinked) {
         inode->attr_since = inode->attr_changed == 0 ? kith_mono_ns() : inode->attr_since;
         inode->attr_changed |= changed;
         inode->attr_version++;
         kith_inode_enqueue(fs, inode);
     }
-    return changed != 0 && placed && widens && !kith_inode_dirty(inode);
+}
+
+/* fs->lock held */
+static bool has_place(const struct kith_inode *inode, struct kith_group *ret_group)
+{
+    struct kith_rowname name;
+    return kith_inode_place(inode, ret_group, &name) && !inode->unlinked;
 }
 
 bool kith_setattr_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inode,
                        const struct stat *attr, int valid)
 {
-    const int times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME |
-                      FUSE_SET_ATTR_MTIME_NOW;
     struct kith_group group;
-    struct kith_rowname name;
     struct stat now;
-    pthread_mutex_lock(&fs->lock);
-    bool placed = kith_inode_place(inode, &group, &name);
-    bool waits = (valid & FUSE_SET_ATTR_SIZE) != 0 ||
-                 ((valid & ~times) != 0 && !kith_inode_dirty(inode) && !inode->unlinked);
-    pthread_mutex_unlock(&fs->lock);
-    if (waits || (placed && !kith_fs_defers(fs, &group))) {
+    if ((valid & FUSE_SET_ATTR_SIZE) != 0) {
         return false;
     }
     pthread_mutex_lock(&fs->lock);
-    (void)set_attrs(fs, inode, attr, valid, &group);
-    kith_inode_stat(inode, &now);
-    now.st_ino = inode == fs->root ? FUSE_ROOT_ID : now.st_ino;
+    bool placed = has_place(inode, &group);
     pthread_mutex_unlock(&fs->lock);
-    fuse_reply_attr(req, &now, fs->options->attr_timeout);
-    return true;
+    if (placed && !kith_fs_defers(fs, &group)) {
+        return false;
+    }
+    pthread_mutex_lock(&fs->lock);
+    struct kith_attrs attrs = attrs_with(&inode->attrs, attr, valid);
+    bool waits = inode->unlinked || kith_inode_dirty(inode) || !must_go_now(inode, &attrs);
+    if (waits) {
+        set_attrs(fs, inode, &attrs, changed_bits(valid));
+        kith_inode_stat(inode, &now);
+        now.st_ino = inode == fs->root ? FUSE_ROOT_ID : now.st_ino;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (waits) {
+        fuse_reply_attr(req, &now, fs->options->attr_timeout);
+    }
+    return waits;
 }
 
-void kith_do_setattr(struct kith_job *job)
+/* Takes the attributes of a job; what must be put now is the caller's to put. */
+static void take_attrs(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;
-    struct kith_inode *inode = job->inode;
-    int error = 0;
-    if ((job->flags & FUSE_SET_ATTR_SIZE) != 0) {
-        error = set_size(fs, inode, (uint64_t)job->attr.st_size);
-    }
-    if (error == 0 && (job->flags & ~FUSE_SET_ATTR_SIZE) != 0) {
-        struct kith_group group;
-        pthread_mutex_lock(&fs->lock);
-        bool put = set_attrs(fs, inode, &job->attr, job->flags, &group);
-        bool waits = inode->attr_changed != 0 && !inode->unlinked;
-        pthread_mutex_unlock(&fs->lock);
-        if (put || (waits && !kith_fs_defers(fs, &group))) {
-            error = kith_inode_flush(fs, inode, KITH_DURABLE_OS);
-        }
-    }
+    int valid = job->flags & ~FUSE_SET_ATTR_SIZE;
+    pthread_mutex_lock(&fs->lock);
+    struct kith_attrs attrs = attrs_with(&job->inode->attrs, &job->attr, valid);
+    set_attrs(fs, job->inode, &attrs, changed_bits(valid));
+    pthread_mutex_unlock(&fs->lock);
+}
+
+static void setattr_reply(struct kith_job *job, int error)
+{
     if (error != 0) {
         kith_job_fail(job, error);
     } else {
-        kith_reply_attr(job, inode);
+        kith_reply_attr(job, job->inode);
     }
+}
+
+/* With a size, or where something else of the inode is on its way. What comes here must not wait, or
+ * may not: nothing waits in memory just now. */
+void kith_do_setattr(struct kith_job *job)
+{
+    int error = 0;
+    if ((job->flags & FUSE_SET_ATTR_SIZE) != 0) {
+        error = set_size(job->fs, job->inode, (uint64_t)job->attr.st_size);
+        job->flags &= ~FUSE_SET_ATTR_SIZE;
+        if (error == 0 && changed_bits(job->flags) != 0) {
+            take_attrs(job);
+        }
+    }
+    if (error == 0 && changed_bits(job->flags) != 0) {
+        error = kith_inode_flush(job->fs, job->inode, KITH_DURABLE_OS);
+    }
+    setattr_reply(job, error);
+}
+
+static void setattr_done(void *arg, int error)
+{
+    struct kith_job *job = arg;
+    pthread_mutex_lock(&job->fs->lock);
+    kith_busy_give(job->fs, false, &job->inode, 1);
+    pthread_mutex_unlock(&job->fs->lock);
+    setattr_reply(job, error);
+    kith_job_end(job);
+}
+
+void kith_start_setattr(struct kith_job *job)
+{
+    if ((job->flags & FUSE_SET_ATTR_SIZE) != 0) {
+        kith_job_start(job);
+        return;
+    }
+    take_attrs(job);
+    kith_start_put(job, KITH_DURABLE_OS, setattr_done);
 }
 
 void kith_do_getattr(struct kith_job *job)

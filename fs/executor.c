@@ -287,7 +287,9 @@ void kith_job_begin(struct kith_job *job)
     pthread_mutex_lock(&executor->lock);
     executor->begun++;
     pthread_mutex_unlock(&executor->lock);
-    fuse_req_interrupt_func(job->req, on_interrupt, job);
+    if (job->req != NULL) {
+        fuse_req_interrupt_func(job->req, on_interrupt, job);
+    }
 }
 
 static void leave(struct kith_executor *executor)
@@ -302,7 +304,7 @@ static void leave(struct kith_executor *executor)
 void kith_job_end(struct kith_job *job)
 {
     struct kith_executor *executor = job->fs->executor;
-    KITH_ASSERT(job->answered);
+    KITH_ASSERT(job->req == NULL || job->answered);
     job_free(job);
     leave(executor);
 }

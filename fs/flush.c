@@ -205,6 +205,7 @@ void kith_inode_image_stored(struct kith_fs *fs, struct kith_inode *inode,
         inode->dirty_since = kith_mono_ns();
     }
     inode->os_only = durability == KITH_DURABLE_OS;
+    inode->attr_os_only = false; /* the row has all attributes */
     kith_inode_image_set(fs, inode, image->bytes, image->refs, image->ref_count);
     inode->changed_at = kith_mono_ns();
     inode->valid_until = inode->changed_at + fs->entry_ns;
@@ -226,9 +227,11 @@ void kith_put_failed(struct kith_fs *fs, const struct kith_inode *inode, int err
                   path, strerror(error));
 }
 
-/* A put of the row of an inode, with all that it refers to. row_busy held as long as it lives. */
+/* A put of the row of an inode, or of the attribute row beside it, with all that it refers to.
+ * row_busy held as long as it lives. */
 struct kith_row_put {
     struct kith_request_id request;
+    bool attrs;       /* the attribute row: of the image only attr_version counts */
     bool again;       /* an attempt ended UNKNOWN */
     uint64_t started; /* the first */
     struct kith_arena arena;
@@ -237,6 +240,11 @@ struct kith_row_put {
     struct kith_group group;
     struct kith_rowname name;
     struct kith_put_update update;
+    /* of kith_inode_put_begin */
+    struct kith_fs *fs;
+    struct kith_inode *inode;
+    void (*done)(void *arg, int error);
+    void *arg;
 };
 
 /* From the image that is there. ESTALE: nothing to put, it has no name any more. */
@@ -268,9 +276,44 @@ static int row_put_make(struct kith_fs *fs, struct kith_inode *inode, struct kit
     return value == NULL || context.data == NULL ? ENOMEM : 0;
 }
 
+/* The same for the attribute row. */
+static int attr_put_make(struct kith_fs *fs, struct kith_inode *inode, struct kith_row_put *put)
+{
+    struct kith_rowname row;
+    put->attrs = true;
+    pthread_mutex_lock(&fs->lock);
+    put->image.attr_version = inode->attr_version;
+    int error = ESTALE;
+    if (kith_inode_place(inode, &put->group, &row)) {
+        error = kith_errno(kith_attr_update(inode, &put->arena, &put->name, &put->update));
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return error;
+}
+
+static int attr_put_end(struct kith_fs *fs, struct kith_inode *inode,
+                        const struct kith_row_put *put, const struct kith_put_result *result)
+{
+    pthread_mutex_lock(&fs->lock);
+    bool ok = kith_octets_set(&inode->attr_ctx, result->context);
+    inode->attr_row = true;
+    inode->attr_flushed = put->image.attr_version;
+    if (inode->attr_version == put->image.attr_version) {
+        inode->attr_changed = 0;
+    }
+    inode->attr_os_only = put->durability == KITH_DURABLE_OS;
+    inode->changed_at = kith_mono_ns();
+    inode->valid_until = inode->changed_at + fs->entry_ns;
+    pthread_mutex_unlock(&fs->lock);
+    return ok ? 0 : ENOMEM;
+}
+
 static int row_put_end(struct kith_fs *fs, struct kith_inode *inode, const struct kith_row_put *put,
                        const struct kith_put_result *result)
 {
+    if (put->attrs) {
+        return attr_put_end(fs, inode, put, result);
+    }
     pthread_mutex_lock(&fs->lock);
     bool moved = kith_inode_moved_on(inode, result->context);
     pthread_mutex_unlock(&fs->lock);
@@ -314,7 +357,7 @@ static struct kith_client_op row_put_op(const struct kith_row_put *put)
 static void row_put_failed(struct kith_fs *fs, struct kith_inode *inode, struct kith_row_put *put,
                            enum kith_err err)
 {
-    bool keep = put->again || err == KITH_EUNKNOWN;
+    bool keep = !put->attrs && (put->again || err == KITH_EUNKNOWN);
     if (keep) {
         put->again = true;
         pthread_mutex_lock(&fs->lock);
@@ -325,18 +368,27 @@ static void row_put_failed(struct kith_fs *fs, struct kith_inode *inode, struct 
     }
 }
 
+/* It ended; the put is taken over. */
+static int row_put_result(struct kith_fs *fs, struct kith_inode *inode, struct kith_row_put *put,
+                          const struct kith_client_result *result)
+{
+    int error = kith_rows_put_end(fs, result, 1);
+    if (error == 0) {
+        error = row_put_end(fs, inode, put, &result->u.put.results[0]);
+        row_put_free(put);
+    } else {
+        row_put_failed(fs, inode, put, result->err);
+    }
+    return error;
+}
+
 /* Sends it and waits; the put is taken over. */
 static int row_put_send(struct kith_fs *fs, struct kith_inode *inode, struct kith_row_put *put)
 {
     struct kith_client_op op = row_put_op(put);
     struct kith_client_answer answer;
-    int error = kith_rows_put_op(fs, &op, &answer);
-    if (error == 0) {
-        error = row_put_end(fs, inode, put, &answer.result.u.put.results[0]);
-        row_put_free(put);
-    } else {
-        row_put_failed(fs, inode, put, answer.result.err);
-    }
+    answer.result.err = kith_client_call(fs->client, &op, &answer);
+    int error = row_put_result(fs, inode, put, &answer.result);
     kith_client_answer_release(&answer);
     return error;
 }
@@ -369,60 +421,42 @@ int kith_inode_put_again(struct kith_fs *fs, struct kith_inode *inode)
     return row_put_send(fs, inode, put);
 }
 
-/* The row itself. row_busy held. */
-static int put_row(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability)
+/* What an inode has to put. fs->lock held. */
+struct unsent {
+    bool row;   /* its row, and with it its attributes */
+    bool attrs; /* the attribute row beside it */
+};
+
+static struct unsent unsent_of(const struct kith_inode *inode, enum kith_durability durability)
+{
+    bool disk = durability == KITH_DURABLE_DISK;
+    struct unsent unsent = {.row = kith_inode_dirty(inode) || (disk && inode->os_only)};
+    unsent.attrs = !unsent.row && (inode->attr_changed != 0 || (disk && inode->attr_os_only));
+    return unsent;
+}
+
+/* The row itself, or the attribute row beside it. row_busy held. */
+static int put_one(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability,
+                   bool attrs)
 {
     struct kith_row_put *put = row_put_new(fs, durability);
     if (put == NULL) {
         return ENOMEM;
     }
-    int error = kith_inode_image(fs, inode, durability, &put->arena, &put->image);
-    if (error == 0) {
-        error = row_put_make(fs, inode, put);
+    int error;
+    if (attrs) {
+        error = attr_put_make(fs, inode, put);
+    } else {
+        error = kith_inode_image(fs, inode, durability, &put->arena, &put->image);
+        if (error == 0) {
+            error = row_put_make(fs, inode, put);
+        }
     }
     if (error == 0) {
         return row_put_send(fs, inode, put);
     }
     row_put_free(put);
     return error == ESTALE ? 0 : error;
-}
-
-/* The attribute row beside it. row_busy held. */
-static int put_attrs(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability)
-{
-    struct kith_arena arena;
-    kith_arena_init(&arena, 0);
-    struct kith_group group;
-    struct kith_rowname row, name;
-    struct kith_put_update update;
-    pthread_mutex_lock(&fs->lock);
-    uint64_t version = inode->attr_version;
-    bool placed = kith_inode_place(inode, &group, &row);
-    enum kith_err err = placed ? kith_attr_update(inode, &arena, &name, &update) : KITH_OK;
-    pthread_mutex_unlock(&fs->lock);
-    if (!placed || err != KITH_OK) {
-        kith_arena_release(&arena);
-        return kith_errno(err);
-    }
-    struct kith_client_answer answer;
-    int error = kith_rows_put(fs, &group, durability, &update, 1, &answer);
-    if (error == 0) {
-        pthread_mutex_lock(&fs->lock);
-        if (!kith_octets_set(&inode->attr_ctx, answer.result.u.put.results[0].context)) {
-            error = ENOMEM;
-        }
-        inode->attr_row = true;
-        inode->attr_flushed = version;
-        if (inode->attr_version == version) {
-            inode->attr_changed = 0;
-        }
-        inode->changed_at = kith_mono_ns();
-        inode->valid_until = inode->changed_at + fs->entry_ns;
-        pthread_mutex_unlock(&fs->lock);
-    }
-    kith_client_answer_release(&answer);
-    kith_arena_release(&arena);
-    return error;
 }
 
 /* It stays unsent; the timer tries again. */
@@ -440,15 +474,14 @@ int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode,
 {
     int error = kith_inode_put_again(fs, inode);
     pthread_mutex_lock(&fs->lock);
-    bool row = kith_inode_dirty(inode) || (durability == KITH_DURABLE_DISK && inode->os_only);
-    bool attrs = inode->attr_changed != 0;
+    struct unsent unsent = unsent_of(inode, durability);
     bool unlinked = inode->unlinked;
     pthread_mutex_unlock(&fs->lock);
-    if (unlinked || (!row && !attrs)) {
+    if (unlinked || (!unsent.row && !unsent.attrs)) {
         return 0;
     }
     if (error == 0) {
-        error = row ? put_row(fs, inode, durability) : put_attrs(fs, inode, durability);
+        error = put_one(fs, inode, durability, unsent.attrs);
     }
     if (error != 0) {
         flush_failed(fs, inode, error);
@@ -459,8 +492,8 @@ int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode,
 int kith_inode_flush(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability)
 {
     pthread_mutex_lock(&fs->lock);
-    if (!kith_inode_dirty(inode) && inode->attr_changed == 0 && !inode->row_busy &&
-        (durability == KITH_DURABLE_OS || !inode->os_only)) {
+    struct unsent unsent = unsent_of(inode, durability);
+    if (!unsent.row && !unsent.attrs && !inode->row_busy) {
         pthread_mutex_unlock(&fs->lock);
         return 0; /* a clean flush sends nothing */
     }
@@ -473,64 +506,94 @@ int kith_inode_flush(struct kith_fs *fs, struct kith_inode *inode, enum kith_dur
     return error;
 }
 
-static void flush_done(struct kith_job *job, const struct kith_client_result *result)
+static void put_ended(void *arg, const struct kith_client_result *result)
 {
-    struct kith_fs *fs = job->fs;
-    struct kith_row_put *put = job->state;
-    int error = kith_rows_put_end(fs, result, 1);
-    if (error == 0) {
-        error = row_put_end(fs, job->inode, put, &result->u.put.results[0]);
-        row_put_free(put);
-    } else {
-        row_put_failed(fs, job->inode, put, result->err);
+    struct kith_row_put *put = arg;
+    struct kith_fs *fs = put->fs;
+    struct kith_inode *inode = put->inode;
+    void (*done)(void *, int) = put->done;
+    void *done_arg = put->arg;
+    int error = row_put_result(fs, inode, put, result);
+    if (error != 0) {
+        flush_failed(fs, inode, error);
+    }
+    done(done_arg, error);
+}
+
+bool kith_inode_put_begin(struct kith_fs *fs, struct kith_inode *inode,
+                          enum kith_durability durability, void (*done)(void *arg, int error),
+                          void *arg)
+{
+    pthread_mutex_lock(&fs->lock);
+    KITH_ASSERT(inode->row_busy);
+    struct unsent unsent = unsent_of(inode, durability);
+    bool now = (unsent.row || unsent.attrs) && !inode->unlinked && inode->again == NULL;
+    pthread_mutex_unlock(&fs->lock);
+    struct kith_row_put *put = now ? row_put_new(fs, durability) : NULL;
+    if (put == NULL) {
+        return false;
+    }
+    int error = unsent.attrs ? attr_put_make(fs, inode, put)
+                             : kith_inode_image_now(fs, inode, &put->arena, &put->image);
+    if (error == 0 && unsent.row) {
+        error = row_put_make(fs, inode, put);
     }
     if (error != 0) {
-        flush_failed(fs, job->inode, error);
-    }
-    pthread_mutex_lock(&fs->lock);
-    kith_busy_give(fs, false, &job->inode, 1);
-    pthread_mutex_unlock(&fs->lock);
-    kith_job_fail(job, error);
-    kith_job_end(job);
-}
-
-/* The put of small contents, ready to go. NULL: a thread must do it. row_busy held. */
-static struct kith_row_put *small_put(struct kith_fs *fs, struct kith_inode *inode,
-                                 enum kith_durability durability)
-{
-    struct kith_row_put *put = row_put_new(fs, durability);
-    if (put != NULL && (kith_inode_image_now(fs, inode, &put->arena, &put->image) != 0 ||
-                        row_put_make(fs, inode, put) != 0)) {
         row_put_free(put);
-        put = NULL;
+        return false;
     }
-    return put;
+    put->fs = fs;
+    put->inode = inode;
+    put->done = done;
+    put->arg = arg;
+    struct kith_client_op op = row_put_op(put);
+    enum kith_err err = kith_client_submit(fs->client, &op, put_ended, put);
+    if (err != KITH_OK) {
+        struct kith_client_result failed = {.err = err, .message = kith_err_text((int)err)};
+        put_ended(put, &failed);
+    }
+    return true;
 }
 
-void kith_start_flush(struct kith_job *job, enum kith_durability durability)
+void kith_start_put(struct kith_job *job, enum kith_durability durability,
+                    void (*done)(void *job, int error))
 {
     struct kith_fs *fs = job->fs;
     struct kith_inode *inode = job->inode;
     pthread_mutex_lock(&fs->lock);
-    bool row = kith_inode_dirty(inode) || (durability == KITH_DURABLE_DISK && inode->os_only);
-    bool now = row && !inode->unlinked && !inode->row_busy && inode->again == NULL &&
-               inode->type == KITH_TYPE_FILE;
-    inode->row_busy = inode->row_busy || now;
+    struct unsent unsent = unsent_of(inode, durability);
+    bool nothing = inode->unlinked || (!unsent.row && !unsent.attrs);
+    bool now = !inode->row_busy;
+    inode->row_busy = true;
     pthread_mutex_unlock(&fs->lock);
-    struct kith_row_put *put = now ? small_put(fs, inode, durability) : NULL;
-    if (put == NULL) {
-        pthread_mutex_lock(&fs->lock);
-        if (now) {
-            kith_busy_give(fs, false, &inode, 1);
-        }
-        pthread_mutex_unlock(&fs->lock);
+    if (!now) {
         kith_job_start(job);
         return;
     }
-    struct kith_client_op op = row_put_op(put);
-    job->state = put;
     kith_job_begin(job);
-    kith_job_send(job, &op, flush_done);
+    if (nothing) {
+        done(job, 0);
+    } else if (!kith_inode_put_begin(fs, inode, durability, done, job)) {
+        pthread_mutex_lock(&fs->lock);
+        kith_busy_give(fs, false, &inode, 1);
+        pthread_mutex_unlock(&fs->lock);
+        kith_job_defer(job);
+    }
+}
+
+static void flush_done(void *arg, int error)
+{
+    struct kith_job *job = arg;
+    pthread_mutex_lock(&job->fs->lock);
+    kith_busy_give(job->fs, false, &job->inode, 1);
+    pthread_mutex_unlock(&job->fs->lock);
+    kith_job_fail(job, error);
+    kith_job_end(job);
+}
+
+void kith_start_flush(struct kith_job *job, enum kith_durability durability)
+{
+    kith_start_put(job, durability, flush_done);
 }
 
 /* The next one with something unsent, held; NULL when there is none. */

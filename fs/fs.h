@@ -133,11 +133,13 @@ struct kith_inode {
     bool is_open; /* opened or created here and not let go: open_ctx counts */
     bool opening; /* somebody reads it for an open */
     bool pending; /* never put */
+    uint64_t made_at; /* this mount made it then; 0: another did, or nobody knows any more */
     uint64_t write_version, write_flushed;
     uint64_t attr_version, attr_flushed;
     uint32_t attr_changed; /* bits not yet in any row */
     uint64_t dirty_since, attr_since, retry_at;
     bool os_only;  /* the last put was acknowledged at `os`, an fsync has still to do */
+    bool attr_os_only; /* the same of the attribute row, where it was put last */
     bool queued;   /* in fs->dirty (one ref) */
     bool flushing; /* the timer has started its flush */
     struct kith_row_put *again; /* a put of its row whose outcome is unknown, see flush.c; row_busy */
@@ -378,6 +380,17 @@ int kith_inode_flush(struct kith_fs *fs, struct kith_inode *inode, enum kith_dur
 /* The same with row_busy held by the caller. */
 int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode,
                           enum kith_durability durability);
+/* The same without waiting, row_busy held: begins the put and calls `done` once with its outcome, on a
+ * client's thread or here; row_busy stays the caller's, who also holds the inode until then. False: a
+ * thread must do it, or there is nothing to put; `done` is not called. */
+KITH_MUST_CHECK bool kith_inode_put_begin(struct kith_fs *fs, struct kith_inode *inode,
+                                          enum kith_durability durability,
+                                          void (*done)(void *arg, int error), void *arg);
+struct kith_job;
+/* What is unsent of the job's inode, with the job taken over: row_busy is taken, and `done`, who gets
+ * the job, gives it back and ends the job. Else job->run does it in a thread, and nothing is held. */
+void kith_start_put(struct kith_job *job, enum kith_durability durability,
+                    void (*done)(void *job, int error));
 /* Image of the contents as they are now, for a put; *ret_generation for kith_inode_image_stored. */
 struct kith_image {
     struct kith_bytes bytes;
@@ -424,7 +437,6 @@ int kith_inode_write_through(struct kith_fs *fs, struct kith_inode *inode);
 
 /* ---- attr.c ---- */
 void kith_inode_stat(const struct kith_inode *inode, struct stat *ret_stat); /* fs->lock held */
-struct kith_job;
 void kith_do_setattr(struct kith_job *job);
 void kith_do_getattr(struct kith_job *job);
 /* One attribute row update for a batch; in the arena. fs->lock held. */
@@ -566,6 +578,10 @@ void kith_start_lookup(struct kith_job *job);
 void kith_start_create(struct kith_job *job);
 void kith_start_open(struct kith_job *job);
 void kith_start_flush(struct kith_job *job, enum kith_durability durability);
+void kith_start_setattr(struct kith_job *job);
+void kith_start_mknod(struct kith_job *job);
+void kith_start_mkdir(struct kith_job *job);
+void kith_start_symlink(struct kith_job *job);
 void kith_start_unlink(struct kith_job *job);
 void kith_start_rename(struct kith_job *job);
 void kith_start_release(struct kith_job *job);

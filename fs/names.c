@@ -135,7 +135,7 @@ struct kith_inode *kith_inode_make(struct kith_fs *fs, struct kith_entry *entry,
     inode->btime = now;
     inode->pending = true;
     inode->has_kernel_dot = true; /* the kernel's pages are what it wrote itself */
-    inode->dirty_since = kith_mono_ns();
+    inode->dirty_since = inode->made_at = kith_mono_ns();
     kith_entry_lead(fs, entry, inode);
     entry->link = false;
     if (entry->fresh_tid != 0 && dir->dir->misses > 0) {

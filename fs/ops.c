@@ -173,7 +173,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
         job->flags = valid;
         job->has_fi = fi != NULL;
     }
-    start(req, job);
+    start_with(req, job, kith_start_setattr);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)

@@ -11,8 +11,7 @@
 #define TICK_NS      (NSEC_PER_SEC / 20) /* while something is unsent: a flush is at most this late */
 #define SWEEP_NS     NSEC_PER_SEC
 #define SWEEP_MOST   20000u /* entries looked at in one sweep: some milliseconds under fs->lock */
-#define FLUSHES_MOST 256u   /* started in one tick; the executor's threads bound what runs at once \
-                             */
+#define FLUSHES_MOST 256u   /* under way at a time: more would only wait for the nodes */
 
 struct kith_timer {
     struct kith_fs *fs;
@@ -32,6 +31,20 @@ static void do_due(struct kith_job *job)
     pthread_mutex_lock(&fs->lock);
     job->inode->flushing = false;
     pthread_mutex_unlock(&fs->lock);
+}
+
+static void due_done(void *arg, int error)
+{
+    struct kith_job *job = arg;
+    struct kith_fs *fs = job->fs;
+    pthread_mutex_lock(&fs->lock);
+    job->inode->flushing = false;
+    kith_busy_give(fs, false, &job->inode, 1);
+    pthread_mutex_unlock(&fs->lock);
+    if (error == 0) {
+        kith_inode_settle_soon(fs, job->inode);
+    }
+    kith_job_end(job);
 }
 
 /* fs->lock held. Out of the ring. */
@@ -58,14 +71,14 @@ static bool is_due(const struct kith_inode *inode, uint64_t now)
         uint64_t delay = inode->size > LARGE_CONTENT ? FLUSH_LARGE_DELAY_NS : FLUSH_DELAY_NS;
         return now >= inode->dirty_since + delay;
     }
-    return now >= inode->attr_since + ATTR_DELAY_NS;
+    return now + TICK_NS >= inode->attr_since + ATTR_DELAY_NS; /* the next tick would be too late */
 }
 
 /* Starts what is due; true when something is left to be looked at again. */
 static bool flush_due(struct kith_fs *fs, uint64_t now)
 {
     struct kith_inode *due[FLUSHES_MOST];
-    unsigned count = 0;
+    unsigned count = 0, under_way = 0;
     pthread_mutex_lock(&fs->lock);
     struct kith_inode *inode = fs->dirty, *last = inode != NULL ? inode->dirty_prev : NULL;
     while (inode != NULL) {
@@ -73,9 +86,10 @@ static bool flush_due(struct kith_fs *fs, uint64_t now)
         bool unsent = !inode->unlinked && (kith_inode_dirty(inode) || inode->attr_changed != 0);
         /* what a rename carried along after the last close failed to put it */
         bool lingers = !unsent && inode->opens == 0 && inode->is_open;
+        under_way += inode->flushing ? 1 : 0;
         if (!unsent && !lingers && !inode->row_busy) {
             dequeue(fs, inode);
-        } else if ((unsent || lingers) && count < FLUSHES_MOST && is_due(inode, now)) {
+        } else if ((unsent || lingers) && count + under_way < FLUSHES_MOST && is_due(inode, now)) {
             inode->flushing = true;
             kith_inode_hold(inode);
             due[count++] = inode;
@@ -87,7 +101,7 @@ static bool flush_due(struct kith_fs *fs, uint64_t now)
     for (unsigned i = 0; i < count; i++) {
         struct kith_job *job = kith_job_new(fs, NULL, kith_inode_ino(fs, due[i]), 0, do_due);
         if (job != NULL) {
-            kith_job_start(job);
+            kith_start_put(job, KITH_DURABLE_OS, due_done);
         }
         pthread_mutex_lock(&fs->lock);
         due[i]->flushing = due[i]->flushing && job != NULL;
