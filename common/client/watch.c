@@ -195,8 +195,7 @@ static void judge(struct kith_client_core *core, struct cc_watch *watch)
         }
     }
     uint64_t until_ms = watch->slots == 0 ? 0 : quorum_until(core, watch);
-    bool over = watch->until_ms <= core->now || until_ms == 0 || watch->broken;
-    if (watch->until_ms != 0 && over) {
+    if (watch->until_ms != 0 && (until_ms == 0 || watch->broken)) {
         watch->tell_break = watch->told_ms != 0;
         watch->until_ms = 0;
         for (uint32_t i = 0; i < watch->slots; i++) {
@@ -248,11 +247,8 @@ void cc_watches_read(struct kith_client_core *core, const struct cc_op *op)
     bool quorum = !op->result.degraded && op->need >= cc_majority(op);
     struct cc_watch *watch = *bucket_of(core, group);
     for (; watch != NULL; watch = watch->chain) {
-        if (kith_group_compare(&watch->group, group) != 0) {
-            continue;
-        }
-        judge(core, watch); /* what ends with this moment has ended */
-        if (watch->until_ms == 0 || op->order <= watch->begun) {
+        if (kith_group_compare(&watch->group, group) != 0 || watch->until_ms == 0 ||
+            op->order <= watch->begun) {
             continue;
         }
         watch->broken = !quorum;
@@ -331,9 +327,6 @@ static bool promise_due(struct kith_client_core *core, struct cc_watch *watch, u
 /* Who owns the group now; nobody has promised anything. */
 static void bind(struct kith_client_core *core, struct cc_watch *watch)
 {
-    for (uint32_t i = 0; i < watch->slots; i++) {
-        promise_end(watch, &watch->owners[i]);
-    }
     watch->slots = 0;
     judge(core, watch);
     if (core->table == NULL) {

@@ -241,7 +241,7 @@ static void test_majority(void **state)
 {
     struct client_world *w = *state;
     struct watching *my = of(w);
-    my->nodes[1].silent = my->nodes[2].silent = true;
+    my->nodes[0].silent = my->nodes[1].silent = my->nodes[2].silent = true;
     watch(w, 1);
     for (uint32_t i = 0; i < WORLD_NODES; i++) { /* all owners are asked, with all they must know */
         assert_int_equal(1, my->nodes[i].asks);
@@ -250,10 +250,11 @@ static void test_majority(void **state)
         assert_int_equal(0, kith_group_compare(&WORLD_GROUP, &my->nodes[i].req.group));
         assert_int_equal(0, kith_table_id_compare(&w->table->id, &my->nodes[i].req.table));
     }
-    assert_int_equal(0, epoch(w, 1)); /* one is none */
-    assert_int_equal(0, my->follow[1].watched);
     uint64_t asked_ms = w->now;
     world_pass(w, 300);
+    late_answer(w, 2);
+    assert_int_equal(0, epoch(w, 1)); /* one is none */
+    assert_int_equal(0, my->follow[1].watched);
     late_answer(w, 1);
     assert_int_equal(1, epoch(w, 1));
     /* counted from the asking, not from the answer */
@@ -499,7 +500,9 @@ static void test_degraded_read(void **state)
     unwatch(w, 1);
     my->nodes[1].says = KITH_ELIMIT;
     tag = read_begin(w);
-    watch(w, 2); /* its answers come after those of the read, whose first was taken before */
+    struct held held = hold(w);
+    watch(w, 2);
+    deliver_held(w, &held);
     assert_int_equal(KITH_OK, world_err(w, tag));
     assert_int_equal(1, epoch(w, 2));
     assert_int_equal(0, my->follow[2].breaks);
@@ -668,13 +671,24 @@ static void test_unanswered(void **state)
     /* one that is not for what was asked last is none */
     my->nodes[0].silent = true;
     world_pass(w, 1100);
-    my->nodes[0].id += 1;
     world_set_mode(w, 1, DEAD);
     world_pass(w, LASTS);
     assert_int_equal(0, epoch(w, 1));
-    my->nodes[0].id -= UINT64_C(1) << 13; /* the ask before */
+    uint64_t id = my->nodes[0].id;
+    my->nodes[0].id -= UINT64_C(1) << 13; /* of another time */
     late_answer(w, 0);
     assert_int_equal(0, epoch(w, 1));
+    /* nor one from elsewhere */
+    my->nodes[0].id = id;
+    my->nodes[0].under_way = true;
+    uint64_t conn = my->nodes[0].conn;
+    my->nodes[0].conn = my->nodes[2].conn;
+    late_answer(w, 0);
+    assert_int_equal(0, epoch(w, 1));
+    my->nodes[0].conn = conn;
+    my->nodes[0].under_way = true;
+    late_answer(w, 0);
+    assert_int_not_equal(0, epoch(w, 1));
 }
 
 /* As many as there may be: they fall in no step with each other, and no burst is without bound. */
@@ -701,6 +715,12 @@ static void test_many(void **state)
     for (uint64_t tag = 1; tag <= TAGS; tag++) {
         assert_int_equal(1, epoch(w, tag));
     }
+    for (uint32_t i = 0; i < KITH_WATCHES_MAX; i++) { /* each change to its own watch */
+        struct kith_group group = {{(uint8_t)(i >> 8), (uint8_t)i, 7}};
+        tell(w, 1, &group, "x", false);
+        assert_int_equal(i + 1, my->changed);
+    }
+    assert_int_equal(1, my->follow[TAGS].changed);
     /* a node comes back: all are asked, not in one step */
     my->from_ms = w->now + 1;
     memset(my->at, 0, sizeof(my->at));
