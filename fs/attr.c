@@ -2,9 +2,9 @@
  *
  * attr.c - attributes: stat, setattr, and the row beside the inode.
  *
- * A change before the flush goes with it. After it, what may wait (must_go_now) waits for the next put
- * of the file, a rename included, at most ATTR_DELAY_NS; everything else is put before the answer, which
- * comes from the put's completion.
+ * A change before the flush goes with it. After it, what may wait (must_go_now) waits for the next
+ * put of the file, a rename included, at most ATTR_DELAY_NS; everything else is put before the
+ * answer, which comes from the put's completion.
  *
  * A directory's link count is 1 ("not counted", as on btrfs); its mtime is what was set last, or
  * the last change of its entries that this mount made itself. */
@@ -105,7 +105,8 @@ static struct kith_time time_of(const struct timespec *spec, bool now_flag,
 }
 
 /* The attributes with the new values. */
-static struct kith_attrs attrs_with(const struct kith_attrs *old, const struct stat *attr, int valid)
+static struct kith_attrs attrs_with(const struct kith_attrs *old, const struct stat *attr,
+                                    int valid)
 {
     struct kith_time now = kith_wall_time();
     struct kith_attrs attrs = *old;
@@ -158,8 +159,8 @@ static bool widens(const struct kith_attrs *old, const struct kith_attrs *new)
     return gained != 0 || new->uid != old->uid || new->gid != old->gid;
 }
 
-/* Somebody may do less than before: a bit is gone, or a new owner or group puts somebody into a class
- * that may less. (root, who owned it, needs no class.) */
+/* Somebody may do less than before: a bit is gone, or a new owner or group puts somebody into a
+ * class that may less. (root, who owned it, needs no class.) */
 static bool narrows(const struct kith_attrs *old, const struct kith_attrs *new)
 {
     uint32_t lost = (old->mode ^ S_ISVTX) & ~(new->mode ^ S_ISVTX);
@@ -172,16 +173,16 @@ static bool narrows(const struct kith_attrs *old, const struct kith_attrs *new)
 
 /* fs->lock held. Whether a change of what is stored already must be put before its answer.
  *
- * Times, and what changes nothing, may wait, and so may modes and owners that only narrow access to a
- * file: its contents take them along. For a directory that is not so: what is put into it next lies under
- * other groups, and must not be open to those whom the directory already shuts out; so that goes first.
+ * Times, and what changes nothing, may wait, and so may modes and owners that only narrow access to
+ * a file: its contents take them along. For a directory that is not so: what is put into it next
+ * lies in another group, and must not be open to those whom the directory already shuts out.
  *
- * What widens access goes at once, so that no other mount refuses for long what is granted here, and no
- * crash takes back a grant that somebody relies on: but not where this mount made the thing less than
- * YOUNG_NS ago. Then the change belongs to its making (tar, cp and rsync make 0600 or 0700, fill, then
- * open), nobody else can have relied on what it was before, other mounts may show what they saw for
- * attr_timeout anyway, and what a crash of this machine within ATTR_DELAY_NS leaves is closer than it
- * should be, never more open. rsync's rename takes it along in its batch. */
+ * What widens access goes at once, so that no other mount refuses for long what is granted here,
+ * and no crash takes back a grant that somebody relies on: but not where this mount made the thing
+ * less than YOUNG_NS ago. Then the change belongs to its making (tar, cp and rsync make 0600 or
+ * 0700, fill, then open), nobody else can have relied on what it was before, other mounts may show
+ * what they saw for attr_timeout anyway, and what a crash of this machine within ATTR_DELAY_NS
+ * leaves is closer than it should be, never more open. rsync's rename takes it along. */
 static bool must_go_now(const struct kith_inode *inode, const struct kith_attrs *new)
 {
     const struct kith_attrs *old = &inode->attrs;
@@ -286,8 +287,7 @@ static void setattr_reply(struct kith_job *job, int error)
     }
 }
 
-/* With a size, or where something else of the inode is on its way. What comes here must not wait, or
- * may not: nothing waits in memory just now. */
+/* With a size, or where something else of the inode is on its way: the attributes are taken. */
 void kith_do_setattr(struct kith_job *job)
 {
     int error = 0;

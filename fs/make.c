@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * make.c - mknod, mkdir and symlink: names that must not be there, made and put before the answer. */
+ * make.c - mknod, mkdir and symlink: names that must not be there, made and put before the answer.
+ *
+ * The name's row and, with a directory, its own row go out at the same time: whoever finds the name
+ * without the own row sees an empty directory, which it is. No thread waits for the question
+ * whether the name is there, nor for the puts, but where somebody else is at work in the directory. */
 #include <errno.h>
 #include <string.h>
 
 #include "fs/fs.h"
 
-void kith_dir_own_begin(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
-                        struct kith_bytes context, struct kith_put_wait *ret_wait)
+/* A directory's own row, encoded into `buf`. */
+static struct kith_group own_row(struct kith_fs *fs, struct kith_inode *inode, const char *name,
+                                 bool removed, struct kith_buf *buf)
 {
     struct kith_inode_record record;
-    struct kith_buf buf;
-    kith_buf_init(&buf);
     pthread_mutex_lock(&fs->lock);
     kith_inode_record_of(inode, &record);
     record.has_parent = true;
@@ -20,9 +23,18 @@ void kith_dir_own_begin(struct kith_fs *fs, struct kith_inode *inode, const char
     if (inode->entry != NULL) {
         record.parent = inode->entry->dir->dir->group;
     }
-    kith_inode_record_encode(&record, &buf);
+    kith_inode_record_encode(&record, buf);
     struct kith_group group = inode->dir->group;
     pthread_mutex_unlock(&fs->lock);
+    return group;
+}
+
+void kith_dir_own_begin(struct kith_fs *fs, struct kith_inode *inode, const char *name,
+                        bool removed, struct kith_bytes context, struct kith_put_wait *ret_wait)
+{
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    struct kith_group group = own_row(fs, inode, name, removed, &buf);
     struct kith_put_update update = {
         .has_sibling = true,
         .kind = removed ? KITH_SIBLING_MARK : KITH_SIBLING_VALUE,
@@ -40,8 +52,7 @@ int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *n
     return kith_rows_put_wait(&wait);
 }
 
-/* A new name's row, and with a directory its own at the same time: whoever finds the name without the
- * own row sees an empty directory, which it is. */
+/* The puts of a new name. */
 static int put_name(struct kith_fs *fs, struct kith_inode *inode, const char *name)
 {
     struct kith_put_wait own;
@@ -54,44 +65,61 @@ static int put_name(struct kith_fs *fs, struct kith_inode *inode, const char *na
     return error != 0 ? error : own_error;
 }
 
-/* mknod, mkdir and symlink: made and put before the answer. */
+/* fs->lock held, and dir_busy the caller's: the inode under its name, with one ref for the caller;
+ * also given where the outcome is an error and there is something to take back. */
+static int make_under(struct kith_job *job, struct kith_entry *entry, enum kith_type type,
+                      const uint64_t ids[2], struct kith_inode **ret_inode)
+{
+    struct kith_fs *fs = job->fs;
+    *ret_inode = NULL;
+    if (entry->inode != NULL) {
+        return EEXIST;
+    }
+    if (job->inode->dir->removed) {
+        return ENOENT;
+    }
+    struct kith_inode *inode = kith_inode_make(fs, entry, ids[0], type, job->mode, &job->ctx);
+    if (inode == NULL) {
+        return ENOMEM;
+    }
+    *ret_inode = inode;
+    inode->rdev = job->rdev;
+    if (type == KITH_TYPE_DIR) {
+        uint8_t own[KITH_DIR_ID_SIZE];
+        memcpy(own, &ids[0], 8);
+        memcpy(own + 8, &ids[1], 4);
+        inode->dir->group = kith_group_make(fs->volume, own);
+        /* nobody else knows the id yet: the directory is empty */
+        inode->dir->complete_until = kith_mono_ns() + fs->entry_ns;
+    }
+    if (type == KITH_TYPE_SYMLINK) {
+        inode->size = job->size;
+        return kith_octets_set(&inode->target, kith_bytes_make(job->data, job->size)) ? 0 : ENOMEM;
+    }
+    return 0;
+}
+
+static void ids_draw(struct kith_fs *fs, uint64_t ids[2])
+{
+    ids[0] = kith_fs_random(fs);
+    ids[1] = kith_fs_random(fs);
+}
+
+/* In a thread. */
 static void make_name(struct kith_job *job, enum kith_type type)
 {
     struct kith_fs *fs = job->fs;
     struct kith_entry *entry = NULL;
     struct kith_inode *inode = NULL;
+    uint64_t ids[2];
+    ids_draw(fs, ids);
     pthread_mutex_lock(&fs->lock);
     kith_busy_take(fs, true, &job->inode, 1);
     pthread_mutex_unlock(&fs->lock);
     int error = kith_name_fresh(job, &entry);
     if (error == 0) {
-        uint64_t id = kith_fs_random(fs), low = kith_fs_random(fs);
         pthread_mutex_lock(&fs->lock);
-        if (entry->inode != NULL) {
-            error = EEXIST;
-        } else if (job->inode->dir->removed) {
-            error = ENOENT;
-        } else {
-            inode = kith_inode_make(fs, entry, id, type, job->mode, &job->ctx);
-            error = inode == NULL ? ENOMEM : 0;
-        }
-        if (inode != NULL) {
-            inode->rdev = job->rdev;
-            if (type == KITH_TYPE_SYMLINK) {
-                inode->size = job->size;
-                error = kith_octets_set(&inode->target, kith_bytes_make(job->data, job->size))
-                            ? 0
-                            : ENOMEM;
-            }
-            if (type == KITH_TYPE_DIR) {
-                uint8_t own[KITH_DIR_ID_SIZE];
-                memcpy(own, &id, 8);
-                memcpy(own + 8, &low, 4);
-                inode->dir->group = kith_group_make(fs->volume, own);
-                /* nobody else knows the id yet: the directory is empty */
-                inode->dir->complete_until = kith_mono_ns() + fs->entry_ns;
-            }
-        }
+        error = make_under(job, entry, type, ids, &inode);
         pthread_mutex_unlock(&fs->lock);
     }
     if (error == 0) {
@@ -118,19 +146,23 @@ static void make_name(struct kith_job *job, enum kith_type type)
     }
 }
 
+static enum kith_type node_type(mode_t mode)
+{
+    if (S_ISFIFO(mode)) {
+        return KITH_TYPE_FIFO;
+    }
+    if (S_ISSOCK(mode)) {
+        return KITH_TYPE_SOCKET;
+    }
+    if (S_ISCHR(mode)) {
+        return KITH_TYPE_CHAR;
+    }
+    return S_ISBLK(mode) ? KITH_TYPE_BLOCK : KITH_TYPE_FILE;
+}
+
 void kith_do_mknod(struct kith_job *job)
 {
-    enum kith_type type = KITH_TYPE_FILE;
-    if (S_ISFIFO(job->mode)) {
-        type = KITH_TYPE_FIFO;
-    } else if (S_ISSOCK(job->mode)) {
-        type = KITH_TYPE_SOCKET;
-    } else if (S_ISCHR(job->mode)) {
-        type = KITH_TYPE_CHAR;
-    } else if (S_ISBLK(job->mode)) {
-        type = KITH_TYPE_BLOCK;
-    }
-    make_name(job, type);
+    make_name(job, node_type(job->mode));
 }
 
 void kith_do_mkdir(struct kith_job *job)
@@ -142,4 +174,186 @@ void kith_do_symlink(struct kith_job *job)
 {
     job->mode = 0777;
     make_name(job, KITH_TYPE_SYMLINK);
+}
+
+/* ---- The same without a thread ---- */
+
+/* A job's state; its inode2 is what is made. */
+struct making {
+    struct kith_entry *entry; /* pinned; dir_busy of its directory, row_busy of inode2 are held */
+    unsigned left;            /* puts under way; protected by fs->lock, as is error */
+    int error;
+};
+
+/* fs->lock held, the directory not busy. All that the puts need is taken, or nothing. */
+static int making_take(struct kith_job *job, struct kith_entry *entry, const uint64_t ids[2])
+{
+    struct making *making = kith_calloc(1, sizeof *making);
+    struct kith_inode *inode = NULL;
+    enum kith_type type = (enum kith_type)job->flags;
+    if (making == NULL) {
+        return ENOMEM;
+    }
+    int error = make_under(job, entry, type, ids, &inode);
+    if (inode == NULL) {
+        kith_free(making);
+        return error;
+    }
+    making->entry = entry;
+    making->error = error;
+    entry->pins++;
+    job->state = making;
+    job->inode2 = inode;
+    job->inode->dir_busy = inode->row_busy = true;
+    return 0;
+}
+
+static void making_end(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct making *making = job->state;
+    int error = making->error;
+    if (error != 0) {
+        kith_inode_unmake(fs, making->entry, job->inode2);
+    }
+    pthread_mutex_lock(&fs->lock);
+    making->entry->pins--;
+    kith_busy_give(fs, false, &job->inode2, 1);
+    kith_busy_give(fs, true, &job->inode, 1);
+    pthread_mutex_unlock(&fs->lock);
+    kith_free(making);
+    if (error != 0) {
+        kith_job_fail(job, error);
+    } else {
+        kith_reply_entry(job, job->inode2, kith_mono_ns() + fs->entry_ns);
+    }
+    kith_job_end(job);
+}
+
+/* One of the puts has ended; with the last the job is gone. */
+static void put_ended(void *arg, int error)
+{
+    struct kith_job *job = arg;
+    struct making *making = job->state;
+    pthread_mutex_lock(&job->fs->lock);
+    making->error = making->error != 0 ? making->error : error;
+    bool last = --making->left == 0;
+    pthread_mutex_unlock(&job->fs->lock);
+    if (last) {
+        making_end(job);
+    }
+}
+
+static void own_ended(void *arg, const struct kith_client_result *result)
+{
+    struct kith_job *job = arg;
+    put_ended(job, kith_rows_put_end(job->fs, result, 1));
+}
+
+static void own_send(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    struct kith_client_op op = {.kind = KITH_CLIENT_PUT};
+    op.u.put.group = own_row(fs, job->inode2, job->name, false, &buf);
+    struct kith_put_update update = {.has_sibling = true, .value = kith_buf_bytes(&buf)};
+    op.u.put.durability = KITH_DURABLE_OS;
+    op.u.put.updates = &update;
+    op.u.put.update_count = 1;
+    enum kith_err err =
+        buf.failed ? KITH_ENOMEM : kith_client_submit(fs->client, &op, own_ended, job);
+    kith_buf_release(&buf);
+    if (err != KITH_OK) {
+        put_ended(job, kith_errno(err));
+    }
+}
+
+/* What making_take took goes out; the job is begun. */
+static void making_send(struct kith_job *job)
+{
+    struct making *making = job->state;
+    bool dir = job->inode2->type == KITH_TYPE_DIR;
+    if (making->error != 0) {
+        making_end(job);
+        return;
+    }
+    making->left = dir ? 2 : 1;
+    if (dir) {
+        own_send(job);
+    }
+    if (!kith_inode_put_begin(job->fs, job->inode2, KITH_DURABLE_OS, put_ended, job)) {
+        put_ended(job, ENOMEM); /* it needs no reading and nobody else has it */
+    }
+}
+
+/* dir_busy is not held over the question: what was done to the name here meanwhile is newer than
+ * the answer, and is kept. */
+static void make_asked(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_entry *entry = NULL;
+    bool defer = false;
+    int error = kith_name_saw(job, result, &defer, &entry);
+    if (entry != NULL) {
+        uint64_t ids[2];
+        ids_draw(fs, ids);
+        pthread_mutex_lock(&fs->lock);
+        defer = job->inode->dir_busy;
+        if (!defer) {
+            error = making_take(job, entry, ids);
+        }
+        entry->pins--;
+        pthread_mutex_unlock(&fs->lock);
+    }
+    if (defer) {
+        kith_job_defer(job);
+    } else if (error != 0) {
+        kith_job_fail(job, error);
+        kith_job_end(job);
+    } else {
+        making_send(job);
+    }
+}
+
+static void start_make(struct kith_job *job, enum kith_type type)
+{
+    struct kith_fs *fs = job->fs;
+    uint64_t ids[2];
+    int error = 0;
+    job->flags = (int)type;
+    ids_draw(fs, ids);
+    pthread_mutex_lock(&fs->lock);
+    struct kith_entry *entry = kith_entry_find(job->inode, job->name);
+    bool now = !job->inode->dir_busy && !job->inode->dir->removed &&
+               (entry == NULL || entry->inode == NULL);
+    bool asked = now && kith_name_asked(entry, job->ctx.pid);
+    if (asked) {
+        error = making_take(job, entry, ids);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (!now || error != 0) {
+        kith_job_start(job);
+    } else if (asked) {
+        kith_job_begin(job);
+        making_send(job);
+    } else {
+        kith_name_send(job, make_asked);
+    }
+}
+
+void kith_start_mknod(struct kith_job *job)
+{
+    start_make(job, node_type(job->mode));
+}
+
+void kith_start_mkdir(struct kith_job *job)
+{
+    start_make(job, KITH_TYPE_DIR);
+}
+
+void kith_start_symlink(struct kith_job *job)
+{
+    job->mode = 0777;
+    start_make(job, KITH_TYPE_SYMLINK);
 }

@@ -206,7 +206,7 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
         job->mode = mode;
         job->rdev = rdev;
     }
-    start(req, job);
+    start_with(req, job, kith_start_mknod);
 }
 
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
@@ -218,7 +218,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
     if (job != NULL) {
         job->mode = mode;
     }
-    start(req, job);
+    start_with(req, job, kith_start_mkdir);
 }
 
 static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
@@ -236,7 +236,7 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
         job->data = (uint8_t *)kith_strdup(target);
         job->size = job->data != NULL ? size : 0;
     }
-    start(req, job);
+    start_with(req, job, kith_start_symlink);
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)

@@ -71,7 +71,7 @@ static bool is_due(const struct kith_inode *inode, uint64_t now)
         uint64_t delay = inode->size > LARGE_CONTENT ? FLUSH_LARGE_DELAY_NS : FLUSH_DELAY_NS;
         return now >= inode->dirty_since + delay;
     }
-    return now + TICK_NS >= inode->attr_since + ATTR_DELAY_NS; /* the next tick would be too late */
+    return now + TICK_NS >= inode->attr_since + ATTR_DELAY_NS; /* the next tick is too late */
 }
 
 /* Starts what is due; true when something is left to be looked at again. */

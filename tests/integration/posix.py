@@ -741,6 +741,35 @@ def case_many_threads(d):
     assert not bad, bad[0]
 
 
+def case_make_race(d):
+    """Of several who make one name at the same time exactly one succeeds, whatever it is."""
+    makers = [os.mkdir, lambda p: os.symlink("target", p), os.mkfifo, os.mkdir,
+              lambda p: os.close(os.open(p, os.O_CREAT | os.O_EXCL))]
+    made = []
+
+    def work(make):
+        for i in range(50):
+            try:
+                make(f"{d}/n{i}")
+                made.append(i)
+            except FileExistsError:
+                pass
+
+    threads = [threading.Thread(target=work, args=(m,)) for m in makers]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert sorted(made) == list(range(50)), sorted(made)
+    assert len(os.listdir(d)) == 50
+    for i in range(50):
+        kind = os.lstat(f"{d}/n{i}").st_mode
+        if stat.S_ISDIR(kind):
+            os.rmdir(f"{d}/n{i}")
+        else:
+            assert not stat.S_ISLNK(kind) or os.readlink(f"{d}/n{i}") == "target"
+            os.unlink(f"{d}/n{i}")
+    assert os.listdir(d) == []
+
+
 def run(top, chosen):
     passed, failed = 0, 0
     for name, case in list(globals().items()):
