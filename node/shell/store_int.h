@@ -19,9 +19,10 @@
 #define KITH_ROUND_OPS        64u   /* one log flush (10 us) for as many costs 0.2 us an op */
 #define KITH_ROUND_UPDATES    512u  /* rows in one transaction: bounds what a redo repeats */
 #define KITH_ROUND_UNIT       2048u /* bytes that count as much as a row: 1 MiB a round */
-#define KITH_LEND_OPS         4u    /* more of them are worth a second thread */
+#define KITH_LEND_OPS         48u   /* some 0.5 ms; more of them are worth a second thread */
+#define KITH_LEND_WEIGHT      64u   /* rows and units of bytes of them together */
 #define KITH_LEND_ROWS        16u   /* rows of a scan, or rows and units of bytes of another op */
-#define KITH_LEND_SLOW_NS     UINT64_C(1000000) /* a round in the cache takes 20 to 100 us */
+#define KITH_LEND_SLOW_NS     UINT64_C(2000000) /* a round in the cache takes 20 to 700 us */
 #define KITH_LEND_PAUSE       50u   /* times what a slow one took: waits are 2 % of a lender's time */
 #define KITH_LEND_PAUSE_MAX_NS UINT64_C(10000000000)
 #define KITH_RESULTS_POOL     16u   /* kept for reuse; each may keep an arena block */

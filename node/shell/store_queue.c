@@ -216,21 +216,41 @@ void store_rounds(struct store_worker *worker, uint32_t count)
 
 /* ---- Lending ---- */
 
-/* Rows of one or two pages, which are nearly always in the cache: some 20 us. */
-static bool is_light(const struct kith_store_op *op)
+/* What an op adds to a lender's round; UINT32_MAX: it is not lent. Rows of one or two pages are nearly
+ * always in the cache: some 10 us each. */
+static uint32_t lend_weight(const struct kith_store_op *op)
 {
+    uint32_t weight = 0;
     switch (op->kind) {
     case KITH_STORE_PUT:
     case KITH_STORE_MERGE:
     case KITH_STORE_GET:
-        return op_weight(op) <= KITH_LEND_ROWS;
+        weight = op_weight(op);
+        break;
     case KITH_STORE_FIND:
-        return op->u.find.name_count <= KITH_LEND_ROWS;
+        weight = op->u.find.name_count;
+        break;
     case KITH_STORE_SCAN: /* 0: as many as a page holds */
-        return op->u.scan.max_rows != 0 && op->u.scan.max_rows <= KITH_LEND_ROWS;
+        weight = op->u.scan.max_rows == 0 ? UINT32_MAX : op->u.scan.max_rows;
+        break;
     default:
-        return false;
+        return UINT32_MAX;
     }
+    return weight <= KITH_LEND_ROWS ? weight : UINT32_MAX;
+}
+
+/* Whether all that waits is a moment's work. queue->lock held. */
+static bool queue_is_light(const struct store_queue *queue)
+{
+    uint32_t left = KITH_LEND_WEIGHT;
+    for (uint32_t i = 0; i < queue->count; i++) {
+        uint32_t weight = lend_weight(&queue->tasks[i].op);
+        if (weight > left) {
+            return false;
+        }
+        left -= weight;
+    }
+    return true;
 }
 
 static uint64_t now_ns(void)
@@ -253,10 +273,8 @@ static bool seat_take(struct store_worker *worker, uint64_t now, uint32_t *ret_c
     struct store_queue *queue = &worker->queue;
     pthread_mutex_lock(&queue->lock);
     bool take = atomic_load(&queue->sleeping) && !queue->lent && !queue->stop && queue->count > 0 &&
-                queue->count <= KITH_LEND_OPS && now >= queue->lend_from_ns;
-    for (uint32_t i = 0; take && i < queue->count; i++) {
-        take = is_light(&queue->tasks[i].op);
-    }
+                queue->count <= KITH_LEND_OPS && now >= queue->lend_from_ns &&
+                queue_is_light(queue);
     if (take) {
         queue->lent = true;
         *ret_count = swap_tasks(worker);

@@ -113,10 +113,11 @@ KITH_MUST_CHECK enum kith_err kith_store_submit(struct kith_store *store,
                                                 struct kith_msg_box *box);
 /* Wakes the workers that sleep and have something to do. Once after a number of submits. */
 void kith_store_kick(struct kith_store *store);
-/* Like kick; but where a row worker sleeps and little waits for it (KITH_LEND_OPS), the caller's thread
- * does its work itself, for a change of threads and back takes longer than the work: `completed` runs
- * inside. It may wait for the disk; after a slow round the work goes to the worker for a while. True when
- * it did some. Any thread, never inside `completed`. */
+/* Like kick; but where a row worker sleeps and less than a millisecond's work waits for it
+ * (KITH_LEND_OPS), the caller's thread does it itself: a change of threads and back takes as long as
+ * two puts or five reads, and where cores are few, there is nobody to take it over. `completed` runs
+ * inside. It may wait for the disk; after a slow round the work goes to the worker for a while. True
+ * when it did some. Any thread, never inside `completed`. */
 bool kith_store_lend(struct kith_store *store);
 #define KITH_STORE_QUEUE_MAX (8u * KITH_PENDING_MAX) /* ops waiting for one worker */
 

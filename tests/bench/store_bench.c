@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * store_bench.c - what the store costs by itself: rows at `os` and `disk`, reads, merges, chunks.
- * Usage: store_bench DIR [ROWS]. Prints operations a second and CPU time (of all threads) an
- * operation. */
+ * Usage: store_bench DIR [ROWS [kv]]. Prints operations a second and CPU time (of all threads) an
+ * operation. Rows lie sixteen to a group and are visited in order, as files in directories are; with
+ * `kv` each has a group of its own, they are visited in no order, and a put replaces what is there,
+ * as plain keys do. */
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,8 @@
 #define PARTITIONS  1024u
 #define IN_FLIGHT   64u
 #define VALUE_BYTES 1024u
+#define KV_STEP     7919u /* a prime: visits every row once, and neighbours far apart */
+#define CONTEXT_MAX 64u   /* a clock of one entry */
 
 struct bench {
     struct kith_store *store;
@@ -23,12 +27,29 @@ struct bench {
     uint8_t value[VALUE_BYTES];
     struct kith_blob *blob;
     struct kith_checksum checksum;
+    bool kv;
+    bool putting; /* set while nothing is under way */
     struct slot {
         char name[16];
+        uint8_t context[CONTEXT_MAX]; /* kv: of the row's last put */
         struct kith_bytes name_bytes;
         struct kith_put_update update;
     } * slots_of; /* [row]: what an op points to lives as long as it */
 };
+
+/* The next put of the row replaces what this one has made. */
+static void keep_context(struct bench *bench, const struct kith_store_done *done)
+{
+    struct slot *slot = &bench->slots_of[done->id];
+    struct kith_clock_entry entry = {done->u.put.rows[0].dot.actor,
+                                     done->u.put.rows[0].dot.counter};
+    struct kith_row row = {.clock = {1, &entry}};
+    if (kith_row_encoded_size(&row) > CONTEXT_MAX) {
+        abort();
+    }
+    size_t size = (size_t)(kith_row_write(&row, slot->context) - slot->context);
+    slot->update.context = kith_bytes_make(slot->context, size);
+}
 
 static void completed(void *arg, struct kith_store_results *results)
 {
@@ -36,6 +57,8 @@ static void completed(void *arg, struct kith_store_results *results)
     for (uint32_t i = 0; i < results->count; i++) {
         if (results->dones[i].err != KITH_OK) {
             __atomic_add_fetch(&bench->errors, 1, __ATOMIC_RELAXED);
+        } else if (bench->kv && results->dones[i].u.put.rows != NULL && bench->putting) {
+            keep_context(bench, &results->dones[i]);
         }
     }
     uint32_t ended = kith_store_results_ended(results);
@@ -52,10 +75,10 @@ static double seconds(clockid_t clock)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static struct kith_group group_of(uint32_t number)
+static struct kith_group group_of(const struct bench *bench, uint32_t number)
 {
     uint8_t own[12] = {0};
-    uint32_t group = number / 16; /* as in directories */
+    uint32_t group = bench->kv ? number : number / 16; /* as in directories */
     memcpy(own, &group, sizeof group);
     return kith_group_make(KITH_VOLUME_FS, own);
 }
@@ -65,7 +88,7 @@ static struct kith_store_op row_op(struct bench *bench, uint32_t number, enum ki
     static uint64_t sequence;
     struct slot *slot = &bench->slots_of[number];
     struct kith_store_op op = {.id = number, .kind = kind};
-    struct kith_group group = group_of(number);
+    struct kith_group group = group_of(bench, number);
     op.partition = kith_group_partition(&group, PARTITIONS);
     if (kind == KITH_STORE_GET) {
         op.u.get.group = group;
@@ -105,9 +128,11 @@ static void run(struct bench *bench, const char *what, uint32_t count, enum kith
 {
     double wall = seconds(CLOCK_MONOTONIC);
     double cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+    bench->putting = kind == KITH_STORE_PUT;
     for (uint32_t i = 0; i < count; i++) {
+        uint32_t number = bench->kv ? (uint32_t)((uint64_t)i * KV_STEP % count) : i;
         struct kith_store_op op =
-            kind == KITH_STORE_CHUNK_PUT ? chunk_op(bench, i) : row_op(bench, i, kind);
+            kind == KITH_STORE_CHUNK_PUT ? chunk_op(bench, i) : row_op(bench, number, kind);
         op.durability = durability;
         while (sem_trywait(&bench->slots) != 0) { /* wake the workers only when we must wait */
             kith_store_kick(bench->store);
@@ -148,18 +173,29 @@ static void set_chunk(struct bench *bench, size_t size)
     bench->checksum = kith_checksum_of(kith_bytes_make(bench->blob->data, size));
 }
 
+static int finish(struct bench *bench)
+{
+    struct kith_error error = {KITH_OK, ""};
+    if (kith_store_close(bench->store, &error) != KITH_OK) {
+        fprintf(stderr, "store_bench: %s\n", error.message);
+        return 1;
+    }
+    return bench->errors > 0 ? 2 : 0;
+}
+
 int main(int argc, char *argv[])
 {
     static struct bench bench;
     static uint8_t secret[192];
     struct kith_error error = {KITH_OK, ""};
     if (argc < 2) {
-        fprintf(stderr, "Usage: store_bench DIR [ROWS]\n");
+        fprintf(stderr, "Usage: store_bench DIR [ROWS [kv]]\n");
         return 1;
     }
     uint32_t rows = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 100000u;
     struct kith_store_options options = {
         .path = argv[1], .run = 0x5eed, .arg = &bench, .completed = completed};
+    bench.kv = argc > 3 && strcmp(argv[3], "kv") == 0;
     bench.slots_of = calloc(rows, sizeof *bench.slots_of);
     sem_init(&bench.slots, 0, IN_FLIGHT);
     for (uint32_t i = 0; bench.slots_of != NULL && i < rows; i++) {
@@ -178,6 +214,11 @@ int main(int argc, char *argv[])
     }
     run(&bench, "put new 1 KiB, os", rows, KITH_STORE_PUT, KITH_DURABLE_OS);
     run(&bench, "get 1 KiB", rows, KITH_STORE_GET, KITH_DURABLE_OS);
+    if (bench.kv) {
+        run(&bench, "put over it, os", rows, KITH_STORE_PUT, KITH_DURABLE_OS);
+        run(&bench, "put over it again, os", rows, KITH_STORE_PUT, KITH_DURABLE_OS);
+        return finish(&bench);
+    }
     run(&bench, "put second sibling, os", rows, KITH_STORE_PUT, KITH_DURABLE_OS);
     run(&bench, "put third, disk", rows / 4, KITH_STORE_PUT, KITH_DURABLE_DISK);
     set_chunk(&bench, 4096);
@@ -185,9 +226,5 @@ int main(int argc, char *argv[])
     set_chunk(&bench, 1u << 20);
     run(&bench, "chunk put 1 MiB, os", 1000, KITH_STORE_CHUNK_PUT, KITH_DURABLE_OS);
     run(&bench, "chunk put 1 MiB, disk", 300, KITH_STORE_CHUNK_PUT, KITH_DURABLE_DISK);
-    if (kith_store_close(bench.store, &error) != KITH_OK) {
-        fprintf(stderr, "store_bench: %s\n", error.message);
-        return 1;
-    }
-    return bench.errors > 0 ? 2 : 0;
+    return finish(&bench);
 }
