@@ -69,8 +69,8 @@
     (15 * NSEC_PER_SEC) /* above the longest request, so no answer outlives an entry */
 #define ENTRIES_MAX                                                                                \
     200000u /* known names; above it the kernel is asked to forget: 200,000 take ~90 MiB */
-#define IMAGE_MAX      (16u << 10) /* bytes of an image that is kept with its inode */
-#define IMAGES_MAX     (24u << 20) /* bytes of all kept images */
+#define IMAGE_MAX      (24u << 10) /* bytes of an image that is kept with its inode */
+#define IMAGES_MAX     (24u << 20) /* bytes of all kept images; beyond it the oldest goes */
 #define LOAD_PAGES_MAX 16u /* a directory beyond this many pages is not read whole for lookups */
 #define LARGE_CONTENT  (1u << 20) /* bytes; see FLUSH_LARGE_DELAY_NS */
 
@@ -126,6 +126,7 @@ struct kith_inode {
     struct kith_chunk_id *image_refs;
     uint32_t image_ref_count;
     bool image_known;
+    struct kith_inode *image_old, *image_young; /* among those with an image, by its age */
     uint64_t valid_until, changed_at;
     /* open or dirty */
     struct kith_content *content;
@@ -176,6 +177,7 @@ struct kith_fs {
     uint32_t entry_count;
     struct kith_inode *dirty; /* ring of those with something to put */
     size_t image_bytes;
+    struct kith_inode *image_oldest, *image_youngest; /* with an image of more than 0 bytes */
     uint64_t load_count;
     uint64_t random_state[2];
     atomic_bool put_trouble; /* since the last put that failed: nothing waits in memory */

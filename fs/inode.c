@@ -198,7 +198,13 @@ bool kith_inode_moved_on(struct kith_inode *inode, struct kith_bytes context)
 
 void kith_inode_image_forget(struct kith_fs *fs, struct kith_inode *inode)
 {
-    fs->image_bytes -= inode->image.size;
+    if (inode->image.size > 0) {
+        fs->image_bytes -= inode->image.size;
+        *(inode->image_old != NULL ? &inode->image_old->image_young : &fs->image_oldest) =
+            inode->image_young;
+        *(inode->image_young != NULL ? &inode->image_young->image_old : &fs->image_youngest) =
+            inode->image_old;
+    }
     kith_octets_clear(&inode->image);
     kith_free(inode->image_refs);
     inode->image_refs = NULL;
@@ -210,8 +216,11 @@ void kith_inode_image_set(struct kith_fs *fs, struct kith_inode *inode, struct k
                           const struct kith_chunk_id *refs, uint32_t ref_count)
 {
     kith_inode_image_forget(fs, inode);
-    if (image.size > IMAGE_MAX || fs->image_bytes + image.size > IMAGES_MAX) {
+    if (image.size > IMAGE_MAX) {
         return;
+    }
+    while (fs->image_bytes + image.size > IMAGES_MAX) {
+        kith_inode_image_forget(fs, fs->image_oldest);
     }
     if (ref_count > 0) {
         inode->image_refs = kith_malloc(ref_count * sizeof *refs);
@@ -222,7 +231,13 @@ void kith_inode_image_set(struct kith_fs *fs, struct kith_inode *inode, struct k
     }
     inode->image_known = kith_octets_set(&inode->image, image);
     inode->image_ref_count = ref_count;
-    fs->image_bytes += inode->image.size;
+    if (inode->image.size > 0) {
+        fs->image_bytes += inode->image.size;
+        inode->image_young = NULL;
+        inode->image_old = fs->image_youngest;
+        *(inode->image_old != NULL ? &inode->image_old->image_young : &fs->image_oldest) = inode;
+        fs->image_youngest = inode;
+    }
 }
 
 bool kith_inode_names_set(struct kith_inode *inode, const struct kith_link_name names[],
