@@ -5,7 +5,8 @@
  * A lookup costs one GET of (name, name NUL a). Who looks up one name after the other is better
  * served by a scan, which fills the table whole; so from the MISSES_MIN-th miss within a second on
  * (later in large directories: a scan costs about what 64 rows' share of it saves) the directory is
- * loaded. */
+ * loaded. Under a live watch (watch.c) one page is scanned with the first question: then the table
+ * answers, for as long as the watch lives. */
 #include <errno.h>
 #include <string.h>
 
@@ -78,6 +79,7 @@ int kith_dir_read(struct kith_fs *fs, struct kith_inode *dir, const char *name,
         const struct kith_client_row *rows = answer.result.u.rows.rows;
         error = kith_errno(kith_seen_entry(&arena, &rows[0].row, &rows[1].row, &seen));
     }
+    seen.degraded = error == 0 && answer.result.degraded;
     if (error == 0 && seen.link) {
         linked = true;
         error = resolve_link(fs, dir, &arena, &link_answer, &seen);
@@ -140,13 +142,16 @@ int kith_inode_saw(struct kith_fs *fs, struct kith_inode *inode, const struct ki
     pthread_mutex_lock(&fs->lock);
     if (error == ESTALE && inode->entry != NULL && inode->entry->changed_at < started) {
         inode->entry->valid_until = 0;
+        inode->entry->live = 0;
     }
     if (error == 0) {
+        ret_seen->degraded = result->degraded;
         error = kith_errno(kith_seen_inode(fs, inode, ret_seen, started));
         struct kith_entry *entry = inode->entry;
         if (error == 0 && shared == NULL && entry != NULL && entry->changed_at < started &&
-            !inode->row_busy && !kith_octets_set(&entry->ctx, ret_seen->ctx)) {
-            error = ENOMEM;
+            !inode->row_busy) {
+            error = kith_octets_set(&entry->ctx, ret_seen->ctx) ? 0 : ENOMEM;
+            kith_watch_saw(entry, started, error == 0 && kith_seen_taken(inode, ret_seen, started));
         }
     }
     pthread_mutex_unlock(&fs->lock);
@@ -167,6 +172,7 @@ struct page_shared {
 };
 
 struct page_work {
+    bool degraded;
     struct page_item *items;
     uint32_t item_count;
     struct page_shared *shared;
@@ -223,6 +229,7 @@ static enum kith_err page_take(struct kith_arena *arena, const struct kith_inode
     if (err == KITH_OK) {
         err = page_resolve(arena, dir, work, &item->seen);
     }
+    item->seen.degraded = work->degraded;
     work->item_count++;
     return err;
 }
@@ -308,29 +315,24 @@ static enum kith_err page_names(struct kith_arena *arena, struct page_work *work
     return KITH_OK;
 }
 
-int kith_dir_page(struct kith_fs *fs, struct kith_inode *dir, const struct kith_bytes *after,
-                  uint64_t load, struct kith_arena *arena, kith_dir_each each, void *arg,
-                  struct kith_dir_page *ret_page)
+int kith_dir_page_saw(struct kith_fs *fs, struct kith_inode *dir,
+                      const struct kith_client_result *result, uint64_t load, uint64_t started,
+                      struct kith_arena *arena, kith_dir_each each, void *arg,
+                      struct kith_dir_page *ret_page)
 {
-    struct kith_client_answer answer;
-    struct page_work work = {NULL, 0, NULL, 0};
-    uint64_t started = kith_mono_ns();
-    int error = kith_rows_scan(fs, &dir->dir->group, after, 0, ret_page->strict, &answer);
-    if (error == 0) {
-        const struct kith_client_result *result = &answer.result;
-        uint32_t used = 0;
-        error = kith_errno(page_decode(arena, dir, result, &work, &used));
-        struct kith_bytes last = result->u.rows.last;
-        if (used < result->u.rows.row_count && used > 0) {
-            last = result->u.rows.rows[used - 1].name;
-        }
-        ret_page->more = result->u.rows.more;
-        ret_page->degraded = result->degraded;
-        ret_page->last.data = kith_arena_copy(arena, last.data, last.size);
-        ret_page->last.size = last.size;
-        if (error == 0 && ret_page->last.data == NULL) {
-            error = ENOMEM;
-        }
+    struct page_work work = {.degraded = result->degraded};
+    uint32_t used = 0;
+    int error = kith_errno(page_decode(arena, dir, result, &work, &used));
+    struct kith_bytes last = result->u.rows.last;
+    if (used < result->u.rows.row_count && used > 0) {
+        last = result->u.rows.rows[used - 1].name;
+    }
+    ret_page->more = result->u.rows.more;
+    ret_page->degraded = result->degraded;
+    ret_page->last.data = kith_arena_copy(arena, last.data, last.size);
+    ret_page->last.size = last.size;
+    if (error == 0 && ret_page->last.data == NULL) {
+        error = ENOMEM;
     }
     if (error == 0) {
         error = kith_errno(page_names(arena, &work));
@@ -344,6 +346,20 @@ int kith_dir_page(struct kith_fs *fs, struct kith_inode *dir, const struct kith_
             error = each(arg, (const char *)item->name.data, item->name.size,
                          item->seen.record.type, item->seen.record.file_id);
         }
+    }
+    return error;
+}
+
+int kith_dir_page(struct kith_fs *fs, struct kith_inode *dir, const struct kith_bytes *after,
+                  uint64_t load, struct kith_arena *arena, kith_dir_each each, void *arg,
+                  struct kith_dir_page *ret_page)
+{
+    struct kith_client_answer answer;
+    uint64_t started = kith_mono_ns();
+    int error = kith_rows_scan(fs, &dir->dir->group, after, 0, ret_page->strict, &answer);
+    if (error == 0) {
+        error = kith_dir_page_saw(fs, dir, &answer.result, load, started, arena, each, arg,
+                                  ret_page);
     }
     kith_client_answer_release(&answer);
     return error;
@@ -361,14 +377,46 @@ void kith_dir_complete(struct kith_fs *fs, struct kith_inode *dir, uint64_t load
             }
             if (entry->inode == NULL || (!entry->inode->pending && !entry->inode->row_busy)) {
                 kith_entry_lead(fs, entry, NULL);
-                entry->valid_until = started + fs->entry_ns;
+                entry->valid_until = kith_watch_until(fs, entry, started);
+                kith_watch_saw(entry, started, true);
             }
         }
     }
-    dir->dir->complete_until = started + fs->entry_ns;
+    if (dir->dir->told_at < started) {
+        dir->dir->complete_until = started + fs->entry_ns;
+    }
+    kith_watch_scanned(dir, started);
 }
 
-void kith_dir_load(struct kith_fs *fs, struct kith_inode *dir)
+bool kith_dir_scan_due(struct kith_inode *dir)
+{
+    return kith_watch_live(dir) != 0 && !kith_watch_complete(dir) && !dir->dir->loading &&
+           !dir->dir->large && dir->dir->entry_count < KITH_PAGE_ROWS_MAX / 2;
+}
+
+struct kith_entry *kith_dir_missing(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                                    uint64_t now)
+{
+    bool timed = now < dir->dir->complete_until;
+    if (!timed && !kith_watch_complete(dir)) {
+        return NULL;
+    }
+    struct kith_entry *entry = kith_entry_make(fs, dir, name, strlen(name));
+    if (entry != NULL) {
+        entry->valid_until = timed ? dir->dir->complete_until : 0;
+        entry->live = kith_watch_complete(dir) ? dir->dir->complete : 0;
+    }
+    return entry;
+}
+
+bool kith_dir_listable(struct kith_inode *dir, uint64_t now)
+{
+    return (now < dir->dir->complete_until || kith_watch_complete(dir)) &&
+           dir->dir->doubt_at <= dir->dir->complete_from;
+}
+
+/* pages: no more than so many. */
+static void dir_load(struct kith_fs *fs, struct kith_inode *dir, unsigned pages)
 {
     pthread_mutex_lock(&fs->lock);
     bool runs = dir->dir->loading;
@@ -384,7 +432,7 @@ void kith_dir_load(struct kith_fs *fs, struct kith_inode *dir)
     struct kith_arena arenas[2]; /* one holds the place where the other's page begins */
     kith_arena_init(&arenas[0], 0);
     kith_arena_init(&arenas[1], 0);
-    for (unsigned i = 0; i < LOAD_PAGES_MAX && page.more && error == 0; i++) {
+    for (unsigned i = 0; i < pages && page.more && error == 0; i++) {
         struct kith_bytes after = page.last;
         kith_arena_reset(&arenas[i & 1]);
         error =
@@ -397,8 +445,15 @@ void kith_dir_load(struct kith_fs *fs, struct kith_inode *dir)
     dir->dir->misses = 0;
     if (error == 0 && !page.more && !page.degraded) {
         kith_dir_complete(fs, dir, load, started);
+    } else {
+        dir->dir->large = true;
     }
     pthread_mutex_unlock(&fs->lock);
+}
+
+void kith_dir_scan(struct kith_fs *fs, struct kith_inode *dir)
+{
+    dir_load(fs, dir, 1);
 }
 
 bool kith_dir_missed(struct kith_dir *dir, uint64_t now)
@@ -417,11 +472,8 @@ static struct kith_entry *known(struct kith_fs *fs, struct kith_inode *dir, cons
 {
     uint64_t now = kith_mono_ns();
     struct kith_entry *entry = kith_entry_find(dir, name);
-    if (entry == NULL && now < dir->dir->complete_until) {
-        entry = kith_entry_make(fs, dir, name, strlen(name));
-        if (entry != NULL) {
-            entry->valid_until = dir->dir->complete_until;
-        }
+    if (entry == NULL) {
+        entry = kith_dir_missing(fs, dir, name, now);
     }
     if (entry == NULL || !kith_entry_valid(entry, now)) {
         return NULL;
@@ -437,9 +489,14 @@ int kith_dir_entry(struct kith_fs *fs, struct kith_inode *dir, const char *name,
     pthread_mutex_lock(&fs->lock);
     struct kith_entry *entry = known(fs, dir, name);
     bool load = entry == NULL && kith_dir_missed(dir->dir, kith_mono_ns());
+    bool scan = entry == NULL && !load && kith_dir_scan_due(dir);
+    bool begin = entry == NULL && kith_watch_asked(fs, dir, false);
     pthread_mutex_unlock(&fs->lock);
-    if (entry == NULL && load) {
-        kith_dir_load(fs, dir);
+    if (begin) {
+        kith_watch_begin(fs, dir);
+    }
+    if (load || scan) {
+        dir_load(fs, dir, load ? LOAD_PAGES_MAX : 1);
         pthread_mutex_lock(&fs->lock);
         entry = known(fs, dir, name);
         pthread_mutex_unlock(&fs->lock);
@@ -470,10 +527,10 @@ static bool has_pending(const struct kith_inode *dir)
     return false;
 }
 
-bool kith_dir_seems_empty(struct kith_fs *fs, const struct kith_inode *dir)
+bool kith_dir_seems_empty(struct kith_fs *fs, struct kith_inode *dir)
 {
     pthread_mutex_lock(&fs->lock);
-    bool empty = kith_mono_ns() < dir->dir->complete_until;
+    bool empty = kith_dir_listable(dir, kith_mono_ns());
     for (uint32_t i = 0; i < dir->dir->bucket_count && empty; i++) {
         for (struct kith_entry *entry = dir->dir->buckets[i]; entry != NULL; entry = entry->next) {
             empty = empty && entry->inode == NULL;

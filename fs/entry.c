@@ -161,6 +161,7 @@ void kith_entry_remove(struct kith_fs *fs, struct kith_entry *entry)
     dir->dir->entry_count--;
     /* a name that is not in the table any more is not known to be missing */
     dir->dir->complete_until = 0;
+    kith_watch_evicts(entry);
     fs->entry_count--;
     list_take_out(fs, entry);
     kith_entry_lead(fs, entry, NULL);
@@ -184,7 +185,8 @@ void kith_entry_sweep(struct kith_fs *fs, uint64_t before, uint32_t most)
         if (entry->used_at >= before && !over) {
             break;
         }
-        if (removable(entry) && (entry->used_at < before || entry->valid_until < now)) {
+        if (removable(entry) && (over || !kith_watch_holds(entry)) &&
+            (entry->used_at < before || entry->valid_until < now)) {
             kith_entry_remove(fs, entry);
             continue;
         }
@@ -193,7 +195,7 @@ void kith_entry_sweep(struct kith_fs *fs, uint64_t before, uint32_t most)
         }
         if (over && entry->inode != NULL && entry->inode->nlookup > 0) {
             kith_notify_entry(fs->notifier, kith_inode_ino(fs, entry->dir), entry->name,
-                              entry->name_size);
+                              entry->name_size, false);
         }
         list_take_out(fs, entry); /* in use: its turn comes again later */
         list_append(fs, entry);
@@ -221,7 +223,12 @@ bool kith_entry_valid(const struct kith_entry *entry, uint64_t now)
     if (entry->inode != NULL && kith_inode_dirty(entry->inode)) {
         return true; /* what this mount has not put yet nobody knows better */
     }
-    return now < entry->valid_until;
+    return now < entry->valid_until || kith_watch_knows(entry);
+}
+
+uint64_t kith_entry_until(const struct kith_fs *fs, const struct kith_entry *entry, uint64_t now)
+{
+    return kith_watch_knows(entry) ? now + fs->entry_ns : entry->valid_until;
 }
 
 bool kith_entry_unsent(const struct kith_entry *entry)

@@ -163,6 +163,8 @@ static int do_exchange(struct kith_fs *fs, struct kith_batch *batch, struct side
     } else {
         pthread_mutex_lock(&fs->lock);
         sides[0].entry->valid_until = sides[1].entry->valid_until = 0; /* perhaps it happened */
+        kith_watch_doubt(sides[0].entry);
+        kith_watch_doubt(sides[1].entry);
         pthread_mutex_unlock(&fs->lock);
     }
     kith_client_answer_release(&answer);

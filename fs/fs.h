@@ -91,6 +91,18 @@ struct kith_dir {
     uint32_t misses; /* lookups that needed the network since then */
     bool loading;    /* a scan for lookups is under way */
     bool removed;    /* rmdir took it: nothing can be made in it */
+    /* watch.c */
+    struct kith_dir_watch *watch; /* NULL: none */
+    uint64_t live, live_since;    /* the number under which its watch is live, 0: not; for sure since */
+    uint64_t complete;      /* under this number a name that is not in the table does not exist */
+    uint64_t complete_from; /* when the scan that showed the table complete began */
+    uint64_t doubt_at;      /* when a name became unknown last */
+    uint64_t told_at;       /* when a change was told last that may be of any name */
+    uint64_t hold_until;    /* reads begun before count for their time only */
+    uint64_t asked_since, listed_at;
+    uint32_t asked;    /* questions that needed the network since then */
+    bool watch_begins; /* somebody is about to begin one */
+    bool large;        /* more than a page: not to be scanned for one name */
 };
 
 struct kith_inode {
@@ -153,7 +165,10 @@ struct kith_entry {
     struct kith_inode *dir, *inode; /* inode NULL: no such file, as far as it is valid */
     struct kith_octets ctx;
     uint64_t valid_until, changed_at, used_at;
-    uint64_t load; /* the scan that saw it last */
+    uint64_t load;       /* the scan that saw it last */
+    uint64_t live;       /* under this number of the directory's watch a quorum says the same; 0: no */
+    uint64_t told_at;    /* when a change of it was told last */
+    uint64_t hold_until; /* as in kith_dir */
     uint32_t hash, pins;
     int32_t fresh_tid; /* this thread's lookup asked the cluster and found nothing */
     bool link;         /* the row only refers to a shared inode */
@@ -191,6 +206,7 @@ struct kith_fs {
     struct kith_executor *executor;
     struct kith_notifier *notifier;
     struct kith_timer *timer;
+    struct kith_watcher *watcher; /* NULL: no watches */
 };
 
 /* ---- clock.c, errno.c ---- */
@@ -299,8 +315,9 @@ static inline struct kith_bytes kith_entry_bytes(const struct kith_entry *entry)
 {
     return kith_bytes_make(entry->name, entry->name_size);
 }
-/* Known well enough to be answered from memory at `now`. */
+/* Known well enough to be answered from memory at `now`; until when the kernel may keep it. */
 bool kith_entry_valid(const struct kith_entry *entry, uint64_t now);
+uint64_t kith_entry_until(const struct kith_fs *fs, const struct kith_entry *entry, uint64_t now);
 /* True when the name is the place of writes that are not put yet: whoever removed or replaced it
  * meanwhile elsewhere has not seen them, so the name stays until they are put. fs->lock held. */
 bool kith_entry_unsent(const struct kith_entry *entry);
@@ -308,6 +325,7 @@ bool kith_entry_unsent(const struct kith_entry *entry);
 /* ---- seen.c: rows as read, made into entries and inodes ---- */
 struct kith_seen {
     bool live;                       /* a version bears the name */
+    bool degraded;                   /* fewer than a quorum told it; set by who read it */
     bool link, resolved;             /* a link entry; its inode's row is in `record` too */
     struct kith_group link_group;    /* where that row is */
     struct kith_inode_record record; /* of the inode; of the link entry while not resolved */
@@ -329,6 +347,9 @@ KITH_MUST_CHECK enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_e
                                                const struct kith_seen *seen, uint64_t started);
 KITH_MUST_CHECK enum kith_err kith_seen_inode(struct kith_fs *fs, struct kith_inode *inode,
                                               const struct kith_seen *seen, uint64_t started);
+/* fs->lock held. Whether that took all of it over, so that the inode is now as was seen. */
+bool kith_seen_taken(const struct kith_inode *inode, const struct kith_seen *seen,
+                     uint64_t started);
 
 /* ---- dir.c: reading directories (may wait) ---- */
 /* Reads one name by quorum; the entry comes back pinned. */
@@ -341,12 +362,21 @@ int kith_dir_saw(struct kith_fs *fs, struct kith_inode *dir, const char *name,
 /* fs->lock held. Counts a lookup that needs the network; true when the directory should be read
  * whole now. */
 bool kith_dir_missed(struct kith_dir *dir, uint64_t now);
+/* fs->lock held. True: the next question in this directory is better put as a scan of a page, after
+ * which its watch answers. */
+bool kith_dir_scan_due(struct kith_inode *dir);
+/* fs->lock held. The entry of a name that is not in the table, where that means that it does not exist;
+ * else NULL. */
+struct kith_entry *kith_dir_missing(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                                    uint64_t now);
+/* fs->lock held. Every name is in the table and none is unknown: it can be listed from memory. */
+bool kith_dir_listable(struct kith_inode *dir, uint64_t now);
 /* The entry as this mount knows it, read again where it is not valid any more. Pinned. */
 int kith_dir_entry(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                    struct kith_entry **ret_entry);
 void kith_entry_unpin(struct kith_fs *fs, struct kith_entry *entry);
-/* Reads a directory whole, so that lookups can be answered from memory. */
-void kith_dir_load(struct kith_fs *fs, struct kith_inode *dir);
+/* The scan that is due: one page, so that lookups can be answered from memory. */
+void kith_dir_scan(struct kith_fs *fs, struct kith_inode *dir);
 /* One page behind `after` (NULL: from the first row) into the entries. each: for every entry with
  * its lock-free name; stops at an error. */
 struct kith_dir_page {
@@ -359,11 +389,16 @@ typedef int (*kith_dir_each)(void *arg, const char *name, size_t size, enum kith
 int kith_dir_page(struct kith_fs *fs, struct kith_inode *dir, const struct kith_bytes *after,
                   uint64_t load, struct kith_arena *arena, kith_dir_each each, void *arg,
                   struct kith_dir_page *ret_page);
+/* What that does with the page that a scan begun at `started` brought. Does not wait. */
+int kith_dir_page_saw(struct kith_fs *fs, struct kith_inode *dir,
+                      const struct kith_client_result *result, uint64_t load, uint64_t started,
+                      struct kith_arena *arena, kith_dir_each each, void *arg,
+                      struct kith_dir_page *ret_page);
 /* fs->lock held. All pages of `load`, begun at `started`, are read: what it did not see is not
  * there. */
 void kith_dir_complete(struct kith_fs *fs, struct kith_inode *dir, uint64_t load, uint64_t started);
 /* As far as this mount knows just now; it knows. */
-bool kith_dir_seems_empty(struct kith_fs *fs, const struct kith_inode *dir);
+bool kith_dir_seems_empty(struct kith_fs *fs, struct kith_inode *dir);
 /* 0 when a fresh scan by quorum finds no entry, ENOTEMPTY, or an error. */
 int kith_dir_empty(struct kith_fs *fs, struct kith_inode *dir);
 /* Reads the row of an inode again by quorum and takes note of it. ESTALE when its name leads to
@@ -456,6 +491,7 @@ struct kith_job {
     void (*done)(struct kith_job *, const struct kith_client_result *); /* kith_job_send */
     void *state;      /* of the request under way */
     uint64_t started; /* when it was sent */
+    uint64_t load;    /* of a scan */
     bool answered, interrupted; /* protected by the executor's lock */
     uint64_t interrupted_at, judge_at;
     struct fuse_ctx ctx;
@@ -513,9 +549,57 @@ void kith_timer_wake(struct kith_timer *timer);
 KITH_MUST_CHECK enum kith_err kith_notifier_new(struct kith_fs *fs,
                                                 struct kith_notifier **ret_notifier);
 void kith_notifier_free(struct kith_notifier *notifier);
-/* Asks the kernel to forget a name. Dropped when the queue is full: timeouts do the work then. */
+/* Asks the kernel to forget a name; or, expire, to ask for it and its attributes again when it is
+ * used next. Dropped when the queue is full: timeouts do the work then. */
 void kith_notify_entry(struct kith_notifier *notifier, fuse_ino_t parent, const char *name,
-                       size_t size);
+                       size_t size, bool expire);
+
+/* ---- watch.c: directories whose changes the cluster tells ---- */
+KITH_MUST_CHECK enum kith_err kith_watcher_new(struct kith_fs *fs,
+                                               struct kith_watcher **ret_watcher);
+/* Ends all watches; the notifier is still there. */
+void kith_watcher_free(struct kith_fs *fs);
+/* Ends those that nobody uses; from a thread that may wait. */
+void kith_watch_tick(struct kith_fs *fs, uint64_t now);
+/* Begins a watch. Does not wait; not under fs->lock. */
+void kith_watch_begin(struct kith_fs *fs, struct kith_inode *dir);
+/* The same for a directory that this mount makes just now. */
+void kith_watch_made(struct kith_fs *fs, struct kith_inode *dir);
+/* All that follow: fs->lock held.
+ * A question in the directory needs the network, or a listing does: true for who shall call
+ * kith_watch_begin then. */
+KITH_MUST_CHECK bool kith_watch_asked(struct kith_fs *fs, struct kith_inode *dir, bool listing);
+/* The number under which the directory's watch is live now, or 0; this is a use of it. */
+uint64_t kith_watch_live(struct kith_inode *dir);
+/* What the table says of this name is what a quorum would say now; the same of an inode's row. */
+bool kith_watch_knows(const struct kith_entry *entry);
+bool kith_watch_knows_inode(const struct kith_inode *inode);
+/* A name that is not in the table does not exist. */
+bool kith_watch_complete(struct kith_inode *dir);
+/* The entry where kith_watch_knows it (made, where it is known to be missing), else NULL. */
+struct kith_entry *kith_watch_entry(struct kith_fs *fs, struct kith_inode *dir, const char *name);
+/* What a read begun at `started` brought of this name is in the tables now; sure: all of it, and from a
+ * quorum. */
+void kith_watch_saw(struct kith_entry *entry, uint64_t started, bool sure);
+/* Until when that is worth something without a watch. entry may be NULL. */
+uint64_t kith_watch_until(const struct kith_fs *fs, const struct kith_entry *entry,
+                          uint64_t started);
+/* All pages of a scan begun at `started` are in the table. */
+void kith_watch_scanned(struct kith_inode *dir, uint64_t started);
+/* A put of this mount for this name failed, or may yet be carried out. */
+void kith_watch_doubt(struct kith_entry *entry);
+/* The entry leaves the table; whether that would cost what a watch knows. */
+void kith_watch_evicts(struct kith_entry *entry);
+bool kith_watch_holds(const struct kith_entry *entry);
+/* What needed no request: counted for the log. */
+enum kith_watch_saving {
+    KITH_SAVED_LOOKUP,
+    KITH_SAVED_NEW, /* the question before a new name */
+    KITH_SAVED_OPEN,
+    KITH_SAVED_ATTR,
+    KITH_SAVED_COUNT,
+};
+void kith_watch_saved(struct kith_fs *fs, enum kith_watch_saving what);
 
 /* ---- reply.c: answers, undone where the kernel no longer waits ---- */
 void kith_reply_entry(struct kith_job *job, struct kith_inode *inode, uint64_t valid_until);
@@ -530,7 +614,7 @@ void kith_reply_offset(struct kith_job *job, off_t offset);
 void kith_entry_param(struct kith_fs *fs, struct kith_inode *inode, uint64_t valid_until,
                       struct fuse_entry_param *ret_param);
 
-/* ---- names.c and make.c share ---- */
+/* ---- lookup.c, names.c and make.c share ---- */
 /* Asks the cluster for the job's name; begins the job. */
 void kith_name_send(struct kith_job *job,
                     void (*done)(struct kith_job *, const struct kith_client_result *));
@@ -538,11 +622,20 @@ void kith_name_send(struct kith_job *job,
  * row is a second request; nothing is taken note of yet. */
 int kith_name_saw(struct kith_job *job, const struct kith_client_result *result, bool *ret_link,
                   struct kith_entry **ret_entry);
+/* The same with a scan of the job's directory (kith_dir_scan_due) instead of the one name. *ret_ask: the
+ * scan does not tell of the name, a thread must ask. */
+void kith_names_send(struct kith_job *job,
+                     void (*done)(struct kith_job *, const struct kith_client_result *));
+int kith_names_saw(struct kith_job *job, const struct kith_client_result *result, bool *ret_ask,
+                   struct kith_entry **ret_entry);
 /* fs->lock held. True when a name that must not be there need not be asked for: the thread's lookup
- * has just done so, or this mount has made it and not put it yet. */
+ * has just done so, this mount has made it and not put it yet, or the directory's watch knows. */
 bool kith_name_asked(const struct kith_entry *entry, pid_t thread);
 /* For names that must not be there: what the cluster says now. Pinned. May wait. */
 int kith_name_fresh(struct kith_job *job, struct kith_entry **ret_entry);
+/* The same of another name than the job's, which nobody has just asked for. */
+int kith_name_fresh_in(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                       struct kith_entry **ret_entry);
 /* fs->lock held. A new inode under `entry`, which leads to it; one ref for the caller. NULL when memory
  * is short. */
 struct kith_inode *kith_inode_make(struct kith_fs *fs, struct kith_entry *entry, uint64_t id,
@@ -550,7 +643,7 @@ struct kith_inode *kith_inode_make(struct kith_fs *fs, struct kith_entry *entry,
 /* A made name that could not be put: it never was. */
 void kith_inode_unmake(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode);
 
-/* ---- names.c, make.c, rename.c, link.c, xattr.c, data.c: the work of requests, in the executor ---- */
+/* ---- lookup.c to data.c: the work of requests, in threads ---- */
 void kith_do_lookup(struct kith_job *job);
 void kith_do_create(struct kith_job *job);
 void kith_do_mknod(struct kith_job *job);

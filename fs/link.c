@@ -237,6 +237,7 @@ static int refer_all(struct kith_fs *fs, struct kith_batch *batch, struct kith_i
         bool put = error == 0;
         for (uint32_t i = 0; i < count && !put; i++) {
             entries[i]->valid_until = 0; /* perhaps it happened: who needs them reads them again */
+            kith_watch_doubt(entries[i]);
         }
         for (uint32_t i = 0; i < count && error == 0; i++) {
             error = note(&entries[i]->ctx, &answer, at[i]);
@@ -422,6 +423,7 @@ static int link_entry(struct kith_fs *fs, struct kith_inode *inode, struct kith_
     struct kith_entry *first = inode->entry;
     pthread_mutex_unlock(&fs->lock);
     int error = taken ? EEXIST : full ? EMLINK : lost || removed ? ENOENT : 0;
+    bool refused = error != 0;
     if (error == 0 && elsewhere && !own) {
         error = shared ? kith_link_promote(fs, inode) : move_out(fs, inode, first->dir, &first, 1);
         shared = true;
@@ -438,6 +440,12 @@ static int link_entry(struct kith_fs *fs, struct kith_inode *inode, struct kith_
         kith_dir_changed(added->dir);
     } else {
         added->valid_until = 0;
+        if (!refused) {
+            kith_watch_doubt(added);
+            if (inode->entry != NULL) {
+                kith_watch_doubt(inode->entry);
+            }
+        }
     }
     pthread_mutex_unlock(&fs->lock);
     return error;
@@ -458,7 +466,7 @@ void kith_do_link(struct kith_job *job)
     pthread_mutex_unlock(&fs->lock);
     int error = inode->type == KITH_TYPE_DIR ? EPERM : 0;
     if (error == 0) {
-        error = kith_dir_read(fs, job->inode2, job->name, &added);
+        error = kith_name_fresh_in(fs, job->inode2, job->name, &added);
     }
     if (error == 0) {
         pthread_mutex_lock(&fs->lock);

@@ -122,6 +122,9 @@ static void make_name(struct kith_job *job, enum kith_type type)
         error = make_under(job, entry, type, ids, &inode);
         pthread_mutex_unlock(&fs->lock);
     }
+    if (error == 0 && type == KITH_TYPE_DIR) {
+        kith_watch_made(fs, inode);
+    }
     if (error == 0) {
         error = put_name(fs, inode, job->name);
     }
@@ -280,6 +283,7 @@ static void making_send(struct kith_job *job)
     }
     making->left = dir ? 2 : 1;
     if (dir) {
+        kith_watch_made(job->fs, job->inode2);
         own_send(job);
     }
     if (!kith_inode_put_begin(job->fs, job->inode2, KITH_DURABLE_OS, put_ended, job)) {
@@ -289,12 +293,9 @@ static void making_send(struct kith_job *job)
 
 /* dir_busy is not held over the question: what was done to the name here meanwhile is newer than
  * the answer, and is kept. */
-static void make_asked(struct kith_job *job, const struct kith_client_result *result)
+static void make_go_on(struct kith_job *job, int error, bool defer, struct kith_entry *entry)
 {
     struct kith_fs *fs = job->fs;
-    struct kith_entry *entry = NULL;
-    bool defer = false;
-    int error = kith_name_saw(job, result, &defer, &entry);
     if (entry != NULL) {
         uint64_t ids[2];
         ids_draw(fs, ids);
@@ -316,6 +317,22 @@ static void make_asked(struct kith_job *job, const struct kith_client_result *re
     }
 }
 
+static void make_asked(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct kith_entry *entry = NULL;
+    bool link = false;
+    int error = kith_name_saw(job, result, &link, &entry);
+    make_go_on(job, error, link, entry);
+}
+
+static void make_scanned(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct kith_entry *entry = NULL;
+    bool ask = false;
+    int error = kith_names_saw(job, result, &ask, &entry);
+    make_go_on(job, error, ask, entry);
+}
+
 static void start_make(struct kith_job *job, enum kith_type type)
 {
     struct kith_fs *fs = job->fs;
@@ -325,14 +342,21 @@ static void start_make(struct kith_job *job, enum kith_type type)
     ids_draw(fs, ids);
     pthread_mutex_lock(&fs->lock);
     struct kith_entry *entry = kith_entry_find(job->inode, job->name);
+    entry = entry == NULL ? kith_watch_entry(fs, job->inode, job->name) : entry;
     bool now = !job->inode->dir_busy && !job->inode->dir->removed &&
                (entry == NULL || entry->inode == NULL);
     bool asked = now && kith_name_asked(entry, job->ctx.pid);
+    bool scan = now && !asked && kith_dir_scan_due(job->inode);
     if (asked) {
+        if (kith_watch_knows(entry)) {
+            kith_watch_saved(fs, KITH_SAVED_NEW);
+        }
         error = making_take(job, entry, ids);
     }
     pthread_mutex_unlock(&fs->lock);
-    if (!now || error != 0) {
+    if (scan) {
+        kith_names_send(job, make_scanned);
+    } else if (!now || error != 0) {
         kith_job_start(job);
     } else if (asked) {
         kith_job_begin(job);

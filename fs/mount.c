@@ -154,6 +154,9 @@ static enum kith_err start_parts(struct kith_fs *fs, struct kith_error *error)
     if (err == KITH_OK) {
         err = kith_notifier_new(fs, &fs->notifier);
     }
+    if (err == KITH_OK && !fs->options->no_watch) {
+        err = kith_watcher_new(fs, &fs->watcher);
+    }
     if (err == KITH_OK) {
         int failed = find_root(fs, error);
         if (failed == 0) {
@@ -237,6 +240,7 @@ unsigned kith_fs_free(struct kith_fs *fs)
     kith_timer_free(fs->timer);
     fs->timer = NULL;
     kith_executor_free(fs->executor);
+    kith_watcher_free(fs);
     kith_notifier_free(fs->notifier);
     drop_all(fs);
     if (fs->store != NULL) {

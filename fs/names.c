@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * names.c - lookup, create, unlink, rmdir. mknod, mkdir and symlink are in make.c.
+ * names.c - create, unlink, rmdir. lookup is in lookup.c; mknod, mkdir and symlink are in make.c.
  *
  * Whoever changes names in a directory holds its dir_busy from the check to the end of the put. */
 #include <errno.h>
@@ -8,108 +8,6 @@
 #include <string.h>
 
 #include "fs/fs.h"
-
-/* Answers a lookup that began at `started` from the entry, which comes pinned. */
-static void lookup_answer(struct kith_job *job, struct kith_entry *entry, uint64_t started)
-{
-    struct kith_fs *fs = job->fs;
-    pthread_mutex_lock(&fs->lock);
-    entry->pins--;
-    struct kith_inode *inode = entry->inode;
-    uint64_t valid_until = entry->valid_until;
-    if (inode != NULL) {
-        kith_inode_hold(inode);
-    } else if (valid_until >= started + fs->entry_ns) {
-        entry->fresh_tid = job->ctx.pid; /* a create by this thread need not ask again */
-    }
-    pthread_mutex_unlock(&fs->lock);
-    if (inode == NULL) {
-        kith_job_fail(job, ENOENT);
-        return;
-    }
-    kith_reply_entry(job, inode, valid_until);
-    pthread_mutex_lock(&fs->lock);
-    kith_inode_drop(fs, inode);
-    pthread_mutex_unlock(&fs->lock);
-}
-
-void kith_do_lookup(struct kith_job *job)
-{
-    struct kith_entry *entry;
-    uint64_t started = kith_mono_ns();
-    int error = kith_dir_entry(job->fs, job->inode, job->name, &entry);
-    if (error != 0) {
-        kith_job_fail(job, error);
-    } else {
-        lookup_answer(job, entry, started);
-    }
-}
-
-int kith_name_saw(struct kith_job *job, const struct kith_client_result *result, bool *ret_link,
-                  struct kith_entry **ret_entry)
-{
-    struct kith_arena arena;
-    struct kith_seen seen;
-    memset(&seen, 0, sizeof seen);
-    kith_arena_init(&arena, 0);
-    int error = kith_errno(result->err);
-    if (error == 0) {
-        const struct kith_client_row *rows = result->u.rows.rows;
-        error = kith_errno(kith_seen_entry(&arena, &rows[0].row, &rows[1].row, &seen));
-    }
-    *ret_link = error == 0 && seen.link;
-    if (error == 0 && !*ret_link) {
-        error = kith_dir_saw(job->fs, job->inode, job->name, &seen, job->started, ret_entry);
-    }
-    kith_arena_release(&arena);
-    return error;
-}
-
-void kith_name_send(struct kith_job *job,
-                    void (*done)(struct kith_job *, const struct kith_client_result *))
-{
-    struct kith_rowname row, attr;
-    kith_rowname_entry(kith_bytes_make(job->name, strlen(job->name)), &row);
-    kith_rowname_attr(kith_rowname_bytes(&row), &attr);
-    struct kith_bytes names[2] = {kith_rowname_bytes(&row), kith_rowname_bytes(&attr)};
-    struct kith_client_op op = {.kind = KITH_CLIENT_GET};
-    op.u.get.group = job->inode->dir->group;
-    op.u.get.names = names;
-    op.u.get.name_count = 2;
-    job->started = kith_mono_ns();
-    kith_job_begin(job);
-    kith_job_send(job, &op, done);
-}
-
-static void lookup_done(struct kith_job *job, const struct kith_client_result *result)
-{
-    struct kith_entry *entry = NULL;
-    bool link = false;
-    int error = kith_name_saw(job, result, &link, &entry);
-    if (link) {
-        kith_job_defer(job);
-        return;
-    }
-    if (error == 0) {
-        lookup_answer(job, entry, job->started);
-    } else {
-        kith_job_fail(job, error);
-    }
-    kith_job_end(job);
-}
-
-void kith_start_lookup(struct kith_job *job)
-{
-    struct kith_fs *fs = job->fs;
-    pthread_mutex_lock(&fs->lock);
-    bool load = job->inode->dir != NULL && kith_dir_missed(job->inode->dir, kith_mono_ns());
-    pthread_mutex_unlock(&fs->lock);
-    if (load || job->inode->dir == NULL) {
-        kith_job_start(job);
-    } else {
-        kith_name_send(job, lookup_done);
-    }
-}
 
 struct kith_inode *kith_inode_make(struct kith_fs *fs, struct kith_entry *entry, uint64_t id,
                                    enum kith_type type, mode_t mode, const struct fuse_ctx *ctx)
@@ -138,8 +36,9 @@ struct kith_inode *kith_inode_make(struct kith_fs *fs, struct kith_entry *entry,
     inode->dirty_since = inode->made_at = kith_mono_ns();
     kith_entry_lead(fs, entry, inode);
     entry->link = false;
-    if (entry->fresh_tid != 0 && dir->dir->misses > 0) {
-        dir->dir->misses--; /* no scan saves the question that comes before a new name */
+    if (entry->fresh_tid != 0 && dir->dir->misses > 0 && dir->dir->live == 0) {
+        dir->dir->misses--; /* no scan saves the question that comes before a new name, but under a
+                               live watch */
     }
     entry->fresh_tid = 0;
     entry->changed_at = inode->dirty_since;
@@ -173,28 +72,8 @@ void kith_inode_unmake(struct kith_fs *fs, struct kith_entry *entry, struct kith
         kith_entry_lead(fs, entry, NULL);
     }
     entry->valid_until = 0; /* the outcome may be unknown */
+    kith_watch_doubt(entry);
     pthread_mutex_unlock(&fs->lock);
-}
-
-bool kith_name_asked(const struct kith_entry *entry, pid_t thread)
-{
-    return entry != NULL && ((entry->inode == NULL && entry->fresh_tid == thread) ||
-                             (entry->inode != NULL && entry->inode->pending));
-}
-
-int kith_name_fresh(struct kith_job *job, struct kith_entry **ret_entry)
-{
-    struct kith_fs *fs = job->fs;
-    pthread_mutex_lock(&fs->lock);
-    struct kith_entry *entry = kith_entry_find(job->inode, job->name);
-    bool fresh = kith_name_asked(entry, job->ctx.pid);
-    if (fresh) {
-        entry->fresh_tid = 0;
-        entry->pins++;
-        *ret_entry = entry;
-    }
-    pthread_mutex_unlock(&fs->lock);
-    return fresh ? 0 : kith_dir_read(fs, job->inode, job->name, ret_entry);
 }
 
 static void dir_take(struct kith_job *job)
@@ -222,11 +101,16 @@ bool kith_create_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *dir
         return false;
     }
     pthread_mutex_lock(&fs->lock);
+    uint64_t now = kith_mono_ns();
     struct kith_entry *entry = kith_entry_find(dir, name);
-    bool known = entry != NULL && entry->inode == NULL && !dir->dir_busy && !dir->dir->removed &&
-                 (entry->fresh_tid == ctx->pid ||
-                  ((fi->flags & O_EXCL) == 0 && kith_entry_valid(entry, kith_mono_ns())));
-    if (known) {
+    entry = entry == NULL ? kith_dir_missing(fs, dir, name, now) : entry;
+    bool known = entry != NULL && entry->inode == NULL && !dir->dir_busy && !dir->dir->removed;
+    bool watch = known && kith_watch_knows(entry);
+    if (known && (watch || kith_name_asked(entry, ctx->pid) ||
+                  ((fi->flags & O_EXCL) == 0 && kith_entry_valid(entry, now)))) {
+        if (watch && entry->fresh_tid != ctx->pid) {
+            kith_watch_saved(fs, KITH_SAVED_NEW);
+        }
         inode = make_file(fs, entry, id, mode, ctx);
     }
     if (inode != NULL) {
@@ -334,13 +218,10 @@ void kith_do_create(struct kith_job *job)
 
 /* The fresh answer for a name that must not exist. dir_busy is not held over the question: what was
  * done to the name here meanwhile is newer than the answer, and is kept. */
-static void create_done(struct kith_job *job, const struct kith_client_result *result)
+static void create_end(struct kith_job *job, int error, bool defer, struct kith_entry *entry)
 {
     struct kith_fs *fs = job->fs;
     struct kith_inode *dir = job->inode, *inode = NULL;
-    struct kith_entry *entry = NULL;
-    bool defer = false;
-    int error = kith_name_saw(job, result, &defer, &entry);
     if (entry != NULL) {
         uint64_t id = kith_fs_random(fs);
         bool waits = kith_fs_defers(fs, &dir->dir->group);
@@ -370,6 +251,22 @@ static void create_done(struct kith_job *job, const struct kith_client_result *r
     kith_job_end(job);
 }
 
+static void create_done(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct kith_entry *entry = NULL;
+    bool link = false;
+    int error = kith_name_saw(job, result, &link, &entry);
+    create_end(job, error, link, entry);
+}
+
+static void create_scanned(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct kith_entry *entry = NULL;
+    bool ask = false;
+    int error = kith_names_saw(job, result, &ask, &entry);
+    create_end(job, error, ask, entry);
+}
+
 void kith_start_create(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;
@@ -378,8 +275,11 @@ void kith_start_create(struct kith_job *job)
     struct kith_entry *entry = kith_entry_find(dir, job->name);
     bool now = (job->fi.flags & O_EXCL) != 0 && !dir->dir_busy && !dir->dir->removed &&
                (entry == NULL || entry->inode == NULL);
+    bool scan = now && kith_dir_scan_due(dir);
     pthread_mutex_unlock(&fs->lock);
-    if (now) {
+    if (scan) {
+        kith_names_send(job, create_scanned);
+    } else if (now) {
         kith_name_send(job, create_done);
     } else {
         kith_job_start(job);
@@ -480,6 +380,8 @@ void kith_do_unlink(struct kith_job *job)
         pthread_mutex_lock(&fs->lock);
         if (error == 0) {
             kith_entry_gone(fs, entry);
+        } else {
+            kith_watch_doubt(entry);
         }
         kith_busy_give(fs, false, &inode, 1);
         entry->pins--;
@@ -504,6 +406,8 @@ static void unlink_end(struct kith_job *job, int error, const struct kith_bytes 
     }
     if (error == 0) {
         kith_entry_gone(fs, entry);
+    } else {
+        kith_watch_doubt(entry);
     }
     entry->pins--;
     kith_busy_give(fs, false, &job->inode2, 1);
@@ -639,6 +543,9 @@ void kith_do_rmdir(struct kith_job *job)
                 error = remove_rows(fs, entry, inode);
                 if (error != 0) {
                     kith_dir_restore(fs, inode);
+                    pthread_mutex_lock(&fs->lock);
+                    kith_watch_doubt(entry);
+                    pthread_mutex_unlock(&fs->lock);
                 }
             }
         }

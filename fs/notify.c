@@ -4,6 +4,7 @@
  *
  * A notification waits for locks that the kernel holds while it waits for answers of ours: so it
  * comes from a thread that serves no request and holds no lock. */
+#include <errno.h>
 #include <string.h>
 
 #include "fs/fs.h"
@@ -12,6 +13,7 @@
 
 struct note {
     fuse_ino_t parent;
+    bool expire;
     uint8_t size;
     char name[KITH_FS_NAME_MAX + 1];
 };
@@ -25,6 +27,25 @@ struct kith_notifier {
     uint32_t first, count;
     bool ending;
 };
+
+/* Expiring leaves what hangs on the name (a working directory, a mount) as it is; an older kernel can
+ * only forget it. */
+static int tell(struct fuse_session *session, const struct note *note)
+{
+    int error = -ENOSYS;
+    if (note->expire) {
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 15)
+        error = fuse_lowlevel_notify_expire_entry(session, note->parent, note->name, note->size);
+#else
+        error = fuse_lowlevel_notify_expire_entry(session, note->parent, note->name, note->size,
+                                                  FUSE_LL_EXPIRE_ONLY);
+#endif
+    }
+    if (error == -ENOSYS) {
+        error = fuse_lowlevel_notify_inval_entry(session, note->parent, note->name, note->size);
+    }
+    return error;
+}
 
 static void *notifier_main(void *arg)
 {
@@ -40,8 +61,7 @@ static void *notifier_main(void *arg)
         notifier->count--;
         pthread_mutex_unlock(&notifier->lock);
         if (notifier->fs->session != NULL) {
-            int error = fuse_lowlevel_notify_inval_entry(notifier->fs->session, note.parent,
-                                                         note.name, note.size);
+            int error = tell(notifier->fs->session, &note);
             if (error != 0) { /* the kernel has forgotten it by itself */
                 kith_log_debug("notify", "%s: %s", note.name, strerror(-error));
             }
@@ -91,7 +111,7 @@ void kith_notifier_free(struct kith_notifier *notifier)
 }
 
 void kith_notify_entry(struct kith_notifier *notifier, fuse_ino_t parent, const char *name,
-                       size_t size)
+                       size_t size, bool expire)
 {
     if (notifier == NULL) {
         return;
@@ -100,6 +120,7 @@ void kith_notify_entry(struct kith_notifier *notifier, fuse_ino_t parent, const 
     if (notifier->count < QUEUE_MAX) {
         struct note *note = &notifier->queue[(notifier->first + notifier->count) % QUEUE_MAX];
         note->parent = parent;
+        note->expire = expire;
         note->size = (uint8_t)size;
         memcpy(note->name, name, size);
         note->name[size] = '\0';

@@ -2,9 +2,9 @@
  *
  * open.c - open files: contents and context come from one read by quorum and go together.
  *
- * Who opens a clean file reads it again (close-to-open); who opens one with unsent bytes joins. The
- * contents of a created file are made with the first write. Contents are let go only under
- * row_busy. */
+ * Who opens a clean file reads it again (close-to-open), or takes what a live watch knows of it
+ * (watch.c); who opens one with unsent bytes joins. The contents of a created file are made with the
+ * first write. Contents are let go only under row_busy. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -94,6 +94,41 @@ static int read_and_renew(struct kith_fs *fs, struct kith_inode *inode)
     return error;
 }
 
+/* fs->lock held. A live watch knows the inode's row, with the contents, and nobody is at work on it. */
+static bool known_whole(const struct kith_inode *inode)
+{
+    return !inode->row_busy && kith_watch_knows_inode(inode) &&
+           (inode->is_open || (inode->content == NULL && inode->image_known));
+}
+
+/* Opens from memory; known_whole, which ends with the lock. The caller holds `opening`; fs->lock is held
+ * when it comes and goes. */
+static int open_known(struct kith_fs *fs, struct kith_inode *inode)
+{
+    struct kith_content *content = NULL;
+    kith_watch_saved(fs, KITH_SAVED_OPEN);
+    if (inode->is_open) {
+        return 0; /* it shows this version */
+    }
+    struct kith_bytes context = kith_octets_bytes(&inode->entry->ctx);
+    if (!kith_octets_set(&inode->open_ctx, context)) {
+        return ENOMEM;
+    }
+    inode->row_busy = true; /* nobody changes or forgets the image meanwhile */
+    struct kith_bytes image = kith_octets_bytes(&inode->image);
+    pthread_mutex_unlock(&fs->lock);
+    enum kith_err err = kith_content_new(fs->store, image, &content);
+    pthread_mutex_lock(&fs->lock);
+    if (err == KITH_OK) {
+        inode->content = content;
+        inode->is_open = true;
+    } else {
+        kith_octets_clear(&inode->open_ctx);
+    }
+    kith_busy_give(fs, false, &inode, 1);
+    return kith_errno(err);
+}
+
 /* fs->lock held. Whether the kernel may keep the pages that it has. */
 static bool keeps_cache(struct kith_inode *inode)
 {
@@ -118,9 +153,13 @@ int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode, bool *ret_keep
         error = ESTALE; /* gone between lookup and open: the kernel looks again and finds none */
     } else if (!joins) {
         inode->opening = true;
-        pthread_mutex_unlock(&fs->lock);
-        error = read_and_renew(fs, inode);
-        pthread_mutex_lock(&fs->lock);
+        if (known_whole(inode)) {
+            error = open_known(fs, inode);
+        } else {
+            pthread_mutex_unlock(&fs->lock);
+            error = read_and_renew(fs, inode);
+            pthread_mutex_lock(&fs->lock);
+        }
         inode->opening = false;
         pthread_cond_broadcast(&fs->changed);
     }
@@ -188,14 +227,63 @@ static void open_done(struct kith_job *job, const struct kith_client_result *res
     kith_job_end(job);
 }
 
-void kith_start_open(struct kith_job *job)
+/* An open that needs nothing but memory: answered. */
+static bool open_now(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;
     struct kith_inode *inode = job->inode;
+    bool keep = false;
+    int error = 0;
+    pthread_mutex_lock(&fs->lock);
+    bool may = inode->type == KITH_TYPE_FILE && (job->fi.flags & O_TRUNC) == 0 &&
+               !inode->opening && !inode->unlinked;
+    bool joins = may && kith_inode_dirty(inode);
+    bool known = may && !joins && known_whole(inode);
+    if (joins || known) {
+        inode->opens++; /* from here on the contents stay */
+    }
+    if (known) {
+        inode->opening = true;
+        error = open_known(fs, inode);
+        opening_ends(fs, inode);
+    }
+    if ((joins || known) && error == 0) {
+        keep = keeps_cache(inode);
+    }
+    inode->opens -= error != 0 ? 1 : 0;
+    pthread_mutex_unlock(&fs->lock);
+    if (!joins && !known) {
+        return false;
+    }
+    kith_job_begin(job);
+    if (error != 0) {
+        kith_job_fail(job, error);
+    } else {
+        kith_reply_open(job, inode, keep);
+    }
+    kith_job_end(job);
+    return true;
+}
+
+/* fs->lock held. An open asks for the row: true for who shall begin a watch of its directory. */
+static bool watch_asked(struct kith_fs *fs, struct kith_inode *inode, struct kith_inode **ret_dir)
+{
+    *ret_dir = inode->entry != NULL ? inode->entry->dir : NULL;
+    return *ret_dir != NULL && kith_watch_asked(fs, *ret_dir, false);
+}
+
+void kith_start_open(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_inode *inode = job->inode, *dir = NULL;
     struct kith_group group;
     struct kith_rowname row, attr;
+    if (open_now(job)) {
+        return;
+    }
     job->started = kith_mono_ns();
     pthread_mutex_lock(&fs->lock);
+    bool begin = watch_asked(fs, inode, &dir);
     bool now = inode->type == KITH_TYPE_FILE && (job->fi.flags & O_TRUNC) == 0 &&
                !inode->opening && !inode->row_busy && !inode->shared && inode->content == NULL &&
                !inode->is_open && !inode->unlinked && !kith_inode_dirty(inode) &&
@@ -205,6 +293,9 @@ void kith_start_open(struct kith_job *job)
         inode->opening = true;
     }
     pthread_mutex_unlock(&fs->lock);
+    if (begin) {
+        kith_watch_begin(fs, dir);
+    }
     if (!now) {
         kith_job_start(job);
         return;

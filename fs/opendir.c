@@ -166,9 +166,13 @@ static int begin(struct kith_fs *fs, struct kith_inode *dir, struct listing *lis
     listing->started = kith_mono_ns();
     pthread_mutex_lock(&fs->lock);
     listing->load = ++fs->load_count;
-    bool complete = listing->started < dir->dir->complete_until;
+    bool complete = kith_dir_listable(dir, listing->started);
+    bool watch = !complete && kith_watch_asked(fs, dir, true);
     error = collect(listing, dir, complete);
     pthread_mutex_unlock(&fs->lock);
+    if (watch) {
+        kith_watch_begin(fs, dir);
+    }
     listing->begun = true;
     listing->done = complete;
     if (listing->pending_count > 0) {
@@ -278,7 +282,7 @@ static bool add_item(struct kith_job *job, struct answer *answer, const struct i
                 kith_entry_valid(entry, kith_mono_ns());
     bool full = inode != NULL && answer->plus;
     if (full) {
-        kith_entry_param(fs, inode, entry->valid_until, &param);
+        kith_entry_param(fs, inode, kith_entry_until(fs, entry, kith_mono_ns()), &param);
     } else {
         param.attr.st_ino = item->id;
         param.attr.st_mode = mode_of(item->type);

@@ -60,7 +60,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
                    FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
                    FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_ACL;
     unsigned on = FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS |
-                  FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_ASYNC_READ;
+                  FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_ASYNC_READ | FUSE_CAP_EXPIRE_ONLY;
     conn->want &= ~off;
     conn->want |= on & conn->capable;
     conn->max_write = 1u << 20;
@@ -86,8 +86,12 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct kith_inode *dir = kith_inode_of(fs, parent);
     struct kith_entry *entry = dir->dir != NULL ? kith_entry_find(dir, name) : NULL;
     bool known = entry != NULL && kith_entry_valid(entry, now);
+    bool timed = entry == NULL && dir->dir != NULL && now < dir->dir->complete_until;
     bool missing = known ? entry->inode == NULL
-                         : entry == NULL && dir->dir != NULL && now < dir->dir->complete_until;
+                         : timed || (entry == NULL && dir->dir != NULL && kith_watch_complete(dir));
+    if ((known && now >= entry->valid_until) || (missing && !known && !timed)) {
+        kith_watch_saved(fs, KITH_SAVED_LOOKUP);
+    }
     if (entry != NULL) {
         entry->fresh_tid = 0;
     }
@@ -96,7 +100,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         inode = entry->inode;
     }
     if (inode != NULL) {
-        kith_entry_param(fs, inode, entry->valid_until, &param);
+        kith_entry_param(fs, inode, kith_entry_until(fs, entry, now), &param);
     }
     pthread_mutex_unlock(&fs->lock);
     if (inode != NULL) {
@@ -146,11 +150,20 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     uint64_t now = kith_mono_ns();
     bool known = inode->is_open || inode->unlinked || kith_inode_dirty(inode) ||
                  inode->attr_changed != 0 || now < inode->valid_until;
+    if (!known && kith_watch_knows_inode(inode)) {
+        known = true;
+        kith_watch_saved(fs, KITH_SAVED_ATTR);
+    }
     if (known) {
         kith_inode_stat(inode, &attr);
     }
     bool root = inode == fs->root;
+    struct kith_inode *dir = !known && inode->entry != NULL ? inode->entry->dir : NULL;
+    bool begin = dir != NULL && kith_watch_asked(fs, dir, false);
     pthread_mutex_unlock(&fs->lock);
+    if (begin) {
+        kith_watch_begin(fs, dir);
+    }
     if (known) {
         attr.st_ino = root ? FUSE_ROOT_ID : attr.st_ino;
         fuse_reply_attr(req, &attr, fs->options->attr_timeout);

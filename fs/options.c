@@ -275,6 +275,10 @@ static enum kith_err one_option(char *word, struct kith_fs_options *options,
         options->allow_other = true;
         return KITH_OK;
     }
+    if (strcmp(word, "nowatch") == 0) {
+        options->no_watch = true;
+        return KITH_OK;
+    }
     if (in_list(kernel_words, word)) {
         if (options->extra_count == KITH_FS_EXTRA_MAX) {
             return kith_error_set(error, KITH_EINVAL, "too many options");

@@ -264,6 +264,14 @@ static int put_source(struct move *move, const struct kith_group *group,
     return error;
 }
 
+/* fs->lock held. The put failed: perhaps it happened. */
+static void move_doubted(struct move *move)
+{
+    move->src->valid_until = move->dst->valid_until = 0;
+    kith_watch_doubt(move->src);
+    kith_watch_doubt(move->dst);
+}
+
 static int do_move(struct move *move)
 {
     struct kith_fs *fs = move->fs;
@@ -285,7 +293,7 @@ static int do_move(struct move *move)
         error = settle(move, &into.result, move->cross ? &from.result : &into.result);
     } else {
         pthread_mutex_lock(&fs->lock);
-        move->src->valid_until = move->dst->valid_until = 0; /* perhaps it happened */
+        move_doubted(move);
         pthread_mutex_unlock(&fs->lock);
     }
     kith_client_answer_release(&into);
@@ -475,11 +483,8 @@ static bool take_now(struct kith_job *job, struct move *move)
         src->link || !moves_now(src->inode)) {
         return false;
     }
-    if (dst == NULL && now < dir->dir->complete_until) {
-        dst = kith_entry_make(fs, dir, job->name2, strlen(job->name2));
-        if (dst != NULL) {
-            dst->valid_until = dir->dir->complete_until;
-        }
+    if (dst == NULL) {
+        dst = kith_dir_missing(fs, dir, job->name2, now);
     }
     if (dst == NULL || !kith_entry_valid(dst, now) || dst->link ||
         (dst->inode != NULL && (dst->inode == src->inode || !moves_now(dst->inode)))) {
@@ -535,7 +540,7 @@ static void rename_done(struct kith_job *job, const struct kith_client_result *r
         error = settle(move, result, result);
     } else {
         pthread_mutex_lock(&job->fs->lock);
-        move->src->valid_until = move->dst->valid_until = 0; /* perhaps it happened */
+        move_doubted(move);
         pthread_mutex_unlock(&job->fs->lock);
     }
     give_now(job, move);

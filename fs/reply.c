@@ -23,8 +23,9 @@ void kith_entry_param(struct kith_fs *fs, struct kith_inode *inode, uint64_t val
     kith_inode_stat(inode, &ret_param->attr);
     ret_param->entry_timeout = seconds_until(valid_until, fs->options->entry_timeout);
     bool ours = kith_inode_dirty(inode);
-    ret_param->attr_timeout = ours ? fs->options->attr_timeout
-                                   : seconds_until(inode->valid_until, fs->options->attr_timeout);
+    ret_param->attr_timeout = ours || kith_watch_knows_inode(inode)
+                                  ? fs->options->attr_timeout
+                                  : seconds_until(inode->valid_until, fs->options->attr_timeout);
     if (ours) {
         ret_param->entry_timeout = fs->options->entry_timeout;
     }

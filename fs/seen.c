@@ -128,10 +128,22 @@ static enum kith_err take_version(struct kith_fs *fs, struct kith_inode *inode,
     return ok ? KITH_OK : KITH_ENOMEM;
 }
 
+/* This mount's own change is newer than what a request begun at `started` saw. */
+static bool own_is_newer(const struct kith_inode *inode, uint64_t started)
+{
+    return inode->row_busy || inode->changed_at >= started || kith_inode_dirty(inode);
+}
+
+bool kith_seen_taken(const struct kith_inode *inode, const struct kith_seen *seen, uint64_t started)
+{
+    return !seen->degraded && !own_is_newer(inode, started) && inode->has_dot &&
+           kith_dot_equal(&inode->dot, &seen->dot);
+}
+
 enum kith_err kith_seen_inode(struct kith_fs *fs, struct kith_inode *inode,
                               const struct kith_seen *seen, uint64_t started)
 {
-    if (inode->row_busy || inode->changed_at >= started || kith_inode_dirty(inode)) {
+    if (own_is_newer(inode, started)) {
         return KITH_OK;
     }
     if (!kith_octets_set(&inode->attr_ctx, seen->attr_ctx)) {
@@ -146,7 +158,7 @@ enum kith_err kith_seen_inode(struct kith_fs *fs, struct kith_inode *inode,
     bool xattrs = (inode->attrs.have & KITH_ATTR_XATTRS) != 0 && inode->attrs.xattrs;
     kith_attrs_merge(&inode->attrs, &attrs);
     inode->attrs.xattrs = inode->attrs.xattrs || (attrs.xattrs && !xattrs);
-    inode->valid_until = started + fs->entry_ns;
+    inode->valid_until = kith_watch_until(fs, inode->entry, started);
     if (inode->is_open) {
         return KITH_OK;
     }
@@ -182,6 +194,7 @@ enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
         return KITH_OK;
     }
     if (kith_entry_unsent(entry) && (!seen->live || seen->record.file_id != old->id)) {
+        entry->live = 0;
         return KITH_OK;
     }
     if (!kith_octets_set(&entry->ctx, seen->ctx)) {
@@ -190,11 +203,13 @@ enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
     if (!seen->live) {
         kith_entry_lead(fs, entry, NULL);
         entry->link = false;
-        entry->valid_until = started + fs->entry_ns;
+        entry->valid_until = kith_watch_until(fs, entry, started);
+        kith_watch_saw(entry, started, !seen->degraded);
         return KITH_OK;
     }
     if (seen->link && !seen->resolved) {
         entry->valid_until = 0; /* who needs it reads it with its inode */
+        entry->live = 0;
         return KITH_OK;
     }
     struct kith_inode *inode = inode_for(fs, seen);
@@ -216,8 +231,10 @@ enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
     }
     kith_entry_lead(fs, entry, inode);
     entry->link = seen->link;
-    entry->valid_until = started + fs->entry_ns;
+    entry->valid_until = kith_watch_until(fs, entry, started);
     enum kith_err err = kith_seen_inode(fs, inode, seen, started);
+    kith_watch_saw(entry, started,
+                   err == KITH_OK && !seen->link && kith_seen_taken(inode, seen, started));
     kith_inode_drop(fs, inode);
     return err;
 }

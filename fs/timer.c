@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * timer.c - the thread that starts what is due: flushes, answers to interrupted requests, the
- * sweep. */
+ * sweep, the end of watches. */
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -150,6 +150,7 @@ static void *timer_main(void *arg)
             pthread_mutex_unlock(&fs->lock);
             sweep_at = now + SWEEP_NS;
         }
+        kith_watch_tick(fs, now);
         timer_wait(timer, until);
     }
 }

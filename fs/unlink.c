@@ -160,6 +160,11 @@ static int remove_here(struct kith_fs *fs, struct kith_entry *entry, struct kith
         if (fits) {
             error = take_back(fs, entry, last, inode, batch, image);
         }
+        if (error != 0) {
+            pthread_mutex_lock(&fs->lock);
+            kith_watch_doubt(last);
+            pthread_mutex_unlock(&fs->lock);
+        }
         kith_entry_unpin(fs, last);
         if (fits) {
             return error;

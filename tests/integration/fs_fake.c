@@ -123,6 +123,7 @@ int main(int argc, char *argv[])
         fprintf(stderr, "fs_fake: out of memory\n");
         return 2;
     }
+    kith_fake_set_watches(cluster, true);
     kith_fake_set_delay(cluster, argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 0);
     kith_log_set_level(options.log_level);
     the_client = client;

@@ -12,13 +12,17 @@ mount_up "$other"
 
 echo one >"$mnt/file"
 wait_for 10 "the other mount to see the file" grep -qx one "$other/file"
-exec 7<>"$mnt/file"
-cat <&7 >/dev/null
-echo two >&7 # waits in memory for up to a second
-rm "$other/file"
-ls -l "$mnt" >/dev/null # reads the directory anew
-/usr/bin/python3 -c 'import os; os.fsync(7)' || fail "fsync"
-exec 7>&-
+/usr/bin/python3 - "$mnt" "$other/file" <<'EOF' || fail "an edit of a file that is removed elsewhere"
+import os, sys
+top, other = sys.argv[1:]
+fd = os.open(top + "/file", os.O_RDWR)
+os.read(fd, 10)
+os.write(fd, b"two\n")  # waits in memory for up to a second: nothing is closed
+os.unlink(other)
+for name in os.listdir(top):  # reads the directory anew
+    os.lstat(os.path.join(top, name))
+os.fsync(fd)
+EOF
 wait_for 10 "the edit at the other mount" grep -qx two "$other/file"
 
 echo seen >"$mnt/gone"
