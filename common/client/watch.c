@@ -9,7 +9,8 @@
  * clocks that do not run alike, and it ends here before it ends there. Asking again before the end
  * prolongs it. It goes on without a gap only if the ANSWER is here before the old one is over: a
  * request that was sent in time may have been taken too late, when the node had already stored changes
- * that it told nobody. A promise also ends with its connection, with the node's word (WATCH_EVENT
+ * that it told nobody. And only if the node says so (`renewed`): the clock here stands still while the
+ * machine sleeps, or is moved to another. A promise also ends with its connection, with the node's word (WATCH_EVENT
  * `ended`, an error), and with the table.
  *
  * WHAT IS CLAIMED. "What was read by requests that began while the watch had this number, and of which
@@ -419,7 +420,8 @@ void cc_watches_lost(struct kith_client_core *core, const struct cc_peer *peer)
 
 /* ---- Answers and events ---- */
 
-static void take_ok(struct kith_client_core *core, struct cc_promise *promise)
+static void take_ok(struct kith_client_core *core, struct cc_watch *watch,
+                    struct cc_promise *promise, bool renewed)
 {
     uint64_t until_ms = promise->asked_ms + KITH_WATCH_LEASE_MS - CC_WATCH_MARGIN_MS;
     promise->pause_ms = 0;
@@ -427,7 +429,8 @@ static void take_ok(struct kith_client_core *core, struct cc_promise *promise)
         ask_at(core, promise, core->now);
         return;
     }
-    if (!keeps(core, promise)) {
+    if (!keeps(core, promise) || !renewed) {
+        promise_end(watch, promise);
         promise->since = promise->asked;
     }
     promise->until_ms = until_ms;
@@ -470,7 +473,7 @@ static void take_res(struct kith_client_core *core, uint64_t conn, const struct 
     promise->late = false;
     judge(core, watch); /* what lapsed before this answer came has lapsed */
     if (msg->u.watch_res.status.err == KITH_OK) {
-        take_ok(core, promise);
+        take_ok(core, watch, promise, msg->u.watch_res.renewed);
     } else {
         take_error(core, watch, promise, &msg->u.watch_res);
     }

@@ -330,6 +330,9 @@ struct kith_watch_req {
 struct kith_watch_res {
     struct kith_status status; /* OK: from now on, for lease_ms, every change that is stored here */
     struct kith_bytes table;   /* ESTALE */
+    /* OK: the lease before was not over by the node's clock: nothing slipped between. The asker's clock
+     * cannot tell: it stands still while his machine sleeps. */
+    bool renewed;
 };
 /* Unasked, from a node to who watches there, in the order in which it stored the changes and before
  * or with the answer to who made them. */

@@ -316,7 +316,7 @@ DESC(watch_req, "WatchReq", false, false);
 
 #define T kith_watch_res
 static const struct wire_field watch_res_fields[] = {
-    SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX)};
+    SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX), BOOL(3, renewed)};
 DESC(watch_res, "WatchRes", false, true);
 #undef T
 

@@ -339,9 +339,11 @@ static uint32_t watch_find(struct kith_node *node, uint64_t conn, const struct k
     return found;
 }
 
-static void watch_ok(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+static void watch_ok(struct kith_node *node, uint64_t conn, const struct kith_msg *msg, bool renewed)
 {
-    core_send(node, conn, KITH_MSG_WATCH_RES, msg->id)->u.watch_res.status = core_ok();
+    struct kith_watch_res *res = &core_send(node, conn, KITH_MSG_WATCH_RES, msg->id)->u.watch_res;
+    res->status = core_ok();
+    res->renewed = renewed;
 }
 
 /* What is full, for people; NULL: there is room. */
@@ -402,13 +404,14 @@ void watch_req(struct kith_node *node, struct conn *conn, const struct kith_msg 
     uint32_t found = watch_find(node, conn->id, &req->group, &watchers);
     if (found != 0) {
         struct watch *watch = watch_at(node, found);
-        if (watch->table != node->watches.table) { /* its end is due to be told: a new one begins */
+        bool renewed = watch->table == node->watches.table;
+        if (!renewed) { /* its end is due to be told: a new one begins */
             watch_tell_ended(node, watch);
             watch->table = node->watches.table;
         }
         watch->own = req->own;
         watch->until_ms = until_ms > watch->until_ms ? until_ms : watch->until_ms;
-        watch_ok(node, conn->id, msg);
+        watch_ok(node, conn->id, msg, renewed);
         return;
     }
     const char *full = watch_full(node, conn, watchers);
@@ -426,5 +429,5 @@ void watch_req(struct kith_node *node, struct conn *conn, const struct kith_msg 
                            .until_ms = until_ms,
                            .table = node->watches.table};
     watch_add(node, conn, &fields);
-    watch_ok(node, conn->id, msg);
+    watch_ok(node, conn->id, msg, false);
 }

@@ -36,6 +36,9 @@ struct asked { /* one node */
     uint64_t gap_ms; /* between the last two */
     struct kith_watch_req req;
     bool under_way;
+    /* its own lease, of the watch that asked last */
+    uint64_t lease_conn, lease_ms;
+    bool begins; /* it says that the lease before is over: the asker slept */
 };
 
 struct watching {
@@ -57,6 +60,10 @@ static void answer(struct client_world *w, uint32_t node)
     if (asked->says == KITH_ESTALE) {
         msg->u.watch_res.table = world_keep_table(w, w->newer);
     }
+    msg->u.watch_res.renewed =
+        !asked->begins && asked->lease_conn == asked->conn && w->now <= asked->lease_ms;
+    asked->lease_conn = asked->conn;
+    asked->lease_ms = w->now + KITH_WATCH_LEASE_MS;
     asked->under_way = false;
 }
 
@@ -541,6 +548,26 @@ static void test_stale(void **state)
     assert_int_equal(1, epoch(w, 1));
 }
 
+/* By its own clock the client is in time; but that stood still for as long as a lease and more. */
+static void test_slept(void **state)
+{
+    struct client_world *w = *state;
+    struct watching *my = of(w);
+    watch(w, 1);
+    (void)read_a(w);
+    my->nodes[2].begins = true;
+    world_pass(w, 1100);
+    assert_int_equal(1, epoch(w, 1)); /* it had answered nothing */
+    my->nodes[1].begins = true;
+    world_pass(w, 1100);
+    assert_int_equal(2, epoch(w, 1));
+    assert_int_equal(1, my->follow[1].breaks);
+    my->nodes[1].begins = my->nodes[2].begins = false;
+    (void)read_a(w);
+    world_pass(w, 5000);
+    assert_int_equal(2, epoch(w, 1));
+}
+
 static void test_ended(void **state)
 {
     struct client_world *w = *state;
@@ -775,6 +802,7 @@ int main(void)
         WATCH_TEST(test_degraded_read),
         WATCH_TEST(test_table_changes),
         WATCH_TEST(test_stale),
+        WATCH_TEST(test_slept),
         WATCH_TEST(test_ended),
         WATCH_TEST(test_changes),
         WATCH_TEST(test_short_of_memory),

@@ -651,6 +651,7 @@ static void test_table(void **state)
     assert_int_equal(watch(&world, renewed % 2 + 1, renewed, 0), KITH_OK);
     assert_true(told(&world, renewed % 2 + 1)->ended); /* then the new one begins */
     assert_before(&world, KITH_MSG_WATCH_RES);
+    assert_false(watch_answer(&world)->renewed);
     for (uint32_t i = 0; i < 20 && world.last.deadline_ms <= world.now_ms; i++) {
         uint32_t before = world.ended;
         tick(&world, 0);
@@ -720,7 +721,7 @@ static void test_bounds(void **state)
 #define MODEL_CONNS  12u
 #define MODEL_GROUPS 40u
 
-/* Watches, hang-ups, puts and time in random order: told is who has a lease. */
+/* Watches, hang-ups, puts and time in random order: told is who has a lease, and renewed what lasts. */
 static void test_random(void **state)
 {
     (void)state;
@@ -739,6 +740,7 @@ static void test_random(void **state)
         uint32_t what = test_random_below(&random, 100);
         if (what < 50) {
             assert_int_equal(watch(&world, conn, group, OWN(client)), KITH_OK);
+            assert_int_equal(watch_answer(&world)->renewed, until[conn][group] >= world.now_ms);
             until[conn][group] = world.now_ms + LEASE_MS;
             own[conn][group] = OWN(client);
         } else if (what < 51) {
