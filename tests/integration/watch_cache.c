@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * watch_cache.c - what may be believed under watches, held against a real cluster.
+ *
+ *     watch_cache SERVERS SECONDS
+ *
+ * One client watches groups and keeps what it reads there for as long as the watch allows; another
+ * one writes all the time, each row by one thread, ever greater numbers. The law of client.h
+ * ("Watches"): a kept number that is less than one that was acknowledged before it was looked up is
+ * told soon to be out of date, by a change or by another epoch. Somebody else hurts the nodes
+ * meanwhile. Prints what was done; exit status 1: the law was broken; 2: no test. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/client.h"
+
+#define GROUPS     8u
+#define NAMES      4u
+#define ROWS       (GROUPS * NAMES)
+#define WRITERS    2u
+#define READERS    2u
+#define SERVERS    8u
+#define OWN_PUTS   50u
+#define EPOCH_RUNS 1000000u
+/* A change is on its way when its put is acknowledged; longer than this it may not be: the lease. */
+#define LATE_MS 3000u
+
+struct row {
+    struct kith_group group;
+    char name;
+    struct kith_watch *watch;
+    _Atomic(uint64_t) acked;   /* the number of the last put that was acknowledged */
+    _Atomic(uint64_t) changes; /* told so far */
+    pthread_mutex_t lock;      /* of what is kept */
+    bool kept;
+    uint64_t number, epoch, change;
+};
+
+static struct {
+    struct kith_client *writer, *reader;
+    struct row rows[ROWS];
+    _Atomic(uint64_t) own_told, told, hits, reads, puts, failed, late, latest_ms;
+    atomic_bool stop, broken;
+} test;
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* xorshift64* (Vigna 2016) */
+static uint64_t draw(uint64_t *random)
+{
+    *random ^= *random >> 12;
+    *random ^= *random << 25;
+    *random ^= *random >> 27;
+    return *random * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+static void changed(void *arg, const struct kith_bytes *names, uint32_t count)
+{
+    struct row *rows = arg; /* of one group */
+    atomic_fetch_add(&test.told, 1);
+    for (uint32_t i = 0; i < NAMES; i++) {
+        bool named = count == 0;
+        for (uint32_t n = 0; n < count; n++) {
+            named = named || (names[n].size == 1 && *(const char *)names[n].data == rows[i].name);
+        }
+        if (named) {
+            atomic_fetch_add(&rows[i].changes, 1);
+        }
+    }
+    for (uint32_t n = 0; n < count; n++) {
+        if (names[n].size == 3) {
+            atomic_fetch_add(&test.own_told, 1);
+        }
+    }
+}
+
+static enum kith_err get(struct kith_client *client, const struct row *row,
+                         struct kith_client_answer *answer)
+{
+    struct kith_bytes name = kith_bytes_make(&row->name, 1);
+    struct kith_client_op op = {.kind = KITH_CLIENT_GET};
+    op.u.get.group = row->group;
+    op.u.get.name_count = 1;
+    op.u.get.names = &name;
+    return kith_client_call(client, &op, answer);
+}
+
+static enum kith_err put(struct kith_client *client, const struct kith_group *group,
+                         struct kith_bytes name, struct kith_bytes context, uint64_t number)
+{
+    char value[32];
+    int size = snprintf(value, sizeof(value), "%llu", (unsigned long long)number);
+    struct kith_put_update update = {.name = name,
+                                     .context = context,
+                                     .has_sibling = true,
+                                     .value = kith_bytes_make(value, (size_t)size)};
+    struct kith_client_op op = {.kind = KITH_CLIENT_PUT};
+    struct kith_client_answer answer;
+    op.u.put.group = *group;
+    op.u.put.update_count = 1;
+    op.u.put.updates = &update;
+    enum kith_err err = kith_client_call(client, &op, &answer);
+    kith_client_answer_release(&answer);
+    return err;
+}
+
+/* The greatest of the row's siblings; 0: there is none. */
+static uint64_t number_of(const struct kith_row *row)
+{
+    uint64_t greatest = 0;
+    for (uint32_t i = 0; i < row->sibling_count; i++) {
+        char text[32] = "";
+        size_t size = row->siblings[i].value.size;
+        memcpy(text, row->siblings[i].value.data, size < sizeof(text) ? size : sizeof(text) - 1);
+        uint64_t number = strtoull(text, NULL, 10);
+        greatest = number > greatest ? number : greatest;
+    }
+    return greatest;
+}
+
+static bool write_row(struct row *row, uint64_t number)
+{
+    struct kith_client_answer answer;
+    struct kith_buf context;
+    kith_buf_init(&context);
+    bool ok = get(test.writer, row, &answer) == KITH_OK;
+    if (ok) {
+        struct kith_row old = answer.result.u.rows.rows[0].row;
+        old.sibling_count = 0; /* replaces what is there */
+        if (old.clock.count > 0) {
+            kith_row_encode(&old, &context);
+        }
+        ok = put(test.writer, &row->group, kith_bytes_make(&row->name, 1), kith_buf_bytes(&context),
+                 number) == KITH_OK;
+    }
+    kith_client_answer_release(&answer);
+    kith_buf_release(&context);
+    return ok;
+}
+
+static void *writer_main(void *arg)
+{
+    uint32_t mine = (uint32_t)(uintptr_t)arg;
+    uint64_t random = mine + 1;
+    for (uint64_t number = 1; !atomic_load(&test.stop); number++) {
+        struct row *row = &test.rows[draw(&random) % (ROWS / WRITERS) * WRITERS + mine];
+        if (write_row(row, number)) {
+            atomic_store(&row->acked, number);
+            atomic_fetch_add(&test.puts, 1);
+        } else {
+            atomic_fetch_add(&test.failed, 1);
+        }
+        (void)usleep((useconds_t)(draw(&random) % 2000)); /* so that something stays true a while */
+    }
+    return NULL;
+}
+
+/* The kept number is behind: it must soon be told so. */
+static void await_word(struct row *row, uint64_t epoch, uint64_t change, uint64_t kept,
+                       uint64_t acked)
+{
+    uint64_t start = now_ms();
+    while (kith_watch_epoch(row->watch) == epoch && atomic_load(&row->changes) == change) {
+        if (now_ms() - start > LATE_MS) {
+            printf("row %c of group %u: %llu was believed after %llu was acknowledged\n", row->name,
+                   row->group.bytes[1], (unsigned long long)kept, (unsigned long long)acked);
+            atomic_store(&test.broken, true);
+            atomic_store(&test.stop, true);
+            return;
+        }
+        (void)usleep(100);
+    }
+    uint64_t late_ms = now_ms() - start;
+    atomic_fetch_add(&test.late, 1);
+    uint64_t latest = atomic_load(&test.latest_ms);
+    while (late_ms > latest &&
+           !atomic_compare_exchange_weak(&test.latest_ms, &latest, late_ms)) {
+    }
+}
+
+static void read_row(struct row *row, uint64_t epoch, uint64_t change)
+{
+    struct kith_client_answer answer;
+    if (get(test.reader, row, &answer) == KITH_OK && epoch != 0) {
+        (void)pthread_mutex_lock(&row->lock);
+        if (kith_watch_epoch(row->watch) == epoch && atomic_load(&row->changes) == change) {
+            row->kept = true;
+            row->number = number_of(&answer.result.u.rows.rows[0].row);
+            row->epoch = epoch;
+            row->change = change;
+        }
+        (void)pthread_mutex_unlock(&row->lock);
+    }
+    kith_client_answer_release(&answer);
+    atomic_fetch_add(&test.reads, 1);
+}
+
+static void *reader_main(void *arg)
+{
+    uint64_t random = (uint64_t)(uintptr_t)arg + 99;
+    while (!atomic_load(&test.stop)) {
+        struct row *row = &test.rows[draw(&random) % ROWS];
+        uint64_t acked = atomic_load(&row->acked); /* before anything is looked up */
+        (void)pthread_mutex_lock(&row->lock);
+        bool kept = row->kept;
+        uint64_t number = row->number;
+        uint64_t epoch = row->epoch;
+        uint64_t change = row->change;
+        (void)pthread_mutex_unlock(&row->lock);
+        uint64_t now = kith_watch_epoch(row->watch);
+        uint64_t changes = atomic_load(&row->changes);
+        if (kept && now == epoch && changes == change) {
+            atomic_fetch_add(&test.hits, 1);
+            if (number < acked) {
+                await_word(row, epoch, change, number, acked);
+            }
+        } else {
+            read_row(row, now, changes);
+        }
+        (void)usleep(50);
+    }
+    return NULL;
+}
+
+static struct kith_client *open_client(char *servers)
+{
+    const char *list[SERVERS];
+    uint32_t count = 0;
+    char *rest = NULL;
+    char *copy = strdup(servers);
+    for (char *at = strtok_r(copy, ",", &rest); at != NULL && count < SERVERS;
+         at = strtok_r(NULL, ",", &rest)) {
+        list[count++] = at;
+    }
+    struct kith_client_options options = {.server_count = count, .servers = list, .writer = "test"};
+    struct kith_client *client = NULL;
+    struct kith_error error;
+    if (kith_client_open(&options, &client, &error) != KITH_OK) {
+        (void)fprintf(stderr, "%s\n", error.message);
+        exit(2);
+    }
+    free(copy);
+    return client;
+}
+
+static void watch_all(void)
+{
+    uint64_t seed = (uint64_t)getpid() << 20 | now_ms();
+    for (uint32_t i = 0; i < ROWS; i++) {
+        struct row *row = &test.rows[i];
+        if (i % NAMES == 0) {
+            row->group.bytes[0] = 0xe0;
+            row->group.bytes[1] = (uint8_t)(i / NAMES);
+            uint64_t place = draw(&seed);
+            memcpy(row->group.bytes + 8, &place, sizeof(place));
+            row->watch = kith_client_watch(test.reader, &row->group, changed, row);
+            if (row->watch == NULL) {
+                exit(2);
+            }
+        } else {
+            row->group = row[-1].group;
+            row->watch = row[-1].watch;
+        }
+        row->name = (char)('a' + i % NAMES);
+        (void)pthread_mutex_init(&row->lock, NULL);
+    }
+    uint64_t start = now_ms();
+    for (uint32_t i = 0; i < ROWS; i += NAMES) {
+        while (kith_watch_epoch(test.rows[i].watch) == 0) {
+            if (now_ms() - start > 20000) {
+                printf("a watch is not live after 20 s\n");
+                exit(1);
+            }
+            (void)usleep(100);
+        }
+    }
+    printf("live after %llu ms\n", (unsigned long long)(now_ms() - start));
+}
+
+/* On a whole cluster: what the watcher itself puts is not told to it, what others put is. */
+static void own_puts(void)
+{
+    struct row *row = &test.rows[0];
+    struct kith_bytes none = kith_bytes_make(NULL, 0);
+    char name[] = "own";
+    for (uint32_t i = 0; i < OWN_PUTS; i++) {
+        if (put(test.reader, &test.rows[i % GROUPS * NAMES].group, kith_bytes_make(name, 3), none,
+                i) != KITH_OK) {
+            (void)fprintf(stderr, "a put failed\n");
+            exit(2);
+        }
+    }
+    uint64_t start = now_ms();
+    uint64_t before = atomic_load(&row->changes);
+    while (!write_row(row, 0)) {
+        (void)usleep(1000);
+    }
+    while (atomic_load(&row->changes) == before) {
+        if (now_ms() - start > LATE_MS) {
+            printf("a change was not told in %u ms\n", LATE_MS);
+            exit(1);
+        }
+        (void)usleep(100);
+    }
+    if (atomic_load(&test.own_told) > 0) {
+        printf("%llu own changes were told\n", (unsigned long long)atomic_load(&test.own_told));
+        exit(1);
+    }
+}
+
+static void time_epochs(void)
+{
+    struct timespec from, to;
+    uint64_t live = 0;
+    (void)clock_gettime(CLOCK_MONOTONIC, &from);
+    for (uint32_t i = 0; i < EPOCH_RUNS; i++) {
+        live += kith_watch_epoch(test.rows[0].watch) != 0;
+    }
+    (void)clock_gettime(CLOCK_MONOTONIC, &to);
+    double ns = (double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec);
+    printf("an epoch is read in %.0f ns (%llu of %u live)\n", ns / EPOCH_RUNS,
+           (unsigned long long)live, EPOCH_RUNS);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 3) {
+        (void)fprintf(stderr, "usage: watch_cache SERVERS SECONDS\n");
+        return 2;
+    }
+    pthread_t threads[WRITERS + READERS];
+    test.reader = open_client(argv[1]);
+    test.writer = open_client(argv[1]);
+    watch_all();
+    own_puts();
+    time_epochs();
+    (void)fflush(stdout); /* who hurts the nodes waits for this */
+    for (uint32_t i = 0; i < WRITERS + READERS; i++) {
+        void *(*run)(void *) = i < WRITERS ? writer_main : reader_main;
+        if (pthread_create(&threads[i], NULL, run, (void *)(uintptr_t)i) != 0) {
+            return 2;
+        }
+    }
+    uint64_t end_ms = now_ms() + strtoull(argv[2], NULL, 10) * 1000;
+    while (now_ms() < end_ms && !atomic_load(&test.stop)) {
+        (void)usleep(10000);
+    }
+    atomic_store(&test.stop, true);
+    for (uint32_t i = 0; i < WRITERS + READERS; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
+    uint64_t epochs = 0;
+    for (uint32_t i = 0; i < ROWS; i += NAMES) {
+        uint64_t epoch = kith_watch_epoch(test.rows[i].watch);
+        epochs = epoch > epochs ? epoch : epochs;
+        kith_client_unwatch(test.reader, test.rows[i].watch);
+    }
+    kith_client_close(test.reader);
+    kith_client_close(test.writer);
+    printf("hits %llu reads %llu puts %llu failed %llu told %llu late %llu latest_ms %llu epochs %llu\n",
+           (unsigned long long)test.hits, (unsigned long long)test.reads,
+           (unsigned long long)test.puts, (unsigned long long)test.failed,
+           (unsigned long long)test.told, (unsigned long long)test.late,
+           (unsigned long long)test.latest_ms, (unsigned long long)epochs);
+    return atomic_load(&test.broken) ? 1 : 0;
+}
