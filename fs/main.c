@@ -35,6 +35,7 @@ static const char usage[] =
     "  -o attr_timeout=S     attributes are kept S seconds (1)\n"
     "  -o entry_timeout=S    names are kept S seconds (1)\n"
     "  -o mount_timeout=S    give up mounting after S seconds (10)\n"
+    "  -o nowatch            no watches: other mounts' changes are asked for, not told\n"
     "  -o op_timeout=S       a request fails after S seconds (10)\n"
     "  -o cache_size=BYTES   of file contents (64M)\n"
     "  -o readahead=BYTES    (8M)\n"

@@ -31,8 +31,8 @@ static void test_source(void **state)
     (void)state;
     struct kith_fs_options options;
     struct kith_error error;
-    char line[] =
-        "kithfs n1,n2:7171,[::1],[fe80::1]:80:/a//b/ /mnt -o ro,attr_timeout=2.5 -o log=/x,pid_file=/p";
+    char line[] = "kithfs n1,n2:7171,[::1],[fe80::1]:80:/a//b/ /mnt "
+                  "-o ro,nowatch,attr_timeout=2.5 -o log=/x,pid_file=/p";
     assert_int_equal(parse(&options, &error, line), KITH_OK);
     assert_int_equal(options.server_count, 4);
     assert_string_equal(options.servers[0], "n1:7070");
@@ -44,13 +44,14 @@ static void test_source(void **state)
     assert_string_equal(options.log_path, "/x");
     assert_string_equal(options.pid_path, "/p");
     assert_true(options.read_only && !options.foreground && !options.allow_other);
+    assert_true(options.no_watch);
     assert_true(options.attr_timeout > 2.4 && options.attr_timeout < 2.6);
     assert_int_equal(options.mount_timeout_ms, 10000);
     kith_fs_options_release(&options);
     char root[] = "kithfs n1:/ /mnt -f -d";
     assert_int_equal(parse(&options, &error, root), KITH_OK);
     assert_string_equal(options.path, "/");
-    assert_true(options.foreground && options.debug);
+    assert_true(options.foreground && options.debug && !options.no_watch);
     kith_fs_options_release(&options);
 }
 
