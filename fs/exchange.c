@@ -31,8 +31,8 @@ static int add_record(struct kith_fs *fs, struct kith_batch *batch, struct side 
     int error = kith_batch_record(batch, &record, &value);
     if (error == 0) {
         side->at = kith_batch_add(batch, kith_entry_bytes(side->other),
-                                  kith_octets_bytes(&side->other->ctx), &value, KITH_SIBLING_VALUE,
-                                  side->image.refs, side->image.ref_count);
+                                  kith_octets_bytes(kith_entry_ctx(side->other)), &value,
+                                  KITH_SIBLING_VALUE, side->image.refs, side->image.ref_count);
         error = side->at < 0 ? ENOMEM : 0;
     }
     pthread_mutex_unlock(&fs->lock);
@@ -46,7 +46,8 @@ static int add_link(struct kith_fs *fs, struct kith_batch *batch, struct side *s
     pthread_mutex_lock(&fs->lock);
     side->names = kith_link_names_with(&batch->arena, inode, side->entry, side->other,
                                        &side->name_count);
-    side->at = kith_link_name_row(fs, batch, side->other, inode, &inode->share_group);
+    side->at = kith_link_name_row(fs, batch, side->other, kith_entry_ctx(side->other), inode,
+                                  &inode->share_group);
     pthread_mutex_unlock(&fs->lock);
     if (side->names == NULL || side->at < 0) {
         return ENOMEM;
@@ -178,9 +179,12 @@ static int do_exchange(struct kith_fs *fs, struct kith_batch *batch, struct side
 
 int kith_exchange(struct kith_fs *fs, struct kith_entry *a, struct kith_entry *b)
 {
-    struct side sides[2] = {{.entry = a, .other = b, .inode = a->inode, .row_at = -1},
-                            {.entry = b, .other = a, .inode = b->inode, .row_at = -1}};
+    struct side sides[2] = {{.entry = a, .other = b, .row_at = -1},
+                            {.entry = b, .other = a, .row_at = -1}};
     struct kith_inode *both[2] = {a->inode, b->inode};
+    for (unsigned i = 0; i < 2; i++) {
+        sides[i].inode = both[i];
+    }
     struct kith_batch *batch = kith_batch_new();
     if (batch == NULL) {
         return ENOMEM;
@@ -190,9 +194,10 @@ int kith_exchange(struct kith_fs *fs, struct kith_entry *a, struct kith_entry *b
     sides[0].link = a->link;
     sides[1].link = b->link;
     pthread_mutex_unlock(&fs->lock);
-    int error = kith_inode_put_again(fs, both[0]);
-    if (error == 0) {
-        error = kith_inode_put_again(fs, both[1]);
+    int error = 0;
+    for (unsigned i = 0; i < 2 && error == 0; i++) {
+        error = kith_inode_put_again(fs, both[i]);
+        error = error == 0 ? kith_inode_renew(fs, both[i]) : error;
     }
     if (error == 0) {
         error = do_exchange(fs, batch, sides);

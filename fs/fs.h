@@ -273,6 +273,9 @@ bool kith_inode_place(const struct kith_inode *inode, struct kith_group *ret_gro
                       struct kith_rowname *ret_name);
 /* The context that its next put takes: the open one where there is one. */
 struct kith_octets *kith_inode_ctx(struct kith_inode *inode);
+/* The context of a put that takes the row of this name from the inode whose contents it has: what
+ * an open file does not know of must not go with it. */
+const struct kith_octets *kith_entry_ctx(const struct kith_entry *entry);
 /* After an own put: all contexts of its row move on. */
 KITH_MUST_CHECK bool kith_inode_moved_on(struct kith_inode *inode, struct kith_bytes context);
 void kith_inode_image_set(struct kith_fs *fs, struct kith_inode *inode, struct kith_bytes image,
@@ -417,15 +420,15 @@ int kith_inode_flush(struct kith_fs *fs, struct kith_inode *inode, enum kith_dur
 /* The same with row_busy held by the caller. */
 int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode,
                           enum kith_durability durability);
-/* The same without waiting, row_busy held: begins the put and calls `done` once with its outcome, on a
- * client's thread or here; row_busy stays the caller's, who also holds the inode until then. False: a
- * thread must do it, or there is nothing to put; `done` is not called. */
+/* The same without waiting, row_busy held: begins the put and calls `done` once with its outcome,
+ * on a client's thread or here; row_busy stays the caller's, who also holds the inode until then.
+ * False: a thread must do it, or there is nothing to put; `done` is not called. */
 KITH_MUST_CHECK bool kith_inode_put_begin(struct kith_fs *fs, struct kith_inode *inode,
                                           enum kith_durability durability,
                                           void (*done)(void *arg, int error), void *arg);
 struct kith_job;
-/* What is unsent of the job's inode, with the job taken over: row_busy is taken, and `done`, who gets
- * the job, gives it back and ends the job. Else job->run does it in a thread, and nothing is held. */
+/* What is unsent of the job's inode, with the job taken over: row_busy is taken, and `done`, who
+ * gets the job, gives it back and ends the job. Else job->run does it in a thread. */
 void kith_start_put(struct kith_job *job, enum kith_durability durability,
                     void (*done)(void *job, int error));
 /* Image of the contents as they are now, for a put; *ret_generation for kith_inode_image_stored. */
@@ -458,6 +461,13 @@ unsigned kith_fs_flush_all(struct kith_fs *fs, uint64_t deadline);
 
 /* ---- open.c (may wait) ---- */
 /* Opens: content made or renewed from a fresh read. */
+/* To be called before the row of a file gets another place: where it is open with an older version
+ * than its name has been seen with, and nothing is unsent, it takes over the newer one, as with an
+ * open. With something unsent it keeps its own, and what replaces the row leaves the other beside
+ * it (kith_entry_ctx). row_busy held. */
+int kith_inode_renew(struct kith_fs *fs, struct kith_inode *inode);
+/* fs->lock held. Whether kith_inode_renew has something to do. */
+bool kith_inode_outdated(const struct kith_inode *inode);
 int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode, bool *ret_keep_cache);
 void kith_inode_close(struct kith_fs *fs, struct kith_inode *inode);
 /* Lets go of the contents where nobody needs them any more. */
@@ -618,8 +628,8 @@ void kith_entry_param(struct kith_fs *fs, struct kith_inode *inode, uint64_t val
 /* Asks the cluster for the job's name; begins the job. */
 void kith_name_send(struct kith_job *job,
                     void (*done)(struct kith_job *, const struct kith_client_result *));
-/* What that saw, into the tables; the entry comes back pinned. *ret_link: it is a link, whose inode's
- * row is a second request; nothing is taken note of yet. */
+/* What that saw, into the tables; the entry comes back pinned. *ret_link: it is a link, whose
+ * inode's row is a second request; nothing is taken note of yet. */
 int kith_name_saw(struct kith_job *job, const struct kith_client_result *result, bool *ret_link,
                   struct kith_entry **ret_entry);
 /* The same with a scan of the job's directory (kith_dir_scan_due) instead of the one name. *ret_ask: the
@@ -636,8 +646,8 @@ int kith_name_fresh(struct kith_job *job, struct kith_entry **ret_entry);
 /* The same of another name than the job's, which nobody has just asked for. */
 int kith_name_fresh_in(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                        struct kith_entry **ret_entry);
-/* fs->lock held. A new inode under `entry`, which leads to it; one ref for the caller. NULL when memory
- * is short. */
+/* fs->lock held. A new inode under `entry`, which leads to it; one ref for the caller. NULL when
+ * memory is short. */
 struct kith_inode *kith_inode_make(struct kith_fs *fs, struct kith_entry *entry, uint64_t id,
                                    enum kith_type type, mode_t mode, const struct fuse_ctx *ctx);
 /* A made name that could not be put: it never was. */
@@ -674,6 +684,7 @@ void kith_start_create(struct kith_job *job);
 void kith_start_open(struct kith_job *job);
 void kith_start_flush(struct kith_job *job, enum kith_durability durability);
 void kith_start_setattr(struct kith_job *job);
+void kith_start_getattr(struct kith_job *job);
 void kith_start_mknod(struct kith_job *job);
 void kith_start_mkdir(struct kith_job *job);
 void kith_start_symlink(struct kith_job *job);
@@ -685,8 +696,10 @@ bool kith_write_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inod
                      size_t size, off_t offset, const struct fuse_file_info *fi);
 bool kith_read_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inode, size_t size,
                     off_t offset);
-bool kith_setattr_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inode,
-                       const struct stat *attr, int valid);
+/* Takes attributes that may wait for the next put: true, and *ret_stat is as they are now. False: they
+ * must be put before the answer, and nothing has changed. */
+bool kith_setattr_fast(struct kith_fs *fs, struct kith_inode *inode, const struct stat *attr,
+                       int valid, struct stat *ret_stat);
 void kith_do_statfs(struct kith_job *job);
 /* fs->lock held. True for the one who shall start kith_do_statfs now. */
 bool kith_statfs_due(struct kith_fs *fs);
@@ -748,7 +761,8 @@ void kith_dir_tell(struct kith_fs *fs, struct kith_inode *inode, const char *nam
 int kith_exchange(struct kith_fs *fs, struct kith_entry *a, struct kith_entry *b);
 /* A name that refers to a shared inode in `group`. fs->lock held. */
 int kith_link_name_row(struct kith_fs *fs, struct kith_batch *batch, struct kith_entry *entry,
-                       const struct kith_inode *inode, const struct kith_group *group);
+                       const struct kith_octets *ctx, const struct kith_inode *inode,
+                       const struct kith_group *group);
 /* Puts a batch; the answer must be released, whatever is returned. */
 int kith_batch_put(struct kith_fs *fs, struct kith_batch *batch, const struct kith_group *group,
                    struct kith_client_answer *ret_answer);

@@ -185,6 +185,13 @@ struct kith_octets *kith_inode_ctx(struct kith_inode *inode)
     return inode->shared || inode->entry == NULL ? &inode->ctx : &inode->entry->ctx;
 }
 
+const struct kith_octets *kith_entry_ctx(const struct kith_entry *entry)
+{
+    const struct kith_inode *inode = entry->inode;
+    bool own = inode != NULL && inode->is_open && !inode->shared && inode->entry == entry;
+    return own ? &inode->open_ctx : &entry->ctx;
+}
+
 bool kith_inode_moved_on(struct kith_inode *inode, struct kith_bytes context)
 {
     struct kith_octets *seen =

@@ -12,7 +12,8 @@
 #include "fs/fs.h"
 
 int kith_link_name_row(struct kith_fs *fs, struct kith_batch *batch, struct kith_entry *entry,
-                       const struct kith_inode *inode, const struct kith_group *group)
+                       const struct kith_octets *ctx, const struct kith_inode *inode,
+                       const struct kith_group *group)
 {
     (void)fs;
     struct kith_inode_record record;
@@ -24,7 +25,7 @@ int kith_link_name_row(struct kith_fs *fs, struct kith_batch *batch, struct kith
     if (kith_batch_record(batch, &record, &value) != 0) {
         return -1;
     }
-    return kith_batch_add(batch, kith_entry_bytes(entry), kith_octets_bytes(&entry->ctx), &value,
+    return kith_batch_add(batch, kith_entry_bytes(entry), kith_octets_bytes(ctx), &value,
                           KITH_SIBLING_VALUE, NULL, 0);
 }
 
@@ -136,8 +137,8 @@ static int link_first_here(struct kith_fs *fs, struct kith_inode *inode, struct 
     record.name_count = count;
     record.contents = image.bytes;
     if (error == 0 && kith_batch_record(batch, &record, &value) == 0) {
-        first_at = kith_link_name_row(fs, batch, first, inode, &group);
-        added_at = kith_link_name_row(fs, batch, added, inode, &group);
+        first_at = kith_link_name_row(fs, batch, first, kith_entry_ctx(first), inode, &group);
+        added_at = kith_link_name_row(fs, batch, added, &added->ctx, inode, &group);
         row_at = kith_batch_add(batch, kith_rowname_bytes(&row), kith_bytes_make(NULL, 0), &value,
                                 KITH_SIBLING_VALUE, image.refs, image.ref_count);
     }
@@ -225,7 +226,7 @@ static int refer_all(struct kith_fs *fs, struct kith_batch *batch, struct kith_i
     int error = 0;
     pthread_mutex_lock(&fs->lock);
     for (uint32_t i = 0; i < count && error == 0; i++) {
-        at[i] = kith_link_name_row(fs, batch, entries[i], inode, group);
+        at[i] = kith_link_name_row(fs, batch, entries[i], kith_entry_ctx(entries[i]), inode, group);
         error = at[i] < 0 ? ENOMEM : 0;
     }
     struct kith_group dir_group = dir->dir->group;
@@ -383,7 +384,9 @@ static int link_more(struct kith_fs *fs, struct kith_inode *inode, struct kith_e
         error = row_at < 0 ? ENOMEM : 0;
     }
     pthread_mutex_lock(&fs->lock);
-    int at = error == 0 ? kith_link_name_row(fs, batch, added, inode, &inode->share_group) : -1;
+    int at = error == 0 ? kith_link_name_row(fs, batch, added, &added->ctx, inode,
+                                             &inode->share_group)
+                        : -1;
     pthread_mutex_unlock(&fs->lock);
     if (error == 0) {
         error = at < 0 ? ENOMEM : kith_batch_put(fs, batch, &group, &answer);
@@ -473,6 +476,9 @@ void kith_do_link(struct kith_job *job)
         kith_busy_take(fs, false, &inode, 1);
         pthread_mutex_unlock(&fs->lock);
         error = kith_inode_put_again(fs, inode);
+        if (error == 0) {
+            error = kith_inode_renew(fs, inode);
+        }
         if (error == 0) {
             error = link_entry(fs, inode, added);
         }

@@ -73,6 +73,40 @@ static int renew(struct kith_fs *fs, struct kith_inode *inode, const struct kith
     return error;
 }
 
+bool kith_inode_outdated(const struct kith_inode *inode)
+{
+    return inode->is_open && !inode->shared && inode->entry != NULL && !inode->unlinked &&
+           !kith_inode_dirty(inode) &&
+           !kith_bytes_equal(kith_octets_bytes(&inode->open_ctx),
+                             kith_octets_bytes(&inode->entry->ctx));
+}
+
+int kith_inode_renew(struct kith_fs *fs, struct kith_inode *inode)
+{
+    pthread_mutex_lock(&fs->lock);
+    bool outdated = inode->type == KITH_TYPE_FILE && kith_inode_outdated(inode);
+    pthread_mutex_unlock(&fs->lock);
+    if (!outdated) {
+        return 0;
+    }
+    struct kith_arena arena;
+    struct kith_client_answer answer;
+    struct kith_seen seen;
+    kith_arena_init(&arena, 0);
+    int error = kith_inode_read(fs, inode, &arena, &answer, &seen);
+    if (error == 0) {
+        error = renew(fs, inode, &seen);
+    }
+    pthread_mutex_lock(&fs->lock);
+    if (error == 0 && inode->entry != NULL && !kith_octets_set(&inode->entry->ctx, seen.ctx)) {
+        error = ENOMEM;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    kith_client_answer_release(&answer);
+    kith_arena_release(&arena);
+    return error;
+}
+
 static int read_and_renew(struct kith_fs *fs, struct kith_inode *inode)
 {
     struct kith_arena arena;

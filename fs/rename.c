@@ -32,7 +32,8 @@ static int add_target(struct move *move)
     if (move->src->link) {
         pthread_mutex_lock(&fs->lock);
         move->dst_at =
-            kith_link_name_row(fs, move->into, move->dst, move->inode, &move->inode->share_group);
+            kith_link_name_row(fs, move->into, move->dst, &move->dst->ctx, move->inode,
+                               &move->inode->share_group);
         pthread_mutex_unlock(&fs->lock);
         return move->dst_at < 0 ? ENOMEM : 0;
     }
@@ -74,7 +75,8 @@ static int add_source(struct move *move)
     if (!buf.failed) {
         move->src_at =
             kith_batch_add(move->from, kith_entry_bytes(move->src),
-                           kith_octets_bytes(&move->src->ctx), &value, KITH_SIBLING_MARK, NULL, 0);
+                           kith_octets_bytes(kith_entry_ctx(move->src)), &value,
+                           KITH_SIBLING_MARK, NULL, 0);
     }
     pthread_mutex_unlock(&move->fs->lock);
     kith_buf_release(&buf);
@@ -356,6 +358,9 @@ static int move_names(struct kith_fs *fs, struct kith_entry *src, struct kith_en
     for (unsigned i = 0; i < 2 && error == 0; i++) {
         error = both[i] != NULL ? kith_inode_put_again(fs, both[i]) : 0;
     }
+    if (error == 0) {
+        error = kith_inode_renew(fs, inode);
+    }
     pthread_mutex_lock(&fs->lock);
     move.cross = src->dir != dst->dir;
     move.was_pending = inode->pending;
@@ -466,7 +471,7 @@ void kith_do_rename(struct kith_job *job)
 static bool moves_now(const struct kith_inode *inode)
 {
     return inode->type != KITH_TYPE_DIR && !inode->shared && !inode->row_busy &&
-           inode->again == NULL &&
+           inode->again == NULL && !kith_inode_outdated(inode) &&
            !((inode->attrs.have & KITH_ATTR_XATTRS) != 0 && inode->attrs.xattrs);
 }
 

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# A file that is open at one mount and edited at another, then renamed, linked or exchanged at the
+# first, which has seen that there is another version but still holds the old one: the edit stays.
+. "$(dirname "$0")/lib.sh"
+need_fuse
+
+cluster_up 3
+other=$work/mnt2
+mount_up
+mount_up "$other"
+
+# edited NAME: open at $mnt as descriptor 7 with the contents "old", while it is "new" elsewhere
+edited() {
+    echo old >"$mnt/$1"
+    wait_for 10 "the other mount to see $1" grep -qx old "$other/$1"
+    exec 7<>"$mnt/$1"
+    cat <&7 >/dev/null
+    echo "new $1" >"$other/$1"
+    mount_sees "$1"
+}
+# mount_sees NAME: the mount has read the row again; the open file keeps its contents all the same
+mount_sees() {
+    sleep 1.1
+    ls -l "$mnt" >/dev/null
+    [ "$(stat -c %s "$mnt/$1")" -gt 0 ]
+}
+# kept WORD NAME...: the word stands under one of the names at the other mount, or one of their rows
+# has a further version, which no name shows yet
+kept() {
+    local word=$1 name
+    shift
+    kithctl scan 00000001000000000000000000000000 --servers "$servers" >"$work/rows"
+    for name in "$@"; do
+        ! grep -qsx "$word" "$other/$name" || return 0
+        ! awk -v name="$name" '$1 > 1 && $NF == name { found = 1 } END { exit !found }' \
+            "$work/rows" || return 0
+    done
+    return 1
+}
+
+# change HOW OLD NEW [WORD]: renames, links or exchanges; before, in the same process, for each one that
+# ends flushes the file, WORD is written to descriptor 7
+cat >"$work/change.py" <<'END'
+import ctypes, os, sys
+how, old, new = sys.argv[1:4]
+if len(sys.argv) > 4:
+    os.write(7, sys.argv[4].encode() + b"\n")
+if how == "mv":
+    os.rename(old, new)
+elif how == "ln":
+    os.link(old, new)
+else:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(-100, old.encode(), -100, new.encode(), 2) != 0:
+        sys.exit(os.strerror(ctypes.get_errno()))
+END
+change() {
+    /usr/bin/python3 "$work/change.py" "$@" || fail "$*"
+}
+
+mkdir "$mnt/sub"
+for how in mv ln exchange; do
+    for to in f.to sub/f.to; do
+        [ "$how $to" != "exchange sub/f.to" ] || continue # refused
+        for word in "" mine; do
+            f=f.$how-${word:-clean}
+            edited "$f"
+            [ $how != exchange ] || echo third >"$mnt/$to"
+            change $how "$mnt/$f" "$mnt/$to" ${word:+"$word"}
+            exec 7>&-
+            what="$how to $to${word:+, with something unsent}"
+            wait_for 5 "the edit, after $what" kept "new $f" "$f" "$to"
+            [ -z "$word" ] || wait_for 5 "what was written here, after $what" kept mine "$f" "$to"
+            [ $how != exchange ] || wait_for 5 "the other file, after $what" kept third "$f" "$to"
+            say "$what"
+            rm "$mnt/$to"
+        done
+    done
+done
+mount_down
+mount_down "$other"
+pass
