@@ -303,19 +303,21 @@ static int move_out(struct kith_fs *fs, struct kith_inode *inode, struct kith_in
     return error;
 }
 
-/* All names of an inode that is shared within one directory, read and pinned. */
+/* The names of an inode that is shared within one directory, read and pinned. One that leads to
+ * another file by now is none, whatever the inode's row says: a rename put another there, and its
+ * second put, which would have told the row, failed or was not seen here. */
 static int pin_names(struct kith_fs *fs, struct kith_inode *dir, struct kith_inode *inode,
                      struct kith_entry *entries[], uint32_t *ret_count)
 {
     uint32_t count = 0;
     int error = 0;
     *ret_count = 0;
-    while (error == 0) {
+    for (uint32_t i = 0; error == 0; i++) {
         char name[KITH_FS_NAME_MAX + 1];
         pthread_mutex_lock(&fs->lock);
-        bool more = count < inode->name_count;
+        bool more = i < inode->name_count;
         if (more) {
-            struct kith_bytes bytes = inode->names[count].name;
+            struct kith_bytes bytes = inode->names[i].name;
             memcpy(name, bytes.data, bytes.size);
             name[bytes.size] = '\0';
         }
@@ -323,12 +325,20 @@ static int pin_names(struct kith_fs *fs, struct kith_inode *dir, struct kith_ino
         if (!more) {
             break;
         }
-        error = kith_dir_entry(fs, dir, name, &entries[count]);
+        struct kith_entry *entry;
+        error = kith_dir_entry(fs, dir, name, &entry);
         if (error == 0) {
-            *ret_count = ++count;
+            pthread_mutex_lock(&fs->lock);
+            bool leads = entry->inode == inode && entry->link;
+            entry->pins -= leads ? 0 : 1;
+            pthread_mutex_unlock(&fs->lock);
+            if (leads) {
+                entries[count++] = entry;
+                *ret_count = count;
+            }
         }
     }
-    return error;
+    return error == 0 && count == 0 ? ESTALE : error;
 }
 
 int kith_link_promote(struct kith_fs *fs, struct kith_inode *inode)
