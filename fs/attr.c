@@ -146,31 +146,6 @@ static uint32_t changed_bits(int valid)
     return bits;
 }
 
-/* Permissions: of two classes, what the first may do and the second may not. Shifts: 6, 3, 0. */
-static bool may_more(uint32_t mode, unsigned shift, unsigned than)
-{
-    return ((mode >> shift) & ~(mode >> than) & 7u) != 0;
-}
-
-/* Somebody may do more than before. The sticky bit takes, so it counts the other way round. */
-static bool widens(const struct kith_attrs *old, const struct kith_attrs *new)
-{
-    uint32_t gained = (new->mode ^ S_ISVTX) & ~(old->mode ^ S_ISVTX);
-    return gained != 0 || new->uid != old->uid || new->gid != old->gid;
-}
-
-/* Somebody may do less than before: a bit is gone, or a new owner or group puts somebody into a
- * class that may less. (root, who owned it, needs no class.) */
-static bool narrows(const struct kith_attrs *old, const struct kith_attrs *new)
-{
-    uint32_t lost = (old->mode ^ S_ISVTX) & ~(new->mode ^ S_ISVTX);
-    uint32_t mode = old->mode;
-    bool owner = new->uid != old->uid &&
-                 (old->uid != 0 || may_more(mode, 3, 6) || may_more(mode, 0, 6));
-    bool group = new->gid != old->gid && (may_more(mode, 3, 0) || may_more(mode, 0, 3));
-    return lost != 0 || owner || group;
-}
-
 /* fs->lock held. Whether a change of what is stored already must be put before its answer.
  *
  * Times, and what changes nothing, may wait, and so may modes and owners that only narrow access to
@@ -187,7 +162,8 @@ static bool must_go_now(const struct kith_inode *inode, const struct kith_attrs 
 {
     const struct kith_attrs *old = &inode->attrs;
     bool young = inode->made_at != 0 && kith_mono_ns() - inode->made_at < YOUNG_NS;
-    return (widens(old, new) && !young) || (narrows(old, new) && inode->type == KITH_TYPE_DIR);
+    return (kith_attrs_widen(old, new) && !young) ||
+           (kith_attrs_narrow(old, new) && inode->type == KITH_TYPE_DIR);
 }
 
 /* Size: an open file's contents, or the file is opened for it. */
@@ -238,11 +214,10 @@ static bool has_place(const struct kith_inode *inode, struct kith_group *ret_gro
     return kith_inode_place(inode, ret_group, &name) && !inode->unlinked;
 }
 
-bool kith_setattr_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inode,
-                       const struct stat *attr, int valid)
+bool kith_setattr_fast(struct kith_fs *fs, struct kith_inode *inode, const struct stat *attr,
+                       int valid, struct stat *ret_stat)
 {
     struct kith_group group;
-    struct stat now;
     if ((valid & FUSE_SET_ATTR_SIZE) != 0) {
         return false;
     }
@@ -257,13 +232,10 @@ bool kith_setattr_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *in
     bool waits = inode->unlinked || kith_inode_dirty(inode) || !must_go_now(inode, &attrs);
     if (waits) {
         set_attrs(fs, inode, &attrs, changed_bits(valid));
-        kith_inode_stat(inode, &now);
-        now.st_ino = inode == fs->root ? FUSE_ROOT_ID : now.st_ino;
+        kith_inode_stat(inode, ret_stat);
+        ret_stat->st_ino = inode == fs->root ? FUSE_ROOT_ID : ret_stat->st_ino;
     }
     pthread_mutex_unlock(&fs->lock);
-    if (waits) {
-        fuse_reply_attr(req, &now, fs->options->attr_timeout);
-    }
     return waits;
 }
 
@@ -278,7 +250,7 @@ static void take_attrs(struct kith_job *job)
     pthread_mutex_unlock(&fs->lock);
 }
 
-static void setattr_reply(struct kith_job *job, int error)
+static void attr_reply(struct kith_job *job, int error)
 {
     if (error != 0) {
         kith_job_fail(job, error);
@@ -301,7 +273,7 @@ void kith_do_setattr(struct kith_job *job)
     if (error == 0 && changed_bits(job->flags) != 0) {
         error = kith_inode_flush(job->fs, job->inode, KITH_DURABLE_OS);
     }
-    setattr_reply(job, error);
+    attr_reply(job, error);
 }
 
 static void setattr_done(void *arg, int error)
@@ -310,7 +282,7 @@ static void setattr_done(void *arg, int error)
     pthread_mutex_lock(&job->fs->lock);
     kith_busy_give(job->fs, false, &job->inode, 1);
     pthread_mutex_unlock(&job->fs->lock);
-    setattr_reply(job, error);
+    attr_reply(job, error);
     kith_job_end(job);
 }
 
@@ -338,4 +310,41 @@ void kith_do_getattr(struct kith_job *job)
     } else {
         kith_reply_attr(job, job->inode);
     }
+}
+
+static void getattr_done(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct kith_arena arena;
+    struct kith_seen seen;
+    kith_arena_init(&arena, 0);
+    int error = kith_errno(result->err);
+    if (error == 0) {
+        error = kith_inode_saw(job->fs, job->inode, NULL, &arena, result, job->started, &seen);
+    }
+    kith_arena_release(&arena);
+    attr_reply(job, error);
+    kith_job_end(job);
+}
+
+void kith_start_getattr(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_group group;
+    struct kith_rowname row, attr;
+    pthread_mutex_lock(&fs->lock);
+    bool now = !job->inode->shared && kith_inode_place(job->inode, &group, &row);
+    pthread_mutex_unlock(&fs->lock);
+    if (!now) { /* the row of an inode with several names */
+        kith_job_start(job);
+        return;
+    }
+    kith_rowname_attr(kith_rowname_bytes(&row), &attr);
+    struct kith_bytes names[2] = {kith_rowname_bytes(&row), kith_rowname_bytes(&attr)};
+    struct kith_client_op op = {.kind = KITH_CLIENT_GET};
+    op.u.get.group = group;
+    op.u.get.names = names;
+    op.u.get.name_count = 2;
+    job->started = kith_mono_ns();
+    kith_job_begin(job);
+    kith_job_send(job, &op, getattr_done);
 }

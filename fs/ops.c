@@ -168,7 +168,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
         attr.st_ino = root ? FUSE_ROOT_ID : attr.st_ino;
         fuse_reply_attr(req, &attr, fs->options->attr_timeout);
     } else {
-        start(req, kith_job_new(fs, req, ino, 0, kith_do_getattr));
+        start_with(req, kith_job_new(fs, req, ino, 0, kith_do_getattr), kith_start_getattr);
     }
 }
 
@@ -177,7 +177,9 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 {
     struct kith_fs *fs = fs_of(req);
     int valid = to_set & ~FUSE_SET_ATTR_CTIME;
-    if (kith_setattr_fast(fs, req, kith_inode_of(fs, ino), attr, valid)) {
+    struct stat now;
+    if (kith_setattr_fast(fs, kith_inode_of(fs, ino), attr, valid, &now)) {
+        fuse_reply_attr(req, &now, fs->options->attr_timeout);
         return;
     }
     struct kith_job *job = kith_job_new(fs, req, ino, 0, kith_do_setattr);

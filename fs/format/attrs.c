@@ -9,6 +9,7 @@
 #define TAG_CHANGED          16u
 #define NSEC_PER_SEC         1000000000u
 #define MODE_MASK            07777u
+#define STICKY               01000u
 
 enum { FIELD_MODE, FIELD_OWNER, FIELD_ATIME, FIELD_MTIME, FIELD_XATTRS, FIELD_COUNT };
 
@@ -96,6 +97,32 @@ struct kith_time kith_attrs_ctime(const struct kith_attrs *attrs)
         time.sec = 0;
     }
     return time;
+}
+
+/* Of two classes (shifts 6, 3, 0), what the first may do and the second may not. */
+static bool may_more(uint32_t mode, unsigned shift, unsigned than)
+{
+    return ((mode >> shift) & ~(mode >> than) & 7u) != 0;
+}
+
+/* The sticky bit takes, so it counts the other way round. */
+static uint32_t grants(const struct kith_attrs *attrs)
+{
+    return attrs->mode ^ STICKY;
+}
+
+bool kith_attrs_widen(const struct kith_attrs *from, const struct kith_attrs *to)
+{
+    return (grants(to) & ~grants(from)) != 0 || to->uid != from->uid || to->gid != from->gid;
+}
+
+bool kith_attrs_narrow(const struct kith_attrs *from, const struct kith_attrs *to)
+{
+    uint32_t mode = from->mode;
+    bool owner = to->uid != from->uid &&
+                 (from->uid != 0 || may_more(mode, 3, 6) || may_more(mode, 0, 6));
+    bool group = to->gid != from->gid && (may_more(mode, 3, 0) || may_more(mode, 0, 3));
+    return (grants(from) & ~grants(to)) != 0 || owner || group;
 }
 
 static void field_value(const struct kith_attrs *attrs, unsigned field, struct kith_buf *value)

@@ -63,6 +63,13 @@ void kith_attrs_merge(struct kith_attrs *attrs, const struct kith_attrs *from);
 /* The latest of the stamps; zero where there is none. */
 struct kith_time kith_attrs_ctime(const struct kith_attrs *attrs);
 
+/* Whether a change of mode or owner lets somebody do more than before: a bit is there that was not,
+ * or it is another's. */
+bool kith_attrs_widen(const struct kith_attrs *from, const struct kith_attrs *to);
+/* Whether it lets somebody do less: a bit is gone, or a new owner or group puts somebody into a
+ * class that may less (root, whose it was, needs no class). */
+bool kith_attrs_narrow(const struct kith_attrs *from, const struct kith_attrs *to);
+
 /* The fields of `attrs` as a field list with tags from `first_tag`, for inode_format.h too: five
  * tags. */
 void kith_attrs_encode(const struct kith_attrs *attrs, uint64_t first_tag, struct kith_buf *buf);

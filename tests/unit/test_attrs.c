@@ -105,6 +105,44 @@ static void test_xattr(void **state)
     kith_buf_release(&buf);
 }
 
+static void check_change(uint32_t mode, uint32_t uid, uint32_t gid, const struct kith_attrs *from,
+                         bool widens, bool narrows)
+{
+    struct kith_attrs to = *from;
+    to.mode = mode;
+    to.uid = uid;
+    to.gid = gid;
+    assert_int_equal(kith_attrs_widen(from, &to), widens);
+    assert_int_equal(kith_attrs_narrow(from, &to), narrows);
+}
+
+static void test_widen_narrow(void **state)
+{
+    (void)state;
+    struct kith_attrs from = full(1);
+    from.mode = 0700; /* what tar and cp make first */
+    from.uid = from.gid = 0;
+    check_change(0700, 0, 0, &from, false, false);
+    check_change(0755, 0, 0, &from, true, false);
+    check_change(0500, 0, 0, &from, false, true);
+    check_change(0455, 0, 0, &from, true, true);
+    check_change(0700, 1000, 1000, &from, true, false); /* root loses nothing */
+    check_change(01700, 0, 0, &from, false, true);      /* sticky: fewer may delete */
+    check_change(04700, 0, 0, &from, true, false);
+    from.mode = 01777;
+    check_change(0777, 0, 0, &from, true, false);
+    from.mode = 0750;
+    check_change(0750, 0, 7, &from, true, true); /* the old group is shut out */
+    from.mode = 0755;
+    check_change(0755, 0, 7, &from, true, false); /* group and others may the same */
+    check_change(0755, 7, 0, &from, true, false);
+    from.mode = 0077;
+    check_change(0077, 7, 0, &from, true, true); /* the owner alone may nothing */
+    from.mode = 0700;
+    from.uid = 7;
+    check_change(0700, 8, 0, &from, true, true); /* he who had it */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -112,6 +150,7 @@ int main(void)
         cmocka_unit_test(test_merge),
         cmocka_unit_test(test_concurrent_modes),
         cmocka_unit_test(test_xattr),
+        cmocka_unit_test(test_widen_narrow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
