@@ -41,7 +41,7 @@ while running; do
     done
     running || break
     kill -STOP $pid
-    sleep 4
+    sleep 7 # the lease, and a burst of writes after it
     kill -CONT $pid
 done
 wait $pid || fail "$(tail -n 3 "$work/watch.out" "$work/watch.log")"

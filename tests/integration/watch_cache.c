@@ -5,15 +5,19 @@
  *     watch_cache SERVERS SECONDS
  *
  * One client watches groups and keeps what it reads there for as long as the watch allows; another
- * one writes all the time, each row by one thread, ever greater numbers. The law of client.h
+ * one, a process of its own, writes, each row by one thread, ever greater numbers. The law of client.h
  * ("Watches"): a kept number that is less than one that was acknowledged before it was looked up is
- * told soon to be out of date, by a change or by another epoch. Somebody else hurts the nodes
- * meanwhile. Prints what was done; exit status 1: the law was broken; 2: no test. */
+ * soon told to be out of date, by a change or by another epoch. Somebody else hurts the nodes
+ * meanwhile, or stops this process. Prints what was done; exit status 1: the law was broken; 2: no test. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,12 +33,15 @@
 #define EPOCH_RUNS 1000000u
 /* A change is on its way when its put is acknowledged; longer than this it may not be: the lease. */
 #define LATE_MS 3000u
+/* All write for a while, then nobody does for longer than that: a change that was not told is not made
+ * good by the next one of the same row. */
+#define BURST_MS 1500u
+#define REST_MS  4500u
 
 struct row {
     struct kith_group group;
     char name;
     struct kith_watch *watch;
-    _Atomic(uint64_t) acked;   /* the number of the last put that was acknowledged */
     _Atomic(uint64_t) changes; /* told so far */
     pthread_mutex_t lock;      /* of what is kept */
     bool kept;
@@ -42,11 +49,18 @@ struct row {
 };
 
 static struct {
-    struct kith_client *writer, *reader;
+    struct kith_client *writer, *reader; /* each NULL in the other's process */
     struct row rows[ROWS];
-    _Atomic(uint64_t) own_told, told, hits, reads, puts, failed, late, latest_ms;
-    atomic_bool stop, broken;
+    _Atomic(uint64_t) own_told, told, hits, reads, late, latest_ms;
+    atomic_bool broken;
 } test;
+
+/* Of both processes. */
+static struct {
+    _Atomic(uint64_t) acked[ROWS]; /* the number of the last put that was acknowledged */
+    _Atomic(uint64_t) puts, failed;
+    atomic_bool go, stop;
+} *shared;
 
 static uint64_t now_ms(void)
 {
@@ -152,15 +166,18 @@ static void *writer_main(void *arg)
 {
     uint32_t mine = (uint32_t)(uintptr_t)arg;
     uint64_t random = mine + 1;
-    for (uint64_t number = 1; !atomic_load(&test.stop); number++) {
-        struct row *row = &test.rows[draw(&random) % (ROWS / WRITERS) * WRITERS + mine];
-        if (write_row(row, number)) {
-            atomic_store(&row->acked, number);
-            atomic_fetch_add(&test.puts, 1);
+    for (uint64_t number = 1; !atomic_load(&shared->stop); number++) {
+        uint32_t at = (uint32_t)(draw(&random) % (ROWS / WRITERS) * WRITERS) + mine;
+        if (write_row(&test.rows[at], number)) {
+            atomic_store(&shared->acked[at], number);
+            atomic_fetch_add(&shared->puts, 1);
         } else {
-            atomic_fetch_add(&test.failed, 1);
+            atomic_fetch_add(&shared->failed, 1);
         }
         (void)usleep((useconds_t)(draw(&random) % 2000)); /* so that something stays true a while */
+        while (now_ms() % (BURST_MS + REST_MS) >= BURST_MS && !atomic_load(&shared->stop)) {
+            (void)usleep(10000);
+        }
     }
     return NULL;
 }
@@ -170,17 +187,18 @@ static void await_word(struct row *row, uint64_t epoch, uint64_t change, uint64_
                        uint64_t acked)
 {
     uint64_t start = now_ms();
+    uint64_t late_ms = 0;
     while (kith_watch_epoch(row->watch) == epoch && atomic_load(&row->changes) == change) {
-        if (now_ms() - start > LATE_MS) {
+        if (late_ms > LATE_MS) {
             printf("row %c of group %u: %llu was believed after %llu was acknowledged\n", row->name,
                    row->group.bytes[1], (unsigned long long)kept, (unsigned long long)acked);
             atomic_store(&test.broken, true);
-            atomic_store(&test.stop, true);
+            atomic_store(&shared->stop, true);
             return;
         }
         (void)usleep(100);
+        late_ms = now_ms() - start; /* then the watch is asked once more: this process may be stopped */
     }
-    uint64_t late_ms = now_ms() - start;
     atomic_fetch_add(&test.late, 1);
     uint64_t latest = atomic_load(&test.latest_ms);
     while (late_ms > latest &&
@@ -208,9 +226,10 @@ static void read_row(struct row *row, uint64_t epoch, uint64_t change)
 static void *reader_main(void *arg)
 {
     uint64_t random = (uint64_t)(uintptr_t)arg + 99;
-    while (!atomic_load(&test.stop)) {
-        struct row *row = &test.rows[draw(&random) % ROWS];
-        uint64_t acked = atomic_load(&row->acked); /* before anything is looked up */
+    while (!atomic_load(&shared->stop)) {
+        uint32_t at = (uint32_t)(draw(&random) % ROWS);
+        struct row *row = &test.rows[at];
+        uint64_t acked = atomic_load(&shared->acked[at]); /* before anything is looked up */
         (void)pthread_mutex_lock(&row->lock);
         bool kept = row->kept;
         uint64_t number = row->number;
@@ -253,28 +272,37 @@ static struct kith_client *open_client(char *servers)
     return client;
 }
 
-static void watch_all(void)
+/* Before the processes part: both must name the same. */
+static void rows_init(void)
 {
     uint64_t seed = (uint64_t)getpid() << 20 | now_ms();
     for (uint32_t i = 0; i < ROWS; i++) {
         struct row *row = &test.rows[i];
         if (i % NAMES == 0) {
+            uint64_t place = draw(&seed);
             row->group.bytes[0] = 0xe0;
             row->group.bytes[1] = (uint8_t)(i / NAMES);
-            uint64_t place = draw(&seed);
             memcpy(row->group.bytes + 8, &place, sizeof(place));
-            row->watch = kith_client_watch(test.reader, &row->group, changed, row);
-            if (row->watch == NULL) {
-                exit(2);
-            }
         } else {
             row->group = row[-1].group;
-            row->watch = row[-1].watch;
         }
         row->name = (char)('a' + i % NAMES);
         (void)pthread_mutex_init(&row->lock, NULL);
     }
+}
+
+static void watch_all(void)
+{
     uint64_t start = now_ms();
+    for (uint32_t i = 0; i < ROWS; i++) {
+        struct row *row = &test.rows[i];
+        row->watch = i % NAMES == 0
+                         ? kith_client_watch(test.reader, &row->group, changed, row)
+                         : row[-1].watch;
+        if (row->watch == NULL) {
+            exit(2);
+        }
+    }
     for (uint32_t i = 0; i < ROWS; i += NAMES) {
         while (kith_watch_epoch(test.rows[i].watch) == 0) {
             if (now_ms() - start > 20000) {
@@ -290,24 +318,19 @@ static void watch_all(void)
 /* On a whole cluster: what the watcher itself puts is not told to it, what others put is. */
 static void own_puts(void)
 {
-    struct row *row = &test.rows[0];
-    struct kith_bytes none = kith_bytes_make(NULL, 0);
     char name[] = "own";
     for (uint32_t i = 0; i < OWN_PUTS; i++) {
-        if (put(test.reader, &test.rows[i % GROUPS * NAMES].group, kith_bytes_make(name, 3), none,
-                i) != KITH_OK) {
+        if (put(test.reader, &test.rows[i % GROUPS * NAMES].group, kith_bytes_make(name, 3),
+                kith_bytes_make(NULL, 0), i) != KITH_OK) {
             (void)fprintf(stderr, "a put failed\n");
             exit(2);
         }
     }
+    atomic_store(&shared->go, true);
     uint64_t start = now_ms();
-    uint64_t before = atomic_load(&row->changes);
-    while (!write_row(row, 0)) {
-        (void)usleep(1000);
-    }
-    while (atomic_load(&row->changes) == before) {
-        if (now_ms() - start > LATE_MS) {
-            printf("a change was not told in %u ms\n", LATE_MS);
+    while (atomic_load(&test.told) == 0) {
+        if (now_ms() - start > BURST_MS + REST_MS + LATE_MS) {
+            printf("no change was told\n");
             exit(1);
         }
         (void)usleep(100);
@@ -332,32 +355,61 @@ static void time_epochs(void)
            (unsigned long long)live, EPOCH_RUNS);
 }
 
+/* `count` threads, until `stop`. */
+static void run_threads(uint32_t count, void *(*run)(void *), uint64_t end_ms)
+{
+    pthread_t threads[READERS + WRITERS];
+    for (uint32_t i = 0; i < count; i++) {
+        if (pthread_create(&threads[i], NULL, run, (void *)(uintptr_t)i) != 0) {
+            exit(2);
+        }
+    }
+    while (now_ms() < end_ms && !atomic_load(&shared->stop)) {
+        (void)usleep(10000);
+    }
+    atomic_store(&shared->stop, true);
+    for (uint32_t i = 0; i < count; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
+}
+
+static void writer_process(char *servers)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* not without the other */
+    test.writer = open_client(servers);
+    while (!atomic_load(&shared->go)) {
+        (void)usleep(1000);
+    }
+    run_threads(WRITERS, writer_main, UINT64_MAX);
+    kith_client_close(test.writer);
+    exit(0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 3) {
         (void)fprintf(stderr, "usage: watch_cache SERVERS SECONDS\n");
         return 2;
     }
-    pthread_t threads[WRITERS + READERS];
+    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) {
+        return 2;
+    }
+    rows_init();
+    pid_t writer = fork();
+    if (writer == 0) {
+        writer_process(argv[1]);
+    }
     test.reader = open_client(argv[1]);
-    test.writer = open_client(argv[1]);
     watch_all();
     own_puts();
     time_epochs();
     (void)fflush(stdout); /* who hurts the nodes waits for this */
-    for (uint32_t i = 0; i < WRITERS + READERS; i++) {
-        void *(*run)(void *) = i < WRITERS ? writer_main : reader_main;
-        if (pthread_create(&threads[i], NULL, run, (void *)(uintptr_t)i) != 0) {
-            return 2;
-        }
-    }
-    uint64_t end_ms = now_ms() + strtoull(argv[2], NULL, 10) * 1000;
-    while (now_ms() < end_ms && !atomic_load(&test.stop)) {
-        (void)usleep(10000);
-    }
-    atomic_store(&test.stop, true);
-    for (uint32_t i = 0; i < WRITERS + READERS; i++) {
-        (void)pthread_join(threads[i], NULL);
+    run_threads(READERS, reader_main, now_ms() + strtoull(argv[2], NULL, 10) * 1000);
+    int status = 0;
+    if (waitpid(writer, &status, 0) != writer || status != 0) {
+        (void)fprintf(stderr, "the writer failed\n");
+        return 2;
     }
     uint64_t epochs = 0;
     for (uint32_t i = 0; i < ROWS; i += NAMES) {
@@ -366,10 +418,9 @@ int main(int argc, char **argv)
         kith_client_unwatch(test.reader, test.rows[i].watch);
     }
     kith_client_close(test.reader);
-    kith_client_close(test.writer);
     printf("hits %llu reads %llu puts %llu failed %llu told %llu late %llu latest_ms %llu epochs %llu\n",
            (unsigned long long)test.hits, (unsigned long long)test.reads,
-           (unsigned long long)test.puts, (unsigned long long)test.failed,
+           (unsigned long long)shared->puts, (unsigned long long)shared->failed,
            (unsigned long long)test.told, (unsigned long long)test.late,
            (unsigned long long)test.latest_ms, (unsigned long long)epochs);
     return atomic_load(&test.broken) ? 1 : 0;
