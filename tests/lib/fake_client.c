@@ -482,16 +482,6 @@ static enum kith_err run_put(struct kith_client *client, struct fake_request *re
 
 /* ---- all kinds ---- */
 
-static enum kith_err run_chunk_get(struct kith_fake_cluster *cluster, struct fake_request *request,
-                                   struct kith_client_result *result, struct kith_blob **ret_blob)
-{
-    enum kith_err err = fake_chunks_get(&cluster->chunks, &request->op, result);
-    if (err == KITH_OK) {
-        *ret_blob = result->u.chunk.payload;
-    }
-    return err;
-}
-
 static enum kith_err run_chunk_sync(struct kith_fake_cluster *cluster,
                                     struct fake_request *request, struct kith_client_result *result)
 {
@@ -533,7 +523,7 @@ static enum kith_err run_status(struct kith_fake_cluster *cluster, struct fake_r
 }
 
 static enum kith_err run_kind(struct kith_client *client, struct fake_request *request,
-                              struct kith_client_result *result, struct kith_blob **ret_blob)
+                              struct kith_client_result *result)
 {
     struct kith_fake_cluster *cluster = client->cluster;
     switch (request->op.kind) {
@@ -546,7 +536,7 @@ static enum kith_err run_kind(struct kith_client *client, struct fake_request *r
     case KITH_CLIENT_CHUNK_PUT:
         return fake_chunks_put(&cluster->chunks, &request->op);
     case KITH_CLIENT_CHUNK_GET:
-        return run_chunk_get(cluster, request, result, ret_blob);
+        return fake_chunks_get(&cluster->chunks, &request->op, result);
     case KITH_CLIENT_CHUNK_SYNC:
         return run_chunk_sync(cluster, request, result);
     case KITH_CLIENT_STATUS:
@@ -629,7 +619,10 @@ static void execute(struct kith_client *client, struct fake_request *request)
     }
     if (apply) {
         cluster->counts.ops[request->op.kind]++;
-        result.err = run_kind(client, request, &result, &blob);
+        result.err = run_kind(client, request, &result);
+        if (result.err == KITH_OK && request->op.kind == KITH_CLIENT_CHUNK_GET) {
+            blob = result.u.chunk.payload;
+        }
     }
     bool stored = apply && request->op.kind == KITH_CLIENT_PUT && result.err == KITH_OK;
     if (injected != KITH_OK) {

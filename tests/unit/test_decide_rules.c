@@ -216,6 +216,14 @@ static void test_proposer_ends(void **state)
     pair_end(&pair);
 }
 
+/* A pair, one that proposes to it, and the change to propose. */
+static struct kith_bytes change_start(struct pair *pair, struct kith_proposer *proposer)
+{
+    pair_start(pair, 3);
+    kith_proposer_init(proposer, &pair->voter.self, 3);
+    return kith_buf_bytes(&pair->change);
+}
+
 /* A change asks first: an objection or silence then, and nothing was promised. */
 static void test_change_asks(void **state)
 {
@@ -223,9 +231,7 @@ static void test_change_asks(void **state)
     struct pair pair;
     struct kith_proposer proposer;
     struct kith_proposer_out out;
-    pair_start(&pair, 3);
-    kith_proposer_init(&proposer, &pair.voter.self, 3);
-    struct kith_bytes next = kith_buf_bytes(&pair.change);
+    struct kith_bytes next = change_start(&pair, &proposer);
     static const enum kith_err ends[] = {KITH_EREFUSED, KITH_EBUSY, KITH_ENOTREADY};
     for (uint32_t i = 0; i < 3; i++) {
         assert_int_equal(kith_proposer_start_change(&proposer, pair.last, next, 0, 5000, 1, &out),
@@ -254,9 +260,7 @@ static void test_change_settles(void **state)
     struct pair pair;
     struct kith_proposer proposer;
     struct kith_proposer_out out;
-    pair_start(&pair, 3);
-    kith_proposer_init(&proposer, &pair.voter.self, 3);
-    struct kith_bytes next = kith_buf_bytes(&pair.change);
+    struct kith_bytes next = change_start(&pair, &proposer);
     enum { ALL, REFUSED, SILENT, OUTBID, ENDS };
     for (uint32_t how = ALL; how < ENDS; how++) {
         assert_int_equal(kith_proposer_start_change(&proposer, pair.last, next, 0, 9000, 1, &out),
