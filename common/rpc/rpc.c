@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <arpa/inet.h>
 #include <grpc/support/log.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,10 @@
 #define THREADS_MAX 64u
 #define BUSY_NS UINT64_C(10000) /* an event that is there so soon was not waited for */
 #define SWARM_LOOKS 16u /* without success, then events are taken to come alone */
+#define LINGER_NS UINT64_C(50000) /* falling asleep and being woken takes about as long */
+#define LINGER_OTHER_NS UINT64_C(20000) /* the processor was away for longer: another wants it */
+#define LINGER_MAX 8u
+#define LINGER_TRY_AGAIN 64u /* sleeps */
 #define DRIVE_EVENTS_MAX 64u /* of gRPC in one kith_rpc_drive: the driver has other work too */
 
 /* gRPC's own lines are for its developers; what matters reaches us as reasons. */
@@ -73,6 +78,34 @@ static bool drive_one(struct kith_rpc *rpc, gpr_timespec until)
     return true;
 }
 
+/* Looks for an event for LINGER_NS at most. Under load the next one comes sooner than a thread falls asleep
+ * and is woken; so it lingers while most looks find something, and tries again now and then. Who else is
+ * ready to run on this processor goes first, and ends it. */
+static bool linger(struct kith_rpc *rpc, grpc_event *ret_event)
+{
+    if (rpc->linger == 0) {
+        rpc->linger = ++rpc->slept % LINGER_TRY_AGAIN == 0 ? 1 : 0;
+        return false;
+    }
+    uint64_t now = now_ns();
+    uint64_t end = now + LINGER_NS;
+    while (now < end) {
+        *ret_event = grpc_completion_queue_next(rpc->queue, gpr_time_0(GPR_CLOCK_MONOTONIC), NULL);
+        if (ret_event->type != GRPC_QUEUE_TIMEOUT) {
+            rpc->linger += rpc->linger < LINGER_MAX ? 1 : 0;
+            return true;
+        }
+        sched_yield();
+        uint64_t then = now;
+        now = now_ns();
+        if (now - then > LINGER_OTHER_NS) {
+            break;
+        }
+    }
+    rpc->linger--;
+    return false;
+}
+
 /* Events often come alone, and then the look for a second one costs as much as the first; or in swarms,
  * and then much at a time is worth most. So there is a second look only while it finds something now and
  * then, or when an event was there before the driver came. */
@@ -87,7 +120,10 @@ void kith_rpc_drive(struct kith_rpc *rpc, uint64_t until_ms)
     rpc_read_all(rpc);
     for (uint32_t i = 0; i < DRIVE_EVENTS_MAX; i++) {
         uint64_t began = got == 0 ? now_ns() : 0;
-        grpc_event event = grpc_completion_queue_next(rpc->queue, until, NULL);
+        grpc_event event;
+        if (got > 0 || until_ms == 0 || !linger(rpc, &event)) {
+            event = grpc_completion_queue_next(rpc->queue, until, NULL);
+        }
         if (event.type != GRPC_OP_COMPLETE) {
             rpc->swarm -= rpc->swarm > 0 ? 1 : 0;
             break;

@@ -85,6 +85,8 @@ struct kith_rpc {
     grpc_channel *wake_channel; /* leads nowhere */
     grpc_call *wake_call;       /* an empty batch on it completes at once */
     struct rpc_tag wake_tag;
+    uint32_t linger; /* driven, the driver's: how many more looks in vain before it sleeps at once */
+    uint32_t slept;
     uint32_t swarm; /* driven, the driver's: looks for a second event that are left */
     bool told;      /* driven, the driver's: `closed` has been given in this event */
     struct rpc_conn *unread; /* driven, the driver's: streams to read on */
