@@ -54,7 +54,8 @@ static const struct kith_ctl_option scan_options[] = {
 };
 static const struct kith_ctl_option up_options[] = {
     {"nodes", "COUNT", "how many (default 3, or as many as there were)"},
-    {"cache", "SIZE", "of each node (default: all share a sixteenth of the memory, 64M to 1G each)"},
+    {"cache", "SIZE",
+     "of each node (default: all share a sixteenth of the memory, 64M to 1G each)"},
     {NULL, NULL, NULL},
 };
 

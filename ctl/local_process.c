@@ -167,9 +167,9 @@ enum kith_err kith_local_port(uint16_t *port, struct kith_error *error)
     return KITH_OK;
 }
 
-/* In the grandchild: becomes kithd. Only async-signal-safe calls; -errno goes into the pipe. What it
- * says before its log is open, and what libraries say, goes into the log from the first instruction
- * on. */
+/* In the grandchild: becomes kithd. Only async-signal-safe calls; -errno goes into the pipe. What
+ * it says before its log is open, and what libraries say, goes into the log from the first
+ * instruction on. */
 static _Noreturn void daemon_exec(const char *program, const char *log, char *const argv[],
                                   int pipe_fd)
 {
@@ -183,8 +183,8 @@ static _Noreturn void daemon_exec(const char *program, const char *log, char *co
     _exit(written == (ssize_t)sizeof(number) ? 127 : 126);
 }
 
-/* Forks twice, so that the daemon has a session that it does not lead. Writes its pid into the pipe,
- * or -errno. */
+/* Forks twice, so that the daemon has a session that it does not lead. Writes its pid into the
+ * pipe, or -errno. */
 static _Noreturn void daemon_fork(const char *program, const char *log, char *const argv[],
                                   int pipe_fd)
 {
@@ -227,7 +227,8 @@ static enum kith_err daemon_spawn(const char *program, const char *log, char *co
     (void)close(ends[1]);
     pid_t pid = 0;
     int status = 0;
-    /* the end of the pipe is execve: the pid from the child, -errno from who failed, in any order */
+    /* the end of the pipe is execve: the pid from the child, -errno from who failed, in any
+     * order */
     for (int value = 0; child > 0 && pipe_int(ends[0], &value);) {
         pid = value > 0 ? value : pid;
         number = value < 0 ? -value : number;

@@ -2,11 +2,11 @@
  *
  * caller.c - what the signals of a thread that waits for an answer mean.
  *
- * The kernel sends INTERRUPT for any signal, and an EINTR that answers it reaches the program, which
- * does not expect one from a file: git's progress timer (SIGALRM with SA_RESTART) makes its open() and
- * rename() fail. So EINTR is for who is being killed, and for who catches a signal by which people and
- * systems end programs; as on NFS the others wait on, to the deadline at most. The signal is still
- * pending while the kernel waits for us, so /proc shows it. */
+ * The kernel sends INTERRUPT for any signal, and an EINTR that answers it reaches the program,
+ * which does not expect one from a file: git's progress timer (SIGALRM with SA_RESTART) makes its
+ * open() and rename() fail. So EINTR is for who is being killed, and for who catches a signal by
+ * which people and systems end programs; as on NFS the others wait on, to the deadline at most. The
+ * signal is still pending while the kernel waits for us, so /proc shows it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

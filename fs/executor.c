@@ -3,9 +3,9 @@
  * executor.c - threads for work that may wait, and the end of waiting for who was interrupted.
  *
  * Threads are made when a job finds none idle, up to THREADS_MAX; they stay. A job is answered
- * once: by its own work, or with EINTR by the timer when its caller got a signal that means to end it
- * (caller.c) and the work took too long. Jobs that the client's callbacks bring to their end need no thread; they are
- * counted, so that the end waits for them. */
+ * once: by its own work, or with EINTR by the timer when its caller got a signal that means to end
+ * it (caller.c) and the work took too long. Jobs that the client's callbacks bring to their end
+ * need no thread; they are counted, so that the end waits for them. */
 #include <errno.h>
 #include <string.h>
 

@@ -2,8 +2,8 @@
  *
  * lookup.c - questions for one name: LOOKUP, and whether a name that is to be made is not there.
  *
- * A question is one GET; where the directory is watched (watch.c) and its table not complete yet, it is
- * the scan of one page instead, after which memory answers. */
+ * A question is one GET; where the directory is watched (watch.c) and its table not complete yet,
+ * it is the scan of one page instead, after which memory answers. */
 #include <errno.h>
 #include <string.h>
 

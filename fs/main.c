@@ -134,8 +134,8 @@ static int check_mountpoint(const char *mountpoint)
     return 0;
 }
 
-/* Serves until unmounted. The pid file goes with the mount, and where the mount failed unless it names
- * another one. */
+/* Serves until unmounted. The pid file goes with the mount, and where the mount failed unless it
+ * names another one. */
 static int serve(struct kith_fs_options *options, struct report *report)
 {
     int code = kith_fs_serve(options, NULL, on_ready, report);

@@ -4,7 +4,8 @@
  *
  * The name's row and, with a directory, its own row go out at the same time: whoever finds the name
  * without the own row sees an empty directory, which it is. No thread waits for the question
- * whether the name is there, nor for the puts, but where somebody else is at work in the directory. */
+ * whether the name is there, nor for the puts, but where somebody else is at work in the
+ * directory. */
 #include <errno.h>
 #include <string.h>
 

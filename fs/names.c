@@ -487,9 +487,9 @@ void kith_start_unlink(struct kith_job *job)
     kith_arena_release(&arena);
 }
 
-/* First the mark, then the look whether it is empty: what was made elsewhere before the mark is seen.
- * Where memory does not know it to be empty a look comes before, too: few directories are marked in
- * vain. */
+/* First the mark, then the look whether it is empty: what was made elsewhere before the mark is
+ * seen. Where memory does not know it to be empty a look comes before, too: few directories are
+ * marked in vain. */
 int kith_dir_remove(struct kith_fs *fs, struct kith_inode *inode)
 {
     int error = kith_dir_seems_empty(fs, inode) ? 0 : kith_dir_empty(fs, inode);

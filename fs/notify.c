@@ -28,8 +28,8 @@ struct kith_notifier {
     bool ending;
 };
 
-/* Expiring leaves what hangs on the name (a working directory, a mount) as it is; an older kernel can
- * only forget it. */
+/* Expiring leaves what hangs on the name (a working directory, a mount) as it is; an older kernel
+ * can only forget it. */
 static int tell(struct fuse_session *session, const struct note *note)
 {
     int error = -ENOSYS;

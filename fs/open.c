@@ -3,8 +3,8 @@
  * open.c - open files: contents and context come from one read by quorum and go together.
  *
  * Who opens a clean file reads it again (close-to-open), or takes what a live watch knows of it
- * (watch.c); who opens one with unsent bytes joins. The contents of a created file are made with the
- * first write. Contents are let go only under row_busy. */
+ * (watch.c); who opens one with unsent bytes joins. The contents of a created file are made with
+ * the first write. Contents are let go only under row_busy. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -128,15 +128,16 @@ static int read_and_renew(struct kith_fs *fs, struct kith_inode *inode)
     return error;
 }
 
-/* fs->lock held. A live watch knows the inode's row, with the contents, and nobody is at work on it. */
+/* fs->lock held. A live watch knows the inode's row, with the contents, and nobody is at work on
+ * it. */
 static bool known_whole(const struct kith_inode *inode)
 {
     return !inode->row_busy && kith_watch_knows_inode(inode) &&
            (inode->is_open || (inode->content == NULL && inode->image_known));
 }
 
-/* Opens from memory; known_whole, which ends with the lock. The caller holds `opening`; fs->lock is held
- * when it comes and goes. */
+/* Opens from memory; known_whole, which ends with the lock. The caller holds `opening`; fs->lock is
+ * held when it comes and goes. */
 static int open_known(struct kith_fs *fs, struct kith_inode *inode)
 {
     struct kith_content *content = NULL;

@@ -245,8 +245,8 @@ void kith_dir_tell(struct kith_fs *fs, struct kith_inode *inode, const char *nam
     }
 }
 
-/* The source's half, after the target's has been put: given up only after a while, for then the file
- * stands under both names. The answer must be released, whatever is returned. */
+/* The source's half, after the target's has been put: given up only after a while, for then the
+ * file stands under both names. The answer must be released, whatever is returned. */
 static int put_source(struct move *move, const struct kith_group *group,
                       struct kith_client_answer *ret_answer)
 {

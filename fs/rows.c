@@ -31,8 +31,8 @@ void kith_octets_clear(struct kith_octets *octets)
 
 static void log_failed(const struct kith_client_result *result)
 {
-    kith_log_debug("rows", "request failed: %s (%s)", result->message != NULL ? result->message : "",
-                   kith_err_text((int)result->err));
+    kith_log_debug("rows", "request failed: %s (%s)",
+                   result->message != NULL ? result->message : "", kith_err_text((int)result->err));
 }
 
 static int rows_call(struct kith_fs *fs, const struct kith_client_op *op,

@@ -63,8 +63,9 @@ static const struct kith_config_key keys[] = {
      .type = KITH_CONFIG_SIZE,
      .min = KITH_STORE_CACHE_MIN,
      .max = UINT64_C(1) << 44,
-     .help = "WiredTiger's cache (default a sixteenth of the memory, 64M to 1G); it takes up to 2.5 "
-             "times that"},
+     .help =
+         "WiredTiger's cache (default a sixteenth of the memory, 64M to 1G); it takes up to 2.5 "
+         "times that"},
     {.section = "log",
      .name = "log",
      .type = KITH_CONFIG_STRING,

@@ -2,8 +2,9 @@
  *
  * memory.c - what the machine and the control groups say about memory.
  *
- * A line of /proc/PID/cgroup is "NUMBER:CONTROLLERS:PATH"; version 2 has one line, number 0, without
- * controllers. A limit holds for all groups below it, so each parent up to the root is read. */
+ * A line of /proc/PID/cgroup is "NUMBER:CONTROLLERS:PATH"; version 2 has one line, number 0,
+ * without controllers. A limit holds for all groups below it, so each parent up to the root is
+ * read. */
 #include "base/memory.h"
 
 #include <errno.h>

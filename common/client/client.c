@@ -9,10 +9,11 @@
  *     the timer     waits for the core's deadline, ticks
  *
  * Every field of struct kith_client below `lock` is protected by it. Callbacks run after the lock
- * is let go, on the thread whose step ended the request; then the results are released. Changes under
- * watches come by messages only, so their callbacks run on rpc's thread, one after the other, before
- * those of the requests that the same step ended and before the next message is taken. Whether a watch
- * is live is set under the lock, thus before any callback of that step, and read without it. */
+ * is let go, on the thread whose step ended the request; then the results are released. Changes
+ * under watches come by messages only, so their callbacks run on rpc's thread, one after the other,
+ * before those of the requests that the same step ended and before the next message is taken.
+ * Whether a watch is live is set under the lock, thus before any callback of that step, and read
+ * without it. */
 #include "client/client.h"
 
 #include <errno.h>

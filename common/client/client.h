@@ -3,14 +3,14 @@
  * client.h - the cluster as a library: rows and chunks by quorum, asynchronous.
  *
  * The client is its own read coordinator: it asks R owners at once, merges, hedges to one more when
- * an answer is late, tells stale replicas whom to fetch from; it sends a put straight to an owner. It
- * keeps what it wrote, so that it always reads its own writes and never goes back in time (invariant
- * 9). The logic is client_core.h, a step machine without I/O, which the simulator drives too; this is
- * its shell on rpc.h.
+ * an answer is late, tells stale replicas whom to fetch from; it sends a put straight to an owner.
+ * It keeps what it wrote, so that it always reads its own writes and never goes back in time
+ * (invariant 9). The logic is client_core.h, a step machine without I/O, which the simulator drives
+ * too; this is its shell on rpc.h.
  *
  * Threads: submit may be called from any thread and never waits. Callbacks run on the client's own
- * threads (or, when a request fails at once, inside submit); they must not block. Every request ends
- * by its deadline with exactly one callback (invariant 8).
+ * threads (or, when a request fails at once, inside submit); they must not block. Every request
+ * ends by its deadline with exactly one callback (invariant 8).
  *
  * Used by fs/, ctl/, tests/bench/kv and the node's unary door. */
 #ifndef KITH_CLIENT_CLIENT_H
@@ -35,14 +35,14 @@ struct kith_client_options {
     const char *writer;          /* "user@host" in siblings; cut to KITH_WRITER_MAX */
 };
 
-/* Connects: returns when a node has answered with the table, or with EUNREACH and a message that names
- * each server and what it said (e.g. "no node of n1:7070,n2:7070 answered within 10 s (n1: connection
- * refused, n2: timed out)"). Waits up to connect_timeout_ms. */
+/* Connects: returns when a node has answered with the table, or with EUNREACH and a message that
+ * names each server and what it said (e.g. "no node of n1:7070,n2:7070 answered within 10 s (n1:
+ * connection refused, n2: timed out)"). Waits up to connect_timeout_ms. */
 KITH_MUST_CHECK enum kith_err kith_client_open(const struct kith_client_options *options,
                                                struct kith_client **ret_client,
                                                struct kith_error *error);
-/* Ends every request (ECANCELED), waits for the callbacks, frees, and frees the watches that are still
- * held with it. Not from a callback. */
+/* Ends every request (ECANCELED), waits for the callbacks, frees, and frees the watches that are
+ * still held with it. Not from a callback. */
 void kith_client_close(struct kith_client *client);
 
 enum kith_client_kind {
@@ -60,8 +60,8 @@ struct kith_client_op {
     enum kith_client_kind kind;
     uint32_t timeout_ms; /* 0 = the client's op_timeout_ms */
     enum kith_level level;
-    /* GET and SCAN: never a degraded answer; where R owners cannot be reached it waits for them until
-     * the deadline. For what must not be done on the word of fewer. */
+    /* GET and SCAN: never a degraded answer; where R owners cannot be reached it waits for them
+     * until the deadline. For what must not be done on the word of fewer. */
     bool strict;
     union {
         struct {
@@ -120,8 +120,8 @@ struct kith_client_row {
 /* Valid until the callback returns. */
 struct kith_client_result {
     /* OK. For puts and chunk puts: EREFUSED, ELIMIT, ETOOBIG, ENOSPC, EUNREACH, EINVAL = nothing
-     * happened; EUNKNOWN = it may yet appear. For reads: EUNREACH, ETIMEOUT, EIO, ECORRUPT, ENOTFOUND
-     * (chunks only). ECANCELED at close. */
+     * happened; EUNKNOWN = it may yet appear. For reads: EUNREACH, ETIMEOUT, EIO, ECORRUPT,
+     * ENOTFOUND (chunks only). ECANCELED at close. */
     enum kith_err err;
     const char *message;
     bool degraded; /* fewer than R synchronised owners answered */
@@ -169,42 +169,43 @@ struct kith_uuid kith_client_cluster(struct kith_client *client);
 
 /* ---- Watches: a group's changes, told (DESIGN section 7) ---- */
 
-/* A watch is live while R owners of the group's partition have promised, less than KITH_WATCH_LEASE_MS
- * before, to tell every change that they store; W + R > N, so that one of them at least stores each
- * write that is acknowledged. What this client's own requests change is not told. While a watch is
- * held the client renews it every KITH_WATCH_RENEW_MS. It lapses by itself: when nodes are silent, when
- * a connection is lost, when the table changes; and it goes on under another number (below) when a read
- * of the group was answered by owners that had not promised before it began, or by fewer than R. Why,
- * and what may be believed, is told in watch.c. */
+/* A watch is live while R owners of the group's partition have promised, less than
+ * KITH_WATCH_LEASE_MS before, to tell every change that they store; W + R > N, so that one of them
+ * at least stores each write that is acknowledged. What this client's own requests change is not
+ * told. While a watch is held the client renews it every KITH_WATCH_RENEW_MS. It lapses by itself:
+ * when nodes are silent, when a connection is lost, when the table changes; and it goes on under
+ * another number (below) when a read of the group was answered by owners that had not promised
+ * before it began, or by fewer than R. Why, and what may be believed, is told in watch.c. */
 #define KITH_WATCH_LEASE_MS 3000u
 #define KITH_WATCH_RENEW_MS 1000u
 #define KITH_WATCHES_MAX    1024u /* of one client */
 
 struct kith_watch;
 
-/* Something changed: those rows may be others now; count 0: any row of the group. Runs on the client's
- * thread, before the callback of any read that was begun after the change arrived; must not block, nor
- * call the client. May still come for a moment after kith_client_unwatch has begun, never after it has
- * returned. */
+/* Something changed: those rows may be others now; count 0: any row of the group. Runs on the
+ * client's thread, before the callback of any read that was begun after the change arrived; must
+ * not block, nor call the client. May still come for a moment after kith_client_unwatch has begun,
+ * never after it has returned. */
 typedef void (*kith_client_watch_cb)(void *arg, const struct kith_bytes *names, uint32_t count);
 
-/* Begins a watch; it is not live yet when this returns. Never waits. NULL: KITH_WATCHES_MAX are held, or
- * memory is short. Any thread. */
+/* Begins a watch; it is not live yet when this returns. Never waits. NULL: KITH_WATCHES_MAX are
+ * held, or memory is short. Any thread. */
 KITH_MUST_CHECK struct kith_watch *kith_client_watch(struct kith_client *client,
                                                      const struct kith_group *group,
                                                      kith_client_watch_cb cb, void *arg);
-/* Ends it and frees it, and waits for its callback where that is running: call it with no lock held that
- * the callback takes. Not from a callback of the client. */
+/* Ends it and frees it, and waits for its callback where that is running: call it with no lock held
+ * that the callback takes. Not from a callback of the client. */
 void kith_client_unwatch(struct kith_client *client, struct kith_watch *watch);
-/* 0: not live now. Else live, and the number under which it has been so without a break: what was read
- * by requests that began while it had this number, and of which no change was told since, is what a
- * quorum would answer now, but for changes that are on their way. Any thread, takes no lock. */
+/* 0: not live now. Else live, and the number under which it has been so without a break: what
+ * was read by requests that began while it had this number, and of which no change was told
+ * since, is what a quorum would answer now, but for changes that are on their way. Any thread,
+ * takes no lock. */
 uint64_t kith_watch_epoch(const struct kith_watch *watch);
 
 /* ---- Waiting for one request: for tools and for threads that may block ---- */
 
-/* Submits and waits for the end. The result is a copy that lives until kith_client_answer_release; it
- * must be released whatever is returned. Returns answer->result.err. Not from a callback. */
+/* Submits and waits for the end. The result is a copy that lives until kith_client_answer_release;
+ * it must be released whatever is returned. Returns answer->result.err. Not from a callback. */
 struct kith_client_answer {
     struct kith_arena arena;
     struct kith_blob *blob;

@@ -74,8 +74,8 @@ enum kith_client_effect_kind {
     KITH_CLIENT_EFFECT_CONNECT,  /* open conn to address; bulk: of the BULK class, else ROWS */
     KITH_CLIENT_EFFECT_CLOSE,    /* end conn */
     KITH_CLIENT_EFFECT_DONE,     /* the request `tag` has ended */
-    /* The watch `tag` is live until `until_ms` (mono_ms); 0: not now, and when it is live again, maybe
-     * at once, it is so under another number (epoch.h). Before the DONEs of the same step. */
+    /* The watch `tag` is live until `until_ms` (mono_ms); 0: not now, and when it is live again,
+     * maybe at once, it is so under another number (epoch.h). Before the DONEs of the same step. */
     KITH_CLIENT_EFFECT_WATCHED,
     KITH_CLIENT_EFFECT_CHANGED,  /* under the watch `tag`: names, name_count (0: any) */
 };

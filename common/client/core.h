@@ -534,7 +534,8 @@ void cc_op_lost(struct kith_client_core *core, struct cc_op *op, uint32_t rep);
 /* ---- twins.c ---- */
 
 void cc_twins_release(struct cc_twins *twins);
-/* The put was tried at several coordinators, and this is the answer of one. false: memory is short. */
+/* The put was tried at several coordinators, and this is the answer of one. false: memory is
+ * short. */
 bool cc_twins_note(struct kith_client_core *core, const struct cc_op *op,
                    const struct kith_put_res *res);
 /* Takes out of a merged row what is a second copy of an own write that has been replaced; the array
@@ -570,8 +571,8 @@ void cc_session_release(struct cc_session *session);
 /* From now on answers for the row must cover this clock too. false: memory is short. */
 bool cc_session_note(struct cc_session *session, const struct kith_group *group,
                      struct kith_bytes name, const struct kith_clock *clock);
-/* A majority of the owners holds what the session wants: requests that begin from now on need the entry
- * no more. Those up to `order` may hold older answers already, it stays for them. */
+/* A majority of the owners holds what the session wants: requests that begin from now on need the
+ * entry no more. Those up to `order` may hold older answers already, it stays for them. */
 void cc_session_settle(struct cc_session *session, const struct kith_group *group,
                        struct kith_bytes name, uint64_t order);
 /* Drops what was settled and is needed by no request from `order` on. */
@@ -582,21 +583,21 @@ void cc_session_drop(struct cc_session *session, const struct kith_group *group,
 /* Calls take(arg, name) for each row of the session in the range of cc_session_count, until it says
  * false. */
 void cc_session_each(const struct cc_session *session, uint64_t order,
-                     const struct kith_group *group, bool has_after, struct kith_bytes after, bool has_last,
-                     struct kith_bytes last, bool (*take)(void *arg, struct kith_bytes name),
-                     void *arg);
-/* Whether `clock` covers all that the session has seen of the row, for the request `order`; *ret_known:
- * there is an entry for it. */
+                     const struct kith_group *group, bool has_after, struct kith_bytes after,
+                     bool has_last, struct kith_bytes last,
+                     bool (*take)(void *arg, struct kith_bytes name), void *arg);
+/* Whether `clock` covers all that the session has seen of the row, for the request `order`;
+ * *ret_known: there is an entry for it. */
 bool cc_session_covered(const struct cc_session *session, uint64_t order,
                         const struct kith_group *group, struct kith_bytes name,
                         const struct kith_clock *clock, bool *ret_known);
 /* The number of the change that made the entry's clock what it is; 0: no entry. */
 uint64_t cc_session_change(const struct cc_session *session, const struct kith_group *group,
                            struct kith_bytes name);
-/* Rows of the group behind `after` (where has_after) up to `last` (where has_last) in the session, for
- * the request `order`. */
+/* Rows of the group behind `after` (where has_after) up to `last` (where has_last) in the session,
+ * for the request `order`. */
 uint32_t cc_session_count(const struct cc_session *session, uint64_t order,
-                          const struct kith_group *group, bool has_after, struct kith_bytes after, bool has_last,
-                          struct kith_bytes last);
+                          const struct kith_group *group, bool has_after, struct kith_bytes after,
+                          bool has_last, struct kith_bytes last);
 
 #endif

@@ -3,8 +3,8 @@
  * epoch.h - under which number a watch is live, and until when: told by one thread, read by any.
  *
  * The number is that of an unbroken time. The core says "not now" (0) whenever the watch lapses or
- * breaks (watch.c), also where it is live again at once; the next time that it names then belongs to
- * the next number. The end of the time needs no telling: who reads compares it with his clock.
+ * breaks (watch.c), also where it is live again at once; the next time that it names then belongs
+ * to the next number. The end of the time needs no telling: who reads compares it with his clock.
  *
  * Reading takes no lock and sees number and end as they stood together at one moment: the teller
  * clears the end before he changes the number, and sets it after; so where the number is the same

@@ -77,8 +77,9 @@ static bool refused(struct kith_client_core *core, struct cc_op *op)
     for (uint32_t i = 0; i < op->slots; i++) {
         const struct cc_rep *rep = &op->reps[i];
         any = any || rep->final;
-        hope = (!rep->final && (rep->state == CC_REP_ASKED || cc_replica_hope(core, op, i, false))) ||
-               hope;
+        hope =
+            (!rep->final && (rep->state == CC_REP_ASKED || cc_replica_hope(core, op, i, false))) ||
+            hope;
     }
     return any && !hope;
 }

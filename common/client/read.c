@@ -68,8 +68,8 @@ static bool in_fetch(const struct cc_rep *rep, uint32_t n)
     return false;
 }
 
-/* Where the state is that replica i names for row n. One that a late replica was to send is missing:
- * it is fetched from another. */
+/* Where the state is that replica i names for row n. One that a late replica was to send is
+ * missing: it is fetched from another. */
 static enum where state_where(const struct cc_op *op, uint32_t i, uint32_t n)
 {
     const struct cc_copy *copy = &op->reps[i].rows[n];
@@ -93,8 +93,8 @@ static enum where state_where(const struct cc_op *op, uint32_t i, uint32_t n)
     return where;
 }
 
-/* Fetches rows that are known only by digest; true when some are on their way: nothing can be merged
- * before they are here. */
+/* Fetches rows that are known only by digest; true when some are on their way: nothing can be
+ * merged before they are here. */
 static bool fetch_missing(struct kith_client_core *core, struct cc_op *op)
 {
     bool any = false;

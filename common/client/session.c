@@ -8,18 +8,18 @@
  * An entry goes when a read has seen the state on a majority of the owners, or as the oldest when
  * there are more than KITH_SESSION_ROWS_MAX.
  *
- * SETTLED. A read that began before may have its answers already, from a majority that was behind then.
- * So an entry that is settled still binds the requests that were submitted up to that moment, and is
- * swept when the last of them has ended.
+ * SETTLED. A read that began before may have its answers already, from a majority that was behind
+ * then. So an entry that is settled still binds the requests that were submitted up to that moment,
+ * and is swept when the last of them has ended.
  *
- * LOST FOR GOOD. What was read from a minority may be destroyed (a power loss before its flush), and
- * then no answer can ever cover the entry. When all owners have answered a read at least twice, the
- * first time in the first half of its time, and none has it, that read ends in EIO at its deadline and
- * the entry goes: the loss is told once, in words, and the row can be read again as it is. Until then a
- * state may still be on its way. A round of answers says something only of an entry that is as it
- * was when the round was asked: one that a put of this mount has raised meanwhile wants a state that
- * the owners had not when they answered. So every change of an entry's clock has a number, and the
- * rounds that are counted together are all held against the same one.
+ * LOST FOR GOOD. What was read from a minority may be destroyed (a power loss before its flush),
+ * and then no answer can ever cover the entry. When all owners have answered a read at least twice,
+ * the first time in the first half of its time, and none has it, that read ends in EIO at its
+ * deadline and the entry goes: the loss is told once, in words, and the row can be read again as it
+ * is. Until then a state may still be on its way. A round of answers says something only of an
+ * entry that is as it was when the round was asked: one that a put of this mount has raised
+ * meanwhile wants a state that the owners had not when they answered. So every change of an entry's
+ * clock has a number, and the rounds that are counted together are all held against the same one.
  *
  * Two hash tables with chains: rows by (group, name), groups by group; a scan must know of rows
  * that its pages lack, so each group has the list of its rows. */
@@ -130,7 +130,8 @@ static void age_newest(struct cc_session *session, struct cc_session_entry *entr
 {
     struct cc_session_entry **first =
         entry->settled != 0 ? &session->settled_first : &session->oldest;
-    struct cc_session_entry **last = entry->settled != 0 ? &session->settled_last : &session->newest;
+    struct cc_session_entry **last =
+        entry->settled != 0 ? &session->settled_last : &session->newest;
     entry->older = *last;
     entry->newer = NULL;
     if (*last != NULL) {
@@ -339,9 +340,9 @@ uint64_t cc_session_change(const struct cc_session *session, const struct kith_g
 }
 
 void cc_session_each(const struct cc_session *session, uint64_t order,
-                     const struct kith_group *group, bool has_after, struct kith_bytes after, bool has_last,
-                     struct kith_bytes last, bool (*take)(void *arg, struct kith_bytes name),
-                     void *arg)
+                     const struct kith_group *group, bool has_after, struct kith_bytes after,
+                     bool has_last, struct kith_bytes last,
+                     bool (*take)(void *arg, struct kith_bytes name), void *arg)
 {
     const struct cc_session_group *in = *group_at(session, group);
     const struct cc_session_entry *entry = in == NULL ? NULL : in->entries;
@@ -362,8 +363,8 @@ static bool count_one(void *arg, struct kith_bytes name)
 }
 
 uint32_t cc_session_count(const struct cc_session *session, uint64_t order,
-                          const struct kith_group *group, bool has_after, struct kith_bytes after, bool has_last,
-                          struct kith_bytes last)
+                          const struct kith_group *group, bool has_after, struct kith_bytes after,
+                          bool has_last, struct kith_bytes last)
 {
     uint32_t count = 0;
     cc_session_each(session, order, group, has_after, after, has_last, last, count_one, &count);

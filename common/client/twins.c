@@ -2,14 +2,14 @@
  *
  * twins.c - this client's own writes that may have a twin, so that it never sees one come back.
  *
- * A put that was tried at two coordinators may have drawn two dots; the answer told of one. The other
- * may lie on the disk of a node that ended between storing and sending. Once the write has been
- * replaced, nodes remove such a twin when they meet it (core/rowop.h), but until one has, a read that
- * reaches the node that is back finds it: a name that this mount has removed would be listed again
- * (invariant 9). So the client remembers each of its writes that was tried more than once, for as
- * long as nodes do, and leaves a sibling of it out of an answer whose clock covers the dot that it was
- * told of while that one is gone: the write has been replaced. The clock of the answer stays, so the
- * next write of the row covers the twin, too.
+ * A put that was tried at two coordinators may have drawn two dots; the answer told of one. The
+ * other may lie on the disk of a node that ended between storing and sending. Once the write has
+ * been replaced, nodes remove such a twin when they meet it (core/rowop.h), but until one has, a
+ * read that reaches the node that is back finds it: a name that this mount has removed would be
+ * listed again (invariant 9). So the client remembers each of its writes that was tried more than
+ * once, for as long as nodes do, and leaves a sibling of it out of an answer whose clock covers the
+ * dot that it was told of while that one is gone: the write has been replaced. The clock of the
+ * answer stays, so the next write of the row covers the twin, too.
  *
  * Only puts with more than one try are noted: failures make them, a quiet cluster none. A ring: the
  * oldest goes first. */

@@ -4,18 +4,18 @@
  * believed on the strength of it.
  *
  * A PROMISE. Each owner of the group's partition is asked to tell, for KITH_WATCH_LEASE_MS, every
- * change that it stores (WATCH_REQ). Its lease begins when it takes the request, which is later than
- * when that was sent: so here the promise is counted from the sending, less CC_WATCH_MARGIN_MS for
- * clocks that do not run alike, and it ends here before it ends there. Asking again before the end
- * prolongs it. It goes on without a gap only if the ANSWER is here before the old one is over: a
- * request that was sent in time may have been taken too late, when the node had already stored changes
- * that it told nobody. And only if the node says so (`renewed`): the clock here stands still while the
- * machine sleeps, or is moved to another. A promise also ends with its connection, with the node's word (WATCH_EVENT
- * `ended`, an error), and with the table.
+ * change that it stores (WATCH_REQ). Its lease begins when it takes the request, which is later
+ * than when that was sent: so here the promise is counted from the sending, less CC_WATCH_MARGIN_MS
+ * for clocks that do not run alike, and it ends here before it ends there. Asking again before the
+ * end prolongs it. It goes on without a gap only if the ANSWER is here before the old one is over:
+ * a request that was sent in time may have been taken too late, when the node had already stored
+ * changes that it told nobody. And only if the node says so (`renewed`): the clock here stands
+ * still while the machine sleeps, or is moved to another. A promise also ends with its connection,
+ * with the node's word (WATCH_EVENT `ended`, an error), and with the table.
  *
- * WHAT IS CLAIMED. "What was read by requests that began while the watch had this number, and of which
- * no change was told since, is what a quorum would answer now, but for what is on its way." That R
- * owners keep their promise at each moment is not enough for it:
+ * WHAT IS CLAIMED. "What was read by requests that began while the watch had this number, and of
+ * which no change was told since, is what a quorum would answer now, but for what is on its way."
+ * That R owners keep their promise at each moment is not enough for it:
  *
  *     A and B promise.  The client reads x from A and B.  C stores x'.  C promises, A's promise ends.
  *     A stores x' too: acknowledged by A and C.  Neither told it: R owners promised all the time.
@@ -27,10 +27,10 @@
  *
  * What holds is a rule about reads. Let a read be answered by a quorum Q, each member of which had
  * promised before it answered, and keeps that promise without a gap until now. Let a change be
- * acknowledged, and not be in what was read. It is stored by W owners, and W + R > N: one of Q is among
- * them, o. Had o stored it before it answered, it would be in what was read. So it was stored after
- * the answer, thus under the promise, thus it was told. That is all; no other owner matters, and
- * owners may join at any time.
+ * acknowledged, and not be in what was read. It is stored by W owners, and W + R > N: one of Q is
+ * among them, o. Had o stored it before it answered, it would be in what was read. So it was stored
+ * after the answer, thus under the promise, thus it was told. That is all; no other owner matters,
+ * and owners may join at any time.
  *
  * THE EPOCH. So the number of a watch (epoch.h) stays as long as it is live and
  *
@@ -41,18 +41,18 @@
  *     before its own callback; so what it says is never believed, nor is anything else that fewer than
  *     R could stand for.
  *
- * An owner that answered nothing may come and go. When the epoch breaks while R still promise the next
- * one begins in the same step; all that was believed must be read anew. What the client itself puts is
- * its own affair: it is not told, and changes nothing in the argument above about others' changes. (A
- * put's answer is no read: it tells what its coordinator had.)
+ * An owner that answered nothing may come and go. When the epoch breaks while R still promise the
+ * next one begins in the same step; all that was believed must be read anew. What the client itself
+ * puts is its own affair: it is not told, and changes nothing in the argument above about others'
+ * changes. (A put's answer is no read: it tells what its coordinator had.)
  *
- * The time until which a watch is live, as told to the user, is the least of the promises that R owners
- * keep longest and of those whose owners answered reads: it lapses by itself, in time, even if the tick
- * that sees to it is late.
+ * The time until which a watch is live, as told to the user, is the least of the promises that R
+ * owners keep longest and of those whose owners answered reads: it lapses by itself, in time, even
+ * if the tick that sees to it is late.
  *
- * TIME. One tick looks at all watches; times are rounded to CC_WATCH_GRAIN_MS, so that there are at most
- * 40 such ticks a second, and requests leave together. Each renewal comes a little early at random, so
- * that a thousand watches do not fall into step. */
+ * TIME. One tick looks at all watches; times are rounded to CC_WATCH_GRAIN_MS, so that there are at
+ * most 40 such ticks a second, and requests leave together. Each renewal comes a little early at
+ * random, so that a thousand watches do not fall into step. */
 #include <string.h>
 
 #include "base/assert.h"
@@ -254,7 +254,8 @@ void cc_watches_read(struct kith_client_core *core, const struct cc_op *op)
         }
         watch->broken = !quorum;
         for (uint32_t i = 0; i < op->rep_count; i++) {
-            if (op->reps[i].state == CC_REP_HAVE && !note_reader(core, watch, op, op->reps[i].peer)) {
+            if (op->reps[i].state == CC_REP_HAVE &&
+                !note_reader(core, watch, op, op->reps[i].peer)) {
                 watch->broken = true;
             }
         }

@@ -91,9 +91,9 @@ struct kith_row {
     const struct kith_sibling *siblings; /* strictly ascending by dot */
 };
 
-/* What a put wants. context and kept come from one earlier state (row) that the writer read. Siblings
- * with one request id are one write under several dots (a retry elsewhere): of those that he saw the
- * writer keeps all or none; where he drops one, nodes remove the others. */
+/* What a put wants. context and kept come from one earlier state (row) that the writer read.
+ * Siblings with one request id are one write under several dots (a retry elsewhere): of those that
+ * he saw the writer keeps all or none; where he drops one, nodes remove the others. */
 struct kith_row_update {
     struct kith_clock context;
     uint32_t kept_count;

@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * rpc.h - connections that carry messages: one gRPC bidirectional stream each, with adaptive packing.
+ * rpc.h - connections that carry messages: one gRPC bidirectional stream each, with adaptive
+ * packing.
  *
  * A connection is a stream of one class: ROWS (small messages, many packed into one gRPC message
  * while a send is under way) or BULK (one message each, the payload a slice of its own). Opening
- * either end gives a connection id; all else is messages. Unary calls are the door for other clients
- * and come in as kith_rpc_call.
+ * either end gives a connection id; all else is messages. Unary calls are the door for other
+ * clients and come in as kith_rpc_call.
  *
- * Threads: `threads` queue threads run every handler below, or, when the object is `driven`, the one
- * thread that calls kith_rpc_drive and kith_rpc_free; handlers must not block and may call any
+ * Threads: `threads` queue threads run every handler below, or, when the object is `driven`, the
+ * one thread that calls kith_rpc_drive and kith_rpc_free; handlers must not block and may call any
  * function here. All functions here may be called from any thread, and none waits for the network.
  * Callbacks for one connection never run at the same time and come in order: opened, messages,
- * closed (exactly one closed for each connection that was given out, also when it never opened).
- * On a connection that this side opened, what comes while no answer is awaited may wait 5 ms
+ * closed (exactly one closed for each connection that was given out, also when it never opened). On
+ * a connection that this side opened, what comes while no answer is awaited may wait 5 ms
  * (rpc_read.c): so each side asks on connections of its own.
  *
  * Measured on two cores: a unary call costs 40-65 us of CPU on each side, a packed stream 0.3 us a
- * message. gRPC's callback completion queues make no progress in Debian's build; `next` queues do, and
- * a server needs a thread in `next` at all times. Start daemons before kith_rpc_new: a forked child
- * cannot use gRPC. */
+ * message. gRPC's callback completion queues make no progress in Debian's build; `next` queues do,
+ * and a server needs a thread in `next` at all times. Start daemons before kith_rpc_new: a forked
+ * child cannot use gRPC. */
 #ifndef KITH_RPC_RPC_H
 #define KITH_RPC_RPC_H
 
@@ -33,16 +34,18 @@ struct kith_rpc_handlers {
     void *arg;
     /* A stream that a peer opened here; peer is its address text, for logs. May be NULL. */
     void (*accepted)(void *arg, uint64_t conn, enum kith_rpc_class cls, const char *peer);
-    /* A connection asked for with kith_rpc_connect is up: the transport and the stream are ready. */
+    /* A connection asked for with kith_rpc_connect is up: the transport and the stream are
+     * ready. */
     void (*opened)(void *arg, uint64_t conn);
     /* Takes the box over. */
     void (*message)(void *arg, uint64_t conn, struct kith_msg_box *box);
     /* The end, with the reason in words. */
     void (*closed)(void *arg, uint64_t conn, const char *reason);
-    /* A call of a unary or server-streaming method; `method` is "/kith.v1.Kv/Get"; request bytes are
-     * borrowed until the handler returns. It must be ended with kith_rpc_finish, at any time later.
-     * NULL: such calls are answered UNIMPLEMENTED. */
-    void (*call)(void *arg, struct kith_rpc_call *call, const char *method, struct kith_bytes request);
+    /* A call of a unary or server-streaming method; `method` is "/kith.v1.Kv/Get"; request bytes
+     * are borrowed until the handler returns. It must be ended with kith_rpc_finish, at any time
+     * later. NULL: such calls are answered UNIMPLEMENTED. */
+    void (*call)(void *arg, struct kith_rpc_call *call, const char *method,
+                 struct kith_bytes request);
 };
 
 struct kith_rpc_options {
@@ -63,14 +66,15 @@ KITH_MUST_CHECK enum kith_err kith_rpc_new(const struct kith_rpc_options *option
 /* Closes everything, waits for the callbacks to end, frees. Not from a handler. */
 void kith_rpc_free(struct kith_rpc *rpc);
 
-/* Driven objects only, always from one thread: waits until something has happened, kith_rpc_wake was
- * called, or CLOCK_MONOTONIC has come to until_ms (0: does not wait; UINT64_MAX: no end), and runs the
- * handlers for what has happened by then, boundedly many. */
+/* Driven objects only, always from one thread: waits until something has happened, kith_rpc_wake
+ * was called, or CLOCK_MONOTONIC has come to until_ms (0: does not wait; UINT64_MAX: no end), and
+ * runs the handlers for what has happened by then, boundedly many. */
 void kith_rpc_drive(struct kith_rpc *rpc, uint64_t until_ms);
 /* Ends the wait of kith_rpc_drive, or the next one. Any thread. */
 void kith_rpc_wake(struct kith_rpc *rpc);
 
-/* Listens on "host:port" (port 0 = any free); once, before or after connects. EINVAL, EBUSY (in use). */
+/* Listens on "host:port" (port 0 = any free); once, before or after connects. EINVAL, EBUSY (in
+ * use). */
 KITH_MUST_CHECK enum kith_err kith_rpc_listen(struct kith_rpc *rpc, const char *address,
                                               uint16_t *ret_port, struct kith_error *error);
 
@@ -81,15 +85,16 @@ KITH_MUST_CHECK enum kith_err kith_rpc_connect(struct kith_rpc *rpc, const char 
                                                struct kith_error *error);
 
 /* Encodes and queues the message (everything is copied or held before it returns; it may be called
- * before `opened`). ECLOSED: the connection is gone (its `closed` came or will come). ELIMIT: the queue
- * is full; nothing was queued. ETOOBIG: above KITH_MESSAGE_MAX. EINVAL: a field above its limit, or a
- * chunk message on a ROWS connection, or a row message on a BULK one. ENOMEM. */
+ * before `opened`). ECLOSED: the connection is gone (its `closed` came or will come). ELIMIT: the
+ * queue is full; nothing was queued. ETOOBIG: above KITH_MESSAGE_MAX. EINVAL: a field above its
+ * limit, or a chunk message on a ROWS connection, or a row message on a BULK one. ENOMEM. */
 KITH_MUST_CHECK enum kith_err kith_rpc_send(struct kith_rpc *rpc, uint64_t conn,
                                             const struct kith_msg *msg);
 
-/* Holds back what is sent from this thread until the matching uncork, so that many messages leave in
- * one: for the core thread around a batch of events. May be nested; the outermost uncork sends. Handlers
- * run corked: what they send leaves when the gRPC message that caused them has been handled. */
+/* Holds back what is sent from this thread until the matching uncork, so that many messages leave
+ * in one: for the core thread around a batch of events. May be nested; the outermost uncork sends.
+ * Handlers run corked: what they send leaves when the gRPC message that caused them has been
+ * handled. */
 void kith_rpc_cork(struct kith_rpc *rpc);
 void kith_rpc_uncork(struct kith_rpc *rpc);
 
@@ -108,16 +113,16 @@ void kith_rpc_stats(struct kith_rpc *rpc, struct kith_rpc_stats *ret_stats);
 
 /* What is left of the caller's deadline, at most KITH_TIMEOUT_MAX_MS. */
 uint32_t kith_rpc_call_timeout_ms(const struct kith_rpc_call *call);
-/* Sends one response message of a server-streaming call (copied). false: the caller is gone (or there
- * is no memory): finish the call. */
+/* Sends one response message of a server-streaming call (copied). false: the caller is gone (or
+ * there is no memory): finish the call. */
 bool kith_rpc_stream(struct kith_rpc_call *call, struct kith_bytes response);
 /* Calls drained(arg) once, when all that was streamed has left or the caller is gone: for who makes
  * the next page only when the last one has been taken. On a queue thread, or inside this function.
  * Not while an earlier one waits. */
 void kith_rpc_when_drained(struct kith_rpc_call *call, void (*drained)(void *arg), void *arg);
-/* Ends the call: with `response` (unary; ignored size 0 for streams) and OK, or with an error mapped
- * to the nearest gRPC status and its message (NULL or code OK: success). The call is gone afterwards;
- * kith_rpc_free waits until every call has been finished. */
+/* Ends the call: with `response` (unary; ignored size 0 for streams) and OK, or with an error
+ * mapped to the nearest gRPC status and its message (NULL or code OK: success). The call is gone
+ * afterwards; kith_rpc_free waits until every call has been finished. */
 void kith_rpc_finish(struct kith_rpc_call *call, struct kith_bytes response,
                      const struct kith_error *error);
 

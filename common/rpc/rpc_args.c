@@ -4,7 +4,8 @@
 #include "base/assert.h"
 #include "rpc/rpc_impl.h"
 
-/* One HTTP/2 frame holds a whole chunk with its header, so that it is not cut into 16 KiB pieces. */
+/* One HTTP/2 frame holds a whole chunk with its header, so that it is not cut into 16 KiB
+ * pieces. */
 #define FRAME_BYTES (2 << 20)
 /* What a stream may have under way before its reader has taken any: a few chunks. */
 #define WINDOW_BYTES (8 << 20)

@@ -75,7 +75,8 @@ static void done(struct kith_rpc_call *call)
     rpc_live_drop(rpc);
 }
 
-/* Sends the next response, or the status, or tells that all has left. Nothing when one is under way. */
+/* Sends the next response, or the status, or tells that all has left. Nothing when one is under
+ * way. */
 static void advance(struct kith_rpc_call *call)
 {
     pthread_mutex_lock(&call->lock);

@@ -156,8 +156,8 @@ enum kith_err kith_rpc_connect(struct kith_rpc *rpc, const char *address, enum k
     }
     grpc_slice method = grpc_slice_from_static_string(method_of(rpc, cls));
     grpc_call *call =
-        grpc_channel_create_call(channel->channel, NULL, GRPC_PROPAGATE_DEFAULTS, rpc->queue, method,
-                                 NULL, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        grpc_channel_create_call(channel->channel, NULL, GRPC_PROPAGATE_DEFAULTS, rpc->queue,
+                                 method, NULL, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
     struct rpc_conn *conn = rpc_conn_new(rpc, cls, call, channel, address);
     if (!conn) {
         rpc_channel_drop(rpc, channel, false);
@@ -171,8 +171,8 @@ enum kith_err kith_rpc_connect(struct kith_rpc *rpc, const char *address, enum k
     if (stopping) {
         rpc_conn_cancel(conn, GRPC_STATUS_CANCELLED, "shut down");
     }
-    /* an empty batch completes on a queue thread: were ours the last to end, `closed` would run here,
-     * inside a call of the user's */
+    /* an empty batch completes on a queue thread: were ours the last to end, `closed` would run
+     * here, inside a call of the user's */
     rpc_start(conn->call, NULL, 0, &conn->end_tag);
     return KITH_OK;
 }
@@ -219,7 +219,8 @@ void rpc_conn_late(struct rpc_conn *conn)
     bool late = !conn->over && (closing || !conn->opened);
     pthread_mutex_unlock(&conn->lock);
     if (late) {
-        rpc_conn_cancel(conn, GRPC_STATUS_DEADLINE_EXCEEDED, closing ? "timed out at the end" : "timed out");
+        rpc_conn_cancel(conn, GRPC_STATUS_DEADLINE_EXCEEDED,
+                        closing ? "timed out at the end" : "timed out");
     }
 }
 

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * When to read on. gRPC announces window the moment a read begins on a stream that has received something
- * since the last announcement: a packet of its own, which wakes the other side for nothing; for small
- * messages that is as much work as the message. What is sent on the stream in between takes the
- * announcement along. So a read is put off
+ * When to read on. gRPC announces window the moment a read begins on a stream that has received
+ * something since the last announcement: a packet of its own, which wakes the other side for
+ * nothing; for small messages that is as much work as the message. What is sent on the stream in
+ * between takes the announcement along. So a read is put off
  *
- * - on a stream that this side opened, while no answer is outstanding on it: until the next send, or
- *   for RPC_PUT_OFF_MS, for what comes unasked;
- * - on one that was opened to a driver, until he has handled what he got, for he may have the answer by then;
- *   and where one answer is missing, until that one is sent, or for RPC_PUT_OFF_MS: who asked one thing
- *   mostly waits for it before he asks another. Not in a swarm of events, where much at a time is worth
- *   more.
+ * - on a stream that this side opened, while no answer is outstanding on it: until the next send,
+ *   or for RPC_PUT_OFF_MS, for what comes unasked;
+ * - on one that was opened to a driver, until he has handled what he got, for he may have the
+ *   answer by then; and where one answer is missing, until that one is sent, or for RPC_PUT_OFF_MS:
+ *   who asked one thing mostly waits for it before he asks another. Not in a swarm of events, where
+ *   much at a time is worth more.
  *
  * A read that is put off counts as pending, like one under way. */
 #include <time.h>
 
 #include "rpc/rpc_impl.h"
 
-/* HELLO, PING and DECIDE are not counted: their like need not come back, and a send resumes the read
- * anyhow. */
+/* HELLO, PING and DECIDE are not counted: their like need not come back, and a send resumes the
+ * read anyhow. */
 static bool is_question(enum kith_msg_kind kind)
 {
     switch (kind) {
@@ -60,8 +60,8 @@ static bool is_answer(enum kith_msg_kind kind)
     }
 }
 
-/* Questions go to the server's side of a stream, answers come from there; what goes the other way is not
- * counted. Some answers come unasked. */
+/* Questions go to the server's side of a stream, answers come from there; what goes the other way
+ * is not counted. Some answers come unasked. */
 static void count(struct rpc_conn *conn, enum kith_msg_kind kind)
 {
     if (is_question(kind)) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The receiving side of a stream: gRPC's bytes to messages. A payload is copied once at most: not at
- * all when it arrived in one piece. */
+ * The receiving side of a stream: gRPC's bytes to messages. A payload is copied once at most: not
+ * at all when it arrived in one piece. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -87,7 +87,8 @@ static enum kith_err split(grpc_byte_buffer *bytes, struct kith_buf *front, size
             return KITH_EFORMAT;
         }
         front->size = size;
-        enum kith_err err = kith_wire_bulk_split(kith_buf_bytes(front), total, ret_prefix, ret_payload);
+        enum kith_err err =
+            kith_wire_bulk_split(kith_buf_bytes(front), total, ret_prefix, ret_payload);
         if (err != KITH_ETOOFEW || size == total) {
             return err;
         }
@@ -108,7 +109,8 @@ static struct kith_blob *wrap_payload(grpc_byte_buffer *bytes, size_t size)
     grpc_slice_buffer *slices = &bytes->data.raw.slice_buffer;
     grpc_slice last = slices->slices[slices->count - 1];
     size_t length = GRPC_SLICE_LENGTH(last);
-    /* an inlined slice moves with its holder; and a small payload must not pin a large read buffer */
+    /* an inlined slice moves with its holder; and a small payload must not pin a large read
+     * buffer */
     if (length < size || !last.refcount || size < FRONT_BYTES) {
         return NULL;
     }

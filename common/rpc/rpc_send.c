@@ -275,8 +275,8 @@ static grpc_byte_buffer *to_grpc(struct rpc_packet *packet)
     }
     if (packet->payload) {
         rpc_hand_over(packet->payload);
-        slices[count++] = grpc_slice_new_with_user_data(packet->payload->data, packet->payload->size,
-                                                        drop_blob, packet->payload);
+        slices[count++] = grpc_slice_new_with_user_data(
+            packet->payload->data, packet->payload->size, drop_blob, packet->payload);
         packet->payload = NULL;
     }
     grpc_byte_buffer *bytes = grpc_raw_byte_buffer_create(slices, count);
@@ -286,8 +286,8 @@ static grpc_byte_buffer *to_grpc(struct rpc_packet *packet)
     return bytes;
 }
 
-/* Takes the next packet to send, counted as under way; NULL: nothing to send now. *ret_end: what remains
- * is the end. */
+/* Takes the next packet to send, counted as under way; NULL: nothing to send now. *ret_end: what
+ * remains is the end. */
 static struct rpc_packet *take_packet(struct rpc_conn *conn, bool *ret_end)
 {
     pthread_mutex_lock(&conn->lock);
@@ -325,10 +325,11 @@ static void note_sent(struct rpc_conn *conn)
     conn->sending_bytes = 0;
 }
 
-/* Most sends complete while they are started, and their completion would wake the thread that waits in
- * the queue for nothing. gRPC can keep one completion back for the thread in which it comes (its own C++
- * server does so). Only while no other question is on its way: under load the way through the queue is
- * what gives messages the time to pack. True: the packet has been sent, and that is noted. */
+/* Most sends complete while they are started, and their completion would wake the thread that waits
+ * in the queue for nothing. gRPC can keep one completion back for the thread in which it comes (its
+ * own C++ server does so). Only while no other question is on its way: under load the way through
+ * the queue is what gives messages the time to pack. True: the packet has been sent, and that is
+ * noted. */
 static bool start_send(struct rpc_conn *conn, const grpc_op *op)
 {
     struct kith_rpc *rpc = conn->rpc;

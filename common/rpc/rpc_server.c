@@ -103,7 +103,8 @@ static enum kith_err explain(const char *address, struct kith_error *error)
     const char *colon = strrchr(address, ':');
     size_t size = colon ? (size_t)(colon - address) : 0;
     if (!colon || size == 0 || size >= sizeof host) {
-        return kith_error_set(error, KITH_EINVAL, "'%.200s' is no address: host:port is wanted", address);
+        return kith_error_set(error, KITH_EINVAL, "'%.200s' is no address: host:port is wanted",
+                              address);
     }
     bool bracketed = address[0] == '[' && address[size - 1] == ']';
     (void)snprintf(host, sizeof host, "%.*s", (int)(bracketed ? size - 2 : size),
@@ -131,7 +132,8 @@ static enum kith_err explain(const char *address, struct kith_error *error)
     }
     freeaddrinfo(list);
     if (reason == EADDRINUSE) {
-        return kith_error_set(error, KITH_EBUSY, "cannot listen on %s: the port is in use", address);
+        return kith_error_set(error, KITH_EBUSY, "cannot listen on %s: the port is in use",
+                              address);
     }
     return kith_error_set(error, KITH_EINVAL, "cannot listen on %s: %s", address,
                           reason ? strerror(reason) : "the address was refused");
@@ -145,7 +147,8 @@ enum kith_err kith_rpc_listen(struct kith_rpc *rpc, const char *address, uint16_
     rpc->listening = true;
     pthread_mutex_unlock(&rpc->lock);
     if (again) {
-        return kith_error_set(error, KITH_EINVAL, "cannot listen on %s: it listens already", address);
+        return kith_error_set(error, KITH_EINVAL, "cannot listen on %s: it listens already",
+                              address);
     }
     struct rpc_args args;
     rpc_server_args(&rpc->options, &args);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Time limits of connections: to be up, to end in order, and of reads that were put off. gRPC's C
- * interface has no alarms, and a deadline of the call would end the stream; so one thread sleeps until
- * the next limit and cancels, or reads on. It runs no handler. */
+ * interface has no alarms, and a deadline of the call would end the stream; so one thread sleeps
+ * until the next limit and cancels, or reads on. It runs no handler. */
 #include <string.h>
 #include <time.h>
 

@@ -3,8 +3,8 @@
  * msg.h - the messages between clients and nodes and among nodes, as plain structs.
  *
  * The core and the client's core see only these; wire.h turns them into the protobuf frames of
- * proto/ and back. A message borrows all that it points to. On the wire a message is a Frame with an
- * id; an answer bears the id of its request and comes back on the same connection. */
+ * proto/ and back. A message borrows all that it points to. On the wire a message is a Frame with
+ * an id; an answer bears the id of its request and comes back on the same connection. */
 #ifndef KITH_WIRE_MSG_H
 #define KITH_WIRE_MSG_H
 
@@ -92,8 +92,8 @@ struct kith_put_req {
 };
 struct kith_put_result {
     struct kith_dot dot;
-    /* The row after the put without the writer's own sibling, encoded: at once the context of his next
-     * put (its clock) and what he has to keep (its siblings: others' concurrent ones). */
+    /* The row after the put without the writer's own sibling, encoded: at once the context of his
+     * next put (its clock) and what he has to keep (its siblings: others' concurrent ones). */
     struct kith_bytes context;
     uint64_t time; /* of the new sibling */
 };
@@ -330,8 +330,8 @@ struct kith_watch_req {
 struct kith_watch_res {
     struct kith_status status; /* OK: from now on, for lease_ms, every change that is stored here */
     struct kith_bytes table;   /* ESTALE */
-    /* OK: the lease before was not over by the node's clock: nothing slipped between. The asker's clock
-     * cannot tell: it stands still while his machine sleeps. */
+    /* OK: the lease before was not over by the node's clock: nothing slipped between. The asker's
+     * clock cannot tell: it stands still while his machine sleeps. */
     bool renewed;
 };
 /* Unasked, from a node to who watches there, in the order in which it stored the changes and before

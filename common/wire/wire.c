@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The encoder. A nested message is preceded by its length, which is known only afterwards: room for
- * the length is guessed from the sizes of the large fields, and what was written is moved by a byte or
- * two where the guess was wrong (correct in any case, rarely needed). */
+ * the length is guessed from the sizes of the large fields, and what was written is moved by a byte
+ * or two where the guess was wrong (correct in any case, rarely needed). */
 #include "wire/wire.h"
 
 #include <string.h>
@@ -101,8 +101,8 @@ static size_t guess_size(const struct wire_desc *desc, const void *base)
 static void encode(struct encoder *enc, const struct wire_desc *desc, const void *base);
 
 /* A nested message; nothing at all when it is empty and `omit_empty`. */
-static void put_sub(struct encoder *enc, uint32_t tag, const struct wire_desc *desc, const void *base,
-                    bool omit_empty)
+static void put_sub(struct encoder *enc, uint32_t tag, const struct wire_desc *desc,
+                    const void *base, bool omit_empty)
 {
     struct kith_buf *buf = enc->buf;
     size_t before = buf->size;

@@ -5,8 +5,8 @@
  *
  * One row a field: its number in proto/, its type, where it lies in the struct of msg.h, and its
  * limit. Encoder and decoder walk the same table, so they cannot disagree; tests/unit/test_wire.c
- * checks the tables against the code that protobuf-c makes from proto/. Going through protobuf-c's own
- * structs would cost an allocation and a copy for each field. */
+ * checks the tables against the code that protobuf-c makes from proto/. Going through protobuf-c's
+ * own structs would cost an allocation and a copy for each field. */
 #ifndef KITH_WIRE_IMPL_H
 #define KITH_WIRE_IMPL_H
 

@@ -173,7 +173,8 @@ static enum kith_err decode(struct decoder *dec, const struct wire_desc *desc,
                             struct kith_bytes bytes, void *base);
 
 static enum kith_err decode_text(struct decoder *dec, const struct wire_desc *desc,
-                                 const struct wire_field *field, struct kith_bytes bytes, void *base)
+                                 const struct wire_field *field, struct kith_bytes bytes,
+                                 void *base)
 {
     size_t max = field->type == WIRE_TEXT ? field->size - 1 : field->max;
     if (bytes.size > max) {
@@ -204,7 +205,8 @@ static void *list_of(const struct wire_field *field, void *base)
 
 /* A field with a length: bytes, text, arrays, messages and the elements of lists. */
 static enum kith_err decode_sized(struct decoder *dec, const struct wire_desc *desc,
-                                  const struct wire_field *field, struct kith_bytes bytes, void *base)
+                                  const struct wire_field *field, struct kith_bytes bytes,
+                                  void *base)
 {
     uint32_t at = is_list(field) ? (*AT(base, uint32_t, field->extra))++ : 0;
     switch ((enum wire_type)field->type) {
@@ -355,7 +357,8 @@ static struct kith_msg_box *new_box(struct kith_bytes *bytes, struct kith_error 
     const uint8_t *copy = box ? kith_arena_copy(&box->arena, bytes->data, bytes->size) : NULL;
     if (!copy) {
         kith_msg_box_drop(box);
-        (void)kith_error_set(error, KITH_ENOMEM, "no memory for a message of %zu bytes", bytes->size);
+        (void)kith_error_set(error, KITH_ENOMEM, "no memory for a message of %zu bytes",
+                             bytes->size);
         return NULL;
     }
     bytes->data = copy;
@@ -458,8 +461,9 @@ enum kith_err kith_wire_unpack(struct kith_bytes envelope,
                                struct kith_error *error)
 {
     if (envelope.size > KITH_MESSAGE_MAX) {
-        return kith_error_set(error, KITH_ETOOBIG, "a message of %zu bytes is above the limit of %u",
-                              envelope.size, KITH_MESSAGE_MAX);
+        return kith_error_set(error, KITH_ETOOBIG,
+                              "a message of %zu bytes is above the limit of %u", envelope.size,
+                              KITH_MESSAGE_MAX);
     }
     struct input in = {envelope.data, envelope.data + envelope.size};
     while (in.at < in.end) {
@@ -488,8 +492,9 @@ enum kith_err kith_wire_body_unpack(enum kith_msg_kind kind, struct kith_bytes b
                                     struct kith_msg_box **ret_box, struct kith_error *error)
 {
     if (bytes.size > KITH_MESSAGE_MAX) {
-        return kith_error_set(error, KITH_ETOOBIG, "a message of %zu bytes is above the limit of %u",
-                              bytes.size, KITH_MESSAGE_MAX);
+        return kith_error_set(error, KITH_ETOOBIG,
+                              "a message of %zu bytes is above the limit of %u", bytes.size,
+                              KITH_MESSAGE_MAX);
     }
     struct kith_msg_box *box = new_box(&bytes, error);
     if (!box) {

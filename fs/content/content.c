@@ -242,7 +242,8 @@ void kith_content_touch(struct kith_content *content)
         content->listed = true;
         content->dirty_next = NULL;
         content->dirty_prev = store->dirty_tail;
-        *(store->dirty_tail == NULL ? &store->dirty_head : &store->dirty_tail->dirty_next) = content;
+        *(store->dirty_tail == NULL ? &store->dirty_head : &store->dirty_tail->dirty_next) =
+            content;
         store->dirty_tail = content;
     }
     pthread_mutex_unlock(&store->lock);

@@ -18,8 +18,8 @@
 
 /* ---- becoming small again ---- */
 
-/* With the lock, given up meanwhile. A file that shrank goes back to inline bytes; where they cannot be
- * read now it stays as it is. */
+/* With the lock, given up meanwhile. A file that shrank goes back to inline bytes; where they
+ * cannot be read now it stays as it is. */
 static void gather(struct kith_content *content, size_t inline_max)
 {
     uint64_t generation = content->generation;
@@ -51,8 +51,8 @@ static void gather(struct kith_content *content, size_t inline_max)
 
 /* ---- rewriting crowded regions ---- */
 
-/* Moves the runs of the region in `blob` (its bytes from `start` on) together at the front, and makes
- * them one chunk. Fits: each run is one extent afterwards. */
+/* Moves the runs of the region in `blob` (its bytes from `start` on) together at the front, and
+ * makes them one chunk. Fits: each run is one extent afterwards. */
 static enum kith_err rewrite(struct kith_content *content, uint64_t start, struct kith_blob *blob)
 {
     uint64_t end = start + KITH_REGION_SIZE;
@@ -110,8 +110,8 @@ static void drop_replaced(struct kith_content *content, uint64_t start)
 }
 
 /* With the lock, given up meanwhile. Regions that were rewritten leave before they take more memory
- * than there is for what is dirty: a file has as many as it is large. What fails stays in memory, and
- * the flush sends it once more with the rest. */
+ * than there is for what is dirty: a file has as many as it is large. What fails stays in memory,
+ * and the flush sends it once more with the rest. */
 static void send_rewritten(struct kith_content *content)
 {
     if (!kith_store_is_pressed(content->store)) {
@@ -223,9 +223,10 @@ static enum kith_err store_leaf(struct kith_content *content, struct kith_leaf *
 }
 
 /* Index chunks over the entries; one that says the same as before keeps its chunk. */
-static enum kith_err store_index(struct kith_content *content, const struct kith_list_entry *entries,
-                                 uint32_t count, struct kith_arena *arena,
-                                 struct kith_list_entry **ret_index, uint32_t *ret_count)
+static enum kith_err store_index(struct kith_content *content,
+                                 const struct kith_list_entry *entries, uint32_t count,
+                                 struct kith_arena *arena, struct kith_list_entry **ret_index,
+                                 uint32_t *ret_count)
 {
     uint32_t groups = (count + KITH_INDEX_ENTRIES - 1) / KITH_INDEX_ENTRIES;
     struct kith_list_entry *index = kith_arena_calloc(arena, groups, sizeof(*index));

@@ -5,8 +5,9 @@
  *     write -> piece (memory, one region) -> cut -> upload (a chunk; immutable; pinned in the cache)
  *           -> acknowledged at `os` (memory free) -> synced (durable)
  *
- * Extents name a chunk from the cut on, also before it is acknowledged: a reader finds its bytes in the
- * cache, where they stay pinned until then. A read therefore sees pieces over extents, nothing else.
+ * Extents name a chunk from the cut on, also before it is acknowledged: a reader finds its bytes in
+ * the cache, where they stay pinned until then. A read therefore sees pieces over extents, nothing
+ * else.
  *
  * Locks, in the order in which they are taken:
  *     content->lock   all fields of the content, its pieces and uploads

@@ -343,7 +343,8 @@ void kith_content_store_free(struct kith_content_store *store)
     kith_free(store);
 }
 
-void kith_content_store_stats(struct kith_content_store *store, struct kith_content_stats *ret_stats)
+void kith_content_store_stats(struct kith_content_store *store,
+                              struct kith_content_stats *ret_stats)
 {
     pthread_mutex_lock(&store->lock);
     *ret_stats = store->stats;

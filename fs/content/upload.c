@@ -123,7 +123,8 @@ static enum kith_err cut_run(struct kith_content *content, struct region *region
     if (blob == NULL) {
         return KITH_ENOMEM;
     }
-    enum kith_err err = kith_upload_new(content, KITH_IMAGE_EXTENTS, region->start, blob, 0, &upload);
+    enum kith_err err =
+        kith_upload_new(content, KITH_IMAGE_EXTENTS, region->start, blob, 0, &upload);
     if (err != KITH_OK) {
         kith_blob_drop(blob);
         return err;

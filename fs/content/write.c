@@ -3,8 +3,8 @@
  * write.c - what is written stands in memory: inline bytes, or pieces of a region.
  *
  * A piece grows at its end, so that a sequential writer copies each byte once, from the caller's
- * buffer into what becomes the chunk. A region that is full is cut and sent at once; the others wait
- * for the flush, or until memory is short. */
+ * buffer into what becomes the chunk. A region that is full is cut and sent at once; the others
+ * wait for the flush, or until memory is short. */
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -243,8 +243,8 @@ enum kith_err kith_pieces_write(struct kith_content *content, uint64_t offset, c
     return KITH_OK;
 }
 
-static enum kith_err region_punch(struct kith_content *content, struct region *region, uint64_t from,
-                                  uint64_t to)
+static enum kith_err region_punch(struct kith_content *content, struct region *region,
+                                  uint64_t from, uint64_t to)
 {
     for (uint32_t i = 0; i < region->count;) {
         struct piece *piece = &region->pieces[i];
@@ -360,8 +360,8 @@ static void relieve(struct kith_content *content)
     }
 }
 
-/* Waits until there is room for more dirty memory. A single writer may pass the limit by what one call
- * brings. Gives up when nothing became free for the time of one transfer. */
+/* Waits until there is room for more dirty memory. A single writer may pass the limit by what one
+ * call brings. Gives up when nothing became free for the time of one transfer. */
 static enum kith_err gate(struct kith_content *content)
 {
     struct kith_content_store *store = content->store;

@@ -144,8 +144,8 @@ static enum kith_err leaf_replace(struct kith_extents *list, struct kith_leaf *l
     return KITH_OK;
 }
 
-/* Divides a leaf that has grown too long at the region boundary nearest to its middle. Where memory is
- * short, or it holds one region only, it stays as it is. */
+/* Divides a leaf that has grown too long at the region boundary nearest to its middle. Where memory
+ * is short, or it holds one region only, it stays as it is. */
 static void leaf_divide(struct kith_extents *list, uint32_t index)
 {
     struct kith_leaf *leaf = &list->leaves[index];
@@ -219,7 +219,8 @@ enum kith_err kith_extents_punch(struct kith_extents *list, uint64_t offset, uin
     if (list->leaf_count == 0 || length == 0) {
         return KITH_OK;
     }
-    for (uint32_t i = leaf_of(list, offset); i < list->leaf_count && list->leaves[i].start < end; i++) {
+    for (uint32_t i = leaf_of(list, offset); i < list->leaf_count && list->leaves[i].start < end;
+         i++) {
         enum kith_err err = leaf_replace(list, &list->leaves[i], offset, end, NULL);
         if (err != KITH_OK) {
             return err;
@@ -337,7 +338,8 @@ void kith_extents_tidy(struct kith_extents *list)
             return; /* they stay two */
         }
         if (next->count > 0) {
-            memcpy(leaf->extents + leaf->count, next->extents, next->count * sizeof(*leaf->extents));
+            memcpy(leaf->extents + leaf->count, next->extents,
+                   next->count * sizeof(*leaf->extents));
         }
         leaf->count += next->count;
         leaf->allocated += next->allocated;

@@ -3,13 +3,13 @@
  * extents.h - which bytes of a file lie in which chunk, and how that is written down.
  *
  * An extent maps a range of a file to a range of a chunk. Extents are sorted, do not overlap and
- * never cross a REGION boundary (1 MiB of the file): a region is what is rewritten when it has become
- * too fragmented. What no extent covers is a hole and reads as zeros.
+ * never cross a REGION boundary (1 MiB of the file): a region is what is rewritten when it has
+ * become too fragmented. What no extent covers is a hole and reads as zeros.
  *
  * In memory extents stand in LEAVES, sorted arrays that each hold whole regions; a change in the
  * middle of a 100 GiB file moves at most one leaf. On disk a list that is too long for the row is
- * written leaf by leaf into chunks of their own ("list chunks", whose refs are the data chunks), and
- * a leaf that did not change keeps its chunk.
+ * written leaf by leaf into chunks of their own ("list chunks", whose refs are the data chunks),
+ * and a leaf that did not change keeps its chunk.
  *
  * Image, a part of the inode's row:
  *
@@ -88,8 +88,8 @@ struct kith_extents {
 /* Zero-initialised is a valid empty list. */
 void kith_extents_release(struct kith_extents *list);
 
-/* Maps [offset, offset + length) to the chunk, over whatever was there. The range lies in one region
- * and in the chunk (asserted). ENOMEM: nothing changed. */
+/* Maps [offset, offset + length) to the chunk, over whatever was there. The range lies in one
+ * region and in the chunk (asserted). ENOMEM: nothing changed. */
 KITH_MUST_CHECK enum kith_err kith_extents_insert(struct kith_extents *list,
                                                   const struct kith_extent *extent);
 /* Makes a hole; any range. ENOMEM: regions before the one that failed are holes already. */
@@ -98,14 +98,16 @@ KITH_MUST_CHECK enum kith_err kith_extents_punch(struct kith_extents *list, uint
 /* Drops everything from `size` on. */
 void kith_extents_truncate(struct kith_extents *list, uint64_t size);
 
-/* The first extent that ends after `offset`, whole; NULL where there is none. Valid until a change. */
+/* The first extent that ends after `offset`, whole; NULL where there is none. Valid until a
+ * change. */
 const struct kith_extent *kith_extents_find(const struct kith_extents *list, uint64_t offset);
 
 /* Extents in the region that begins at `start`, and in *ret_runs how many there would be after a
  * rewrite (contiguous in the file but for holes below KITH_HOLE_MIN). */
 uint32_t kith_extents_region(const struct kith_extents *list, uint64_t start, uint32_t *ret_runs);
-/* The first region at or after `from` that is worth rewriting: more than KITH_REGION_EXTENTS_MAX extents
- * of which a rewrite saves half. False where there is none. Looks only where something changed. */
+/* The first region at or after `from` that is worth rewriting: more than KITH_REGION_EXTENTS_MAX
+ * extents of which a rewrite saves half. False where there is none. Looks only where something
+ * changed. */
 bool kith_extents_crowded(struct kith_extents *list, uint64_t from, uint64_t *ret_start);
 
 /* Joins small neighbouring leaves, before lists are written. */
@@ -119,8 +121,10 @@ struct kith_image {
     uint64_t allocated;
     struct kith_bytes body;
 };
-/* EFORMAT, EVERSION. Empty bytes = an empty inline image. The body is checked when it is decoded. */
-KITH_MUST_CHECK enum kith_err kith_image_parse(struct kith_bytes bytes, struct kith_image *ret_image);
+/* EFORMAT, EVERSION. Empty bytes = an empty inline image. The body is checked when it is
+ * decoded. */
+KITH_MUST_CHECK enum kith_err kith_image_parse(struct kith_bytes bytes,
+                                               struct kith_image *ret_image);
 void kith_image_put_head(struct kith_buf *buf, enum kith_image_kind kind, uint64_t size,
                          uint64_t allocated);
 
@@ -128,8 +132,8 @@ void kith_image_put_head(struct kith_buf *buf, enum kith_image_kind kind, uint64
 KITH_MUST_CHECK enum kith_err kith_leaf_encode(const struct kith_leaf *leaf, uint64_t start,
                                                struct kith_buf *buf, struct kith_chunk_id *refs,
                                                uint32_t *ret_ref_count);
-/* Decodes a leaf's body whose extents must lie in [start, end) and appends it as a leaf. `stored` and
- * `ref` are left false. EFORMAT, ENOMEM: the list is unchanged. */
+/* Decodes a leaf's body whose extents must lie in [start, end) and appends it as a leaf. `stored`
+ * and `ref` are left false. EFORMAT, ENOMEM: the list is unchanged. */
 KITH_MUST_CHECK enum kith_err kith_leaf_decode(struct kith_extents *list, struct kith_bytes body,
                                                uint64_t start, uint64_t end);
 
@@ -146,7 +150,8 @@ KITH_MUST_CHECK enum kith_err kith_entries_decode(struct kith_arena *arena, stru
                                                   struct kith_list_entry **ret_entries,
                                                   uint32_t *ret_count);
 /* A list or index chunk: strips format and kind. EFORMAT when it is of another kind. */
-KITH_MUST_CHECK enum kith_err kith_list_chunk_body(struct kith_bytes bytes, enum kith_image_kind kind,
+KITH_MUST_CHECK enum kith_err kith_list_chunk_body(struct kith_bytes bytes,
+                                                   enum kith_image_kind kind,
                                                    struct kith_bytes *ret_body);
 
 #endif

@@ -224,7 +224,8 @@ static enum kith_err leaf_append(struct kith_extents *list, const struct kith_le
 enum kith_err kith_leaf_decode(struct kith_extents *list, struct kith_bytes body, uint64_t start,
                                uint64_t end)
 {
-    KITH_ASSERT(list->leaf_count > 0 ? start > list->leaves[list->leaf_count - 1].start : start == 0);
+    KITH_ASSERT(list->leaf_count > 0 ? start > list->leaves[list->leaf_count - 1].start
+                                     : start == 0);
     struct kith_reader reader;
     struct kith_leaf leaf = {.start = start};
     kith_reader_init(&reader, body);

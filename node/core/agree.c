@@ -224,8 +224,8 @@ static bool decide_copy(struct kith_arena *arena, const struct kith_decide *deci
     return ret_copy->table.data && ret_copy->status.message;
 }
 
-/* A pending that keeps the message for later; NULL when there is no room: the message is lost then, and
- * proposers try again. */
+/* A pending that keeps the message for later; NULL when there is no room: the message is lost then,
+ * and proposers try again. */
 static struct pending *vote_keep(struct kith_node *node, const struct kith_uuid *from,
                                  const struct kith_decide *decide)
 {
@@ -247,8 +247,8 @@ static void vote_promise(struct kith_node *node, const struct kith_uuid *from,
     kith_buf_init(&buf);
     kith_acceptor_encode(&node->join->acceptor, &buf);
     struct pending *pending = buf.failed ? NULL : vote_keep(node, from, answer);
-    if (pending &&
-        meta_put(node, KITH_META_DECIDE, kith_buf_bytes(&buf), vote_durable, pending->id) != KITH_OK) {
+    if (pending && meta_put(node, KITH_META_DECIDE, kith_buf_bytes(&buf), vote_durable,
+                            pending->id) != KITH_OK) {
         pending_end(node, pending);
     }
     kith_buf_release(&buf);

@@ -2,9 +2,9 @@
  *
  * chunk.c - chunks: immutable values, stored and read one replica at a time.
  *
- * The writer sends a chunk to its owners himself and counts their answers; a chunk is never merged, so
- * there is nothing to coordinate. Contents pass by reference; the store checks them against their
- * checksum on its own threads. */
+ * The writer sends a chunk to its owners himself and counts their answers; a chunk is never merged,
+ * so there is nothing to coordinate. Contents pass by reference; the store checks them against
+ * their checksum on its own threads. */
 #include <string.h>
 
 #include "core/internal.h"
@@ -14,8 +14,8 @@ static uint32_t chunk_timeout(uint32_t asked)
     return asked == 0 || asked > KITH_TIMEOUT_MAX_MS ? KITH_PUT_TIMEOUT_MS : asked;
 }
 
-static struct pending *chunk_begin(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
-                                   uint32_t timeout_ms)
+static struct pending *chunk_begin(struct kith_node *node, uint64_t conn,
+                                   const struct kith_msg *msg, uint32_t timeout_ms)
 {
     struct pending *pending =
         pending_new(node, PENDING_CHUNK, conn, msg, chunk_timeout(timeout_ms));
@@ -114,7 +114,8 @@ void chunk_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg
     }
 }
 
-void chunk_stored(struct kith_node *node, struct pending *pending, const struct kith_store_done *done)
+void chunk_stored(struct kith_node *node, struct pending *pending,
+                  const struct kith_store_done *done)
 {
     if (done->err == KITH_OK && pending->asked == KITH_MSG_CHUNK_PUT_REQ &&
         done->reached != pending->durability) {

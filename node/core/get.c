@@ -125,7 +125,8 @@ static bool rows_fit(const struct kith_store_done *done)
     return size <= KITH_ANSWER_BYTES_MAX;
 }
 
-void read_stored(struct kith_node *node, struct pending *pending, const struct kith_store_done *done)
+void read_stored(struct kith_node *node, struct pending *pending,
+                 const struct kith_store_done *done)
 {
     core_stored_last(node, pending);
     if (done->err != KITH_OK) {

@@ -12,9 +12,9 @@
  *     meta.c      the node's own small records       agree.c      changes of the table
  *     watch.c     who is told what changes
  *
- * ATOMIC STEPS. "An event that cannot be taken leaves the state unchanged": a handler first does all
- * that can fail (allocations, checks), then changes state and makes effects. Effects come from fixed
- * pools that no step can exhaust (KITH_STEP_EFFECTS says why), so making one never fails.
+ * ATOMIC STEPS. "An event that cannot be taken leaves the state unchanged": a handler first does
+ * all that can fail (allocations, checks), then changes state and makes effects. Effects come from
+ * fixed pools that no step can exhaust (KITH_STEP_EFFECTS says why), so making one never fails.
  *
  * One thread, see node.h. */
 #ifndef KITH_CORE_INTERNAL_H
@@ -44,8 +44,8 @@
 #define KITH_BACKOFF_MAX_MS    5000u
 #define KITH_PUT_TIMEOUT_MS    10000u
 #define KITH_READ_TIMEOUT_MS   10000u
-/* A retry waits so long, in all, to learn what became of the first try: with the client's 400 ms for
- * a frozen coordinator a put then stalls for less than a second. */
+/* A retry waits so long, in all, to learn what became of the first try: with the client's 400 ms
+ * for a frozen coordinator a put then stalls for less than a second. */
 #define KITH_LATE_AFTER_MS     20u    /* a copy that was asked for at once, and others are made meanwhile */
 #define KITH_LATE_MS           1000u  /* then its node is tried again */
 #define KITH_FIND_TIMEOUT_MS   250u
@@ -259,7 +259,8 @@ void node_ready(struct kith_node *node);
 /* ---- effect.c ---- */
 
 /* A message to send on conn, zeroed but for kind and id; fill in its body before the step ends. */
-struct kith_msg *core_send(struct kith_node *node, uint64_t conn, enum kith_msg_kind kind, uint64_t id);
+struct kith_msg *core_send(struct kith_node *node, uint64_t conn, enum kith_msg_kind kind,
+                           uint64_t id);
 /* An operation under the pending's id; marks it out. */
 struct kith_store_op *core_store(struct kith_node *node, struct pending *pending,
                                  enum kith_store_kind kind, uint32_t partition);
@@ -325,7 +326,8 @@ void conn_refuse(struct kith_node *node, struct conn *conn, enum kith_err err, c
 
 struct peer *peer_find(struct kith_node *node, const struct kith_uuid *uuid);
 uint16_t peer_index(const struct kith_node *node, const struct peer *peer);
-/* Makes a peer of each other member of the table and fills peer_of_member. ENOMEM: nothing changed. */
+/* Makes a peer of each other member of the table and fills peer_of_member. ENOMEM: nothing
+ * changed. */
 enum kith_err peers_prepare(struct kith_node *node, const struct kith_table *table,
                             uint16_t **ret_peer_of_member);
 void peers_opened(struct kith_node *node, struct conn *conn);
@@ -347,12 +349,13 @@ uint32_t members_all(struct kith_node *node, const struct kith_member_info **ret
 uint32_t members_some(struct kith_node *node, const struct kith_member_info **ret_members);
 void members_encode(const struct kith_member_info *infos, uint32_t count, struct kith_buf *buf);
 void members_save(struct kith_node *node); /* when dirty and not being written */
-enum kith_err members_load(struct kith_node *node, struct kith_bytes bytes, struct kith_error *error);
+enum kith_err members_load(struct kith_node *node, struct kith_bytes bytes,
+                           struct kith_error *error);
 
 /* ---- meta.c ---- */
 
-/* Writes `value` (copied) under key; then(node, arg, err) when it is on disk or could not be written
- * (which is logged). ENOMEM, ELIMIT: then is not called. */
+/* Writes `value` (copied) under key; then(node, arg, err) when it is on disk or could not be
+ * written (which is logged). ENOMEM, ELIMIT: then is not called. */
 enum kith_err meta_put(struct kith_node *node, enum kith_meta_key key, struct kith_bytes value,
                        void (*then)(struct kith_node *, uint64_t, enum kith_err), uint64_t arg);
 void meta_done(struct kith_node *node, struct pending *pending, const struct kith_store_done *done);
@@ -366,7 +369,8 @@ enum kith_err meta_unseal(struct kith_bytes *bytes);
 
 /* Takes over `table`; used once it is on disk. Nothing where it is not newer. */
 void table_learn(struct kith_node *node, struct kith_bytes encoded);
-enum kith_err table_use(struct kith_node *node, struct kith_table *table, struct kith_bytes encoded);
+enum kith_err table_use(struct kith_node *node, struct kith_table *table,
+                        struct kith_bytes encoded);
 void table_ask(struct kith_node *node, uint64_t conn);
 void table_ask_anyone(struct kith_node *node);
 void table_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
@@ -398,23 +402,27 @@ void replicate_stored(struct kith_node *node, struct pending *pending,
 void get_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void scan_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void find_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
-void read_stored(struct kith_node *node, struct pending *pending, const struct kith_store_done *done);
+void read_stored(struct kith_node *node, struct pending *pending,
+                 const struct kith_store_done *done);
 void repair_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 enum kith_err repair_got(struct kith_node *node, struct pending *pending, uint16_t peer,
                          const struct kith_get_res *res);
 void repair_stored(struct kith_node *node, struct pending *pending);
 void repair_end(struct kith_node *node, struct pending *pending);
 void chunk_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
-void chunk_stored(struct kith_node *node, struct pending *pending, const struct kith_store_done *done);
+void chunk_stored(struct kith_node *node, struct pending *pending,
+                  const struct kith_store_done *done);
 void status_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
-void status_stored(struct kith_node *node, struct pending *pending, const struct kith_store_done *done);
+void status_stored(struct kith_node *node, struct pending *pending,
+                   const struct kith_store_done *done);
 
 /* ---- watch.c ---- */
 
 void watch_release_all(struct kith_node *node);
 void watch_req(struct kith_node *node, struct conn *conn, const struct kith_msg *msg);
-/* A store operation with this request's rows (with these rows of others; request NULL: a repair) has
- * been completed, well or not: tells those who watch the group. Nothing may fail in the step after. */
+/* A store operation with this request's rows (with these rows of others; request NULL: a repair)
+ * has been completed, well or not: tells those who watch the group. Nothing may fail in the step
+ * after. */
 void watch_tell_put(struct kith_node *node, const struct kith_put_req *req);
 void watch_tell_rows(struct kith_node *node, const struct kith_group *group,
                      const struct kith_request_id *request, uint32_t count,

@@ -180,7 +180,8 @@ static const char *init_check(struct kith_node *node, const struct kith_init_req
 {
     uint32_t q = req->partitions;
     if ((q & (q - 1)) != 0 || q > KITH_PARTITIONS_MAX) {
-        return core_text(node, "partitions must be a power of two, at most %u", KITH_PARTITIONS_MAX);
+        return core_text(node, "partitions must be a power of two, at most %u",
+                         KITH_PARTITIONS_MAX);
     }
     if (req->replicas > KITH_REPLICAS_MAX) {
         return core_text(node, "replicas must be 1 to %u", KITH_REPLICAS_MAX);
@@ -233,7 +234,8 @@ static bool admin_admit(struct kith_node *node, uint64_t conn, const struct kith
     return true;
 }
 
-static struct pending *admin_begin(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+static struct pending *admin_begin(struct kith_node *node, uint64_t conn,
+                                   const struct kith_msg *msg)
 {
     struct pending *pending = pending_new(node, PENDING_ADMIN, conn, msg, ADMIN_TIMEOUT_MS);
     if (!pending) {

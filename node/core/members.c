@@ -4,11 +4,11 @@
  *
  * An address is only an attribute of a member. A record (uuid, incarnation, address) is made by the
  * node itself at each start, under a higher incarnation; the higher one wins everywhere, hellos and
- * pings carry them, and all are kept on disk, so that a node that restarts finds the others even when
- * every port has changed but one. Zone and weight are the table's, and are not learnt here.
+ * pings carry them, and all are kept on disk, so that a node that restarts finds the others even
+ * when every port has changed but one. Zone and weight are the table's, and are not learnt here.
  *
- * The record on disk: u8 format, varint count, each: 16 uuid, varint incarnation, sized address; and
- * a checksum (meta_seal). */
+ * The record on disk: u8 format, varint count, each: 16 uuid, varint incarnation, sized address;
+ * and a checksum (meta_seal). */
 #include <string.h>
 
 #include "core/internal.h"

@@ -2,8 +2,9 @@
  *
  * meta.c - the node's own small records: identity, cluster, table, promises, members.
  *
- * A record that cannot be written is no small thing (a promise would be lost, a table forgotten): the
- * one who waits for it is never told that it is there, the log says it, and it stays as it was. */
+ * A record that cannot be written is no small thing (a promise would be lost, a table
+ * forgotten): the one who waits for it is never told that it is there, the log says it, and it
+ * stays as it was. */
 #include <string.h>
 
 #include "core/internal.h"
@@ -36,7 +37,8 @@ void meta_done(struct kith_node *node, struct pending *pending, const struct kit
 {
     if (done->err != KITH_OK) {
         core_log(node, LEVEL_ERROR, "cannot store the node's own record %d: %s",
-                 (int)pending->u.meta.key, done->message ? done->message : kith_err_text((int)done->err));
+                 (int)pending->u.meta.key,
+                 done->message ? done->message : kith_err_text((int)done->err));
     }
     void (*then)(struct kith_node *, uint64_t, enum kith_err) = pending->u.meta.then;
     uint64_t arg = pending->u.meta.arg;

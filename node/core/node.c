@@ -4,8 +4,9 @@
  *
  *     new --first TICK--> the new incarnation is written --completion--> serving
  *
- * Until it serves a node accepts connections but says nothing: what it says bears its incarnation, and
- * an incarnation is said only once it is on disk (ballots and membership records rest on that). */
+ * Until it serves a node accepts connections but says nothing: what it says bears its
+ * incarnation, and an incarnation is said only once it is on disk (ballots and membership
+ * records rest on that). */
 #include <string.h>
 
 #include "core/internal.h"
@@ -88,7 +89,8 @@ static enum kith_err load_options(struct kith_node *node, const struct kith_node
         strncpy(node->software, options->software, sizeof node->software - 1);
     }
     node->weight = options->weight > 0 ? options->weight : 1;
-    node->put_timeout_ms = options->put_timeout_ms > 0 ? options->put_timeout_ms : KITH_PUT_TIMEOUT_MS;
+    node->put_timeout_ms =
+        options->put_timeout_ms > 0 ? options->put_timeout_ms : KITH_PUT_TIMEOUT_MS;
     return KITH_OK;
 }
 
@@ -329,7 +331,8 @@ static enum kith_err take_stored(struct kith_node *node, const struct kith_store
 }
 
 /* Answers to what this node asked of a peer. */
-static enum kith_err take_answer(struct kith_node *node, struct conn *conn, const struct kith_msg *msg)
+static enum kith_err take_answer(struct kith_node *node, struct conn *conn,
+                                 const struct kith_msg *msg)
 {
     struct pending *pending = pending_get(node, msg->id);
     if (!pending || conn->peer == KITH_NO_PEER) {
@@ -420,7 +423,8 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_STATUS_RES:
         return KITH_OK; /* answers to questions that a node never asks */
     case KITH_MSG_ADMIN_RES: /* a peer says why it ends the connection */
-        if (conn->role == KITH_ROLE_NODE && msg->id == 0 && msg->u.admin_res.status.err != KITH_OK) {
+        if (conn->role == KITH_ROLE_NODE && msg->id == 0 &&
+            msg->u.admin_res.status.err != KITH_OK) {
             core_log(node, LEVEL_WARN, "a peer closes the connection: %s",
                      msg->u.admin_res.status.message);
         }

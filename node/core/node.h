@@ -6,9 +6,9 @@
  *
  * Time and randomness come in with the events; step never blocks, never allocates without a bound,
  * and an event that cannot be taken (err != OK) leaves the state unchanged. The daemon
- * (node/shell/daemon.c) connects it to gRPC and WiredTiger, the simulator (tests/sim/) to a simulated
- * network, clock and disk. The core includes no socket, thread, clock or storage header; a check after
- * the build (tests/check_core_symbols) looks at its undefined symbols.
+ * (node/shell/daemon.c) connects it to gRPC and WiredTiger, the simulator (tests/sim/) to a
+ * simulated network, clock and disk. The core includes no socket, thread, clock or storage header;
+ * a check after the build (tests/check_core_symbols) looks at its undefined symbols.
  *
  * One thread. Everything an effect points to stays valid until the next call of step; what a STORE
  * effect points to: see store.h. DESIGN sections 4, 5, 8. */
@@ -91,18 +91,19 @@ struct kith_start {
     struct kith_bytes meta[KITH_META_KEYS]; /* by enum kith_meta_key; empty where missing */
 };
 
-/* A core for a store with this content. EFORMAT or ECORRUPT with a message when a meta record cannot
- * be understood. Effects of the start (connects, meta puts) come with the first step, a TICK. */
+/* A core for a store with this content. EFORMAT or ECORRUPT with a message when a meta record
+ * cannot be understood. Effects of the start (connects, meta puts) come with the first step, a
+ * TICK. */
 KITH_MUST_CHECK enum kith_err kith_node_new(const struct kith_node_options *options,
-                                            const struct kith_start *start, struct kith_node **ret_node,
-                                            struct kith_error *error);
+                                            const struct kith_start *start,
+                                            struct kith_node **ret_node, struct kith_error *error);
 void kith_node_free(struct kith_node *node);
 
 KITH_MUST_CHECK enum kith_err kith_node_step(struct kith_node *node, const struct kith_event *event,
                                              struct kith_effects *ret_effects);
 
-/* What the shell's stores need to know: the cluster's secret (192 bytes; empty bytes before there is a
- * cluster) and Q. Valid while the node lives; fixed once READY came. */
+/* What the shell's stores need to know: the cluster's secret (192 bytes; empty bytes before there
+ * is a cluster) and Q. Valid while the node lives; fixed once READY came. */
 struct kith_bytes kith_node_secret(const struct kith_node *node);
 uint32_t kith_node_partitions(const struct kith_node *node);
 

@@ -5,9 +5,10 @@
  *     IDLE --retry_ms--> CONNECTING --OPENED--> OPENED --their HELLO--> READY
  *       ^______________________________closed, or silent_____________________|
  *
- * This node asks every member over a connection of its own; what they ask comes over theirs. A peer is
- * up while it is READY and was heard from (on any connection) within KITH_DOWN_MS. Up and down only
- * route: ownership never follows from them. What waits for a peer is failed the moment it goes down. */
+ * This node asks every member over a connection of its own; what they ask comes over theirs. A peer
+ * is up while it is READY and was heard from (on any connection) within KITH_DOWN_MS. Up and down
+ * only route: ownership never follows from them. What waits for a peer is failed the moment it goes
+ * down. */
 #include <string.h>
 
 #include "core/internal.h"

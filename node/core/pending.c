@@ -3,8 +3,9 @@
  * pending.c - requests under way: a fixed pool, and a heap of the times at which each is due.
  *
  * A slot that has a store operation out is never reused before the last completion, because the
- * operation points into the slot's arena; it is only marked as answered. So a store that hangs fills
- * the pool, and further requests are REFUSED: the bound on memory holds whatever the disk does.
+ * operation points into the slot's arena; it is only marked as answered. So a store that hangs
+ * fills the pool, and further requests are REFUSED: the bound on memory holds whatever the disk
+ * does.
  *
  * Ids are (use * KITH_PENDING_MAX + slot), where `use` counts allocations: an answer or completion
  * that comes too late finds another id in the slot and is dropped. */

@@ -1,29 +1,32 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * put.c - coordination of a put: the node that the client asked gives the dots and spreads the states.
+ * put.c - coordination of a put: the node that the client asked gives the dots and spreads the
+ * states.
  *
  *     PUT_REQ --retry?--> FIND --found--> MERGE --+
  *        |                  |not found            v
  *        +------------------+------------------> STORE --at os--> SPREAD --W copies--> OK
  *
- * FIND and MERGE: a retry may meet a coordinator that knows nothing of the first try. It asks the other
- * owners for the request id; what is found is merged (which notes the request here), and the STORE that
- * follows recognises it and gives the same results. Where nobody that can be reached knows it, it is
- * carried out again: two siblings with one request id are one write (rowop.h, TWINS).
+ * FIND and MERGE: a retry may meet a coordinator that knows nothing of the first try. It asks the
+ * other owners for the request id; what is found is merged (which notes the request here), and the
+ * STORE that follows recognises it and gives the same results. Where nobody that can be reached
+ * knows it, it is carried out again: two siblings with one request id are one write (rowop.h,
+ * TWINS).
  *
- * COPIES. A store counts once it has said that the states are at the durability asked: our own by its
- * completion, another's by its answer. The states go out when they are at `os` here, so that another
- * never holds a dot that we could give out again after a kill. W - 1 of them leave at once; the others may
- * wait a few milliseconds for company, as may their answers: nobody waits for those, a message by itself
- * costs a node four times what it costs among others, and reads go to the same first owners. A node that
- * is late loses its place among the first for a while.
+ * COPIES. A store counts once it has said that the states are at the durability asked: our own by
+ * its completion, another's by its answer. The states go out when they are at `os` here, so that
+ * another never holds a dot that we could give out again after a kill. W - 1 of them leave at once;
+ * the others may wait a few milliseconds for company, as may their answers: nobody waits for those,
+ * a message by itself costs a node four times what it costs among others, and reads go to the same
+ * first owners. A node that is late loses its place among the first for a while.
  *
- * OUTCOMES. Before STORE is emitted everything that fails is REFUSED (nothing happened). From then on
- * it is OK at W copies and otherwise UNKNOWN (it may yet appear), at the deadline or as soon as too few
- * owners are left to reach W; only an error of the store that says "not written" still refuses.
+ * OUTCOMES. Before STORE is emitted everything that fails is REFUSED (nothing happened). From then
+ * on it is OK at W copies and otherwise UNKNOWN (it may yet appear), at the deadline or as soon as
+ * too few owners are left to reach W; only an error of the store that says "not written" still
+ * refuses.
  *
- * SLOPPY QUORUM. With fewer than W owners up a put is refused here; put_quorum_missing is where other
- * nodes will stand in for those that are down. */
+ * SLOPPY QUORUM. With fewer than W owners up a put is refused here; put_quorum_missing is where
+ * other nodes will stand in for those that are down. */
 #include <string.h>
 
 #include "core/internal.h"
@@ -157,7 +160,8 @@ static void put_store(struct kith_node *node, struct pending *pending)
     op->u.put.updates = put->req->updates;
 }
 
-static void put_find(struct kith_node *node, struct pending *pending, const struct kith_bytes *names)
+static void put_find(struct kith_node *node, struct pending *pending,
+                     const struct kith_bytes *names)
 {
     struct pending_put *put = &pending->u.put;
     put->phase = PUT_FIND;
@@ -359,7 +363,8 @@ enum kith_err put_found(struct kith_node *node, struct pending *pending, uint16_
         put_recheck(node, pending);
         return KITH_OK;
     }
-    /* in the order of the request; a state borrows from the message, which its box keeps for the op */
+    /* in the order of the request; a state borrows from the message, which its box keeps for the
+     * op */
     struct kith_replica_row *rows =
         kith_arena_copy(&pending->arena, res->rows, res->row_count * sizeof *rows);
     if (!rows) {
@@ -420,8 +425,9 @@ static enum kith_err put_context(struct kith_node *node, struct kith_arena *aren
     return copy ? KITH_OK : KITH_ENOMEM;
 }
 
-/* Whose copies go out at once: as many as W asks for, first in the table's order, and none of a node that
- * was late; all where too few are left. The rest is not waited for, and leaves with other messages. */
+/* Whose copies go out at once: as many as W asks for, first in the table's order, and none of a
+ * node that was late; all where too few are left. The rest is not waited for, and leaves with other
+ * messages. */
 static uint8_t put_urgent(const struct kith_node *node, const struct pending_put *put)
 {
     uint32_t wanted = put->w - 1; /* our own copy is one of them */
@@ -533,8 +539,9 @@ enum kith_err put_stored(struct kith_node *node, struct pending *pending,
         core_stored_last(node, pending);
         pending_refuse(node, pending, half ? KITH_EUNKNOWN : put_error(done->err),
                        core_text(node, "node %s: %s", node->address,
-                                 done->message && done->message[0] ? done->message
-                                                                   : kith_err_text((int)done->err)));
+                                 done->message && done->message[0]
+                                     ? done->message
+                                     : kith_err_text((int)done->err)));
         pending_end(node, pending);
         return KITH_OK;
     }
@@ -568,7 +575,8 @@ enum kith_err put_stored(struct kith_node *node, struct pending *pending,
     return KITH_OK;
 }
 
-/* others[i] has its copy: whoever was asked at once, where i was not, and is not through, is late. */
+/* others[i] has its copy: whoever was asked at once, where i was not, and is not through, is
+ * late. */
 static void put_late(struct kith_node *node, const struct pending_put *put, int i)
 {
     if ((put->urgent & (1u << i)) || node->now_ms - put->spread_ms < KITH_LATE_AFTER_MS) {

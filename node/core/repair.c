@@ -2,8 +2,8 @@
  *
  * repair.c - read repair: a reader has seen that our rows are behind, and names who has newer ones.
  *
- * We fetch them from that owner ourselves and merge; nobody answers. Above KITH_REPAIRS_MAX at a time a
- * request is dropped: the next read of a row that is behind asks again. */
+ * We fetch them from that owner ourselves and merge; nobody answers. Above KITH_REPAIRS_MAX at a
+ * time a request is dropped: the next read of a row that is behind asks again. */
 #include <string.h>
 
 #include "core/internal.h"
@@ -78,7 +78,8 @@ void repair_req(struct kith_node *node, uint64_t conn, const struct kith_msg *ms
         return;
     }
     pending->u.repair.waiting = true;
-    struct kith_get_req *get = &core_send(node, peer->conn, KITH_MSG_GET_REQ, pending->id)->u.get_req;
+    struct kith_get_req *get =
+        &core_send(node, peer->conn, KITH_MSG_GET_REQ, pending->id)->u.get_req;
     get->table = node->table->id;
     get->timeout_ms = KITH_REPAIR_TIMEOUT_MS;
     get->group = pending->u.repair.group;

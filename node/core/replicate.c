@@ -2,9 +2,9 @@
  *
  * replicate.c - the other owners' part in a put: merge the states, answer when they are stored.
  *
- * Only nodes may send rows: a client that wakes after days would bring the dead back. A sender whose
- * table is newer than ours may name us an owner that we do not know we are; his rows are taken (rows
- * are mergeable whatever the table), and the table is fetched. */
+ * Only nodes may send rows: a client that wakes after days would bring the dead back. A sender
+ * whose table is newer than ours may name us an owner that we do not know we are; his rows are
+ * taken (rows are mergeable whatever the table), and the table is fetched. */
 #include <string.h>
 
 #include "core/internal.h"

@@ -292,7 +292,8 @@ static bool lacks(const struct kith_row *row, const struct kith_dot *dot)
     return kith_clock_covers(&row->clock, dot) && !kith_row_find(row, dot);
 }
 
-/* Whether a side has seen a sibling of the request and is without it: the write has been replaced. */
+/* Whether a side has seen a sibling of the request and is without it: the write has been
+ * replaced. */
 static bool is_replaced(const struct known *known, uint32_t side,
                         const struct kith_request_id *request)
 {
@@ -517,7 +518,8 @@ static enum kith_err merge_twins(struct kith_arena *arena, const struct kith_row
         return KITH_OK;
     }
     result->wants_counter = env->counter == 0;
-    result->foreign_run = !result->wants_counter && run_reaches(&merged.clock, env->run, env->counter);
+    result->foreign_run =
+        !result->wants_counter && run_reaches(&merged.clock, env->run, env->counter);
     if (result->wants_counter || result->foreign_run) {
         return KITH_OK;
     }

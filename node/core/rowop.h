@@ -26,19 +26,20 @@
  * each client, the last KITH_REQUESTS_PER_CLIENT, and at most KITH_REQUESTS_MAX in all, oldest
  * dropped.
  *
- * TWINS. A retry at a coordinator that could not reach the first one draws a second dot for the same
- * write: siblings with one request id are one write, and who replaces one of them (a context that
- * covers it and does not keep it) replaces all. He may never have seen the other: it lies on the
- * disk of a node that was away. A clock cannot cover it in advance, and a merge must not drop it by
- * itself, for then the order of merges would matter (equal clocks, different states). So it is
- * removed by WRITES: the put that replaces one takes along the twins that the coordinator has; and
- * who meets a twin in a merge removes it under a new dot of its own, which is an ordinary delete to
- * everybody else. Several may do so at the same time; deletes merge. What proves that a write has
- * been replaced: a state (ours, what came, a put's context with what it keeps) whose clock covers a
- * dot that the request is known to have made, and which is without that sibling. The dots are known
- * from siblings and from the log of requests. The proof stands on row.h's rule for contexts: of the
- * siblings of one request that a writer saw he keeps all or none. A node whose log knows only the
- * twin that has come back sees nothing to remove; the next that knows the other one does.
+ * TWINS. A retry at a coordinator that could not reach the first one draws a second dot for the
+ * same write: siblings with one request id are one write, and who replaces one of them (a context
+ * that covers it and does not keep it) replaces all. He may never have seen the other: it lies on
+ * the disk of a node that was away. A clock cannot cover it in advance, and a merge must not drop
+ * it by itself, for then the order of merges would matter (equal clocks, different states). So it
+ * is removed by WRITES: the put that replaces one takes along the twins that the coordinator has;
+ * and who meets a twin in a merge removes it under a new dot of its own, which is an ordinary
+ * delete to everybody else. Several may do so at the same time; deletes merge. What proves that a
+ * write has been replaced: a state (ours, what came, a put's context with what it keeps) whose
+ * clock covers a dot that the request is known to have made, and which is without that sibling. The
+ * dots are known from siblings and from the log of requests. The proof stands on row.h's rule for
+ * contexts: of the siblings of one request that a writer saw he keeps all or none. A node whose log
+ * knows only the twin that has come back sees nothing to remove; the next that knows the other one
+ * does.
  *
  * Pure; the caller owns all memory through the arena. Checked by tests/unit/test_rowop.c and, over
  * whole histories, by test_rowop_history.c. */

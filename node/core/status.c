@@ -48,7 +48,8 @@ void status_req(struct kith_node *node, uint64_t conn, const struct kith_msg *ms
     core_store(node, pending, KITH_STORE_COUNT, 0);
 }
 
-void status_stored(struct kith_node *node, struct pending *pending, const struct kith_store_done *done)
+void status_stored(struct kith_node *node, struct pending *pending,
+                   const struct kith_store_done *done)
 {
     core_stored_last(node, pending);
     if (done->err != KITH_OK) {

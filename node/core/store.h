@@ -2,17 +2,18 @@
  *
  * store.h - the storage operations that the core asks for, and what comes back.
  *
- * The core never touches storage: it emits operations (node.h, KITH_EFFECT_STORE) and gets one or two
- * completions for each. node/shell/store_wt.c carries them out on WiredTiger, tests/sim/store_sim.c on
- * a simulated disk; both build rows with the pure functions of rowop.h, so that they cannot differ.
+ * The core never touches storage: it emits operations (node.h, KITH_EFFECT_STORE) and gets one or
+ * two completions for each. node/shell/store_wt.c carries them out on WiredTiger,
+ * tests/sim/store_sim.c on a simulated disk; both build rows with the pure functions of rowop.h, so
+ * that they cannot differ.
  *
- * Order: operations on one partition take effect in the order in which they were emitted. A read sees
- * every write that was completed before the read was emitted.
+ * Order: operations on one partition take effect in the order in which they were emitted. A read
+ * sees every write that was completed before the read was emitted.
  *
- * Completions: a write that asks for durability `os` is completed once, when it is at `os`. One that
- * asks for `disk` is completed twice: at `os` (reached = OS, with the results) and at `disk` (reached =
- * DISK, without results). An error is always the last completion. AN ACKNOWLEDGEMENT IS AN EFFECT OF A
- * COMPLETION, never of arrival. */
+ * Completions: a write that asks for durability `os` is completed once, when it is at `os`. One
+ * that asks for `disk` is completed twice: at `os` (reached = OS, with the results) and at `disk`
+ * (reached = DISK, without results). An error is always the last completion. AN ACKNOWLEDGEMENT IS
+ * AN EFFECT OF A COMPLETION, never of arrival. */
 #ifndef KITH_CORE_STORE_H
 #define KITH_CORE_STORE_H
 

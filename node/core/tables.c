@@ -6,8 +6,9 @@
  * first and used from the completion on: a node that has acted under a table never forgets it.
  *
  * A request names the table that its sender goes by. Where ours is newer the sender is told with
- * ESTALE; where his is newer we fetch it, and only take what cannot do harm: rows to merge. (Old tables
- * are not kept, so any difference counts, not only one in the partition at hand; tables change rarely.) */
+ * ESTALE; where his is newer we fetch it, and only take what cannot do harm: rows to merge. (Old
+ * tables are not kept, so any difference counts, not only one in the partition at hand; tables
+ * change rarely.) */
 #include <string.h>
 
 #include "core/internal.h"

@@ -339,7 +339,8 @@ static uint32_t watch_find(struct kith_node *node, uint64_t conn, const struct k
     return found;
 }
 
-static void watch_ok(struct kith_node *node, uint64_t conn, const struct kith_msg *msg, bool renewed)
+static void watch_ok(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
+                     bool renewed)
 {
     struct kith_watch_res *res = &core_send(node, conn, KITH_MSG_WATCH_RES, msg->id)->u.watch_res;
     res->status = core_ok();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * daemon.c - the core's thread: events in, effects out. It also waits for the network and reads from
- * it (kith_rpc_drive): a message costs no change of thread on its way to the core and back. */
+ * daemon.c - the core's thread: events in, effects out. It also waits for the network and reads
+ * from it (kith_rpc_drive): a message costs no change of thread on its way to the core and back. */
 #include "shell/daemon.h"
 
 #include <errno.h>

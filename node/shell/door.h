@@ -3,10 +3,10 @@
  * door.h - the unary services of a node, for any gRPC client: Kv and Cluster (proto/kv.proto,
  * proto/cluster.proto).
  *
- * A Kv call becomes operations of a kith_client inside the daemon, which talks to the owners like any
- * other client; so there is one read and write path. A Cluster call becomes a message to the node's
- * core through `submit`. Everything that comes in is checked here; what is wrong with it is said in
- * the status's message (invariant 12).
+ * A Kv call becomes operations of a kith_client inside the daemon, which talks to the owners like
+ * any other client; so there is one read and write path. A Cluster call becomes a message to the
+ * node's core through `submit`. Everything that comes in is checked here; what is wrong with it is
+ * said in the status's message (invariant 12).
  *
  * Threads: kith_door_call from any rpc thread; answers from any thread. Nothing here waits. */
 #ifndef KITH_SHELL_DOOR_H
@@ -17,18 +17,20 @@
 
 struct kith_door;
 
-/* What the core answered; the message is valid until this returns. msg NULL: the core has no answer,
- * because the daemon is ending or its queue is full; `error` says so then. Any thread, exactly once. */
-typedef void (*kith_door_answer)(void *arg, const struct kith_msg *msg, const struct kith_error *error);
+/* What the core answered; the message is valid until this returns. msg NULL: the core has no
+ * answer, because the daemon is ending or its queue is full; `error` says so then. Any thread,
+ * exactly once. */
+typedef void (*kith_door_answer)(void *arg, const struct kith_msg *msg,
+                                 const struct kith_error *error);
 
 struct kith_door_options {
     void *arg;
-    /* The daemon's client; NULL while there is none (no cluster yet, or not connected): Kv calls are
-     * answered UNAVAILABLE. It must live until kith_door_free or kith_client_close has ended every
-     * request. */
+    /* The daemon's client; NULL while there is none (no cluster yet, or not connected): Kv calls
+     * are answered UNAVAILABLE. It must live until kith_door_free or kith_client_close has ended
+     * every request. */
     struct kith_client *(*client)(void *arg);
-    /* Gives an administrator's message (STATUS_REQ, TABLE_REQ, INIT_REQ, JOIN_CMD) to the core, as if it
-     * had come on a connection. Takes the box over. */
+    /* Gives an administrator's message (STATUS_REQ, TABLE_REQ, INIT_REQ, JOIN_CMD) to the core, as
+     * if it had come on a connection. Takes the box over. */
     void (*submit)(void *arg, struct kith_msg_box *box, kith_door_answer answer, void *answer_arg);
 };
 

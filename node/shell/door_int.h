@@ -14,7 +14,8 @@ struct kith_door {
 void door_fail(struct kith_rpc_call *call, enum kith_err err, const char *format, ...)
     KITH_PRINTF(3, 4);
 
-/* A method of the Kv service ("Get", ..); false: there is none of that name. Takes the call over. */
+/* A method of the Kv service ("Get", ..); false: there is none of that name. Takes the call
+ * over. */
 bool door_kv(struct kith_door *door, struct kith_rpc_call *call, const char *method,
              struct kith_bytes request);
 

@@ -2,9 +2,9 @@
  *
  * The Kv service on a kith_client.
  *
- * A context token is an encoded row (data/row.h): the clock of what was seen, with those siblings that
- * the next writer must keep. After a Get that is none (he saw all), after a Put those of others that he
- * has not seen, as the coordinator returned them. */
+ * A context token is an encoded row (data/row.h): the clock of what was seen, with those siblings
+ * that the next writer must keep. After a Get that is none (he saw all), after a Put those of
+ * others that he has not seen, as the coordinator returned them. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,7 +70,8 @@ static void kv_fail_result(struct kv *kv, const struct kith_client_result *resul
                                                   : kith_err_text((int)result->err));
 }
 
-/* Submits; on a failure the call is ended and kv gone, on success the callback may have run already. */
+/* Submits; on a failure the call is ended and kv gone, on success the callback may have run
+ * already. */
 static void kv_submit(struct kv *kv, struct kith_client_op *op, kith_client_cb cb)
 {
     struct kith_client *client = kv->door->options.client(kv->door->options.arg);
@@ -100,7 +101,8 @@ static bool take_key(struct kv *kv, const char *bucket, ProtobufCBinaryData key,
     size_t bucket_size = strlen(bucket);
     kv->key = kith_bytes_make(key.data, key.len);
     if (bucket_size > BUCKET_MAX) {
-        kv_fail(kv, KITH_EINVAL, "bucket: %zu bytes, at most %u are possible", bucket_size, BUCKET_MAX);
+        kv_fail(kv, KITH_EINVAL, "bucket: %zu bytes, at most %u are possible", bucket_size,
+                BUCKET_MAX);
         return false;
     }
     if (want_key && (key.len == 0 || key.len > KITH_NAME_MAX)) {
@@ -128,11 +130,13 @@ static bool take_level(struct kv *kv, Kith__V1__Level level, Kith__V1__Durabilit
 static bool check_context(struct kv *kv, ProtobufCBinaryData context)
 {
     struct kith_row row;
-    enum kith_err err = kith_row_decode(&kv->arena, kith_bytes_make(context.data, context.len), &row);
+    enum kith_err err =
+        kith_row_decode(&kv->arena, kith_bytes_make(context.data, context.len), &row);
     if (err == KITH_OK) {
         return true;
     }
-    kv_fail(kv, err == KITH_ENOMEM ? err : KITH_EINVAL, "context: not a token that a Get or Put gave");
+    kv_fail(kv, err == KITH_ENOMEM ? err : KITH_EINVAL,
+            "context: not a token that a Get or Put gave");
     return false;
 }
 
@@ -349,7 +353,8 @@ static void on_put(void *arg, const struct kith_client_result *result)
 
 static void submit_put(struct kv *kv, struct kith_bytes context, const struct kith_bytes *value)
 {
-    struct kith_put_update update = {.name = kv->key, .context = context, .has_sibling = value != NULL};
+    struct kith_put_update update = {
+        .name = kv->key, .context = context, .has_sibling = value != NULL};
     if (value) {
         update.kind = KITH_SIBLING_VALUE;
         update.value = *value;
@@ -442,8 +447,9 @@ static bool send_entry(struct kv *kv, const struct kith_client_row *row)
     kith_arena_init(&arena, 0);
     kith_buf_init(&context);
     Kith__V1__KvEntry entry = KITH__V1__KV_ENTRY__INIT;
-    bool ok = make_versions(&arena, &row->row, !kv->keys_only, &entry.n_versions, &entry.versions) &&
-              make_context(&row->row, &context);
+    bool ok =
+        make_versions(&arena, &row->row, !kv->keys_only, &entry.n_versions, &entry.versions) &&
+        make_context(&row->row, &context);
     if (ok && entry.n_versions > 0) {
         entry.key = binary(row->name);
         entry.context = binary(kith_buf_bytes(&context));

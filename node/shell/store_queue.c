@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * store_queue.c - what waits for a worker, and who works it off: the worker's own thread, or the thread
- * that submitted, lent for a moment. See store_wt.h. */
+ * store_queue.c - what waits for a worker, and who works it off: the worker's own thread, or the
+ * thread that submitted, lent for a moment. See store_wt.h. */
 #include <sys/resource.h>
 #include <time.h>
 
@@ -216,8 +216,8 @@ void store_rounds(struct store_worker *worker, uint32_t count)
 
 /* ---- Lending ---- */
 
-/* What an op adds to a lender's round; UINT32_MAX: it is not lent. Rows of one or two pages are nearly
- * always in the cache: some 10 us each. */
+/* What an op adds to a lender's round; UINT32_MAX: it is not lent. Rows of one or two pages are
+ * nearly always in the cache: some 10 us each. */
 static uint32_t lend_weight(const struct kith_store_op *op)
 {
     uint32_t weight = 0;

@@ -27,12 +27,13 @@
  *
  * THREADS. `workers` row workers and `bulk_workers` chunk workers; a partition belongs to one of
  * each, which gives the order that core/store.h demands and makes the tree's sums the worker's
- * alone. Little work is done by the thread that brings it (kith_store_lend), in the seat of its worker,
- * which sleeps meanwhile. A worker takes what is queued, in rounds of at most KITH_ROUND_OPS: transaction, one
- * log_flush("sync=off") for all, completions in one call. What must be on disk goes on to the
- * committer, which does fdatasync of the written segments and one log_flush("sync=on") for everyone
- * who waits. (A commit alone is not even `os`: after 1,000 of them and a kill -9 nothing was left;
- * a sync for each commit gave 3-5 k/s, one for a batch 22-27 k/s.)
+ * alone. Little work is done by the thread that brings it (kith_store_lend), in the seat of its
+ * worker, which sleeps meanwhile. A worker takes what is queued, in rounds of at most
+ * KITH_ROUND_OPS: transaction, one log_flush("sync=off") for all, completions in one call. What
+ * must be on disk goes on to the committer, which does fdatasync of the written segments and one
+ * log_flush("sync=on") for everyone who waits. (A commit alone is not even `os`: after 1,000 of
+ * them and a kill -9 nothing was left; a sync for each commit gave 3-5 k/s, one for a batch 22-27
+ * k/s.)
  *
  * A FULL DISK. WiredTiger gives up (panics) when a checkpoint finds no space. So value-bearing
  * writes are refused with ENOSPC while less than a reserve is free (ten log files; a checkpoint
@@ -114,10 +115,10 @@ KITH_MUST_CHECK enum kith_err kith_store_submit(struct kith_store *store,
 /* Wakes the workers that sleep and have something to do. Once after a number of submits. */
 void kith_store_kick(struct kith_store *store);
 /* Like kick; but where a row worker sleeps and less than a millisecond's work waits for it
- * (KITH_LEND_OPS), the caller's thread does it itself: a change of threads and back takes as long as
- * two puts or five reads, and where cores are few, there is nobody to take it over. `completed` runs
- * inside. It may wait for the disk; after a slow round the work goes to the worker for a while. True
- * when it did some. Any thread, never inside `completed`. */
+ * (KITH_LEND_OPS), the caller's thread does it itself: a change of threads and back takes as long
+ * as two puts or five reads, and where cores are few, there is nobody to take it over. `completed`
+ * runs inside. It may wait for the disk; after a slow round the work goes to the worker for a
+ * while. True when it did some. Any thread, never inside `completed`. */
 bool kith_store_lend(struct kith_store *store);
 #define KITH_STORE_QUEUE_MAX (8u * KITH_PENDING_MAX) /* ops waiting for one worker */
 

@@ -4,9 +4,9 @@
  *
  *     rpc_bench [seconds per measurement, default 2]
  *
- * Prints round trips of small messages with 1, 32 and 256 in flight (rate, median and 99th percentile,
- * CPU for each round trip over both ends, messages packed into one gRPC message) and the throughput of
- * 1 MiB chunks put with 1 and 4 in flight. */
+ * Prints round trips of small messages with 1, 32 and 256 in flight (rate, median and 99th
+ * percentile, CPU for each round trip over both ends, messages packed into one gRPC message) and
+ * the throughput of 1 MiB chunks put with 1 and 4 in flight. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -141,8 +141,9 @@ static void measure(uint32_t in_flight, double seconds)
     double packets = (double)(after.packets_sent - before.packets_sent);
     double messages = (double)(after.messages_sent - before.messages_sent);
     double trips = (double)bench.round_trips;
-    printf("%-9s %9u %10.0f/s %9.1f us %9.1f us %9.2f us %8.1f", bench.payload ? "1 MiB put" : "small",
-           in_flight, trips / took, (double)bench.samples_us[bench.sample_count / 2],
+    printf("%-9s %9u %10.0f/s %9.1f us %9.1f us %9.2f us %8.1f",
+           bench.payload ? "1 MiB put" : "small", in_flight, trips / took,
+           (double)bench.samples_us[bench.sample_count / 2],
            (double)bench.samples_us[bench.sample_count / 100 * 99], cpu / trips * 1e6,
            messages / packets);
     if (bench.payload) {
@@ -179,8 +180,8 @@ int main(int argc, char **argv)
         return 1;
     }
     (void)snprintf(address, sizeof address, "127.0.0.1:%u", (unsigned)port);
-    printf("%-9s %9s %12s %12s %12s %12s %8s\n", "message", "in flight", "round trips", "median", "p99",
-           "CPU each", "packed");
+    printf("%-9s %9s %12s %12s %12s %12s %8s\n", "message", "in flight", "round trips", "median",
+           "p99", "CPU each", "packed");
     connect_class(address, KITH_RPC_ROWS);
     measure(1, seconds);
     measure(32, seconds);

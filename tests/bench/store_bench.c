@@ -2,9 +2,9 @@
  *
  * store_bench.c - what the store costs by itself: rows at `os` and `disk`, reads, merges, chunks.
  * Usage: store_bench DIR [ROWS [kv]]. Prints operations a second and CPU time (of all threads) an
- * operation. Rows lie sixteen to a group and are visited in order, as files in directories are; with
- * `kv` each has a group of its own, they are visited in no order, and a put replaces what is there,
- * as plain keys do. */
+ * operation. Rows lie sixteen to a group and are visited in order, as files in directories are;
+ * with `kv` each has a group of its own, they are visited in no order, and a put replaces what is
+ * there, as plain keys do. */
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>

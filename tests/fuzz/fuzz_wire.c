@@ -16,7 +16,8 @@ static void take(void *arg, struct kith_msg_box *box)
     kith_buf_init(&second);
     KITH_ASSERT(kith_wire_body_append(&box->msg, &first, NULL) == KITH_OK);
     struct kith_msg_box *again;
-    KITH_ASSERT(kith_wire_body_unpack(box->msg.kind, kith_buf_bytes(&first), &again, NULL) == KITH_OK);
+    KITH_ASSERT(kith_wire_body_unpack(box->msg.kind, kith_buf_bytes(&first), &again, NULL) ==
+                KITH_OK);
     KITH_ASSERT(kith_wire_body_append(&again->msg, &second, NULL) == KITH_OK);
     KITH_ASSERT(kith_bytes_equal(kith_buf_bytes(&first), kith_buf_bytes(&second)));
     kith_msg_box_drop(again);

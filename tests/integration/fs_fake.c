@@ -4,9 +4,10 @@
  *
  * For tests of what the mount does with files, without a cluster. Stays in front; prints "ready"
  * when the mount answers and, when it ends, how many requests of each kind the mount sent. After
- * SIGUSR1 one more put succeeds, the next two are refused. After SIGUSR2 (which prints "lost") the next
- * put is carried out and ends as unknown. After SIGHUP (which prints "held") the next put waits until
- * somebody else has put a file "theirs" in the same directory, whose put the mount has not seen. */
+ * SIGUSR1 one more put succeeds, the next two are refused. After SIGUSR2 (which prints "lost") the
+ * next put is carried out and ends as unknown. After SIGHUP (which prints "held") the next put
+ * waits until somebody else has put a file "theirs" in the same directory, whose put the mount has
+ * not seen. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>

@@ -3,9 +3,10 @@
  * fake_client.h - client.h in memory: a cluster of one coordinator, for tests without a cluster.
  *
  * Defines every function of client/client.h (but those of answer.c), so link it before kith_client.
- * Rows carry real dotted version vectors (data/row.h), chunks are verified and know whether they were
- * flushed. Several clients may share one cluster: two mounts. A request completes on a thread of its
- * client after the delay, in the order of completion times; several submitted together overlap.
+ * Rows carry real dotted version vectors (data/row.h), chunks are verified and know whether they
+ * were flushed. Several clients may share one cluster: two mounts. A request completes on a thread
+ * of its client after the delay, in the order of completion times; several submitted together
+ * overlap.
  *
  * Any thread. kith_client_close frees a client; the cluster is freed after its clients. */
 #ifndef KITH_TESTS_LIB_FAKE_CLIENT_H
@@ -28,12 +29,12 @@ void kith_fake_set_delay(struct kith_fake_cluster *cluster, uint32_t delay_us);
 void kith_fake_hold(struct kith_fake_cluster *cluster, enum kith_client_kind kind, bool held);
 /* Every request ends with EUNREACH; kith_client_writable says no. */
 void kith_fake_set_unreachable(struct kith_fake_cluster *cluster, bool unreachable);
-/* The next `count` requests of `kind` end with `err`. With `apply` they take effect all the same (an
- * EUNKNOWN that did happen). A later call for the same kind replaces the earlier one. */
+/* The next `count` requests of `kind` end with `err`. With `apply` they take effect all the same
+ * (an EUNKNOWN that did happen). A later call for the same kind replaces the earlier one. */
 void kith_fake_fail_next(struct kith_fake_cluster *cluster, enum kith_client_kind kind,
                          uint32_t count, enum kith_err err, bool apply);
-/* Stores a row in the group of the put that `client` has waiting (held), as another client would who
- * was quicker. False where none waits, or memory is short. */
+/* Stores a row in the group of the put that `client` has waiting (held), as another client would
+ * who was quicker. False where none waits, or memory is short. */
 bool kith_fake_intrude(struct kith_fake_cluster *cluster, const struct kith_client *client,
                        struct kith_bytes name, struct kith_bytes value);
 /* Loses all chunks that were stored at `os` and not synced, as by a power cut; says how many. */
@@ -41,16 +42,17 @@ uint32_t kith_fake_lose_unsynced(struct kith_fake_cluster *cluster);
 /* Removes one chunk; false where it is not there. */
 bool kith_fake_lose_chunk(struct kith_fake_cluster *cluster, const struct kith_chunk_id *id);
 /* Whether a chunk is there, and (with disk) flushed. */
-bool kith_fake_has_chunk(struct kith_fake_cluster *cluster, const struct kith_chunk_id *id, bool disk);
+bool kith_fake_has_chunk(struct kith_fake_cluster *cluster, const struct kith_chunk_id *id,
+                         bool disk);
 
 /* ---- Watches ---- */
 
-/* Whether watches are live: all that are held, and new ones at once. At first they are not. Live again
- * after they were not: another epoch. A lapse in between is `false` and then `true`. */
+/* Whether watches are live: all that are held, and new ones at once. At first they are not. Live
+ * again after they were not: another epoch. A lapse in between is `false` and then `true`. */
 void kith_fake_set_watches(struct kith_fake_cluster *cluster, bool live);
-/* Tells all watches on the group (NULL: all there are) that these rows changed (count 0: any), on this
- * thread; says how many watches were told. What another client of the cluster puts, and what is put
- * with kith_fake_intrude, is told by itself, before the put's callback; live or not. */
+/* Tells all watches on the group (NULL: all there are) that these rows changed (count 0: any), on
+ * this thread; says how many watches were told. What another client of the cluster puts, and what
+ * is put with kith_fake_intrude, is told by itself, before the put's callback; live or not. */
 uint32_t kith_fake_tell(struct kith_fake_cluster *cluster, const struct kith_group *group,
                         const struct kith_bytes *names, uint32_t count);
 /* Watches held now, by all clients. */

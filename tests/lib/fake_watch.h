@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * fake_watch.h - the watches of a cluster in memory, for fake_client.c only; tests use fake_client.h.
+ * fake_watch.h - the watches of a cluster in memory, for fake_client.c only; tests use
+ * fake_client.h.
  *
  * A lock of its own: nothing else is taken under it, and no callback runs under it. */
 #ifndef KITH_TESTS_LIB_FAKE_WATCH_H

@@ -249,7 +249,8 @@ static void check_targets_met(const struct kith_table *table)
 }
 
 /* Random histories of joins, leaves and changed weights in random zones: the spread over zones,
- * the even order and the even shares always hold, and the members' order in the call decides nothing. */
+ * the even order and the even shares always hold, and the members' order in the call decides
+ * nothing. */
 static void test_random_histories(void **state)
 {
     (void)state;

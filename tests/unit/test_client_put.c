@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * test_client_put.c - putting through the client's core: retries, refusals, and unknown outcomes. */
+ * test_client_put.c - putting through the client's core: retries, refusals, and unknown
+ * outcomes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

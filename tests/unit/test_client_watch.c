@@ -384,8 +384,8 @@ static void test_before_the_table(void **state)
 
 /* ---- What ends a number ---- */
 
-/* An owner that answered a read leaves, two others promise: nobody may have told what it stores from
- * now on. One that answered none may leave. */
+/* An owner that answered a read leaves, two others promise: nobody may have told what it stores
+ * from now on. One that answered none may leave. */
 static void test_reader_leaves(void **state)
 {
     struct client_world *w = *state;

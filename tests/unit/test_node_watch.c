@@ -721,7 +721,8 @@ static void test_bounds(void **state)
 #define MODEL_CONNS  12u
 #define MODEL_GROUPS 40u
 
-/* Watches, hang-ups, puts and time in random order: told is who has a lease, and renewed what lasts. */
+/* Watches, hang-ups, puts and time in random order: told is who has a lease, and renewed what
+ * lasts. */
 static void test_random(void **state)
 {
     (void)state;

@@ -183,8 +183,8 @@ static struct kith_rowop_result drop(struct kith_arena *arena, uint64_t run, uin
     return result;
 }
 
-/* Node 7 stores a write and ends before anybody else has it; the retry draws a second dot at node 8,
- * which sends it to node 9; the name is removed by one who knows the second dot alone; node 7 is
+/* Node 7 stores a write and ends before anybody else has it; the retry draws a second dot at node
+ * 8, which sends it to node 9; the name is removed by one who knows the second dot alone; node 7 is
  * back. The removed name stays removed (invariant 4), at every node that knew the retry. */
 static void a_twin_goes_with_its_other(void **state)
 {

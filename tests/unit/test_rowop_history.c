@@ -17,8 +17,8 @@
  *
  * TWINS. In two more variants a write is now and then carried out again at a replica that does not
  * know its request id. The event is the same, it has several dots. Then (1) says: no live value is
- * lost, and a dead one is shown only if it has a twin: nobody there knows yet that they are one. When
- * replicas have exchanged everything, and none has lost what it knew (calm), none is. */
+ * lost, and a dead one is shown only if it has a twin: nobody there knows yet that they are one.
+ * When replicas have exchanged everything, and none has lost what it knew (calm), none is. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What a mount knows under a watch: which questions need no request, and what makes it ask again. The
- * mount's tables over a cluster in memory; no kernel. */
+ * What a mount knows under a watch: which questions need no request, and what makes it ask again.
+ * The mount's tables over a cluster in memory; no kernel. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * test_wire.c - the wire codec against itself and against the code that protobuf-c makes from proto/:
- * random messages of every kind, made and compared by walking the tables. */
+ * test_wire.c - the wire codec against itself and against the code that protobuf-c makes from
+ * proto/: random messages of every kind, made and compared by walking the tables. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
