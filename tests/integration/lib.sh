@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=bash
-# lib.sh - for the integration tests: a cluster in a folder of its own, a mount, waiting for conditions.
+# lib.sh - for the integration tests: a cluster in a folder of its own, a mount, waiting for
+# conditions.
 #
 #   . "$(dirname "$0")/lib.sh"
 #   cluster_up 3; mount_up; ...; pass
@@ -120,8 +121,8 @@ mount_down() {
     umount "${1:-$mnt}" || fail "umount ${1:-$mnt}"
 }
 
-# fake_up [DELAY_US]: a mount over a cluster in memory (fs_fake.c), where each request takes so long; no
-# nodes are started. Sets $fake_pid; what it tells stands in $fake_log.
+# fake_up [DELAY_US]: a mount over a cluster in memory (fs_fake.c), where each request takes so
+# long; no nodes are started. Sets $fake_pid; what it tells stands in $fake_log.
 fake_log=$work/fake.log
 fake_up() {
     local program=$KITH_BIN/tests/integration/fs_fake

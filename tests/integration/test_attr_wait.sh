@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Attribute changes after the first flush: those that may wait cost rsync and tar no put of their own,
-# those that may not are there when the call returns; and what waits is put before fsync and unmount,
-# seen by another mount within the bound, and not lost with a node.
+# Attribute changes after the first flush: those that may wait cost rsync and tar no put of their
+# own, those that may not are there when the call returns; and what waits is put before fsync and
+# unmount, seen by another mount within the bound, and not lost with a node.
 . "$(dirname "$0")/lib.sh"
 need_fuse
 do_step() {

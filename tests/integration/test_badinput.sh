@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# What bad input gets: an error that names the thing, the process alive or ended in order, nothing lost.
+# What bad input gets: an error that names the thing, the process alive or ended in order, nothing
+# lost.
 . "$(dirname "$0")/lib.sh"
 
 kv() {

@@ -39,8 +39,8 @@ kept() {
     return 1
 }
 
-# change HOW OLD NEW [WORD]: renames, links or exchanges; before, in the same process, for each one that
-# ends flushes the file, WORD is written to descriptor 7
+# change HOW OLD NEW [WORD]: renames, links or exchanges; before, in the same process, for each one
+# that ends flushes the file, WORD is written to descriptor 7
 cat >"$work/change.py" <<'END'
 import ctypes, os, sys
 how, old, new = sys.argv[1:4]

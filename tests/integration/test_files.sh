@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# The main job: trees copied in, by cp -a and by tar, are the same after unmounting, stopping the whole
-# cluster and starting it again.
+# The main job: trees copied in, by cp -a and by tar, are the same after unmounting, stopping the
+# whole cluster and starting it again.
 . "$(dirname "$0")/lib.sh"
 need_fuse
 

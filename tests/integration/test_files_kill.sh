@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# One node killed with SIGKILL in the middle of a copy and started again: no error, no difference; then
-# each other node down in turn, so that nothing stands on one copy only.
+# One node killed with SIGKILL in the middle of a copy and started again: no error, no difference;
+# then each other node down in turn, so that nothing stands on one copy only.
 . "$(dirname "$0")/lib.sh"
 need_fuse
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Random operations on a mount and on a local directory in lock step (fsmodel.py): on a quiet cluster; while
-# one node after the other is killed and started again; and a second look through a fresh mount.
-# KITH_SEED=N for other seeds, KITH_MODEL_SECONDS=S for longer runs, KITH_MODEL_KILLS=0 without the kills.
+# Random operations on a mount and on a local directory in lock step (fsmodel.py): on a quiet
+# cluster; while one node after the other is killed and started again; and a second look through a
+# fresh mount. KITH_SEED=N for other seeds, KITH_MODEL_SECONDS=S for longer runs, KITH_MODEL_KILLS=0
+# without the kills.
 . "$(dirname "$0")/lib.sh"
 need_fuse
 

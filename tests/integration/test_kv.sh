@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# The key-value door through kithctl: put, get, siblings, delete, scan; again after stopping, killing and
-# starting the nodes; with one of three dead.
+# The key-value door through kithctl: put, get, siblings, delete, scan; again after stopping,
+# killing and starting the nodes; with one of three dead.
 . "$(dirname "$0")/lib.sh"
 
 cluster_up 3

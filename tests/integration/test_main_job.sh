@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # The main job at its full size: /usr/include by cp -a and /usr/share/doc by tar are the same after
-# unmounting, stopping the whole cluster and starting it again. With KITH_FULL=1 once more while nodes are
-# killed with SIGKILL and started again in the middle: nobody sees an error, nothing differs. KITH_SEED
-# chooses whom and when.
+# unmounting, stopping the whole cluster and starting it again. With KITH_FULL=1 once more while
+# nodes are killed with SIGKILL and started again in the middle: nobody sees an error, nothing
+# differs. KITH_SEED chooses whom and when.
 . "$(dirname "$0")/lib.sh"
 need_fuse
 RANDOM=${KITH_SEED:=$RANDOM}
@@ -24,7 +24,8 @@ by_tar() {
 copied() {
     [ "$(find "$1" 2>/dev/null | wc -l)" -ge "$2" ]
 }
-# disturb SOURCE COPY: while the copy grows, a node dies at a random point and comes back at a later one
+# disturb SOURCE COPY: while the copy grows, a node dies at a random point and comes back at a later
+# one
 disturb() {
     local all victim down up
     all=$(find "$1" | wc -l)

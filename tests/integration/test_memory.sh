@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# 100,000 files: no node needs more than 150 MiB above its cache after they were made, the mount no more
-# than 200 MiB after they were walked. Only with KITH_FULL=1: it takes some minutes.
+# 100,000 files: no node needs more than 150 MiB above its cache after they were made, the mount no
+# more than 200 MiB after they were walked. Only with KITH_FULL=1: it takes some minutes.
 . "$(dirname "$0")/lib.sh"
 need_fuse
 [ "${KITH_FULL:-0}" = 1 ] || skip "needs KITH_FULL=1"

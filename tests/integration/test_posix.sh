@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# What programs expect of a filesystem, on the mount over a cluster in memory (no nodes are started).
+# What programs expect of a filesystem, on the mount over a cluster in memory (no nodes are
+# started).
 . "$(dirname "$0")/lib.sh"
 
 for delay in 0 500; do

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# With one of three nodes killed, and then one frozen, reads and writes go on: no error, no stall above
-# one second (the promise; the machine of the test is granted as much again).
+# With one of three nodes killed, and then one frozen, reads and writes go on: no error, no stall
+# above one second (the promise; the machine of the test is granted as much again).
 . "$(dirname "$0")/lib.sh"
 need_fuse
 

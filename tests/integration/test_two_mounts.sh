@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Two mounts of one cluster: what one has written and not put yet survives that the other removes the
-# file without having seen it; and a removal that has seen it is a removal.
+# Two mounts of one cluster: what one has written and not put yet survives that the other removes
+# the file without having seen it; and a removal that has seen it is a removal.
 . "$(dirname "$0")/lib.sh"
 need_fuse
 

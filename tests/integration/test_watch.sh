@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Watched directories: two mounts whose kernels and memories would keep names and attributes for 30 s
-# see each other's changes as soon as they are told; with a node killed as well, without a quorum no
-# worse than a mount without watches, and again when the nodes are back. And the questions before new
-# names, of lookups and of opens are really saved.
+# Watched directories: two mounts whose kernels and memories would keep names and attributes for 30
+# s see each other's changes as soon as they are told; with a node killed as well, without a quorum
+# no worse than a mount without watches, and again when the nodes are back. And the questions before
+# new names, of lookups and of opens are really saved.
 . "$(dirname "$0")/lib.sh"
 need_fuse
 
