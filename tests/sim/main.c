@@ -82,6 +82,7 @@ static void work(struct sim *sim, uint64_t for_us, bool requests, uint64_t late_
             uint32_t pause = sim_below(sim, 800000);
             next_fault = sim->now_us + pause;
         }
+        watches_check(sim);
         if (!sim->failed && requests) {
             scenario_step(sim);
         }
@@ -120,6 +121,7 @@ static void phase_form(struct sim *sim)
 
 static void phase_work(struct sim *sim)
 {
+    watches_begin(sim);
     uint32_t late = sim_below(sim, 2) == 0 ? sim_below(sim, 300000) : sim_below(sim, 6000000);
     work(sim, 12000000, true, late);
 }
@@ -165,7 +167,10 @@ static bool identical(struct sim *sim)
 void sim_heal(struct sim *sim)
 {
     world_heal(sim);
-    world_run(sim, sim->now_us + 12000000);
+    world_run(sim, sim->now_us + 4000000);
+    watches_check(sim);
+    watches_end(sim);
+    world_run(sim, sim->now_us + 8000000);
     scenario_all_ended(sim);
     for (uint32_t i = 0; i < 400 && !sim->failed && !sim_formed(sim, false); i++) {
         world_run(sim, sim->now_us + 100000); /* a joiner whose answer was lost waits for 20 s */
@@ -240,10 +245,11 @@ static bool run_seed(uint64_t seed, enum sim_mutant mutant, bool joins, bool ver
     }
     if (verbose) {
         printf("%u nodes, %llu ops, %llu ok, %llu unknown, %llu degraded, %llu told of a loss, "
-               "%llu crashes\n",
+               "%llu crashes, %llu beliefs judged\n",
                sim->node_count, (unsigned long long)sim->ops_done, (unsigned long long)sim->ops_ok,
                (unsigned long long)sim->ops_unknown, (unsigned long long)sim->degraded,
-               (unsigned long long)sim->lost_reads, (unsigned long long)sim->crashes);
+               (unsigned long long)sim->lost_reads, (unsigned long long)sim->crashes,
+               (unsigned long long)sim->believed);
     }
     *ret_trace = sim->trace;
     scenario_end();

@@ -49,6 +49,7 @@ struct oracle_write *oracle_begin(struct sim *sim, uint32_t row, uint64_t number
     memset(write, 0, sizeof *write);
     write->row = row;
     write->number = number;
+    write->losses = sim->row_losses[row];
     write->is_delete = is_delete;
     write->context = kith_malloc(context.size + 1);
     KITH_ASSERT(write->context);

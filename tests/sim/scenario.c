@@ -6,8 +6,8 @@
  * durability (invariant 1); a request ends once, by its deadline (8); a client reads its own writes
  * and never goes back (9), degraded answers and what a power loss has destroyed excepted (what is
  * on W nodes is on W - 1 then, and a read quorum may miss it until repair has been there); a chunk
- * that is there has the right bytes, one that is synced is on W disks. The rest is the oracle's, at
- * the end. */
+ * that is there has the right bytes, one that is synced is on W disks. What a client may believe
+ * without asking is watches.c's; the rest is the oracle's, at the end. */
 #include <string.h>
 
 #include "sim.h"
@@ -25,6 +25,7 @@ struct op_record {
     uint32_t writes[SIM_NAMES];
     struct sim_bytes seen[SIM_NAMES];
     uint64_t losses[SIM_NAMES];
+    struct sim_reading readings[SIM_NAMES];
     uint32_t chunks[SIM_NAMES], chunk_count;
     bool has_after;
     bool disk;
@@ -152,7 +153,19 @@ static void seen_note(struct sim *sim, struct op_record *record, uint32_t i, uin
     const struct sim_bytes *seen = &sim->clients[record->owner].seen[row];
     record->rows[i] = row;
     record->losses[i] = sim->row_losses[row];
+    record->readings[i] = watches_reading(sim, record->owner, row);
     sim_bytes_set(&record->seen[i], kith_bytes_make(seen->data, seen->size));
+}
+
+/* The answer to a read that was under way at a power loss may count a copy that is gone, and the
+ * session may hold that a majority has the state and bind itself no longer. */
+static void seen_shaken(struct sim *sim, const struct op_record *record)
+{
+    for (uint32_t i = 0; i < record->row_count; i++) {
+        if (record->losses[i] != sim->row_losses[record->rows[i]]) {
+            sim_bytes_clear(&sim->clients[record->owner].seen[record->rows[i]]);
+        }
+    }
 }
 
 /* What the session had seen is said to be lost for good: only a power loss does that. */
@@ -205,6 +218,7 @@ static void put_done(struct sim *sim, uint32_t client, struct op_record *record,
         case KITH_OK:
             write->state = WRITE_OK;
             write->dot = result->u.put.results[i].dot;
+            watches_acked(sim, record->writes[i]);
             sim_bytes_set(&sim->clients[client].context[record->rows[i]],
                           result->u.put.results[i].context);
             kith_arena_init(&arena, 0);
@@ -241,6 +255,7 @@ static void get_done(struct sim *sim, uint32_t client, struct op_record *record,
         if (!result->degraded) {
             seen_check(sim, record, i, &row.clock);
             ghost_check(sim, record, i, &row);
+            watches_read(sim, client, record->rows[i], &record->readings[i], &row.clock);
         }
         if (record->power_losses == sim->power_losses) {
             seen_join(sim, client, record->rows[i], &row.clock);
@@ -297,6 +312,7 @@ static void scan_done(struct sim *sim, uint32_t client, struct op_record *record
             if (!result->degraded) {
                 seen_check(sim, record, i, clock);
                 ghost_check(sim, record, i, &result->u.rows.rows[at].row);
+                watches_read(sim, client, record->rows[i], &record->readings[i], clock);
             }
             if (record->power_losses == sim->power_losses) {
                 seen_join(sim, client, record->rows[i], clock);
@@ -408,6 +424,7 @@ void scenario_done(struct sim *sim, uint32_t client, uint64_t tag, enum kith_cli
         return;
     case KITH_CLIENT_GET:
     case KITH_CLIENT_SCAN:
+        seen_shaken(sim, record);
         if (result->err == KITH_EIO) {
             seen_lost(sim, record);
         } else if (kind == KITH_CLIENT_GET) {
@@ -620,8 +637,10 @@ static uint32_t any_chunk(struct sim *sim)
 void scenario_step(struct sim *sim)
 {
     uint32_t client = sim_below(sim, sim->client_count - 1);
-    uint32_t row = sim_below(sim, SIM_ROWS);
+    uint32_t any = sim_below(sim, SIM_ROWS);
+    uint32_t row = watches_row(sim, any);
     uint32_t what = sim_below(sim, 100);
+    watches_step(sim);
     if (sim->clients[client].under_way >= 8) {
         return;
     }

@@ -3,9 +3,12 @@
  * sim.h - a cluster in one process: cores of nodes and clients on a simulated network, clock and
  * disk.
  *
- *     world.c      time, events, network, nodes and clients, faults
+ *     world.c      network, nodes and clients, faults
+ *     queue.c      time and events
+ *     chance.c     chance, trace, failure
  *     store_sim.c  a node's disk: what is in memory, at the operating system, on the disk
  *     scenario.c   what clients do, and what each answer must be (sessions, copies, chunks)
+ *     watches.c    what clients believe while they watch, and that it is true
  *     oracle.c     what was written and acknowledged, and what must hold (DESIGN section 9)
  *     joins.c      a join that a crash or lost messages break off, at every moment of it
  *     main.c       a seed's phases: form a cluster, work while things fail, heal; options
@@ -17,6 +20,7 @@
 
 #include "base/assert.h"
 #include "client/client_core.h"
+#include "client/epoch.h"
 #include "core/decide.h"
 #include "core/node.h"
 #include "core/rowop.h"
@@ -50,12 +54,14 @@ enum sim_mutant {
     MUTANT_SYNC_LIES,     /* chunks are said to be synced that are not on the disk */
     MUTANT_OVERHEAR,      /* who proposes a table overhears objections */
     MUTANT_THAW,          /* a start forgets that writes are held off until a table is decided */
+    MUTANT_UNTOLD,        /* what comes by a merge is told to nobody who watches */
+    MUTANT_EMPTY_PROMISE, /* nodes but the first promise to tell changes, and do not */
     MUTANT_COUNT
 };
 
 struct sim;
 
-/* ---- random ---- */
+/* ---- chance.c ---- */
 uint64_t sim_random(struct sim *sim);
 uint32_t sim_below(struct sim *sim, uint32_t n); /* 0 to n - 1 */
 bool sim_chance(struct sim *sim, uint32_t per_mille);
@@ -138,6 +144,8 @@ struct oracle_write {
     uint64_t number; /* its value */
     bool is_delete;
     enum write_state state;
+    uint64_t acked_us; /* WRITE_OK */
+    uint64_t losses;   /* of the row, when it was submitted */
     struct kith_dot dot;
     uint8_t *context; /* encoded row */
     size_t context_size;
@@ -189,6 +197,41 @@ void oracle_check(struct sim *sim);
 void oracle_release(struct oracle *oracle);
 void sim_key(uint32_t row, struct kith_key *ret_key);
 
+/* ---- watches.c ---- */
+struct sim_belief { /* what a client may believe of a row: it was read under the watch's number, and */
+    bool has;       /* no change of it was told since the read began */
+    uint64_t number;
+    struct sim_bytes clock; /* of what was read, as a row */
+};
+struct sim_watch { /* of a client on a group */
+    uint64_t tag;  /* 0 = not held */
+    struct kith_epoch epoch;
+    uint64_t changes[SIM_NAMES]; /* told so far */
+    struct sim_belief beliefs[SIM_NAMES];
+};
+struct sim_reading { /* how the watch on a row stood when a read of it began */
+    uint64_t number; /* 0 = not live */
+    uint64_t changes;
+};
+/* Each client but the last may begin a watch. */
+void watches_begin(struct sim *sim);
+/* Now and then one begins or ends. */
+void watches_step(struct sim *sim);
+void watches_end(struct sim *sim);
+/* A row of the same name in a group that somebody watches, now and then. */
+uint32_t watches_row(struct sim *sim, uint32_t row);
+/* WATCHED or CHANGED. */
+void watches_effect(struct sim *sim, uint32_t client, const struct kith_client_effect *effect);
+struct sim_reading watches_reading(const struct sim *sim, uint32_t client, uint32_t row);
+/* A quorum's answer to a read that began with `reading`. */
+void watches_read(struct sim *sim, uint32_t client, uint32_t row, const struct sim_reading *reading,
+                  const struct kith_clock *clock);
+/* The write was acknowledged just now. */
+void watches_acked(struct sim *sim, uint32_t write);
+/* Judges what is believed after the writes whose time has come. */
+void watches_check(struct sim *sim);
+void watches_release(struct sim *sim);
+
 /* ---- world.c ---- */
 struct sim_node {
     uint32_t index;
@@ -210,9 +253,13 @@ struct sim_client {
     uint64_t next_us;
     struct sim_bytes context[SIM_ROWS];
     struct sim_bytes seen[SIM_ROWS]; /* the clock that its reads must cover, as a row */
+    struct sim_watch watches[SIM_GROUPS];
+    uint64_t deaf_until_us; /* until then it may not know that a connection is broken */
 };
 struct sim_link {
     bool used, open;
+    bool broken; /* nothing comes to the client any more: an event of a watch was lost */
+    uint64_t watch_us[2]; /* what is sent to that side comes after what watches said to each other */
     uint32_t end[2]; /* entities: nodes, then clients */
     uint64_t conn[2];
     uint64_t start[2];
@@ -225,6 +272,7 @@ struct sim_event {
     uint8_t side;
     uint8_t phase;
     bool bulk;
+    bool event; /* of a watch */
     uint8_t *bytes;
     size_t size;
     struct store_op *op;
@@ -256,10 +304,23 @@ struct sim {
     uint32_t late;                 /* a node that starts while others work; SIM_NODES_MAX: none */
     struct kith_table *newest;     /* the newest table on any disk */
     uint64_t write_number;
+    uint64_t watch_tag;
+    uint32_t acked_count, acked_capacity;
+    uint32_t acked_soon, acked_late; /* judged so far */
+    uint32_t *acked;   /* writes, in the order in which they were acknowledged */
+    uint64_t believed; /* times that a belief was judged after a write of its row */
+    bool untold;       /* MUTANT_UNTOLD: the events of the step at hand are lost */
     struct oracle oracle;
     struct kith_bytes secret;
     uint8_t secret_bytes[192];
 };
+/* ---- queue.c ---- */
+/* `fire` is called at that time; fill in the rest. */
+struct sim_event *sim_at(struct sim *sim, uint64_t at_us,
+                         void (*fire)(struct sim *sim, struct sim_event *event));
+/* Takes the first one, the caller's from now on; there is one. */
+struct sim_event *sim_next(struct sim *sim);
+/* ---- world.c ---- */
 void world_init(struct sim *sim);
 void world_release(struct sim *sim);
 /* Runs until `until_us` or a failure. */
@@ -271,6 +332,8 @@ void world_start(struct sim *sim, uint32_t node);
 void world_heal(struct sim *sim);
 void world_client_op(struct sim *sim, uint32_t client, const struct kith_client_op *op,
                      uint64_t tag);
+/* Begins (with a new tag) or ends the client's watch on the group. */
+void world_client_watch(struct sim *sim, uint32_t client, uint32_t group, bool begin);
 void world_admin_init(struct sim *sim);
 /* ---- main.c ---- */
 /* All members of the newest table know it; with `all`, every node is one. */

@@ -1,117 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * world.c - time, events, the network, and the processes on it. */
-#include <stdarg.h>
+ * world.c - the network, and the processes on it. */
 #include <stdio.h>
 #include <string.h>
 
 #include "sim.h"
 
-#define WALL_MS UINT64_C(1795000000000)
+#define WALL_MS      UINT64_C(1795000000000)
+#define BREAK_MAX_US 4000000u /* until a broken stream ends: longer than a lease */
+#define CLOSE_MAX_US 21000u   /* until who is to know that a connection has ended knows */
 #define MAY_WAIT_US 5000u /* the transport holds such a message back for so long at most */
-
-/* ---- chance, trace, failure ---- */
-
-uint64_t sim_random(struct sim *sim)
-{
-    sim->random += UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t z = sim->random;
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
-uint32_t sim_below(struct sim *sim, uint32_t n)
-{
-    return (uint32_t)(sim_random(sim) % n);
-}
-
-bool sim_chance(struct sim *sim, uint32_t per_mille)
-{
-    return sim_below(sim, 1000) < per_mille;
-}
-
-void sim_trace(struct sim *sim, const char *format, ...)
-{
-    char text[400];
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    for (const char *c = text; *c; c++) { /* FNV-1a */
-        sim->trace = (sim->trace ^ (uint8_t)*c) * UINT64_C(0x100000001b3);
-    }
-    if (sim->verbose) {
-        printf("%10.3f %s\n", (double)sim->now_us / 1000.0, text);
-    }
-}
-
-void sim_fail(struct sim *sim, const char *format, ...)
-{
-    if (sim->failed) {
-        return;
-    }
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(sim->reason, sizeof sim->reason, format, args);
-    va_end(args);
-    sim->failed = true;
-    sim_trace(sim, "FAILED %s", sim->reason);
-}
-
-/* ---- events ---- */
-
-static bool before(const struct sim_event *a, const struct sim_event *b)
-{
-    return a->at_us != b->at_us ? a->at_us < b->at_us : a->number < b->number;
-}
-
-static struct sim_event *event_at(struct sim *sim, uint64_t at_us,
-                                  void (*fire)(struct sim *, struct sim_event *))
-{
-    struct sim_event *event = kith_calloc(1, sizeof *event);
-    if (sim->event_count == sim->event_capacity) {
-        sim->event_capacity = sim->event_capacity ? sim->event_capacity * 2 : 256;
-        sim->events = kith_realloc(sim->events, sim->event_capacity * sizeof event);
-    }
-    KITH_ASSERT(event && sim->events);
-    event->at_us = at_us;
-    event->number = sim->event_number;
-    sim->event_number++;
-    event->fire = fire;
-    uint32_t at = sim->event_count;
-    sim->event_count++;
-    while (at > 0 && before(event, sim->events[(at - 1) / 2])) {
-        sim->events[at] = sim->events[(at - 1) / 2];
-        at = (at - 1) / 2;
-    }
-    sim->events[at] = event;
-    return event;
-}
-
-static struct sim_event *event_pop(struct sim *sim)
-{
-    struct sim_event *first = sim->events[0];
-    sim->event_count--;
-    struct sim_event *last = sim->events[sim->event_count];
-    uint32_t at = 0;
-    for (;;) {
-        uint32_t child = 2 * at + 1;
-        if (child >= sim->event_count) {
-            break;
-        }
-        if (child + 1 < sim->event_count && before(sim->events[child + 1], sim->events[child])) {
-            child++;
-        }
-        if (!before(sim->events[child], last)) {
-            break;
-        }
-        sim->events[at] = sim->events[child];
-        at = child;
-    }
-    sim->events[at] = last;
-    return first;
-}
 
 static void store_op_free(struct store_op *op)
 {
@@ -189,8 +87,8 @@ static void link_close(struct sim *sim, uint32_t index, uint32_t side)
     link->open = false;
     for (uint32_t s = 0; s < 2; s++) {
         if (side == s || side == 2) {
-            uint32_t delay = 200 + sim_below(sim, 20000);
-            struct sim_event *event = event_at(sim, sim->now_us + delay, tell_closed);
+            uint32_t delay = 200 + sim_below(sim, CLOSE_MAX_US - 1000);
+            struct sim_event *event = sim_at(sim, sim->now_us + delay, tell_closed);
             event->link = index;
             event->side = (uint8_t)s;
             event->start = link->start[s];
@@ -237,6 +135,9 @@ static void mutate(struct sim *sim, struct sim_node *node, uint64_t conn, struct
     if (sim->mutant == MUTANT_COUNT_TWICE && msg->kind == KITH_MSG_PUT_REQ) {
         msg->u.put_req.w = 1;
     }
+    if (sim->mutant == MUTANT_EMPTY_PROMISE && msg->kind == KITH_MSG_WATCH_REQ && node->index > 0) {
+        msg->u.watch_req.group.bytes[KITH_GROUP_SIZE - 1] ^= 0x55; /* of which nothing changes */
+    }
     if (sim->mutant == MUTANT_REPLICA_EARLY && msg->kind == KITH_MSG_REPLICATE_REQ) {
         struct kith_msg early;
         memset(&early, 0, sizeof early);
@@ -247,6 +148,28 @@ static void mutate(struct sim *sim, struct sim_node *node, uint64_t conn, struct
     }
 }
 
+static void link_over(struct sim *sim, struct sim_event *event)
+{
+    if (sim->links[event->link].open) {
+        link_close(sim, event->link, 2);
+    }
+}
+
+/* A stream has no holes: where what one end tells unasked is lost, nothing follows it, and the
+ * connection ends, at the latest when the keepalive sees it. Answers that are lost are missed by
+ * those who asked: for them a hole does. */
+static void link_break(struct sim *sim, uint32_t index)
+{
+    if (!sim->links[index].broken) {
+        uint32_t delay = sim_below(sim, BREAK_MAX_US);
+        sim->links[index].broken = true;
+        sim_at(sim, sim->now_us + delay, link_over)->link = index;
+        struct sim_client *client = &sim->clients[sim->links[index].end[0] - SIM_NODES_MAX];
+        uint64_t known_us = sim->now_us + delay + CLOSE_MAX_US;
+        client->deaf_until_us = known_us > client->deaf_until_us ? known_us : client->deaf_until_us;
+    }
+}
+
 static void deliver(struct sim *sim, struct sim_event *event)
 {
     struct sim_link *link = &sim->links[event->link];
@@ -254,7 +177,13 @@ static void deliver(struct sim *sim, struct sim_event *event)
     uint32_t entity = link->end[side];
     if (!link->open || !alive(sim, entity, link->start[side]) ||
         !alive(sim, link->end[1 - side], link->start[1 - side]) ||
-        sim->cut[link->end[0]][link->end[1]]) {
+        (link->broken && entity >= SIM_NODES_MAX)) {
+        return;
+    }
+    if (sim->cut[link->end[0]][link->end[1]]) {
+        if (event->event) {
+            link_break(sim, event->link);
+        }
         return;
     }
     struct kith_msg_box *box = unpack(sim, event);
@@ -288,8 +217,12 @@ static void send_msg(struct sim *sim, uint32_t entity, uint64_t conn, const stru
         return;
     }
     bool hello = msg->kind == KITH_MSG_HELLO;
-    if (!hello && sim->faults && sim_chance(sim, 15)) {
-        return; /* lost */
+    bool event_of_watch = msg->kind == KITH_MSG_WATCH_EVENT;
+    if (!hello && sim->faults && sim_chance(sim, 15)) { /* lost */
+        if (event_of_watch) {
+            link_break(sim, index);
+        }
+        return;
     }
     /* Streams never deliver twice. Between nodes it is done all the same, for what they say is
      * idempotent; of a client's it would belie an answer: a put that was refused must not come a
@@ -300,6 +233,10 @@ static void send_msg(struct sim *sim, uint32_t entity, uint64_t conn, const stru
     struct kith_buf buf;
     kith_buf_init(&buf);
     bool bulk = kith_wire_is_bulk(msg->kind);
+    /* What a watch rests on is the order of a stream: a promise is older than the answer to what
+     * was asked after it. Other messages may overtake each other. */
+    bool watches = event_of_watch || msg->kind == KITH_MSG_WATCH_REQ ||
+                   msg->kind == KITH_MSG_WATCH_RES;
     if (bulk) {
         struct kith_blob *payload = NULL;
         kith_wire_bulk_prefix(msg, &buf, &payload);
@@ -314,9 +251,13 @@ static void send_msg(struct sim *sim, uint32_t entity, uint64_t conn, const stru
             delay += sim_below(sim, 300000);
         }
         delay += msg->may_wait ? MAY_WAIT_US : 0;
-        struct sim_event *event = event_at(sim, sim->now_us + delay, deliver);
+        uint64_t *after_us = &sim->links[index].watch_us[1 - side];
+        uint64_t at_us = sim->now_us + delay > *after_us ? sim->now_us + delay : *after_us;
+        *after_us = watches ? at_us : *after_us;
+        struct sim_event *event = sim_at(sim, at_us, deliver);
         event->link = index;
         event->side = (uint8_t)(1 - side);
+        event->event = event_of_watch;
         event->bytes = kith_malloc(buf.size + 1);
         KITH_ASSERT(event->bytes);
         memcpy(event->bytes, buf.data, buf.size);
@@ -369,7 +310,7 @@ static void link_connect(struct sim *sim, uint32_t entity, uint64_t conn, const 
     link->start[0] = start_of(sim, entity);
     link->end[1] = (uint32_t)(address[1] - '0');
     uint32_t delay = 100 + sim_below(sim, 500);
-    struct sim_event *event = event_at(sim, sim->now_us + delay, link_up);
+    struct sim_event *event = sim_at(sim, sim->now_us + delay, link_up);
     event->link = sim->link_count;
     sim->link_count++;
 }
@@ -400,7 +341,7 @@ static void stored(struct sim *sim, struct sim_event *event);
 
 static void store_next(struct sim *sim, struct sim_event *event, uint8_t phase, uint32_t delay)
 {
-    struct sim_event *next = event_at(sim, sim->now_us + delay, stored);
+    struct sim_event *next = sim_at(sim, sim->now_us + delay, stored);
     next->entity = event->entity;
     next->start = event->start;
     next->phase = phase;
@@ -415,7 +356,9 @@ static void store_complete(struct sim *sim, struct sim_event *event, enum kith_d
     struct kith_event done = {.kind = KITH_EVENT_STORED, .done = &op->done};
     sim_trace(sim, "%u stored kind %d at %d: %d", event->entity, (int)op->op.kind, (int)reached,
               (int)op->done.err);
+    sim->untold = sim->mutant == MUTANT_UNTOLD && op->op.kind == KITH_STORE_MERGE;
     node_step(sim, &sim->nodes[event->entity], &done, NULL);
+    sim->untold = false;
 }
 
 /* phases: 0 carry out, 1 at the operating system, 2 on disk */
@@ -488,7 +431,7 @@ static void store_submit(struct sim *sim, struct sim_node *node, const struct ki
     uint32_t delay = 20 + sim_below(sim, sim->faults ? 800 : 100);
     uint64_t order = node->store.busy_us + 1;
     node->store.busy_us = order > sim->now_us + delay ? order : sim->now_us + delay;
-    struct sim_event *event = event_at(sim, node->store.busy_us, stored);
+    struct sim_event *event = sim_at(sim, node->store.busy_us, stored);
     event->entity = node->index;
     event->start = node->start;
     event->op = copy;
@@ -515,7 +458,7 @@ static void node_schedule(struct sim *sim, struct sim_node *node, uint64_t deadl
     at = at > sim->now_us + 100 ? at : sim->now_us + 100;
     if (at < node->tick_us) {
         node->tick_us = at;
-        struct sim_event *event = event_at(sim, at, node_tick);
+        struct sim_event *event = sim_at(sim, at, node_tick);
         event->entity = node->index;
         event->start = node->start;
     }
@@ -536,7 +479,9 @@ static void node_step(struct sim *sim, struct sim_node *node, struct kith_event 
         const struct kith_effect *effect = &effects.effects[i];
         switch (effect->kind) {
         case KITH_EFFECT_SEND:
-            send_msg(sim, node->index, effect->conn, effect->msg);
+            if (!sim->untold || effect->msg->kind != KITH_MSG_WATCH_EVENT) {
+                send_msg(sim, node->index, effect->conn, effect->msg);
+            }
             break;
         case KITH_EFFECT_CONNECT:
             link_connect(sim, node->index, effect->conn, effect->address);
@@ -629,12 +574,12 @@ void world_crash(struct sim *sim, uint32_t index, bool power)
         }
     }
     node->up = false;
-    struct sim_event *bury = event_at(sim, sim->now_us, node_bury);
+    struct sim_event *bury = sim_at(sim, sim->now_us, node_bury);
     bury->bytes = (uint8_t *)(void *)node->core;
     node->core = NULL;
     store_sim_crash(&node->store, power);
     uint32_t delay = 20000 + sim_below(sim, 2000000);
-    struct sim_event *event = event_at(sim, sim->now_us + delay, node_restart);
+    struct sim_event *event = sim_at(sim, sim->now_us + delay, node_restart);
     event->entity = index;
 }
 
@@ -676,6 +621,7 @@ static void client_step(struct sim *sim, struct sim_client *client, struct kith_
             break;
         case KITH_CLIENT_EFFECT_WATCHED:
         case KITH_CLIENT_EFFECT_CHANGED:
+            watches_effect(sim, client->index, effect);
             break;
         }
     }
@@ -683,7 +629,7 @@ static void client_step(struct sim *sim, struct sim_client *client, struct kith_
     at = at > sim->now_us + 100 ? at : sim->now_us + 100;
     if (at < client->tick_us) {
         client->tick_us = at;
-        event_at(sim, at, client_tick)->entity = client->index;
+        sim_at(sim, at, client_tick)->entity = client->index;
     }
 }
 
@@ -691,6 +637,24 @@ void world_client_op(struct sim *sim, uint32_t index, const struct kith_client_o
 {
     struct kith_client_event submit = {.kind = KITH_CLIENT_EVENT_SUBMIT, .tag = tag, .op = op};
     client_step(sim, &sim->clients[index], &submit);
+}
+
+void world_client_watch(struct sim *sim, uint32_t index, uint32_t group, bool begin)
+{
+    struct sim_watch *watch = &sim->clients[index].watches[group];
+    struct kith_client_event event = {.kind = KITH_CLIENT_EVENT_UNWATCH, .tag = watch->tag};
+    struct kith_key key;
+    sim_key(group * SIM_NAMES, &key);
+    if (begin) {
+        sim->watch_tag++;
+        event.kind = KITH_CLIENT_EVENT_WATCH;
+        event.tag = sim->watch_tag;
+        event.group = &key.group;
+    }
+    kith_epoch_tell(&watch->epoch, 0);
+    watch->tag = begin ? event.tag : 0;
+    sim_trace(sim, "client %u %s group %u", index, begin ? "watches" : "no longer watches", group);
+    client_step(sim, &sim->clients[index], &event);
 }
 
 void world_admin_init(struct sim *sim)
@@ -749,14 +713,14 @@ void world_init(struct sim *sim)
         struct kith_error error;
         enum kith_err err = kith_client_core_new(&options, &client->core, &error);
         KITH_ASSERT(err == KITH_OK);
-        event_at(sim, sim->now_us, client_tick)->entity = i;
+        sim_at(sim, sim->now_us, client_tick)->entity = i;
     }
 }
 
 void world_release(struct sim *sim)
 {
     while (sim->event_count > 0) {
-        struct sim_event *event = event_pop(sim);
+        struct sim_event *event = sim_next(sim);
         if (event->fire == node_bury) {
             node_bury(sim, event);
         }
@@ -773,6 +737,7 @@ void world_release(struct sim *sim)
             sim_bytes_clear(&sim->clients[i].seen[k]);
         }
     }
+    watches_release(sim);
     kith_free(sim->links);
     kith_free(sim->events);
     kith_table_drop(sim->newest);
@@ -782,7 +747,7 @@ void world_release(struct sim *sim)
 void world_run(struct sim *sim, uint64_t until_us)
 {
     while (!sim->failed && sim->event_count > 0 && sim->events[0]->at_us <= until_us) {
-        struct sim_event *event = event_pop(sim);
+        struct sim_event *event = sim_next(sim);
         sim->now_us = event->at_us;
         event->fire(sim, event);
         event_free(event);
