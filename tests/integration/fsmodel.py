@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """fsmodel.py MOUNT LOCAL [--seed S] [--seconds N | --ops N] [--processes P] [--check]
 
-Random operations on a directory of the mount and on one of a local filesystem in lock step: results,
+Random operations on a directory of the mount and of a local filesystem in lock step: results,
 errnos, trees, contents and attributes must agree. Each process works in a directory of its own
 (MOUNT/p0, LOCAL/p0, ...). A difference prints the last operations and the command that replays the
 seed. --check only compares the two trees, as after a remount.
@@ -25,7 +25,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD = -100
 SET_TIMES = 1_000_000_000  # seconds: times below twice this were set by an operation here
 OPS_KEPT = 40  # shown with a difference
-FILE_MAX = 3_000_000  # bytes: above one chunk, so that extents, chunks and inline contents all occur
+FILE_MAX = 3_000_000  # bytes: above a chunk, so that extents, chunks and inline contents occur
 HANDLES_MAX = 8
 VERBOSE = os.environ.get("KITH_VERBOSE") is not None  # every operation, as it is done
 
@@ -66,7 +66,7 @@ class Model:
     # ---- the two sides ----
 
     def both(self, what, call):
-        """call(side) on the mount and on the local side; both results, or both errnos, must agree."""
+        """call(side) on the mount and the local side; both results, or both errnos, must agree."""
         self.log = self.log[-OPS_KEPT:] + [what]
         self.count += 1
         if VERBOSE:
@@ -106,7 +106,8 @@ class Model:
         return self.random.randint(0, most)
 
     def when(self):
-        return (SET_TIMES + self.random.randint(0, SET_TIMES // 2)) * 10**9 + self.random.randint(0, 999)
+        seconds = SET_TIMES + self.random.randint(0, SET_TIMES // 2)
+        return seconds * 10**9 + self.random.randint(0, 999)
 
     # ---- operations ----
 
@@ -206,8 +207,8 @@ class Model:
         handle, size = self.handle(), self.offset()
         if handle is None:
             return
-        what = self.random.choice(["truncate", "truncate", "sync", "datasync", "stat", "chmod", "utime",
-                                   "punch", "allocate", "mmap", "end", "dup"])
+        what = self.random.choice(["truncate", "truncate", "sync", "datasync", "stat", "chmod",
+                                   "utime", "punch", "allocate", "mmap", "end", "dup"])
         calls = {
             "truncate": lambda fd: os.ftruncate(fd, size),
             "sync": os.fsync,
@@ -236,7 +237,8 @@ class Model:
 
     def op_truncate(self):
         name, size = self.name(), self.offset()
-        self.both(f"truncate {name!r} {size}", lambda side: os.truncate(self.path(name)[side], size))
+        self.both(f"truncate {name!r} {size}",
+                  lambda side: os.truncate(self.path(name)[side], size))
 
     def op_unlink(self):
         name = self.name()
@@ -277,7 +279,8 @@ class Model:
     def op_fifo(self):
         name = self.name() if self.random.random() < 0.1 else None
         if name is not None:
-            self.both(f"mknod {name!r}", lambda side: os.mknod(self.path(name)[side], 0o644 | stat.S_IFREG))
+            self.both(f"mknod {name!r}",
+                      lambda side: os.mknod(self.path(name)[side], 0o644 | stat.S_IFREG))
 
     def op_chmod(self):
         name, mode = self.name(), self.random.choice([0o600, 0o644, 0o755, 0o700, 0o777])
@@ -332,8 +335,8 @@ class Model:
             self.both(f"rmtree {name!r}", lambda side: shutil.rmtree(self.path(name)[side]))
 
     WEIGHTS = {"put": 12, "get": 8, "replace": 6, "open": 6, "close": 4, "handle_write": 10,
-               "handle_read": 6, "handle_more": 8, "truncate": 3, "unlink": 6, "mkdir": 6, "rmdir": 3,
-               "rename": 8, "rename_flags": 3, "link": 5, "symlink": 2, "fifo": 1, "chmod": 3,
+               "handle_read": 6, "handle_more": 8, "truncate": 3, "unlink": 6, "mkdir": 6,
+               "rmdir": 3, "rename": 8, "rename_flags": 3, "link": 5, "symlink": 2, "fifo": 1, "chmod": 3,
                "utime": 3, "stat": 6, "list": 4, "xattr": 4, "copy": 2, "rmtree": 1}
 
     # ---- comparing ----
@@ -369,8 +372,8 @@ class Model:
         for name in sorted(set(trees[0]) | set(trees[1])):
             a, b = trees[0].get(name), trees[1].get(name)
             if a != b:
-                raise Difference(f"{name!r}: the mount has {str(a)[:200]}, the local side {str(b)[:200]}"
-                                 + first_byte(a, b))
+                raise Difference(f"{name!r}: the mount has {str(a)[:200]}, "
+                                 f"the local side {str(b)[:200]}" + first_byte(a, b))
 
     def run(self, seconds, ops):
         names, weights = list(self.WEIGHTS), list(self.WEIGHTS.values())
@@ -391,7 +394,8 @@ class Model:
 def first_byte(a, b):
     if not a or not b or not isinstance(a[-1], bytes) or not isinstance(b[-1], bytes):
         return ""
-    same = next((i for i, (x, y) in enumerate(zip(a[-1], b[-1])) if x != y), min(len(a[-1]), len(b[-1])))
+    same = next((i for i, (x, y) in enumerate(zip(a[-1], b[-1])) if x != y),
+                min(len(a[-1]), len(b[-1])))
     return f"; contents ({len(a[-1])} and {len(b[-1])} bytes) differ from byte {same}"
 
 
@@ -413,8 +417,9 @@ def worker(number, args, bad):
         bad.value += 1
         ops = "\n".join("    " + line[:150] for line in model.log)
         kind = "DIFFERENCE" if isinstance(e, Difference) else type(e).__name__
-        print(f"p{number}, seed {args.seed}, operation {model.count}: {kind}: {e}\n  the last operations:\n"
-              f"{ops}\n  replay: fsmodel.py MOUNT LOCAL --seed {args.seed} --ops {model.count + 200} "
+        print(f"p{number}, seed {args.seed}, operation {model.count}: {kind}: {e}\n"
+              f"  the last operations:\n{ops}\n"
+              f"  replay: fsmodel.py MOUNT LOCAL --seed {args.seed} --ops {model.count + 200} "
               f"--processes {args.processes}", flush=True)
 
 
@@ -431,7 +436,8 @@ def main():
     os.umask(0o022)
     print(f"seed {args.seed}", flush=True)
     bad = multiprocessing.Value("i", 0)
-    children = [multiprocessing.Process(target=worker, args=(n, args, bad)) for n in range(args.processes)]
+    children = [multiprocessing.Process(target=worker, args=(n, args, bad))
+                for n in range(args.processes)]
     for child in children:
         child.start()
     for child in children:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""interrupt.py DIR: signals to programs that wait for a mount whose requests take about a second."""
+"""interrupt.py DIR: signals to programs that wait for a mount; a request takes about a second."""
 import ctypes
 import errno
 import os

@@ -4,7 +4,8 @@
 
     kv_python.py HOST:PORT      of a node of a running cluster
 
-Prints each check that fails; exit status 0 when all hold, 1 when one does not, 2 when it cannot run.
+Prints each check that fails; exit status 0 when all hold, 1 when one does not, 2 when it cannot
+run.
 """
 import os
 import sys
@@ -100,7 +101,8 @@ def delete(kv, pb):
     check("a delete with a token leaves what it has not seen",
           values(kv.Get(pb.KvGetRequest(key=key), **limit)), [b"unseen"])
     kv.Delete(pb.KvDeleteRequest(key=key), **limit)
-    check("a delete without a token removes all", values(kv.Get(pb.KvGetRequest(key=key), **limit)), [])
+    check("a delete without a token removes all",
+          values(kv.Get(pb.KvGetRequest(key=key), **limit)), [])
     kv.Delete(pb.KvDeleteRequest(key=key), **limit)
     kv.Put(pb.KvPutRequest(key=key, value=b"back"), **limit)
     check("a put after a delete", values(kv.Get(pb.KvGetRequest(key=key), **limit)), [b"back"])
@@ -154,8 +156,10 @@ def bad_input(kv, pb, channel):
         key=b"k", context=b"nonsense"), **limit), invalid)
     check_status("a delete with a token that is none", lambda: kv.Delete(pb.KvDeleteRequest(
         key=b"k", context=b"\x01\xff\xff"), **limit), invalid)
-    check_status("an unknown level", lambda: kv.Get(pb.KvGetRequest(key=b"k", level=9), **limit), invalid)
-    check_status("a scan without a bucket", lambda: list(kv.Scan(pb.KvScanRequest(), **limit)), invalid)
+    check_status("an unknown level",
+                 lambda: kv.Get(pb.KvGetRequest(key=b"k", level=9), **limit), invalid)
+    check_status("a scan without a bucket",
+                 lambda: list(kv.Scan(pb.KvScanRequest(), **limit)), invalid)
     for method in ("Get", "Put", "Delete"):
         raw = channel.unary_unary(f"/kith.v1.Kv/{method}")
         check_status(f"bytes that are no message: {method}",
@@ -164,7 +168,8 @@ def bad_input(kv, pb, channel):
     check_status("an unknown method", lambda: raw(b"", timeout=DEADLINE_S),
                  grpc.StatusCode.UNIMPLEMENTED)
     raw = channel.unary_unary("/kith.v1.Cluster/Status")
-    check_status("bytes that are no message: Status", lambda: raw(b"\xff", timeout=DEADLINE_S), invalid)
+    check_status("bytes that are no message: Status",
+                 lambda: raw(b"\xff", timeout=DEADLINE_S), invalid)
 
 
 def cluster(stub, types):

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """stall.py DIR STOPFILE: small file work in DIR until STOPFILE exists; prints "OPS LONGEST_MS".
 
-Each round creates, reads back, lists and removes a file. Any error ends the program with a traceback."""
+Each round creates, reads back, lists and removes a file. Any error ends the program with a
+traceback."""
 import os
 import sys
 import time
