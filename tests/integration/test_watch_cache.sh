@@ -7,8 +7,8 @@ tool=$KITH_BIN/tests/integration/watch_cache
 [ -x "$tool" ] || fail "no $tool"
 
 cluster_up 3
-seconds=60
-[ -z "${KITH_FULL:-}" ] || seconds=120
+seconds=45
+[ -z "${KITH_FULL:-}" ] || seconds=90
 "$tool" "$servers" $seconds >"$work/watch.out" 2>"$work/watch.log" &
 pid=$!
 echo $pid >"$work/watch.pid"
@@ -41,7 +41,7 @@ while running; do
     done
     running || break
     kill -STOP $pid
-    sleep 7 # the lease, and a burst of writes after it
+    sleep 9 # the lease, and a burst of writes after it
     kill -CONT $pid
 done
 wait $pid || fail "$(tail -n 3 "$work/watch.out" "$work/watch.log")"

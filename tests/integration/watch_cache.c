@@ -24,7 +24,7 @@
 #include "client/client.h"
 
 #define GROUPS     8u
-#define NAMES      4u
+#define NAMES      64u /* so many rows that a burst of writes misses some */
 #define ROWS       (GROUPS * NAMES)
 #define WRITERS    2u
 #define READERS    2u
@@ -37,6 +37,8 @@
  * good by the next one of the same row. */
 #define BURST_MS 1500u
 #define REST_MS  4500u
+/* The process was stopped, or a machine is too busy for this test to mean anything. */
+#define STOPPED_MS 1000u
 
 struct row {
     struct kith_group group;
@@ -59,6 +61,7 @@ static struct {
 static struct {
     _Atomic(uint64_t) acked[ROWS]; /* the number of the last put that was acknowledged */
     _Atomic(uint64_t) puts, failed;
+    _Atomic(uint64_t) rest_ms; /* nobody writes before */
     atomic_bool go, stop;
 } *shared;
 
@@ -175,7 +178,9 @@ static void *writer_main(void *arg)
             atomic_fetch_add(&shared->failed, 1);
         }
         (void)usleep((useconds_t)(draw(&random) % 2000)); /* so that something stays true a while */
-        while (now_ms() % (BURST_MS + REST_MS) >= BURST_MS && !atomic_load(&shared->stop)) {
+        while (!atomic_load(&shared->stop) &&
+               (now_ms() % (BURST_MS + REST_MS) >= BURST_MS ||
+                now_ms() < atomic_load(&shared->rest_ms))) {
             (void)usleep(10000);
         }
     }
@@ -286,7 +291,7 @@ static void rows_init(void)
         } else {
             row->group = row[-1].group;
         }
-        row->name = (char)('a' + i % NAMES);
+        row->name = (char)('0' + i % NAMES);
         (void)pthread_mutex_init(&row->lock, NULL);
     }
 }
@@ -364,8 +369,13 @@ static void run_threads(uint32_t count, void *(*run)(void *), uint64_t end_ms)
             exit(2);
         }
     }
-    while (now_ms() < end_ms && !atomic_load(&shared->stop)) {
+    uint64_t last_ms = now_ms();
+    while (last_ms < end_ms && !atomic_load(&shared->stop)) {
         (void)usleep(10000);
+        if (now_ms() - last_ms > STOPPED_MS) { /* what it missed must show now */
+            atomic_store(&shared->rest_ms, now_ms() + LATE_MS + STOPPED_MS);
+        }
+        last_ms = now_ms();
     }
     atomic_store(&shared->stop, true);
     for (uint32_t i = 0; i < count; i++) {
