@@ -205,6 +205,11 @@ static void run_random(struct sim *sim)
         uint32_t victim = sim_below(sim, sim->node_count);
         sim->nodes[victim].power_victim = true;
     }
+    uint32_t full = sim_below(sim, 8);
+    uint32_t first = sim_below(sim, sim->node_count);
+    for (uint32_t i = 0; i < full && full <= 3; i++) { /* three seeds in eight have such nodes */
+        sim->nodes[(first + i) % sim->node_count].full = i < 2;
+    }
     phase_form(sim);
     if (!sim->failed) {
         phase_work(sim);

@@ -237,6 +237,7 @@ struct sim_node {
     uint32_t index;
     bool up, power_victim;
     bool held;      /* a crash is not followed by a start */
+    bool full;      /* it has as many watches as it takes */
     uint64_t start; /* number of starts */
     int64_t skew_ms;
     struct kith_node *core;

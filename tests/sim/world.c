@@ -170,6 +170,24 @@ static void link_break(struct sim *sim, uint32_t index)
     }
 }
 
+/* As a node does that has too many: what it stores is told to nobody here. */
+static bool watch_refused(struct sim *sim, const struct sim_link *link, uint32_t side,
+                          const struct kith_msg *asked)
+{
+    uint32_t entity = link->end[side];
+    if (entity >= SIM_NODES_MAX || !sim->nodes[entity].full || asked->kind != KITH_MSG_WATCH_REQ) {
+        return false;
+    }
+    struct kith_msg msg;
+    memset(&msg, 0, sizeof msg);
+    msg.kind = KITH_MSG_WATCH_RES;
+    msg.id = asked->id;
+    msg.u.watch_res.status.err = KITH_ELIMIT;
+    msg.u.watch_res.status.message = "";
+    send_msg(sim, entity, link->conn[side], &msg);
+    return true;
+}
+
 static void deliver(struct sim *sim, struct sim_event *event)
 {
     struct sim_link *link = &sim->links[event->link];
@@ -187,7 +205,8 @@ static void deliver(struct sim *sim, struct sim_event *event)
         return;
     }
     struct kith_msg_box *box = unpack(sim, event);
-    if (!box || !joins_deliver(sim, entity, &box->msg)) {
+    if (!box || !joins_deliver(sim, entity, &box->msg) ||
+        watch_refused(sim, link, side, &box->msg)) {
         kith_msg_box_drop(box);
         return;
     }
