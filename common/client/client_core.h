@@ -20,7 +20,7 @@
  * 8), maybe in the same step. What DONE's result points to lives until
  * kith_client_core_release(done): call it once for each DONE, later steps may come in between.
  *
- * One thread at a time. DESIGN sections 5 and 9. Checked by tests/unit/test_client_core.c. */
+ * One thread at a time. DESIGN sections 5 and 9. Checked by tests/unit/test_client_*.c. */
 #ifndef KITH_CLIENT_CLIENT_CORE_H
 #define KITH_CLIENT_CLIENT_CORE_H
 
