@@ -36,6 +36,8 @@ static int adopt(struct kith_fs *fs, struct kith_inode *inode, const struct kith
     inode->dot = seen->dot;
     inode->has_dot = true;
     inode->os_only = false;
+    kith_inode_image_set(fs, inode, seen->record.contents, seen->winner->refs,
+                         seen->winner->ref_count); /* the image belongs to the dot */
     struct kith_attrs attrs = seen->record.attrs;
     kith_attrs_merge(&inode->attrs, &attrs);
     inode->valid_until = kith_mono_ns() + fs->entry_ns;
@@ -145,14 +147,19 @@ static int open_known(struct kith_fs *fs, struct kith_inode *inode)
     if (inode->is_open) {
         return 0; /* it shows this version */
     }
-    struct kith_bytes context = kith_octets_bytes(&inode->entry->ctx);
-    if (!kith_octets_set(&inode->open_ctx, context)) {
+    struct kith_arena arena;
+    kith_arena_init(&arena, 0);
+    struct kith_bytes image = kith_octets_bytes(&inode->image); /* another may push it out */
+    image.data = kith_arena_copy(&arena, image.data, image.size);
+    if (image.data == NULL ||
+        !kith_octets_set(&inode->open_ctx, kith_octets_bytes(&inode->entry->ctx))) {
+        kith_arena_release(&arena);
         return ENOMEM;
     }
-    inode->row_busy = true; /* nobody changes or forgets the image meanwhile */
-    struct kith_bytes image = kith_octets_bytes(&inode->image);
+    inode->row_busy = true; /* it stays this version meanwhile */
     pthread_mutex_unlock(&fs->lock);
     enum kith_err err = kith_content_new(fs->store, image, &content);
+    kith_arena_release(&arena);
     pthread_mutex_lock(&fs->lock);
     if (err == KITH_OK) {
         inode->content = content;

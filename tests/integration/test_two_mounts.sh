@@ -30,6 +30,19 @@ wait_for 10 "the other mount to see the file" grep -qx seen "$other/gone"
 rm "$other/gone"
 wait_for 10 "the removal to be seen" sh -c "! ls '$mnt/gone'"
 
+# opened again while it is open and was edited elsewhere: what is renamed then is the edit
+echo first >"$mnt/reopened"
+wait_for 10 "the other mount to see the file" grep -qx first "$other/reopened"
+exec 7<"$mnt/reopened"
+cat <&7 >/dev/null
+echo second >"$other/reopened"
+wait_for 10 "the edit at the mount that has it open" grep -qx second "$mnt/reopened"
+exec 7<&-
+grep -qx second "$mnt/reopened" || fail "after the close: $(cat "$mnt/reopened")"
+mv "$mnt/reopened" "$mnt/renamed"
+grep -qx second "$mnt/renamed" || fail "renamed with old contents: $(cat "$mnt/renamed")"
+wait_for 10 "the renamed edit elsewhere" grep -qx second "$other/renamed"
+
 # O_EXCL asks the cluster, also where this mount's memory says that nothing of that name is there
 exclusive() {
     /usr/bin/python3 -c 'import os, sys; os.close(os.open(sys.argv[1], os.O_CREAT | os.O_EXCL))' "$1" \
