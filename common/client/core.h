@@ -278,6 +278,7 @@ struct cc_promise {
     uint32_t pause_ms; /* before it is asked again after a failure; 0 = there was none */
     bool late;         /* it has not answered, and is asked after the pause */
     bool read;         /* it answered a read under the number that the watch has now */
+    bool founder;      /* it has kept this promise since that number began */
 };
 struct cc_watch {
     struct cc_watch *chain; /* in its bucket */

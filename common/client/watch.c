@@ -17,8 +17,8 @@
  * which no change was told since, is what a quorum would answer now, but for what is on its way."
  * That R owners keep their promise at each moment is not enough for it:
  *
- *     A and B promise.  The client reads x from A and B.  C stores x'.  C promises, A's promise ends.
- *     A stores x' too: acknowledged by A and C.  Neither told it: R owners promised all the time.
+ *     A and B promise.  The client reads x from A and B.  C stores x'.  C promises.
+ *     A's promise ends.  A stores x' too: acknowledged by A and C.  Neither told it: R owners promised all the time.
  *
  * Nor is it enough that the same R promise all the time:
  *
@@ -29,25 +29,28 @@
  * promised before it answered, and keeps that promise without a gap until now. Let a change be
  * acknowledged, and not be in what was read. It is stored by W owners, and W + R > N: one of Q is
  * among them, o. Had o stored it before it answered, it would be in what was read. So it was stored
- * after the answer, thus under the promise, thus it was told. That is all; no other owner matters,
- * and owners may join at any time.
+ * after the answer, thus under the promise, thus it was told. No other owner matters, and owners
+ * may join at any time.
+ *
+ * Not all knowledge comes from reads: whoever makes a directory knows that it is empty. No owner had
+ * stored anything then; so it is enough that R owners which promised then keep that promise without
+ * a gap: any W have one of them among them. (Again not that R promise at each moment.)
  *
  * THE EPOCH. So the number of a watch (epoch.h) stays as long as it is live and
  *
+ *   - R of the owners that promised when it began (its founders) have done so without a gap, and
  *   - no owner that answered one of the reads under this number has let its promise end, and
  *   - every read that began under it was answered by owners whose promise was asked for before the
  *     read began. Requests of one connection are taken in order: then the promise is older than the
- *     answer. A read that anybody else took part in, or fewer than R, breaks the watch when it ends,
- *     before its own callback; so what it says is never believed, nor is anything else that fewer than
- *     R could stand for.
+ *     answer. A read that anybody else took part in, or fewer than R, breaks the watch when it
+ *     ends, before its own callback; so what it says is never believed.
  *
- * An owner that answered nothing may come and go. When the epoch breaks while R still promise the
- * next one begins in the same step; all that was believed must be read anew. What the client itself
+ * Other owners may come and go. When the epoch breaks while R still promise, the next one begins in the same step; all that was believed must be read anew. What the client itself
  * puts is its own affair: it is not told, and changes nothing in the argument above about others'
  * changes. (A put's answer is no read: it tells what its coordinator had.)
  *
  * The time until which a watch is live, as told to the user, is the least of the promises that R
- * owners keep longest and of those whose owners answered reads: it lapses by itself, in time, even
+ * founders keep longest and of those whose owners answered reads: it lapses by itself, in time, even
  * if the tick that sees to it is late.
  *
  * TIME. One tick looks at all watches; times are rounded to CC_WATCH_GRAIN_MS, so that there are at
@@ -166,16 +169,18 @@ static bool keeps(const struct kith_client_core *core, const struct cc_promise *
 static void promise_end(struct cc_watch *watch, struct cc_promise *promise)
 {
     watch->broken = watch->broken || promise->read;
+    promise->founder = false;
     promise->until_ms = 0;
 }
 
-/* Until when `need` owners keep their promise; 0: fewer do. */
-static uint64_t quorum_until(const struct kith_client_core *core, const struct cc_watch *watch)
+/* Until when `need` owners, or founders, keep their promise; 0: fewer do. */
+static uint64_t quorum_until(const struct kith_client_core *core, const struct cc_watch *watch,
+                             bool founders)
 {
     uint64_t ends[KITH_REPLICAS_MAX];
     uint32_t count = 0;
     for (uint32_t i = 0; i < watch->slots; i++) {
-        if (!keeps(core, &watch->owners[i])) {
+        if (!keeps(core, &watch->owners[i]) || (founders && !watch->owners[i].founder)) {
             continue;
         }
         uint32_t at = count++;
@@ -184,7 +189,7 @@ static uint64_t quorum_until(const struct kith_client_core *core, const struct c
         }
         ends[at] = watch->owners[i].until_ms;
     }
-    return count < watch->need ? 0 : ends[watch->need - 1];
+    return count == 0 || count < watch->need ? 0 : ends[watch->need - 1];
 }
 
 /* Sees what has lapsed, and what follows from how the promises stand now. */
@@ -195,17 +200,19 @@ static void judge(struct kith_client_core *core, struct cc_watch *watch)
             promise_end(watch, &watch->owners[i]);
         }
     }
-    uint64_t until_ms = watch->slots == 0 ? 0 : quorum_until(core, watch);
+    uint64_t until_ms = quorum_until(core, watch, watch->until_ms != 0);
     if (watch->until_ms != 0 && (until_ms == 0 || watch->broken)) {
         watch->tell_break = watch->told_ms != 0;
         watch->until_ms = 0;
-        for (uint32_t i = 0; i < watch->slots; i++) {
-            watch->owners[i].read = false;
-        }
+        until_ms = quorum_until(core, watch, false);
     }
     watch->broken = false;
-    if (watch->until_ms == 0 && until_ms != 0) {
+    if (watch->until_ms == 0) {
         watch->begun = core->order;
+        for (uint32_t i = 0; i < watch->slots; i++) {
+            watch->owners[i].read = false;
+            watch->owners[i].founder = keeps(core, &watch->owners[i]);
+        }
     }
     for (uint32_t i = 0; i < watch->slots; i++) {
         const struct cc_promise *promise = &watch->owners[i];

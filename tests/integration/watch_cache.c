@@ -5,10 +5,11 @@
  *     watch_cache SERVERS SECONDS
  *
  * One client watches groups and keeps what it reads there for as long as the watch allows; another
- * one, a process of its own, writes, each row by one thread, ever greater numbers. The law of client.h
- * ("Watches"): a kept number that is less than one that was acknowledged before it was looked up is
- * soon told to be out of date, by a change or by another epoch. Somebody else hurts the nodes
- * meanwhile, or stops this process. Prints what was done; exit status 1: the law was broken; 2: no test. */
+ * one, a process of its own, writes, each row by one thread, ever greater numbers. The law of
+ * client.h ("Watches"): a kept number that is less than one that was acknowledged before it was
+ * looked up is soon told to be out of date, by a change or by another epoch. Somebody else hurts
+ * the nodes meanwhile, or stops this process. Prints what was done; exit status 1: the law was
+ * broken; 2: no test. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -31,10 +32,10 @@
 #define SERVERS    8u
 #define OWN_PUTS   50u
 #define EPOCH_RUNS 1000000u
-/* A change is on its way when its put is acknowledged; longer than this it may not be: the lease. */
+/* A change is on its way when its put is acknowledged; longer than a lease it may not be. */
 #define LATE_MS 3000u
-/* All write for a while, then nobody does for longer than that: a change that was not told is not made
- * good by the next one of the same row. */
+/* All write for a while, then nobody does for longer than that: a change that was not told is not
+ * made good by the next one of the same row. */
 #define BURST_MS 1500u
 #define REST_MS  4500u
 /* The process was stopped, or a machine is too busy for this test to mean anything. */
@@ -202,7 +203,7 @@ static void await_word(struct row *row, uint64_t epoch, uint64_t change, uint64_
             return;
         }
         (void)usleep(100);
-        late_ms = now_ms() - start; /* then the watch is asked once more: this process may be stopped */
+        late_ms = now_ms() - start; /* asked once more after it: this process may be stopped */
     }
     atomic_fetch_add(&test.late, 1);
     uint64_t latest = atomic_load(&test.latest_ms);
@@ -428,7 +429,8 @@ int main(int argc, char **argv)
         kith_client_unwatch(test.reader, test.rows[i].watch);
     }
     kith_client_close(test.reader);
-    printf("hits %llu reads %llu puts %llu failed %llu told %llu late %llu latest_ms %llu epochs %llu\n",
+    printf("hits %llu reads %llu puts %llu failed %llu told %llu late %llu latest_ms %llu "
+           "epochs %llu\n",
            (unsigned long long)test.hits, (unsigned long long)test.reads,
            (unsigned long long)shared->puts, (unsigned long long)shared->failed,
            (unsigned long long)test.told, (unsigned long long)test.late,

@@ -301,14 +301,11 @@ static void test_lapse(void **state)
 {
     struct client_world *w = *state;
     struct watching *my = of(w);
+    my->nodes[2].says = KITH_ENOTREADY;
     watch(w, 1);
     world_pass(w, 5000);
-    my->nodes[1].silent = my->nodes[2].silent = true;
-    uint64_t until_ms = 0;
-    for (uint32_t i = 1; i <= 2; i++) { /* the later of the two makes the second that is needed */
-        uint64_t end_ms = my->nodes[i].at_ms + LASTS;
-        until_ms = end_ms > until_ms ? end_ms : until_ms;
-    }
+    my->nodes[1].silent = true;
+    uint64_t until_ms = my->nodes[1].at_ms + LASTS;
     world_pass(w, until_ms - 1 - w->now);
     assert_int_equal(1, epoch(w, 1));
     assert_int_equal(0, my->follow[1].breaks);
@@ -353,9 +350,9 @@ static void test_connection_lost(void **state)
     struct client_world *w = *state;
     struct watching *my = of(w);
     watch(w, 1);
-    world_set_mode(w, 1, DEAD);
-    assert_int_equal(1, epoch(w, 1)); /* two are left, and nothing was read */
     world_set_mode(w, 2, DEAD);
+    assert_int_equal(1, epoch(w, 1)); /* two are left, and nothing was read */
+    world_set_mode(w, 1, DEAD);
     assert_int_equal(0, epoch(w, 1)); /* at once */
     assert_int_equal(1, my->follow[1].breaks);
     uint32_t asks = my->nodes[1].asks;
@@ -426,6 +423,57 @@ static void test_sliding_set(void **state)
     assert_int_equal(0, epoch(w, 1));
     world_pass(w, 0);
     assert_int_equal(2, epoch(w, 1)); /* live at once, under another number */
+}
+
+/* The same where nothing was read: what is known without, as of what was just made, needs R that
+ * have promised from then on. */
+static void test_founders(void **state)
+{
+    struct client_world *w = *state;
+    struct watching *my = of(w);
+    my->nodes[2].silent = true;
+    watch(w, 1);
+    my->nodes[2].silent = false;
+    world_pass(w, 2000);
+    assert_int_equal(1, epoch(w, 1));
+    uint64_t end_ms = my->nodes[0].at_ms + LASTS;
+    my->nodes[0].silent = true;
+    world_pass(w, end_ms - 1 - w->now);
+    assert_int_equal(1, epoch(w, 1));
+    w->now++; /* by the clock */
+    assert_int_equal(0, epoch(w, 1));
+    world_pass(w, 0);
+    assert_int_equal(2, epoch(w, 1)); /* 1 and 2 */
+    my->nodes[0].silent = false;
+    world_pass(w, 11000);
+    world_set_mode(w, 0, DEAD); /* who joined late may go */
+    assert_int_equal(2, epoch(w, 1));
+    world_set_mode(w, 2, DEAD);
+    assert_int_equal(0, epoch(w, 1));
+}
+
+/* All three are founders of the second number (a read of too few ends the first): then one may go,
+ * unless it answered a read, and what comes back is a founder no more. */
+static void test_three_founders(void **state)
+{
+    struct client_world *w = *state;
+    watch(w, 1);
+    (void)world_get(w, "a", KITH_LEVEL_ONE, 0);
+    assert_int_equal(2, epoch(w, 1));
+    world_set_mode(w, 1, DEAD);
+    assert_int_equal(2, epoch(w, 1));
+    w->nodes[1].mode = ALIVE;
+    world_pass(w, 5000);
+    assert_int_equal(2, epoch(w, 1));
+    world_set_mode(w, 2, DEAD);
+    assert_int_equal(3, epoch(w, 1)); /* of 0 and 1 */
+    w->nodes[2].mode = ALIVE;
+    world_pass(w, 5000);
+    (void)world_get(w, "a", KITH_LEVEL_ONE, 0);
+    (void)read_a(w);
+    assert_int_equal(4, epoch(w, 1)); /* of all */
+    world_set_mode(w, 1, DEAD);
+    assert_int_equal(5, epoch(w, 1));
 }
 
 /* Answered by one that promised nothing: the others never hear of what only it and a node that had
@@ -541,7 +589,7 @@ static void test_stale(void **state)
     watch(w, 1);
     assert_int_equal(0, kith_table_id_compare(&w->newer->id, &my->nodes[0].req.table));
     assert_int_equal(0, epoch(w, 1));
-    assert_int_equal(2, my->nodes[0].asks); /* stale still: that node knows no newer one, it passes */
+    assert_int_equal(2, my->nodes[0].asks); /* stale still, of a table no newer: it passes */
     my->nodes[0].says = my->nodes[1].says = my->nodes[2].says = KITH_OK;
     my->nodes[1].silent = my->nodes[2].silent = false;
     world_pass(w, 1100);
@@ -797,6 +845,8 @@ int main(void)
         WATCH_TEST(test_before_the_table),
         WATCH_TEST(test_reader_leaves),
         WATCH_TEST(test_sliding_set),
+        WATCH_TEST(test_founders),
+        WATCH_TEST(test_three_founders),
         WATCH_TEST(test_read_by_stranger),
         WATCH_TEST(test_promise_within_a_read),
         WATCH_TEST(test_degraded_read),
