@@ -18,7 +18,8 @@
  * That R owners keep their promise at each moment is not enough for it:
  *
  *     A and B promise.  The client reads x from A and B.  C stores x'.  C promises.
- *     A's promise ends.  A stores x' too: acknowledged by A and C.  Neither told it: R owners promised all the time.
+ *     A's promise ends.  A stores x' too: acknowledged by A and C.  Neither told it: R owners
+ *     promised all the time.
  *
  * Nor is it enough that the same R promise all the time:
  *
@@ -32,9 +33,9 @@
  * after the answer, thus under the promise, thus it was told. No other owner matters, and owners
  * may join at any time.
  *
- * Not all knowledge comes from reads: whoever makes a directory knows that it is empty. No owner had
- * stored anything then; so it is enough that R owners which promised then keep that promise without
- * a gap: any W have one of them among them. (Again not that R promise at each moment.)
+ * Not all knowledge comes from reads: whoever makes a directory knows that it is empty. No owner
+ * had stored anything then; so it is enough that R owners which promised then keep that promise
+ * without a gap: any W have one of them among them. (Again not that R promise at each moment.)
  *
  * THE EPOCH. So the number of a watch (epoch.h) stays as long as it is live and
  *
@@ -45,13 +46,14 @@
  *     answer. A read that anybody else took part in, or fewer than R, breaks the watch when it
  *     ends, before its own callback; so what it says is never believed.
  *
- * Other owners may come and go. When the epoch breaks while R still promise, the next one begins in the same step; all that was believed must be read anew. What the client itself
- * puts is its own affair: it is not told, and changes nothing in the argument above about others'
- * changes. (A put's answer is no read: it tells what its coordinator had.)
+ * Other owners may come and go. When the epoch breaks while R still promise, the next one begins in
+ * the same step; all that was believed must be read anew. What the client itself puts is its own
+ * affair: it is not told, and changes nothing in the argument above about others' changes. (A put's
+ * answer is no read: it tells what its coordinator had.)
  *
  * The time until which a watch is live, as told to the user, is the least of the promises that R
- * founders keep longest and of those whose owners answered reads: it lapses by itself, in time, even
- * if the tick that sees to it is late.
+ * founders keep longest and of those whose owners answered reads: it lapses by itself, in time,
+ * even if the tick that sees to it is late.
  *
  * TIME. One tick looks at all watches; times are rounded to CC_WATCH_GRAIN_MS, so that there are at
  * most 40 such ticks a second, and requests leave together. Each renewal comes a little early at
