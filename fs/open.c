@@ -31,11 +31,12 @@ static int adopt(struct kith_fs *fs, struct kith_inode *inode, const struct kith
             return kith_errno(err);
         }
     }
+    bool same = same_version(inode, &seen->dot);
     inode->size = size;
     inode->allocated = allocated;
     inode->dot = seen->dot;
     inode->has_dot = true;
-    inode->os_only = false;
+    inode->os_only = inode->os_only && same; /* what this mount put by a close stays to be flushed */
     kith_inode_image_set(fs, inode, seen->record.contents, seen->winner->refs,
                          seen->winner->ref_count); /* the image belongs to the dot */
     struct kith_attrs attrs = seen->record.attrs;
