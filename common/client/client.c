@@ -712,7 +712,7 @@ void kith_client_unwatch(struct kith_client *client, struct kith_watch *watch)
     struct kith_client_event event = {.kind = KITH_CLIENT_EVENT_UNWATCH,
                                       .tag = (uint64_t)(uintptr_t)watch};
     (void)pthread_mutex_lock(&client->lock);
-    if (step(client, &event, &done) != KITH_OK) { /* it is ended all the same: that takes no memory */
+    if (step(client, &event, &done) != KITH_OK) { /* ended all the same: that takes no memory */
         kith_log_warn("client", "out of memory");
     }
     if (watch->next != NULL) {
