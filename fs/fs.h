@@ -770,6 +770,11 @@ int kith_batch_put(struct kith_fs *fs, struct kith_batch *batch, const struct ki
 int kith_batch_record(struct kith_batch *batch, const struct kith_inode_record *record,
                       struct kith_bytes *ret_value);
 
+/* ---- loop.c ---- */
+/* Reads and handles the session's requests, by so many threads, until it is unmounted or a signal ends
+ * it (libfuse's handlers are set). 0, or the errno of what went wrong. */
+int kith_loop(struct fuse_session *session, unsigned threads);
+
 /* ---- ops.c, opendir.c, mount.c ---- */
 extern const struct fuse_lowlevel_ops kith_fs_ops;
 void kith_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

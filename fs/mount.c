@@ -12,10 +12,9 @@
 
 #define ROOT_FILE_ID        1u
 #define INODE_BUCKETS_FIRST 1024u
-/* libfuse's threads: they never wait, so as many as processors are enough, and more of them only
- * take turns with cold caches. */
-#define WORKERS_MIN 4
-#define WORKERS_MAX 16
+/* Threads for requests: they never wait, so as many as processors are enough. */
+#define THREADS_MIN 4
+#define THREADS_MAX 16
 #define END_TIMEOUT_NS (10 * NSEC_PER_SEC)
 #define EXIT_UNFLUSHED 1
 #define EXIT_SYSTEM    2
@@ -279,27 +278,17 @@ static int mount_args(const struct kith_fs_options *options, struct fuse_args *a
     return failed;
 }
 
-static int serve_session(struct kith_fs *fs, struct fuse_session *session)
+static int serve_session(struct fuse_session *session)
 {
-    struct fuse_loop_config *config = fuse_loop_cfg_create();
-    if (config == NULL) {
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned threads = processors < THREADS_MIN   ? THREADS_MIN
+                       : processors > THREADS_MAX ? THREADS_MAX
+                                                  : (unsigned)processors;
+    int failed = kith_loop(session, threads);
+    if (failed != 0) {
+        kith_log_error("mount", "the session ended: %s", strerror(failed));
         return EXIT_SYSTEM;
     }
-    fuse_loop_cfg_set_clone_fd(config, 0);
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned workers = processors < WORKERS_MIN   ? WORKERS_MIN
-                       : processors > WORKERS_MAX ? WORKERS_MAX
-                                                  : (unsigned)processors;
-    fuse_loop_cfg_set_max_threads(config, workers);
-    fuse_loop_cfg_set_idle_threads(config, workers);
-    int result = fuse_session_loop_mt(session, config);
-    fuse_loop_cfg_destroy(config);
-    if (result > 0) {
-        kith_log_info("mount", "ends on signal %d", result);
-    } else if (result < 0) {
-        kith_log_error("mount", "the session ended: %s", strerror(-result));
-    }
-    (void)fs;
     return 0;
 }
 
@@ -327,7 +316,7 @@ int kith_fs_serve(const struct kith_fs_options *options, struct kith_client *cli
         code = EXIT_MOUNT;
         failed = "the mount point cannot be mounted on (is /dev/fuse there, and may you use it?)";
         if (fuse_session_mount(fs->session, options->mountpoint) == 0) {
-            code = serve_session(fs, fs->session);
+            code = serve_session(fs->session);
             failed = NULL;
             fuse_session_unmount(fs->session);
         }
