@@ -311,7 +311,7 @@ static struct rpc_packet *take_packet(struct rpc_conn *conn, bool *ret_end)
     }
     conn->sending = true;
     conn->lone = !conn->is_server && !conn->rpc->options.driven && conn->cls == KITH_RPC_ROWS &&
-                 conn->unanswered <= packet->messages;
+                 conn->unanswered > 0 && conn->unanswered <= packet->messages;
     conn->sending_bytes = packet->buf.size + (packet->payload ? packet->payload->size : 0);
     pthread_mutex_unlock(&conn->lock);
     return packet;
