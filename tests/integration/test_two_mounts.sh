@@ -43,12 +43,16 @@ mv "$mnt/reopened" "$mnt/renamed"
 grep -qx second "$mnt/renamed" || fail "renamed with old contents: $(cat "$mnt/renamed")"
 wait_for 10 "the renamed edit elsewhere" grep -qx second "$other/renamed"
 
-# O_EXCL asks the cluster, also where this mount's memory says that nothing of that name is there
+# without a watch O_EXCL asks the cluster, also where this mount's memory says that nothing of that
+# name is there (with one: test_watch.sh)
+mount_down
+mount_up "$mnt" nowatch
 exclusive() {
     /usr/bin/python3 -c 'import os, sys; os.close(os.open(sys.argv[1], os.O_CREAT | os.O_EXCL))' "$1" \
         2>"$work/exclusive.log"
 }
 mkdir "$mnt/locks"
+wait_for 10 "the other mount to see the directory" test -d "$other/locks"
 echo first >"$other/locks/lock"
 exclusive "$mnt/locks/lock" && fail "O_EXCL made a file that the other mount had made"
 grep -q FileExistsError "$work/exclusive.log" || fail "O_EXCL: $(cat "$work/exclusive.log")"
