@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * loop.c - the threads that read the kernel's requests: a leader and followers (Schmidt et al., "Pattern-
- * Oriented Software Architecture" 2, 2000).
+ * loop.c - the threads that read the kernel's requests: a leader and followers (Schmidt et al.,
+ * "Pattern-Oriented Software Architecture" 2, 2000).
  *
- * One thread leads: it reads a request, works it off and reads the next. Requests mostly come one after
- * the other, and their handlers never wait for the network (executor.c, client.h), so the leader is back
- * before the next is there; it stays warm, where libfuse's own loop hands each request to the thread that
- * has slept longest (4 KiB creates: 5 to 10 % more, 20 % less CPU). It gives the lead away before it
- * handles a request that may take long, or when the next one is there already: then the others run at
- * the same time. */
+ * One thread leads: it reads a request, works it off and reads the next. Requests mostly come one
+ * after the other, and their handlers never wait for the network (executor.c, client.h), so the
+ * leader is back before the next is there; it stays warm, where libfuse's own loop hands each
+ * request to the thread that has slept longest (figures: tests/bench/README.md). It gives the lead
+ * away before it handles a request that may take long, or when the next one is there already: then
+ * the others run at the same time. */
 #include <errno.h>
 #include <linux/fuse.h>
 #include <poll.h>
@@ -160,7 +160,8 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* Until a thread sees the end or a signal that libfuse's handlers take for one; they run only here. */
+/* Until a thread sees the end, or a signal comes that libfuse's handlers take for one; those run
+ * only here. */
 static void wait_for_end(struct loop *loop, const sigset_t *unblocked)
 {
     struct pollfd over = {.fd = loop->over_fd, .events = POLLIN};

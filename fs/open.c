@@ -36,7 +36,7 @@ static int adopt(struct kith_fs *fs, struct kith_inode *inode, const struct kith
     inode->allocated = allocated;
     inode->dot = seen->dot;
     inode->has_dot = true;
-    inode->os_only = inode->os_only && same; /* what this mount put by a close stays to be flushed */
+    inode->os_only = inode->os_only && same; /* what this mount's close has put is still owed */
     kith_inode_image_set(fs, inode, seen->record.contents, seen->winner->refs,
                          seen->winner->ref_count); /* the image belongs to the dot */
     struct kith_attrs attrs = seen->record.attrs;

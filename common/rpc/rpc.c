@@ -78,9 +78,9 @@ static bool drive_one(struct kith_rpc *rpc, gpr_timespec until)
     return true;
 }
 
-/* Looks for an event for LINGER_NS at most. Under load the next one comes sooner than a thread falls asleep
- * and is woken; so it lingers while most looks find something, and tries again now and then. Who else is
- * ready to run on this processor goes first, and ends it. */
+/* Looks for an event for LINGER_NS at most. Under load the next one comes sooner than a thread falls
+ * asleep and is woken; so it lingers while most looks find something, and tries again now and then.
+ * Who else is ready to run on this processor goes first, and ends it. */
 static bool linger(struct kith_rpc *rpc, grpc_event *ret_event)
 {
     if (rpc->linger == 0) {

@@ -87,7 +87,8 @@ KITH_MUST_CHECK enum kith_err kith_rpc_connect(struct kith_rpc *rpc, const char 
 /* Encodes and queues the message (everything is copied or held before it returns; it may be called
  * before `opened`). ECLOSED: the connection is gone (its `closed` came or will come). ELIMIT: the
  * queue is full; nothing was queued. ETOOBIG: above KITH_MESSAGE_MAX. EINVAL: a field above its
- * limit, or a chunk message on a ROWS connection, or a row message on a BULK one. ENOMEM. */
+ * limit, or a chunk message on a ROWS connection, or a row message on a BULK one. ENOMEM. What
+ * may_wait leaves with the next message that may not, in order, or by itself within some 5 ms. */
 KITH_MUST_CHECK enum kith_err kith_rpc_send(struct kith_rpc *rpc, uint64_t conn,
                                             const struct kith_msg *msg);
 

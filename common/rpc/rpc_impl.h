@@ -85,8 +85,8 @@ struct kith_rpc {
     grpc_channel *wake_channel; /* leads nowhere */
     grpc_call *wake_call;       /* an empty batch on it completes at once */
     struct rpc_tag wake_tag;
-    uint32_t linger; /* driven, the driver's: how many more looks in vain before it sleeps at once */
-    uint32_t slept;
+    uint32_t linger; /* driven, the driver's: looks in vain that are left before it sleeps at once */
+    uint32_t slept;  /* driven, the driver's: how often it has slept at once */
     uint32_t swarm; /* driven, the driver's: looks for a second event that are left */
     bool told;      /* driven, the driver's: `closed` has been given in this event */
     struct rpc_conn *unread; /* driven, the driver's: streams to read on */
@@ -146,7 +146,7 @@ struct rpc_conn {
     bool over;     /* the call has ended, or was canceled */
     bool unread;   /* the next read has been put off */
     uint64_t due_ms;     /* when that one is to begin at the latest */
-    uint64_t leave_ms;   /* when what waits in the queue is to leave at the latest; 0 = nothing waits */
+    uint64_t leave_ms;   /* when what waits in the queue leaves at the latest; 0 = nothing waits */
     uint32_t unanswered; /* questions sent by the opener of the stream */
     uint32_t pending; /* batches that have not completed; at 0 the connection is closed */
     char reason[RPC_REASON_SIZE];

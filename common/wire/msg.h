@@ -386,7 +386,7 @@ enum kith_msg_kind {
 struct kith_msg {
     enum kith_msg_kind kind;
     uint64_t id; /* of the request; chosen by the asker, unique on its connection */
-    bool may_wait; /* not sent: nobody waits for it; it leaves with the next that is, or a little later */
+    bool may_wait; /* not sent. Nobody waits for it: it leaves with the next that may not (rpc.h) */
     union {
 #define X(name, number, member, type) struct type member;
         KITH_MSG_MAP(X)
