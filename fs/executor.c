@@ -255,12 +255,10 @@ static void thread_add(struct kith_executor *executor)
     pthread_attr_destroy(&attr);
 }
 
-void kith_job_start(struct kith_job *job)
+/* Into the queue, where that has room. */
+static bool enqueue(struct kith_job *job)
 {
     struct kith_executor *executor = job->fs->executor;
-    if (job->req != NULL) {
-        fuse_req_interrupt_func(job->req, on_interrupt, job);
-    }
     pthread_mutex_lock(&executor->lock);
     bool fits = executor->queued < QUEUE_MAX;
     if (fits) {
@@ -274,7 +272,15 @@ void kith_job_start(struct kith_job *job)
         pthread_cond_signal(&executor->wake);
     }
     pthread_mutex_unlock(&executor->lock);
-    if (!fits) {
+    return fits;
+}
+
+void kith_job_start(struct kith_job *job)
+{
+    if (job->req != NULL) {
+        fuse_req_interrupt_func(job->req, on_interrupt, job);
+    }
+    if (!enqueue(job)) {
         kith_log_error("executor", "%u requests wait already: one is refused", QUEUE_MAX);
         kith_job_fail(job, EIO);
         job_free(job);
@@ -314,6 +320,19 @@ void kith_job_defer(struct kith_job *job)
     struct kith_executor *executor = job->fs->executor;
     kith_job_start(job);
     leave(executor);
+}
+
+bool kith_job_go_on(struct kith_job *job, void (*run)(struct kith_job *))
+{
+    struct kith_executor *executor = job->fs->executor;
+    void (*before)(struct kith_job *) = job->run;
+    job->run = run;
+    if (!enqueue(job)) {
+        job->run = before;
+        return false;
+    }
+    leave(executor);
+    return true;
 }
 
 static void on_result(void *arg, const struct kith_client_result *result)

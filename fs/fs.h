@@ -230,12 +230,19 @@ int kith_rows_get(struct kith_fs *fs, const struct kith_group *group,
 int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group,
                    const struct kith_bytes *after, uint32_t max_rows, bool strict,
                    struct kith_client_answer *ret_answer);
+/* Where the outcome is unknown the same goes again under the same request id until it is known or
+ * the mount's deadline for a request has passed (ret_answer tells EUNKNOWN then). */
 int kith_rows_put(struct kith_fs *fs, const struct kith_group *group,
                   enum kith_durability durability, const struct kith_put_update updates[],
                   uint32_t count, struct kith_client_answer *ret_answer);
-/* The same for an op with a request id of its own (client.h). */
-int kith_rows_put_op(struct kith_fs *fs, const struct kith_client_op *op,
+/* The same for an op that has a request id, or (again, client.h) that was sent already; until: a
+ * time of kith_mono_ns. */
+int kith_rows_put_op(struct kith_fs *fs, const struct kith_client_op *op, uint64_t until,
                      struct kith_client_answer *ret_answer);
+/* When a put that begins now is given up. */
+uint64_t kith_rows_until(const struct kith_fs *fs);
+/* Whether the put that ended so is to be put again: for callbacks, which let a thread do it. */
+bool kith_rows_open(const struct kith_client_result *result, uint64_t until);
 /* A put of one row that goes on while its sender does something else; wait ends it. update NULL: its
  * memory was short, and so is the put's outcome. */
 struct kith_put_wait {
@@ -532,6 +539,9 @@ void kith_job_start(struct kith_job *job);
 void kith_job_begin(struct kith_job *job);
 void kith_job_end(struct kith_job *job);   /* it is answered: freed */
 void kith_job_defer(struct kith_job *job); /* a thread must do it after all: job->run */
+/* Lets a thread run `run` for a job that callbacks brought so far. False: too much waits already, the
+ * job is still the caller's. */
+KITH_MUST_CHECK bool kith_job_go_on(struct kith_job *job, void (*run)(struct kith_job *));
 /* True for the one who may answer the request. */
 KITH_MUST_CHECK bool kith_job_take(struct kith_job *job);
 void kith_job_fail(struct kith_job *job, int error); /* 0 = plain success */
@@ -715,8 +725,6 @@ int kith_dir_remove(struct kith_fs *fs, struct kith_inode *inode);
 void kith_dir_restore(struct kith_fs *fs, struct kith_inode *inode);
 /* Says in a directory's own row where it is now, or that it is removed (context empty: it is new, or
  * gets its last mark). */
-void kith_dir_own_begin(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
-                        struct kith_bytes context, struct kith_put_wait *ret_wait);
 int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
                      struct kith_bytes context);
 /* Takes one name from a shared inode, in the cluster; row_busy held. */

@@ -30,9 +30,22 @@ static struct kith_group own_row(struct kith_fs *fs, struct kith_inode *inode, c
     return group;
 }
 
-void kith_dir_own_begin(struct kith_fs *fs, struct kith_inode *inode, const char *name,
-                        bool removed, struct kith_bytes context, struct kith_put_wait *ret_wait)
+/* The own row of a new directory. */
+static void own_begin(struct kith_fs *fs, struct kith_inode *inode, const char *name,
+                      struct kith_put_wait *ret_wait)
 {
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    struct kith_group group = own_row(fs, inode, name, false, &buf);
+    struct kith_put_update update = {.has_sibling = true, .value = kith_buf_bytes(&buf)};
+    kith_rows_put_begin(fs, &group, buf.failed ? NULL : &update, ret_wait);
+    kith_buf_release(&buf);
+}
+
+int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
+                     struct kith_bytes context)
+{
+    struct kith_client_answer answer;
     struct kith_buf buf;
     kith_buf_init(&buf);
     struct kith_group group = own_row(fs, inode, name, removed, &buf);
@@ -41,16 +54,13 @@ void kith_dir_own_begin(struct kith_fs *fs, struct kith_inode *inode, const char
         .kind = removed ? KITH_SIBLING_MARK : KITH_SIBLING_VALUE,
         .context = context,
         .value = kith_buf_bytes(&buf)};
-    kith_rows_put_begin(fs, &group, buf.failed ? NULL : &update, ret_wait);
+    int error = ENOMEM;
+    if (!buf.failed) {
+        error = kith_rows_put(fs, &group, KITH_DURABLE_OS, &update, 1, &answer);
+        kith_client_answer_release(&answer);
+    }
     kith_buf_release(&buf);
-}
-
-int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
-                     struct kith_bytes context)
-{
-    struct kith_put_wait wait;
-    kith_dir_own_begin(fs, inode, name, removed, context, &wait);
-    return kith_rows_put_wait(&wait);
+    return error;
 }
 
 /* The puts of a new name. */
@@ -59,7 +69,7 @@ static int put_name(struct kith_fs *fs, struct kith_inode *inode, const char *na
     struct kith_put_wait own;
     bool dir = inode->type == KITH_TYPE_DIR;
     if (dir) {
-        kith_dir_own_begin(fs, inode, name, false, kith_bytes_make(NULL, 0), &own);
+        own_begin(fs, inode, name, &own);
     }
     int error = kith_inode_flush(fs, inode, KITH_DURABLE_OS);
     int own_error = dir ? kith_rows_put_wait(&own) : 0;

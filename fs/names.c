@@ -395,13 +395,34 @@ void kith_do_unlink(struct kith_job *job)
     kith_job_fail(job, error);
 }
 
-/* job->state: the entry, pinned; job->inode2: its inode; job->size: rows in the batch. */
-static void unlink_end(struct kith_job *job, int error, const struct kith_bytes *context)
+/* An unlink that no thread waits for: a job's state; its inode2 is the entry's inode, whose row_busy
+ * is held, as is dir_busy. */
+struct removal {
+    struct kith_entry *entry; /* pinned */
+    struct kith_rowname row, attr;
+    struct kith_put_update updates[2];
+    struct kith_arena arena;
+    struct kith_client_op op; /* what was sent, and until when it is put again */
+    uint64_t until;
+};
+
+static void removal_free(struct removal *removal)
+{
+    if (removal != NULL) {
+        kith_arena_release(&removal->arena);
+        kith_free(removal);
+    }
+}
+
+/* result NULL: nothing had to be put. */
+static void unlink_end(struct kith_job *job, int error, const struct kith_client_result *result)
 {
     struct kith_fs *fs = job->fs;
-    struct kith_entry *entry = job->state;
+    struct removal *removal = job->state;
+    struct kith_entry *entry = removal->entry;
     pthread_mutex_lock(&fs->lock);
-    if (error == 0 && context != NULL && !kith_octets_set(&entry->ctx, *context)) {
+    if (error == 0 && result != NULL &&
+        !kith_octets_set(&entry->ctx, result->u.put.results[0].context)) {
         error = ENOMEM;
     }
     if (error == 0) {
@@ -415,13 +436,28 @@ static void unlink_end(struct kith_job *job, int error, const struct kith_bytes 
     pthread_mutex_unlock(&fs->lock);
     kith_job_fail(job, error);
     kith_inode_settle_soon(fs, job->inode2);
-    kith_job_end(job);
+    removal_free(removal);
+}
+
+/* In a thread. */
+static void unlink_again(struct kith_job *job)
+{
+    struct removal *removal = job->state;
+    struct kith_client_answer answer;
+    removal->op.u.put.again = true;
+    int error = kith_rows_put_op(job->fs, &removal->op, removal->until, &answer);
+    unlink_end(job, error, &answer.result);
+    kith_client_answer_release(&answer);
 }
 
 static void unlink_done(struct kith_job *job, const struct kith_client_result *result)
 {
-    int error = kith_rows_put_end(job->fs, result, (uint32_t)job->size);
-    unlink_end(job, error, error == 0 ? &result->u.put.results[0].context : NULL);
+    struct removal *removal = job->state;
+    if (kith_rows_open(result, removal->until) && kith_job_go_on(job, unlink_again)) {
+        return;
+    }
+    unlink_end(job, kith_rows_put_end(job->fs, result, removal->op.u.put.update_count), result);
+    kith_job_end(job);
 }
 
 /* fs->lock held. Known, of one name, and nobody is at work on it. */
@@ -434,57 +470,65 @@ static bool unlinks_now(const struct kith_inode *dir, const struct kith_entry *e
            !((inode->attrs.have & KITH_ATTR_XATTRS) != 0 && inode->attrs.xattrs);
 }
 
+/* fs->lock held. What is to be put; false when memory is short. */
+static bool removal_make(struct removal *removal, struct kith_inode *dir, struct kith_entry *entry)
+{
+    struct kith_put_update *updates = removal->updates;
+    struct kith_client_op *op = &removal->op;
+    kith_arena_init(&removal->arena, 0);
+    kith_rowname_entry(kith_entry_bytes(entry), &removal->row);
+    kith_rowname_attr(kith_rowname_bytes(&removal->row), &removal->attr);
+    updates[0].name = kith_rowname_bytes(&removal->row);
+    updates[0].context = kith_octets_bytes(&entry->ctx);
+    updates[1].name = kith_rowname_bytes(&removal->attr);
+    updates[1].context = kith_octets_bytes(&entry->inode->attr_ctx);
+    op->kind = KITH_CLIENT_PUT;
+    op->u.put.group = dir->dir->group;
+    op->u.put.durability = KITH_DURABLE_OS;
+    op->u.put.updates = updates;
+    op->u.put.update_count = entry->inode->attr_row ? 2 : 1;
+    removal->entry = entry;
+    bool ok = true;
+    for (unsigned i = 0; i < 2; i++) { /* they may be read again meanwhile */
+        struct kith_bytes *context = &updates[i].context;
+        context->data = kith_arena_copy(&removal->arena, context->data, context->size);
+        ok = ok && context->data != NULL;
+    }
+    return ok;
+}
+
 void kith_start_unlink(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;
-    struct kith_rowname row, attr;
-    struct kith_put_update updates[2] = {{.has_sibling = false}};
-    struct kith_arena arena;
-    kith_arena_init(&arena, 0);
+    struct removal *removal = kith_calloc(1, sizeof *removal);
     pthread_mutex_lock(&fs->lock);
     struct kith_entry *entry = kith_entry_find(job->inode, job->name);
-    bool now = unlinks_now(job->inode, entry);
+    bool now = removal != NULL && unlinks_now(job->inode, entry) &&
+               removal_make(removal, job->inode, entry);
     bool pending = now && entry->inode->pending;
-    struct kith_client_op op = {.kind = KITH_CLIENT_PUT};
-    if (now) {
-        struct kith_inode *inode = entry->inode;
-        kith_rowname_entry(kith_entry_bytes(entry), &row);
-        kith_rowname_attr(kith_rowname_bytes(&row), &attr);
-        updates[0].name = kith_rowname_bytes(&row);
-        updates[0].context = kith_octets_bytes(&entry->ctx);
-        updates[1].name = kith_rowname_bytes(&attr);
-        updates[1].context = kith_octets_bytes(&inode->attr_ctx);
-        for (unsigned i = 0; i < 2; i++) { /* they may be read again meanwhile */
-            updates[i].context.data =
-                kith_arena_copy(&arena, updates[i].context.data, updates[i].context.size);
-            now = now && updates[i].context.data != NULL;
-        }
-        op.u.put.group = job->inode->dir->group;
-        op.u.put.durability = KITH_DURABLE_OS;
-        op.u.put.updates = updates;
-        op.u.put.update_count = inode->attr_row ? 2 : 1;
-    }
     if (now) {
         job->inode->dir_busy = entry->inode->row_busy = true;
         kith_entry_touch(fs, entry);
         entry->pins++;
-        job->state = entry;
-        job->size = op.u.put.update_count;
+        job->state = removal;
         job->inode2 = entry->inode;
         kith_inode_hold(job->inode2);
     }
     pthread_mutex_unlock(&fs->lock);
     if (!now) {
+        removal_free(removal);
         kith_job_start(job);
-    } else {
-        kith_job_begin(job);
-        if (pending) { /* the cluster never heard of it */
-            unlink_end(job, 0, NULL);
-        } else {
-            kith_job_send(job, &op, unlink_done);
-        }
+        return;
     }
-    kith_arena_release(&arena);
+    kith_job_begin(job);
+    if (pending) { /* the cluster never heard of it */
+        unlink_end(job, 0, NULL);
+        kith_job_end(job);
+    } else {
+        removal->op.u.put.request = kith_client_request_id(fs->client);
+        removal->until = kith_rows_until(fs);
+        kith_job_send(job, &removal->op, unlink_done);
+    }
 }
 
 /* First the mark, then the look whether it is empty: what was made elsewhere before the mark is

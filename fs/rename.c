@@ -23,6 +23,8 @@ struct move {
     int src_at, dst_at, row_at; /* places in from, into, into; -1 = none */
     bool cross, was_pending, dst_link;
     bool now; /* nothing may wait: EBUSY instead */
+    struct kith_client_op op; /* now: what was sent, and until when it is put again */
+    uint64_t until;
 };
 
 /* The value for the target: a link's reference or the whole record. */
@@ -537,10 +539,10 @@ static void give_now(struct kith_job *job, struct move *move)
     kith_free(move);
 }
 
-static void rename_done(struct kith_job *job, const struct kith_client_result *result)
+/* The put is over with this errno. */
+static void rename_end(struct kith_job *job, int error, const struct kith_client_result *result)
 {
     struct move *move = job->state;
-    int error = kith_rows_put_end(job->fs, result, move->into->count);
     if (error == 0) {
         error = settle(move, result, result);
     } else {
@@ -550,6 +552,26 @@ static void rename_done(struct kith_job *job, const struct kith_client_result *r
     }
     give_now(job, move);
     kith_job_fail(job, error);
+}
+
+/* In a thread. */
+static void rename_again(struct kith_job *job)
+{
+    struct move *move = job->state;
+    struct kith_client_answer answer;
+    move->op.u.put.again = true;
+    int error = kith_rows_put_op(job->fs, &move->op, move->until, &answer);
+    rename_end(job, error, &answer.result);
+    kith_client_answer_release(&answer);
+}
+
+static void rename_done(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct move *move = job->state;
+    if (kith_rows_open(result, move->until) && kith_job_go_on(job, rename_again)) {
+        return;
+    }
+    rename_end(job, kith_rows_put_end(job->fs, result, move->into->count), result);
     kith_job_end(job);
 }
 
@@ -579,12 +601,15 @@ void kith_start_rename(struct kith_job *job)
         kith_job_start(job);
         return;
     }
-    struct kith_client_op op = {.kind = KITH_CLIENT_PUT};
-    op.u.put.group = job->inode->dir->group;
-    op.u.put.durability = KITH_DURABLE_OS;
-    op.u.put.updates = move->into->updates;
-    op.u.put.update_count = move->into->count;
+    struct kith_client_op *op = &move->op;
+    op->kind = KITH_CLIENT_PUT;
+    op->u.put.group = job->inode->dir->group;
+    op->u.put.durability = KITH_DURABLE_OS;
+    op->u.put.updates = move->into->updates;
+    op->u.put.update_count = move->into->count;
+    op->u.put.request = kith_client_request_id(fs->client);
+    move->until = kith_rows_until(fs);
     job->state = move;
     kith_job_begin(job);
-    kith_job_send(job, &op, rename_done);
+    kith_job_send(job, op, rename_done);
 }

@@ -5,6 +5,9 @@
 
 #include "fs/fs.h"
 
+#define NSEC_PER_MSEC  UINT64_C(1000000)
+#define AGAIN_PAUSE_NS (NSEC_PER_SEC / 5) /* between tries of a put whose outcome is unknown */
+
 bool kith_octets_set(struct kith_octets *octets, struct kith_bytes bytes)
 {
     if (bytes.size != octets->size) {
@@ -79,13 +82,35 @@ int kith_rows_put(struct kith_fs *fs, const struct kith_group *group,
     op.u.put.durability = durability;
     op.u.put.updates = updates;
     op.u.put.update_count = count;
-    return kith_rows_put_op(fs, &op, ret_answer);
+    op.u.put.request = kith_client_request_id(fs->client);
+    return kith_rows_put_op(fs, &op, kith_rows_until(fs), ret_answer);
 }
 
-int kith_rows_put_op(struct kith_fs *fs, const struct kith_client_op *op,
+uint64_t kith_rows_until(const struct kith_fs *fs)
+{
+    return kith_mono_ns() + (uint64_t)fs->options->op_timeout_ms * NSEC_PER_MSEC;
+}
+
+bool kith_rows_open(const struct kith_client_result *result, uint64_t until)
+{
+    return result->err == KITH_EUNKNOWN && kith_mono_ns() + AGAIN_PAUSE_NS < until;
+}
+
+int kith_rows_put_op(struct kith_fs *fs, const struct kith_client_op *op, uint64_t until,
                      struct kith_client_answer *ret_answer)
 {
-    (void)rows_call(fs, op, ret_answer);
+    const struct timespec pause = {0, AGAIN_PAUSE_NS};
+    struct kith_client_op put = *op;
+    (void)rows_call(fs, &put, ret_answer);
+    for (unsigned i = 0; kith_rows_open(&ret_answer->result, until); i++) {
+        kith_client_answer_release(ret_answer);
+        if (i > 0) { /* the first time it may be the answer alone that was lost */
+            nanosleep(&pause, NULL);
+        }
+        put.u.put.again = true;
+        put.timeout_ms = (uint32_t)((until - kith_mono_ns()) / NSEC_PER_MSEC) + 1;
+        (void)rows_call(fs, &put, ret_answer);
+    }
     return kith_rows_put_end(fs, &ret_answer->result, op->u.put.update_count);
 }
 

@@ -7,7 +7,11 @@
  * SIGUSR1 one more put succeeds, the next two are refused. After SIGUSR2 (which prints "lost") the
  * next put is carried out and ends as unknown. After SIGHUP (which prints "held") the next put
  * waits until somebody else has put a file "theirs" in the same directory, whose put the mount has
- * not seen. */
+ * not seen.
+ *
+ * A line "HOW AFTER COUNT" on standard input (answered "fault") is for the COUNT puts that come
+ * after AFTER others: "lose", they are carried out and end as unknown; "drop", they end as unknown
+ * and are not carried out; "refuse". */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -66,8 +70,6 @@ static void be_late(struct kith_fake_cluster *cluster)
 
 static void *await_faults(void *arg)
 {
-    const struct timespec tick = {0, 1000000};
-    struct kith_fake_counts counts;
     sigset_t set;
     int number;
     sigemptyset(&set);
@@ -85,13 +87,25 @@ static void *await_faults(void *arg)
             fflush(stdout);
             continue;
         }
-        kith_fake_counts(arg, &counts);
-        uint64_t puts = counts.ops[KITH_CLIENT_PUT];
-        while (counts.ops[KITH_CLIENT_PUT] == puts && !over) {
-            nanosleep(&tick, NULL);
-            kith_fake_counts(arg, &counts);
+        kith_fake_fail_later(arg, KITH_CLIENT_PUT, 1, 2, KITH_EUNREACH, false);
+    }
+    return NULL;
+}
+
+/* Runs until the end of the program; touches nothing after the end of its input. */
+static void *await_lines(void *arg)
+{
+    char line[64], how[8];
+    unsigned after, count;
+    while (fgets(line, sizeof line, stdin) != NULL) {
+        if (sscanf(line, "%7s %u %u", how, &after, &count) != 3) {
+            continue;
         }
-        kith_fake_fail_next(arg, KITH_CLIENT_PUT, 2, KITH_EUNREACH, false);
+        bool lose = strcmp(how, "lose") == 0, drop = strcmp(how, "drop") == 0;
+        kith_fake_fail_later(arg, KITH_CLIENT_PUT, after, count,
+                             lose || drop ? KITH_EUNKNOWN : KITH_EUNREACH, lose);
+        printf("fault\n");
+        fflush(stdout);
     }
     return NULL;
 }
@@ -128,8 +142,9 @@ int main(int argc, char *argv[])
     kith_fake_set_delay(cluster, argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 0);
     kith_log_set_level(options.log_level);
     the_client = client;
-    pthread_t faults;
-    if (pthread_create(&faults, NULL, await_faults, cluster) != 0) {
+    pthread_t faults, lines;
+    if (pthread_create(&faults, NULL, await_faults, cluster) != 0 ||
+        pthread_create(&lines, NULL, await_lines, cluster) != 0) {
         fprintf(stderr, "fs_fake: no thread can be made\n");
         return 2;
     }

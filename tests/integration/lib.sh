@@ -128,7 +128,10 @@ fake_up() {
     local program=$KITH_BIN/tests/integration/fs_fake
     [ -w /dev/fuse ] || skip "/dev/fuse cannot be used here"
     [ -x "$program" ] || fail "$program is not built"
-    "$program" "$mnt" "${1:-0}" >"$fake_log" 2>&1 &
+    mkfifo "$work/fake.in"
+    exec 8<>"$work/fake.in"
+    faults=0
+    "$program" "$mnt" "${1:-0}" <&8 >"$fake_log" 2>&1 &
     fake_pid=$!
     echo "$fake_pid" >"$work/fake.pid"
     wait_for 30 "the mount" grep -q '^ready' "$fake_log"
@@ -136,12 +139,18 @@ fake_up() {
 fake_down() {
     fusermount3 -u "$mnt"
     wait "$fake_pid" || fail "the mount ended with $?: $(tail -n 5 "$fake_log")"
-    rm "$work/fake.pid"
+    rm "$work/fake.pid" "$work/fake.in"
 }
 # fake_signal SIGNAL WORD COUNT: sends it and waits until WORD was told COUNT times in all
 fake_signal() {
     kill -"$1" "$fake_pid"
     wait_for 10 "the signal to be taken" fake_told "$2" "$3"
+}
+# fake_fault HOW AFTER COUNT: lose, drop or refuse puts to come, see fs_fake.c
+fake_fault() {
+    faults=$((faults + 1))
+    echo "$*" >&8
+    wait_for 10 "the fault to be taken" fake_told fault $faults
 }
 fake_told() {
     [ "$(grep -c "^$1" "$fake_log")" = "$2" ]

@@ -26,7 +26,7 @@ struct fake_row {
 };
 
 struct fake_fault {
-    uint32_t count;
+    uint32_t after, count;
     enum kith_err err;
     bool apply;
 };
@@ -151,11 +151,11 @@ void kith_fake_set_unreachable(struct kith_fake_cluster *cluster, bool unreachab
     pthread_mutex_unlock(&cluster->lock);
 }
 
-void kith_fake_fail_next(struct kith_fake_cluster *cluster, enum kith_client_kind kind,
-                         uint32_t count, enum kith_err err, bool apply)
+void kith_fake_fail_later(struct kith_fake_cluster *cluster, enum kith_client_kind kind,
+                          uint32_t after, uint32_t count, enum kith_err err, bool apply)
 {
     pthread_mutex_lock(&cluster->lock);
-    cluster->faults[kind] = (struct fake_fault){count, err, apply};
+    cluster->faults[kind] = (struct fake_fault){after, count, err, apply};
     pthread_mutex_unlock(&cluster->lock);
 }
 
@@ -612,6 +612,8 @@ static void execute(struct kith_client *client, struct fake_request *request)
     if (client->closing || cluster->unreachable) {
         injected = client->closing ? KITH_ECANCELED : KITH_EUNREACH;
         apply = false;
+    } else if (fault->after > 0) {
+        fault->after--;
     } else if (fault->count > 0) {
         fault->count--;
         injected = fault->err;

@@ -29,10 +29,17 @@ void kith_fake_set_delay(struct kith_fake_cluster *cluster, uint32_t delay_us);
 void kith_fake_hold(struct kith_fake_cluster *cluster, enum kith_client_kind kind, bool held);
 /* Every request ends with EUNREACH; kith_client_writable says no. */
 void kith_fake_set_unreachable(struct kith_fake_cluster *cluster, bool unreachable);
-/* The next `count` requests of `kind` end with `err`. With `apply` they take effect all the same
- * (an EUNKNOWN that did happen). A later call for the same kind replaces the earlier one. */
-void kith_fake_fail_next(struct kith_fake_cluster *cluster, enum kith_client_kind kind,
-                         uint32_t count, enum kith_err err, bool apply);
+/* After `after` more requests of `kind` the next `count` end with `err`. With `apply` they take
+ * effect all the same (an EUNKNOWN that did happen). A later call for the same kind replaces the
+ * earlier one. */
+void kith_fake_fail_later(struct kith_fake_cluster *cluster, enum kith_client_kind kind,
+                          uint32_t after, uint32_t count, enum kith_err err, bool apply);
+static inline void kith_fake_fail_next(struct kith_fake_cluster *cluster,
+                                       enum kith_client_kind kind, uint32_t count,
+                                       enum kith_err err, bool apply)
+{
+    kith_fake_fail_later(cluster, kind, 0, count, err, apply);
+}
 /* Stores a row in the group of the put that `client` has waiting (held), as another client would
  * who was quicker. False where none waits, or memory is short. */
 bool kith_fake_intrude(struct kith_fake_cluster *cluster, const struct kith_client *client,

@@ -356,6 +356,7 @@ static void test_own_put_failed(void **state)
     work(place, place->dir, "f", kith_do_mknod);
     assert_int_equal(is_there(place, "f"), 1);
     assert_true(known(place, "f"));
+    place->options.op_timeout_ms = 1; /* it is not put again */
     kith_fake_fail_next(place->cluster, KITH_CLIENT_PUT, 1, KITH_EUNKNOWN, true);
     work(place, place->dir, "f", kith_do_unlink);
     assert_false(known(place, "f"));
