@@ -4,7 +4,7 @@
  * record, or its reference where the other is one of several names of an inode.
  *
  * The row of such a shared inode stays where it is and gets its new set of names: in the same batch
- * where it lies in the directory's group, else in a put of its own before (as in a rename). */
+ * where it lies in the directory's group, else in a put of its own afterwards (as in a rename). */
 #include <errno.h>
 #include <string.h>
 
@@ -62,7 +62,10 @@ static int add_link(struct kith_fs *fs, struct kith_batch *batch, struct side *s
 
 static int add_side(struct kith_fs *fs, struct kith_batch *batch, struct side *side)
 {
-    int error = kith_inode_image(fs, side->inode, KITH_DURABLE_OS, &batch->arena, &side->image);
+    int error = 0;
+    if (!side->link || !side->inode->share_own) {
+        error = kith_inode_image(fs, side->inode, KITH_DURABLE_OS, &batch->arena, &side->image);
+    }
     if (error == 0) {
         error = side->link ? add_link(fs, batch, side) : add_record(fs, batch, side);
     }
@@ -80,19 +83,14 @@ static int add_attrs(struct kith_fs *fs, struct kith_batch *batch, struct side *
     return kith_batch_attrs(fs, batch, batch, side->inode, &to);
 }
 
-/* The names of a shared inode whose row is in a group of its own. */
-static int put_names(struct kith_fs *fs, struct side *side)
+/* The names of shared inodes whose rows are in groups of their own. */
+static void tell_names(struct kith_fs *fs, struct side sides[2])
 {
-    if (!side->link || side->row_at >= 0) {
-        return 0;
+    for (unsigned i = 0; i < 2; i++) {
+        if (sides[i].link && sides[i].row_at < 0) {
+            kith_link_tell(fs, sides[i].inode, sides[i].names, sides[i].name_count);
+        }
     }
-    int error = kith_link_put(fs, side->inode, side->names, side->name_count, &side->image);
-    pthread_mutex_lock(&fs->lock);
-    if (error == 0 && !kith_inode_names_set(side->inode, side->names, side->name_count)) {
-        error = ENOMEM;
-    }
-    pthread_mutex_unlock(&fs->lock);
-    return error;
 }
 
 /* fs->lock held. One side after the put; false when memory is short. */
@@ -151,9 +149,6 @@ static int do_exchange(struct kith_fs *fs, struct kith_batch *batch, struct side
     for (unsigned i = 0; i < 2 && error == 0; i++) {
         error = add_attrs(fs, batch, &sides[i]);
     }
-    for (unsigned i = 0; i < 2 && error == 0; i++) {
-        error = put_names(fs, &sides[i]);
-    }
     if (error != 0) {
         return error;
     }
@@ -161,6 +156,7 @@ static int do_exchange(struct kith_fs *fs, struct kith_batch *batch, struct side
     error = kith_batch_put(fs, batch, &sides[0].entry->dir->dir->group, &answer);
     if (error == 0) {
         error = settle(fs, sides, &answer);
+        tell_names(fs, sides);
     } else {
         pthread_mutex_lock(&fs->lock);
         sides[0].entry->valid_until = sides[1].entry->valid_until = 0; /* perhaps it happened */

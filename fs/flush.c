@@ -206,6 +206,9 @@ void kith_inode_image_stored(struct kith_fs *fs, struct kith_inode *inode,
     }
     inode->os_only = durability == KITH_DURABLE_OS;
     inode->attr_os_only = false; /* the row has all attributes */
+    if (inode->shared && inode->name_count > 0) {
+        inode->untold = false; /* and its names as they are in memory */
+    }
     kith_inode_image_set(fs, inode, image->bytes, image->refs, image->ref_count);
     inode->changed_at = kith_mono_ns();
     inode->valid_until = inode->changed_at + fs->entry_ns;
@@ -425,12 +428,14 @@ int kith_inode_put_again(struct kith_fs *fs, struct kith_inode *inode)
 struct unsent {
     bool row;   /* its row, and with it its attributes */
     bool attrs; /* the attribute row beside it */
+    bool names; /* what its names are now */
 };
 
 static struct unsent unsent_of(const struct kith_inode *inode, enum kith_durability durability)
 {
     bool disk = durability == KITH_DURABLE_DISK;
-    struct unsent unsent = {.row = kith_inode_dirty(inode) || (disk && inode->os_only)};
+    struct unsent unsent = {.row = kith_inode_dirty(inode) || (disk && inode->os_only),
+                            .names = inode->untold};
     unsent.attrs = !unsent.row && (inode->attr_changed != 0 || (disk && inode->attr_os_only));
     return unsent;
 }
@@ -477,10 +482,18 @@ int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode,
     struct unsent unsent = unsent_of(inode, durability);
     bool unlinked = inode->unlinked;
     pthread_mutex_unlock(&fs->lock);
-    if (unlinked || (!unsent.row && !unsent.attrs)) {
+    if (unlinked || (!unsent.row && !unsent.attrs && !unsent.names)) {
         return 0;
     }
-    if (error == 0) {
+    if (error == 0 && unsent.names) {
+        error = kith_inode_tell(fs, inode);
+        pthread_mutex_lock(&fs->lock);
+        unsent = unsent_of(inode, durability);
+        unsent.row = unsent.row && !inode->unlinked; /* it was the last name that had gone */
+        unsent.attrs = unsent.attrs && !inode->unlinked;
+        pthread_mutex_unlock(&fs->lock);
+    }
+    if (error == 0 && (unsent.row || unsent.attrs)) {
         error = put_one(fs, inode, durability, unsent.attrs);
     }
     if (error != 0) {
@@ -493,7 +506,7 @@ int kith_inode_flush(struct kith_fs *fs, struct kith_inode *inode, enum kith_dur
 {
     pthread_mutex_lock(&fs->lock);
     struct unsent unsent = unsent_of(inode, durability);
-    if (!unsent.row && !unsent.attrs && !inode->row_busy) {
+    if (!unsent.row && !unsent.attrs && !unsent.names && !inode->row_busy) {
         pthread_mutex_unlock(&fs->lock);
         return 0; /* a clean flush sends nothing */
     }
@@ -527,7 +540,8 @@ bool kith_inode_put_begin(struct kith_fs *fs, struct kith_inode *inode,
     pthread_mutex_lock(&fs->lock);
     KITH_ASSERT(inode->row_busy);
     struct unsent unsent = unsent_of(inode, durability);
-    bool now = (unsent.row || unsent.attrs) && !inode->unlinked && inode->again == NULL;
+    bool now = (unsent.row || unsent.attrs) && !unsent.names && !inode->unlinked &&
+               inode->again == NULL;
     pthread_mutex_unlock(&fs->lock);
     struct kith_row_put *put = now ? row_put_new(fs, durability) : NULL;
     if (put == NULL) {
@@ -562,7 +576,7 @@ void kith_start_put(struct kith_job *job, enum kith_durability durability,
     struct kith_inode *inode = job->inode;
     pthread_mutex_lock(&fs->lock);
     struct unsent unsent = unsent_of(inode, durability);
-    bool nothing = inode->unlinked || (!unsent.row && !unsent.attrs);
+    bool nothing = inode->unlinked || (!unsent.row && !unsent.attrs && !unsent.names);
     bool now = !inode->row_busy;
     inode->row_busy = true;
     pthread_mutex_unlock(&fs->lock);
@@ -603,7 +617,8 @@ static struct kith_inode *next_unsent(struct kith_fs *fs)
     pthread_mutex_lock(&fs->lock);
     struct kith_inode *inode = fs->dirty;
     while (inode != NULL && found == NULL) {
-        if (!inode->unlinked && (kith_inode_dirty(inode) || inode->attr_changed != 0)) {
+        if (!inode->unlinked &&
+            (kith_inode_dirty(inode) || inode->attr_changed != 0 || inode->untold)) {
             found = inode;
             kith_inode_hold(inode);
         }
@@ -624,7 +639,7 @@ static unsigned give_up(struct kith_fs *fs)
         kith_inode_path(fs, inode, path, sizeof path);
         kith_inode_put_forget(inode);
         inode->write_flushed = inode->write_version;
-        inode->pending = false;
+        inode->pending = inode->untold = false;
         inode->attr_changed = 0;
         kith_inode_drop(fs, inode);
         pthread_mutex_unlock(&fs->lock);

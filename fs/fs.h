@@ -91,6 +91,7 @@ struct kith_dir {
     uint32_t misses; /* lookups that needed the network since then */
     bool loading;    /* a scan for lookups is under way */
     bool removed;    /* rmdir took it: nothing can be made in it */
+    struct kith_octets mark; /* takes this mount's "removed" off its own row; empty: none is there */
     /* watch.c */
     struct kith_dir_watch *watch; /* NULL: none */
     uint64_t live, live_since;    /* the number under which its watch is live, 0: not; for sure since */
@@ -153,6 +154,7 @@ struct kith_inode {
     uint64_t dirty_since, attr_since, retry_at;
     bool os_only;  /* the last put was acknowledged at `os`, an fsync has still to do */
     bool attr_os_only; /* the same of the attribute row, where it was put last */
+    bool untold; /* its names changed, and the row that says so could not be put: the timer does */
     bool queued;   /* in fs->dirty (one ref) */
     bool flushing; /* the timer has started its flush */
     struct kith_row_put *again; /* a put of its row whose outcome is unknown, see flush.c; row_busy */
@@ -719,16 +721,30 @@ bool kith_create_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *dir
 
 /* fs->lock held: the name is removed; its inode, where that was the last one, is unlinked. */
 void kith_entry_gone(struct kith_fs *fs, struct kith_entry *entry);
-/* Marks an empty directory's own row as removed (dir_busy held); and takes the mark back in memory.
- */
+/* Marks an empty directory's own row as removed (dir_busy and row_busy held). */
 int kith_dir_remove(struct kith_fs *fs, struct kith_inode *inode);
-void kith_dir_restore(struct kith_fs *fs, struct kith_inode *inode);
-/* Says in a directory's own row where it is now, or that it is removed (context empty: it is new, or
- * gets its last mark). */
+/* Its name was not removed after all: takes the mark back. unknown: perhaps it was, and the mark
+ * stays. */
+void kith_dir_restore(struct kith_fs *fs, struct kith_inode *inode, bool unknown);
+/* Takes this mount's mark off the own row: that one alone, whatever else stands there by now. */
+int kith_dir_unmark(struct kith_fs *fs, struct kith_inode *inode);
+/* Says in a directory's own row where it is now, or that it is removed (context: what takes an
+ * earlier mark along). */
 int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
                      struct kith_bytes context);
 /* Takes one name from a shared inode, in the cluster; row_busy held. */
 int kith_link_remove(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode);
+/* The names of an inode whose row is in a group of its own have changed, in the directories. Its
+ * row is put; where that fails the names changed all the same, and the timer puts it. row_busy
+ * held. */
+void kith_link_tell(struct kith_fs *fs, struct kith_inode *inode,
+                    const struct kith_link_name names[], uint32_t count);
+/* That row again, from memory. */
+int kith_link_retell(struct kith_fs *fs, struct kith_inode *inode);
+/* What is untold is put. row_busy held. */
+int kith_inode_tell(struct kith_fs *fs, struct kith_inode *inode);
+/* That failed, or has to be tried later: the timer does it. */
+void kith_inode_untold(struct kith_fs *fs, struct kith_inode *inode, int error);
 /* Gives a shared inode a row in a group of its own, so that names anywhere can refer to it. */
 int kith_link_promote(struct kith_fs *fs, struct kith_inode *inode);
 
@@ -763,7 +779,8 @@ struct kith_link_name *kith_link_names_with(struct kith_arena *arena,
                                             const struct kith_entry *out,
                                             const struct kith_entry *in, uint32_t *ret_count);
 /* Where a directory is now, in its own row: so that a move to two places is settled alike
- * everywhere. A failure is logged: the entry counts all the same. */
+ * everywhere. Where that fails the entry counts all the same, and the timer tries again. row_busy
+ * held. */
 void kith_dir_tell(struct kith_fs *fs, struct kith_inode *inode, const char *name);
 /* RENAME_EXCHANGE of two files; both pinned, the directory taken. */
 int kith_exchange(struct kith_fs *fs, struct kith_entry *a, struct kith_entry *b);

@@ -11,6 +11,9 @@
 
 #include "fs/fs.h"
 
+#define UNTOLD_RETRY_NS NSEC_PER_SEC
+#define AWAY_PAUSE_NS   200000000 /* between tries */
+
 int kith_link_name_row(struct kith_fs *fs, struct kith_batch *batch, struct kith_entry *entry,
                        const struct kith_octets *ctx, const struct kith_inode *inode,
                        const struct kith_group *group)
@@ -81,6 +84,52 @@ int kith_link_put(struct kith_fs *fs, struct kith_inode *inode, const struct kit
     }
     kith_batch_free(batch);
     return error;
+}
+
+void kith_inode_untold(struct kith_fs *fs, struct kith_inode *inode, int error)
+{
+    pthread_mutex_lock(&fs->lock);
+    inode->untold = true;
+    inode->retry_at = kith_mono_ns() + UNTOLD_RETRY_NS;
+    kith_inode_enqueue(fs, inode);
+    pthread_mutex_unlock(&fs->lock);
+    kith_put_failed(fs, inode, error);
+}
+
+static int put_names(struct kith_fs *fs, struct kith_inode *inode,
+                     const struct kith_link_name names[], uint32_t count)
+{
+    struct kith_arena arena;
+    struct kith_image image;
+    kith_arena_init(&arena, 0);
+    int error = kith_inode_image(fs, inode, KITH_DURABLE_OS, &arena, &image);
+    if (error == 0) {
+        error = kith_link_put(fs, inode, names, count, &image);
+    }
+    kith_arena_release(&arena);
+    return error;
+}
+
+void kith_link_tell(struct kith_fs *fs, struct kith_inode *inode,
+                    const struct kith_link_name names[], uint32_t count)
+{
+    int error = put_names(fs, inode, names, count);
+    pthread_mutex_lock(&fs->lock);
+    if (!kith_inode_names_set(inode, names, count) && error == 0) {
+        error = ENOMEM; /* the old ones stay in memory: put again, they do no harm */
+    }
+    inode->unlinked = inode->unlinked || (error == 0 && count == 0);
+    pthread_mutex_unlock(&fs->lock);
+    if (error != 0) {
+        kith_inode_untold(fs, inode, error);
+    }
+}
+
+int kith_link_retell(struct kith_fs *fs, struct kith_inode *inode)
+{
+    /* with the contents that others have put since */
+    int error = kith_inode_renew(fs, inode);
+    return error != 0 ? error : put_names(fs, inode, inode->names, inode->name_count);
 }
 
 /* ---- One inode row in a group: the first link within a directory, or the move to its own group
@@ -168,11 +217,28 @@ static int link_first_here(struct kith_fs *fs, struct kith_inode *inode, struct 
     return error;
 }
 
-/* The inode's row, put into a fresh group; and its extended attributes. *ret_group. */
+/* The rows of a batch that was put go again, as it left them. */
+static int add_removal(struct kith_batch *undo, const struct kith_batch *done,
+                       const struct kith_client_answer *answer)
+{
+    int error = 0;
+    for (uint32_t i = 0; i < done->count && error == 0; i++) {
+        struct kith_bytes context = answer->result.u.put.results[i].context;
+        if (done->updates[i].has_sibling &&
+            kith_batch_add(undo, done->updates[i].name, context, NULL, 0, NULL, 0) < 0) {
+            error = ENOMEM;
+        }
+    }
+    return error;
+}
+
+/* The inode's row, put into a fresh group; and its extended attributes. *ret_group. What takes it
+ * back is added to `undo`. */
 static int put_into_own(struct kith_fs *fs, struct kith_inode *inode, struct kith_batch *from,
                         const struct kith_link_name names[], uint32_t count,
                         struct kith_image *image, struct kith_group *ret_group,
-                        struct kith_octets *ret_ctx, struct kith_dot *ret_dot)
+                        struct kith_octets *ret_ctx, struct kith_dot *ret_dot,
+                        struct kith_batch *undo)
 {
     struct kith_batch *into = kith_batch_new();
     if (into == NULL) {
@@ -209,7 +275,7 @@ static int put_into_own(struct kith_fs *fs, struct kith_inode *inode, struct kit
         error = kith_batch_put(fs, into, ret_group, &answer);
         if (error == 0) {
             *ret_dot = answer.result.u.put.results[at].dot;
-            error = note(ret_ctx, &answer, at);
+            error = note(ret_ctx, &answer, at) | add_removal(undo, into, &answer);
         }
         kith_client_answer_release(&answer);
     }
@@ -217,10 +283,11 @@ static int put_into_own(struct kith_fs *fs, struct kith_inode *inode, struct kit
     return error;
 }
 
-/* The names that are in one directory's group become references to `group`, in one batch. */
+/* The names that are in one directory's group become references to `group`, in one batch.
+ * *ret_unknown: what failed may have happened. */
 static int refer_all(struct kith_fs *fs, struct kith_batch *batch, struct kith_inode *dir,
                      struct kith_inode *inode, const struct kith_group *group,
-                     struct kith_entry *entries[], uint32_t count)
+                     struct kith_entry *entries[], uint32_t count, bool *ret_unknown)
 {
     int at[KITH_LINKS_MAX];
     int error = 0;
@@ -234,6 +301,7 @@ static int refer_all(struct kith_fs *fs, struct kith_batch *batch, struct kith_i
     if (error == 0) {
         struct kith_client_answer answer;
         error = kith_batch_put(fs, batch, &dir_group, &answer);
+        *ret_unknown = answer.result.err == KITH_EUNKNOWN;
         pthread_mutex_lock(&fs->lock);
         bool put = error == 0;
         for (uint32_t i = 0; i < count && !put; i++) {
@@ -251,17 +319,81 @@ static int refer_all(struct kith_fs *fs, struct kith_batch *batch, struct kith_i
     return error;
 }
 
+/* Rows that no name refers to. */
+struct orphan {
+    struct kith_group group;
+    struct kith_batch *undo;
+};
+
+static void orphan_free(struct orphan *orphan)
+{
+    if (orphan != NULL) {
+        kith_batch_free(orphan->undo);
+        kith_free(orphan);
+    }
+}
+
+/* They go; tried for as long as a request may take. They do no harm where that fails. */
+static void do_take_away(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct orphan *orphan = job->state;
+    const struct timespec pause = {0, AWAY_PAUSE_NS};
+    uint64_t until = kith_rows_until(fs);
+    struct kith_client_answer answer;
+    int error;
+    while ((error = kith_batch_put(fs, orphan->undo, &orphan->group, &answer)) != 0 &&
+           kith_mono_ns() < until) {
+        kith_client_answer_release(&answer);
+        nanosleep(&pause, NULL);
+    }
+    kith_client_answer_release(&answer);
+    if (error != 0) {
+        kith_log_warn("link", "a file's row that no name refers to could not be removed: %s",
+                      strerror(error));
+    }
+    orphan_free(orphan);
+}
+
+/* Nobody waits for it: what it is about has failed, and is reported as such. Takes `undo` over. */
+static void take_away(struct kith_fs *fs, struct kith_batch *undo, const struct kith_group *group)
+{
+    struct orphan *orphan = kith_malloc(sizeof *orphan);
+    struct kith_job *job = kith_job_new(fs, NULL, 0, 0, do_take_away);
+    if (orphan != NULL) {
+        orphan->group = *group;
+        orphan->undo = undo;
+    } else {
+        kith_batch_free(undo);
+    }
+    if (job != NULL) {
+        job->state = orphan;
+        kith_job_begin(job);
+    }
+    if (job != NULL && orphan != NULL && kith_job_go_on(job, do_take_away)) {
+        return;
+    }
+    kith_log_warn("link", "a file's row that no name refers to stays: too much waits already");
+    orphan_free(orphan);
+    if (job != NULL) {
+        kith_job_end(job);
+    }
+}
+
 /* Moves the inode to a group of its own. entries: its names in `dir`, all of them. */
 static int move_out(struct kith_fs *fs, struct kith_inode *inode, struct kith_inode *dir,
                     struct kith_entry *entries[], uint32_t count)
 {
-    struct kith_batch *batch = kith_batch_new();
+    struct kith_batch *batch = kith_batch_new(), *undo = kith_batch_new();
     struct kith_link_name names[KITH_LINKS_MAX];
     struct kith_image image;
     struct kith_group group;
     struct kith_octets ctx = {NULL, 0};
     struct kith_dot dot;
-    if (batch == NULL) {
+    bool unknown = false;
+    if (batch == NULL || undo == NULL) {
+        kith_batch_free(batch);
+        kith_batch_free(undo);
         return ENOMEM;
     }
     pthread_mutex_lock(&fs->lock);
@@ -270,7 +402,7 @@ static int move_out(struct kith_fs *fs, struct kith_inode *inode, struct kith_in
         names[i].name = kith_entry_bytes(entries[i]);
     }
     pthread_mutex_unlock(&fs->lock);
-    int error = put_into_own(fs, inode, batch, names, count, &image, &group, &ctx, &dot);
+    int error = put_into_own(fs, inode, batch, names, count, &image, &group, &ctx, &dot, undo);
     if (error == 0 && inode->shared) { /* the row that it had in the directory's group goes */
         struct kith_rowname row;
         kith_rowname_shared(inode->id, &row);
@@ -281,7 +413,11 @@ static int move_out(struct kith_fs *fs, struct kith_inode *inode, struct kith_in
         error = at < 0 ? ENOMEM : 0;
     }
     if (error == 0) {
-        error = refer_all(fs, batch, dir, inode, &group, entries, count);
+        error = refer_all(fs, batch, dir, inode, &group, entries, count, &unknown);
+    }
+    if (error != 0 && !unknown && undo->count > 0) {
+        take_away(fs, undo, &group);
+        undo = NULL;
     }
     if (error == 0) {
         pthread_mutex_lock(&fs->lock);
@@ -300,6 +436,7 @@ static int move_out(struct kith_fs *fs, struct kith_inode *inode, struct kith_in
     }
     kith_octets_clear(&ctx);
     kith_batch_free(batch);
+    kith_batch_free(undo);
     return error;
 }
 
@@ -367,12 +504,43 @@ int kith_link_promote(struct kith_fs *fs, struct kith_inode *inode)
     return error;
 }
 
-/* A further name for an inode that is shared already. */
+/* The name's row refers to the inode; in the batch as its only update, or with the inode's row. */
+static int put_more(struct kith_fs *fs, struct kith_inode *inode, struct kith_entry *added,
+                    struct kith_batch *batch, int row_at, const struct kith_image *image,
+                    bool *ret_unknown)
+{
+    struct kith_client_answer answer;
+    pthread_mutex_lock(&fs->lock);
+    struct kith_group group = added->dir->dir->group;
+    int at = kith_link_name_row(fs, batch, added, &added->ctx, inode, &inode->share_group);
+    pthread_mutex_unlock(&fs->lock);
+    if (at < 0) {
+        return ENOMEM;
+    }
+    int error = kith_batch_put(fs, batch, &group, &answer);
+    *ret_unknown = answer.result.err == KITH_EUNKNOWN;
+    const struct kith_put_result *results = answer.result.u.put.results;
+    if (error == 0) {
+        pthread_mutex_lock(&fs->lock);
+        error = note(&added->ctx, &answer, at);
+        if (row_at >= 0 && !kith_inode_moved_on(inode, results[row_at].context)) {
+            error = ENOMEM;
+        }
+        pthread_mutex_unlock(&fs->lock);
+        if (row_at >= 0) {
+            kith_inode_image_stored(fs, inode, image, &results[row_at].dot, KITH_DURABLE_OS);
+        }
+    }
+    kith_client_answer_release(&answer);
+    return error;
+}
+
+/* A further name for an inode that is shared already. In a group of its own the row learns of the
+ * name first: a name that it does not have might be counted for none when another goes. */
 static int link_more(struct kith_fs *fs, struct kith_inode *inode, struct kith_entry *added)
 {
     struct kith_batch *batch = kith_batch_new();
     struct kith_image image;
-    struct kith_client_answer answer;
     uint32_t count = 0;
     if (batch == NULL) {
         return ENOMEM;
@@ -380,45 +548,33 @@ static int link_more(struct kith_fs *fs, struct kith_inode *inode, struct kith_e
     int error = kith_inode_image(fs, inode, KITH_DURABLE_OS, &batch->arena, &image);
     pthread_mutex_lock(&fs->lock);
     struct kith_link_name *names = kith_link_names_with(&batch->arena, inode, NULL, added, &count);
-    struct kith_group group = added->dir->dir->group;
+    bool own = inode->share_own, unknown = false, told = false;
     pthread_mutex_unlock(&fs->lock);
     if (error == 0 && names == NULL) {
         error = ENOMEM;
     }
-    if (error == 0 && inode->share_own) {
-        error = kith_link_put(fs, inode, names, count, &image);
-    }
     int row_at = -1;
-    if (error == 0 && !inode->share_own) {
+    if (error == 0 && own) {
+        error = kith_link_put(fs, inode, names, count, &image);
+        told = error == 0;
+    } else if (error == 0) {
         row_at = kith_link_row(fs, batch, inode, names, count, &image);
         error = row_at < 0 ? ENOMEM : 0;
     }
-    pthread_mutex_lock(&fs->lock);
-    int at = error == 0 ? kith_link_name_row(fs, batch, added, &added->ctx, inode,
-                                             &inode->share_group)
-                        : -1;
-    pthread_mutex_unlock(&fs->lock);
     if (error == 0) {
-        error = at < 0 ? ENOMEM : kith_batch_put(fs, batch, &group, &answer);
-        if (error == 0) {
-            pthread_mutex_lock(&fs->lock);
-            error = note(&added->ctx, &answer, at);
-            if (row_at >= 0 &&
-                !kith_inode_moved_on(inode, answer.result.u.put.results[row_at].context)) {
-                error = ENOMEM;
-            }
-            if (!kith_inode_names_set(inode, names, count)) {
-                error = ENOMEM;
-            }
-            pthread_mutex_unlock(&fs->lock);
-            if (row_at >= 0) {
-                kith_inode_image_stored(fs, inode, &image, &answer.result.u.put.results[row_at].dot,
-                                        KITH_DURABLE_OS);
-            }
-        }
-        if (at >= 0) {
-            kith_client_answer_release(&answer);
-        }
+        error = put_more(fs, inode, added, batch, row_at, &image, &unknown);
+    }
+    bool taken_back = error != 0 && told && !unknown;
+    pthread_mutex_lock(&fs->lock);
+    if ((error == 0 || told) && !taken_back && !kith_inode_names_set(inode, names, count)) {
+        error = ENOMEM;
+    }
+    if (taken_back) {
+        names = kith_link_names_with(&batch->arena, inode, added, NULL, &count);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (taken_back && names != NULL) {
+        kith_link_tell(fs, inode, names, count);
     }
     kith_batch_free(batch);
     return error;

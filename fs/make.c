@@ -3,7 +3,8 @@
  * make.c - mknod, mkdir and symlink: names that must not be there, made and put before the answer.
  *
  * The name's row and, with a directory, its own row go out at the same time: whoever finds the name
- * without the own row sees an empty directory, which it is. No thread waits for the question
+ * without the own row sees an empty directory, which it is; so where only the own row could not be
+ * put the directory is made, and the timer puts the row. No thread waits for the question
  * whether the name is there, nor for the puts, but where somebody else is at work in the
  * directory. */
 #include <errno.h>
@@ -57,6 +58,17 @@ int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *n
     int error = ENOMEM;
     if (!buf.failed) {
         error = kith_rows_put(fs, &group, KITH_DURABLE_OS, &update, 1, &answer);
+        pthread_mutex_lock(&fs->lock);
+        if (error != 0) {
+            /* one that may be there yet goes with what is put then (kith_inode_tell) */
+            inode->untold = inode->untold || (removed && answer.result.err == KITH_EUNKNOWN);
+        } else if (!removed) {
+            kith_octets_clear(&inode->dir->mark);
+        } else if (!kith_octets_set(&inode->dir->mark,
+                                    answer.result.u.put.results[0].context)) {
+            error = ENOMEM;
+        }
+        pthread_mutex_unlock(&fs->lock);
         kith_client_answer_release(&answer);
     }
     kith_buf_release(&buf);
@@ -73,7 +85,10 @@ static int put_name(struct kith_fs *fs, struct kith_inode *inode, const char *na
     }
     int error = kith_inode_flush(fs, inode, KITH_DURABLE_OS);
     int own_error = dir ? kith_rows_put_wait(&own) : 0;
-    return error != 0 ? error : own_error;
+    if (error == 0 && own_error != 0) {
+        kith_inode_untold(fs, inode, own_error);
+    }
+    return error;
 }
 
 /* fs->lock held, and dir_busy the caller's: the inode under its name, with one ref for the caller;
@@ -195,8 +210,8 @@ void kith_do_symlink(struct kith_job *job)
 /* A job's state; its inode2 is what is made. */
 struct making {
     struct kith_entry *entry; /* pinned; dir_busy of its directory, row_busy of inode2 are held */
-    unsigned left;            /* puts under way; protected by fs->lock, as is error */
-    int error;
+    unsigned left;            /* puts under way; protected by fs->lock, as are the errors */
+    int error, own_error;
 };
 
 /* fs->lock held, the directory not busy. All that the puts need is taken, or nothing. */
@@ -229,6 +244,8 @@ static void making_end(struct kith_job *job)
     int error = making->error;
     if (error != 0) {
         kith_inode_unmake(fs, making->entry, job->inode2);
+    } else if (making->own_error != 0) {
+        kith_inode_untold(fs, job->inode2, making->own_error);
     }
     pthread_mutex_lock(&fs->lock);
     making->entry->pins--;
@@ -245,12 +262,12 @@ static void making_end(struct kith_job *job)
 }
 
 /* One of the puts has ended; with the last the job is gone. */
-static void put_ended(void *arg, int error)
+static void one_ended(struct kith_job *job, int error, int own_error)
 {
-    struct kith_job *job = arg;
     struct making *making = job->state;
     pthread_mutex_lock(&job->fs->lock);
     making->error = making->error != 0 ? making->error : error;
+    making->own_error = making->own_error != 0 ? making->own_error : own_error;
     bool last = --making->left == 0;
     pthread_mutex_unlock(&job->fs->lock);
     if (last) {
@@ -258,10 +275,15 @@ static void put_ended(void *arg, int error)
     }
 }
 
+static void put_ended(void *arg, int error)
+{
+    one_ended(arg, error, 0);
+}
+
 static void own_ended(void *arg, const struct kith_client_result *result)
 {
     struct kith_job *job = arg;
-    put_ended(job, kith_rows_put_end(job->fs, result, 1));
+    one_ended(job, 0, kith_rows_put_end(job->fs, result, 1));
 }
 
 static void own_send(struct kith_job *job)
@@ -279,7 +301,7 @@ static void own_send(struct kith_job *job)
         buf.failed ? KITH_ENOMEM : kith_client_submit(fs->client, &op, own_ended, job);
     kith_buf_release(&buf);
     if (err != KITH_OK) {
-        put_ended(job, kith_errno(err));
+        one_ended(job, 0, kith_errno(err));
     }
 }
 

@@ -286,8 +286,9 @@ void kith_start_create(struct kith_job *job)
     }
 }
 
-/* The rows of a file with one name go. row_busy held. */
-static int remove_rows(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode)
+/* The rows of a file with one name go. row_busy held. *ret_unknown: perhaps they do yet. */
+static int remove_rows(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode,
+                       bool *ret_unknown)
 {
     struct kith_batch *batch = kith_batch_new();
     struct kith_client_answer answer;
@@ -302,6 +303,7 @@ static int remove_rows(struct kith_fs *fs, struct kith_entry *entry, struct kith
     int error = at < 0 ? ENOMEM : kith_batch_attrs(fs, batch, batch, inode, NULL);
     if (error == 0) {
         error = kith_rows_put(fs, &group, KITH_DURABLE_OS, batch->updates, batch->count, &answer);
+        *ret_unknown = answer.result.err == KITH_EUNKNOWN;
         if (error == 0) {
             pthread_mutex_lock(&fs->lock);
             if (!kith_octets_set(&entry->ctx, answer.result.u.put.results[0].context)) {
@@ -325,7 +327,8 @@ void kith_entry_gone(struct kith_fs *fs, struct kith_entry *entry)
         inode->changed_at = entry->changed_at;
         /* a rename whose second half failed leaves a second name that leads here */
         bool other = !inode->shared && inode->entry != NULL && inode->entry != entry;
-        inode->unlinked = !other && (!inode->shared || inode->name_count == 0);
+        inode->unlinked =
+            !other && (!inode->shared || (inode->name_count == 0 && !inode->untold));
         if (inode->unlinked) {
             inode->pending = false;
             inode->attr_changed = 0;
@@ -375,7 +378,8 @@ void kith_do_unlink(struct kith_job *job)
         if (error == 0 && link) {
             error = kith_link_remove(fs, entry, inode);
         } else if (error == 0 && !pending) {
-            error = remove_rows(fs, entry, inode);
+            bool unknown;
+            error = remove_rows(fs, entry, inode, &unknown);
         }
         pthread_mutex_lock(&fs->lock);
         if (error == 0) {
@@ -395,8 +399,8 @@ void kith_do_unlink(struct kith_job *job)
     kith_job_fail(job, error);
 }
 
-/* An unlink that no thread waits for: a job's state; its inode2 is the entry's inode, whose row_busy
- * is held, as is dir_busy. */
+/* An unlink that no thread waits for: a job's state; its inode2 is the entry's inode, whose
+ * row_busy is held, as is dir_busy. */
 struct removal {
     struct kith_entry *entry; /* pinned */
     struct kith_rowname row, attr;
@@ -546,11 +550,17 @@ int kith_dir_remove(struct kith_fs *fs, struct kith_inode *inode)
         memcpy(name, inode->entry->name, inode->entry->name_size + 1u);
     }
     pthread_mutex_unlock(&fs->lock);
-    error = kith_dir_put_own(fs, inode, name, true, kith_bytes_make(NULL, 0));
+    error = kith_dir_put_own(fs, inode, name, true, kith_octets_bytes(&inode->dir->mark));
+    pthread_mutex_lock(&fs->lock);
+    bool untold = error != 0 && inode->untold;
+    pthread_mutex_unlock(&fs->lock);
+    if (untold) {
+        kith_inode_untold(fs, inode, error);
+    }
     if (error == 0) {
         error = kith_dir_empty(fs, inode);
-        if (error == ENOTEMPTY) {
-            kith_dir_tell(fs, inode, name); /* takes the mark back */
+        if (error != 0) {
+            kith_dir_restore(fs, inode, false);
         }
     }
     if (error == 0) {
@@ -561,11 +571,40 @@ int kith_dir_remove(struct kith_fs *fs, struct kith_inode *inode)
     return error;
 }
 
-void kith_dir_restore(struct kith_fs *fs, struct kith_inode *inode)
+int kith_dir_unmark(struct kith_fs *fs, struct kith_inode *inode)
+{
+    struct kith_client_answer answer;
+    struct kith_arena arena;
+    kith_arena_init(&arena, 0);
+    pthread_mutex_lock(&fs->lock);
+    /* what the mark's put answered: all that was there but the mark, which is what goes then */
+    struct kith_put_update update = {.context = kith_octets_bytes(&inode->dir->mark)};
+    update.context.data = kith_arena_copy(&arena, update.context.data, update.context.size);
+    struct kith_group group = inode->dir->group;
+    pthread_mutex_unlock(&fs->lock);
+    int error = ENOMEM;
+    if (update.context.data != NULL) {
+        error = kith_rows_put(fs, &group, KITH_DURABLE_OS, &update, 1, &answer);
+        kith_client_answer_release(&answer);
+    }
+    kith_arena_release(&arena);
+    if (error == 0) {
+        pthread_mutex_lock(&fs->lock);
+        kith_octets_clear(&inode->dir->mark);
+        pthread_mutex_unlock(&fs->lock);
+    }
+    return error;
+}
+
+void kith_dir_restore(struct kith_fs *fs, struct kith_inode *inode, bool unknown)
 {
     pthread_mutex_lock(&fs->lock);
     inode->dir->removed = false;
     pthread_mutex_unlock(&fs->lock);
+    int error = unknown ? 0 : kith_dir_unmark(fs, inode);
+    if (error != 0) {
+        kith_inode_untold(fs, inode, error);
+    }
 }
 
 void kith_do_rmdir(struct kith_job *job)
@@ -584,9 +623,10 @@ void kith_do_rmdir(struct kith_job *job)
         if (error == 0) {
             error = kith_dir_remove(fs, inode);
             if (error == 0) {
-                error = remove_rows(fs, entry, inode);
+                bool unknown = false;
+                error = remove_rows(fs, entry, inode, &unknown);
                 if (error != 0) {
-                    kith_dir_restore(fs, inode);
+                    kith_dir_restore(fs, inode, unknown);
                     pthread_mutex_lock(&fs->lock);
                     kith_watch_doubt(entry);
                     pthread_mutex_unlock(&fs->lock);

@@ -20,8 +20,13 @@ struct move {
     struct kith_inode *inode, *old; /* what moves; what is replaced, or NULL */
     struct kith_batch *from, *into; /* the same within a directory */
     struct kith_image image;
-    int src_at, dst_at, row_at; /* places in from, into, into; -1 = none */
+    struct kith_image old_image;
+    /* links: the names of `inode` and of `old` afterwards; in the batch's arena */
+    struct kith_link_name *names, *old_names;
+    uint32_t name_count, old_count;
+    int src_at, dst_at, row_at, old_at; /* places in from, into, into, into; -1 = none */
     bool cross, was_pending, dst_link;
+    bool put, unknown; /* the target was put; what failed may have happened */
     bool now; /* nothing may wait: EBUSY instead */
     struct kith_client_op op; /* now: what was sent, and until when it is put again */
     uint64_t until;
@@ -118,35 +123,56 @@ struct kith_link_name *kith_link_names_with(struct kith_arena *arena,
     return names;
 }
 
-/* The inode row of a link that changes its name: in the same batch where it is in the same group,
- * else in a put of its own. */
+/* The names of a link that changes its name; its inode's row goes in the same batch where it is in
+ * the same group, else in a put of its own afterwards (do_move): a name that the row does not have
+ * yet, or has still, does no harm. */
 static int add_link_row(struct move *move)
 {
     struct kith_fs *fs = move->fs;
-    int error =
-        kith_inode_image(fs, move->inode, KITH_DURABLE_OS, &move->into->arena, &move->image);
-    if (error != 0) {
-        return error;
-    }
+    struct kith_arena *arena = &move->into->arena;
     pthread_mutex_lock(&fs->lock);
-    uint32_t count = 0;
-    struct kith_link_name *names =
-        kith_link_names_with(&move->into->arena, move->inode, move->src, move->dst, &count);
+    move->names =
+        kith_link_names_with(arena, move->inode, move->src, move->dst, &move->name_count);
     pthread_mutex_unlock(&fs->lock);
-    if (names == NULL) {
+    if (move->names == NULL) {
         return ENOMEM;
     }
-    if (!move->inode->share_own) {
-        move->row_at = kith_link_row(fs, move->into, move->inode, names, count, &move->image);
+    if (move->inode->share_own) {
+        return 0;
+    }
+    int error = kith_inode_image(fs, move->inode, KITH_DURABLE_OS, arena, &move->image);
+    if (error == 0) {
+        move->row_at = kith_link_row(fs, move->into, move->inode, move->names, move->name_count,
+                                     &move->image);
         error = move->row_at < 0 ? ENOMEM : 0;
-    } else {
-        error = kith_link_put(fs, move->inode, names, count, &move->image);
     }
+    return error;
+}
+
+/* The replaced name was one of several: the same for its inode, which has one less. */
+static int add_old_row(struct move *move)
+{
+    struct kith_fs *fs = move->fs;
+    struct kith_inode *old = move->old;
+    struct kith_arena *arena = &move->into->arena;
     pthread_mutex_lock(&fs->lock);
-    if (error == 0 && !kith_inode_names_set(move->inode, names, count)) {
-        error = ENOMEM;
-    }
+    move->old_names = kith_link_names_with(arena, old, move->dst, NULL, &move->old_count);
     pthread_mutex_unlock(&fs->lock);
+    if (move->old_names == NULL) {
+        return ENOMEM;
+    }
+    if (old->share_own) {
+        return 0;
+    }
+    int error = kith_inode_image(fs, old, KITH_DURABLE_OS, arena, &move->old_image);
+    if (error == 0) {
+        move->old_at = kith_link_row(fs, move->into, old, move->old_names, move->old_count,
+                                     &move->old_image);
+        error = move->old_at < 0 ? ENOMEM : 0;
+    }
+    if (error == 0 && move->old_count == 0) {
+        error = kith_batch_attrs(fs, move->into, NULL, old, NULL);
+    }
     return error;
 }
 
@@ -167,7 +193,26 @@ static int build(struct move *move)
     if (error == 0 && move->src->link) {
         error = add_link_row(move);
     }
+    if (error == 0 && move->old != NULL && move->dst_link) {
+        error = add_old_row(move);
+    }
     return error;
+}
+
+/* fs->lock held. The inodes' rows that were in the batch. */
+static bool settle_links(struct move *move, const struct kith_put_result results[])
+{
+    bool ok = true;
+    if (move->row_at >= 0) {
+        ok = kith_inode_moved_on(move->inode, results[move->row_at].context) &&
+             kith_inode_names_set(move->inode, move->names, move->name_count);
+    }
+    if (move->old_at >= 0) {
+        ok = kith_inode_moved_on(move->old, results[move->old_at].context) &&
+             kith_inode_names_set(move->old, move->old_names, move->old_count) && ok;
+        move->old->unlinked = move->old_count == 0;
+    }
+    return ok;
 }
 
 /* The tables after the puts. */
@@ -204,16 +249,18 @@ static int settle(struct move *move, const struct kith_client_result *into,
         move->inode->attr_row =
             false; /* the record has it all; a row beside the new name is none */
         kith_octets_clear(&move->inode->attr_ctx);
-    } else if (move->row_at >= 0) {
-        ok = kith_inode_moved_on(move->inode, into->u.put.results[move->row_at].context) &&
-             ok;
     }
+    ok = settle_links(move, into->u.put.results) && ok;
     pthread_mutex_unlock(&fs->lock);
     if (!link) {
         kith_inode_image_stored(fs, move->inode, &move->image, &dst->dot, KITH_DURABLE_OS);
     } else if (move->row_at >= 0) {
         kith_inode_image_stored(fs, move->inode, &move->image,
                                 &into->u.put.results[move->row_at].dot, KITH_DURABLE_OS);
+    }
+    if (move->old_at >= 0) {
+        kith_inode_image_stored(fs, move->old, &move->old_image,
+                                &into->u.put.results[move->old_at].dot, KITH_DURABLE_OS);
     }
     return ok ? 0 : ENOMEM;
 }
@@ -241,10 +288,42 @@ void kith_dir_tell(struct kith_fs *fs, struct kith_inode *inode, const char *nam
 {
     int error = tell_directory(fs, inode, name);
     if (error != 0) {
-        kith_log_warn("rename",
-                      "directory %s: its own row could not be told of its new name: %s", name,
-                      strerror(error));
+        kith_inode_untold(fs, inode, error);
     }
+}
+
+/* The same later, under the name that it has by then. */
+static int tell_directory_now(struct kith_fs *fs, struct kith_inode *inode)
+{
+    char name[KITH_FS_NAME_MAX + 1];
+    pthread_mutex_lock(&fs->lock);
+    bool named = inode->entry != NULL;
+    if (named) {
+        memcpy(name, inode->entry->name, inode->entry->name_size + 1u);
+    }
+    bool marked = inode->dir->mark.size > 0;
+    pthread_mutex_unlock(&fs->lock);
+    if (marked) {
+        return kith_dir_unmark(fs, inode);
+    }
+    return named ? tell_directory(fs, inode, name) : 0;
+}
+
+int kith_inode_tell(struct kith_fs *fs, struct kith_inode *inode)
+{
+    int error = 0;
+    if (inode->type == KITH_TYPE_DIR) {
+        error = tell_directory_now(fs, inode);
+    } else if (inode->shared) {
+        error = kith_link_retell(fs, inode);
+    }
+    if (error == 0) {
+        pthread_mutex_lock(&fs->lock);
+        inode->untold = false;
+        inode->unlinked = inode->unlinked || (inode->shared && inode->name_count == 0);
+        pthread_mutex_unlock(&fs->lock);
+    }
+    return error;
 }
 
 /* The source's half, after the target's has been put: given up only after a while, for then the
@@ -276,6 +355,25 @@ static void move_doubted(struct move *move)
     kith_watch_doubt(move->dst);
 }
 
+/* The target is put, and the source is gone or not: the rows of shared inodes in groups of their
+ * own are told. */
+static void tell_links(struct move *move, bool source_gone)
+{
+    struct kith_fs *fs = move->fs;
+    if (move->src->link && move->row_at < 0) {
+        if (!source_gone) {
+            pthread_mutex_lock(&fs->lock);
+            move->names = kith_link_names_with(&move->into->arena, move->inode, NULL, move->dst,
+                                               &move->name_count);
+            pthread_mutex_unlock(&fs->lock);
+        }
+        kith_link_tell(fs, move->inode, move->names, move->name_count);
+    }
+    if (move->old != NULL && move->dst_link && move->old_at < 0) {
+        kith_link_tell(fs, move->old, move->old_names, move->old_count);
+    }
+}
+
 static int do_move(struct move *move)
 {
     struct kith_fs *fs = move->fs;
@@ -289,9 +387,14 @@ static int do_move(struct move *move)
         return error;
     }
     error = kith_batch_put(fs, move->into, &dst_group, &into);
+    move->put = error == 0;
+    move->unknown = into.result.err == KITH_EUNKNOWN;
     bool second = error == 0 && move->cross && move->from->count > 0;
     if (second) {
         error = put_source(move, &src_group, &from);
+    }
+    if (move->put) {
+        tell_links(move, error == 0);
     }
     if (error == 0) {
         error = settle(move, &into.result, move->cross ? &from.result : &into.result);
@@ -310,30 +413,6 @@ static int do_move(struct move *move)
     return error;
 }
 
-/* The replaced name was one of several: its inode has one less. */
-static int forget_link(struct kith_fs *fs, struct kith_entry *dst, struct kith_inode *old)
-{
-    struct kith_arena arena;
-    struct kith_image image;
-    uint32_t count = 0;
-    kith_arena_init(&arena, 0);
-    int error = kith_inode_image(fs, old, KITH_DURABLE_OS, &arena, &image);
-    pthread_mutex_lock(&fs->lock);
-    struct kith_link_name *names = kith_link_names_with(&arena, old, dst, NULL, &count);
-    pthread_mutex_unlock(&fs->lock);
-    if (error == 0) {
-        error = names == NULL ? ENOMEM : kith_link_put(fs, old, names, count, &image);
-    }
-    pthread_mutex_lock(&fs->lock);
-    if (error == 0 && !kith_inode_names_set(old, names, count)) {
-        error = ENOMEM;
-    }
-    old->unlinked = error == 0 && count == 0;
-    pthread_mutex_unlock(&fs->lock);
-    kith_arena_release(&arena);
-    return error;
-}
-
 static int rename_types(const struct kith_inode *inode, const struct kith_inode *old)
 {
     if (old == NULL || (inode->type == KITH_TYPE_DIR) == (old->type == KITH_TYPE_DIR)) {
@@ -347,7 +426,7 @@ static int move_names(struct kith_fs *fs, struct kith_entry *src, struct kith_en
                       struct kith_inode *inode, struct kith_inode *old)
 {
     struct move move = {.fs = fs, .src = src, .dst = dst, .inode = inode, .old = old};
-    move.src_at = move.dst_at = move.row_at = -1;
+    move.src_at = move.dst_at = move.row_at = move.old_at = -1;
     int error = rename_types(inode, old);
     bool directory = error == 0 && old != NULL && old->type == KITH_TYPE_DIR;
     struct kith_inode *both[2] = {inode, old};
@@ -378,12 +457,9 @@ static int move_names(struct kith_fs *fs, struct kith_entry *src, struct kith_en
     move.from = move.cross ? kith_batch_new() : move.into;
     if (error == 0) {
         error = move.into == NULL || move.from == NULL ? ENOMEM : do_move(&move);
-        if (error != 0 && directory) {
-            kith_dir_restore(fs, old);
+        if (error != 0 && directory && !move.put) {
+            kith_dir_restore(fs, old, move.unknown);
         }
-    }
-    if (error == 0 && old != NULL && move.dst_link) {
-        error = forget_link(fs, dst, old);
     }
     if (move.from != move.into) {
         kith_batch_free(move.from);
@@ -583,7 +659,7 @@ void kith_start_rename(struct kith_job *job)
     if (move != NULL) {
         move->fs = fs;
         move->now = true;
-        move->src_at = move->dst_at = move->row_at = -1;
+        move->src_at = move->dst_at = move->row_at = move->old_at = -1;
         pthread_mutex_lock(&fs->lock);
         now = take_now(job, move);
         pthread_mutex_unlock(&fs->lock);

@@ -124,7 +124,7 @@ static enum kith_err take_version(struct kith_fs *fs, struct kith_inode *inode,
     inode->rdev = record->rdev;
     bool ok = kith_octets_set(&inode->target, record->target) &&
               kith_octets_set(&inode->unknown, record->unknown) &&
-              kith_inode_names_set(inode, record->names, record->name_count);
+              (inode->untold || kith_inode_names_set(inode, record->names, record->name_count));
     return ok ? KITH_OK : KITH_ENOMEM;
 }
 

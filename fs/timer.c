@@ -83,7 +83,8 @@ static bool flush_due(struct kith_fs *fs, uint64_t now)
     struct kith_inode *inode = fs->dirty, *last = inode != NULL ? inode->dirty_prev : NULL;
     while (inode != NULL) {
         struct kith_inode *next = inode == last ? NULL : inode->dirty_next;
-        bool unsent = !inode->unlinked && (kith_inode_dirty(inode) || inode->attr_changed != 0);
+        bool unsent = !inode->unlinked &&
+                      (kith_inode_dirty(inode) || inode->attr_changed != 0 || inode->untold);
         /* what a rename carried along after the last close failed to put it */
         bool lingers = !unsent && inode->opens == 0 && inode->is_open;
         under_way += inode->flushing ? 1 : 0;

@@ -187,24 +187,19 @@ int kith_link_remove(struct kith_fs *fs, struct kith_entry *entry, struct kith_i
     if (batch == NULL) {
         return ENOMEM;
     }
-    int error = kith_inode_image(fs, inode, KITH_DURABLE_OS, &batch->arena, &image);
     pthread_mutex_lock(&fs->lock);
     struct kith_link_name *names = kith_link_names_with(&batch->arena, inode, entry, NULL, &count);
     bool own = inode->share_own;
     pthread_mutex_unlock(&fs->lock);
-    if (error == 0 && names == NULL) {
-        error = ENOMEM;
+    int error = names == NULL ? ENOMEM : 0;
+    if (error == 0 && !own) {
+        error = kith_inode_image(fs, inode, KITH_DURABLE_OS, &batch->arena, &image);
     }
     if (error == 0 && own) {
         error = remove_name(fs, entry);
         if (error == 0) {
-            error = kith_link_put(fs, inode, names, count, &image);
+            kith_link_tell(fs, inode, names, count);
         }
-        pthread_mutex_lock(&fs->lock);
-        if (error == 0 && !kith_inode_names_set(inode, names, count)) {
-            error = ENOMEM;
-        }
-        pthread_mutex_unlock(&fs->lock);
     } else if (error == 0) {
         error = remove_here(fs, entry, inode, batch, names, count, &image);
     }

@@ -11,7 +11,8 @@
  *
  * A line "HOW AFTER COUNT" on standard input (answered "fault") is for the COUNT puts that come
  * after AFTER others: "lose", they are carried out and end as unknown; "drop", they end as unknown
- * and are not carried out; "refuse". */
+ * and are not carried out; "refuse". The line "rows" is answered "rows FILES LINKS MARKS": rows of
+ * files, of names that refer to a file's row, and directories that are marked as removed. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -92,12 +93,51 @@ static void *await_faults(void *arg)
     return NULL;
 }
 
+struct row_counts {
+    struct kith_arena arena;
+    unsigned files, links, marks;
+};
+
+static void count_row(void *arg, struct kith_bytes name, const struct kith_row *row)
+{
+    struct row_counts *counts = arg;
+    struct kith_inode_record record;
+    struct kith_rowname_parts parts;
+    bool own = name.size == 0;
+    if (!own && (kith_rowname_parse(name, &parts) != KITH_OK ||
+                 (parts.kind != KITH_ROWNAME_ENTRY && parts.kind != KITH_ROWNAME_SHARED))) {
+        return;
+    }
+    for (uint32_t i = 0; i < row->sibling_count; i++) {
+        if (kith_inode_record_decode(&counts->arena, row->siblings[i].value, &record) != KITH_OK) {
+            continue; /* where a renamed file went */
+        }
+        counts->links += record.type == KITH_TYPE_LINK;
+        counts->files += record.type != KITH_TYPE_LINK && record.type != KITH_TYPE_DIR;
+        counts->marks += own && record.removed;
+    }
+}
+
+static void print_rows(struct kith_fake_cluster *cluster)
+{
+    struct row_counts counts = {.files = 0};
+    kith_arena_init(&counts.arena, 0);
+    kith_fake_each_row(cluster, count_row, &counts);
+    kith_arena_release(&counts.arena);
+    printf("rows %u %u %u\n", counts.files, counts.links, counts.marks);
+    fflush(stdout);
+}
+
 /* Runs until the end of the program; touches nothing after the end of its input. */
 static void *await_lines(void *arg)
 {
     char line[64], how[8];
     unsigned after, count;
     while (fgets(line, sizeof line, stdin) != NULL) {
+        if (strcmp(line, "rows\n") == 0) {
+            print_rows(arg);
+            continue;
+        }
         if (sscanf(line, "%7s %u %u", how, &after, &count) != 3) {
             continue;
         }

@@ -152,6 +152,14 @@ fake_fault() {
     echo "$*" >&8
     wait_for 10 "the fault to be taken" fake_told fault $faults
 }
+# fake_rows: sets $rows, "FILES LINKS MARKS" in the cluster, see fs_fake.c
+fake_rows() {
+    local before
+    before=$(grep -c '^rows' "$fake_log") || true
+    echo rows >&8
+    wait_for 10 "the rows to be counted" fake_told rows $((before + 1))
+    rows=$(grep '^rows' "$fake_log" | tail -n 1 | cut -d' ' -f2-)
+}
 fake_told() {
     [ "$(grep -c "^$1" "$fake_log")" = "$2" ]
 }

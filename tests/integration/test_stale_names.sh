@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# A file over which another was renamed is still among its inode's names when the second put of that
-# rename was refused: the other file is not taken for a name of it when the inode moves.
+# A file with two names, over one of which another file is renamed: that is one put, which leaves
+# nothing behind when it is refused; and the other file is not taken for a name of the first when
+# that one's inode moves to a group of its own.
 . "$(dirname "$0")/lib.sh"
 
-fake_up 100000
+fake_up
 
 # overwritten DIR: a is one of two names of a file; the other, b, is another file now
 overwritten() {
@@ -12,11 +13,16 @@ overwritten() {
     echo linked >"$mnt/$1/a"
     ln "$mnt/$1/a" "$mnt/$1/b"
     echo other >"$mnt/$1/x"
-    kill -USR1 "$fake_pid"
+    fake_fault refuse 0 1
     ! mv "$mnt/$1/x" "$mnt/$1/b" 2>/dev/null || fail "the rename was not disturbed"
-    ! mkdir "$mnt/$1/refused" 2>/dev/null || fail "the second refusal went elsewhere"
     sleep 1.1 # the mount's memory is over
-    [ "$(cat "$mnt/$1/b")" = other ] || fail "b was not replaced: $(cat "$mnt/$1/b")"
+    [ "$(cat "$mnt/$1/b")" = linked ] || fail "b was replaced: $(cat "$mnt/$1/b")"
+    [ "$(stat -c %h "$mnt/$1/a")" = 2 ] || fail "a has $(stat -c %h "$mnt/$1/a") names"
+    fake_fault refuse 1 1
+    mv "$mnt/$1/x" "$mnt/$1/b" || fail "the rename takes more than one put"
+    ! ln -s x "$mnt/$1/refused" 2>/dev/null || fail "the refusal went elsewhere"
+    fake_fault refuse 0 0
+    [ "$(stat -c %h "$mnt/$1/a")" = 1 ] || fail "a has $(stat -c %h "$mnt/$1/a") names"
 }
 # intact DIR NAME
 intact() {

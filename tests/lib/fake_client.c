@@ -2,8 +2,7 @@
  *
  * fake_client.c - see fake_client.h.
  *
- * One lock protects the cluster with all its clients; callbacks run without it. Rows are a sorted
- * array by (group, name) of encoded states. */
+ * One lock protects the cluster with all its clients; callbacks run without it. */
 #include "lib/fake_client.h"
 
 #include <pthread.h>
@@ -15,15 +14,10 @@
 #include "data/hlc.h"
 #include "lib/fake_chunk.h"
 #include "lib/fake_op.h"
+#include "lib/fake_rows.h"
 #include "lib/fake_watch.h"
 
 #define UNDER_WAY_MAX 65536u /* requests of one client; more are ELIMIT, as with the real one */
-
-struct fake_row {
-    struct kith_group group;
-    struct kith_buf name;
-    struct kith_buf state;
-};
 
 struct fake_fault {
     uint32_t after, count;
@@ -34,8 +28,7 @@ struct fake_fault {
 struct kith_fake_cluster {
     pthread_mutex_t lock;
     pthread_cond_t cond; /* a request came, a hold ended, a client closes */
-    struct fake_row **rows;
-    size_t row_count, row_capacity;
+    struct fake_rows rows;
     struct fake_chunks chunks;
     struct kith_actor actor;
     uint64_t counter;
@@ -114,12 +107,7 @@ void kith_fake_cluster_free(struct kith_fake_cluster *cluster)
     KITH_ASSERT(cluster->clients == 0);
     fake_watches_release(&cluster->watches);
     fake_chunks_release(&cluster->chunks);
-    for (size_t i = 0; i < cluster->row_count; i++) {
-        kith_buf_release(&cluster->rows[i]->name);
-        kith_buf_release(&cluster->rows[i]->state);
-        kith_free(cluster->rows[i]);
-    }
-    kith_free(cluster->rows);
+    fake_rows_release(&cluster->rows);
     pthread_cond_destroy(&cluster->cond);
     pthread_mutex_destroy(&cluster->lock);
     kith_free(cluster);
@@ -193,6 +181,24 @@ void kith_fake_counts(struct kith_fake_cluster *cluster, struct kith_fake_counts
     pthread_mutex_unlock(&cluster->lock);
 }
 
+void kith_fake_each_row(struct kith_fake_cluster *cluster,
+                        void (*each)(void *arg, struct kith_bytes name, const struct kith_row *row),
+                        void *arg)
+{
+    struct kith_arena arena;
+    kith_arena_init(&arena, 0);
+    pthread_mutex_lock(&cluster->lock);
+    for (size_t i = 0; i < cluster->rows.count; i++) {
+        const struct fake_row *row = cluster->rows.rows[i];
+        struct kith_row state;
+        if (kith_row_decode(&arena, kith_buf_bytes(&row->state), &state) == KITH_OK) {
+            each(arg, kith_buf_bytes(&row->name), &state);
+        }
+    }
+    pthread_mutex_unlock(&cluster->lock);
+    kith_arena_release(&arena);
+}
+
 void kith_fake_set_watches(struct kith_fake_cluster *cluster, bool live)
 {
     fake_watches_set_live(&cluster->watches, live);
@@ -209,95 +215,7 @@ uint32_t kith_fake_watches(struct kith_fake_cluster *cluster)
     return fake_watches_count(&cluster->watches);
 }
 
-/* ---- rows ---- */
-
-/* The first row at or after (group, name). */
-static size_t row_seek(const struct kith_fake_cluster *cluster, const struct kith_group *group,
-                       struct kith_bytes name)
-{
-    size_t low = 0, high = cluster->row_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        const struct fake_row *row = cluster->rows[middle];
-        int order = kith_group_compare(&row->group, group);
-        if (order == 0) {
-            order = kith_bytes_compare(kith_buf_bytes(&row->name), name);
-        }
-        if (order < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-static struct fake_row *row_at(const struct kith_fake_cluster *cluster, size_t at,
-                               const struct kith_group *group)
-{
-    if (at < cluster->row_count && kith_group_compare(&cluster->rows[at]->group, group) == 0) {
-        return cluster->rows[at];
-    }
-    return NULL;
-}
-
-static struct fake_row *row_find(const struct kith_fake_cluster *cluster,
-                                 const struct kith_group *group, struct kith_bytes name)
-{
-    struct fake_row *row = row_at(cluster, row_seek(cluster, group, name), group);
-    return row != NULL && kith_bytes_equal(kith_buf_bytes(&row->name), name) ? row : NULL;
-}
-
-static enum kith_err row_store(struct kith_fake_cluster *cluster, const struct kith_group *group,
-                               struct kith_bytes name, const struct kith_row *state)
-{
-    struct fake_row *row = row_find(cluster, group, name);
-    if (row == NULL) {
-        if (cluster->row_count == cluster->row_capacity) {
-            size_t capacity = cluster->row_capacity == 0 ? 64 : cluster->row_capacity * 2;
-            struct fake_row **rows =
-                kith_realloc(cluster->rows, capacity * sizeof(struct fake_row *));
-            if (rows == NULL) {
-                return KITH_ENOMEM;
-            }
-            cluster->rows = rows;
-            cluster->row_capacity = capacity;
-        }
-        row = kith_calloc(1, sizeof(*row));
-        if (row == NULL) {
-            return KITH_ENOMEM;
-        }
-        row->group = *group;
-        kith_buf_init(&row->name);
-        kith_buf_init(&row->state);
-        kith_buf_put(&row->name, name.data, name.size);
-        size_t at = row_seek(cluster, group, name);
-        memmove(cluster->rows + at + 1, cluster->rows + at,
-                (cluster->row_count - at) * sizeof(struct fake_row *));
-        cluster->rows[at] = row;
-        cluster->row_count++;
-    }
-    kith_buf_clear(&row->state);
-    kith_row_encode(state, &row->state);
-    return row->state.failed || row->name.failed ? KITH_ENOMEM : KITH_OK;
-}
-
-/* The row in the store, decoded into a copy of its bytes. */
-static enum kith_err row_load(const struct kith_fake_cluster *cluster, struct kith_arena *arena,
-                              const struct kith_group *group, struct kith_bytes name,
-                              struct kith_row *ret_row)
-{
-    const struct fake_row *row = row_find(cluster, group, name);
-    struct kith_bytes state = {NULL, 0};
-    if (row != NULL) {
-        state.size = row->state.size;
-        state.data = kith_arena_copy(arena, row->state.data, row->state.size);
-        if (state.data == NULL) {
-            return KITH_ENOMEM;
-        }
-    }
-    return kith_row_decode(arena, state, ret_row);
-}
+/* ---- requests for rows ---- */
 
 static enum kith_err run_get(struct kith_fake_cluster *cluster, struct fake_request *request,
                              struct kith_client_result *result)
@@ -309,7 +227,7 @@ static enum kith_err run_get(struct kith_fake_cluster *cluster, struct fake_requ
     }
     for (uint32_t i = 0; i < count; i++) {
         rows[i].name = request->op.u.get.names[i];
-        enum kith_err err = row_load(cluster, &request->arena, &request->op.u.get.group,
+        enum kith_err err = fake_rows_load(&cluster->rows, &request->arena, &request->op.u.get.group,
                                      rows[i].name, &rows[i].row);
         if (err != KITH_OK) {
             return err;
@@ -331,21 +249,21 @@ static enum kith_err run_scan(struct kith_fake_cluster *cluster, struct fake_req
         return KITH_ENOMEM;
     }
     struct kith_bytes after = op->u.scan.has_after ? op->u.scan.after : kith_bytes_make(NULL, 0);
-    size_t at = row_seek(cluster, &op->u.scan.group, after);
-    const struct fake_row *row = row_at(cluster, at, &op->u.scan.group);
+    size_t at = fake_rows_seek(&cluster->rows, &op->u.scan.group, after);
+    const struct fake_row *row = fake_rows_at(&cluster->rows, at, &op->u.scan.group);
     if (op->u.scan.has_after && row != NULL &&
         kith_bytes_equal(kith_buf_bytes(&row->name), after)) {
         at++;
     }
     uint32_t count = 0, seen = 0;
-    for (; (row = row_at(cluster, at, &op->u.scan.group)) != NULL && seen < max; at++, seen++) {
+    for (; (row = fake_rows_at(&cluster->rows, at, &op->u.scan.group)) != NULL && seen < max; at++, seen++) {
         struct kith_client_row *out = &rows[count];
         out->name.size = row->name.size;
         out->name.data = kith_arena_copy(&request->arena, row->name.data, row->name.size);
         if (out->name.data == NULL) {
             return KITH_ENOMEM;
         }
-        enum kith_err err = row_load(cluster, &request->arena, &row->group, out->name, &out->row);
+        enum kith_err err = fake_rows_load(&cluster->rows, &request->arena, &row->group, out->name, &out->row);
         if (err != KITH_OK) {
             return err;
         }
@@ -354,7 +272,7 @@ static enum kith_err run_scan(struct kith_fake_cluster *cluster, struct fake_req
     }
     result->u.rows.rows = rows;
     result->u.rows.row_count = count;
-    result->u.rows.more = row_at(cluster, at, &op->u.scan.group) != NULL;
+    result->u.rows.more = fake_rows_at(&cluster->rows, at, &op->u.scan.group) != NULL;
     return KITH_OK;
 }
 
@@ -388,7 +306,7 @@ static enum kith_err put_one(struct kith_client *client, struct fake_request *re
     struct kith_row context, before;
     enum kith_err err = kith_row_decode(&request->arena, update->context, &context);
     if (err == KITH_OK) {
-        err = row_load(cluster, &request->arena, &request->op.u.put.group, update->name, &before);
+        err = fake_rows_load(&cluster->rows, &request->arena, &request->op.u.put.group, update->name, &before);
     }
     if (err != KITH_OK) {
         return err;
@@ -469,7 +387,7 @@ static enum kith_err run_put(struct kith_client *client, struct fake_request *re
         }
     }
     for (uint32_t i = 0; i < count; i++) {
-        enum kith_err err = row_store(cluster, &request->op.u.put.group,
+        enum kith_err err = fake_rows_store(&cluster->rows, &request->op.u.put.group,
                                       request->op.u.put.updates[i].name, &rows[i]);
         KITH_ASSERT(err == KITH_OK);
     }
@@ -513,7 +431,7 @@ static enum kith_err run_status(struct kith_fake_cluster *cluster, struct fake_r
     status->node.software = KITH_VERSION;
     status->node.partitions = KITH_PARTITIONS_DEFAULT;
     status->node.replicas = 3;
-    status->node.rows = cluster->row_count;
+    status->node.rows = cluster->rows.count;
     status->node.chunks = cluster->chunks.count;
     status->node.chunk_bytes = cluster->chunks.bytes;
     status->node.disk_total_bytes = UINT64_C(100) << 30;
@@ -564,9 +482,9 @@ bool kith_fake_intrude(struct kith_fake_cluster *cluster, const struct kith_clie
         put_to = *group;
         uint64_t time = kith_hlc_now(&cluster->hlc, now_us(CLOCK_REALTIME) / 1000u);
         struct kith_dot dot = {cluster->actor, ++cluster->counter};
-        done = row_load(cluster, &arena, group, name, &before) == KITH_OK &&
+        done = fake_rows_load(&cluster->rows, &arena, group, name, &before) == KITH_OK &&
                kith_row_put(&arena, &before, &change, &dot, time, &other, &after) == KITH_OK &&
-               row_store(cluster, group, name, &after) == KITH_OK;
+               fake_rows_store(&cluster->rows, group, name, &after) == KITH_OK;
     }
     pthread_mutex_unlock(&cluster->lock);
     kith_arena_release(&arena);
