@@ -111,13 +111,16 @@ static bool linger(struct kith_rpc *rpc, grpc_event *ret_event)
  * then, or when an event was there before the driver came. */
 void kith_rpc_drive(struct kith_rpc *rpc, uint64_t until_ms)
 {
+    __atomic_store_n(&rpc->driver, pthread_self(), __ATOMIC_RELAXED);
+    rpc_read_all(rpc);
+    uint64_t due_ms = rpc_read_drive(rpc);
+    until_ms = due_ms < until_ms ? due_ms : until_ms;
     gpr_timespec until = gpr_inf_future(GPR_CLOCK_MONOTONIC);
     if (until_ms / 1000u < INT64_MAX / 1000) {
         until.tv_sec = (int64_t)(until_ms / 1000u);
         until.tv_nsec = (int32_t)(until_ms % 1000u) * 1000000;
     }
     uint32_t got = 0;
-    rpc_read_all(rpc);
     for (uint32_t i = 0; i < DRIVE_EVENTS_MAX; i++) {
         uint64_t began = got == 0 ? now_ns() : 0;
         grpc_event event;

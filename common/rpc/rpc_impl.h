@@ -90,6 +90,7 @@ struct kith_rpc {
     uint32_t swarm; /* driven, the driver's: looks for a second event that are left */
     bool told;      /* driven, the driver's: `closed` has been given in this event */
     struct rpc_conn *unread; /* driven, the driver's: streams to read on */
+    pthread_t driver;        /* driven: who called kith_rpc_drive last; atomic */
     struct rpc_tag server_down_tag;
     pthread_t timer;
     pthread_cond_t timer_changed; /* with lock */
@@ -107,7 +108,7 @@ struct kith_rpc {
     bool server_down;
     bool timer_stop;
     struct rpc_conn *put_off; /* streams whose read waits for a send (rpc_read.c); held */
-    uint64_t put_off_ms;      /* when it has waited long enough; 0 = the list is empty */
+    uint64_t put_off_ms; /* when it has waited long enough; 0 = the list is empty; atomic, too */
 
     struct kith_rpc_stats stats; /* atomic, relaxed */
 };
@@ -212,6 +213,8 @@ void rpc_read_on(struct rpc_conn *conn);
 void rpc_read_resume(struct rpc_conn *conn);
 void rpc_read_all(struct kith_rpc *rpc);  /* driven: what waited for the driver */
 void rpc_read_late(struct kith_rpc *rpc); /* rpc->lock held, let go in between */
+/* Driven: does what is due of what was put off; when to look again (CLOCK_MONOTONIC, in ms). */
+uint64_t rpc_read_drive(struct kith_rpc *rpc);
 /* Has the timer look at the connection at `due_ms`, or before. */
 void rpc_put_off(struct rpc_conn *conn, uint64_t due_ms);
 uint64_t rpc_late_ms(void); /* when what is put off now has waited long enough */

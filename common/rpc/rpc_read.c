@@ -99,6 +99,11 @@ uint64_t rpc_late_ms(void)
     return now_ms() + RPC_PUT_OFF_MS;
 }
 
+static bool is_driver(struct kith_rpc *rpc)
+{
+    return pthread_equal(__atomic_load_n(&rpc->driver, __ATOMIC_RELAXED), pthread_self()) != 0;
+}
+
 void rpc_put_off(struct rpc_conn *conn, uint64_t due_ms)
 {
     struct kith_rpc *rpc = conn->rpc;
@@ -108,11 +113,14 @@ void rpc_put_off(struct rpc_conn *conn, uint64_t due_ms)
         conn->put_off = true;
         conn->next_put_off = rpc->put_off;
         rpc->put_off = conn;
-        if (rpc->put_off_ms == 0) {
-            pthread_cond_signal(&rpc->timer_changed);
+        bool first = rpc->put_off_ms == 0;
+        if (first || rpc->put_off_ms > due_ms) { /* hardly ever the latter: all wait as long */
+            __atomic_store_n(&rpc->put_off_ms, due_ms, __ATOMIC_RELAXED);
         }
-        if (rpc->put_off_ms == 0 || rpc->put_off_ms > due_ms) {
-            rpc->put_off_ms = due_ms; /* never before what the timer waits for: all wait as long */
+        if (first && !rpc->options.driven) {
+            pthread_cond_signal(&rpc->timer_changed);
+        } else if (first && !is_driver(rpc)) {
+            kith_rpc_wake(rpc); /* it may sleep for longer */
         }
     }
     pthread_mutex_unlock(&rpc->lock);
@@ -192,7 +200,7 @@ void rpc_read_late(struct kith_rpc *rpc)
 {
     struct rpc_conn *list = rpc->put_off;
     rpc->put_off = NULL;
-    rpc->put_off_ms = 0;
+    __atomic_store_n(&rpc->put_off_ms, 0, __ATOMIC_RELAXED);
     uint64_t now = now_ms();
     while (list) {
         struct rpc_conn *conn = list;
@@ -206,4 +214,16 @@ void rpc_read_late(struct kith_rpc *rpc)
         rpc_conn_drop(conn);
         pthread_mutex_lock(&rpc->lock);
     }
+}
+
+uint64_t rpc_read_drive(struct kith_rpc *rpc)
+{
+    uint64_t due = __atomic_load_n(&rpc->put_off_ms, __ATOMIC_RELAXED);
+    if (due != 0 && due <= now_ms()) {
+        pthread_mutex_lock(&rpc->lock);
+        rpc_read_late(rpc);
+        due = rpc->put_off_ms;
+        pthread_mutex_unlock(&rpc->lock);
+    }
+    return due == 0 ? UINT64_MAX : due;
 }

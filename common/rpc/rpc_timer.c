@@ -2,7 +2,9 @@
  *
  * Time limits of connections: to be up, to end in order, and of reads that were put off. gRPC's C
  * interface has no alarms, and a deadline of the call would end the stream; so one thread sleeps
- * until the next limit and cancels, or reads on. It runs no handler. */
+ * until the next limit and cancels, or reads on. It runs no handler. Where there is a driver, he
+ * reads on himself: under load a thread that wakes every few milliseconds costs more than it does.
+ */
 #include <string.h>
 #include <time.h>
 
@@ -36,13 +38,14 @@ static void *run_timer(void *arg)
     while (!rpc->timer_stop) {
         struct rpc_conn *conn = nearest(rpc);
         uint64_t at = conn ? conn->limit_ms : UINT64_MAX;
-        at = rpc->put_off_ms != 0 && rpc->put_off_ms < at ? rpc->put_off_ms : at;
+        uint64_t put_off = rpc->options.driven ? 0 : rpc->put_off_ms; /* the driver sees to it */
+        at = put_off != 0 && put_off < at ? put_off : at;
         if (at == UINT64_MAX) {
             pthread_cond_wait(&rpc->timer_changed, &rpc->lock);
         } else if (at > now_ms()) {
             struct timespec until = {(time_t)(at / 1000u), (long)(at % 1000u) * 1000000};
             (void)pthread_cond_timedwait(&rpc->timer_changed, &rpc->lock, &until);
-        } else if (at == rpc->put_off_ms) {
+        } else if (at == put_off) {
             rpc_read_late(rpc);
         } else {
             conn->limit_ms = 0;
