@@ -113,6 +113,12 @@ static int closed_image(struct kith_fs *fs, struct kith_inode *inode,
             error = ENOMEM;
         }
     }
+    if (error == 0 && !known && image->bytes.size > 0) { /* perhaps another version than memory's */
+        error = kith_errno(
+            kith_content_image_stat(image->bytes, &image->size, &image->allocated));
+    } else if (error == 0 && !known) {
+        image->size = image->allocated = 0;
+    }
     if (known) {
         pthread_mutex_unlock(&fs->lock);
     } else {

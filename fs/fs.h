@@ -292,6 +292,11 @@ void kith_inode_image_set(struct kith_fs *fs, struct kith_inode *inode, struct k
 void kith_inode_image_forget(struct kith_fs *fs, struct kith_inode *inode);
 KITH_MUST_CHECK bool kith_inode_names_set(struct kith_inode *inode,
                                           const struct kith_link_name names[], uint32_t count);
+/* Those that a row was read with; own: the version that this mount put. What is untold stays; of
+ * another's version all names stay, too: one too many does no harm, one that is missing would. */
+KITH_MUST_CHECK bool kith_inode_names_take(struct kith_inode *inode,
+                                           const struct kith_link_name names[], uint32_t count,
+                                           bool own);
 bool kith_inode_dirty(const struct kith_inode *inode);
 /* Puts it among those the timer looks at. */
 void kith_inode_enqueue(struct kith_fs *fs, struct kith_inode *inode);
@@ -470,10 +475,11 @@ unsigned kith_fs_flush_all(struct kith_fs *fs, uint64_t deadline);
 
 /* ---- open.c (may wait) ---- */
 /* Opens: content made or renewed from a fresh read. */
-/* To be called before the row of a file gets another place: where it is open with an older version
- * than its name has been seen with, and nothing is unsent, it takes over the newer one, as with an
- * open. With something unsent it keeps its own, and what replaces the row leaves the other beside
- * it (kith_entry_ctx). row_busy held. */
+/* To be called before the row of a file gets another place or other names: where it is open with
+ * an older version than its row has been seen with, and nothing is unsent, it takes over the newer
+ * one, as with an open; the row of a shared inode is read where memory is over. With something
+ * unsent it keeps its own, and what replaces the row leaves the other beside it (kith_entry_ctx).
+ * row_busy held. */
 int kith_inode_renew(struct kith_fs *fs, struct kith_inode *inode);
 /* fs->lock held. Whether kith_inode_renew has something to do. */
 bool kith_inode_outdated(const struct kith_inode *inode);

@@ -275,6 +275,26 @@ bool kith_inode_names_set(struct kith_inode *inode, const struct kith_link_name 
     return true;
 }
 
+bool kith_inode_names_take(struct kith_inode *inode, const struct kith_link_name names[],
+                           uint32_t count, bool own)
+{
+    if (!inode->untold) {
+        return kith_inode_names_set(inode, names, count);
+    }
+    struct kith_link_name both[KITH_LINKS_MAX];
+    uint32_t joined = 0, mine = 0, theirs = own ? count : 0;
+    while ((mine < inode->name_count || theirs < count) && joined < KITH_LINKS_MAX) {
+        int order = mine == inode->name_count ? 1
+                    : theirs == count
+                        ? -1
+                        : kith_link_name_compare(&inode->names[mine], &names[theirs]);
+        both[joined++] = order <= 0 ? inode->names[mine] : names[theirs];
+        mine += order <= 0 ? 1 : 0;
+        theirs += order >= 0 ? 1 : 0;
+    }
+    return kith_inode_names_set(inode, both, joined);
+}
+
 bool kith_inode_dirty(const struct kith_inode *inode)
 {
     return inode->pending || inode->write_version != inode->write_flushed || inode->again != NULL;

@@ -39,6 +39,11 @@ static int adopt(struct kith_fs *fs, struct kith_inode *inode, const struct kith
     inode->os_only = inode->os_only && same; /* what this mount's close has put is still owed */
     kith_inode_image_set(fs, inode, seen->record.contents, seen->winner->refs,
                          seen->winner->ref_count); /* the image belongs to the dot */
+    if (inode->shared && (!kith_octets_set(&inode->ctx, context) ||
+                          !kith_inode_names_take(inode, seen->record.names,
+                                                 seen->record.name_count, same))) {
+        return ENOMEM;
+    }
     struct kith_attrs attrs = seen->record.attrs;
     kith_attrs_merge(&inode->attrs, &attrs);
     inode->valid_until = kith_mono_ns() + fs->entry_ns;
@@ -76,18 +81,26 @@ static int renew(struct kith_fs *fs, struct kith_inode *inode, const struct kith
     return error;
 }
 
+/* fs->lock held. The open version is not the one that the row was last seen with. */
+static bool differs(const struct kith_inode *inode)
+{
+    const struct kith_octets *seen =
+        inode->shared ? &inode->ctx : inode->entry != NULL ? &inode->entry->ctx : NULL;
+    return inode->is_open && seen != NULL &&
+           !kith_bytes_equal(kith_octets_bytes(&inode->open_ctx), kith_octets_bytes(seen));
+}
+
 bool kith_inode_outdated(const struct kith_inode *inode)
 {
-    return inode->is_open && !inode->shared && inode->entry != NULL && !inode->unlinked &&
-           !kith_inode_dirty(inode) &&
-           !kith_bytes_equal(kith_octets_bytes(&inode->open_ctx),
-                             kith_octets_bytes(&inode->entry->ctx));
+    return differs(inode) && !inode->unlinked && !kith_inode_dirty(inode);
 }
 
 int kith_inode_renew(struct kith_fs *fs, struct kith_inode *inode)
 {
     pthread_mutex_lock(&fs->lock);
-    bool outdated = inode->type == KITH_TYPE_FILE && kith_inode_outdated(inode);
+    bool over = inode->shared && inode->is_open && !inode->unlinked &&
+                !kith_inode_dirty(inode) && kith_mono_ns() >= inode->valid_until;
+    bool outdated = inode->type == KITH_TYPE_FILE && (over || kith_inode_outdated(inode));
     pthread_mutex_unlock(&fs->lock);
     if (!outdated) {
         return 0;
@@ -101,8 +114,10 @@ int kith_inode_renew(struct kith_fs *fs, struct kith_inode *inode)
         error = renew(fs, inode, &seen);
     }
     pthread_mutex_lock(&fs->lock);
-    if (error == 0 && inode->entry != NULL && !kith_octets_set(&inode->entry->ctx, seen.ctx)) {
-        error = ENOMEM;
+    if (error == 0 && inode->shared) {
+        error = kith_octets_set(&inode->ctx, seen.inode_ctx) ? 0 : ENOMEM;
+    } else if (error == 0 && inode->entry != NULL) {
+        error = kith_octets_set(&inode->entry->ctx, seen.ctx) ? 0 : ENOMEM;
     }
     pthread_mutex_unlock(&fs->lock);
     kith_client_answer_release(&answer);
@@ -391,9 +406,13 @@ static bool may_settle(const struct kith_inode *inode)
 }
 
 /* fs->lock held, nobody busy with the row. The contents are the caller's to free. */
-static struct kith_content *settle(struct kith_inode *inode)
+static struct kith_content *settle(struct kith_fs *fs, struct kith_inode *inode)
 {
     struct kith_content *content = inode->content;
+    if (differs(inode)) { /* memory has the older version: no put may take it for the other */
+        kith_inode_image_forget(fs, inode);
+        inode->valid_until = 0;
+    }
     inode->content = NULL;
     inode->is_open = false;
     kith_octets_clear(&inode->open_ctx);
@@ -406,7 +425,7 @@ void kith_inode_settle(struct kith_fs *fs, struct kith_inode *inode)
     pthread_mutex_lock(&fs->lock);
     if (may_settle(inode)) {
         kith_busy_take(fs, false, &inode, 1);
-        content = may_settle(inode) ? settle(inode) : NULL;
+        content = may_settle(inode) ? settle(fs, inode) : NULL;
         kith_busy_give(fs, false, &inode, 1);
     }
     pthread_mutex_unlock(&fs->lock);
@@ -424,7 +443,7 @@ void kith_inode_settle_soon(struct kith_fs *fs, struct kith_inode *inode)
 {
     pthread_mutex_lock(&fs->lock);
     bool due = may_settle(inode), busy = inode->row_busy;
-    struct kith_content *content = due && !busy ? settle(inode) : NULL;
+    struct kith_content *content = due && !busy ? settle(fs, inode) : NULL;
     fuse_ino_t ino = kith_inode_ino(fs, inode);
     pthread_mutex_unlock(&fs->lock);
     if (content != NULL) {

@@ -124,7 +124,7 @@ static enum kith_err take_version(struct kith_fs *fs, struct kith_inode *inode,
     inode->rdev = record->rdev;
     bool ok = kith_octets_set(&inode->target, record->target) &&
               kith_octets_set(&inode->unknown, record->unknown) &&
-              (inode->untold || kith_inode_names_set(inode, record->names, record->name_count));
+              kith_inode_names_take(inode, record->names, record->name_count, same);
     return ok ? KITH_OK : KITH_ENOMEM;
 }
 
@@ -159,11 +159,11 @@ enum kith_err kith_seen_inode(struct kith_fs *fs, struct kith_inode *inode,
     kith_attrs_merge(&inode->attrs, &attrs);
     inode->attrs.xattrs = inode->attrs.xattrs || (attrs.xattrs && !xattrs);
     inode->valid_until = kith_watch_until(fs, inode->entry, started);
-    if (inode->is_open) {
-        return KITH_OK;
-    }
     if (seen->link && !kith_octets_set(&inode->ctx, seen->inode_ctx)) {
         return KITH_ENOMEM;
+    }
+    if (inode->is_open) {
+        return KITH_OK; /* kith_inode_outdated sees that there is another */
     }
     return take_version(fs, inode, seen);
 }

@@ -10,10 +10,12 @@ other=$work/mnt2
 mount_up
 mount_up "$other"
 
-# edited NAME: open at $mnt as descriptor 7 with the contents "old", while it is "new" elsewhere
+# edited NAME [SECOND]: open at $mnt as descriptor 7 with the contents "old", while it is "new"
+# elsewhere; with SECOND it has that name, too
 edited() {
     echo old >"$mnt/$1"
-    wait_for 10 "the other mount to see $1" grep -qx old "$other/$1"
+    [ -z "${2:-}" ] || ln "$mnt/$1" "$mnt/$2"
+    wait_for 10 "the other mount to see $1" grep -qx old "$other/${2:-$1}"
     exec 7<>"$mnt/$1"
     cat <&7 >/dev/null
     echo "new $1" >"$other/$1"
@@ -39,6 +41,16 @@ kept() {
     return 1
 }
 
+# newest WORD NAME...: the same, and what a name shows is the word
+newest() {
+    local word=$1 name
+    shift
+    for name in "$@"; do
+        ! grep -qsx "$word" "$other/$name" || return 0
+    done
+    return 1
+}
+
 # change HOW OLD NEW [WORD]: renames, links or exchanges; before, in the same process, for each one
 # that ends flushes the file, WORD is written to descriptor 7
 cat >"$work/change.py" <<'END'
@@ -59,7 +71,37 @@ change() {
     /usr/bin/python3 "$work/change.py" "$@" || fail "$*"
 }
 
+linked() { # HOW: a file with two names, clean, has its newest contents afterwards
+    local how=$1 to=$2 f=g.$1 close=$3 links=2
+    [ "$how" != ln ] || links=3
+    edited "$f" "$f.second"
+    [ "$close" = after ] || exec 7>&-
+    [ "$how" != exchange ] || echo third >"$mnt/$to"
+    change "$how" "$mnt/$f" "$mnt/$to"
+    [ "$close" = before ] || exec 7>&-
+    what="$how of a hard link to $to, closed $close"
+    wait_for 5 "the edit under its old name, after $what" newest "new $f" "$f.second"
+    wait_for 5 "the edit under its new name, after $what" newest "new $f" "$to"
+    [ "$(stat -c %h "$other/$f.second")" = $links ] || fail "links, after $what"
+    say "$what"
+    rm -f "$mnt/$to" "$mnt/$f" "$mnt/$f.second"
+}
+
 mkdir "$mnt/sub"
+for close in before after; do
+    linked mv g.to $close
+    linked mv sub/g.to $close
+    linked ln g.to $close
+    linked ln sub/g.to $close
+    linked exchange g.to $close
+done
+f=h # closed before it is renamed
+edited $f
+exec 7>&-
+change mv "$mnt/$f" "$mnt/h.to"
+wait_for 5 "the edit of a file that was closed" newest "new $f" h.to
+sleep 1.1 # the kernel's memory is over
+[ "$(stat -c %s "$mnt/h.to")" = 6 ] || fail "its size is $(stat -c %s "$mnt/h.to")"
 for how in mv ln exchange; do
     for to in f.to sub/f.to; do
         [ "$how $to" != "exchange sub/f.to" ] || continue # refused
@@ -70,7 +112,11 @@ for how in mv ln exchange; do
             change $how "$mnt/$f" "$mnt/$to" ${word:+"$word"}
             exec 7>&-
             what="$how to $to${word:+, with something unsent}"
-            wait_for 5 "the edit, after $what" kept "new $f" "$f" "$to"
+            if [ -z "$word" ]; then
+                wait_for 5 "the edit, after $what" newest "new $f" "$f" "$to"
+            else
+                wait_for 5 "the edit, after $what" kept "new $f" "$f" "$to"
+            fi
             [ -z "$word" ] || wait_for 5 "what was written here, after $what" kept mine "$f" "$to"
             [ $how != exchange ] || wait_for 5 "the other file, after $what" kept third "$f" "$to"
             say "$what"
