@@ -129,7 +129,6 @@ static enum kith_err chunk_record(struct store_worker *worker, const struct kith
         if (err != KITH_OK) {
             return err;
         }
-        worker->written_bytes += contents.size;
     }
     kith_buf_put_u8(buf, CHUNK_FORMAT);
     kith_buf_put_u8(buf, (uint8_t)(here ? WHERE_HERE : WHERE_SEGMENT));
@@ -179,6 +178,14 @@ static enum kith_err chunk_insert(struct store_worker *worker, const struct kith
     return store_tree_change(worker, op->partition, store_chunk_leaf(id), &change);
 }
 
+/* What it may take of the disk: contents in the table are in the log, too. */
+static uint64_t put_bytes(const struct kith_store_op *op)
+{
+    uint64_t size = op->u.chunk_put.payload->size;
+    return STORE_PAGES_CHUNK + (size <= KITH_CHUNK_INLINE_MAX ? 2u * size : size) +
+           (uint64_t)op->u.chunk_put.ref_count * STORE_PAGES_REF;
+}
+
 enum kith_err store_chunk_put(struct store_worker *worker, const struct kith_store_op *op,
                               struct kith_store_done *done)
 {
@@ -193,8 +200,8 @@ enum kith_err store_chunk_put(struct store_worker *worker, const struct kith_sto
     if (!kith_checksum_equal(&found, &op->u.chunk_put.checksum)) {
         return store_fail(worker, done, KITH_ECORRUPT, "the chunk does not fit its checksum");
     }
-    if (!store_space_allows(worker->store, STORE_SPACE_VALUE)) {
-        return store_fail(worker, done, KITH_ENOSPC, "%s: the disk is full", worker->store->path);
+    if (!store_space_allows(worker, STORE_SPACE_VALUE, put_bytes(op))) {
+        return store_fail_space(worker, done);
     }
     done->u.chunk.checksum = found;
     done->u.chunk.chunk_size = (uint32_t)payload->size;

@@ -118,7 +118,7 @@ struct store_worker {
     uint32_t writes;              /* WiredTiger writes in this transaction */
     bool broken;                  /* this transaction must be rolled back */
     bool retry;                   /* ... and may succeed when done again */
-    uint64_t written_bytes;       /* since the disk was last looked at */
+    _Atomic uint64_t promised;    /* of the disk, to the operation that is being done */
     struct kith_segment *segment; /* bulk: appended to now; NULL before the first */
     struct kith_segment *full;    /* the one before, when this transaction filled it; else NULL */
     struct kith_segment_cache reads;
@@ -136,6 +136,27 @@ struct store_committer {
     WT_SESSION *session; /* the committer's */
 };
 
+/* What the disk can still take; see store_space.c. */
+struct store_space {
+    _Atomic int64_t room;  /* free bytes, less what a checkpoint may write and what was promised */
+    _Atomic uint64_t disk_total, disk_free, seen_ms;
+    uint64_t reserve_bytes; /* fixed at open, like the next two */
+    uint64_t edge_bytes;    /* with less free, the dirty pages are counted */
+    atomic_bool exact;      /* they can be: WiredTiger's statistics are on */
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;  /* the thread's */
+    pthread_cond_t ended; /* a checkpoint, or the wait for exact */
+    bool stop;            /* protected by lock, like all below */
+    bool exact_wanted, exact_failed;
+    uint64_t wanted, begun, done; /* numbers of the thread's checkpoints */
+    uint64_t ended_ms;    /* when the last of them ended */
+    uint64_t need;        /* what the next checkpoint may add to the disk */
+    WT_SESSION *session;  /* for the statistics */
+    WT_SESSION *thread_session; /* the thread's */
+};
+
 struct kith_store {
     struct kith_store_options options;
     char *path, *wt_path, *chunks_path;
@@ -144,10 +165,13 @@ struct kith_store {
     WT_CONNECTION *conn;
     WT_EVENT_HANDLER handler;
     pthread_mutex_t message_lock;
-    char wt_message[256]; /* protected by message_lock: the last error WiredTiger told */
+    char wt_message[256]; /* protected by message_lock: the cause that WiredTiger told */
+    int wt_message_rank;  /* protected by it, too */
     atomic_bool opened;   /* the handler logs quietly before */
     atomic_bool failed;   /* the store cannot go on */
     atomic_bool fatal_told;
+    char fatal_message[KITH_ERROR_MESSAGE_SIZE]; /* protected by message_lock: why */
+    bool fatal_space;     /* protected by it, too: for lack of space */
     atomic_bool configured;
     uint8_t secret[KITH_SECRET_MAX]; /* found at open, or fixed by configure */
     size_t secret_size;
@@ -155,8 +179,7 @@ struct kith_store {
     _Atomic uint64_t run;
     _Atomic uint64_t counter; /* the last one drawn */
     _Atomic uint64_t row_count, chunk_count, chunk_bytes;
-    _Atomic uint64_t disk_total, disk_free, disk_seen_ms;
-    uint64_t reserve_bytes;
+    struct store_space space;
     struct store_tree row_tree, chunk_tree;
     _Atomic uint32_t segment_last; /* the highest number in use */
     uint32_t worker_count, bulk_count;
@@ -174,6 +197,9 @@ struct kith_store {
 enum kith_err store_err(int ret);
 /* Remembers that the store cannot go on and tells the owner, once. */
 void store_fatal(struct kith_store *store, const char *what, int ret);
+/* Answers with the reason and err; OK: with ENOSPC or EIO, for an operation that was not begun. */
+enum kith_err store_fail_failed(struct store_worker *worker, struct kith_store_done *done,
+                                enum kith_err err);
 static inline struct kith_bytes store_secret(const struct kith_store *store)
 {
     return kith_bytes_make(store->secret, store->secret_size);
@@ -343,10 +369,38 @@ KITH_MUST_CHECK enum kith_err store_meta_load(struct kith_store *store, struct k
 /* Keeps secret and Q for the next start. */
 KITH_MUST_CHECK enum kith_err store_config_keep(struct kith_store *store);
 void store_meta_release(struct kith_store *store);
-/* Looks at the disk again when that was long ago or much was written since; whether it did. */
-bool store_space_look(struct kith_store *store, uint64_t written_bytes);
+
+/* ---- store_space.c ---- */
+
+#define STORE_PAGES_ROW   (96u << 10)  /* bytes of pages that a written row may make dirty */
+#define STORE_PAGES_REF   (16u << 10)  /* ... and each of its references */
+#define STORE_PAGES_CHUNK (112u << 10) /* ... and a chunk */
+
+/* First of all; and last of all. */
+void store_space_prepare(struct store_space *space);
+void store_space_release(struct store_space *space);
+/* Before WiredTiger is opened: the disk's size in bytes, and what is kept back of it. */
+uint64_t store_space_disk(struct kith_store *store);
+void store_space_size(struct kith_store *store, uint64_t reserve_bytes);
+/* Afterwards; gives what WiredTiger said. */
+int store_space_init(struct kith_store *store);
+KITH_MUST_CHECK bool store_space_start(struct kith_store *store);
+void store_space_stop(struct kith_store *store); /* after the workers */
+/* Looks at the disk again when that was a second ago. */
+void store_space_look(struct kith_store *store);
+/* Whether the disk has not even left what small things need. Looks at it. */
+bool store_space_is_gone(struct kith_store *store);
+/* Whether nobody will have to wait for room soon. */
+bool store_space_wide(struct kith_store *store);
 enum store_space_use { STORE_SPACE_VALUE, STORE_SPACE_SMALL };
-/* Whether the reserve allows it. */
-bool store_space_allows(struct kith_store *store, enum store_space_use use);
+/* Whether the disk can take it: `bytes` for the log and the tables, pages included. Promises them
+ * to the worker's operation. May wait for a checkpoint. From the worker's seat. */
+bool store_space_allows(struct store_worker *worker, enum store_space_use use, uint64_t bytes);
+/* What was promised last has been committed or rolled back. */
+void store_space_settle(struct store_worker *worker);
+/* Answers with ENOSPC. */
+enum kith_err store_fail_space(struct store_worker *worker, struct kith_store_done *done);
+extern const char *const store_tables[];
+extern const size_t store_table_count;
 
 #endif

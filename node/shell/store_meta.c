@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * store_meta.c - the node's own small records, the store's format, and what the disk has left. */
+ * store_meta.c - the node's own small records, and the store's format. */
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
-#include <time.h>
 
 #include "shell/store_int.h"
 
@@ -12,9 +10,7 @@
 #define FORMAT_KEY   0xf0u /* beside the enum kith_meta_key numbers */
 #define CONFIG_KEY                                                                                 \
     0xf1u /* u32 partitions (LE), the secret: recovery needs them before the core does */
-#define META_VALUE_MAX   (64u << 20) /* a table of 32,768 partitions has 460 KiB */
-#define SPACE_LOOK_MS    1000u
-#define SPACE_LOOK_SHARE 16u /* of the reserve, written by one worker */
+#define META_VALUE_MAX (64u << 20) /* a table of 32,768 partitions has 460 KiB */
 
 static enum kith_err keep_record(struct kith_store *store, WT_CURSOR *cursor, bool *format_seen,
                                  struct kith_error *error)
@@ -138,56 +134,9 @@ enum kith_err store_meta_put(struct store_worker *worker, const struct kith_stor
     if (key == 0 || key >= KITH_META_KEYS || op->u.meta.value.size > META_VALUE_MAX) {
         return store_fail(worker, done, KITH_EINVAL, "no such record: %u", key);
     }
-    if (!store_space_allows(worker->store, STORE_SPACE_SMALL)) {
-        return store_fail(worker, done, KITH_ENOSPC, "%s: the disk is full", worker->store->path);
+    if (!store_space_allows(worker, STORE_SPACE_SMALL,
+                            STORE_PAGES_ROW + 2u * op->u.meta.value.size)) {
+        return store_fail_space(worker, done);
     }
     return store_write(worker, worker->meta, kith_bytes_make(&key, 1), op->u.meta.value);
-}
-
-/* ---- Space ---- */
-
-static uint64_t coarse_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-}
-
-bool store_space_look(struct kith_store *store, uint64_t written_bytes)
-{
-    uint64_t now = coarse_ms();
-    if (written_bytes < store->reserve_bytes / SPACE_LOOK_SHARE &&
-        now - atomic_load_explicit(&store->disk_seen_ms, memory_order_relaxed) < SPACE_LOOK_MS) {
-        return false;
-    }
-    atomic_store_explicit(&store->disk_seen_ms, now, memory_order_relaxed);
-    struct statvfs fs;
-    if (statvfs(store->path, &fs) == 0) {
-        atomic_store(&store->disk_total, (uint64_t)fs.f_blocks * fs.f_frsize);
-        atomic_store(&store->disk_free, (uint64_t)fs.f_bavail * fs.f_frsize);
-    }
-    return true;
-}
-
-bool store_space_allows(struct kith_store *store, enum store_space_use use)
-{
-    uint64_t needed = use == STORE_SPACE_VALUE ? store->reserve_bytes : store->reserve_bytes / 4u;
-    if (atomic_load_explicit(&store->disk_free, memory_order_relaxed) >= needed) {
-        return true;
-    }
-    (void)store_space_look(store, UINT64_MAX); /* a rejected write sees space that came back */
-    return atomic_load_explicit(&store->disk_free, memory_order_relaxed) >= needed;
-}
-
-struct kith_store_counts kith_store_counts(struct kith_store *store)
-{
-    (void)store_space_look(store, 0);
-    struct kith_store_counts counts = {
-        .rows = atomic_load(&store->row_count),
-        .chunks = atomic_load(&store->chunk_count),
-        .chunk_bytes = atomic_load(&store->chunk_bytes),
-        .disk_total_bytes = atomic_load(&store->disk_total),
-        .disk_free_bytes = atomic_load(&store->disk_free),
-    };
-    return counts;
 }

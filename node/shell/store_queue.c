@@ -305,6 +305,10 @@ static void seat_give(struct store_worker *worker, uint64_t began, bool slept)
 bool kith_store_lend(struct kith_store *store)
 {
     bool worked = false;
+    if (!store_space_wide(store)) { /* it might have to wait for a checkpoint */
+        kith_store_kick(store);
+        return false;
+    }
     kick_from(store, store->worker_count); /* chunks are never lent: they begin meanwhile */
     for (uint32_t i = 0; i < store->worker_count; i++) {
         struct store_worker *worker = &store->workers[i];

@@ -221,9 +221,15 @@ static enum store_space_use put_use(const struct kith_put_update *updates, uint3
     return STORE_SPACE_SMALL;
 }
 
-static enum kith_err fail_space(struct store_worker *worker, struct kith_store_done *done)
+/* What it may take of the disk, in the log and in pages. */
+static uint64_t put_bytes(const struct kith_put_update *updates, uint32_t count)
 {
-    return store_fail(worker, done, KITH_ENOSPC, "%s: the disk is full", worker->store->path);
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bytes += STORE_PAGES_ROW + (uint64_t)updates[i].ref_count * STORE_PAGES_REF +
+                 2u * (updates[i].value.size + updates[i].context.size);
+    }
+    return bytes;
 }
 
 enum kith_err store_put(struct store_worker *worker, const struct kith_store_op *op,
@@ -234,8 +240,9 @@ enum kith_err store_put(struct store_worker *worker, const struct kith_store_op 
         return store_fail(worker, done, KITH_EINVAL, "a batch has 1 to %u rows, each once",
                           KITH_BATCH_MAX);
     }
-    if (!store_space_allows(worker->store, put_use(op->u.put.updates, count))) {
-        return fail_space(worker, done);
+    if (!store_space_allows(worker, put_use(op->u.put.updates, count),
+                            put_bytes(op->u.put.updates, count))) {
+        return store_fail_space(worker, done);
     }
     struct kith_store_put_row *rows = kith_arena_alloc(&worker->round->arena, count * sizeof *rows);
     if (rows == NULL) {
@@ -287,21 +294,23 @@ static enum kith_err merge_one(struct store_worker *worker, const struct kith_st
 }
 
 /* Tombstones and attributes are small; a full node still takes a delete. */
-static enum store_space_use merge_use(const struct kith_store_op *op)
+static bool merge_allowed(struct store_worker *worker, const struct kith_store_op *op)
 {
-    size_t bytes = 0;
-    for (uint32_t i = 0; i < op->u.merge.row_count; i++) {
+    uint32_t count = op->u.merge.row_count;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
         bytes += op->u.merge.rows[i].state.size;
     }
-    return bytes > op->u.merge.row_count * SMALL_STATE_BYTES ? STORE_SPACE_VALUE
-                                                             : STORE_SPACE_SMALL;
+    return store_space_allows(
+        worker, bytes > (uint64_t)count * SMALL_STATE_BYTES ? STORE_SPACE_VALUE : STORE_SPACE_SMALL,
+        (uint64_t)count * STORE_PAGES_ROW + 2u * bytes);
 }
 
 enum kith_err store_merge(struct store_worker *worker, const struct kith_store_op *op,
                           struct kith_store_done *done)
 {
-    if (!store_space_allows(worker->store, merge_use(op))) {
-        return fail_space(worker, done);
+    if (!merge_allowed(worker, op)) {
+        return store_fail_space(worker, done);
     }
     bool changed = false;
     for (uint32_t i = 0; i < op->u.merge.row_count; i++) {

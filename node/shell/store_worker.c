@@ -108,7 +108,6 @@ enum kith_err store_write(struct store_worker *worker, WT_CURSOR *cursor, struct
     set_item(&item, value);
     cursor->set_value(cursor, &item);
     worker->writes++;
-    worker->written_bytes += key.size + value.size;
     int ret = cursor->insert(cursor);
     return ret == 0 ? KITH_OK : store_break(worker, ret);
 }
@@ -194,18 +193,20 @@ static enum kith_err run_count(struct store_worker *worker, struct kith_store_do
     return KITH_OK;
 }
 
-static enum kith_err run_op(struct store_worker *worker, const struct kith_store_op *op,
-                            struct kith_store_done *done)
+static void prepare_done(const struct kith_store_op *op, struct kith_store_done *done)
 {
     memset(done, 0, sizeof *done);
     done->id = op->id;
     done->message = "";
     done->reached = KITH_DURABLE_OS;
+}
+
+static enum kith_err run_op(struct store_worker *worker, const struct kith_store_op *op,
+                            struct kith_store_done *done)
+{
+    prepare_done(op, done);
     if (atomic_load_explicit(&worker->store->failed, memory_order_relaxed)) {
-        return store_fail(worker, done, KITH_EIO,
-                          "%s: the store has failed; see the log of this "
-                          "node",
-                          worker->store->path);
+        return store_fail_failed(worker, done, KITH_OK);
     }
     switch (op->kind) {
     case KITH_STORE_PUT:
@@ -247,6 +248,11 @@ static void run_alone(struct store_worker *worker, const struct kith_store_op *o
                       struct kith_store_done *done)
 {
     for (uint32_t attempt = 0;; attempt++) {
+        prepare_done(op, done); /* when not even a transaction can begin, it holds another's */
+        if (atomic_load(&worker->store->failed)) { /* it may have been in the round that failed */
+            store_fail_failed(worker, done, KITH_EIO);
+            return;
+        }
         enum kith_err err = store_begin(worker);
         if (err == KITH_OK) {
             err = run_op(worker, op, done);
@@ -423,10 +429,9 @@ void store_round(struct store_worker *worker, const struct store_task *tasks, ui
             store_fatal(store, "the log cannot be written", ret);
         }
     }
+    store_space_settle(worker);
     hand_over(worker, tasks, count, later);
-    if (store_space_look(store, worker->written_bytes)) {
-        worker->written_bytes = 0;
-    }
+    store_space_look(store);
 }
 
 void *store_worker_main(void *arg)

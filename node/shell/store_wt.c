@@ -18,18 +18,18 @@
 #include "base/memory.h"
 #include "shell/store_int.h"
 
-#define LOG_FILE_MAX    (UINT64_C(64) << 20)
-#define LOG_FILE_MIN    (UINT64_C(1) << 20)
-#define LOG_FILE_SHARE  96u /* of the disk: one file may take so much of a small one */
-#define CHECKPOINT_LOGS 4u  /* a checkpoint after so many log files: what it has to write at most  \
-                             */
-#define RESERVE_LOGS         10u /* the four, as pages; those that come meanwhile, and as pages */
+#define LOG_FILE_MAX         (UINT64_C(64) << 20)
+#define LOG_FILE_MIN         (UINT64_C(1) << 20)
+#define LOG_FILE_SHARE       96u /* of the disk: one file may take so much of a small one */
+#define CHECKPOINT_LOGS      4u  /* a checkpoint after so many log files */
+#define RESERVE_LOGS         10u /* those four, four that come meanwhile, two ready ones */
 #define CHECKPOINT_DEFAULT_S 60u
 /* Sessions: one a worker, the committer, verify, and WiredTiger's own threads. */
 #define SESSIONS_MAX 64u
 
-static const char *const table_names[] = {"rows",   "leaves", "tree", "refs",
-                                          "chunks", "ctree",  "segs", "meta"};
+const char *const store_tables[] = {"rows",   "leaves", "tree", "refs",
+                                    "chunks", "ctree",  "segs", "meta"};
+const size_t store_table_count = sizeof store_tables / sizeof store_tables[0];
 /* rows and chunks: larger leaf pages and values kept in the page up to the inline limit, since an
  * overflow item costs a page read each. The indices' keys are alike: prefix compression halves
  * them. */
@@ -88,10 +88,32 @@ static struct kith_store *store_of_handler(WT_EVENT_HANDLER *handler)
     return (struct kith_store *)((char *)handler - offsetof(struct kith_store, handler));
 }
 
-static void remember_message(struct kith_store *store, const char *message)
+/* How much an error tells of the cause. */
+static int error_rank(int error)
 {
+    switch (error) {
+    case WT_PANIC: /* "the process must exit" */
+        return 1;
+    case ENOSPC:
+    case EDQUOT:
+    case EIO:
+    case EROFS:
+        return 3;
+    default:
+        return 2; /* "the checkpoint failed" */
+    }
+}
+
+/* The last one of those that tell most. */
+static void remember_message(struct kith_store *store, int error, const char *message)
+{
+    const char *words = strstr(message, "], "); /* behind the time and the thread */
     pthread_mutex_lock(&store->message_lock);
-    snprintf(store->wt_message, sizeof store->wt_message, "%s", message);
+    if (error_rank(error) >= store->wt_message_rank) {
+        store->wt_message_rank = error_rank(error);
+        snprintf(store->wt_message, sizeof store->wt_message, "%s",
+                 words == NULL ? message : words + 3);
+    }
     pthread_mutex_unlock(&store->message_lock);
 }
 
@@ -105,25 +127,53 @@ void store_fatal(struct kith_store *store, const char *what, int ret)
     pthread_mutex_lock(&store->message_lock);
     memcpy(said, store->wt_message, sizeof said);
     pthread_mutex_unlock(&store->message_lock);
+    const char *cause = said[0] != '\0' ? said : wiredtiger_strerror(ret);
     char message[KITH_ERROR_MESSAGE_SIZE];
-    snprintf(message, sizeof message,
-             "%s: %s: %s%s%s; check the disk and its free space, then "
-             "start kithd again",
-             store->wt_path, what, wiredtiger_strerror(ret), said[0] != '\0' ? ": " : "", said);
+    bool space = store_space_is_gone(store);
+    if (space) {
+        snprintf(message, sizeof message,
+                 "%s: the disk is full, and %s; free some space there, then start kithd again "
+                 "(%s)",
+                 store->path, what, cause);
+    } else {
+        snprintf(message, sizeof message,
+                 "%s: %s; check the disk and its free space, then start kithd again (%s)",
+                 store->wt_path, what, cause);
+    }
+    pthread_mutex_lock(&store->message_lock);
+    memcpy(store->fatal_message, message, sizeof message);
+    store->fatal_space = space;
+    pthread_mutex_unlock(&store->message_lock);
     kith_log_error("store", "%s", message);
     if (atomic_load(&store->opened) && store->options.fatal != NULL) {
         store->options.fatal(store->options.arg, message);
     }
 }
 
+enum kith_err store_fail_failed(struct store_worker *worker, struct kith_store_done *done,
+                                enum kith_err err)
+{
+    struct kith_store *store = worker->store;
+    char message[KITH_ERROR_MESSAGE_SIZE];
+    pthread_mutex_lock(&store->message_lock);
+    memcpy(message, store->fatal_message, sizeof message);
+    bool space = store->fatal_space;
+    pthread_mutex_unlock(&store->message_lock);
+    if (message[0] == '\0') { /* another thread is about to say why */
+        snprintf(message, sizeof message, "%s: the store has failed; see the log of this node",
+                 store->path);
+    }
+    if (err == KITH_OK) {
+        err = space ? KITH_ENOSPC : KITH_EIO;
+    }
+    return store_fail(worker, done, err, "%s", message);
+}
+
 static int on_error(WT_EVENT_HANDLER *handler, WT_SESSION *session, int error, const char *message)
 {
     (void)session;
     struct kith_store *store = store_of_handler(handler);
-    if (error != WT_PANIC || store->wt_message[0] == '\0') {
-        remember_message(store,
-                         message); /* the first cause, not "the process must exit" after it */
-    }
+    remember_message(store, error, message);
     if (atomic_load(&store->opened)) {
         kith_log_error("wiredtiger", "%s", message);
         if (error == WT_PANIC) {
@@ -250,13 +300,18 @@ static enum kith_err open_failed(struct kith_store *store, int ret, struct kith_
 static enum kith_err open_wiredtiger(struct kith_store *store, struct kith_error *error)
 {
     const struct kith_store_options *options = &store->options;
+    /* ready files take their space at once, and after a burst there are many: on a small disk they
+     * take it as they are written */
+    bool small = options->log_file_bytes < LOG_FILE_MAX;
+    bool exact = atomic_load(&store->space.exact);
     char config[512];
     snprintf(config, sizeof config,
-             "create,cache_size=%llu,session_max=%u,statistics=(none),"
+             "create,cache_size=%llu,session_max=%u,statistics=(%s),%s"
              "log=(enabled=true,archive=true,prealloc=true,recover=on,file_max=%llu),"
              "transaction_sync=(enabled=false),checkpoint=(wait=%u,log_size=%llu)," EVICTION_CONFIG,
-             (unsigned long long)options->cache_bytes, SESSIONS_MAX,
-             (unsigned long long)options->log_file_bytes, options->checkpoint_s,
+             (unsigned long long)options->cache_bytes, SESSIONS_MAX, exact ? "fast" : "none",
+             small ? "file_extend=(log=0)," : "", (unsigned long long)options->log_file_bytes,
+             options->checkpoint_s,
              (unsigned long long)(CHECKPOINT_LOGS * options->log_file_bytes));
     int ret = wiredtiger_open(store->wt_path, &store->handler, config, &store->conn);
     if (ret != 0) {
@@ -265,9 +320,9 @@ static enum kith_err open_wiredtiger(struct kith_store *store, struct kith_error
     }
     WT_SESSION *session;
     ret = store_session(store, &session);
-    for (size_t i = 0; ret == 0 && i < sizeof table_names / sizeof table_names[0]; i++) {
+    for (size_t i = 0; ret == 0 && i < store_table_count; i++) {
         char uri[32];
-        snprintf(uri, sizeof uri, "table:%s", table_names[i]);
+        snprintf(uri, sizeof uri, "table:%s", store_tables[i]);
         ret = session->create(session, uri, table_configs[i]);
     }
     if (ret == 0) {
@@ -302,6 +357,9 @@ static enum kith_err make_workers(struct kith_store *store, struct kith_error *e
     if (ret == 0) {
         ret = store_committer_init(store);
     }
+    if (ret == 0) {
+        ret = store_space_init(store);
+    }
     return ret == 0 ? KITH_OK : open_failed(store, ret, error);
 }
 
@@ -319,6 +377,9 @@ static enum kith_err start_threads(struct kith_store *store, struct kith_error *
         return kith_error_set(error, KITH_ENOMEM, "%s: cannot start a thread", store->path);
     }
     store->committer.started = true;
+    if (!store_space_start(store)) {
+        return kith_error_set(error, KITH_ENOMEM, "%s: cannot start a thread", store->path);
+    }
     return KITH_OK;
 }
 
@@ -335,14 +396,13 @@ static char *path_join(const char *directory, const char *name)
 /* The log's files, and with them what must stay free, in proportion to the disk. */
 static void size_logs(struct kith_store *store)
 {
-    (void)store_space_look(store, UINT64_MAX);
-    uint64_t size = atomic_load(&store->disk_total) / LOG_FILE_SHARE;
+    uint64_t size = store_space_disk(store) / LOG_FILE_SHARE;
     if (store->options.log_file_bytes != 0) {
         size = store->options.log_file_bytes;
     }
     size = size > LOG_FILE_MAX ? LOG_FILE_MAX : size;
     store->options.log_file_bytes = size < LOG_FILE_MIN ? LOG_FILE_MIN : size;
-    store->reserve_bytes = RESERVE_LOGS * store->options.log_file_bytes;
+    store_space_size(store, RESERVE_LOGS * store->options.log_file_bytes);
 }
 
 static enum kith_err store_fill(struct kith_store *store, struct kith_error *error)
@@ -441,6 +501,7 @@ enum kith_err kith_store_open(const struct kith_store_options *options,
     store->handler.handle_message = on_message;
     pthread_mutex_init(&store->message_lock, NULL);
     pthread_mutex_init(&store->pool_lock, NULL);
+    store_space_prepare(&store->space);
     enum kith_err err = check_options(store, error);
     if (err == KITH_OK) {
         err = store_fill(store, error);
@@ -476,21 +537,33 @@ static void end_threads(struct kith_store *store)
         pthread_join(store->committer.thread, NULL);
         store->committer.started = false;
     }
+    store_space_stop(store); /* somebody may have waited for it */
+}
+
+/* A store whose WiredTiger gave up: closing that may wait for ever for a transaction that was cut
+ * off, and its threads go on. The process is about to end; it keeps its lock until then. */
+static void abandon(struct kith_store *store)
+{
+    static _Atomic(struct kith_store *) abandoned; /* no leak: it is still in use */
+    atomic_store(&abandoned, store);
 }
 
 static void store_destroy(struct kith_store *store)
 {
-    atomic_store(&store->opened, false);
     end_threads(store);
+    if (store->conn != NULL && atomic_load(&store->failed)) {
+        abandon(store);
+        return;
+    }
+    atomic_store(&store->opened, false);
     uint32_t total = store->workers == NULL ? 0 : store->worker_count + store->bulk_count;
     for (uint32_t i = 0; i < total; i++) {
         store_worker_release(&store->workers[i]);
     }
     store_committer_release(store);
     if (store->conn != NULL) {
-        /* after a panic this gives an error again, and all is freed with the process at its end */
         int ret = store->conn->close(store->conn, "leak_memory=false");
-        if (ret != 0 && !atomic_load(&store->failed)) {
+        if (ret != 0) {
             kith_log_error("store", "%s: close: %s", store->wt_path, wiredtiger_strerror(ret));
         }
     }
@@ -511,6 +584,7 @@ static void store_destroy(struct kith_store *store)
     }
     pthread_mutex_destroy(&store->message_lock);
     pthread_mutex_destroy(&store->pool_lock);
+    store_space_release(&store->space);
     kith_free(store->workers);
     kith_free(store->path);
     kith_free(store->wt_path);

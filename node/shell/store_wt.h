@@ -35,13 +35,13 @@
  * them and a kill -9 nothing was left; a sync for each commit gave 3-5 k/s, one for a batch 22-27
  * k/s.)
  *
- * A FULL DISK. WiredTiger gives up (panics) when a checkpoint finds no space. So value-bearing
- * writes are refused with ENOSPC while less than a reserve is free (ten log files; a checkpoint
- * comes after four and writes no more than they hold), deletes and the node's records below a
- * quarter of it.
+ * A FULL DISK. WiredTiger gives up (panics) when it finds no space. So value-bearing writes are
+ * refused with ENOSPC while less is free than the next checkpoint may add to the files and a
+ * reserve of ten log files, deletes and the node's records below a quarter of that reserve
+ * (store_space.c). When another program takes even that, the store fails, see `fatal`.
  *
- * Checked by tests/unit/test_store_wt.c; speed by tests/bench/store_bench.c. DESIGN sections 5,
- * 6, 8. */
+ * Checked by tests/unit/test_store_wt.c and test_store_space.c; speed by tests/bench/store_bench.c.
+ * DESIGN sections 5, 6, 8. */
 #ifndef KITH_SHELL_STORE_WT_H
 #define KITH_SHELL_STORE_WT_H
 
@@ -76,13 +76,13 @@ struct kith_store_options {
     /* From any of the store's threads, several at a time. Must not block nor call the store. */
     void (*completed)(void *arg, struct kith_store_results *results);
     /* The store cannot go on (a damaged file, a failed log write): every later operation is
-     * answered EIO; the process should end in order and a person look at it. Once. May be NULL. */
+     * answered EIO, or ENOSPC when that was the reason; the process should end in order and a person look at it. Once. May be NULL. */
     void (*fatal)(void *arg, const char *message);
 };
 
-#define KITH_STORE_CACHE_MIN     (UINT64_C(8) << 20)
-#define KITH_STORE_WORKERS_MAX   16u
-#define KITH_CHUNK_INLINE_MAX    (64u << 10) /* bytes; larger contents lie in segments */
+#define KITH_STORE_CACHE_MIN   (UINT64_C(8) << 20)
+#define KITH_STORE_WORKERS_MAX 16u
+#define KITH_CHUNK_INLINE_MAX  (64u << 10) /* bytes; larger contents lie in segments */
 
 /* Opens or makes the store and recovers it. EBUSY: another process has it; EROFS, EPERM, ENOSPC,
  * EIO, ECORRUPT, EVERSION: the message names the path and what helps. Starts threads. */
@@ -93,7 +93,8 @@ KITH_MUST_CHECK enum kith_err kith_store_open(const struct kith_store_options *o
  * handed over, and submit says ECLOSED. The results may be used and given back until close. */
 void kith_store_stop(struct kith_store *store);
 /* Stops if need be, flushes everything to disk, writes a checkpoint, frees. All results must have
- * been given back. EIO with a message when the last flush failed. The store is gone in any case. */
+ * been given back. EIO with a message when the last flush failed. The store is gone in any case;
+ * only after `fatal` this process keeps its lock and its memory, and has to end. */
 enum kith_err kith_store_close(struct kith_store *store, struct kith_error *error);
 
 /* What was found at open: has_data and meta[] (valid until close); the rest is left alone. */
