@@ -76,7 +76,8 @@ struct kith_store_options {
     /* From any of the store's threads, several at a time. Must not block nor call the store. */
     void (*completed)(void *arg, struct kith_store_results *results);
     /* The store cannot go on (a damaged file, a failed log write): every later operation is
-     * answered EIO, or ENOSPC when that was the reason; the process should end in order and a person look at it. Once. May be NULL. */
+     * answered EIO, or ENOSPC when that was the reason; the process should end in order and a
+     * person look at it. Once. May be NULL. */
     void (*fatal)(void *arg, const char *message);
 };
 

@@ -71,6 +71,13 @@ refuses "data" kithctl join "$(cat "$work/late/address")" --through "$(cat "$dir
 kill "$(cat "$work/late.pid")"
 [ "$(kv get keep)" = safe ] || fail "get after a refused join"
 
+# fail_small WHAT: with what the node on the small disk has said
+fail_small() {
+    [ ! -f "$work/small/c/node1.log" ] || sed 's/^/    node1.log: /' "$work/small/c/node1.log"
+    df -k "$work/small" | sed 's/^/    /'
+    fail "$@"
+}
+
 if [ "$(id -u)" = 0 ]; then
     say "a full disk"
     mkdir "$work/small"
@@ -79,6 +86,7 @@ if [ "$(id -u)" = 0 ]; then
     kithctl local up "$work/small/c" --nodes 1 >/dev/null
     small=$(cat "$work/small/c/node1/address")
     kithctl put before full --servers "$small"
+    kithctl put before2 full --servers "$small"
     head -c 60000 /dev/urandom >"$work/value"
     full=no
     for i in $(seq 1 2000); do
@@ -87,14 +95,19 @@ if [ "$(id -u)" = 0 ]; then
             break
         fi
     done
-    [ $full = yes ] || fail "64 MiB took 120 MB"
-    grep -qiE 'space|full' "$work/err.log" || fail "a full disk is not named: $(cat "$work/err.log")"
-    # in order: alive, or ended with a message; what was acknowledged is there once there is room
+    [ $full = yes ] || fail_small "64 MiB took 120 MB"
+    grep -qiE 'space|full' "$work/err.log" ||
+        fail_small "a full disk is not named: $(cat "$work/err.log")"
+    kill -0 "$(cat "$work/small/c/node1/kithd.pid")" || fail_small "the node has ended on a full disk"
+    kithctl delete before2 --servers "$small" || fail_small "no delete on a full disk"
+    # what was acknowledged is there once there is room
     mount -o remount,size=512m "$work/small"
-    kithctl local up "$work/small/c" --nodes 1 >/dev/null || fail "no start after the disk was full"
+    kithctl local up "$work/small/c" --nodes 1 >/dev/null || fail_small "no start after the disk was full"
     small=$(cat "$work/small/c/node1/address")
-    [ "$(kithctl get before --servers "$small")" = full ] || fail "lost a value on a full disk"
-    kithctl get "fill$((i - 1))" --servers "$small" | cmp - "$work/value" || fail "lost the last value"
+    [ "$(kithctl get before --servers "$small")" = full ] ||
+        fail_small "lost a value on a full disk"
+    kithctl get "fill$((i - 1))" --servers "$small" | cmp - "$work/value" ||
+        fail_small "lost the last value"
     kithctl local down "$work/small/c" >/dev/null
 
     say "a read-only data directory"
