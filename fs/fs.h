@@ -264,6 +264,8 @@ int kith_rows_put_end(struct kith_fs *fs, const struct kith_client_result *resul
 KITH_MUST_CHECK enum kith_err kith_row_context(struct kith_arena *arena, const struct kith_row *row,
                                                const struct kith_sibling *winner,
                                                struct kith_bytes *ret_context);
+/* Whether a row that was put has no other version than the one just put. */
+bool kith_context_is_alone(struct kith_bytes context);
 /* True when the mount may keep small writes for the group in memory. */
 bool kith_fs_defers(struct kith_fs *fs, const struct kith_group *group);
 
@@ -788,6 +790,10 @@ struct kith_link_name *kith_link_names_with(struct kith_arena *arena,
  * everywhere. Where that fails the entry counts all the same, and the timer tries again. row_busy
  * held. */
 void kith_dir_tell(struct kith_fs *fs, struct kith_inode *inode, const char *name);
+/* twin.c: a name that a file has left, with what its put answered: where a version of the file
+ * stays under it, that becomes a file of its own. May wait. */
+void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry, uint64_t file_id,
+                    struct kith_bytes context);
 /* RENAME_EXCHANGE of two files; both pinned, the directory taken. */
 int kith_exchange(struct kith_fs *fs, struct kith_entry *a, struct kith_entry *b);
 /* A name that refers to a shared inode in `group`. fs->lock held. */

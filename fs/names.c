@@ -336,6 +336,10 @@ void kith_entry_gone(struct kith_fs *fs, struct kith_entry *entry)
     }
     kith_dir_changed(entry->dir);
     kith_entry_lead(fs, entry, NULL);
+    if (!kith_context_is_alone(kith_octets_bytes(&entry->ctx))) {
+        entry->valid_until = 0; /* another version bears the name now */
+        kith_watch_doubt(entry);
+    }
 }
 
 /* What is to be removed, pinned and its inode held; dir_busy of the parent is held. */
@@ -357,6 +361,20 @@ static int victim(struct kith_job *job, struct kith_entry **ret_entry,
     }
     pthread_mutex_unlock(&fs->lock);
     return error;
+}
+
+/* Another version of the removed file stays under the name. It is known after the put. */
+static bool has_twin(const struct kith_entry *entry)
+{
+    return !kith_context_is_alone(kith_octets_bytes(&entry->ctx));
+}
+
+/* It becomes a file of its own: the removed one may be open, or have other names. */
+static void part_removed(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode)
+{
+    if (has_twin(entry)) {
+        kith_twin_part(fs, entry, inode->id, kith_octets_bytes(&entry->ctx));
+    }
 }
 
 void kith_do_unlink(struct kith_job *job)
@@ -387,6 +405,11 @@ void kith_do_unlink(struct kith_job *job)
         } else {
             kith_watch_doubt(entry);
         }
+        pthread_mutex_unlock(&fs->lock);
+        if (error == 0 && (link || !pending)) {
+            part_removed(fs, entry, inode);
+        }
+        pthread_mutex_lock(&fs->lock);
         kith_busy_give(fs, false, &inode, 1);
         entry->pins--;
         pthread_mutex_unlock(&fs->lock);
@@ -408,6 +431,7 @@ struct removal {
     struct kith_arena arena;
     struct kith_client_op op; /* what was sent, and until when it is put again */
     uint64_t until;
+    int error; /* its outcome */
 };
 
 static void removal_free(struct removal *removal)
@@ -419,7 +443,7 @@ static void removal_free(struct removal *removal)
 }
 
 /* result NULL: nothing had to be put. */
-static void unlink_end(struct kith_job *job, int error, const struct kith_client_result *result)
+static void unlink_took(struct kith_job *job, int error, const struct kith_client_result *result)
 {
     struct kith_fs *fs = job->fs;
     struct removal *removal = job->state;
@@ -434,13 +458,30 @@ static void unlink_end(struct kith_job *job, int error, const struct kith_client
     } else {
         kith_watch_doubt(entry);
     }
-    entry->pins--;
+    pthread_mutex_unlock(&fs->lock);
+    removal->error = error;
+}
+
+static void unlink_end(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct removal *removal = job->state;
+    pthread_mutex_lock(&fs->lock);
+    removal->entry->pins--;
     kith_busy_give(fs, false, &job->inode2, 1);
     kith_busy_give(fs, true, &job->inode, 1);
     pthread_mutex_unlock(&fs->lock);
-    kith_job_fail(job, error);
+    kith_job_fail(job, removal->error);
     kith_inode_settle_soon(fs, job->inode2);
     removal_free(removal);
+}
+
+/* In a thread. */
+static void unlink_part(struct kith_job *job)
+{
+    struct removal *removal = job->state;
+    part_removed(job->fs, removal->entry, job->inode2);
+    unlink_end(job);
 }
 
 /* In a thread. */
@@ -450,8 +491,12 @@ static void unlink_again(struct kith_job *job)
     struct kith_client_answer answer;
     removal->op.u.put.again = true;
     int error = kith_rows_put_op(job->fs, &removal->op, removal->until, &answer);
-    unlink_end(job, error, &answer.result);
+    unlink_took(job, error, &answer.result);
     kith_client_answer_release(&answer);
+    if (removal->error == 0) {
+        part_removed(job->fs, removal->entry, job->inode2);
+    }
+    unlink_end(job);
 }
 
 static void unlink_done(struct kith_job *job, const struct kith_client_result *result)
@@ -460,7 +505,11 @@ static void unlink_done(struct kith_job *job, const struct kith_client_result *r
     if (kith_rows_open(result, removal->until) && kith_job_go_on(job, unlink_again)) {
         return;
     }
-    unlink_end(job, kith_rows_put_end(job->fs, result, removal->op.u.put.update_count), result);
+    unlink_took(job, kith_rows_put_end(job->fs, result, removal->op.u.put.update_count), result);
+    if (removal->error == 0 && has_twin(removal->entry) && kith_job_go_on(job, unlink_part)) {
+        return;
+    }
+    unlink_end(job);
     kith_job_end(job);
 }
 
@@ -526,7 +575,8 @@ void kith_start_unlink(struct kith_job *job)
     }
     kith_job_begin(job);
     if (pending) { /* the cluster never heard of it */
-        unlink_end(job, 0, NULL);
+        unlink_took(job, 0, NULL);
+        unlink_end(job);
         kith_job_end(job);
     } else {
         removal->op.u.put.request = kith_client_request_id(fs->client);

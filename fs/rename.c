@@ -30,6 +30,7 @@ struct move {
     bool now; /* nothing may wait: EBUSY instead */
     struct kith_client_op op; /* now: what was sent, and until when it is put again */
     uint64_t until;
+    int error; /* now: its outcome */
 };
 
 /* The value for the target: a link's reference or the whole record. */
@@ -215,6 +216,12 @@ static bool settle_links(struct move *move, const struct kith_put_result results
     return ok;
 }
 
+/* Whether another version stays under the old name. It is known after the put. */
+static bool has_twin(const struct move *move)
+{
+    return move->src_at >= 0 && !kith_context_is_alone(kith_octets_bytes(&move->src->ctx));
+}
+
 /* The tables after the puts. */
 static int settle(struct move *move, const struct kith_client_result *into,
                   const struct kith_client_result *from)
@@ -242,6 +249,10 @@ static int settle(struct move *move, const struct kith_client_result *into,
     move->src->link = false;
     move->src->changed_at = move->dst->changed_at = kith_mono_ns();
     move->src->valid_until = move->dst->valid_until = move->dst->changed_at + fs->entry_ns;
+    if (has_twin(move)) {
+        move->src->valid_until = 0;
+        kith_watch_doubt(move->src);
+    }
     kith_dir_changed(move->src->dir);
     kith_dir_changed(move->dst->dir);
     if (!link) {
@@ -374,6 +385,15 @@ static void tell_links(struct move *move, bool source_gone)
     }
 }
 
+/* It becomes a file of its own. src is pinned and its directory taken. */
+static void part(struct move *move)
+{
+    if (has_twin(move)) {
+        kith_twin_part(move->fs, move->src, move->inode->id,
+                       kith_octets_bytes(&move->src->ctx));
+    }
+}
+
 static int do_move(struct move *move)
 {
     struct kith_fs *fs = move->fs;
@@ -409,6 +429,9 @@ static int do_move(struct move *move)
     }
     if (error == 0 && move->inode->type == KITH_TYPE_DIR) {
         kith_dir_tell(fs, move->inode, move->dst->name);
+    }
+    if (error == 0) {
+        part(move);
     }
     return error;
 }
@@ -616,7 +639,7 @@ static void give_now(struct kith_job *job, struct move *move)
 }
 
 /* The put is over with this errno. */
-static void rename_end(struct kith_job *job, int error, const struct kith_client_result *result)
+static void rename_took(struct kith_job *job, int error, const struct kith_client_result *result)
 {
     struct move *move = job->state;
     if (error == 0) {
@@ -626,8 +649,22 @@ static void rename_end(struct kith_job *job, int error, const struct kith_client
         move_doubted(move);
         pthread_mutex_unlock(&job->fs->lock);
     }
+    move->error = error;
+}
+
+static void rename_end(struct kith_job *job)
+{
+    struct move *move = job->state;
+    int error = move->error;
     give_now(job, move);
     kith_job_fail(job, error);
+}
+
+/* In a thread. */
+static void rename_part(struct kith_job *job)
+{
+    part(job->state);
+    rename_end(job);
 }
 
 /* In a thread. */
@@ -637,8 +674,12 @@ static void rename_again(struct kith_job *job)
     struct kith_client_answer answer;
     move->op.u.put.again = true;
     int error = kith_rows_put_op(job->fs, &move->op, move->until, &answer);
-    rename_end(job, error, &answer.result);
+    rename_took(job, error, &answer.result);
     kith_client_answer_release(&answer);
+    if (move->error == 0) {
+        part(move);
+    }
+    rename_end(job);
 }
 
 static void rename_done(struct kith_job *job, const struct kith_client_result *result)
@@ -647,7 +688,11 @@ static void rename_done(struct kith_job *job, const struct kith_client_result *r
     if (kith_rows_open(result, move->until) && kith_job_go_on(job, rename_again)) {
         return;
     }
-    rename_end(job, kith_rows_put_end(job->fs, result, move->into->count), result);
+    rename_took(job, kith_rows_put_end(job->fs, result, move->into->count), result);
+    if (move->error == 0 && has_twin(move) && kith_job_go_on(job, rename_part)) {
+        return;
+    }
+    rename_end(job);
     kith_job_end(job);
 }
 

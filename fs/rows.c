@@ -176,6 +176,19 @@ bool kith_fs_defers(struct kith_fs *fs, const struct kith_group *group)
     return !atomic_load(&fs->put_trouble) && kith_client_writable(fs->client, group);
 }
 
+bool kith_context_is_alone(struct kith_bytes context)
+{
+    struct kith_arena arena;
+    struct kith_row row;
+    kith_arena_init(&arena, 0);
+    bool alone = kith_row_decode(&arena, context, &row) == KITH_OK;
+    for (uint32_t i = 0; alone && i < row.sibling_count; i++) {
+        alone = row.siblings[i].kind == KITH_SIBLING_MARK;
+    }
+    kith_arena_release(&arena);
+    return alone;
+}
+
 /* Two versions that a person cannot tell apart: the next write that has read them drops both. */
 static bool looks_alike(const struct kith_sibling *a, const struct kith_sibling *b)
 {
