@@ -16,23 +16,24 @@
 #include "shell/segments.h"
 #include "shell/store_wt.h"
 
-#define KITH_ROUND_OPS        64u   /* one log flush (10 us) for as many costs 0.2 us an op */
-#define KITH_ROUND_UPDATES    512u  /* rows in one transaction: bounds what a redo repeats */
-#define KITH_ROUND_UNIT       2048u /* bytes that count as much as a row: 1 MiB a round */
-#define KITH_LEND_OPS         48u   /* some 0.5 ms; more of them are worth a second thread */
-#define KITH_LEND_WEIGHT      64u   /* rows and units of bytes of them together */
-#define KITH_LEND_ROWS        16u   /* rows of a scan, or rows and units of bytes of another op */
-#define KITH_LEND_SLOW_NS     UINT64_C(2000000) /* a round in the cache takes 20 to 700 us */
-#define KITH_LEND_PAUSE       50u   /* times what a slow one took: waits are 2 % of a lender's time */
+#define KITH_ROUND_OPS         64u   /* one log flush (10 us) for as many costs 0.2 us an op */
+#define KITH_ROUND_UPDATES     512u  /* rows in one transaction: bounds what a redo repeats */
+#define KITH_ROUND_UNIT        2048u /* bytes that count as much as a row: 1 MiB a round */
+#define KITH_LEND_OPS          48u   /* some 0.5 ms; more of them are worth a second thread */
+#define KITH_LEND_WEIGHT       64u   /* rows and units of bytes of them together */
+#define KITH_LEND_ROWS         16u   /* rows of a scan, or rows and units of bytes of another op */
+#define KITH_LEND_SLOW_NS      UINT64_C(2000000) /* a round in the cache takes 20 to 700 us */
+#define KITH_LEND_PAUSE        50u /* times what a slow one took: waits are 2 % of a lender's time */
 #define KITH_LEND_PAUSE_MAX_NS UINT64_C(10000000000)
-#define KITH_RESULTS_POOL     16u   /* kept for reuse; each may keep an arena block */
-#define KITH_ROLLBACK_RETRIES 100u  /* WT_ROLLBACK with a full cache: eviction needs a moment */
-#define KITH_ROW_KEY_MAX      (2u + KITH_GROUP_SIZE + KITH_NAME_MAX)
-#define KITH_LEAF_KEY_MAX     (KITH_ROW_KEY_MAX + 1u)
-#define KITH_REF_KEY_MAX      (KITH_CHUNK_ID_SIZE + 1u + KITH_ROW_KEY_MAX)
-#define KITH_CHUNK_KEY_SIZE   (2u + KITH_CHUNK_ID_SIZE)
-#define KITH_SECRET_MAX       192u
-#define KITH_SECRET_MIN       136u
+#define KITH_RESULTS_POOL      16u  /* kept for reuse; each may keep an arena block */
+#define KITH_ROLLBACK_RETRIES  100u /* WT_ROLLBACK with a full cache: eviction needs a moment */
+#define KITH_ROW_KEY_MAX       (2u + KITH_GROUP_SIZE + KITH_NAME_MAX)
+#define KITH_LEAF_KEY_MAX      (KITH_ROW_KEY_MAX + 1u)
+#define KITH_REF_KEY_MAX       (KITH_CHUNK_ID_SIZE + 1u + KITH_ROW_KEY_MAX)
+#define KITH_CHUNK_KEY_SIZE    (2u + KITH_CHUNK_ID_SIZE)
+#define KITH_SECRET_MAX        192u
+#define KITH_SECRET_MIN        136u
+#define STORE_FOLD_MAX         32u /* partitions written with one transaction */
 
 /* The second part of a key in `refs`. */
 enum store_referrer { STORE_REFERRER_ROW = 'r', STORE_REFERRER_CHUNK = 'c' };
@@ -71,6 +72,7 @@ struct store_tree {
     /* [KITH_PARTITIONS_MAX], each NULL or [KITH_TREE_LEAVES]; loaded at open, then each partition
      * is its worker's */
     struct store_leaf **partitions;
+    bool *dirty; /* [KITH_PARTITIONS_MAX]: changed since its record was written (store_sums.c) */
 };
 
 struct store_touched {
@@ -78,6 +80,25 @@ struct store_touched {
     struct store_leaf before;
     uint16_t partition;
     uint8_t number;
+};
+
+/* A worker's part of the journal of sums (store_sums.c). */
+struct store_pass {
+    bool on;
+    uint32_t next;    /* the partition to look at */
+    uint64_t began;   /* how many records there were */
+    uint64_t covered; /* so many from the start may be overwritten */
+};
+
+struct store_journal {
+    uint64_t written; /* records in this run */
+    struct store_pass pass;
+    /* of the transaction under way */
+    bool wrote;
+    struct store_pass after; /* once it is committed */
+    uint16_t folded[STORE_FOLD_MAX];
+    uint32_t folded_count;
+    struct kith_buf record;
 };
 
 /* ---- Workers ---- */
@@ -110,8 +131,9 @@ struct store_worker {
     struct store_task *tasks; /* taken from the queue */
     uint32_t capacity;
     WT_SESSION *session;
-    WT_CURSOR *rows, *leaves, *tree, *refs, *chunks, *segs, *meta;
+    WT_CURSOR *rows, *leaves, *tree, *journal_cursor, *refs, *chunks, *segs, *meta;
     struct store_tree *sums;
+    struct store_journal journal;
     struct store_touched *touched;
     uint32_t touched_count, touched_capacity;
     uint32_t serial;
@@ -138,7 +160,7 @@ struct store_committer {
 
 /* What the disk can still take; see store_space.c. */
 struct store_space {
-    _Atomic int64_t room;  /* free bytes, less what a checkpoint may write and what was promised */
+    _Atomic int64_t room; /* free bytes, less what a checkpoint may write and what was promised */
     _Atomic uint64_t disk_total, disk_free, seen_ms;
     uint64_t reserve_bytes; /* fixed at open, like the next two */
     uint64_t edge_bytes;    /* with less free, the dirty pages are counted */
@@ -151,10 +173,10 @@ struct store_space {
     bool stop;            /* protected by lock, like all below */
     bool exact_wanted, exact_failed;
     uint64_t wanted, begun, done; /* numbers of the thread's checkpoints */
-    uint64_t ended_ms;    /* when the last of them ended */
-    uint64_t need;        /* what the next checkpoint may add to the disk */
-    WT_SESSION *session;  /* for the statistics */
-    WT_SESSION *thread_session; /* the thread's */
+    uint64_t ended_ms;            /* when the last of them ended */
+    uint64_t need;                /* what the next checkpoint may add to the disk */
+    WT_SESSION *session;          /* for the statistics */
+    WT_SESSION *thread_session;   /* the thread's */
 };
 
 struct kith_store {
@@ -171,7 +193,7 @@ struct kith_store {
     atomic_bool failed;   /* the store cannot go on */
     atomic_bool fatal_told;
     char fatal_message[KITH_ERROR_MESSAGE_SIZE]; /* protected by message_lock: why */
-    bool fatal_space;     /* protected by it, too: for lack of space */
+    bool fatal_space;                            /* protected by it, too: for lack of space */
     atomic_bool configured;
     uint8_t secret[KITH_SECRET_MAX]; /* found at open, or fixed by configure */
     size_t secret_size;
@@ -181,7 +203,8 @@ struct kith_store {
     _Atomic uint64_t row_count, chunk_count, chunk_bytes;
     struct store_space space;
     struct store_tree row_tree, chunk_tree;
-    _Atomic uint32_t segment_last; /* the highest number in use */
+    _Atomic uint64_t sums_sequence; /* the last one drawn */
+    _Atomic uint32_t segment_last;  /* the highest number in use */
     uint32_t worker_count, bulk_count;
     struct store_worker *workers; /* [worker_count + bulk_count], rows first */
     struct store_committer committer;
@@ -266,10 +289,12 @@ void store_commit_dirty(struct kith_store *store, struct kith_segment *segment);
 
 /* ---- store_tree.c ---- */
 
-KITH_MUST_CHECK enum kith_err store_tree_load(struct kith_store *store, struct store_tree *tree,
-                                              const char *table, _Atomic uint64_t *count,
-                                              _Atomic uint64_t *bytes, struct kith_error *error);
+KITH_MUST_CHECK enum kith_err store_tree_init(struct store_tree *tree);
 void store_tree_release(struct store_tree *tree);
+/* The leaf in memory; NULL when memory is short. */
+struct store_leaf *store_tree_leaf(struct store_tree *tree, uint32_t partition, uint32_t number);
+/* Entries and bytes of all leaves. */
+void store_tree_count(const struct store_tree *tree, uint64_t *ret_count, uint64_t *ret_bytes);
 struct store_change {
     const struct kith_checksum *old_hash, *new_hash; /* all zero: nothing */
     int count;                                       /* by which the number of entries changes */
@@ -277,14 +302,33 @@ struct store_change {
 };
 KITH_MUST_CHECK enum kith_err store_tree_change(struct store_worker *worker, uint32_t partition,
                                                 uint32_t leaf, const struct store_change *change);
-/* Before a commit: writes what was touched. */
-KITH_MUST_CHECK enum kith_err store_tree_write(struct store_worker *worker);
-/* After it: forgets; or takes everything back. */
+/* After a commit: forgets what was touched; or takes everything back. */
 void store_tree_commit(struct store_worker *worker);
 void store_tree_rollback(struct store_worker *worker);
-#define STORE_LEAF_VALUE_SIZE 28u
-void store_leaf_encode(const struct store_leaf *leaf, uint8_t ret_value[STORE_LEAF_VALUE_SIZE]);
-KITH_MUST_CHECK bool store_leaf_decode(struct kith_bytes value, struct store_leaf *ret_leaf);
+
+/* ---- store_sums.c ---- */
+
+/* Reads a tree, at open; its `dirty` says what must be settled. */
+KITH_MUST_CHECK enum kith_err store_sums_load(struct kith_store *store, bool bulk,
+                                              struct kith_error *error);
+/* Before the threads run: writes what the journal says to where it belongs. Any worker of the kind.
+ */
+KITH_MUST_CHECK enum kith_err store_sums_settle(struct store_worker *worker);
+/* Before a commit: writes what was touched. After it: counts it. */
+KITH_MUST_CHECK enum kith_err store_sums_write(struct store_worker *worker);
+void store_sums_commit(struct store_worker *worker);
+/* The records, for who checks them. */
+struct store_sums_entry {
+    uint32_t partition, number;
+    struct store_leaf leaf;
+};
+uint8_t store_sums_kind(bool bulk); /* the first byte of a key in `sums` */
+KITH_MUST_CHECK bool store_sums_table_decode(struct kith_bytes value,
+                                             struct store_leaf leaves[KITH_TREE_LEAVES],
+                                             uint64_t *ret_as_of);
+KITH_MUST_CHECK bool store_sums_sequence(struct kith_bytes record, uint64_t *ret_sequence);
+/* The next leaf of a record of the journal; *at is 0 at first. */
+bool store_sums_next(struct kith_bytes record, size_t *at, struct store_sums_entry *ret_entry);
 
 /* ---- The operations; each fills *done ---- */
 
@@ -372,9 +416,9 @@ void store_meta_release(struct kith_store *store);
 
 /* ---- store_space.c ---- */
 
-#define STORE_PAGES_ROW   (96u << 10)  /* bytes of pages that a written row may make dirty */
+#define STORE_PAGES_ROW   (128u << 10) /* bytes of pages that a written row may make dirty */
 #define STORE_PAGES_REF   (16u << 10)  /* ... and each of its references */
-#define STORE_PAGES_CHUNK (112u << 10) /* ... and a chunk */
+#define STORE_PAGES_CHUNK (144u << 10) /* ... and a chunk */
 
 /* First of all; and last of all. */
 void store_space_prepare(struct store_space *space);

@@ -19,7 +19,7 @@ struct verifier {
     struct kith_segment_cache *reads;
     bool contents;
     WT_SESSION *session;
-    WT_CURSOR *rows, *leaves, *tree, *refs, *chunks, *ctree;
+    WT_CURSOR *rows, *leaves, *tree, *refs, *chunks, *ctree, *sums;
     struct kith_arena arena;                      /* reset for each row */
     struct store_leaf *row_leaves, *chunk_leaves; /* [KITH_TREE_LEAVES], recomputed */
 };
@@ -232,31 +232,61 @@ static int check_chunks(struct verifier *verifier, uint32_t partition)
 
 /* ---- Sums ---- */
 
-static int check_sums(struct verifier *verifier, uint32_t partition, WT_CURSOR *cursor,
-                      const struct store_leaf *leaves)
+/* What the journal says of this partition after its record in the table was written. */
+static int read_journal(struct verifier *verifier, uint32_t partition, uint8_t kind, uint64_t as_of,
+                        struct store_leaf *leaves)
 {
-    for (uint32_t i = 0; i < KITH_TREE_LEAVES; i++) {
-        uint8_t bytes[3] = {(uint8_t)(partition >> 8), (uint8_t)partition, (uint8_t)i};
-        struct store_leaf stored;
-        struct kith_bytes key, value;
-        int ret = 0;
-        memset(&stored, 0, sizeof stored);
-        if (exists(cursor, kith_bytes_make(bytes, sizeof bytes), &ret)) {
-            ret = entry(cursor, &key, &value);
-            if (ret == 0 && !store_leaf_decode(value, &stored)) {
-                stored.count = UINT32_MAX;
+    uint64_t seen[KITH_TREE_LEAVES] = {0};
+    int ret = seek(verifier->sums, &kind, 1);
+    while (ret == 0) {
+        struct kith_bytes key, record;
+        ret = entry(verifier->sums, &key, &record);
+        if (ret != 0 || key.size == 0 || key.data[0] != kind) {
+            break;
+        }
+        uint64_t sequence = 0;
+        struct store_sums_entry change;
+        bool counts = store_sums_sequence(record, &sequence) && sequence > as_of;
+        for (size_t at = 0; counts && store_sums_next(record, &at, &change);) {
+            if (change.partition == partition && sequence >= seen[change.number]) {
+                seen[change.number] = sequence;
+                leaves[change.number] = change.leaf;
             }
         }
-        if (ret != 0) {
-            return ret;
+        ret = verifier->sums->next(verifier->sums);
+    }
+    return ret == WT_NOTFOUND ? 0 : ret;
+}
+
+static int check_sums(struct verifier *verifier, uint32_t partition, WT_CURSOR *cursor,
+                      uint8_t kind, const struct store_leaf *leaves)
+{
+    uint8_t bytes[2] = {(uint8_t)(partition >> 8), (uint8_t)partition};
+    struct store_leaf *stored = kith_calloc(KITH_TREE_LEAVES, sizeof *stored);
+    if (stored == NULL) {
+        return ENOMEM;
+    }
+    struct kith_bytes key, value;
+    uint64_t as_of = 0;
+    int ret = 0;
+    if (exists(cursor, kith_bytes_make(bytes, sizeof bytes), &ret)) {
+        ret = entry(cursor, &key, &value);
+        if (ret == 0 && !store_sums_table_decode(value, stored, &as_of)) {
+            wrong(verifier, &verifier->verdict->wrong_leaves, "its sums are damaged", partition, 0);
         }
-        if (!kith_sum_equal(&stored.sum, &leaves[i].sum) || stored.count != leaves[i].count ||
-            stored.bytes != leaves[i].bytes) {
+    }
+    if (ret == 0) {
+        ret = read_journal(verifier, partition, kind, as_of, stored);
+    }
+    for (uint32_t i = 0; ret == 0 && i < KITH_TREE_LEAVES; i++) {
+        if (!kith_sum_equal(&stored[i].sum, &leaves[i].sum) || stored[i].count != leaves[i].count ||
+            stored[i].bytes != leaves[i].bytes) {
             wrong(verifier, &verifier->verdict->wrong_leaves, "a leaf has another sum", partition,
                   i);
         }
     }
-    return 0;
+    kith_free(stored);
+    return ret;
 }
 
 static int check_partition(struct verifier *verifier, uint32_t partition)
@@ -270,8 +300,12 @@ static int check_partition(struct verifier *verifier, uint32_t partition)
     ret = check_rows(verifier, partition);
     ret = ret == 0 ? check_index(verifier, partition) : ret;
     ret = ret == 0 ? check_chunks(verifier, partition) : ret;
-    ret = ret == 0 ? check_sums(verifier, partition, verifier->tree, verifier->row_leaves) : ret;
-    ret = ret == 0 ? check_sums(verifier, partition, verifier->ctree, verifier->chunk_leaves) : ret;
+    ret = ret == 0 ? check_sums(verifier, partition, verifier->tree, store_sums_kind(false),
+                                verifier->row_leaves)
+                   : ret;
+    ret = ret == 0 ? check_sums(verifier, partition, verifier->ctree, store_sums_kind(true),
+                                verifier->chunk_leaves)
+                   : ret;
     int end = verifier->session->rollback_transaction(verifier->session, NULL);
     return ret == 0 ? end : ret;
 }
@@ -378,7 +412,8 @@ static int verifier_open(struct verifier *verifier)
         WT_CURSOR **cursor;
     } tables[] = {{"rows", &verifier->rows},     {"leaves", &verifier->leaves},
                   {"tree", &verifier->tree},     {"refs", &verifier->refs},
-                  {"chunks", &verifier->chunks}, {"ctree", &verifier->ctree}};
+                  {"chunks", &verifier->chunks}, {"ctree", &verifier->ctree},
+                  {"sums", &verifier->sums}};
     for (size_t i = 0; ret == 0 && i < sizeof tables / sizeof tables[0]; i++) {
         ret = store_cursor(verifier->session, tables[i].table, tables[i].cursor);
     }

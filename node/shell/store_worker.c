@@ -20,6 +20,7 @@ int store_worker_init(struct store_worker *worker, struct kith_store *store, uin
     worker->bulk = bulk;
     worker->sums = bulk ? &store->chunk_tree : &store->row_tree;
     segment_cache_init(&worker->reads);
+    kith_buf_init(&worker->journal.record);
     int ret = store_queue_init(&worker->queue);
     if (ret == 0) {
         ret = store_session(store, &worker->session);
@@ -29,10 +30,11 @@ int store_worker_init(struct store_worker *worker, struct kith_store *store, uin
         WT_CURSOR **cursor;
         bool wanted;
     } tables[] = {
-        {"rows", &worker->rows, !bulk}, {"leaves", &worker->leaves, !bulk},
-        {"tree", &worker->tree, !bulk}, {"ctree", &worker->tree, bulk},
-        {"refs", &worker->refs, true},  {"chunks", &worker->chunks, bulk},
-        {"segs", &worker->segs, bulk},  {"meta", &worker->meta, !bulk},
+        {"rows", &worker->rows, !bulk},          {"leaves", &worker->leaves, !bulk},
+        {"tree", &worker->tree, !bulk},          {"ctree", &worker->tree, bulk},
+        {"refs", &worker->refs, true},           {"chunks", &worker->chunks, bulk},
+        {"segs", &worker->segs, bulk},           {"meta", &worker->meta, !bulk},
+        {"sums", &worker->journal_cursor, true},
     };
     for (size_t i = 0; ret == 0 && i < sizeof tables / sizeof tables[0]; i++) {
         if (tables[i].wanted) {
@@ -52,6 +54,7 @@ void store_worker_release(struct store_worker *worker)
     }
     segment_cache_release(&worker->reads);
     /* the session and its cursors end with the connection */
+    kith_buf_release(&worker->journal.record);
     kith_free(worker->touched);
     kith_free(worker->tasks);
     store_queue_release(&worker->queue);
@@ -142,6 +145,7 @@ enum kith_err store_begin(struct store_worker *worker)
     worker->broken = false;
     worker->retry = false;
     worker->serial++;
+    worker->journal.wrote = false;
     int ret = worker->session->begin_transaction(worker->session, NULL);
     return ret == 0 ? KITH_OK : store_break(worker, ret);
 }
@@ -161,7 +165,7 @@ void store_rollback(struct store_worker *worker)
 /* Commits, or leaves nothing behind. */
 enum kith_err store_commit(struct store_worker *worker)
 {
-    enum kith_err err = worker->writes == 0 ? KITH_OK : store_tree_write(worker);
+    enum kith_err err = worker->writes == 0 ? KITH_OK : store_sums_write(worker);
     if (err == KITH_OK && worker->bulk && worker->writes > 0) {
         err = segment_before_commit(worker);
     }
@@ -178,6 +182,7 @@ enum kith_err store_commit(struct store_worker *worker)
         }
         return err;
     }
+    store_sums_commit(worker);
     store_tree_commit(worker);
     if (worker->bulk) {
         segment_after_commit(worker);

@@ -24,11 +24,12 @@
 #define CHECKPOINT_LOGS      4u  /* a checkpoint after so many log files */
 #define RESERVE_LOGS         10u /* those four, four that come meanwhile, two ready ones */
 #define CHECKPOINT_DEFAULT_S 60u
+#define JOURNAL_SLOTS        16384u /* of a worker: 2 to 10 MB; a pass writes up to 7 KB a partition */
 /* Sessions: one a worker, the committer, verify, and WiredTiger's own threads. */
 #define SESSIONS_MAX 64u
 
-const char *const store_tables[] = {"rows",   "leaves", "tree", "refs",
-                                    "chunks", "ctree",  "segs", "meta"};
+const char *const store_tables[] = {"rows",  "leaves", "tree", "refs", "chunks",
+                                    "ctree", "segs",   "meta", "sums"};
 const size_t store_table_count = sizeof store_tables / sizeof store_tables[0];
 /* rows and chunks: larger leaf pages and values kept in the page up to the inline limit, since an
  * overflow item costs a page read each. The indices' keys are alike: prefix compression halves
@@ -36,12 +37,13 @@ const size_t store_table_count = sizeof store_tables / sizeof store_tables[0];
 static const char *const table_configs[] = {
     "key_format=u,value_format=u,leaf_page_max=32KB,leaf_value_max=64KB,memory_page_max=10MB",
     "key_format=u,value_format=u,leaf_page_max=16KB,prefix_compression=true",
-    "key_format=u,value_format=u,leaf_page_max=16KB",
+    "key_format=u,value_format=u,leaf_page_max=32KB,leaf_value_max=64KB",
     "key_format=u,value_format=u,leaf_page_max=16KB,prefix_compression=true",
     "key_format=u,value_format=u,leaf_page_max=64KB,leaf_value_max=72KB,memory_page_max=10MB",
-    "key_format=u,value_format=u,leaf_page_max=16KB",
+    "key_format=u,value_format=u,leaf_page_max=32KB,leaf_value_max=64KB",
     "key_format=u,value_format=u,leaf_page_max=16KB",
     "key_format=u,value_format=u",
+    "key_format=u,value_format=u,leaf_page_max=32KB,leaf_value_max=64KB",
 };
 
 enum kith_err store_err(int ret)
@@ -405,6 +407,38 @@ static void size_logs(struct kith_store *store)
     store_space_size(store, RESERVE_LOGS * store->options.log_file_bytes);
 }
 
+static enum kith_err load_trees(struct kith_store *store, struct kith_error *error)
+{
+    uint64_t count = 0;
+    uint64_t bytes = 0;
+    enum kith_err err = store_sums_load(store, false, error);
+    if (err == KITH_OK) {
+        err = store_sums_load(store, true, error);
+    }
+    if (err == KITH_OK) {
+        store_tree_count(&store->row_tree, &count, &bytes);
+        atomic_store(&store->row_count, count);
+        store_tree_count(&store->chunk_tree, &count, &bytes);
+        atomic_store(&store->chunk_count, count);
+        atomic_store(&store->chunk_bytes, bytes);
+    }
+    return err;
+}
+
+/* From here on the whole journal may be overwritten. */
+static enum kith_err settle_trees(struct kith_store *store, struct kith_error *error)
+{
+    enum kith_err err = store_sums_settle(&store->workers[0]);
+    if (err == KITH_OK) {
+        err = store_sums_settle(&store->workers[store->worker_count]);
+    }
+    return err == KITH_OK ? KITH_OK
+                          : kith_error_set(error, err,
+                                           "%s: the sums of the trees cannot be "
+                                           "written: %s; check the disk and its free space",
+                                           store->wt_path, kith_err_text((int)err));
+}
+
 static enum kith_err store_fill(struct kith_store *store, struct kith_error *error)
 {
     store->path = kith_strdup(store->options.path);
@@ -438,17 +472,16 @@ static enum kith_err store_fill(struct kith_store *store, struct kith_error *err
         err = store_meta_load(store, error);
     }
     if (err == KITH_OK) {
-        err = store_tree_load(store, &store->row_tree, "tree", &store->row_count, NULL, error);
-    }
-    if (err == KITH_OK) {
-        err = store_tree_load(store, &store->chunk_tree, "ctree", &store->chunk_count,
-                              &store->chunk_bytes, error);
+        err = load_trees(store, error);
     }
     if (err == KITH_OK) {
         err = make_workers(store, error);
     }
     if (err == KITH_OK) {
         err = segments_recover(store, &store->workers[store->worker_count], error);
+    }
+    if (err == KITH_OK) {
+        err = settle_trees(store, error);
     }
     return err == KITH_OK ? start_threads(store, error) : err;
 }
@@ -469,6 +502,7 @@ static enum kith_err check_options(struct kith_store *store, struct kith_error *
     }
     options->workers = options->workers == 0 ? row_workers() : options->workers;
     options->bulk_workers = options->bulk_workers == 0 ? 2 : options->bulk_workers;
+    options->journal_slots = options->journal_slots == 0 ? JOURNAL_SLOTS : options->journal_slots;
     options->checkpoint_s =
         options->checkpoint_s == 0 ? CHECKPOINT_DEFAULT_S : options->checkpoint_s;
     if (options->cache_bytes < KITH_STORE_CACHE_MIN || options->workers > KITH_STORE_WORKERS_MAX ||

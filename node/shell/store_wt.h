@@ -14,10 +14,11 @@
  *     table    key                                          value
  *     rows     u16be partition, 16 group, name              record (core/rowop.h)
  *     leaves   u16be partition, u8 leaf, 16 group, name     -            written when a row is new
- *     tree     u16be partition, u8 leaf                     sum, count (store_tree.c)
+ *     tree     u16be partition                              sums of its leaves (store_sums.c)
  *     refs     20 chunk id, u8 kind, key in rows or chunks  -            who refers to a chunk
  *     chunks   u16be partition, 20 chunk id                 record (chunks.c)
- *     ctree    u16be partition, u8 leaf                     sum, count, bytes
+ *     ctree    u16be partition                              the same for chunks
+ *     sums     u8 kind, u8 worker, u32be slot               the newest sums, journal (store_sums.c)
  *     segs     tag, u32be segment [, u64be offset]          see segments.h
  *     meta     u8 enum kith_meta_key                        value
  *
@@ -71,7 +72,8 @@ struct kith_store_options {
     uint32_t checkpoint_s; /* 0 = 60 */
     uint64_t
         log_file_bytes; /* size of WiredTiger's log files; 0 = a 96th of the disk, at most 64 MiB */
-    uint64_t run;       /* random bits for this start; never 0 */
+    uint32_t journal_slots; /* of a worker, for the trees' sums (store_sums.c); 0 = 16,384 */
+    uint64_t run;           /* random bits for this start; never 0 */
     void *arg;
     /* From any of the store's threads, several at a time. Must not block nor call the store. */
     void (*completed)(void *arg, struct kith_store_results *results);

@@ -30,6 +30,7 @@ struct place {
     uint32_t count;
     bool fatal;
     uint32_t list_taken, done_taken;
+    uint32_t workers, journal_slots; /* options of the store; 0: its own */
 };
 
 static inline void completed(void *arg, struct kith_store_results *results)
@@ -61,6 +62,9 @@ static inline enum kith_err place_open(struct place *place, struct kith_error *e
                                          .arg = place,
                                          .completed = completed,
                                          .fatal = fatal,
+                                         .workers = place->workers,
+                                         .bulk_workers = place->workers,
+                                         .journal_slots = place->journal_slots,
                                          .cache_bytes = 16u << 20,
                                          .log_file_bytes = 1u << 20};
     static uint64_t runs = 0x1234567;
