@@ -185,6 +185,23 @@ static bool node_alive(const struct up *up, uint32_t index)
     return up->processes[index].fd >= 0 && !kith_local_wait_end(&up->processes[index], 0);
 }
 
+/* A node that ran already was on its way to its end: somebody had told it to. */
+static enum kith_err node_start_again(struct up *up, uint32_t index, struct kith_error *error)
+{
+    char program[PATH_MAX];
+    enum kith_err err = kith_local_program(program, error);
+    (void)close(up->processes[index].fd);
+    up->processes[index].fd = -1;
+    if (err == KITH_OK) {
+        err = node_start(up, index, program, error);
+    }
+    if (err == KITH_OK) {
+        err = kith_local_save(&up->local, error);
+    }
+    addresses_set(up);
+    return err;
+}
+
 /* Until the node answers; *ret_member: it belongs to a cluster. */
 static enum kith_err node_wait(struct up *up, uint32_t index, bool *ret_member,
                                struct kith_error *error)
@@ -209,7 +226,12 @@ static enum kith_err node_wait(struct up *up, uint32_t index, bool *ret_member,
             kith_msg_box_drop(ask.box);
         }
         up->failed = index + 1;
-        if (!node_alive(up, index)) {
+        if (!node_alive(up, index) && !up->started[index]) {
+            enum kith_err err = node_start_again(up, index, error);
+            if (err != KITH_OK) {
+                return err;
+            }
+        } else if (!node_alive(up, index)) {
             char how[64];
             kith_local_end_text(&up->processes[index], how, sizeof(how));
             return kith_error_set(

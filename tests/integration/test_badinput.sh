@@ -108,6 +108,12 @@ if [ "$(id -u)" = 0 ]; then
         fail_small "lost a value on a full disk"
     kithctl get "fill$((i - 1))" --servers "$small" | cmp - "$work/value" ||
         fail_small "lost the last value"
+
+    say "up again while the last run is ending"
+    for i in 1 2 3; do
+        kill "$(cat "$work/small/c/node1/kithd.pid")"
+        kithctl local up "$work/small/c" >/dev/null || fail_small "no start while the last run was ending"
+    done
     kithctl local down "$work/small/c" >/dev/null
 
     say "a read-only data directory"
