@@ -119,6 +119,14 @@ static void remember_message(struct kith_store *store, int error, const char *me
     pthread_mutex_unlock(&store->message_lock);
 }
 
+/* The cause, into a buffer of the size of store->wt_message. */
+static void said_by_engine(struct kith_store *store, char *ret_text)
+{
+    pthread_mutex_lock(&store->message_lock);
+    memcpy(ret_text, store->wt_message, sizeof store->wt_message);
+    pthread_mutex_unlock(&store->message_lock);
+}
+
 void store_fatal(struct kith_store *store, const char *what, int ret)
 {
     atomic_store(&store->failed, true);
@@ -126,9 +134,7 @@ void store_fatal(struct kith_store *store, const char *what, int ret)
         return;
     }
     char said[sizeof store->wt_message];
-    pthread_mutex_lock(&store->message_lock);
-    memcpy(said, store->wt_message, sizeof said);
-    pthread_mutex_unlock(&store->message_lock);
+    said_by_engine(store, said);
     const char *cause = said[0] != '\0' ? said : wiredtiger_strerror(ret);
     char message[KITH_ERROR_MESSAGE_SIZE];
     bool space = store_space_is_gone(store);
@@ -280,9 +286,7 @@ static const char *open_remedy(int ret)
 static enum kith_err open_failed(struct kith_store *store, int ret, struct kith_error *error)
 {
     char said[sizeof store->wt_message];
-    pthread_mutex_lock(&store->message_lock);
-    memcpy(said, store->wt_message, sizeof said);
-    pthread_mutex_unlock(&store->message_lock);
+    said_by_engine(store, said);
     enum kith_err err = store_err(ret);
     if (err == KITH_EIO || err == KITH_ENOTFOUND) {
         err =
@@ -649,9 +653,10 @@ enum kith_err kith_store_close(struct kith_store *store, struct kith_error *erro
         err = KITH_EIO;
     }
     if (err != KITH_OK) {
+        char said[sizeof store->wt_message];
+        said_by_engine(store, said);
         kith_error_set(error, KITH_EIO, "%s: the store could not be closed in order: %s",
-                       store->path,
-                       store->wt_message[0] != '\0' ? store->wt_message : kith_err_text((int)err));
+                       store->path, said[0] != '\0' ? said : kith_err_text((int)err));
         err = KITH_EIO;
     }
     store_destroy(store);
