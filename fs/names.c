@@ -403,6 +403,7 @@ void kith_do_unlink(struct kith_job *job)
         if (error == 0) {
             kith_entry_gone(fs, entry);
         } else {
+            entry->valid_until = 0; /* perhaps it happened */
             kith_watch_doubt(entry);
         }
         pthread_mutex_unlock(&fs->lock);
@@ -456,6 +457,7 @@ static void unlink_took(struct kith_job *job, int error, const struct kith_clien
     if (error == 0) {
         kith_entry_gone(fs, entry);
     } else {
+        entry->valid_until = 0; /* perhaps it happened */
         kith_watch_doubt(entry);
     }
     pthread_mutex_unlock(&fs->lock);

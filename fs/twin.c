@@ -3,10 +3,11 @@
  * twin.c - a file in conflict that gets another name, or none: what stays under the old one.
  *
  * A row holds concurrent versions of one file; a rename or unlink takes the one that bears the
- * name, and no put throws away another. So the next newest bears the old name afterwards. It has the file
- * id of the other, which may be open, and a mount would take the two for one. Therefore it is put once more in
- * its place, as a file of its own: the same, with another id. The put of the old name tells of it,
- * also where nobody here has seen it before; without a conflict nothing is put. */
+ * name, and no put throws away another. So the next newest bears the old name afterwards. It has
+ * the file id of the other, which may be open, and a mount would take the two for one. Therefore it
+ * is put once more in its place, as a file of its own: the same, with another id. The put of the
+ * old name tells of it, also where nobody here has seen it before; without a conflict nothing is
+ * put. */
 #include <errno.h>
 #include <string.h>
 

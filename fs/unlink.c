@@ -162,6 +162,7 @@ static int remove_here(struct kith_fs *fs, struct kith_entry *entry, struct kith
         }
         if (error != 0) {
             pthread_mutex_lock(&fs->lock);
+            last->valid_until = 0; /* perhaps it happened */
             kith_watch_doubt(last);
             pthread_mutex_unlock(&fs->lock);
         }
