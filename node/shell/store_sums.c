@@ -181,11 +181,28 @@ static enum kith_err load_partition(struct loader *loader, struct kith_bytes key
     return KITH_OK;
 }
 
+/* Whether the tables say all that the record says, or later. */
+static bool is_past(const struct loader *loader, struct kith_bytes value, uint64_t sequence)
+{
+    struct store_sums_entry entry;
+    for (size_t at = 0; store_sums_next(value, &at, &entry);) {
+        if (entry.partition >= KITH_PARTITIONS_MAX || sequence > loader->as_of[entry.partition]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The tables have been read. */
 static enum kith_err load_record(struct loader *loader, struct kith_bytes value)
 {
     struct loaded record = {.at = loader->bytes.size, .size = value.size};
     if (!store_sums_sequence(value, &record.sequence)) {
         return KITH_ECORRUPT;
+    }
+    loader->last = record.sequence > loader->last ? record.sequence : loader->last;
+    if (is_past(loader, value, record.sequence)) {
+        return KITH_OK;
     }
     if (loader->count == loader->capacity) {
         size_t capacity = loader->capacity == 0 ? 256 : 2 * loader->capacity;
@@ -198,7 +215,6 @@ static enum kith_err load_record(struct loader *loader, struct kith_bytes value)
     }
     kith_buf_put(&loader->bytes, value.data, value.size);
     loader->records[loader->count++] = record;
-    loader->last = record.sequence > loader->last ? record.sequence : loader->last;
     return loader->bytes.failed ? KITH_ENOMEM : KITH_OK;
 }
 
@@ -355,7 +371,7 @@ static void own_partitions(const struct store_worker *worker, uint32_t *ret_firs
                            uint32_t *ret_stride)
 {
     const struct kith_store *store = worker->store;
-    bool alone = true || !atomic_load_explicit(&store->opened, memory_order_relaxed);
+    bool alone = !atomic_load_explicit(&store->opened, memory_order_relaxed);
     *ret_first = alone ? 0 : worker->bulk ? worker->index - store->worker_count : worker->index;
     *ret_stride = alone ? 1 : worker->bulk ? store->bulk_count : store->worker_count;
 }
@@ -374,8 +390,7 @@ static enum kith_err fold(struct store_worker *worker, uint64_t sequence)
         journal->after.next = first;
         journal->after.began = journal->written; /* it covers those before this one */
     }
-    uint32_t end =
-        atomic_load(&worker->store->configured) ? worker->store->partitions : KITH_PARTITIONS_MAX;
+    uint32_t end = worker->store->partitions; /* known before the first row or chunk was */
     uint32_t share = 1 + (end / stride + 1) / (slots / 4);
     KITH_ASSERT(share <= STORE_FOLD_MAX);
     for (uint32_t i = 0; journal->after.on && i < share; i++) {

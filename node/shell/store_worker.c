@@ -144,7 +144,7 @@ enum kith_err store_begin(struct store_worker *worker)
     worker->writes = 0;
     worker->broken = false;
     worker->retry = false;
-    worker->serial++;
+    worker->serial += worker->serial == UINT32_MAX ? 2 : 1; /* never 0, an untouched leaf's */
     worker->journal.wrote = false;
     int ret = worker->session->begin_transaction(worker->session, NULL);
     return ret == 0 ? KITH_OK : store_break(worker, ret);

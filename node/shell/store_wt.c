@@ -24,7 +24,8 @@
 #define CHECKPOINT_LOGS      4u  /* a checkpoint after so many log files */
 #define RESERVE_LOGS         10u /* those four, four that come meanwhile, two ready ones */
 #define CHECKPOINT_DEFAULT_S 60u
-#define JOURNAL_SLOTS        16384u /* of a worker: 2 to 10 MB; a pass writes up to 7 KB a partition */
+#define JOURNAL_SLOTS        16384u /* of a worker; 39 bytes each, 16 KB under large rounds */
+#define JOURNAL_SLOTS_MIN    16u    /* a pass lasts for a quarter */
 /* Sessions: one a worker, the committer, verify, and WiredTiger's own threads. */
 #define SESSIONS_MAX 64u
 
@@ -482,10 +483,13 @@ static enum kith_err store_fill(struct kith_store *store, struct kith_error *err
     if (err == KITH_OK) {
         err = make_workers(store, error);
     }
+    if (err == KITH_OK) { /* first: what is written from here on overwrites the journal */
+        err = settle_trees(store, error);
+    }
     if (err == KITH_OK) {
         err = segments_recover(store, &store->workers[store->worker_count], error);
     }
-    if (err == KITH_OK) {
+    if (err == KITH_OK) { /* again: one worker's journal now names partitions of the others */
         err = settle_trees(store, error);
     }
     return err == KITH_OK ? start_threads(store, error) : err;
@@ -511,12 +515,13 @@ static enum kith_err check_options(struct kith_store *store, struct kith_error *
     options->checkpoint_s =
         options->checkpoint_s == 0 ? CHECKPOINT_DEFAULT_S : options->checkpoint_s;
     if (options->cache_bytes < KITH_STORE_CACHE_MIN || options->workers > KITH_STORE_WORKERS_MAX ||
-        options->bulk_workers > KITH_STORE_WORKERS_MAX || options->run == 0) {
+        options->bulk_workers > KITH_STORE_WORKERS_MAX || options->run == 0 ||
+        options->journal_slots < JOURNAL_SLOTS_MIN) {
         return kith_error_set(error, KITH_EINVAL,
                               "%s: a cache of at least %u MiB and at most %u "
-                              "store workers of a kind are needed",
+                              "store workers of a kind are needed, and %u slots of the journal",
                               options->path, (unsigned)(KITH_STORE_CACHE_MIN >> 20),
-                              KITH_STORE_WORKERS_MAX);
+                              KITH_STORE_WORKERS_MAX, JOURNAL_SLOTS_MIN);
     }
     store->worker_count = options->workers;
     store->bulk_count = options->bulk_workers;

@@ -10,7 +10,9 @@
 
 #include <cmocka.h>
 
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
@@ -139,6 +141,61 @@ static void test_together(void **state)
     verify(place, GROUPS, 0);
 }
 
+/* Several workers at once are killed: each may only have written what is its own. */
+static void work_together(struct place *place, uint32_t life, atomic_uint *done)
+{
+    enum { OPS = 1000 };
+    must_open(place);
+    for (uint32_t number = life * 1000000;; number += OPS) {
+        char names[OPS][12];
+        struct kith_put_update updates[OPS];
+        release_results(place);
+        for (uint32_t i = 0; i < OPS; i++) {
+            snprintf(names[i], sizeof names[i], "%u", number + i);
+            updates[i] = update_of(names[i], "v");
+            struct kith_store_op op = put_op((number + i) % 997, &updates[i], 1);
+            submit(place, &op);
+            if (i % 4 == 3) { /* many transactions, not one large one */
+                kith_store_kick(place->store);
+            }
+        }
+        for (uint32_t i = 0; i < OPS; i++) {
+            (void)next_done(place);
+            atomic_fetch_add(done, 1);
+        }
+    }
+}
+
+static void test_killed_together(void **state)
+{
+    struct place *place = *state;
+    must_close(place);
+    atomic_uint *done =
+        mmap(NULL, sizeof *done, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(done, MAP_FAILED);
+    for (uint32_t life = 0; life < 5; life++) {
+        place->workers = 4;
+        place->journal_slots = SLOTS;
+        atomic_store(done, 0);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            work_together(place, life, done);
+        }
+        while (atomic_load(done) < 15000 + 370 * life) {
+            sched_yield();
+        }
+        kill(child, SIGKILL);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        must_open(place);
+        struct kith_store_counts counts = kith_store_counts(place->store);
+        verify(place, counts.rows, counts.chunks);
+        must_close(place);
+    }
+    must_open(place);
+    munmap(done, sizeof *done);
+}
+
 /* A transaction that is taken back leaves the journal as it was. */
 static void test_taken_back(void **state)
 {
@@ -168,6 +225,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_goes_round, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_together, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_killed_together, setup, teardown),
         cmocka_unit_test_setup_teardown(test_taken_back, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
