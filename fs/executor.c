@@ -266,7 +266,9 @@ static bool enqueue(struct kith_job *job)
         *(executor->last != NULL ? &executor->last->next : &executor->first) = job;
         executor->last = job;
         executor->queued++;
-        if (executor->queued > executor->idle && executor->thread_count < THREADS_MAX) {
+        /* at the end only jobs add jobs: their own threads do them, and nobody would join another */
+        if (!executor->ending && executor->queued > executor->idle &&
+            executor->thread_count < THREADS_MAX) {
             thread_add(executor);
         }
         pthread_cond_signal(&executor->wake);

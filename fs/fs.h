@@ -792,8 +792,7 @@ struct kith_link_name *kith_link_names_with(struct kith_arena *arena,
 void kith_dir_tell(struct kith_fs *fs, struct kith_inode *inode, const char *name);
 /* twin.c: a name that a file has left, with what its put answered: where a version of the file
  * stays under it, that becomes a file of its own. May wait. */
-void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry, uint64_t file_id,
-                    struct kith_bytes context);
+void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry);
 /* RENAME_EXCHANGE of two files; both pinned, the directory taken. */
 int kith_exchange(struct kith_fs *fs, struct kith_entry *a, struct kith_entry *b);
 /* A name that refers to a shared inode in `group`. fs->lock held. */

@@ -129,6 +129,9 @@ int kith_link_retell(struct kith_fs *fs, struct kith_inode *inode)
 {
     /* with the contents that others have put since */
     int error = kith_inode_renew(fs, inode);
+    if (error == ESTALE) {
+        return 0; /* another mount removed its last name: there is no row any more */
+    }
     return error != 0 ? error : put_names(fs, inode, inode->names, inode->name_count);
 }
 

@@ -370,10 +370,10 @@ static bool has_twin(const struct kith_entry *entry)
 }
 
 /* It becomes a file of its own: the removed one may be open, or have other names. */
-static void part_removed(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode)
+static void part_removed(struct kith_fs *fs, struct kith_entry *entry)
 {
     if (has_twin(entry)) {
-        kith_twin_part(fs, entry, inode->id, kith_octets_bytes(&entry->ctx));
+        kith_twin_part(fs, entry);
     }
 }
 
@@ -389,6 +389,9 @@ void kith_do_unlink(struct kith_job *job)
         kith_busy_take(fs, false, &inode, 1);
         pthread_mutex_unlock(&fs->lock);
         error = inode->type == KITH_TYPE_DIR ? EISDIR : kith_inode_put_again(fs, inode);
+        if (error == 0 && inode->shared) { /* its row is put with one name less */
+            error = kith_inode_renew(fs, inode);
+        }
         pthread_mutex_lock(&fs->lock);
         bool pending = inode->pending && !inode->shared;
         bool link = entry->link;
@@ -408,7 +411,7 @@ void kith_do_unlink(struct kith_job *job)
         }
         pthread_mutex_unlock(&fs->lock);
         if (error == 0 && (link || !pending)) {
-            part_removed(fs, entry, inode);
+            part_removed(fs, entry);
         }
         pthread_mutex_lock(&fs->lock);
         kith_busy_give(fs, false, &inode, 1);
@@ -482,7 +485,7 @@ static void unlink_end(struct kith_job *job)
 static void unlink_part(struct kith_job *job)
 {
     struct removal *removal = job->state;
-    part_removed(job->fs, removal->entry, job->inode2);
+    part_removed(job->fs, removal->entry);
     unlink_end(job);
 }
 
@@ -496,7 +499,7 @@ static void unlink_again(struct kith_job *job)
     unlink_took(job, error, &answer.result);
     kith_client_answer_release(&answer);
     if (removal->error == 0) {
-        part_removed(job->fs, removal->entry, job->inode2);
+        part_removed(job->fs, removal->entry);
     }
     unlink_end(job);
 }

@@ -17,13 +17,14 @@ static bool same_version(const struct kith_inode *inode, const struct kith_dot *
 }
 
 /* fs->lock held, row_busy held: the version read becomes the open one. */
-static int adopt(struct kith_fs *fs, struct kith_inode *inode, const struct kith_seen *seen)
+static int adopt(struct kith_fs *fs, struct kith_inode *inode, const struct kith_seen *seen,
+                 bool open)
 {
     struct kith_bytes context = inode->shared ? seen->inode_ctx : seen->ctx;
-    if (!kith_octets_set(&inode->open_ctx, context)) {
+    if (open && !kith_octets_set(&inode->open_ctx, context)) {
         return ENOMEM;
     }
-    inode->is_open = true;
+    inode->is_open = open;
     uint64_t size = 0, allocated = 0;
     if (seen->record.contents.size > 0) {
         enum kith_err err = kith_content_image_stat(seen->record.contents, &size, &allocated);
@@ -75,7 +76,7 @@ static int renew(struct kith_fs *fs, struct kith_inode *inode, const struct kith
         return kith_errno(err);
     }
     pthread_mutex_lock(&fs->lock);
-    int error = adopt(fs, inode, seen);
+    int error = adopt(fs, inode, seen, true);
     inode->content = content;
     pthread_mutex_unlock(&fs->lock);
     return error;
@@ -98,8 +99,9 @@ bool kith_inode_outdated(const struct kith_inode *inode)
 int kith_inode_renew(struct kith_fs *fs, struct kith_inode *inode)
 {
     pthread_mutex_lock(&fs->lock);
-    bool over = inode->shared && inode->is_open && !inode->unlinked &&
-                !kith_inode_dirty(inode) && kith_mono_ns() >= inode->valid_until;
+    bool open = inode->is_open;
+    bool over = inode->shared && !inode->unlinked && !kith_inode_dirty(inode) &&
+                (!open || kith_mono_ns() >= inode->valid_until);
     bool outdated = inode->type == KITH_TYPE_FILE && (over || kith_inode_outdated(inode));
     pthread_mutex_unlock(&fs->lock);
     if (!outdated) {
@@ -110,10 +112,13 @@ int kith_inode_renew(struct kith_fs *fs, struct kith_inode *inode)
     struct kith_seen seen;
     kith_arena_init(&arena, 0);
     int error = kith_inode_read(fs, inode, &arena, &answer, &seen);
-    if (error == 0) {
+    if (error == 0 && open) {
         error = renew(fs, inode, &seen);
     }
     pthread_mutex_lock(&fs->lock);
+    if (error == 0 && !open) { /* what nobody has open is put from memory */
+        error = adopt(fs, inode, &seen, false);
+    }
     if (error == 0 && inode->shared) {
         error = kith_octets_set(&inode->ctx, seen.inode_ctx) ? 0 : ENOMEM;
     } else if (error == 0 && inode->entry != NULL) {

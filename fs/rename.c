@@ -389,8 +389,7 @@ static void tell_links(struct move *move, bool source_gone)
 static void part(struct move *move)
 {
     if (has_twin(move)) {
-        kith_twin_part(move->fs, move->src, move->inode->id,
-                       kith_octets_bytes(&move->src->ctx));
+        kith_twin_part(move->fs, move->src);
     }
 }
 
@@ -464,6 +463,9 @@ static int move_names(struct kith_fs *fs, struct kith_entry *src, struct kith_en
     }
     if (error == 0) {
         error = kith_inode_renew(fs, inode);
+    }
+    if (error == 0 && old != NULL && old->shared) { /* its row is put with one name less */
+        error = kith_inode_renew(fs, old);
     }
     pthread_mutex_lock(&fs->lock);
     move.cross = src->dir != dst->dir;

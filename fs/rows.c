@@ -96,11 +96,19 @@ bool kith_rows_open(const struct kith_client_result *result, uint64_t until)
     return result->err == KITH_EUNKNOWN && kith_mono_ns() + AGAIN_PAUSE_NS < until;
 }
 
+/* At least 1: the pause before may have lasted longer than was left. */
+static uint32_t left_ms(uint64_t until)
+{
+    uint64_t now = kith_mono_ns();
+    return until > now ? (uint32_t)((until - now) / NSEC_PER_MSEC) + 1 : 1;
+}
+
 int kith_rows_put_op(struct kith_fs *fs, const struct kith_client_op *op, uint64_t until,
                      struct kith_client_answer *ret_answer)
 {
     const struct timespec pause = {0, AGAIN_PAUSE_NS};
     struct kith_client_op put = *op;
+    put.timeout_ms = left_ms(until);
     (void)rows_call(fs, &put, ret_answer);
     for (unsigned i = 0; kith_rows_open(&ret_answer->result, until); i++) {
         kith_client_answer_release(ret_answer);
@@ -108,7 +116,7 @@ int kith_rows_put_op(struct kith_fs *fs, const struct kith_client_op *op, uint64
             nanosleep(&pause, NULL);
         }
         put.u.put.again = true;
-        put.timeout_ms = (uint32_t)((until - kith_mono_ns()) / NSEC_PER_MSEC) + 1;
+        put.timeout_ms = left_ms(until);
         (void)rows_call(fs, &put, ret_answer);
     }
     return kith_rows_put_end(fs, &ret_answer->result, op->u.put.update_count);

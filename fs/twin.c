@@ -15,11 +15,9 @@
 
 #define PART_PAUSE_NS 200000000 /* between tries */
 
-/* The version that bears the name now, in its place under a new id; false where that is another
- * file, or there is none. */
-static bool part_update(struct kith_fs *fs, struct kith_arena *arena, uint64_t file_id,
-                        struct kith_bytes context, struct kith_buf *buf,
-                        struct kith_put_update *ret_update)
+/* The version that bears the name now, in its place under a new id; false where there is none. */
+static bool part_update(struct kith_fs *fs, struct kith_arena *arena, struct kith_bytes context,
+                        struct kith_buf *buf, struct kith_put_update *ret_update)
 {
     struct kith_row row;
     struct kith_inode_record record;
@@ -28,8 +26,7 @@ static bool part_update(struct kith_fs *fs, struct kith_arena *arena, uint64_t f
     }
     const struct kith_sibling *twin = kith_row_winner(&row);
     if (twin == NULL || kith_inode_record_decode(arena, twin->value, &record) != KITH_OK ||
-        record.file_id != file_id || record.type == KITH_TYPE_LINK ||
-        record.type == KITH_TYPE_DIR ||
+        record.type == KITH_TYPE_LINK || record.type == KITH_TYPE_DIR ||
         kith_row_context(arena, &row, twin, &ret_update->context) != KITH_OK) {
         return false;
     }
@@ -43,8 +40,7 @@ static bool part_update(struct kith_fs *fs, struct kith_arena *arena, uint64_t f
     return !buf->failed;
 }
 
-void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry, uint64_t file_id,
-                    struct kith_bytes context)
+void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry)
 {
     const struct timespec pause = {0, PART_PAUSE_NS};
     struct kith_put_update update = {.name = kith_entry_bytes(entry)};
@@ -55,7 +51,12 @@ void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry, uint64_t file_
     int error = 0;
     kith_arena_init(&arena, 0);
     kith_buf_init(&buf);
-    if (part_update(fs, &arena, file_id, context, &buf, &update)) {
+    pthread_mutex_lock(&fs->lock); /* a lookup may replace it meanwhile */
+    struct kith_bytes context = kith_octets_bytes(&entry->ctx);
+    context.data = kith_arena_copy(&arena, context.data, context.size);
+    pthread_mutex_unlock(&fs->lock);
+    error = context.data == NULL ? ENOMEM : 0;
+    if (error == 0 && part_update(fs, &arena, context, &buf, &update)) {
         uint64_t until = kith_rows_until(fs);
         while ((error = kith_rows_put(fs, &group, KITH_DURABLE_OS, &update, 1, &answer)) != 0 &&
                kith_mono_ns() < until) {
@@ -65,8 +66,10 @@ void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry, uint64_t file_
         kith_client_answer_release(&answer);
     }
     if (error != 0) {
-        kith_log_error("twin", "%s: another version of the file that had this name stays under it "
-                       "and cannot be told from it: %s", entry->name, strerror(error));
+        kith_log_error("twin",
+                       "%s: another version of the file that had this name stays under it "
+                       "and cannot be told from it: %s",
+                       entry->name, strerror(error));
     }
     kith_buf_release(&buf);
     kith_arena_release(&arena);
