@@ -165,9 +165,9 @@ int kith_batch_attrs(struct kith_fs *fs, struct kith_batch *from, struct kith_ba
     bool placed = kith_inode_place(inode, &group, &base);
     bool attr_row = inode->attr_row;
     bool xattrs = (inode->attrs.have & KITH_ATTR_XATTRS) != 0 && inode->attrs.xattrs;
-    kith_rowname_attr(kith_rowname_bytes(&base), &attr);
     int at = 0;
-    if (placed && attr_row) {
+    if (placed && attr_row) { /* an unlinked inode has no place, and no rows beside it */
+        kith_rowname_attr(kith_rowname_bytes(&base), &attr);
         at = kith_batch_add(from, kith_rowname_bytes(&attr), kith_octets_bytes(&inode->attr_ctx),
                             NULL, 0, NULL, 0);
     }
