@@ -31,10 +31,10 @@ static void log_grpc(gpr_log_func_args *args)
     kith_log_debug("grpc", "%s", args->message);
 }
 
-/* Distributions build Abseil with the checks of a debug build; then every lock that gRPC takes is
- * entered into a graph of what was locked under what, to find deadlocks: 3-4 % of a node's time
- * under load. Abseil has a switch for it (absl/synchronization/mutex.h), in C++ only; its name is that
- * of Debian's build. Where it is missing, nothing is lost. */
+/* Debian builds Abseil with the checks of a debug build; then every lock that gRPC takes is entered
+ * into a graph of what was locked under what, to find deadlocks: without it some 3 % more puts under
+ * load (tests/bench/README.md). Abseil has a switch for it (absl/synchronization/mutex.h), in C++
+ * only; the name is that of Debian's build. Where it is missing, nothing is lost. */
 static void skip_lock_graph(void)
 {
     void (*set_mode)(int);

@@ -298,9 +298,10 @@ static enum kith_err open_failed(struct kith_store *store, int ret, struct kith_
                           said[0] != '\0' ? ")" : "", open_remedy(ret));
 }
 
-/* Dirty pages wait for the checkpoint, which writes each once: with WiredTiger's own 5 % its eviction
- * thread wrote the same random pages again and again, for as much CPU time as all else; with 50 % it
- * still began before the checkpoint under a full load of puts (4 % of a node's time). */
+/* Dirty pages wait for the checkpoint, which writes each once: with WiredTiger's own 5 % its
+ * eviction thread wrote the same random pages again and again, for as much CPU time as all else;
+ * with 50 % it still began before the checkpoint under a full load of puts (4 % of a node's CPU
+ * time: tests/bench/README.md). */
 #define EVICTION_CONFIG                                                                            \
     "eviction=(threads_min=1,threads_max=1),eviction_dirty_target=65,"                             \
     "eviction_dirty_trigger=80,eviction_checkpoint_target=0"
