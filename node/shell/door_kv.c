@@ -30,8 +30,10 @@ struct kv {
     struct kith_group group;
     struct kith_bytes key;
     enum kith_level level;
-    /* Delete */
+    /* Put and Delete */
     enum kith_durability durability;
+    struct kith_request_id request; /* all zero: none given */
+    bool again;
     /* Scan */
     bool keys_only, has_after;
     uint64_t left;
@@ -138,6 +140,24 @@ static bool check_context(struct kv *kv, ProtobufCBinaryData context)
     kv_fail(kv, err == KITH_ENOMEM ? err : KITH_EINVAL,
             "context: not a token that a Get or Put gave");
     return false;
+}
+
+static bool take_request(struct kv *kv, ProtobufCBinaryData request, bool again)
+{
+    static const struct kith_request_id nil;
+    if (request.len == 0 && !again) {
+        return true;
+    }
+    if (request.len != sizeof kv->request.bytes ||
+        memcmp(request.data, nil.bytes, sizeof nil.bytes) == 0) {
+        kv_fail(kv, KITH_EINVAL,
+                request.len == 0 ? "again: only for what was sent with a request id before"
+                                 : "request: 16 bytes, not all zero");
+        return false;
+    }
+    memcpy(kv->request.bytes, request.data, sizeof kv->request.bytes);
+    kv->again = again;
+    return true;
 }
 
 static struct kv *kv_new(struct kith_door *door, struct kith_rpc_call *call)
@@ -364,6 +384,8 @@ static void submit_put(struct kv *kv, struct kith_bytes context, const struct ki
     op.u.put.durability = kv->durability;
     op.u.put.update_count = 1;
     op.u.put.updates = &update;
+    op.u.put.request = kv->request;
+    op.u.put.again = kv->again;
     kv_submit(kv, &op, on_put);
 }
 
@@ -384,7 +406,8 @@ static void kv_put(struct kv *kv, struct kith_bytes bytes)
                 KITH_INLINE_VALUE_MAX);
         return;
     }
-    if (check_context(kv, request->context)) {
+    if (check_context(kv, request->context) &&
+        take_request(kv, request->request, request->again)) {
         struct kith_bytes value = kith_bytes_make(request->value.data, request->value.len);
         submit_put(kv, kith_bytes_make(request->context.data, request->context.len), &value);
     }
@@ -425,10 +448,13 @@ static void kv_delete(struct kv *kv, struct kith_bytes bytes)
     }
     if (!take_key(kv, request->bucket, request->key, true) ||
         !take_level(kv, request->level, request->durability) ||
-        !check_context(kv, request->context)) {
+        !check_context(kv, request->context) ||
+        !take_request(kv, request->request, request->again)) {
         return;
     }
-    if (request->context.len == 0) {
+    if (request->context.len == 0 && request->request.len > 0) {
+        kv_fail(kv, KITH_EINVAL, "request: a delete under an id wants a context");
+    } else if (request->context.len == 0) {
         submit_get(kv, on_read_for_delete);
     } else {
         submit_put(kv, kith_bytes_make(request->context.data, request->context.len), NULL);

@@ -91,6 +91,49 @@ def put_get_siblings(kv, pb):
                                                           **limit)), [b"x" * 65536])
 
 
+def request_ids(kv, pb):
+    """A request that is sent again is one write, at the same node and from another program."""
+    limit = {"timeout": DEADLINE_S}
+    key = b"again " + uuid.uuid4().bytes
+    put = pb.KvPutRequest(key=key, value=b"once", request=uuid.uuid4().bytes)
+    first = kv.Put(put, **limit)
+    put.again = True
+    second = kv.Put(put, **limit)
+    check("sent again: the same write", second.dot, first.dot)
+    got = kv.Get(pb.KvGetRequest(key=key), **limit)
+    check("sent again: one version", len(got.versions), 1)
+    check("sent again: its dot", got.versions[0].dot, first.dot)
+
+    kv.Put(pb.KvPutRequest(key=key, value=b"later", context=got.context), **limit)
+    kv.Put(put, **limit)
+    got = kv.Get(pb.KvGetRequest(key=key), **limit)
+    check("sent again after it was replaced: stays so", values(got), [b"later"])
+
+    delete = pb.KvDeleteRequest(key=key, context=got.context, request=uuid.uuid4().bytes)
+    kv.Delete(delete, **limit)
+    kv.Put(pb.KvPutRequest(key=key, value=b"new"), **limit)
+    delete.again = True
+    kv.Delete(delete, **limit)
+    got = kv.Get(pb.KvGetRequest(key=key), **limit)
+    check("a delete sent again takes nothing newer", values(got), [b"new"])
+
+    lost = pb.KvPutRequest(key=b"lost " + uuid.uuid4().bytes, value=b"x",
+                           request=uuid.uuid4().bytes, again=True)
+    kv.Put(lost, **limit)
+    got = kv.Get(pb.KvGetRequest(key=lost.key), **limit)
+    check("again, but the first never came: carried out", values(got), [b"x"])
+
+    invalid = grpc.StatusCode.INVALID_ARGUMENT
+    for what, request, again in (("15 bytes", b"r" * 15, False), ("all zero", bytes(16), False),
+                                 ("none, but again", b"", True)):
+        bad = pb.KvPutRequest(key=key, value=b"bad", request=request, again=again)
+        check_status(f"request id of {what}", lambda bad=bad: kv.Put(bad, **limit), invalid)
+    bad = pb.KvDeleteRequest(key=key, request=uuid.uuid4().bytes)
+    check_status("a delete under an id without a context", lambda: kv.Delete(bad, **limit), invalid)
+    got = kv.Get(pb.KvGetRequest(key=key), **limit)
+    check("what was refused left nothing", values(got), [b"new"])
+
+
 def delete(kv, pb):
     key = b"gone " + uuid.uuid4().bytes
     limit = {"timeout": DEADLINE_S}
@@ -201,6 +244,7 @@ def main():
         try:
             kv = kv_pb2_grpc.KvStub(channel)
             put_get_siblings(kv, kv_pb2)
+            request_ids(kv, kv_pb2)
             delete(kv, kv_pb2)
             scan(kv, kv_pb2)
             bad_input(kv, kv_pb2, channel)
