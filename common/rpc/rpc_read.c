@@ -107,6 +107,7 @@ static bool is_driver(struct kith_rpc *rpc)
 void rpc_put_off(struct rpc_conn *conn, uint64_t due_ms)
 {
     struct kith_rpc *rpc = conn->rpc;
+    bool wake = false;
     pthread_mutex_lock(&rpc->lock);
     if (!conn->put_off) {
         rpc_conn_hold(conn);
@@ -119,11 +120,13 @@ void rpc_put_off(struct rpc_conn *conn, uint64_t due_ms)
         }
         if (first && !rpc->options.driven) {
             pthread_cond_signal(&rpc->timer_changed);
-        } else if (first && !is_driver(rpc)) {
-            kith_rpc_wake(rpc); /* it may sleep for longer */
         }
+        wake = first && rpc->options.driven && !is_driver(rpc);
     }
     pthread_mutex_unlock(&rpc->lock);
+    if (wake) {
+        kith_rpc_wake(rpc); /* it may sleep for longer */
+    }
 }
 
 /* Puts the read off where as many answers are outstanding as said, else begins it. */
