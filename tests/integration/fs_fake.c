@@ -12,7 +12,10 @@
  * A line "HOW AFTER COUNT" on standard input (answered "fault") is for the COUNT puts that come
  * after AFTER others: "lose", they are carried out and end as unknown; "drop", they end as unknown
  * and are not carried out; "refuse". The line "rows" is answered "rows FILES LINKS MARKS": rows of
- * files, of names that refer to a file's row, and directories that are marked as removed. */
+ * files, of names that refer to a file's row, and directories that are marked as removed. After
+ * "stop" (answered "stopped") no request is answered until "go" (answered "going"). After "again"
+ * (answered "again") the end of the mount is the beginning of another one of the same cluster, which
+ * knows nothing of what the one before had in memory. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -43,8 +46,9 @@ static void print_counts(struct kith_fake_cluster *cluster)
            (unsigned long long)counts.conflicts);
 }
 
-static struct kith_client *the_client; /* set before the thread is made */
-static atomic_bool over;               /* the thread ends */
+static struct kith_client *_Atomic the_client; /* the mount's; one is set before the threads are made */
+static atomic_bool over;                        /* the thread ends */
+static atomic_bool again;                       /* another mount follows this one */
 
 /* The next put comes just after another mount's create in the same directory. */
 static void be_late(struct kith_fake_cluster *cluster)
@@ -128,14 +132,34 @@ static void print_rows(struct kith_fake_cluster *cluster)
     fflush(stdout);
 }
 
+/* A line of one word; false: it is another. */
+static bool take_word(struct kith_fake_cluster *cluster, const char *line)
+{
+    if (strcmp(line, "rows\n") == 0) {
+        print_rows(cluster);
+    } else if (strcmp(line, "stop\n") == 0) {
+        kith_fake_hold(cluster, 0, true);
+        puts("stopped");
+    } else if (strcmp(line, "go\n") == 0) {
+        kith_fake_hold(cluster, 0, false);
+        puts("going");
+    } else if (strcmp(line, "again\n") == 0) {
+        again = true;
+        puts("again");
+    } else {
+        return false;
+    }
+    fflush(stdout);
+    return true;
+}
+
 /* Runs until the end of the program; touches nothing after the end of its input. */
 static void *await_lines(void *arg)
 {
     char line[64], how[8];
     unsigned after, count;
     while (fgets(line, sizeof line, stdin) != NULL) {
-        if (strcmp(line, "rows\n") == 0) {
-            print_rows(arg);
+        if (take_word(arg, line)) {
             continue;
         }
         if (sscanf(line, "%7s %u %u", how, &after, &count) != 3) {
@@ -148,6 +172,25 @@ static void *await_lines(void *arg)
         fflush(stdout);
     }
     return NULL;
+}
+
+/* One mount after the other while another one is asked for; the last one's exit status. */
+static int serve(const struct kith_fs_options *options, struct kith_fake_cluster *cluster)
+{
+    int code = 0;
+    do {
+        again = false;
+        if (the_client == NULL) {
+            the_client = kith_fake_client_new(cluster, "test@fake");
+        }
+        if (the_client == NULL) {
+            fprintf(stderr, "fs_fake: out of memory\n");
+            return 2;
+        }
+        code = kith_fs_serve(options, the_client, on_ready, NULL);
+        the_client = NULL; /* went with the mount */
+    } while (code == 0 && again);
+    return code;
 }
 
 int main(int argc, char *argv[])
@@ -188,7 +231,7 @@ int main(int argc, char *argv[])
         fprintf(stderr, "fs_fake: no thread can be made\n");
         return 2;
     }
-    int code = kith_fs_serve(&options, client, on_ready, NULL);
+    int code = serve(&options, cluster);
     print_counts(cluster);
     over = true;
     pthread_kill(faults, SIGHUP);

@@ -43,7 +43,7 @@ wait_for() {
     shift 2
     until "$@" >/dev/null 2>&1; do
         [ $SECONDS -lt $deadline ] || fail "waited in vain: $what"
-        sleep 0.1
+        sleep 0.02
     done
 }
 
@@ -97,6 +97,10 @@ cluster_down() {
 node_pid() {
     cat "$dir/node$1/kithd.pid"
 }
+# nodes_up: until the cluster says of itself that it is whole
+nodes_up() {
+    wait_for 30 "all nodes to be up" kithctl status --servers "$servers"
+}
 # node_kill N: SIGKILL and wait until it is gone
 node_kill() {
     local pid
@@ -120,9 +124,42 @@ mount_up() {
 mount_down() {
     umount "${1:-$mnt}" || fail "umount ${1:-$mnt}"
 }
+# two_mounts_up: of a cluster of three nodes, at $mnt and $other
+other=$work/mnt2
+two_mounts_up() {
+    cluster_up 3
+    mount_up
+    mount_up "$other"
+}
+two_mounts_down() {
+    mount_down
+    mount_down "$other"
+}
+# read_again NAME...: until $mnt has read the rows of these files anew, as they are now, whatever it
+# remembered: they get another mode at $other, which comes with the row.
+marks=0
+read_again() {
+    local name mark
+    for name in "$@"; do
+        marks=$((marks + 1))
+        mark=$(printf '6%02o' $((marks % 64)))
+        chmod "$mark" "$other/$name"
+        wait_for 10 "another mode of $name to be seen" has_mode "$mnt/$name" "$mark"
+    done
+}
+has_mode() {
+    [ "$(stat -c %a "$1")" = "$2" ]
+}
+# exchange A B: renameat2 with RENAME_EXCHANGE
+exchange() {
+    /usr/bin/python3 -c 'import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.renameat2(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 2) != 0:
+    sys.exit(os.strerror(ctypes.get_errno()))' "$1" "$2"
+}
 
-# fake_up [DELAY_US]: a mount over a cluster in memory (fs_fake.c), where each request takes so
-# long; no nodes are started. Sets $fake_pid; what it tells stands in $fake_log.
+# fake_up [DELAY_US [OPTIONS]]: a mount over a cluster in memory (fs_fake.c), where each request
+# takes so long; no nodes are started. Sets $fake_pid; what it tells stands in $fake_log.
 fake_log=$work/fake.log
 fake_up() {
     local program=$KITH_BIN/tests/integration/fs_fake
@@ -130,16 +167,31 @@ fake_up() {
     [ -x "$program" ] || fail "$program is not built"
     mkfifo "$work/fake.in"
     exec 8<>"$work/fake.in"
-    faults=0
-    "$program" "$mnt" "${1:-0}" <&8 >"$fake_log" 2>&1 &
+    "$program" "$mnt" "${1:-0}" ${2:+-o "$2"} <&8 >"$fake_log" 2>&1 &
     fake_pid=$!
     echo "$fake_pid" >"$work/fake.pid"
-    wait_for 30 "the mount" grep -q '^ready' "$fake_log"
+    mounts=1
+    wait_for 30 "the mount" fake_told ready $mounts
 }
 fake_down() {
     fusermount3 -u "$mnt"
     wait "$fake_pid" || fail "the mount ended with $?: $(tail -n 5 "$fake_log")"
     rm "$work/fake.pid" "$work/fake.in"
+}
+# fake_remount: ends the mount and makes another one of the same cluster, which knows nothing yet:
+# what it shows is in the cluster
+fake_remount() {
+    fake_word again again
+    fusermount3 -u "$mnt" || fail "fusermount3 -u $mnt"
+    mounts=$((mounts + 1))
+    wait_for 30 "the mount to be back" fake_told ready $mounts
+}
+# fake_word LINE WORD: says it and waits until it was answered
+fake_word() {
+    local before
+    before=$(grep -c "^$2" "$fake_log") || true
+    echo "$1" >&8
+    wait_for 10 "'$1' to be answered" fake_told "$2" $((before + 1))
 }
 # fake_signal SIGNAL WORD COUNT: sends it and waits until WORD was told COUNT times in all
 fake_signal() {
@@ -148,16 +200,11 @@ fake_signal() {
 }
 # fake_fault HOW AFTER COUNT: lose, drop or refuse puts to come, see fs_fake.c
 fake_fault() {
-    faults=$((faults + 1))
-    echo "$*" >&8
-    wait_for 10 "the fault to be taken" fake_told fault $faults
+    fake_word "$*" fault
 }
 # fake_rows: sets $rows, "FILES LINKS MARKS" in the cluster, see fs_fake.c
 fake_rows() {
-    local before
-    before=$(grep -c '^rows' "$fake_log") || true
-    echo rows >&8
-    wait_for 10 "the rows to be counted" fake_told rows $((before + 1))
+    fake_word rows rows
     rows=$(grep '^rows' "$fake_log" | tail -n 1 | cut -d' ' -f2-)
 }
 fake_told() {

@@ -6,12 +6,6 @@
 . "$(dirname "$0")/lib.sh"
 
 fake_up
-exchange() {
-    /usr/bin/python3 -c 'import ctypes, os, sys
-libc = ctypes.CDLL(None, use_errno=True)
-if libc.renameat2(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 2) != 0:
-    sys.exit(os.strerror(ctypes.get_errno()))' "$1" "$2"
-}
 prepare() { # DIR: f and g are names of one file, p and sub/q of another, whose row has a group
     mkdir "$1" "$1/sub" "$1/empty" "$1/dir"
     echo linked >"$1/f"
@@ -75,7 +69,7 @@ for change in "${changes[@]}"; do
         done
     done
     [ -n "$failed" ] || fail "$change is never disturbed"
-    sleep 1.1 # the mount's memory is over
+    fake_remount
     for dir in "$mnt"/d$n-*; do
         what="$change, put ${dir##*d$n-} (put, refusals)"
         want=$done_state

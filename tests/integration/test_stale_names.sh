@@ -15,7 +15,7 @@ overwritten() {
     echo other >"$mnt/$1/x"
     fake_fault refuse 0 1
     ! mv "$mnt/$1/x" "$mnt/$1/b" 2>/dev/null || fail "the rename was not disturbed"
-    sleep 1.1 # the mount's memory is over
+    fake_remount
     [ "$(cat "$mnt/$1/b")" = linked ] || fail "b was replaced: $(cat "$mnt/$1/b")"
     [ "$(stat -c %h "$mnt/$1/a")" = 2 ] || fail "a has $(stat -c %h "$mnt/$1/a") names"
     fake_fault refuse 1 1
@@ -26,7 +26,7 @@ overwritten() {
 }
 # intact DIR NAME
 intact() {
-    sleep 1.1
+    fake_remount
     [ "$(cat "$mnt/$1/b")" = other ] || fail "$1: the other file is gone: $(cat "$mnt/$1/b")"
     [ "$(cat "$mnt/$1/$2")" = linked ] || fail "$1: $2 holds $(cat "$mnt/$1/$2")"
 }

@@ -5,13 +5,6 @@
 # written afterwards is no conflict.
 . "$(dirname "$0")/lib.sh"
 
-fake_up
-exchange() {
-    /usr/bin/python3 -c 'import ctypes, os, sys
-libc = ctypes.CDLL(None, use_errno=True)
-if libc.renameat2(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 2) != 0:
-    sys.exit(os.strerror(ctypes.get_errno()))' "$1" "$2"
-}
 prepare() { # DIR: f, g and h are names of one file, a and b are files of their own
     mkdir "$1" "$1/sub" "$1/empty"
     echo text >"$1/f"
@@ -72,25 +65,36 @@ all() { # FUNCTION: with each change, each of its puts, carried out or not
         done
     done
 }
-all change
-all check
-sleep 1.2 # the mount's memory is over
-all check
-for dir in "$mnt"/*; do
-    written "$dir"
-done
-sleep 1.2
-all check
-# more than one attempt
-prepare "$mnt/often"
-fake_fault drop 0 3
-mv "$mnt/often/a" "$mnt/often/c"
-fake_fault lose 0 3
-rm "$mnt/often/g"
-fake_fault drop 1 3
-mv "$mnt/often/c" "$mnt/often/sub/c"
-[ "$(shown "$mnt/often")" = "b=b empty/ f=text sub/ sub/c=a " ] || fail "often: $(shown "$mnt/often")"
-fake_down
-grep -qx 'conflicts 0' "$fake_log" ||
-    fail "the mount made a conflict with itself: $(tail -n 1 "$fake_log")"
+# run OPTIONS WHAT [AGAIN]: with AGAIN what is written comes from a mount that has read what is there
+run() {
+    fake_up 0 "$1"
+    all change
+    all check
+    if [ -n "${3:-}" ]; then
+        fake_remount
+        all check
+    fi
+    for dir in "$mnt"/*; do
+        written "$dir"
+    done
+    fake_remount
+    all check
+    # more than one attempt
+    prepare "$mnt/often"
+    fake_fault drop 0 3
+    mv "$mnt/often/a" "$mnt/often/c"
+    fake_fault lose 0 3
+    rm "$mnt/often/g"
+    fake_fault drop 1 3
+    mv "$mnt/often/c" "$mnt/often/sub/c"
+    [ "$(shown "$mnt/often")" = "b=b empty/ f=text sub/ sub/c=a " ] ||
+        fail "often: $(shown "$mnt/often")"
+    fake_down
+    grep -qx 'conflicts 0' "$fake_log" ||
+        fail "the mount made a conflict with itself: $(tail -n 1 "$fake_log")"
+    say "$2"
+}
+run entry_timeout=600,attr_timeout=600 "what the mount remembers is written"
+run entry_timeout=600,attr_timeout=600 "what another mount has read is written" again
+run nowatch,entry_timeout=0,attr_timeout=0 "the mount remembers nothing and reads each time"
 pass
