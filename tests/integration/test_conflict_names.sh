@@ -5,13 +5,11 @@
 . "$(dirname "$0")/lib.sh"
 need_fuse
 
-cluster_up 3
-other=$work/mnt2
-mount_up
-mount_up "$other"
+two_mounts_up
 
-# conflict NAME: it has the versions "theirs" and "mine", of which the second is the newest; SEEN:
-# the mount knows that there are two, else it has not put its own yet, which descriptor 7 has
+# conflict NAME SEEN: it has the versions "theirs" and "mine", of which the second is the newest;
+# SEEN says how the mount knows that there are two: it has "read" so, or was "told" so when it put its
+# own; or it has not put its own yet, which descriptor 7 has ("unsent")
 conflict() {
     echo old >"$mnt/$1"
     wait_for 10 "the other mount to see $1" grep -qx old "$other/$1"
@@ -19,27 +17,30 @@ conflict() {
     echo theirs >"$other/$1"
     echo mine >&7
     [ "$2" = unsent ] || exec 7>&-
-    [ "$2" != long ] || sleep 1.2 # the mount's memory is over
+    [ "$2" != read ] || read_again "$1"
+}
+holds() {
+    [ "$(cat "$1")" = "$2" ]
 }
 one_each() { # OLD NEW WHAT
     local at
     for at in "$mnt" "$other"; do
-        wait_for 5 "the other version under its old name, after $3" grep -qx theirs "$at/$1"
-        wait_for 5 "the newest under its new name, after $3" grep -qx mine "$at/$2"
+        wait_for 10 "the other version under its old name, after $3" grep -qx theirs "$at/$1"
+        wait_for 10 "the newest under its new name, after $3" grep -qx mine "$at/$2"
         [ "$(stat -c %i "$at/$1")" != "$(stat -c %i "$at/$2")" ] || fail "$3: they are one file"
     done
     echo "to $1" >>"$mnt/$1"
     echo "to $2" >>"$mnt/$2"
-    sleep 1.1
-    for at in "$mnt" "$other"; do
-        [ "$(cat "$at/$1")" = "$(printf 'theirs\nto %s' "$1")" ] || fail "$3: $(cat "$at/$1")"
-        [ "$(cat "$at/$2")" = "$(printf 'mine\nto %s' "$2")" ] || fail "$3: $(cat "$at/$2")"
-    done
+    wait_for 10 "what was added to $1, after $3" holds "$other/$1" "$(printf 'theirs\nto %s' "$1")"
+    wait_for 10 "what was added to $2, after $3" holds "$other/$2" "$(printf 'mine\nto %s' "$2")"
+    read_again "$1" "$2"
+    holds "$mnt/$1" "$(printf 'theirs\nto %s' "$1")" || fail "$3: $(cat "$mnt/$1")"
+    holds "$mnt/$2" "$(printf 'mine\nto %s' "$2")" || fail "$3: $(cat "$mnt/$2")"
     say "$3"
 }
 
 mkdir "$mnt/sub"
-for seen in long short unsent; do
+for seen in read told unsent; do
     for to in to sub/to; do
         conflict f $seen
         mv "$mnt/f" "$mnt/$to"
@@ -52,14 +53,13 @@ for seen in long short unsent; do
     removed=$(stat -c %i "$mnt/f")
     exec 7<>"$mnt/f"
     rm "$mnt/f"
-    wait_for 5 "the other version, after rm ($seen)" grep -qx theirs "$mnt/f"
+    wait_for 10 "the other version, after rm ($seen)" grep -qx theirs "$mnt/f"
     [ "$(stat -c %i "$mnt/f")" != "$removed" ] || fail "the removed file is back ($seen)"
     echo "to nobody" >&7
     exec 7>&-
     [ "$(cat "$mnt/f")" = theirs ] || fail "the removed file was written: $(cat "$mnt/f")"
     rm "$mnt/f"
-    wait_for 5 "the end of both" test ! -e "$other/f"
+    wait_for 10 "the end of both" test ! -e "$other/f"
 done
-mount_down
-mount_down "$other"
+two_mounts_down
 pass

@@ -5,10 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 need_fuse
 
-cluster_up 3
-other=$work/mnt2
-mount_up
-mount_up "$other"
+two_mounts_up
 
 # edited NAME [SECOND]: open at $mnt as descriptor 7 with the contents "old", while it is "new"
 # elsewhere; with SECOND it has that name, too
@@ -19,12 +16,7 @@ edited() {
     exec 7<>"$mnt/$1"
     cat <&7 >/dev/null
     echo "new $1" >"$other/$1"
-    mount_sees "$1"
-}
-# mount_sees NAME: the mount has read the row again; the open file keeps its contents all the same
-mount_sees() {
-    sleep 1.1
-    ls -l "$mnt" >/dev/null
+    read_again "$1" # the open file keeps its contents all the same
     [ "$(stat -c %s "$mnt/$1")" -gt 0 ]
 }
 # kept WORD NAME...: the word stands under one of the names at the other mount, or one of their rows
@@ -80,8 +72,8 @@ linked() { # HOW: a file with two names, clean, has its newest contents afterwar
     change "$how" "$mnt/$f" "$mnt/$to"
     [ "$close" = before ] || exec 7>&-
     what="$how of a hard link to $to, closed $close"
-    wait_for 5 "the edit under its old name, after $what" newest "new $f" "$f.second"
-    wait_for 5 "the edit under its new name, after $what" newest "new $f" "$to"
+    wait_for 10 "the edit under its old name, after $what" newest "new $f" "$f.second"
+    wait_for 10 "the edit under its new name, after $what" newest "new $f" "$to"
     [ "$(stat -c %h "$other/$f.second")" = $links ] || fail "links, after $what"
     say "$what"
     rm -f "$mnt/$to" "$mnt/$f" "$mnt/$f.second"
@@ -99,8 +91,8 @@ f=h # closed before it is renamed
 edited $f
 exec 7>&-
 change mv "$mnt/$f" "$mnt/h.to"
-wait_for 5 "the edit of a file that was closed" newest "new $f" h.to
-sleep 1.1 # the kernel's memory is over
+wait_for 10 "the edit of a file that was closed" newest "new $f" h.to
+read_again h.to
 [ "$(stat -c %s "$mnt/h.to")" = 6 ] || fail "its size is $(stat -c %s "$mnt/h.to")"
 for how in mv ln exchange; do
     for to in f.to sub/f.to; do
@@ -113,17 +105,16 @@ for how in mv ln exchange; do
             exec 7>&-
             what="$how to $to${word:+, with something unsent}"
             if [ -z "$word" ]; then
-                wait_for 5 "the edit, after $what" newest "new $f" "$f" "$to"
+                wait_for 10 "the edit, after $what" newest "new $f" "$f" "$to"
             else
-                wait_for 5 "the edit, after $what" kept "new $f" "$f" "$to"
+                wait_for 10 "the edit, after $what" kept "new $f" "$f" "$to"
             fi
-            [ -z "$word" ] || wait_for 5 "what was written here, after $what" kept mine "$f" "$to"
-            [ $how != exchange ] || wait_for 5 "the other file, after $what" kept third "$f" "$to"
+            [ -z "$word" ] || wait_for 10 "what was written here, after $what" kept mine "$f" "$to"
+            [ $how != exchange ] || wait_for 10 "the other file, after $what" kept third "$f" "$to"
             say "$what"
             rm "$mnt/$to"
         done
     done
 done
-mount_down
-mount_down "$other"
+two_mounts_down
 pass

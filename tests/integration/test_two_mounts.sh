@@ -5,10 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 need_fuse
 
-cluster_up 3
-other=$work/mnt2
-mount_up
-mount_up "$other"
+two_mounts_up
 
 echo one >"$mnt/file"
 wait_for 10 "the other mount to see the file" grep -qx one "$other/file"
@@ -58,6 +55,5 @@ exclusive "$mnt/locks/lock" && fail "O_EXCL made a file that the other mount had
 grep -q FileExistsError "$work/exclusive.log" || fail "O_EXCL: $(cat "$work/exclusive.log")"
 exclusive "$mnt/locks/mine" || fail "O_EXCL: $(cat "$work/exclusive.log")"
 [ "$(cat "$mnt/locks/lock")" = first ] || fail "the other mount's file was changed"
-mount_down
-mount_down "$other"
+two_mounts_down
 pass
