@@ -11,7 +11,7 @@ cluster_up 3
 other=$work/mnt2
 plain=$work/mnt3
 long=entry_timeout=30,attr_timeout=30
-mount_up "$mnt" $long
+mount_up "$mnt" $long,log_level=debug
 mount_up "$other" $long
 mount_up "$plain" nowatch
 
@@ -28,9 +28,16 @@ say "without a quorum"
 mkdir "$mnt/kept"
 echo text >"$mnt/kept/file"
 wait_for 10 "the file at the plain mount" grep -qx text "$plain/kept/file"
+kept=$(printf 'directory %x' "$(stat -c %i "$mnt/kept")")
+# kept_is WORD: what the mount said last of its watch of the directory, which each open looks at
+kept_is() {
+    grep -qx text "$mnt/kept/file" && grep "$kept: " "$work/mnt.log" | tail -n 1 | grep -q "$1"
+}
+wait_for 20 "a watch of the directory" kept_is live
+cat "$mnt/kept/file" >"$work/read" # known from now on: an open asks the watch, not the cluster
 node_kill 3
-# the watch lapses: what was known is asked for again, and answered by the one that is left
-sleep 3.5 # the lease; nothing else shows that it is over
+# what was known is asked for again, and answered by the one that is left
+wait_for 20 "the watch to lapse" kept_is lapsed
 for m in "$mnt" "$plain"; do
     [ "$(cat "$m/kept/file")" = text ] || fail "$m: a file that one node has cannot be read"
     if echo more 2>/dev/null >"$m/kept/new.$(basename "$m")"; then
@@ -39,7 +46,7 @@ for m in "$mnt" "$plain"; do
 done
 
 cluster_up 3
-wait_for 30 "all nodes to be up" kithctl status --servers "$servers"
+nodes_up
 writable() {
     echo again >"$mnt/kept/again"
 }

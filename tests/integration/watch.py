@@ -1,14 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""watch.py A B ROUNDS: what is done at mount B in a directory that mount A works in shows at A as soon as
-the cluster has told it, though A's kernel and A's memory would keep what they know for long. Prints how
-long that took at most."""
+"""watch.py A B ROUNDS: what is done at mount B in a directory that mount A works in shows at A as
+soon as the cluster has told it, though A's kernel and A's memory would keep what they know for
+long. Prints how long that took at most."""
 import errno
 import os
 import sys
 import time
 
-BOUND_S = 2.0  # far below the timeouts of the mounts, far above the way of a message on a loaded machine
+# far below the timeouts of the mounts, far above the way of a message on a loaded machine
+BOUND_S = 10.0
 A, B, ROUNDS = sys.argv[1], sys.argv[2], int(sys.argv[3])
 longest = (0.0, "")
 
