@@ -38,7 +38,6 @@ say "tar: $puts puts for $files directories"
 
 # ---- two mounts: the other asks each time ----
 cluster_up 3
-other=$work/mnt2
 mount_up
 mount_up "$other" attr_timeout=0,entry_timeout=0
 mode_there() {
@@ -54,7 +53,11 @@ do_step files "$mnt" 3
 do_step shut "$mnt/shut" # narrower for what will be put into it
 [ "$(mode_there shut)" = 700 ] || fail "a directory that is closed: $(mode_there shut)"
 
-sleep 1.1 # what is wider may wait in what was made just now only
+# what is wider may wait in what was made less than a second ago only
+older() {
+    [ -z "$(find "$mnt/young" "$mnt/shut" -newermt '1.1 seconds ago')" ]
+}
+wait_for 10 "the file and the directory to be older" older
 do_step step "$mnt/young" 0666
 [ "$(mode_there young)" = 666 ] || fail "a wider mode is not there at once: $(mode_there young)"
 do_step step "$mnt/shut" 0755
@@ -75,7 +78,7 @@ do_step young "$mnt/node"
 node_kill 2
 do_step seen "$other/node" 644 10 >/dev/null || fail "lost with a node"
 cluster_up 3
-wait_for 30 "all nodes to be up" kithctl status --servers "$servers"
+nodes_up
 
 # ---- the mount ends while they wait: in order, and killed ----
 mount_pid() { # what serves $mnt

@@ -29,6 +29,11 @@ check() {
 under_way() {
     [ -n "$(find "$work/local/$1/p0" -mindepth 1 -maxdepth 1 2>/dev/null | head -n 1)" ]
 }
+# worked NAME: since $work/mark, or it has ended
+worked() {
+    [ "$(find "$work/local/$1" -newer "$work/mark" | wc -l)" -ge 20 ] ||
+        ! kill -0 $model_pid 2>/dev/null
+}
 
 mount_up
 say "seed $seed, nothing fails"
@@ -43,9 +48,10 @@ if [ "$kills" = 1 ]; then
     n=1
     while kill -0 $model_pid 2>/dev/null; do
         node_kill $n
-        sleep 1 # the time that it is away
+        touch "$work/mark"
+        wait_for 30 "operations without node$n" worked kills
         cluster_up 3
-        wait_for 30 "all nodes to be up" kithctl status --servers "$servers"
+        nodes_up
         n=$((n % 3 + 1))
     done
     model_end kills

@@ -42,7 +42,7 @@ for fault in KILL STOP; do
             cluster_up 3
         fi
         # the next fault must not meet a node that is still coming back
-        wait_for 30 "all nodes to be up" kithctl status --servers "$servers"
+        nodes_up
     done
 done
 mount_down

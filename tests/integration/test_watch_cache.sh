@@ -29,7 +29,7 @@ while running; do
         node_kill $n
         sleep 1 # work without it
         cluster_up 3
-        wait_for 30 "node$n to be up" kithctl status --servers "$servers"
+        nodes_up
         sleep 1
         running || break
         victim=$(node_pid $n)
