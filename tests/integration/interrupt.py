@@ -1,68 +1,78 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""interrupt.py DIR: signals to programs that wait for a mount; a request takes about a second."""
+"""interrupt.py DIR: signals to programs that wait for a mount whose cluster answers nothing until it
+is told to (fake.py)."""
 import ctypes
 import errno
 import os
 import signal
-import subprocess
 import sys
-import time
+
+from fake import Fake, wait_for
 
 libc = ctypes.CDLL(None, use_errno=True)  # Python itself tries again after EINTR
 top = sys.argv[1].encode()
-seen = []
-
-
-def mkdir(name):
-    """Errno (0 = made) and seconds."""
-    start = time.monotonic()
-    result = libc.mkdir(top + b"/" + name, 0o755)
-    return (0 if result == 0 else ctypes.get_errno()), time.monotonic() - start
+fake = Fake()
 
 
 def waits(pid):
     """Whether the process waits for an answer of the mount."""
-    try:
-        with open(f"/proc/{pid}/wchan", "rb") as f:
-            return b"request_wait" in f.read()
-    except FileNotFoundError:
-        return False
+    with open(f"/proc/{pid}/wchan", "rb") as f:
+        return b"request_wait" in f.read()
 
 
-def child(name):
-    process = subprocess.Popen(["mkdir", top + b"/" + name])
-    while not waits(process.pid):
-        assert process.poll() is None, "mkdir ended before its signal"
-    return process
+def has_got(pid, number):
+    """Whether the signal was sent to it, which is not taken before the call has ended."""
+    with open(f"/proc/{pid}/status") as f:
+        pending = [int(line.split()[1], 16) for line in f if line.startswith(("SigPnd", "ShdPnd"))]
+    return any(mask >> (number - 1) & 1 for mask in pending)
 
 
-signal.signal(signal.SIGALRM, lambda *_: seen.append("alarm"))
-signal.siginterrupt(signal.SIGALRM, False)
-signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
-error, took = mkdir(b"timer")
-signal.setitimer(signal.ITIMER_REAL, 0)
-assert error == 0, f"a program with a timer got {errno.errorcode[error]}"
-assert took > 0.5 and seen, f"the request took {took:.2f} s only: nothing was shown"
+def start(name, handled=None, restart=False):
+    """A program that makes the directory and waits; its exit status is the errno."""
+    pid = os.fork()
+    if pid == 0:
+        if handled is not None:
+            signal.signal(handled, lambda *_: None)
+            signal.siginterrupt(handled, not restart)
+        made = libc.mkdir(top + b"/" + name, 0o755) == 0
+        os._exit(0 if made else ctypes.get_errno())
+    wait_for("the program to wait", lambda: waits(pid))
+    return pid
 
-signal.signal(signal.SIGINT, lambda *_: seen.append("int"))
-signal.siginterrupt(signal.SIGINT, True)
-here = os.getpid()
-if os.fork() == 0:
-    end = time.monotonic() + 10
-    while not waits(here) and time.monotonic() < end:
-        pass
-    os.kill(here, signal.SIGINT)
-    os._exit(0)
-error, took = mkdir(b"int")
-os.wait()
+
+def end(pid):
+    """The program's wait status."""
+    return wait_for("the program to end",
+                    lambda: [status for got, status in [os.waitpid(pid, os.WNOHANG)] if got])[0]
+
+
+names = [b"timer", b"int", b"kill", b"term"]
+for name in names:
+    os.mkdir(top + b"/" + name)
+fake.say("stop", "stopped")
+
+timer = start(b"timer/d", signal.SIGALRM, restart=True)
+os.kill(timer, signal.SIGALRM)
+wait_for("the timer's signal", lambda: has_got(timer, signal.SIGALRM))
+
+# whoever means to end is answered while the cluster is still silent
+caught = start(b"int/d", signal.SIGINT)
+os.kill(caught, signal.SIGINT)
+status = end(caught)
+assert os.WIFEXITED(status), f"SIGINT that is caught: {status}"
+error = os.WEXITSTATUS(status)
 assert error == errno.EINTR, f"SIGINT that is caught: {errno.errorcode.get(error, error)}"
-assert took < 0.6, f"it came after {took:.2f} s only"
+for name, number in ((b"kill/d", signal.SIGKILL), (b"term/d", signal.SIGTERM)):
+    killed = start(name)
+    os.kill(killed, number)
+    status = end(killed)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == number, status
 
-for number in (signal.SIGKILL, signal.SIGTERM):
-    process = child(b"kill%d" % number)
-    start = time.monotonic()
-    process.send_signal(number)
-    process.wait()
-    assert time.monotonic() - start < 0.6, "the killed program stayed"
+# the timer's signal came first: the mount has judged it by now
+assert waits(timer), "a program with a timer was disturbed"
+fake.say("go", "going")
+status = end(timer)
+assert status == 0, f"a program with a timer got {os.waitstatus_to_exitcode(status)}"
+assert os.path.isdir(top + b"/timer/d")
 print("interrupt: 4 cases passed")

@@ -171,6 +171,7 @@ fake_up() {
     fake_pid=$!
     echo "$fake_pid" >"$work/fake.pid"
     mounts=1
+    export KITH_FAKE=$work/fake.in:$fake_log # for fake.py
     wait_for 30 "the mount" fake_told ready $mounts
 }
 fake_down() {
