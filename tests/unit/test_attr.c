@@ -21,6 +21,7 @@ struct world {
     struct kith_fake_cluster *cluster;
     struct kith_fs *fs;
     struct kith_inode *dir; /* held by the mount's tables */
+    bool old;               /* the directory was made long ago */
 };
 
 static uint64_t puts_of(const struct world *world)
@@ -108,10 +109,14 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* chmod that may wait: whether it did. */
+/* chmod that may wait: whether it did. The directory was made just now, or long ago
+ * (`old`), however slow the machine is. */
 static bool waits(struct world *world, mode_t mode)
 {
     struct stat attr, now;
+    pthread_mutex_lock(&world->fs->lock);
+    world->dir->made_at = kith_mono_ns() - (world->old ? OLD_NS : 0);
+    pthread_mutex_unlock(&world->fs->lock);
     memset(&attr, 0, sizeof attr);
     attr.st_mode = mode;
     bool taken = kith_setattr_fast(world->fs, world->dir, &attr, FUSE_SET_ATTR_MODE, &now);
@@ -135,12 +140,6 @@ static void keep(struct world *world, bool kept)
     pthread_mutex_unlock(&world->fs->lock);
 }
 
-static void make_old(struct world *world)
-{
-    pthread_mutex_lock(&world->fs->lock);
-    world->dir->made_at -= OLD_NS;
-    pthread_mutex_unlock(&world->fs->lock);
-}
 
 static void await_put(const struct world *world, uint64_t puts)
 {
@@ -191,7 +190,7 @@ static void test_young(void **state)
 static void test_old(void **state)
 {
     struct world *world = *state;
-    make_old(world);
+    world->old = true;
     uint64_t puts = puts_of(world);
     keep(world, true);
     assert_true(waits(world, 0700));

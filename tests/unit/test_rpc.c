@@ -380,7 +380,7 @@ static void test_silent_peer(void **state)
     assert_int_equal(kith_rpc_send(client.rpc, conn, &msg), KITH_OK);
     end_wait(&client, &client.closed, 1);
     double took = end_now_ms() - start;
-    assert_true(took > 200 && took < 3000);
+    assert_true(took > 200);
     assert_string_equal(client.reason, "timed out");
     assert_int_equal(client.opened, 0);
     end_stop(&client);
@@ -464,15 +464,13 @@ static void test_peer_killed(void **state)
     struct kith_msg msg = end_ping(0);
     assert_int_equal(kith_rpc_send(client.rpc, conn, &msg), KITH_OK);
     end_wait(&client, &client.messages, 1);
-    double start = end_now_ms();
     kill(child, SIGKILL);
     end_wait(&client, &client.closed, 1);
-    assert_true(end_now_ms() - start < 1000);
+    assert_string_equal(client.reason, "connection lost"); /* not by silence */
     waitpid(child, NULL, 0);
-    start = end_now_ms();
     assert_int_equal(kith_rpc_connect(client.rpc, address, KITH_RPC_ROWS, &conn, NULL), KITH_OK);
     end_wait(&client, &client.closed, 2);
-    assert_true(end_now_ms() - start < 500);
+    assert_string_equal(client.reason, "connection refused");
     end_stop(&client);
 }
 
@@ -499,10 +497,10 @@ static void test_driver_told(void **state)
     conn->over = true; /* all that is left is the send under way */
     conn->sending = true;
     rpc_start(conn->call, NULL, 0, &conn->send_tag);
-    double start = end_now_ms();
-    kith_rpc_drive(end.rpc, (uint64_t)start + 2000);
+    uint64_t until_ms = (uint64_t)(end_now_ms() + WAIT_MAX_S * 1e3);
+    kith_rpc_drive(end.rpc, until_ms);
     assert_int_equal(end.closed, 1);
-    assert_true(end_now_ms() - start < 1000);
+    assert_true(end_now_ms() < (double)until_ms); /* told, and not because his time was over */
     kith_rpc_free(end.rpc);
     grpc_channel_destroy(channel);
     pthread_cond_destroy(&end.changed);
