@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """table.py CEILING MEASURED: two outputs of workloads.py side by side, with ratios.
 
-The ratio is measured / ceiling for rates (more is better) and for times (less is better) alike, and the
-floor that the project holds itself to stands beside it."""
+The ratio is measured / ceiling for rates (more is better) and for times (less is better) alike, and
+the floor that the project holds itself to stands beside it."""
 import sys
 
-# workload -> (kind, bound): "min" = at least this share of the ceiling's rate, "max" = at most so many
-# times the ceiling's time
+# workload -> (kind, bound): "min" = at least this share of the ceiling's rate, "max" = at most so
+# many times the ceiling's time
 FLOORS = {
     "a_create_4k": ("min", 0.4), "b_create_4k_fsync": ("min", 0.3), "c_stat_cold": ("min", 0.3),
     "c_stat_warm": ("min", 0.9), "e_read_4k_cold": ("min", 0.4), "f_unlink": ("min", 0.15),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """fake.py - what fake_up (lib.sh) has started, for programs that work in its mount: fs_fake.c says
-which lines it takes. Where it is and what it tells stands in the environment, KITH_FAKE=LINES:LOG."""
+which lines it takes. Where it takes them and where its answers stand is in the environment:
+KITH_FAKE=LINES:LOG."""
 import os
 import time
 

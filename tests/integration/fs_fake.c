@@ -14,8 +14,8 @@
  * and are not carried out; "refuse". The line "rows" is answered "rows FILES LINKS MARKS": rows of
  * files, of names that refer to a file's row, and directories that are marked as removed. After
  * "stop" (answered "stopped") no request is answered until "go" (answered "going"). After "again"
- * (answered "again") the end of the mount is the beginning of another one of the same cluster, which
- * knows nothing of what the one before had in memory. */
+ * (answered "again") the end of the mount is the beginning of another one of the same cluster,
+ * which knows nothing of what the one before had in memory. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -46,9 +46,9 @@ static void print_counts(struct kith_fake_cluster *cluster)
            (unsigned long long)counts.conflicts);
 }
 
-static struct kith_client *_Atomic the_client; /* the mount's; one is set before the threads are made */
-static atomic_bool over;                        /* the thread ends */
-static atomic_bool again;                       /* another mount follows this one */
+static struct kith_client *_Atomic the_client; /* the mount's; set before the threads are made */
+static atomic_bool over;                       /* the thread ends */
+static atomic_bool again;                      /* another mount follows this one */
 
 /* The next put comes just after another mount's create in the same directory. */
 static void be_late(struct kith_fake_cluster *cluster)

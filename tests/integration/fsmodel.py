@@ -336,8 +336,8 @@ class Model:
 
     WEIGHTS = {"put": 12, "get": 8, "replace": 6, "open": 6, "close": 4, "handle_write": 10,
                "handle_read": 6, "handle_more": 8, "truncate": 3, "unlink": 6, "mkdir": 6,
-               "rmdir": 3, "rename": 8, "rename_flags": 3, "link": 5, "symlink": 2, "fifo": 1, "chmod": 3,
-               "utime": 3, "stat": 6, "list": 4, "xattr": 4, "copy": 2, "rmtree": 1}
+               "rmdir": 3, "rename": 8, "rename_flags": 3, "link": 5, "symlink": 2, "fifo": 1,
+               "chmod": 3, "utime": 3, "stat": 6, "list": 4, "xattr": 4, "copy": 2, "rmtree": 1}
 
     # ---- comparing ----
 

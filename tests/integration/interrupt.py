@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""interrupt.py DIR: signals to programs that wait for a mount whose cluster answers nothing until it
-is told to (fake.py)."""
+"""interrupt.py DIR: signals to programs that wait for a mount whose cluster answers nothing until
+it is told to (fake.py)."""
 import ctypes
 import errno
 import os

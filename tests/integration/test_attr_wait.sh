@@ -66,7 +66,8 @@ do_step step "$other/young" 0777 # not made there at all
 [ "$(stat -c %a "$other/young")" = 777 ] || fail "chmod at the other mount"
 wait_for 10 "the first mount to see it" sh -c "[ \$(stat -c %a '$mnt/young') = 777 ]"
 
-do_step fsync "$mnt/young" 1134567890 # the row is put for the disk; what follows is attributes alone
+# the rows are put for the disk; what follows is attributes alone
+do_step fsync "$mnt/young" 1134567890
 do_step fsync "$mnt/shut" 1134567891
 do_step fsync "$mnt/young" 1234567890
 [ "$(stat -c %Y "$other/young")" = 1234567890 ] || fail "fsync did not put the times"

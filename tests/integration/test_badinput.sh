@@ -15,7 +15,8 @@ refuses() {
     [ $rc != 0 ] || fail "was not refused: $*"
     [ $rc != 124 ] || fail "hung: $*"
     [ $rc -lt 128 ] || fail "died of a signal ($rc): $*: $(cat "$work/err.log")"
-    grep -qiE "$text" "$work/err.log" || fail "no '$text' in the message of: $*: $(cat "$work/err.log")"
+    grep -qiE "$text" "$work/err.log" ||
+        fail "no '$text' in the message of: $*: $(cat "$work/err.log")"
 }
 
 say "bad options"
@@ -37,7 +38,8 @@ say "garbage on the port"
 for size in 1 100 100000; do
     head -c $size /dev/urandom >"/dev/tcp/127.0.0.1/$port" || true
 done
-printf 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\377\377\377\377\377\377\377\377' >"/dev/tcp/127.0.0.1/$port" || true
+printf 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\377\377\377\377\377\377\377\377' \
+    >"/dev/tcp/127.0.0.1/$port" || true
 printf 'GET / HTTP/1.1\r\n\r\n' >"/dev/tcp/127.0.0.1/$port" || true
 kill -0 "$pid" || fail "node1 died of garbage"
 [ "$(kv get keep)" = safe ] || fail "get after garbage"
@@ -90,7 +92,8 @@ if [ "$(id -u)" = 0 ]; then
     head -c 60000 /dev/urandom >"$work/value"
     full=no
     for i in $(seq 1 2000); do
-        if ! timeout 20 kithctl put "fill$i" --file "$work/value" --servers "$small" 2>"$work/err.log"; then
+        if ! timeout 20 kithctl put "fill$i" --file "$work/value" --servers "$small" \
+            2>"$work/err.log"; then
             full=yes
             break
         fi
@@ -98,11 +101,13 @@ if [ "$(id -u)" = 0 ]; then
     [ $full = yes ] || fail_small "64 MiB took 120 MB"
     grep -qiE 'space|full' "$work/err.log" ||
         fail_small "a full disk is not named: $(cat "$work/err.log")"
-    kill -0 "$(cat "$work/small/c/node1/kithd.pid")" || fail_small "the node has ended on a full disk"
+    kill -0 "$(cat "$work/small/c/node1/kithd.pid")" ||
+        fail_small "the node has ended on a full disk"
     kithctl delete before2 --servers "$small" || fail_small "no delete on a full disk"
     # what was acknowledged is there once there is room
     mount -o remount,size=512m "$work/small"
-    kithctl local up "$work/small/c" --nodes 1 >/dev/null || fail_small "no start after the disk was full"
+    kithctl local up "$work/small/c" --nodes 1 >/dev/null ||
+        fail_small "no start after the disk was full"
     small=$(cat "$work/small/c/node1/address")
     [ "$(kithctl get before --servers "$small")" = full ] ||
         fail_small "lost a value on a full disk"
@@ -112,7 +117,8 @@ if [ "$(id -u)" = 0 ]; then
     say "up again while the last run is ending"
     for i in 1 2 3; do
         kill "$(cat "$work/small/c/node1/kithd.pid")"
-        kithctl local up "$work/small/c" >/dev/null || fail_small "no start while the last run was ending"
+        kithctl local up "$work/small/c" >/dev/null ||
+            fail_small "no start while the last run was ending"
     done
     kithctl local down "$work/small/c" >/dev/null
 

@@ -8,8 +8,8 @@ need_fuse
 two_mounts_up
 
 # conflict NAME SEEN: it has the versions "theirs" and "mine", of which the second is the newest;
-# SEEN says how the mount knows that there are two: it has "read" so, or was "told" so when it put its
-# own; or it has not put its own yet, which descriptor 7 has ("unsent")
+# SEEN says how the mount knows that there are two: it has "read" so, or was "told" so when it put
+# its own; or it has not put its own yet, which descriptor 7 has ("unsent")
 conflict() {
     echo old >"$mnt/$1"
     wait_for 10 "the other mount to see $1" grep -qx old "$other/$1"

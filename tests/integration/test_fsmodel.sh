@@ -14,8 +14,8 @@ cluster_up 3
 # model NAME SEED: in the background; its output in $work/NAME.log
 model() {
     mkdir -p "$work/local/$1" "$mnt/$1"
-    /usr/bin/python3 "$here/fsmodel.py" "$mnt/$1" "$work/local/$1" --seed "$2" --seconds "$seconds" \
-        --processes 2 >"$work/$1.log" 2>&1 &
+    /usr/bin/python3 "$here/fsmodel.py" "$mnt/$1" "$work/local/$1" --seed "$2" \
+        --seconds "$seconds" --processes 2 >"$work/$1.log" 2>&1 &
     model_pid=$!
 }
 model_end() {

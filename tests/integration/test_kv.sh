@@ -37,7 +37,8 @@ for dead in 1 2 3; do
     cluster_up 3
 done
 for dead in 1 2 3; do
-    [ "$(kv get "during$dead")" = "written while node$dead was dead" ] || fail "during$dead at the end"
+    [ "$(kv get "during$dead")" = "written while node$dead was dead" ] ||
+        fail "during$dead at the end"
 done
 
 kv put doomed x

@@ -34,6 +34,7 @@ quick "$place"
 [ "$(cat "$place/mnt/dir/link")" = hello ] || fail "the data did not come back"
 quick --stop "$place"
 say "bad input"
-"$KITH_TOP/packaging/quickstart" --nodes many "$place" >/dev/null 2>"$work/err.log" && fail "--nodes many"
+"$KITH_TOP/packaging/quickstart" --nodes many "$place" >/dev/null 2>"$work/err.log" &&
+    fail "--nodes many"
 grep -q many "$work/err.log" || fail "the message does not name the bad value"
 pass

@@ -14,7 +14,7 @@ progress() {
 # newest file's number has grown by N since it was N0
 beyond() {
     local newest
-    newest=$(find "$mnt/$1" -maxdepth 1 -name 'f*' -printf '%f\n' 2>/dev/null | tr -d f | sort -n | tail -n 1)
+    newest=$(now_at "$1" 2>/dev/null)
     [ "${newest:-0}" -ge "$2" ]
 }
 now_at() {
@@ -25,14 +25,17 @@ for fault in KILL STOP; do
     for n in 1 2 3; do
         place=$fault$n
         rm -f "$work/stop"
-        /usr/bin/python3 "$here/stall.py" "$mnt/$place" "$work/stop" >"$work/stall.out" 2>"$work/stall.log" &
+        /usr/bin/python3 "$here/stall.py" "$mnt/$place" "$work/stop" \
+            >"$work/stall.out" 2>"$work/stall.log" &
         pid=$!
         wait_for 60 "work to be under way" progress "$place"
         victim=$(node_pid $n)
         kill -$fault "$victim"
-        wait_for 60 "work to go on with node$n gone ($fault)" beyond "$place" $(($(now_at "$place") + 200))
+        wait_for 60 "work to go on with node$n gone ($fault)" \
+            beyond "$place" $(($(now_at "$place") + 200))
         touch "$work/stop"
-        wait $pid || fail "an operation failed with node$n gone ($fault): $(tail -n 3 "$work/stall.log")"
+        wait $pid ||
+            fail "an operation failed with node$n gone ($fault): $(tail -n 3 "$work/stall.log")"
         read -r operations longest <"$work/stall.out"
         say "$fault node$n: $operations operations, the longest $longest ms"
         [ "$longest" -le $limit_ms ] || fail "a stall of $longest ms with node$n gone ($fault)"

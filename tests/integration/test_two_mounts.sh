@@ -9,7 +9,7 @@ two_mounts_up
 
 echo one >"$mnt/file"
 wait_for 10 "the other mount to see the file" grep -qx one "$other/file"
-/usr/bin/python3 - "$mnt" "$other/file" <<'EOF' || fail "an edit of a file that is removed elsewhere"
+/usr/bin/python3 - "$mnt" "$other/file" <<'EOF' || fail "an edit of what is removed elsewhere"
 import os, sys
 top, other = sys.argv[1:]
 fd = os.open(top + "/file", os.O_RDWR)
@@ -45,8 +45,8 @@ wait_for 10 "the renamed edit elsewhere" grep -qx second "$other/renamed"
 mount_down
 mount_up "$mnt" nowatch
 exclusive() {
-    /usr/bin/python3 -c 'import os, sys; os.close(os.open(sys.argv[1], os.O_CREAT | os.O_EXCL))' "$1" \
-        2>"$work/exclusive.log"
+    /usr/bin/python3 -c 'import os, sys
+os.close(os.open(sys.argv[1], os.O_CREAT | os.O_EXCL))' "$1" 2>"$work/exclusive.log"
 }
 mkdir "$mnt/locks"
 wait_for 10 "the other mount to see the directory" test -d "$other/locks"

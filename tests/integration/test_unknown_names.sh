@@ -65,7 +65,7 @@ all() { # FUNCTION: with each change, each of its puts, carried out or not
         done
     done
 }
-# run OPTIONS WHAT [AGAIN]: with AGAIN what is written comes from a mount that has read what is there
+# run OPTIONS WHAT [AGAIN]: with AGAIN another mount, which has read what is there, writes to it
 run() {
     fake_up 0 "$1"
     all change

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# What a client keeps under watches is never believed for longer than it holds (watch_cache.c), while
-# each of three nodes is killed, and frozen for longer than a lease; and so is the client itself.
+# What a client keeps under watches is never believed for longer than it holds (watch_cache.c),
+# while each of three nodes is killed, and frozen for longer than a lease; and so is the client
+# itself. The pauses are the workload: the verdict does not depend on their length.
 . "$(dirname "$0")/lib.sh"
 tool=$KITH_BIN/tests/integration/watch_cache
 [ -x "$tool" ] || fail "no $tool"

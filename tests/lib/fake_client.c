@@ -227,8 +227,9 @@ static enum kith_err run_get(struct kith_fake_cluster *cluster, struct fake_requ
     }
     for (uint32_t i = 0; i < count; i++) {
         rows[i].name = request->op.u.get.names[i];
-        enum kith_err err = fake_rows_load(&cluster->rows, &request->arena, &request->op.u.get.group,
-                                     rows[i].name, &rows[i].row);
+        enum kith_err err =
+            fake_rows_load(&cluster->rows, &request->arena, &request->op.u.get.group,
+                           rows[i].name, &rows[i].row);
         if (err != KITH_OK) {
             return err;
         }
@@ -256,14 +257,16 @@ static enum kith_err run_scan(struct kith_fake_cluster *cluster, struct fake_req
         at++;
     }
     uint32_t count = 0, seen = 0;
-    for (; (row = fake_rows_at(&cluster->rows, at, &op->u.scan.group)) != NULL && seen < max; at++, seen++) {
+    for (; (row = fake_rows_at(&cluster->rows, at, &op->u.scan.group)) != NULL && seen < max;
+         at++, seen++) {
         struct kith_client_row *out = &rows[count];
         out->name.size = row->name.size;
         out->name.data = kith_arena_copy(&request->arena, row->name.data, row->name.size);
         if (out->name.data == NULL) {
             return KITH_ENOMEM;
         }
-        enum kith_err err = fake_rows_load(&cluster->rows, &request->arena, &row->group, out->name, &out->row);
+        enum kith_err err = fake_rows_load(&cluster->rows, &request->arena, &row->group, out->name,
+                                           &out->row);
         if (err != KITH_OK) {
             return err;
         }
@@ -306,7 +309,8 @@ static enum kith_err put_one(struct kith_client *client, struct fake_request *re
     struct kith_row context, before;
     enum kith_err err = kith_row_decode(&request->arena, update->context, &context);
     if (err == KITH_OK) {
-        err = fake_rows_load(&cluster->rows, &request->arena, &request->op.u.put.group, update->name, &before);
+        err = fake_rows_load(&cluster->rows, &request->arena, &request->op.u.put.group,
+                             update->name, &before);
     }
     if (err != KITH_OK) {
         return err;

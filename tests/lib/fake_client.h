@@ -44,7 +44,8 @@ static inline void kith_fake_fail_next(struct kith_fake_cluster *cluster,
  * who was quicker. False where none waits, or memory is short. */
 bool kith_fake_intrude(struct kith_fake_cluster *cluster, const struct kith_client *client,
                        struct kith_bytes name, struct kith_bytes value);
-/* Shows each row that there is, by group and name, tombstones too. `each` must not call the cluster. */
+/* Shows each row that there is, by group and name, tombstones too. `each` must not call the
+ * cluster. */
 void kith_fake_each_row(struct kith_fake_cluster *cluster,
                         void (*each)(void *arg, struct kith_bytes name, const struct kith_row *row),
                         void *arg);

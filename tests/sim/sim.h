@@ -198,8 +198,10 @@ void oracle_release(struct oracle *oracle);
 void sim_key(uint32_t row, struct kith_key *ret_key);
 
 /* ---- watches.c ---- */
-struct sim_belief { /* what a client may believe of a row: it was read under the watch's number, and */
-    bool has;       /* no change of it was told since the read began */
+/* What a client may believe of a row: it was read under the watch's number, and no change of it was
+ * told since the read began. */
+struct sim_belief {
+    bool has;
     uint64_t number;
     struct sim_bytes clock; /* of what was read, as a row */
 };
@@ -260,8 +262,8 @@ struct sim_client {
 struct sim_link {
     bool used, open;
     bool broken; /* nothing comes to the client any more: an event of a watch was lost */
-    uint64_t watch_us[2]; /* what is sent to that side comes after what watches said to each other */
-    uint32_t end[2]; /* entities: nodes, then clients */
+    uint64_t watch_us[2]; /* what is sent to that side comes after what watches said there */
+    uint32_t end[2];      /* entities: nodes, then clients */
     uint64_t conn[2];
     uint64_t start[2];
 };

@@ -240,7 +240,8 @@ static void test_sync(void **state)
     assert_int_equal(puts_of(world), puts + 3); /* `os` is not the disk */
 }
 
-/* What a close has put at `os` is for the disk at the fsync of a later open, too (sync FILE after cp). */
+/* What a close has put at `os` is for the disk at the fsync of a later open, too (sync FILE after
+ * cp). */
 static void test_sync_later(void **state)
 {
     struct world *world = *state;
