@@ -47,8 +47,7 @@ def end(pid):
                     lambda: [status for got, status in [os.waitpid(pid, os.WNOHANG)] if got])[0]
 
 
-names = [b"timer", b"int", b"kill", b"term"]
-for name in names:
+for name in (b"timer", b"int", b"kill", b"term"):
     os.mkdir(top + b"/" + name)
 fake.say("stop", "stopped")
 

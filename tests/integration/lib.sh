@@ -56,6 +56,7 @@ cleanup() {
     for pidfile in "$work"/*.pid; do
         [ -f "$pidfile" ] && kill "$(cat "$pidfile")" 2>/dev/null
     done
+    [ -f "$work/fake.pid" ] && fake_end "$(cat "$work/fake.pid")"
     for node in "$dir"/node*; do
         [ -f "$node/kithd.pid" ] && kill -CONT "$(cat "$node/kithd.pid")" 2>/dev/null
     done
@@ -97,6 +98,10 @@ cluster_down() {
 node_pid() {
     cat "$dir/node$1/kithd.pid"
 }
+# kv COMMAND...: kithctl, of this cluster
+kv() {
+    kithctl "$@" --servers "$servers"
+}
 # nodes_up: until the cluster says of itself that it is whole
 nodes_up() {
     wait_for 30 "all nodes to be up" kithctl status --servers "$servers"
@@ -106,7 +111,10 @@ node_kill() {
     local pid
     pid=$(node_pid "$1")
     kill -KILL "$pid"
-    wait_for 10 "node$1 to be gone" sh -c "! kill -0 $pid"
+    wait_for 10 "node$1 to be gone" gone "$pid"
+}
+gone() {
+    ! kill -0 "$1"
 }
 
 need_fuse() {
@@ -173,6 +181,14 @@ fake_up() {
     mounts=1
     export KITH_FAKE=$work/fake.in:$fake_log # for fake.py
     wait_for 30 "the mount" fake_told ready $mounts
+}
+# fake_end PID: it may wait for a cluster that was told to stop; what it holds is in memory only
+fake_end() {
+    local tries=0
+    while kill -0 "$1" 2>/dev/null && [ $((tries += 1)) -le 250 ]; do
+        sleep 0.02
+    done
+    kill -KILL "$1" 2>/dev/null
 }
 fake_down() {
     fusermount3 -u "$mnt"

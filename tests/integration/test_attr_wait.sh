@@ -38,7 +38,8 @@ say "tar: $puts puts for $files directories"
 
 # ---- two mounts: the other asks each time ----
 cluster_up 3
-mount_up
+pid_file=$work/kithfs.pid
+mount_up "$mnt" "pid_file=$pid_file"
 mount_up "$other" attr_timeout=0,entry_timeout=0
 mode_there() {
     stat -c %a "$other/$1"
@@ -64,7 +65,7 @@ do_step step "$mnt/shut" 0755
 [ "$(mode_there shut)" = 755 ] || fail "a wider directory is not there at once: $(mode_there shut)"
 do_step step "$other/young" 0777 # not made there at all
 [ "$(stat -c %a "$other/young")" = 777 ] || fail "chmod at the other mount"
-wait_for 10 "the first mount to see it" sh -c "[ \$(stat -c %a '$mnt/young') = 777 ]"
+wait_for 10 "the first mount to see it" has_mode "$mnt/young" 777
 
 # the rows are put for the disk; what follows is attributes alone
 do_step fsync "$mnt/young" 1134567890
@@ -82,19 +83,16 @@ cluster_up 3
 nodes_up
 
 # ---- the mount ends while they wait: in order, and killed ----
-mount_pid() { # what serves $mnt
-    pgrep -f "kithfs .* $mnt -o"
-}
-pid=$(mount_pid)
+pid=$(cat "$pid_file")
 do_step young "$mnt/end"
 mount_down
-wait_for 20 "the mount to end" sh -c "! kill -0 $pid"
+wait_for 20 "the mount to end" gone "$pid"
 [ "$(mode_there end)" = 644 ] || fail "unmounting lost a mode: $(mode_there end)"
 
-mount_up
-pid=$(mount_pid)
+mount_up "$mnt" "pid_file=$pid_file"
 do_step young "$mnt/killed"
-kill -KILL "$pid"
+kill -KILL "$(cat "$pid_file")"
+rm "$pid_file"
 fusermount3 -uz "$mnt"
 [ "$(cat "$other/killed")" = contents ] || fail "contents: $(cat "$other/killed")"
 case $(mode_there killed) in

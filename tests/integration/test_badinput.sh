@@ -4,9 +4,6 @@
 # lost.
 . "$(dirname "$0")/lib.sh"
 
-kv() {
-    kithctl "$@" --servers "$servers"
-}
 # refuses TEXT COMMAND...: ends within 20 s with a status other than 0 and says TEXT on stderr
 refuses() {
     local text=$1 rc=0

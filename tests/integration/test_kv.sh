@@ -5,9 +5,6 @@
 . "$(dirname "$0")/lib.sh"
 
 cluster_up 3
-kv() {
-    kithctl "$@" --servers "$servers"
-}
 kv put greeting hello
 [ "$(kv get greeting)" = hello ] || fail "get after put"
 kv put greeting again
