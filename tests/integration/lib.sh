@@ -50,13 +50,13 @@ wait_for() {
 cleanup() {
     local status=$?
     set +e
+    [ -f "$work/fake.pid" ] && fake_kill
     for m in "$work"/mnt*; do
         mountpoint -q "$m" && { umount "$m" 2>/dev/null || fusermount3 -uz "$m"; }
     done
     for pidfile in "$work"/*.pid; do
         [ -f "$pidfile" ] && kill "$(cat "$pidfile")" 2>/dev/null
     done
-    [ -f "$work/fake.pid" ] && fake_end "$(cat "$work/fake.pid")"
     for node in "$dir"/node*; do
         [ -f "$node/kithd.pid" ] && kill -CONT "$(cat "$node/kithd.pid")" 2>/dev/null
     done
@@ -182,13 +182,12 @@ fake_up() {
     export KITH_FAKE=$work/fake.in:$fake_log # for fake.py
     wait_for 30 "the mount" fake_told ready $mounts
 }
-# fake_end PID: it may wait for a cluster that was told to stop; what it holds is in memory only
-fake_end() {
-    local tries=0
-    while kill -0 "$1" 2>/dev/null && [ $((tries += 1)) -le 250 ]; do
-        sleep 0.02
-    done
-    kill -KILL "$1" 2>/dev/null
+# fake_kill: after a failure, when it may wait for a cluster that was told to stop, and whoever asks
+# it for anything with it
+fake_kill() {
+    kill -KILL "$(cat "$work/fake.pid")" 2>/dev/null
+    rm "$work/fake.pid"
+    fusermount3 -uz "$mnt"
 }
 fake_down() {
     fusermount3 -u "$mnt"
