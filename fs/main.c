@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/crash.h"
 #include "fs/fs.h"
 
 #define EXIT_USAGE  1
@@ -52,15 +53,20 @@ struct report {
     int pid_fd; /* of the pid file, or -1 */
 };
 
-/* Detaches the daemon from the terminal once the parent may go. */
+/* Detaches the daemon from the terminal once the parent may go; what is said on standard error is
+ * the log's, where there is one. */
 static void let_go(void)
 {
+    struct kith_error error;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null >= 0) {
         (void)dup2(null, 0);
         (void)dup2(null, 1);
         (void)dup2(null, 2);
         close(null);
+    }
+    if (kith_log_take_stderr(&error) == KITH_EIO) {
+        kith_log_warn("mount", "%s", error.message);
     }
 }
 
@@ -218,6 +224,7 @@ static int run(struct kith_fs_options *options)
         return EXIT_SYSTEM;
     }
     options->mountpoint = absolute;
+    kith_crash_init("kithfs");
     mallopt(M_MMAP_THRESHOLD, KEEP_BELOW);
     mallopt(M_TRIM_THRESHOLD, 2 * KEEP_BELOW);
     mallopt(M_ARENA_MAX, ARENAS);

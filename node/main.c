@@ -8,6 +8,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "base/config.h"
+#include "base/crash.h"
 #include "base/log.h"
 #include "shell/daemon.h"
 #include "shell/store_wt.h"
@@ -161,6 +162,7 @@ static int run(const struct kith_config *config)
     if (log_file != NULL && kith_log_open(log_file, &error) != KITH_OK) {
         return fail(EXIT_SYSTEM, error.message);
     }
+    kith_crash_init("kithd");
     struct kith_daemon_options options = {
         .data = kith_config_string(config, "data"),
         .listen = kith_config_string(config, "listen"),

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/assert.h"
 
-#include <stdio.h>
 #include <stdlib.h>
+
+#include "base/log.h"
 
 _Noreturn void kith_assert_fail(const char *condition, const char *file, int line,
                                 const char *function)
 {
-    fprintf(stderr, "%s:%d: %s: assertion failed: %s\n", file, line, function, condition);
-    fflush(stderr);
+    kith_log_error("assert", "%s:%d: %s: assertion failed: %s", file, line, function, condition);
     abort();
 }

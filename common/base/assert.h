@@ -10,7 +10,7 @@
 #define KITH_ASSERT(condition) \
     ((condition) ? (void)0 : kith_assert_fail(#condition, __FILE__, __LINE__, __func__))
 
-/* Prints the place and the condition on stderr and aborts. */
+/* Writes the place and the condition into the log and aborts. */
 _Noreturn void kith_assert_fail(const char *condition, const char *file, int line,
                                 const char *function);
 

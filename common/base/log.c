@@ -32,7 +32,8 @@ static int max_level = KITH_LOG_INFO; /* atomic */
  * descriptor that means something else by now. */
 static int target = STDERR_FILENO;
 static int to_stderr = 1;                                      /* atomic */
-static pthread_mutex_t open_mutex = PTHREAD_MUTEX_INITIALIZER; /* one kith_log_open at a time */
+static pthread_mutex_t open_mutex = PTHREAD_MUTEX_INITIALIZER; /* one change of target at a time */
+static bool stderr_taken; /* under open_mutex: standard output and error follow the target */
 
 static pthread_once_t journal_once = PTHREAD_ONCE_INIT;
 static bool stderr_is_journal; /* written once under journal_once */
@@ -71,6 +72,34 @@ bool kith_log_enabled(enum kith_log_level level)
     return (int)level <= __atomic_load_n(&max_level, __ATOMIC_RELAXED);
 }
 
+/* open_mutex held */
+static enum kith_err take_stderr(struct kith_error *error)
+{
+    int from = __atomic_load_n(&target, __ATOMIC_ACQUIRE);
+    if (dup2(from, STDOUT_FILENO) < 0 || dup2(from, STDERR_FILENO) < 0) {
+        return kith_error_set(error, KITH_EIO, "standard error cannot be the log: %s",
+                              strerror(errno));
+    }
+    return KITH_OK;
+}
+
+enum kith_err kith_log_take_stderr(struct kith_error *error)
+{
+    enum kith_err err = KITH_EINVAL;
+    pthread_mutex_lock(&open_mutex);
+    if (!__atomic_load_n(&to_stderr, __ATOMIC_RELAXED)) {
+        err = take_stderr(error);
+        stderr_taken = err == KITH_OK;
+    }
+    pthread_mutex_unlock(&open_mutex);
+    return err;
+}
+
+int kith_log_fd(void)
+{
+    return __atomic_load_n(&target, __ATOMIC_ACQUIRE);
+}
+
 enum kith_err kith_log_open(const char *path, struct kith_error *error)
 {
     enum kith_err err = KITH_OK;
@@ -93,6 +122,7 @@ enum kith_err kith_log_open(const char *path, struct kith_error *error)
         }
         if (err == KITH_OK) {
             __atomic_store_n(&to_stderr, path == NULL, __ATOMIC_RELAXED);
+            err = stderr_taken && path != NULL ? take_stderr(error) : KITH_OK;
         }
     }
     pthread_mutex_unlock(&open_mutex);

@@ -22,6 +22,12 @@ void kith_log_set_level(enum kith_log_level level);
 bool kith_log_enabled(enum kith_log_level level);
 /* Appends to `path` from now on (NULL = stderr). On an error the old target stays. */
 KITH_MUST_CHECK enum kith_err kith_log_open(const char *path, struct kith_error *error);
+/* Standard output and error are the log's file, too, from now on and after each later
+ * kith_log_open: what the C library, others and a sanitizer say on their way to abort is else lost,
+ * or stands where nobody looks. KITH_EINVAL, without a change, while the log is standard error. */
+KITH_MUST_CHECK enum kith_err kith_log_take_stderr(struct kith_error *error);
+/* Where lines go, for who can only write(2): a handler of signals. Not to be closed. */
+int kith_log_fd(void);
 void kith_log(enum kith_log_level level, const char *component, const char *format, ...)
     KITH_PRINTF(3, 4);
 

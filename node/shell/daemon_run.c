@@ -351,6 +351,9 @@ enum kith_err kith_daemon_run(const struct kith_daemon_options *options, struct 
     struct signals signals = {.daemon = NULL};
     daemon->options = options;
     enum kith_err err = daemon_start(daemon, &signals, error);
+    if (err == KITH_OK && options->log_file != NULL) {
+        err = kith_log_take_stderr(error); /* why it does not start is said to who started it */
+    }
     if (err == KITH_OK) {
         kith_log_info("kithd", "version %s, data in %s, listening, reached at %s", KITH_VERSION,
                       options->data, daemon->address);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -68,11 +69,44 @@ static void lines_go_to_the_file(void **state)
     unlink(second);
 }
 
+/* What libraries print on standard error goes where the log goes, also after the log has moved. In
+ * a child, for the descriptors are the process's. */
+static void standard_error_follows(void **state)
+{
+    (void)state;
+    char first[64], second[64], text[8192];
+    snprintf(first, sizeof first, "%s/first", dir);
+    snprintf(second, sizeof second, "%s/second", dir);
+    pid_t child = fork();
+    if (child == 0) {
+        struct kith_error error;
+        bool good = kith_log_take_stderr(&error) == KITH_EINVAL;
+        good = good && kith_log_open(first, &error) == KITH_OK;
+        fprintf(stderr, "\n"); /* still where it was */
+        good = good && kith_log_take_stderr(&error) == KITH_OK;
+        fprintf(stderr, "of a library\n");
+        good = good && kith_log_open(second, &error) == KITH_OK;
+        fprintf(stderr, "of a library, later\n");
+        good = good && write(STDOUT_FILENO, "output\n", 7) == 7;
+        _exit(good && write(kith_log_fd(), "raw\n", 4) == 4 ? 0 : 1);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    slurp(first, text, sizeof text);
+    assert_string_equal(text, "of a library\n");
+    slurp(second, text, sizeof text);
+    assert_string_equal(text, "of a library, later\noutput\nraw\n");
+    unlink(first);
+    unlink(second);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(levels_parse),
         cmocka_unit_test(lines_go_to_the_file),
+        cmocka_unit_test(standard_error_follows),
     };
     if (!mkdtemp(dir)) {
         perror(dir);

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# What a daemon says when it dies stands in its log: standard error of kithfs in the background and
+# of a node is the log's file, also after the log was moved, and a fatal signal leaves a line.
+. "$(dirname "$0")/lib.sh"
+need_fuse
+
+cluster_up 3
+mount_up "$mnt" "pid_file=$work/mnt.pid"
+pid=$(cat "$work/mnt.pid")
+says_to() {
+    [ "$(readlink "/proc/$1/fd/1")" = "$2" ] && [ "$(readlink "/proc/$1/fd/2")" = "$2" ]
+}
+says_to "$pid" "$work/mnt.log" || fail "standard error of kithfs: $(readlink "/proc/$pid/fd/2")"
+kill -ABRT "$pid"
+wait_for 10 "the log to say it" grep -qx 'error kithfs: ended by SIGABRT' "$work/mnt.log"
+umount "$mnt"
+rm -f "$work/mnt.pid"
+
+log=$dir/node3.log
+pid=$(node_pid 3)
+says_to "$pid" "$log" || fail "standard error of kithd: $(readlink "/proc/$pid/fd/2")"
+mv "$log" "$log.1"
+kill -HUP "$pid"
+wait_for 10 "the log to be opened again" says_to "$pid" "$log"
+kill -SEGV "$pid"
+wait_for 10 "the log to say it" grep -qx 'error kithd: ended by SIGSEGV' "$log"
+! grep -q 'ended by' "$log.1" || fail "the old log has it"
+
+# started by hand: the log has it from when the node serves on
+log=$work/hand.log
+kithd --data "$work/hand" --listen 127.0.0.1:0 --log "$log" 2>"$work/hand.err" &
+pid=$!
+wait_for 30 "kithd to listen" grep -q listening "$log"
+says_to "$pid" "$log" || fail "standard error of a kithd started by hand"
+kill "$pid"
+wait "$pid" || fail "kithd ended with $?"
+mount_up
+mount_down
+pass
