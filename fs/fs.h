@@ -37,7 +37,8 @@
  * THREADS: libfuse's workers answer what memory can answer; the common requests that need the
  * cluster once (kith_start_*) they send themselves, and the client's callback answers; everything else
  * goes to the executor (executor.c), whose threads may wait; one timer thread (timer.c) starts flushes that are due,
- * answers interrupted requests and sweeps; one notifier (notify.c) talks to the kernel. The
+ * answers interrupted requests and sweeps; one notifier (notify.c) talks to the kernel, and
+ * a second process (guard.h) ends what hangs when this one dies while it does. The
  * client's threads wake waiters and end what kith_start_* sent; they never wait. An interrupted request is answered EINTR where
  * its caller means to end; its work goes on to its end. */
 #ifndef KITH_FS_FS_H
@@ -56,6 +57,7 @@
 #include "fs/content/content.h"
 #include "fs/format/inode_format.h"
 #include "fs/format/rowname.h"
+#include "fs/guard.h"
 #include "fs/options.h"
 
 #define NSEC_PER_SEC   UINT64_C(1000000000)
@@ -207,6 +209,7 @@ struct kith_fs {
     void *on_ready_arg;
     struct kith_executor *executor;
     struct kith_notifier *notifier;
+    struct kith_guard *guard; /* NULL: not guarded (guard.h); borrowed */
     struct kith_timer *timer;
     struct kith_watcher *watcher; /* NULL: no watches */
 };
@@ -580,7 +583,8 @@ KITH_MUST_CHECK enum kith_err kith_notifier_new(struct kith_fs *fs,
                                                 struct kith_notifier **ret_notifier);
 void kith_notifier_free(struct kith_notifier *notifier);
 /* Asks the kernel to forget a name; or, expire, to ask for it and its attributes again when it is
- * used next. Dropped when the queue is full: timeouts do the work then. */
+ * used next. Dropped when the queue is full, or the mount is not guarded (guard.h): timeouts do the
+ * work then. */
 void kith_notify_entry(struct kith_notifier *notifier, fuse_ino_t parent, const char *name,
                        size_t size, bool expire);
 

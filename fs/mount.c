@@ -292,40 +292,59 @@ static int serve_session(struct fuse_session *session)
     return 0;
 }
 
-int kith_fs_serve(const struct kith_fs_options *options, struct kith_client *client,
-                  void (*ready)(void *arg, int code, const char *message), void *arg)
+/* The mount works all the same, only slower to show what others change. */
+static void say_unguarded(const char *why)
 {
-    struct kith_fs *fs = NULL;
+    kith_log_warn("mount",
+                  "no guard, so the kernel is told of no changes, and keeps names and attributes "
+                  "for their timeouts: %s",
+                  why);
+}
+
+static void arm_guard(struct kith_fs *fs, struct kith_guard *guard)
+{
     struct kith_error error;
-    struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-    if (kith_fs_new(options, client, &fs, &error) != KITH_OK) {
-        char message[KITH_ERROR_MESSAGE_SIZE + 64];
-        snprintf(message, sizeof message, "mount %s: %s", options->mountpoint, error.message);
-        ready(arg, EXIT_MOUNT, message);
-        return EXIT_MOUNT;
+    if (guard != NULL && kith_guard_arm(guard, fs->options->mountpoint, &error) == KITH_OK) {
+        fs->guard = guard;
+    } else if (guard != NULL) {
+        say_unguarded(error.message);
     }
-    fs->on_ready = ready;
-    fs->on_ready_arg = arg;
+}
+
+/* Mounts and serves until unmounted or told to end. */
+static int serve_mount(struct kith_fs *fs, struct kith_guard *guard, const char **ret_failed)
+{
+    int code = EXIT_MOUNT;
+    *ret_failed = "the mount point cannot be mounted on (is /dev/fuse there, and may you use it?)";
+    if (fuse_session_mount(fs->session, fs->options->mountpoint) == 0) {
+        arm_guard(fs, guard);
+        code = serve_session(fs->session);
+        *ret_failed = NULL;
+        fuse_session_unmount(fs->session);
+        /* who still waits is answered by nobody, and the notifier may wait for him. Not before:
+         * libfuse takes an aborted connection for an unmounted one. */
+        kith_guard_abort(guard);
+    }
+    return code;
+}
+
+static int serve_fs(struct kith_fs *fs, struct kith_guard *guard)
+{
+    struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
     int code = EXIT_SYSTEM;
     const char *failed = "out of memory";
-    if (mount_args(options, &args) == 0) {
+    if (mount_args(fs->options, &args) == 0) {
         fs->session = fuse_session_new(&args, &kith_fs_ops, sizeof kith_fs_ops, fs);
         failed = "libfuse refuses the options";
     }
     if (fs->session != NULL && fuse_set_signal_handlers(fs->session) == 0) {
-        code = EXIT_MOUNT;
-        failed = "the mount point cannot be mounted on (is /dev/fuse there, and may you use it?)";
-        if (fuse_session_mount(fs->session, options->mountpoint) == 0) {
-            code = serve_session(fs->session);
-            failed = NULL;
-            fuse_session_unmount(fs->session);
-        }
+        code = serve_mount(fs, guard, &failed);
         fuse_remove_signal_handlers(fs->session);
     }
     if (failed != NULL) {
         char message[KITH_ERROR_MESSAGE_SIZE];
-        snprintf(message, sizeof message, "mount %s: %s", options->mountpoint, failed);
-        ready(arg, code, message);
+        snprintf(message, sizeof message, "mount %s: %s", fs->options->mountpoint, failed);
+        fs->on_ready(fs->on_ready_arg, code, message);
     }
     struct fuse_session *session = fs->session;
     unsigned lost = kith_fs_free(fs);
@@ -334,4 +353,27 @@ int kith_fs_serve(const struct kith_fs_options *options, struct kith_client *cli
     }
     fuse_opt_free_args(&args);
     return lost > 0 ? EXIT_UNFLUSHED : code;
+}
+
+int kith_fs_serve(const struct kith_fs_options *options, struct kith_client *client,
+                  void (*ready)(void *arg, int code, const char *message), void *arg)
+{
+    struct kith_fs *fs = NULL;
+    struct kith_guard *guard = NULL;
+    struct kith_error error;
+    if (kith_guard_new(&guard, &error) != KITH_OK) { /* first: it forks */
+        say_unguarded(error.message);
+    }
+    int code = EXIT_MOUNT;
+    if (kith_fs_new(options, client, &fs, &error) == KITH_OK) {
+        fs->on_ready = ready;
+        fs->on_ready_arg = arg;
+        code = serve_fs(fs, guard);
+    } else {
+        char message[KITH_ERROR_MESSAGE_SIZE + 64];
+        snprintf(message, sizeof message, "mount %s: %s", options->mountpoint, error.message);
+        ready(arg, code, message);
+    }
+    kith_guard_free(guard);
+    return code;
 }

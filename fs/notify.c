@@ -3,7 +3,8 @@
  * notify.c - the one thread that tells the kernel what to forget.
  *
  * A notification waits for locks that the kernel holds while it waits for answers of ours: so it
- * comes from a thread that serves no request and holds no lock. */
+ * comes from a thread that serves no request and holds no lock. While it waits the process cannot
+ * die; so nothing is told where nobody would end the wait (guard.h). */
 #include <errno.h>
 #include <string.h>
 
@@ -26,6 +27,7 @@ struct kith_notifier {
     struct note *queue; /* a ring of QUEUE_MAX */
     uint32_t first, count;
     bool ending;
+    bool unguarded; /* said once; the thread's own */
 };
 
 /* Expiring leaves what hangs on the name (a working directory, a mount) as it is; an older kernel
@@ -47,9 +49,26 @@ static int tell(struct fuse_session *session, const struct note *note)
     return error;
 }
 
+/* How a mount begins unguarded is said there. */
+static bool may_tell(struct kith_notifier *notifier)
+{
+    const struct kith_fs *fs = notifier->fs;
+    if (fs->session == NULL || fs->guard == NULL || notifier->unguarded) {
+        return false;
+    }
+    notifier->unguarded = !kith_guard_stands(fs->guard);
+    if (notifier->unguarded) {
+        kith_log_warn("notify",
+                      "the process that guards the mount is gone: the kernel is told of no changes "
+                      "any more, and keeps names and attributes for their timeouts");
+    }
+    return !notifier->unguarded;
+}
+
 static void *notifier_main(void *arg)
 {
     struct kith_notifier *notifier = arg;
+    pthread_setname_np(pthread_self(), "notify");
     pthread_mutex_lock(&notifier->lock);
     while (!notifier->ending) {
         if (notifier->count == 0) {
@@ -60,7 +79,7 @@ static void *notifier_main(void *arg)
         notifier->first = (notifier->first + 1) % QUEUE_MAX;
         notifier->count--;
         pthread_mutex_unlock(&notifier->lock);
-        if (notifier->fs->session != NULL) {
+        if (may_tell(notifier)) {
             int error = tell(notifier->fs->session, &note);
             if (error != 0) { /* the kernel has forgotten it by itself */
                 kith_log_debug("notify", "%s: %s", note.name, strerror(-error));

@@ -51,14 +51,17 @@ cleanup() {
     local status=$?
     set +e
     [ -f "$work/fake.pid" ] && fake_kill
+    for node in "$dir"/node*; do
+        [ -f "$node/kithd.pid" ] && kill -CONT "$(cat "$node/kithd.pid")" 2>/dev/null
+    done # first: who looks at a mount waits for them
     for m in "$work"/mnt*; do
-        mountpoint -q "$m" && { umount "$m" 2>/dev/null || fusermount3 -uz "$m"; }
+        # a mount that may be dead is not asked anything; -f ends those who hang in it
+        grep -q " $m " /proc/self/mountinfo || continue
+        { [ $passed = yes ] && umount "$m" 2>/dev/null; } || umount -fl "$m" 2>/dev/null ||
+            fusermount3 -uz "$m"
     done
     for pidfile in "$work"/*.pid; do
         [ -f "$pidfile" ] && kill "$(cat "$pidfile")" 2>/dev/null
-    done
-    for node in "$dir"/node*; do
-        [ -f "$node/kithd.pid" ] && kill -CONT "$(cat "$node/kithd.pid")" 2>/dev/null
     done
     kithctl local down "$dir" >/dev/null 2>&1
     for loop in "$work"/*.mounted; do
