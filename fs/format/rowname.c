@@ -95,8 +95,11 @@ enum kith_err kith_rowname_parse(struct kith_bytes name, struct kith_rowname_par
         }
     }
     parts.base = kith_bytes_make(name.data, base);
-    enum kith_err err =
-        parse_suffix(kith_bytes_make(name.data + base, name.size - base), bare, &parts);
+    struct kith_bytes suffix = {NULL, 0}; /* the empty name has no data to point behind */
+    if (name.size > base) {
+        suffix = kith_bytes_make(name.data + base, name.size - base);
+    }
+    enum kith_err err = parse_suffix(suffix, bare, &parts);
     if (err == KITH_OK) {
         *ret_parts = parts;
     }
