@@ -29,6 +29,7 @@ struct up {
     struct kith_local local;
     struct kith_local_process processes[KITH_LOCAL_NODES_MAX];
     bool started[KITH_LOCAL_NODES_MAX];
+    uint32_t before; /* nodes of earlier runs */
     char addresses[KITH_LOCAL_NODES_MAX][32];
     struct kith_link *link;
     uint64_t deadline_ms;
@@ -62,12 +63,41 @@ static void addresses_set(struct up *up)
     }
 }
 
+/* ---- ending ---- */
+
+static enum kith_err node_end(const struct kith_ctl_args *args, uint32_t index,
+                              const struct kith_local_process *process, struct kith_error *error)
+{
+    if (process->fd < 0) {
+        say(args, "node%u  is not running\n", index + 1);
+        return KITH_OK;
+    }
+    if (kith_local_wait_end(process, DOWN_TIMEOUT_MS)) {
+        say(args, "node%u  stopped\n", index + 1);
+        return KITH_OK;
+    }
+    (void)fprintf(
+        stderr,
+        "kithctl: node%u (pid %d) did not end within %d s: it is killed. What it "
+        "acknowledged is safe.\n",
+        index + 1, (int)process->pid, DOWN_TIMEOUT_MS / 1000);
+    enum kith_err err = kith_local_signal(process, SIGKILL, error);
+    if (err == KITH_OK && !kith_local_wait_end(process, DOWN_TIMEOUT_MS)) {
+        err = kith_error_set(error, KITH_EIO,
+                             "node%u (pid %d) does not even end by SIGKILL: it hangs "
+                             "in the kernel, is its disk in order?",
+                             index + 1, (int)process->pid);
+    }
+    return err;
+}
+
 /* ---- up: processes ---- */
 
 static enum kith_err count_set(struct up *up, struct kith_error *error)
 {
     const char *text = kith_ctl_value(up->args, "nodes");
     uint32_t count = up->local.count > 0 ? up->local.count : LOCAL_NODES_DEFAULT;
+    up->before = up->local.count;
     if (text) {
         char *end = NULL;
         unsigned long wanted = strtoul(text, &end, 10);
@@ -269,6 +299,35 @@ static enum kith_err node_admit(struct up *up, uint32_t index, struct kith_error
     return err;
 }
 
+/* The cluster has refused node `first`, which this run has added: it and those after it are ended
+ * and forgotten. Else every later run would be refused as well, and the data could not be had. */
+static void added_forget(struct up *up, uint32_t first)
+{
+    struct kith_error error;
+    uint32_t failed = 0;
+    for (uint32_t i = first; i < up->local.count; i++) { /* all at once, then wait for each */
+        if (kith_local_signal(&up->processes[i], SIGTERM, &error) != KITH_OK) {
+            (void)kith_ctl_fail(up->args, &error); /* shown; the refusal is the command's status */
+            failed++;
+        }
+    }
+    for (uint32_t i = first; i < up->local.count; i++) {
+        if (node_end(up->args, i, &up->processes[i], &error) != KITH_OK) {
+            (void)kith_ctl_fail(up->args, &error);
+            failed++;
+        }
+    }
+    if (failed > 0) {
+        return; /* what may still run must be found again */
+    }
+    up->local.count = first;
+    if (kith_local_save(&up->local, &error) != KITH_OK) {
+        (void)kith_ctl_fail(up->args, &error);
+        return;
+    }
+    say(up->args, "the cluster keeps its %u nodes\n", first);
+}
+
 /* Every node up, under one table, and seen by all others. */
 static bool settled(struct up *up, struct kith_error *error)
 {
@@ -307,6 +366,9 @@ static enum kith_err form(struct up *up, struct kith_error *error)
     }
     for (uint32_t i = 0; err == KITH_OK && i < up->local.count; i++) {
         err = member[i] ? KITH_OK : node_admit(up, i, error);
+        if (err == KITH_EREFUSED && i >= up->before) {
+            added_forget(up, i);
+        }
     }
     if (err != KITH_OK) {
         return err;
@@ -398,32 +460,6 @@ int kith_ctl_local_up(const struct kith_ctl_args *args)
 }
 
 /* ---- down ---- */
-
-static enum kith_err node_end(const struct kith_ctl_args *args, uint32_t index,
-                              const struct kith_local_process *process, struct kith_error *error)
-{
-    if (process->fd < 0) {
-        say(args, "node%u  is not running\n", index + 1);
-        return KITH_OK;
-    }
-    if (kith_local_wait_end(process, DOWN_TIMEOUT_MS)) {
-        say(args, "node%u  stopped\n", index + 1);
-        return KITH_OK;
-    }
-    (void)fprintf(
-        stderr,
-        "kithctl: local down: node%u (pid %d) did not end within %d s: it is killed. What it "
-        "acknowledged is safe.\n",
-        index + 1, (int)process->pid, DOWN_TIMEOUT_MS / 1000);
-    enum kith_err err = kith_local_signal(process, SIGKILL, error);
-    if (err == KITH_OK && !kith_local_wait_end(process, DOWN_TIMEOUT_MS)) {
-        err = kith_error_set(error, KITH_EIO,
-                             "node%u (pid %d) does not even end by SIGKILL: it hangs "
-                             "in the kernel, is its disk in order?",
-                             index + 1, (int)process->pid);
-    }
-    return err;
-}
 
 int kith_ctl_local_down(const struct kith_ctl_args *args)
 {
