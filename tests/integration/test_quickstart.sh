@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# The newcomer's path: quickstart DIR, work, --stop, quickstart again brings the same data back, with
-# as many nodes as it was made with. What quickstart does not take it names.
+# The newcomer's path: quickstart DIR, work, --stop, quickstart again brings the same data back,
+# with as many nodes as it was made with. What quickstart does not take it names.
 . "$(dirname "$0")/lib.sh"
 need_fuse
 place=$work/quick
@@ -13,10 +13,13 @@ quick() {
     }
 }
 stop_all() {
-    local d
+    local status=$? d
+    set +e
     for d in "$place" "$alone"; do
         [ -d "$d" ] && "$KITH_TOP/packaging/quickstart" --stop "$d" >/dev/null 2>&1
+        fusermount3 -quz "$d/mnt" # where that has failed
     done
+    (exit $status) # for cleanup
     cleanup
 }
 trap stop_all EXIT
@@ -30,6 +33,13 @@ refuses() {
         cat "$work/quick.log"
         fail "no '$text' in the message of: quickstart $*"
     }
+}
+# mount_kill: SIGKILL to the mount at $alone/mnt, and wait until it is gone
+mount_kill() {
+    local pid
+    pid=$(cat "$alone/kithfs.pid")
+    kill -KILL "$pid"
+    wait_for 10 "the mount to be gone" sh -c "! kill -0 $pid"
 }
 
 say "first start"
@@ -60,8 +70,36 @@ quick "$alone"
 [ "$(cat "$alone/mnt/file")" = one ] || fail "the data did not come back"
 quick --stop "$alone"
 
+say "a mount that was killed, and a pid file that names another process"
+quick "$alone"
+echo two >"$alone/mnt/file"
+mount_kill
+echo $$ >"$alone/kithfs.pid"
+quick --stop "$alone"
+mountpoint -q "$alone/mnt" && fail "still mounted"
+ls "$alone/mnt" >/dev/null || fail "the dead mount is still there"
+quick "$alone"
+mount_kill
+quick "$alone"
+[ "$(cat "$alone/mnt/file")" = two ] || fail "the file after a mount over a dead one"
+say "stop while somebody works in it"
+(
+    cd "$alone/mnt" || exit
+    refuses "process $BASHPID" --stop "$alone"
+)
+[ "$(cat "$alone/mnt/file")" = two ] || fail "the mount after a refused stop"
+quick --stop "$alone"
+
 say "bad input"
 refuses many --nodes many "$place"
 refuses 65 --nodes 65 "$place"
 refuses "takes a number" "$place" --nodes
+refuses "no such directory" --stop "$work/nosuch"
+mkdir "$work/empty" "$work/a,b"
+refuses "nothing that quickstart" --stop "$work/empty"
+refuses comma "$work/a,b"
+: >"$work/plain"
+refuses "no directory" "$work/plain"
+: >"$place/mnt/hidden"
+refuses "not empty" "$place"
 pass
