@@ -130,25 +130,50 @@ int kith_inode_renew(struct kith_fs *fs, struct kith_inode *inode)
     return error;
 }
 
-static int read_and_renew(struct kith_fs *fs, struct kith_inode *inode)
+/* fs->lock held. This mount has changed the row, or its place, since a read began: what that saw is
+ * over, be it another version or that the file is not there. */
+static bool read_in_vain(const struct kith_inode *inode, uint64_t started)
+{
+    return inode->changed_at >= started && !inode->unlinked;
+}
+
+/* row_busy comes and goes. again: the row was changed here meanwhile, nothing is taken over. */
+static int read_once(struct kith_fs *fs, struct kith_inode *inode, bool busy, bool *ret_again)
 {
     struct kith_arena arena;
     struct kith_client_answer answer;
     struct kith_seen seen;
     kith_arena_init(&arena, 0);
-    int error = kith_inode_read(fs, inode, &arena, &answer, &seen);
-    if (error == 0) {
-        pthread_mutex_lock(&fs->lock);
+    pthread_mutex_lock(&fs->lock);
+    if (busy) {
         kith_busy_take(fs, false, &inode, 1);
-        pthread_mutex_unlock(&fs->lock);
-        error = renew(fs, inode, &seen);
-        pthread_mutex_lock(&fs->lock);
-        kith_busy_give(fs, false, &inode, 1);
-        pthread_mutex_unlock(&fs->lock);
     }
+    uint64_t started = kith_mono_ns();
+    pthread_mutex_unlock(&fs->lock);
+    int error = kith_inode_read(fs, inode, &arena, &answer, &seen);
+    pthread_mutex_lock(&fs->lock);
+    if (!busy) {
+        kith_busy_take(fs, false, &inode, 1);
+    }
+    *ret_again = !busy && read_in_vain(inode, started);
+    pthread_mutex_unlock(&fs->lock);
+    if (error == 0 && !*ret_again) {
+        error = renew(fs, inode, &seen);
+    }
+    pthread_mutex_lock(&fs->lock);
+    kith_busy_give(fs, false, &inode, 1);
+    pthread_mutex_unlock(&fs->lock);
     kith_client_answer_release(&answer);
     kith_arena_release(&arena);
     return error;
+}
+
+/* The second time nobody else of this mount can change the row meanwhile. */
+static int read_and_renew(struct kith_fs *fs, struct kith_inode *inode)
+{
+    bool again = false;
+    int error = read_once(fs, inode, false, &again);
+    return again ? read_once(fs, inode, true, &again) : error;
 }
 
 /* fs->lock held. A live watch knows the inode's row, with the contents, and nobody is at work on
@@ -256,7 +281,8 @@ static void open_done(struct kith_job *job, const struct kith_client_result *res
         error = kith_inode_saw(fs, inode, NULL, &arena, result, job->started, &seen);
     }
     pthread_mutex_lock(&fs->lock);
-    bool busy = error == 0 && inode->row_busy;
+    bool busy = (error == 0 && inode->row_busy) ||
+                ((error == 0 || error == ESTALE) && read_in_vain(inode, job->started));
     if (busy) {
         opening_ends(fs, inode);
         inode->opens--;
