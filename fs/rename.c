@@ -110,12 +110,13 @@ struct kith_link_name *kith_link_names_with(struct kith_arena *arena,
     }
     if (in != NULL) {
         struct kith_link_name added = {in->dir->dir->group, kith_entry_bytes(in)};
-        uint32_t at = count;
-        while (at > 0 && kith_link_name_compare(&names[at - 1], &added) > 0) {
-            names[at] = names[at - 1];
-            at--;
+        uint32_t at = 0;
+        while (at < count && kith_link_name_compare(&names[at], &added) < 0) {
+            at++;
         }
-        if (at == 0 || kith_link_name_compare(&names[at - 1], &added) != 0) {
+        /* it may be there: added elsewhere, or left by a change whose outcome nobody learnt */
+        if (at == count || kith_link_name_compare(&names[at], &added) != 0) {
+            memmove(&names[at + 1], &names[at], (count - at) * sizeof *names);
             names[at] = added;
             count++;
         }
