@@ -41,8 +41,7 @@ static int resolve_link(struct kith_fs *fs, struct kith_inode *dir, struct kith_
     }
     const struct kith_client_row *rows = answer->result.u.rows.rows;
     enum kith_err err = kith_seen_shared(arena, &rows[0].row, &rows[1].row, seen);
-    /* the name refers to an inode that is not there: never "no such file" without knowing */
-    return err == KITH_ENOTFOUND ? EIO : kith_errno(err);
+    return err == KITH_ENOTFOUND ? ESTALE : kith_errno(err);
 }
 
 int kith_dir_saw(struct kith_fs *fs, struct kith_inode *dir, const char *name,
@@ -60,8 +59,8 @@ int kith_dir_saw(struct kith_fs *fs, struct kith_inode *dir, const char *name,
     return error;
 }
 
-int kith_dir_read(struct kith_fs *fs, struct kith_inode *dir, const char *name,
-                  struct kith_entry **ret_entry)
+static int read_name(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                     struct kith_entry **ret_entry)
 {
     struct kith_rowname row, attr;
     kith_rowname_entry(kith_bytes_make(name, strlen(name)), &row);
@@ -93,6 +92,19 @@ int kith_dir_read(struct kith_fs *fs, struct kith_inode *dir, const char *name,
     kith_client_answer_release(&answer);
     kith_arena_release(&arena);
     return error;
+}
+
+/* A name and the row that it refers to are two reads: between them the name may have become another
+ * one. */
+int kith_dir_read(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                  struct kith_entry **ret_entry)
+{
+    int error = ESTALE;
+    for (unsigned i = 0; i < KITH_LOOKS_MAX && error == ESTALE; i++) {
+        error = read_name(fs, dir, name, ret_entry);
+    }
+    /* it refers to an inode that is not there: never "no such file" without knowing */
+    return error == ESTALE ? EIO : error;
 }
 
 int kith_inode_read(struct kith_fs *fs, struct kith_inode *inode, struct kith_arena *arena,

@@ -219,8 +219,40 @@ void kith_dir_changed(struct kith_inode *dir)
     dir->attrs.mtime = dir->attrs.mtime_stamp = now;
 }
 
+void kith_entry_refer(struct kith_entry *entry, const struct kith_group *group)
+{
+    entry->link = true;
+    entry->link_group = *group;
+}
+
+bool kith_entry_current(const struct kith_entry *entry)
+{
+    const struct kith_inode *inode = entry->inode;
+    if (inode == NULL) {
+        return true;
+    }
+    if (!entry->link) {
+        return !inode->shared && inode->entry == entry;
+    }
+    return inode->shared && kith_group_compare(&inode->share_group, &entry->link_group) == 0;
+}
+
+bool kith_entry_leads(const struct kith_entry *entry, const struct kith_inode *inode)
+{
+    return entry->inode == inode && kith_entry_current(entry);
+}
+
+void kith_entry_doubt(struct kith_entry *entry)
+{
+    entry->valid_until = 0;
+    entry->live = 0;
+}
+
 bool kith_entry_valid(const struct kith_entry *entry, uint64_t now)
 {
+    if (!kith_entry_current(entry)) {
+        return false;
+    }
     if (entry->inode != NULL && kith_inode_dirty(entry->inode)) {
         return true; /* what this mount has not put yet nobody knows better */
     }

@@ -101,7 +101,10 @@ static bool settle_side(struct kith_fs *fs, struct side *side,
     struct kith_entry *name = side->other;
     bool ok = kith_octets_set(&name->ctx, results[side->at].context);
     kith_entry_lead(fs, name, inode);
-    name->link = side->link;
+    name->link = false;
+    if (side->link) {
+        kith_entry_refer(name, &inode->share_group);
+    }
     inode->entry = name;
     name->changed_at = inode->changed_at = kith_mono_ns();
     name->valid_until = name->changed_at + fs->entry_ns;
@@ -187,14 +190,19 @@ int kith_exchange(struct kith_fs *fs, struct kith_entry *a, struct kith_entry *b
     }
     pthread_mutex_lock(&fs->lock);
     kith_busy_take(fs, false, both, 2);
-    sides[0].link = a->link;
-    sides[1].link = b->link;
     pthread_mutex_unlock(&fs->lock);
     int error = 0;
     for (unsigned i = 0; i < 2 && error == 0; i++) {
         error = kith_inode_put_again(fs, both[i]);
         error = error == 0 ? kith_inode_renew(fs, both[i]) : error;
     }
+    pthread_mutex_lock(&fs->lock);
+    if (error == 0 && (!kith_entry_leads(a, both[0]) || !kith_entry_leads(b, both[1]))) {
+        error = ESTALE;
+    }
+    sides[0].link = a->link;
+    sides[1].link = b->link;
+    pthread_mutex_unlock(&fs->lock);
     if (error == 0) {
         error = do_exchange(fs, batch, sides);
     }

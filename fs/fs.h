@@ -175,7 +175,8 @@ struct kith_entry {
     uint64_t hold_until; /* as in kith_dir */
     uint32_t hash, pins;
     int32_t fresh_tid; /* this thread's lookup asked the cluster and found nothing */
-    bool link;         /* the row only refers to a shared inode */
+    bool link;         /* the row only refers to a shared inode, */
+    struct kith_group link_group; /* whose row is in that group */
     uint8_t name_size;
     char name[];
 };
@@ -337,6 +338,18 @@ static inline struct kith_bytes kith_entry_bytes(const struct kith_entry *entry)
 {
     return kith_bytes_make(entry->name, entry->name_size);
 }
+/* The name refers to a shared inode whose row is in that group. */
+void kith_entry_refer(struct kith_entry *entry, const struct kith_group *group);
+/* Whether what is known of the name fits what is known of its inode. Another name may have told
+ * since that the inode has a row of its own, or another one, or none any more, or that the file was
+ * renamed; then the name's context and the inode's contents are not of one row, and the name must
+ * be read again before it is used. */
+bool kith_entry_current(const struct kith_entry *entry);
+/* Whether it still leads there, for who has waited since he looked; inode may be NULL. */
+bool kith_entry_leads(const struct kith_entry *entry, const struct kith_inode *inode);
+/* It does not, or what it leads to is not there any more: it must be read again. */
+void kith_entry_doubt(struct kith_entry *entry);
+#define KITH_LOOKS_MAX 4u /* at names that others change all the time, before that is an error */
 /* Known well enough to be answered from memory at `now`; until when the kernel may keep it. */
 bool kith_entry_valid(const struct kith_entry *entry, uint64_t now);
 uint64_t kith_entry_until(const struct kith_fs *fs, const struct kith_entry *entry, uint64_t now);
@@ -349,6 +362,7 @@ struct kith_seen {
     bool live;                       /* a version bears the name */
     bool degraded;                   /* fewer than a quorum told it; set by who read it */
     bool link, resolved;             /* a link entry; its inode's row is in `record` too */
+    bool unsettled;                  /* that row has versions with different names */
     struct kith_group link_group;    /* where that row is */
     struct kith_inode_record record; /* of the inode; of the link entry while not resolved */
     const struct kith_sibling *winner;

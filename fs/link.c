@@ -206,7 +206,7 @@ static int link_first_here(struct kith_fs *fs, struct kith_inode *inode, struct 
             pthread_mutex_lock(&fs->lock);
             become_shared(inode, &group, false);
             error = note(&first->ctx, &answer, first_at) | note(&added->ctx, &answer, added_at);
-            first->link = true;
+            kith_entry_refer(first, &group);
             if (!kith_inode_moved_on(inode, result->context) ||
                 !kith_inode_names_set(inode, names, count)) {
                 error = ENOMEM;
@@ -313,7 +313,7 @@ static int refer_all(struct kith_fs *fs, struct kith_batch *batch, struct kith_i
         }
         for (uint32_t i = 0; i < count && error == 0; i++) {
             error = note(&entries[i]->ctx, &answer, at[i]);
-            entries[i]->link = true;
+            kith_entry_refer(entries[i], group);
             entries[i]->changed_at = kith_mono_ns();
         }
         pthread_mutex_unlock(&fs->lock);
@@ -469,7 +469,7 @@ static int pin_names(struct kith_fs *fs, struct kith_inode *dir, struct kith_ino
         error = kith_dir_entry(fs, dir, name, &entry);
         if (error == 0) {
             pthread_mutex_lock(&fs->lock);
-            bool leads = entry->inode == inode && entry->link;
+            bool leads = entry->inode == inode && entry->link && kith_entry_current(entry);
             entry->pins -= leads ? 0 : 1;
             pthread_mutex_unlock(&fs->lock);
             if (leads) {
@@ -593,8 +593,16 @@ static int link_entry(struct kith_fs *fs, struct kith_inode *inode, struct kith_
     bool taken = added->inode != NULL;
     bool removed = added->dir->dir->removed;
     struct kith_entry *first = inode->entry;
+    bool over = !lost && !own && !kith_entry_leads(first, inode);
+    if (over) {
+        kith_entry_doubt(first);
+    }
     pthread_mutex_unlock(&fs->lock);
-    int error = taken ? EEXIST : full ? EMLINK : lost || removed ? ENOENT : 0;
+    int error = taken             ? EEXIST
+                : full            ? EMLINK
+                : lost || removed ? ENOENT
+                : over            ? ESTALE /* the kernel looks again */
+                                  : 0;
     bool refused = error != 0;
     if (error == 0 && elsewhere && !own) {
         error = shared ? kith_link_promote(fs, inode) : move_out(fs, inode, first->dir, &first, 1);
@@ -606,7 +614,7 @@ static int link_entry(struct kith_fs *fs, struct kith_inode *inode, struct kith_
     pthread_mutex_lock(&fs->lock);
     if (error == 0) {
         kith_entry_lead(fs, added, inode);
-        added->link = true;
+        kith_entry_refer(added, &inode->share_group);
         added->changed_at = inode->changed_at = kith_mono_ns();
         added->valid_until = added->changed_at + fs->entry_ns;
         kith_dir_changed(added->dir);
@@ -623,18 +631,37 @@ static int link_entry(struct kith_fs *fs, struct kith_inode *inode, struct kith_
     return error;
 }
 
+/* fs->lock held. Takes the directory of the new name and that of the inode's, held. */
+static void take_homes(struct kith_job *job, struct kith_inode *dirs[2])
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_inode *inode = job->inode;
+    dirs[0] = job->inode2;
+    for (;;) {
+        struct kith_inode *home = inode->entry != NULL ? inode->entry->dir : NULL;
+        dirs[1] = home != job->inode2 ? home : NULL;
+        if (dirs[1] != NULL) {
+            kith_inode_hold(dirs[1]);
+        }
+        kith_busy_take(fs, true, dirs, 2);
+        if (home == (inode->entry != NULL ? inode->entry->dir : NULL)) {
+            return;
+        }
+        kith_busy_give(fs, true, dirs, 2); /* renamed while this waited */
+        if (dirs[1] != NULL) {
+            kith_inode_drop(fs, dirs[1]);
+        }
+    }
+}
+
 void kith_do_link(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;
     struct kith_inode *inode = job->inode;
     struct kith_entry *added = NULL;
+    struct kith_inode *dirs[2];
     pthread_mutex_lock(&fs->lock);
-    struct kith_inode *home = inode->entry != NULL ? inode->entry->dir : NULL;
-    struct kith_inode *dirs[2] = {job->inode2, home != job->inode2 ? home : NULL};
-    if (dirs[1] != NULL) {
-        kith_inode_hold(dirs[1]);
-    }
-    kith_busy_take(fs, true, dirs, 2);
+    take_homes(job, dirs);
     pthread_mutex_unlock(&fs->lock);
     int error = inode->type == KITH_TYPE_DIR ? EPERM : 0;
     if (error == 0) {

@@ -363,6 +363,43 @@ static int victim(struct kith_job *job, struct kith_entry **ret_entry,
     return error;
 }
 
+/* The same with row_busy of the inode taken, and what the cluster has of a shared one. Who was waited
+ * for, or another mount, may have given the name or the inode another row meanwhile: then they are
+ * looked at again. */
+static int victim_taken(struct kith_job *job, struct kith_entry **ret_entry,
+                        struct kith_inode **ret_inode)
+{
+    struct kith_fs *fs = job->fs;
+    int error = ESTALE;
+    for (unsigned i = 0; i < KITH_LOOKS_MAX && error == ESTALE; i++) {
+        error = victim(job, ret_entry, ret_inode);
+        if (error != 0) {
+            return error;
+        }
+        struct kith_entry *entry = *ret_entry;
+        struct kith_inode *inode = *ret_inode;
+        pthread_mutex_lock(&fs->lock);
+        kith_busy_take(fs, false, &inode, 1);
+        pthread_mutex_unlock(&fs->lock);
+        error = inode->type == KITH_TYPE_DIR ? EISDIR : kith_inode_put_again(fs, inode);
+        if (error == 0 && inode->shared) { /* its row is put with one name less */
+            error = kith_inode_renew(fs, inode);
+        }
+        pthread_mutex_lock(&fs->lock);
+        if (error == 0 && !kith_entry_leads(entry, inode)) {
+            error = ESTALE;
+        }
+        if (error != 0) {
+            kith_entry_doubt(entry);
+            kith_busy_give(fs, false, &inode, 1);
+            entry->pins--;
+            kith_inode_drop(fs, inode);
+        }
+        pthread_mutex_unlock(&fs->lock);
+    }
+    return error;
+}
+
 /* Another version of the removed file stays under the name. It is known after the put. */
 static bool has_twin(const struct kith_entry *entry)
 {
@@ -383,22 +420,15 @@ void kith_do_unlink(struct kith_job *job)
     struct kith_entry *entry;
     struct kith_inode *inode;
     dir_take(job);
-    int error = victim(job, &entry, &inode);
+    int error = victim_taken(job, &entry, &inode);
     if (error == 0) {
-        pthread_mutex_lock(&fs->lock);
-        kith_busy_take(fs, false, &inode, 1);
-        pthread_mutex_unlock(&fs->lock);
-        error = inode->type == KITH_TYPE_DIR ? EISDIR : kith_inode_put_again(fs, inode);
-        if (error == 0 && inode->shared) { /* its row is put with one name less */
-            error = kith_inode_renew(fs, inode);
-        }
         pthread_mutex_lock(&fs->lock);
         bool pending = inode->pending && !inode->shared;
         bool link = entry->link;
         pthread_mutex_unlock(&fs->lock);
-        if (error == 0 && link) {
+        if (link) {
             error = kith_link_remove(fs, entry, inode);
-        } else if (error == 0 && !pending) {
+        } else if (!pending) {
             bool unknown;
             error = remove_rows(fs, entry, inode, &unknown);
         }

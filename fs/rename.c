@@ -241,7 +241,10 @@ static int settle(struct move *move, const struct kith_client_result *into,
              ok;
     }
     bool link = move->src->link;
-    move->dst->link = link;
+    move->dst->link = false;
+    if (link) {
+        kith_entry_refer(move->dst, &move->inode->share_group);
+    }
     kith_inode_hold(move->inode);
     kith_entry_lead(fs, move->src, NULL);
     kith_entry_lead(fs, move->dst, move->inode);
@@ -469,6 +472,9 @@ static int move_names(struct kith_fs *fs, struct kith_entry *src, struct kith_en
         error = kith_inode_renew(fs, old);
     }
     pthread_mutex_lock(&fs->lock);
+    if (error == 0 && (!kith_entry_leads(src, inode) || !kith_entry_leads(dst, old))) {
+        error = ESTALE; /* who was waited for, or another mount, has changed them */
+    }
     move.cross = src->dir != dst->dir;
     move.was_pending = inode->pending;
     move.dst_link = dst->link;
@@ -537,19 +543,11 @@ static int rename_entries(struct kith_job *job, struct kith_entry *src, struct k
     return error;
 }
 
-void kith_do_rename(struct kith_job *job)
+/* Both directories are taken. ESTALE: the names are to be looked at again. */
+static int rename_once(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;
     struct kith_entry *src = NULL, *dst = NULL;
-    struct kith_inode *dirs[2] = {job->inode, job->inode2 != job->inode ? job->inode2 : NULL};
-    if ((job->flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0 ||
-        ((job->flags & RENAME_EXCHANGE) != 0 && dirs[1] != NULL)) {
-        kith_job_fail(job, EINVAL);
-        return;
-    }
-    pthread_mutex_lock(&fs->lock);
-    kith_busy_take(fs, true, dirs, 2);
-    pthread_mutex_unlock(&fs->lock);
     int error = kith_dir_entry(fs, job->inode, job->name, &src);
     if (error == 0) {
         error = (job->flags & RENAME_NOREPLACE) != 0
@@ -559,11 +557,38 @@ void kith_do_rename(struct kith_job *job)
     if (error == 0) {
         error = rename_entries(job, src, dst);
     }
+    pthread_mutex_lock(&fs->lock);
     if (src != NULL) {
-        kith_entry_unpin(fs, src);
+        if (error == ESTALE) {
+            kith_entry_doubt(src);
+        }
+        src->pins--;
     }
     if (dst != NULL) {
-        kith_entry_unpin(fs, dst);
+        if (error == ESTALE) {
+            kith_entry_doubt(dst);
+        }
+        dst->pins--;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return error;
+}
+
+void kith_do_rename(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_inode *dirs[2] = {job->inode, job->inode2 != job->inode ? job->inode2 : NULL};
+    if ((job->flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0 ||
+        ((job->flags & RENAME_EXCHANGE) != 0 && dirs[1] != NULL)) {
+        kith_job_fail(job, EINVAL);
+        return;
+    }
+    pthread_mutex_lock(&fs->lock);
+    kith_busy_take(fs, true, dirs, 2);
+    pthread_mutex_unlock(&fs->lock);
+    int error = ESTALE;
+    for (unsigned i = 0; i < KITH_LOOKS_MAX && error == ESTALE; i++) {
+        error = rename_once(job);
     }
     pthread_mutex_lock(&fs->lock);
     kith_busy_give(fs, true, dirs, 2);

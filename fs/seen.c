@@ -72,6 +72,67 @@ enum kith_err kith_seen_entry(struct kith_arena *arena, const struct kith_row *r
     return err;
 }
 
+/* The names of both, without doubles; false: they are too many for a row. */
+static bool join_names(struct kith_arena *arena, struct kith_inode_record *record,
+                       const struct kith_inode_record *other)
+{
+    struct kith_link_name *both =
+        kith_arena_calloc(arena, record->name_count + other->name_count + 1u, sizeof *both);
+    uint32_t count = 0, mine = 0, theirs = 0;
+    while (both != NULL && (mine < record->name_count || theirs < other->name_count)) {
+        int order = mine == record->name_count    ? 1
+                    : theirs == other->name_count ? -1
+                                                  : kith_link_name_compare(&record->names[mine],
+                                                                           &other->names[theirs]);
+        both[count++] = order <= 0 ? record->names[mine] : other->names[theirs];
+        mine += order <= 0 ? 1 : 0;
+        theirs += order >= 0 ? 1 : 0;
+    }
+    if (both == NULL || count > KITH_LINKS_MAX) {
+        return false;
+    }
+    record->names = both;
+    record->name_count = count;
+    return true;
+}
+
+/* Concurrent versions of a shared inode's row. All their names are names: one that has gone does no
+ * harm there (linkset.c takes it out), one that is missing would let the row be removed while a name
+ * refers to it. Those that differ in names and attributes alone are one version: the next put takes
+ * the place of all of them. One with other contents stays beside it. */
+static enum kith_err join_versions(struct kith_arena *arena, const struct kith_row *row,
+                                   const struct kith_sibling *winner, struct kith_seen *seen)
+{
+    struct kith_sibling *others =
+        kith_arena_calloc(arena, row->sibling_count + 1u, sizeof *others);
+    struct kith_row rest = {row->clock, 0, others};
+    if (others == NULL) {
+        return KITH_ENOMEM;
+    }
+    for (uint32_t i = 0; i < row->sibling_count; i++) {
+        const struct kith_sibling *sibling = &row->siblings[i];
+        struct kith_inode_record record;
+        if (sibling == winner || sibling->kind != KITH_SIBLING_VALUE) {
+            continue;
+        }
+        enum kith_err err = kith_inode_record_decode(arena, sibling->value, &record);
+        if (err == KITH_ENOMEM) {
+            return err;
+        }
+        bool names = err == KITH_OK && join_names(arena, &seen->record, &record);
+        bool alike = names && record.type == seen->record.type &&
+                     kith_bytes_equal(record.contents, seen->record.contents) &&
+                     kith_bytes_equal(record.target, seen->record.target);
+        if (alike) {
+            kith_attrs_merge(&seen->record.attrs, &record.attrs);
+        } else {
+            others[rest.sibling_count++] = *sibling;
+        }
+        seen->unsettled = seen->unsettled || !kith_bytes_equal(sibling->value, winner->value);
+    }
+    return kith_row_context(arena, &rest, NULL, &seen->inode_ctx);
+}
+
 enum kith_err kith_seen_shared(struct kith_arena *arena, const struct kith_row *row,
                                const struct kith_row *attr, struct kith_seen *seen)
 {
@@ -80,12 +141,12 @@ enum kith_err kith_seen_shared(struct kith_arena *arena, const struct kith_row *
         return KITH_ENOTFOUND;
     }
     uint64_t id = seen->record.file_id;
-    enum kith_err err = kith_row_context(arena, row, winner, &seen->inode_ctx);
-    if (err == KITH_OK) {
-        err = kith_inode_record_decode(arena, winner->value, &seen->record);
-    }
+    enum kith_err err = kith_inode_record_decode(arena, winner->value, &seen->record);
     if (err == KITH_OK && (seen->record.file_id != id || seen->record.type == KITH_TYPE_LINK)) {
         err = KITH_EFORMAT;
+    }
+    if (err == KITH_OK) {
+        err = join_versions(arena, row, winner, seen);
     }
     if (err == KITH_OK && attr != NULL) {
         err = seen_attr(arena, attr, seen);
@@ -168,6 +229,46 @@ enum kith_err kith_seen_inode(struct kith_fs *fs, struct kith_inode *inode,
     return take_version(fs, inode, seen);
 }
 
+/* fs->lock held. Whether memory has the inode's row where it was seen. */
+static bool same_place(const struct kith_inode *inode, const struct kith_entry *entry,
+                       const struct kith_seen *seen)
+{
+    if (seen->link) {
+        return inode->shared && kith_group_compare(&inode->share_group, &seen->link_group) == 0;
+    }
+    return !inode->shared && inode->entry == entry;
+}
+
+/* fs->lock held. It is elsewhere: context and attributes belong to the row. What is open was read
+ * from the row that it had before: where that moved with the same contents the next put replaces
+ * them, else it leaves them beside it. */
+static enum kith_err take_place(struct kith_inode *inode, struct kith_entry *entry,
+                                const struct kith_seen *seen)
+{
+    const struct kith_inode_record *record = &seen->record;
+    struct kith_bytes context = seen->link ? seen->inode_ctx : seen->ctx;
+    bool alike = inode->image_known &&
+                 kith_bytes_equal(kith_octets_bytes(&inode->image), record->contents);
+    inode->shared = seen->link;
+    inode->share_group = seen->link_group;
+    inode->share_own =
+        seen->link && kith_group_compare(&seen->link_group, &entry->dir->dir->group) != 0;
+    inode->attr_row = seen->attr_row;
+    bool ok = kith_octets_set(&inode->attr_ctx, seen->attr_ctx) &&
+              (!seen->link || kith_octets_set(&inode->ctx, context)) &&
+              kith_inode_names_take(inode, record->names, seen->link ? record->name_count : 0,
+                                    false);
+    inode->entry = entry; /* of the directory in whose group the row is, where it is in one */
+    if (!seen->link) {
+        inode->untold = inode->untold && inode->dir != NULL;
+        ok = kith_inode_names_set(inode, NULL, 0) && ok;
+    }
+    if (inode->is_open) {
+        ok = kith_octets_set(&inode->open_ctx, alike ? context : kith_bytes_make(NULL, 0)) && ok;
+    }
+    return ok ? KITH_OK : KITH_ENOMEM;
+}
+
 static struct kith_inode *inode_for(struct kith_fs *fs, const struct kith_seen *seen)
 {
     struct kith_inode *inode = kith_inode_find(fs, seen->record.file_id);
@@ -216,23 +317,23 @@ enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
     if (inode == NULL) {
         return KITH_EFORMAT;
     }
-    if (inode->dir != NULL && inode->entry != entry) {
-        inode->entry = NULL; /* moved elsewhere meanwhile */
-    }
-    if (!inode->row_busy) {
-        inode->shared = seen->link;
-        inode->share_group = seen->link_group;
-        inode->share_own =
-            seen->link && kith_group_compare(&seen->link_group, &entry->dir->dir->group) != 0;
-        if (inode->entry == NULL || (!seen->link && inode->entry->changed_at < started)) {
-            inode->entry = entry;
+    enum kith_err err = KITH_OK;
+    /* what this mount changed since, or is changing now, is where it has put it: then the name is
+     * not kith_entry_current and is read again */
+    if (!inode->row_busy && inode->changed_at < started) {
+        if (!same_place(inode, entry, seen)) {
+            err = take_place(inode, entry, seen);
         }
+        inode->entry = inode->entry == NULL ? entry : inode->entry;
         inode->unlinked = false;
     }
     kith_entry_lead(fs, entry, inode);
-    entry->link = seen->link;
+    entry->link = false;
+    if (seen->link) {
+        kith_entry_refer(entry, &seen->link_group);
+    }
     entry->valid_until = kith_watch_until(fs, entry, started);
-    enum kith_err err = kith_seen_inode(fs, inode, seen, started);
+    err = err == KITH_OK ? kith_seen_inode(fs, inode, seen, started) : err;
     kith_watch_saw(entry, started,
                    err == KITH_OK && !seen->link && kith_seen_taken(inode, seen, started));
     kith_inode_drop(fs, inode);

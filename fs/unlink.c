@@ -156,7 +156,7 @@ static int remove_here(struct kith_fs *fs, struct kith_entry *entry, struct kith
         if (error != 0) {
             return error;
         }
-        bool fits = last->inode == inode && last->link;
+        bool fits = last->inode == inode && last->link && kith_entry_current(last);
         if (fits) {
             error = take_back(fs, entry, last, inode, batch, image);
         }

@@ -101,8 +101,8 @@ uint64_t kith_watch_live(struct kith_inode *dir)
 bool kith_watch_knows(const struct kith_entry *entry)
 {
     const struct kith_inode *inode = entry->inode;
-    if (entry->live == 0 || entry->link ||
-        (inode != NULL && (inode->entry != entry || inode->shared || inode->retry_at != 0))) {
+    if (entry->live == 0 || entry->link || !kith_entry_current(entry) ||
+        (inode != NULL && inode->retry_at != 0)) {
         return false;
     }
     return entry->live == kith_watch_live(entry->dir);
