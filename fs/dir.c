@@ -44,6 +44,63 @@ static int resolve_link(struct kith_fs *fs, struct kith_inode *dir, struct kith_
     return err == KITH_ENOTFOUND ? ESTALE : kith_errno(err);
 }
 
+/* What is there now; error: not known. */
+static int look(struct kith_fs *fs, const struct kith_group *group, const char *name,
+                struct kith_arena *arena, struct kith_client_answer *answer,
+                struct kith_seen *ret_seen)
+{
+    struct kith_rowname row, attr;
+    kith_rowname_entry(kith_bytes_make(name, strlen(name)), &row);
+    kith_rowname_attr(kith_rowname_bytes(&row), &attr);
+    struct kith_bytes names[2] = {kith_rowname_bytes(&row), kith_rowname_bytes(&attr)};
+    int error = kith_rows_get(fs, group, names, 2, answer);
+    if (error == 0) {
+        const struct kith_client_row *rows = answer->result.u.rows.rows;
+        error = kith_errno(kith_seen_entry(arena, &rows[0].row, &rows[1].row, ret_seen));
+    }
+    return error;
+}
+
+/* The file stood under another name: whether it does still. Then the two are two files with one id,
+ * and the one that is no link goes under another. */
+static int part_names(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                      struct kith_seen *seen)
+{
+    char other_name[KITH_FS_NAME_MAX + 1];
+    pthread_mutex_lock(&fs->lock);
+    struct kith_entry *other = kith_seen_elsewhere(fs, dir, name, seen);
+    if (other != NULL) {
+        memcpy(other_name, other->name, other->name_size + 1u);
+        other->pins++;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (other == NULL) {
+        return 0;
+    }
+    struct kith_client_answer answer;
+    struct kith_arena arena;
+    struct kith_seen there;
+    kith_arena_init(&arena, 0);
+    int error = look(fs, &other->dir->dir->group, other_name, &arena, &answer, &there);
+    uint64_t id = seen->record.file_id;
+    pthread_mutex_lock(&fs->lock);
+    bool both = error == 0 && there.live && there.record.file_id == id;
+    struct kith_inode *inode = other->inode;
+    if (both && !seen->link) {
+        seen->record.file_id = kith_seen_other_id(id, &seen->dot);
+    } else if (both && !there.link && inode != NULL && inode->id == id && !inode->shared &&
+               inode->entry == other) {
+        kith_inode_rename(fs, inode, kith_seen_other_id(id, &there.dot));
+    } else {
+        kith_entry_doubt(other);
+    }
+    other->pins--;
+    pthread_mutex_unlock(&fs->lock);
+    kith_client_answer_release(&answer);
+    kith_arena_release(&arena);
+    return error;
+}
+
 int kith_dir_saw(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                  const struct kith_seen *seen, uint64_t started, struct kith_entry **ret_entry)
 {
@@ -82,6 +139,9 @@ static int read_name(struct kith_fs *fs, struct kith_inode *dir, const char *nam
     if (error == 0 && seen.link) {
         linked = true;
         error = resolve_link(fs, dir, &arena, &link_answer, &seen);
+    }
+    if (error == 0) {
+        error = part_names(fs, dir, name, &seen);
     }
     if (error == 0) {
         error = kith_dir_saw(fs, dir, name, &seen, started, ret_entry);
@@ -146,6 +206,10 @@ int kith_inode_saw(struct kith_fs *fs, struct kith_inode *inode, const struct ki
         error = err == KITH_ENOTFOUND ? ESTALE : kith_errno(err);
     } else {
         error = kith_errno(kith_seen_entry(arena, &rows[0].row, &rows[1].row, ret_seen));
+        if (error == 0 && ret_seen->live && !ret_seen->link &&
+            kith_seen_other_id(ret_seen->record.file_id, &ret_seen->dot) == inode->id) {
+            ret_seen->record.file_id = inode->id;
+        }
         if (error == 0 &&
             (!ret_seen->live || ret_seen->link || ret_seen->record.file_id != inode->id)) {
             error = ESTALE;
@@ -297,8 +361,17 @@ static int page_absorb(struct kith_fs *fs, struct kith_inode *dir, struct page_w
             break;
         }
         entry->load = load;
-        error = kith_errno(kith_seen_absorb(fs, entry, &item->seen, started));
-        bool unresolved = item->seen.link && !item->seen.resolved && entry->changed_at < started;
+        bool doubt = kith_seen_elsewhere(fs, dir, entry->name, &item->seen) != NULL;
+        bool unresolved = ((item->seen.link && !item->seen.resolved) || doubt) &&
+                          entry->changed_at < started;
+        if (doubt) { /* who needs it reads it, and where it was */
+            kith_entry_doubt(entry);
+        } else {
+            error = kith_errno(kith_seen_absorb(fs, entry, &item->seen, started));
+        }
+        if (unresolved) {
+            dir->dir->doubt_at = kith_mono_ns(); /* the table does not tell what it is */
+        }
         item->shown = entry->inode != NULL || unresolved;
         if (entry->inode != NULL) {
             item->seen.record.type = entry->inode->type;

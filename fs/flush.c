@@ -216,6 +216,7 @@ void kith_inode_image_stored(struct kith_fs *fs, struct kith_inode *inode,
         inode->untold = false; /* and its names as they are in memory */
     }
     kith_inode_image_set(fs, inode, image->bytes, image->refs, image->ref_count);
+    kith_link_recount_soon(fs, inode);
     inode->changed_at = kith_mono_ns();
     inode->valid_until = inode->changed_at + fs->entry_ns;
     if (inode->entry != NULL) {
@@ -325,6 +326,7 @@ static int row_put_end(struct kith_fs *fs, struct kith_inode *inode, const struc
     }
     pthread_mutex_lock(&fs->lock);
     bool moved = kith_inode_moved_on(inode, result->context);
+    inode->wrote = inode->shared;
     pthread_mutex_unlock(&fs->lock);
     kith_inode_image_stored(fs, inode, &put->image, &result->dot, put->durability);
     return moved ? 0 : ENOMEM;
@@ -435,13 +437,15 @@ struct unsent {
     bool row;   /* its row, and with it its attributes */
     bool attrs; /* the attribute row beside it */
     bool names; /* what its names are now */
+    bool count; /* whether they are */
 };
 
 static struct unsent unsent_of(const struct kith_inode *inode, enum kith_durability durability)
 {
     bool disk = durability == KITH_DURABLE_DISK;
     struct unsent unsent = {.row = kith_inode_dirty(inode) || (disk && inode->os_only),
-                            .names = inode->untold};
+                            .names = inode->untold,
+                            .count = inode->recount && kith_mono_ns() >= inode->recount_at};
     unsent.attrs = !unsent.row && (inode->attr_changed != 0 || (disk && inode->attr_os_only));
     return unsent;
 }
@@ -488,7 +492,8 @@ int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode,
     struct unsent unsent = unsent_of(inode, durability);
     bool unlinked = inode->unlinked;
     pthread_mutex_unlock(&fs->lock);
-    if (unlinked || (!unsent.row && !unsent.attrs && !unsent.names)) {
+    if (unlinked ||
+        (!unsent.row && !unsent.attrs && !unsent.names && !unsent.count)) {
         return 0;
     }
     if (error == 0 && unsent.names) {
@@ -504,6 +509,8 @@ int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode,
     }
     if (error != 0) {
         flush_failed(fs, inode, error);
+    } else if (unsent.count) { /* nobody waits for that: it is tried again where it fails */
+        (void)kith_link_recount(fs, inode);
     }
     return error;
 }
@@ -512,7 +519,7 @@ int kith_inode_flush(struct kith_fs *fs, struct kith_inode *inode, enum kith_dur
 {
     pthread_mutex_lock(&fs->lock);
     struct unsent unsent = unsent_of(inode, durability);
-    if (!unsent.row && !unsent.attrs && !unsent.names && !inode->row_busy) {
+    if (!unsent.row && !unsent.attrs && !unsent.names && !unsent.count && !inode->row_busy) {
         pthread_mutex_unlock(&fs->lock);
         return 0; /* a clean flush sends nothing */
     }
@@ -546,8 +553,8 @@ bool kith_inode_put_begin(struct kith_fs *fs, struct kith_inode *inode,
     pthread_mutex_lock(&fs->lock);
     KITH_ASSERT(inode->row_busy);
     struct unsent unsent = unsent_of(inode, durability);
-    bool now = (unsent.row || unsent.attrs) && !unsent.names && !inode->unlinked &&
-               inode->again == NULL;
+    bool now = (unsent.row || unsent.attrs) && !unsent.names && !unsent.count &&
+               !inode->unlinked && inode->again == NULL;
     pthread_mutex_unlock(&fs->lock);
     struct kith_row_put *put = now ? row_put_new(fs, durability) : NULL;
     if (put == NULL) {
@@ -582,7 +589,8 @@ void kith_start_put(struct kith_job *job, enum kith_durability durability,
     struct kith_inode *inode = job->inode;
     pthread_mutex_lock(&fs->lock);
     struct unsent unsent = unsent_of(inode, durability);
-    bool nothing = inode->unlinked || (!unsent.row && !unsent.attrs && !unsent.names);
+    bool nothing = inode->unlinked ||
+                   (!unsent.row && !unsent.attrs && !unsent.names && !unsent.count);
     bool now = !inode->row_busy;
     inode->row_busy = true;
     pthread_mutex_unlock(&fs->lock);
@@ -624,8 +632,10 @@ static struct kith_inode *next_unsent(struct kith_fs *fs)
     struct kith_inode *inode = fs->dirty;
     while (inode != NULL && found == NULL) {
         if (!inode->unlinked &&
-            (kith_inode_dirty(inode) || inode->attr_changed != 0 || inode->untold)) {
+            (kith_inode_dirty(inode) || inode->attr_changed != 0 || inode->untold ||
+             inode->recount)) {
             found = inode;
+            inode->recount_at = 0; /* at once: the mount ends */
             kith_inode_hold(inode);
         }
         inode = inode->dirty_next == fs->dirty ? NULL : inode->dirty_next;
@@ -642,6 +652,8 @@ static unsigned give_up(struct kith_fs *fs)
     while ((inode = next_unsent(fs)) != NULL) {
         char path[KITH_ERROR_MESSAGE_SIZE];
         pthread_mutex_lock(&fs->lock);
+        bool counts = kith_inode_dirty(inode) || inode->attr_changed != 0 || inode->untold;
+        inode->recount = false;
         kith_inode_path(fs, inode, path, sizeof path);
         kith_inode_put_forget(inode);
         inode->write_flushed = inode->write_version;
@@ -649,8 +661,10 @@ static unsigned give_up(struct kith_fs *fs)
         inode->attr_changed = 0;
         kith_inode_drop(fs, inode);
         pthread_mutex_unlock(&fs->lock);
-        kith_log_error("flush", "%s could not be stored and is given up", path);
-        lost++;
+        if (counts) {
+            kith_log_error("flush", "%s could not be stored and is given up", path);
+            lost++;
+        }
     }
     return lost;
 }
@@ -662,6 +676,7 @@ unsigned kith_fs_flush_all(struct kith_fs *fs, uint64_t deadline)
         int error = kith_inode_flush(fs, inode, KITH_DURABLE_OS);
         bool wait = error != 0;
         pthread_mutex_lock(&fs->lock);
+        inode->recount = false; /* once; the next mount that meets it does what is left */
         if (wait) { /* others first; and not more often than the timer would */
             struct timespec until;
             clock_gettime(CLOCK_REALTIME, &until);

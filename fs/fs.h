@@ -156,6 +156,9 @@ struct kith_inode {
     uint64_t dirty_since, attr_since, retry_at;
     bool os_only;  /* the last put was acknowledged at `os`, an fsync has still to do */
     bool attr_os_only; /* the same of the attribute row, where it was put last */
+    bool recount; /* its names are to be held against the directories (linkset.c), then: */
+    uint64_t recount_at;
+    bool wrote;  /* shared: this mount has put contents since it saw that a name refers to it */
     bool untold; /* its names changed, and the row that says so could not be put: the timer does */
     bool queued;   /* in fs->dirty (one ref) */
     bool flushing; /* the timer has started its flush */
@@ -280,6 +283,8 @@ fuse_ino_t kith_inode_ino(const struct kith_fs *fs, const struct kith_inode *ino
 struct kith_inode *kith_inode_find(struct kith_fs *fs, uint64_t id);
 /* New, with one ref for the caller. NULL when memory is short. */
 struct kith_inode *kith_inode_new(struct kith_fs *fs, uint64_t id, enum kith_type type);
+/* It goes under another id from now on. */
+void kith_inode_rename(struct kith_fs *fs, struct kith_inode *inode, uint64_t id);
 void kith_inode_hold(struct kith_inode *inode);
 void kith_inode_drop(struct kith_fs *fs, struct kith_inode *inode);
 void kith_inode_forget(struct kith_fs *fs, struct kith_inode *inode, uint64_t count);
@@ -378,6 +383,14 @@ KITH_MUST_CHECK enum kith_err kith_seen_entry(struct kith_arena *arena, const st
                                               struct kith_seen *ret_seen);
 KITH_MUST_CHECK enum kith_err kith_seen_shared(struct kith_arena *arena, const struct kith_row *row,
                                                const struct kith_row *attr, struct kith_seen *seen);
+/* Two rows may have one file id: two mounts renamed a file at once, or one gave it a second name.
+ * They are two files then. The id that the version `dot` of a row goes under in a mount that has met
+ * the id elsewhere, too; its next put writes it. The same for every mount. */
+uint64_t kith_seen_other_id(uint64_t id, const struct kith_dot *dot);
+/* fs->lock held. The name that the file stands under as far as memory knows, where that is not the
+ * one, nor a row, that was seen: it must be read before what was seen is absorbed. Else NULL. */
+struct kith_entry *kith_seen_elsewhere(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                                       const struct kith_seen *seen);
 /* fs->lock held. Takes note of what a request that began at `started` saw. */
 KITH_MUST_CHECK enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
                                                const struct kith_seen *seen, uint64_t started);
@@ -666,8 +679,8 @@ void kith_entry_param(struct kith_fs *fs, struct kith_inode *inode, uint64_t val
 /* Asks the cluster for the job's name; begins the job. */
 void kith_name_send(struct kith_job *job,
                     void (*done)(struct kith_job *, const struct kith_client_result *));
-/* What that saw, into the tables; the entry comes back pinned. *ret_link: it is a link, whose
- * inode's row is a second request; nothing is taken note of yet. */
+/* What that saw, into the tables; the entry comes back pinned. *ret_link: it needs a second request,
+ * being a link, or a file that stood elsewhere; nothing is taken note of yet. */
 int kith_name_saw(struct kith_job *job, const struct kith_client_result *result, bool *ret_link,
                   struct kith_entry **ret_entry);
 /* The same with a scan of the job's directory (kith_dir_scan_due) instead of the one name. *ret_ask: the
@@ -774,6 +787,64 @@ void kith_inode_untold(struct kith_fs *fs, struct kith_inode *inode, int error);
 /* Gives a shared inode a row in a group of its own, so that names anywhere can refer to it. */
 int kith_link_promote(struct kith_fs *fs, struct kith_inode *inode);
 
+/* linkset.c: which names refer to the row of a shared inode. */
+enum kith_link_state {
+    KITH_LINK_GONE,
+    KITH_LINK_HIDDEN, /* under a newer version of the name, which leads elsewhere */
+    KITH_LINK_LEADS,
+};
+struct kith_linkset {
+    struct kith_group group; /* the row: where, and of what */
+    bool own;
+    uint64_t id;
+    bool live;             /* it is there */
+    struct kith_seen seen; /* it; its record has the names that follow */
+    enum kith_link_state states[KITH_LINKS_MAX];
+    struct kith_bytes contexts[KITH_LINKS_MAX]; /* of the names' rows */
+    uint32_t leads, hidden;
+    struct kith_arena arena;
+    struct kith_client_answer answer;
+};
+/* Reads the row and its names by quorum, never degraded. To be freed, whatever is returned. EBUSY:
+ * they change all the time. */
+int kith_linkset_read(struct kith_fs *fs, const struct kith_group *group, bool own, uint64_t id,
+                      struct kith_linkset *ret_set);
+void kith_linkset_free(struct kith_linkset *set);
+/* Those that refer to it, less `out` (may be NULL); ret_names has room for KITH_LINKS_MAX and
+ * borrows from the set. */
+uint32_t kith_linkset_names(const struct kith_linkset *set, const struct kith_entry *out,
+                            struct kith_link_name ret_names[]);
+/* Those of them that lead to it and lie in `dir`, less `out` (may be NULL), into the tables, pinned;
+ * row_busy held. A name that this mount is just giving to another file is left out. */
+uint32_t kith_linkset_pin(struct kith_fs *fs, struct kith_inode *dir, struct kith_inode *inode,
+                          const struct kith_linkset *set, const struct kith_entry *out,
+                          struct kith_entry *ret_entries[]);
+/* fs->lock held. The timer looks at the names of the inode, in a moment. */
+void kith_link_recount_soon(struct kith_fs *fs, struct kith_inode *inode);
+/* That. row_busy held. */
+int kith_link_recount(struct kith_fs *fs, struct kith_inode *inode);
+/* Where the row of a shared inode was, which it no longer has. */
+struct kith_link_at {
+    struct kith_group group;
+    bool own;
+    uint64_t id;
+};
+/* That row was removed, `name` being the last that referred to it, or its contents were put
+ * elsewhere; the put of that answered `context`. Where this tells of versions that the removal had
+ * not seen, those with other contents come back as files of their own. Without fs->lock. */
+void kith_link_left(struct kith_fs *fs, const struct kith_link_at *of,
+                    const struct kith_link_name *name, struct kith_bytes contents,
+                    struct kith_bytes context);
+/* The name of a shared inode's row in its group. */
+static inline void kith_link_rowname(bool own, uint64_t id, struct kith_rowname *ret_name)
+{
+    if (own) {
+        kith_rowname_entry(kith_bytes_make(NULL, 0), ret_name);
+    } else {
+        kith_rowname_shared(id, ret_name);
+    }
+}
+
 /* rename.c and link.c share: removal rows of a name's attributes and xattrs */
 struct kith_batch {
     struct kith_arena arena;
@@ -798,6 +869,9 @@ int kith_link_row(struct kith_fs *fs, struct kith_batch *batch, struct kith_inod
 /* The same as a put of its own; count 0 removes the row. */
 int kith_link_put(struct kith_fs *fs, struct kith_inode *inode, const struct kith_link_name names[],
                   uint32_t count, const struct kith_image *image);
+/* The same with the contents as they are. */
+int kith_link_put_names(struct kith_fs *fs, struct kith_inode *inode,
+                        const struct kith_link_name names[], uint32_t count);
 /* A shared inode's names with one taken out and one put in (either may be NULL). In the arena; the
  * names borrow. fs->lock held. NULL when memory is short. */
 struct kith_link_name *kith_link_names_with(struct kith_arena *arena,

@@ -68,6 +68,22 @@ static void table_grow(struct kith_fs *fs)
     fs->inode_buckets = count;
 }
 
+static void table_take_out(struct kith_fs *fs, struct kith_inode *inode)
+{
+    struct kith_inode **link = &fs->inodes[inode->id & (fs->inode_buckets - 1)];
+    while (*link != inode) {
+        link = &(*link)->hash_next;
+    }
+    *link = inode->hash_next;
+}
+
+static void table_put_in(struct kith_fs *fs, struct kith_inode *inode)
+{
+    struct kith_inode **bucket = &fs->inodes[inode->id & (fs->inode_buckets - 1)];
+    inode->hash_next = *bucket;
+    *bucket = inode;
+}
+
 struct kith_inode *kith_inode_new(struct kith_fs *fs, uint64_t id, enum kith_type type)
 {
     struct kith_inode *inode = kith_calloc(1, sizeof *inode);
@@ -87,9 +103,7 @@ struct kith_inode *kith_inode_new(struct kith_fs *fs, uint64_t id, enum kith_typ
     inode->id = id;
     inode->type = type;
     inode->refs = 1;
-    struct kith_inode **bucket = &fs->inodes[id & (fs->inode_buckets - 1)];
-    inode->hash_next = *bucket;
-    *bucket = inode;
+    table_put_in(fs, inode);
     fs->inode_count++;
     return inode;
 }
@@ -110,13 +124,16 @@ static void names_free(struct kith_inode *inode)
     inode->name_count = 0;
 }
 
+void kith_inode_rename(struct kith_fs *fs, struct kith_inode *inode, uint64_t id)
+{
+    table_take_out(fs, inode);
+    inode->id = id;
+    table_put_in(fs, inode);
+}
+
 static void inode_free(struct kith_fs *fs, struct kith_inode *inode)
 {
-    struct kith_inode **link = &fs->inodes[inode->id & (fs->inode_buckets - 1)];
-    while (*link != inode) {
-        link = &(*link)->hash_next;
-    }
-    *link = inode->hash_next;
+    table_take_out(fs, inode);
     fs->inode_count--;
     KITH_ASSERT(!inode->queued && inode->content == NULL);
     if (inode->dir != NULL) {

@@ -79,6 +79,11 @@ int kith_link_put(struct kith_fs *fs, struct kith_inode *inode, const struct kit
             error = kith_inode_moved_on(inode, result->context) ? 0 : ENOMEM;
             pthread_mutex_unlock(&fs->lock);
             kith_inode_image_stored(fs, inode, image, &result->dot, KITH_DURABLE_OS);
+            if (count == 0 && inode->name_count > 0) {
+                const struct kith_link_at at_row = {inode->share_group, inode->share_own,
+                                                    inode->id};
+                kith_link_left(fs, &at_row, &inode->names[0], image->bytes, result->context);
+            }
         }
         kith_client_answer_release(&answer);
     }
@@ -96,8 +101,8 @@ void kith_inode_untold(struct kith_fs *fs, struct kith_inode *inode, int error)
     kith_put_failed(fs, inode, error);
 }
 
-static int put_names(struct kith_fs *fs, struct kith_inode *inode,
-                     const struct kith_link_name names[], uint32_t count)
+int kith_link_put_names(struct kith_fs *fs, struct kith_inode *inode,
+                        const struct kith_link_name names[], uint32_t count)
 {
     struct kith_arena arena;
     struct kith_image image;
@@ -113,7 +118,7 @@ static int put_names(struct kith_fs *fs, struct kith_inode *inode,
 void kith_link_tell(struct kith_fs *fs, struct kith_inode *inode,
                     const struct kith_link_name names[], uint32_t count)
 {
-    int error = put_names(fs, inode, names, count);
+    int error = kith_link_put_names(fs, inode, names, count);
     pthread_mutex_lock(&fs->lock);
     if (!kith_inode_names_set(inode, names, count) && error == 0) {
         error = ENOMEM; /* the old ones stay in memory: put again, they do no harm */
@@ -132,7 +137,7 @@ int kith_link_retell(struct kith_fs *fs, struct kith_inode *inode)
     if (error == ESTALE) {
         return 0; /* another mount removed its last name: there is no row any more */
     }
-    return error != 0 ? error : put_names(fs, inode, inode->names, inode->name_count);
+    return error != 0 ? error : kith_link_put_names(fs, inode, inode->names, inode->name_count);
 }
 
 /* ---- One inode row in a group: the first link within a directory, or the move to its own group
@@ -236,7 +241,7 @@ static int add_removal(struct kith_batch *undo, const struct kith_batch *done,
 }
 
 /* The inode's row, put into a fresh group; and its extended attributes. *ret_group. What takes it
- * back is added to `undo`. */
+ * back is added to `undo`, in whose arena the image lies. */
 static int put_into_own(struct kith_fs *fs, struct kith_inode *inode, struct kith_batch *from,
                         const struct kith_link_name names[], uint32_t count,
                         struct kith_image *image, struct kith_group *ret_group,
@@ -256,7 +261,7 @@ static int put_into_own(struct kith_fs *fs, struct kith_inode *inode, struct kit
     struct kith_inode_record record;
     struct kith_bytes value;
     int at = -1;
-    int error = kith_inode_image(fs, inode, KITH_DURABLE_OS, &into->arena, image);
+    int error = kith_inode_image(fs, inode, KITH_DURABLE_OS, &undo->arena, image);
     if (error == 0 && !inode->pending) {
         error = kith_batch_attrs(fs, from, into, inode, &self);
     }
@@ -383,9 +388,10 @@ static void take_away(struct kith_fs *fs, struct kith_batch *undo, const struct 
     }
 }
 
-/* Moves the inode to a group of its own. entries: its names in `dir`, all of them. */
+/* Moves the inode to a group of its own. entries: its names in `dir`; stays: not all of them, the row
+ * that it had there is still needed. */
 static int move_out(struct kith_fs *fs, struct kith_inode *inode, struct kith_inode *dir,
-                    struct kith_entry *entries[], uint32_t count)
+                    struct kith_entry *entries[], uint32_t count, bool stays)
 {
     struct kith_batch *batch = kith_batch_new(), *undo = kith_batch_new();
     struct kith_link_name names[KITH_LINKS_MAX];
@@ -406,7 +412,9 @@ static int move_out(struct kith_fs *fs, struct kith_inode *inode, struct kith_in
     }
     pthread_mutex_unlock(&fs->lock);
     int error = put_into_own(fs, inode, batch, names, count, &image, &group, &ctx, &dot, undo);
-    if (error == 0 && inode->shared) { /* the row that it had in the directory's group goes */
+    bool goes = inode->shared && !stays; /* the row that it had in the directory's group */
+    const struct kith_link_at was = {inode->share_group, inode->share_own, inode->id};
+    if (error == 0 && goes) {
         struct kith_rowname row;
         kith_rowname_shared(inode->id, &row);
         pthread_mutex_lock(&fs->lock);
@@ -422,6 +430,9 @@ static int move_out(struct kith_fs *fs, struct kith_inode *inode, struct kith_in
         take_away(fs, undo, &group);
         undo = NULL;
     }
+    if (error == 0 && goes) {
+        kith_link_left(fs, &was, &names[0], image.bytes, kith_bytes_make(NULL, 0));
+    }
     if (error == 0) {
         pthread_mutex_lock(&fs->lock);
         become_shared(inode, &group, true);
@@ -430,7 +441,7 @@ static int move_out(struct kith_fs *fs, struct kith_inode *inode, struct kith_in
             error = ENOMEM;
         }
         pthread_mutex_unlock(&fs->lock);
-        image.bytes = kith_bytes_make(NULL, 0); /* its memory went with the put */
+        image.bytes = kith_bytes_make(NULL, 0); /* its memory goes with `undo` */
         image.ref_count = 0;
         kith_inode_image_stored(fs, inode, &image, &dot, KITH_DURABLE_OS);
         pthread_mutex_lock(&fs->lock);
@@ -443,61 +454,78 @@ static int move_out(struct kith_fs *fs, struct kith_inode *inode, struct kith_in
     return error;
 }
 
-/* The names of an inode that is shared within one directory, read and pinned. One that leads to
- * another file by now is none, whatever the inode's row says: a rename put another there, and its
- * second put, which would have told the row, failed or was not seen here. */
-static int pin_names(struct kith_fs *fs, struct kith_inode *dir, struct kith_inode *inode,
-                     struct kith_entry *entries[], uint32_t *ret_count)
+/* fs->lock held. The entry of a name that the set says to lead to the inode, as it was read, pinned;
+ * NULL where this mount is just putting another file there, or memory is short. */
+static struct kith_entry *pin_name(struct kith_fs *fs, struct kith_inode *dir,
+                                   struct kith_inode *inode, const struct kith_linkset *set,
+                                   uint32_t i)
 {
-    uint32_t count = 0;
-    int error = 0;
-    *ret_count = 0;
-    for (uint32_t i = 0; error == 0; i++) {
-        char name[KITH_FS_NAME_MAX + 1];
-        pthread_mutex_lock(&fs->lock);
-        bool more = i < inode->name_count;
-        if (more) {
-            struct kith_bytes bytes = inode->names[i].name;
-            memcpy(name, bytes.data, bytes.size);
-            name[bytes.size] = '\0';
-        }
-        pthread_mutex_unlock(&fs->lock);
-        if (!more) {
-            break;
-        }
-        struct kith_entry *entry;
-        error = kith_dir_entry(fs, dir, name, &entry);
-        if (error == 0) {
-            pthread_mutex_lock(&fs->lock);
-            bool leads = entry->inode == inode && entry->link && kith_entry_current(entry);
-            entry->pins -= leads ? 0 : 1;
-            pthread_mutex_unlock(&fs->lock);
-            if (leads) {
-                entries[count++] = entry;
-                *ret_count = count;
-            }
-        }
+    char name[KITH_FS_NAME_MAX + 1];
+    struct kith_bytes bytes = set->seen.record.names[i].name;
+    memcpy(name, bytes.data, bytes.size);
+    name[bytes.size] = '\0';
+    struct kith_entry *entry = kith_entry_make(fs, dir, name, bytes.size);
+    if (entry == NULL || kith_entry_unsent(entry) ||
+        (entry->inode != NULL && entry->inode != inode && entry->inode->row_busy) ||
+        !kith_octets_set(&entry->ctx, set->contexts[i])) {
+        return NULL;
     }
-    return error == 0 && count == 0 ? ESTALE : error;
+    kith_entry_lead(fs, entry, inode);
+    kith_entry_refer(entry, &set->group);
+    kith_entry_touch(fs, entry);
+    entry->pins++;
+    return entry;
 }
 
+uint32_t kith_linkset_pin(struct kith_fs *fs, struct kith_inode *dir, struct kith_inode *inode,
+                          const struct kith_linkset *set, const struct kith_entry *out,
+                          struct kith_entry *ret_entries[])
+{
+    uint32_t count = 0;
+    pthread_mutex_lock(&fs->lock);
+    for (uint32_t i = 0; i < set->seen.record.name_count; i++) {
+        const struct kith_link_name *name = &set->seen.record.names[i];
+        bool here = kith_group_compare(&name->group, &dir->dir->group) == 0;
+        bool other = out == NULL || !kith_bytes_equal(name->name, kith_entry_bytes(out));
+        struct kith_entry *entry = here && other && set->states[i] == KITH_LINK_LEADS
+                                       ? pin_name(fs, dir, inode, set, i)
+                                       : NULL;
+        if (entry != NULL) {
+            ret_entries[count++] = entry;
+        }
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return count;
+}
+
+/* All names that lead to it go along, as they are now: who added one has told the row. One that
+ * refers to it below another file of that name stays, and the row with it. */
 int kith_link_promote(struct kith_fs *fs, struct kith_inode *inode)
 {
     struct kith_entry *entries[KITH_LINKS_MAX];
-    uint32_t count = 0;
+    struct kith_linkset set;
     pthread_mutex_lock(&fs->lock);
     struct kith_inode *dir = inode->entry != NULL ? inode->entry->dir : NULL;
-    if (dir != NULL) {
+    bool there = dir != NULL && kith_entry_leads(inode->entry, inode);
+    if (there) {
         kith_inode_hold(dir);
+    } else if (dir != NULL) {
+        kith_entry_doubt(inode->entry);
     }
     pthread_mutex_unlock(&fs->lock);
-    if (dir == NULL) {
+    if (!there) {
         return ESTALE;
     }
-    int error = pin_names(fs, dir, inode, entries, &count);
+    uint32_t count = 0;
+    int error = kith_linkset_read(fs, &inode->share_group, false, inode->id, &set);
     if (error == 0) {
-        error = move_out(fs, inode, dir, entries, count);
+        count = kith_linkset_pin(fs, dir, inode, &set, NULL, entries);
+        error = count == 0 ? ESTALE : 0;
     }
+    if (error == 0) {
+        error = move_out(fs, inode, dir, entries, count, count < set.leads + set.hidden);
+    }
+    kith_linkset_free(&set);
     for (uint32_t i = 0; i < count; i++) {
         kith_entry_unpin(fs, entries[i]);
     }
@@ -567,6 +595,13 @@ static int link_more(struct kith_fs *fs, struct kith_inode *inode, struct kith_e
     if (error == 0) {
         error = put_more(fs, inode, added, batch, row_at, &image, &unknown);
     }
+    if (error == 0 && own) { /* who removed the last other name before this one was there saw the row */
+        error = kith_link_put(fs, inode, names, count, &image);
+        if (error != 0) {
+            kith_inode_untold(fs, inode, error);
+            error = 0;
+        }
+    }
     bool taken_back = error != 0 && told && !unknown;
     pthread_mutex_lock(&fs->lock);
     if ((error == 0 || told) && !taken_back && !kith_inode_names_set(inode, names, count)) {
@@ -605,7 +640,7 @@ static int link_entry(struct kith_fs *fs, struct kith_inode *inode, struct kith_
                                   : 0;
     bool refused = error != 0;
     if (error == 0 && elsewhere && !own) {
-        error = shared ? kith_link_promote(fs, inode) : move_out(fs, inode, first->dir, &first, 1);
+        error = shared ? kith_link_promote(fs, inode) : move_out(fs, inode, first->dir, &first, 1, false);
         shared = true;
     }
     if (error == 0) {

@@ -60,6 +60,11 @@ int kith_name_saw(struct kith_job *job, const struct kith_client_result *result,
     seen.degraded = error == 0 && result->degraded;
     *ret_link = error == 0 && seen.link;
     if (error == 0 && !*ret_link) {
+        pthread_mutex_lock(&job->fs->lock);
+        *ret_link = kith_seen_elsewhere(job->fs, job->inode, job->name, &seen) != NULL;
+        pthread_mutex_unlock(&job->fs->lock);
+    }
+    if (error == 0 && !*ret_link) {
         error = kith_dir_saw(job->fs, job->inode, job->name, &seen, job->started, ret_entry);
     }
     kith_arena_release(&arena);

@@ -8,6 +8,7 @@
 
 #include "fs/fs.h"
 
+#define NAMES_DELAY_NS (NSEC_PER_SEC / 2) /* who put the name may be about to tell the row */
 #define ATTR_SIBLINGS_MAX                                                                          \
     64u /* concurrent attribute rows that are joined; more are too odd to matter */
 
@@ -96,10 +97,10 @@ static bool join_names(struct kith_arena *arena, struct kith_inode_record *recor
     return true;
 }
 
-/* Concurrent versions of a shared inode's row. All their names are names: one that has gone does no
- * harm there (linkset.c takes it out), one that is missing would let the row be removed while a name
- * refers to it. Those that differ in names and attributes alone are one version: the next put takes
- * the place of all of them. One with other contents stays beside it. */
+/* Concurrent versions of a shared inode's row. Those that differ in names and attributes alone are one
+ * version, with the names of all: the next put takes the place of all of them. A name that has gone
+ * does no harm there (linkset.c takes it out), one that is missing would let the row be removed while
+ * it refers to it. A version with other contents stays beside it, with its names. */
 static enum kith_err join_versions(struct kith_arena *arena, const struct kith_row *row,
                                    const struct kith_sibling *winner, struct kith_seen *seen)
 {
@@ -119,16 +120,17 @@ static enum kith_err join_versions(struct kith_arena *arena, const struct kith_r
         if (err == KITH_ENOMEM) {
             return err;
         }
-        bool names = err == KITH_OK && join_names(arena, &seen->record, &record);
-        bool alike = names && record.type == seen->record.type &&
+        bool alike = err == KITH_OK && record.type == seen->record.type &&
                      kith_bytes_equal(record.contents, seen->record.contents) &&
-                     kith_bytes_equal(record.target, seen->record.target);
+                     kith_bytes_equal(record.target, seen->record.target) &&
+                     join_names(arena, &seen->record, &record);
         if (alike) {
             kith_attrs_merge(&seen->record.attrs, &record.attrs);
+            seen->unsettled =
+                seen->unsettled || !kith_bytes_equal(sibling->value, winner->value);
         } else {
             others[rest.sibling_count++] = *sibling;
         }
-        seen->unsettled = seen->unsettled || !kith_bytes_equal(sibling->value, winner->value);
     }
     return kith_row_context(arena, &rest, NULL, &seen->inode_ctx);
 }
@@ -269,6 +271,29 @@ static enum kith_err take_place(struct kith_inode *inode, struct kith_entry *ent
     return ok ? KITH_OK : KITH_ENOMEM;
 }
 
+/* fs->lock held. What the row tells of its names: where this one is missing it is added there, for
+ * who put it saw another row. */
+static enum kith_err check_names(struct kith_fs *fs, struct kith_inode *inode,
+                                 const struct kith_entry *entry, const struct kith_seen *seen)
+{
+    struct kith_arena arena;
+    uint32_t count = 0;
+    kith_arena_init(&arena, 0);
+    struct kith_link_name *names = kith_link_names_with(&arena, inode, NULL, entry, &count);
+    bool ok = names != NULL;
+    if (ok && count > inode->name_count && count <= KITH_LINKS_MAX) {
+        ok = kith_inode_names_set(inode, names, count);
+        inode->untold = true;
+        inode->retry_at = kith_mono_ns() + NAMES_DELAY_NS;
+        kith_inode_enqueue(fs, inode);
+    }
+    kith_arena_release(&arena);
+    if (seen->unsettled) {
+        kith_link_recount_soon(fs, inode);
+    }
+    return ok ? KITH_OK : KITH_ENOMEM;
+}
+
 static struct kith_inode *inode_for(struct kith_fs *fs, const struct kith_seen *seen)
 {
     struct kith_inode *inode = kith_inode_find(fs, seen->record.file_id);
@@ -286,10 +311,52 @@ static struct kith_inode *inode_for(struct kith_fs *fs, const struct kith_seen *
     return inode;
 }
 
-enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
-                               const struct kith_seen *seen, uint64_t started)
+/* The finalizer of splitmix64 (Steele et al. 2014) over each part in turn. */
+uint64_t kith_seen_other_id(uint64_t id, const struct kith_dot *dot)
 {
+    const uint64_t parts[] = {dot->actor.run, dot->actor.epoch, dot->counter};
+    for (unsigned i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        id = (id ^ parts[i]) + UINT64_C(0x9e3779b97f4a7c15);
+        id = (id ^ id >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+        id = (id ^ id >> 27) * UINT64_C(0x94d049bb133111eb);
+        id ^= id >> 31;
+    }
+    return id > 1 ? id : id + 2;
+}
+
+/* fs->lock held. The name leads to that version already, under the other id. */
+static bool parted(const struct kith_entry *entry, const struct kith_seen *seen)
+{
+    return entry != NULL && entry->inode != NULL && seen->live && !seen->link &&
+           entry->inode->id != seen->record.file_id &&
+           entry->inode->id == kith_seen_other_id(seen->record.file_id, &seen->dot);
+}
+
+struct kith_entry *kith_seen_elsewhere(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                                       const struct kith_seen *seen)
+{
+    const struct kith_inode *inode =
+        seen->live ? kith_inode_find(fs, seen->record.file_id) : NULL;
+    const struct kith_entry *entry = kith_entry_find(dir, name);
+    if (inode == NULL || inode->type == KITH_TYPE_DIR || inode->entry == NULL ||
+        inode->entry == entry || inode->unlinked || parted(entry, seen) ||
+        !kith_entry_leads(inode->entry, inode)) {
+        return NULL;
+    }
+    bool one_row = seen->link && inode->shared &&
+                   kith_group_compare(&inode->share_group, &seen->link_group) == 0;
+    return one_row ? NULL : inode->entry;
+}
+
+enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
+                               const struct kith_seen *was, uint64_t started)
+{
+    struct kith_seen other = *was;
+    const struct kith_seen *seen = &other;
     struct kith_inode *old = entry->inode;
+    if (parted(entry, was)) {
+        other.record.file_id = old->id;
+    }
     if (entry->changed_at >= started || (old != NULL && (old->pending || old->row_busy)) ||
         entry->dir->dir->removed) {
         return KITH_OK;
@@ -336,6 +403,10 @@ enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
     err = err == KITH_OK ? kith_seen_inode(fs, inode, seen, started) : err;
     kith_watch_saw(entry, started,
                    err == KITH_OK && !seen->link && kith_seen_taken(inode, seen, started));
+    if (err == KITH_OK && seen->link && kith_entry_leads(entry, inode) &&
+        !own_is_newer(inode, started)) {
+        err = check_names(fs, inode, entry, seen);
+    }
     kith_inode_drop(fs, inode);
     return err;
 }

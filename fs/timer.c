@@ -71,6 +71,9 @@ static bool is_due(const struct kith_inode *inode, uint64_t now)
         uint64_t delay = inode->size > LARGE_CONTENT ? FLUSH_LARGE_DELAY_NS : FLUSH_DELAY_NS;
         return now >= inode->dirty_since + delay;
     }
+    if (inode->attr_changed == 0 && !inode->untold && inode->recount) {
+        return now >= inode->recount_at;
+    }
     return now + TICK_NS >= inode->attr_since + ATTR_DELAY_NS; /* the next tick is too late */
 }
 
@@ -84,7 +87,8 @@ static bool flush_due(struct kith_fs *fs, uint64_t now)
     while (inode != NULL) {
         struct kith_inode *next = inode == last ? NULL : inode->dirty_next;
         bool unsent = !inode->unlinked &&
-                      (kith_inode_dirty(inode) || inode->attr_changed != 0 || inode->untold);
+                      (kith_inode_dirty(inode) || inode->attr_changed != 0 || inode->untold ||
+                       inode->recount);
         /* what a rename carried along after the last close failed to put it */
         bool lingers = !unsent && inode->opens == 0 && inode->is_open;
         under_way += inode->flushing ? 1 : 0;

@@ -36,6 +36,16 @@ static int remove_name(struct kith_fs *fs, struct kith_entry *entry)
     return error;
 }
 
+/* What the removal of the row has not seen comes back under the name that went with it. */
+static void left(struct kith_fs *fs, const struct kith_inode *inode,
+                 const struct kith_entry *entry, const struct kith_image *image,
+                 struct kith_bytes context)
+{
+    const struct kith_link_at was = {entry->dir->dir->group, false, inode->id};
+    const struct kith_link_name name = {entry->dir->dir->group, kith_entry_bytes(entry)};
+    kith_link_left(fs, &was, &name, image->bytes, context);
+}
+
 /* One batch: the name goes and the inode row has one name less. */
 static int remove_one_here(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode,
                            struct kith_batch *batch, const struct kith_link_name names[],
@@ -58,12 +68,16 @@ static int remove_one_here(struct kith_fs *fs, struct kith_entry *entry, struct 
     if (error == 0) {
         pthread_mutex_lock(&fs->lock);
         error = note(&entry->ctx, &answer, at);
-        if (!kith_inode_moved_on(inode, answer.result.u.put.results[row_at].context)) {
+        const struct kith_put_result *row = &answer.result.u.put.results[row_at];
+        if (!kith_inode_moved_on(inode, row->context) ||
+            !kith_inode_names_set(inode, names, count)) {
             error = ENOMEM;
         }
         pthread_mutex_unlock(&fs->lock);
-        kith_inode_image_stored(fs, inode, image, &answer.result.u.put.results[row_at].dot,
-                                KITH_DURABLE_OS);
+        kith_inode_image_stored(fs, inode, image, &row->dot, KITH_DURABLE_OS);
+        if (count == 0) {
+            left(fs, inode, entry, image, row->context);
+        }
     }
     kith_client_answer_release(&answer);
     return error;
@@ -73,7 +87,7 @@ static int remove_one_here(struct kith_fs *fs, struct kith_entry *entry, struct 
  * goes. */
 static int build_back(struct kith_fs *fs, struct kith_batch *batch, struct kith_entry *entry,
                       struct kith_entry *last, struct kith_inode *inode,
-                      const struct kith_image *image, int at[2])
+                      const struct kith_image *image, int at[3])
 {
     struct kith_inode_record record;
     struct kith_rowname row, to;
@@ -85,15 +99,15 @@ static int build_back(struct kith_fs *fs, struct kith_batch *batch, struct kith_
     kith_inode_record_of(inode, &record);
     record.name_count = 0;
     record.contents = image->bytes;
-    at[0] = at[1] = -1;
+    at[0] = at[1] = at[2] = -1;
     if (error == 0 && kith_batch_record(batch, &record, &value) == 0) {
         at[0] = kith_batch_add(batch, kith_entry_bytes(entry), kith_octets_bytes(&entry->ctx), NULL,
                                0, NULL, 0);
         at[1] = kith_batch_add(batch, kith_entry_bytes(last), kith_octets_bytes(&last->ctx), &value,
                                KITH_SIBLING_VALUE, image->refs, image->ref_count);
-        int gone = kith_batch_add(batch, kith_rowname_bytes(&row),
-                                  kith_octets_bytes(kith_inode_ctx(inode)), NULL, 0, NULL, 0);
-        if (at[0] < 0 || at[1] < 0 || gone < 0) {
+        at[2] = kith_batch_add(batch, kith_rowname_bytes(&row),
+                               kith_octets_bytes(kith_inode_ctx(inode)), NULL, 0, NULL, 0);
+        if (at[0] < 0 || at[1] < 0 || at[2] < 0) {
             error = ENOMEM;
         }
     }
@@ -105,7 +119,7 @@ static int take_back(struct kith_fs *fs, struct kith_entry *entry, struct kith_e
                      struct kith_inode *inode, struct kith_batch *batch,
                      const struct kith_image *image)
 {
-    int at[2];
+    int at[3];
     int error = build_back(fs, batch, entry, last, inode, image, at);
     if (error != 0) {
         return error;
@@ -131,19 +145,42 @@ static int take_back(struct kith_fs *fs, struct kith_entry *entry, struct kith_e
         }
         pthread_mutex_unlock(&fs->lock);
         kith_inode_image_stored(fs, inode, image, &result->dot, KITH_DURABLE_OS);
+        left(fs, inode, entry, image, answer.result.u.put.results[at[2]].context);
     }
     kith_client_answer_release(&answer);
     return error;
 }
 
-/* The one name that is left, read and pinned. */
-static int last_entry(struct kith_fs *fs, struct kith_inode *dir, const struct kith_link_name *name,
-                      struct kith_entry **ret_entry)
+/* Perhaps one name is left: what refers to the row is looked at first. */
+static int remove_last(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode,
+                       struct kith_batch *batch, const struct kith_image *image)
 {
-    char text[KITH_FS_NAME_MAX + 1];
-    memcpy(text, name->name.data, name->name.size);
-    text[name->name.size] = '\0';
-    return kith_dir_entry(fs, dir, text, ret_entry);
+    struct kith_linkset set;
+    struct kith_entry *last[KITH_LINKS_MAX];
+    struct kith_link_name names[KITH_LINKS_MAX];
+    int error = kith_linkset_read(fs, &inode->share_group, false, inode->id, &set);
+    if (error != 0 || !set.live) {
+        kith_linkset_free(&set);
+        return error != 0 ? error : ESTALE; /* taken back elsewhere just now */
+    }
+    uint32_t count = kith_linkset_names(&set, entry, names);
+    uint32_t pinned = count == 1 ? kith_linkset_pin(fs, entry->dir, inode, &set, entry, last) : 0;
+    if (pinned == 1) {
+        error = take_back(fs, entry, last[0], inode, batch, image);
+    } else {
+        error = remove_one_here(fs, entry, inode, batch, names, count, image);
+    }
+    if (pinned == 1) {
+        pthread_mutex_lock(&fs->lock);
+        if (error != 0) { /* perhaps it happened */
+            last[0]->valid_until = 0;
+            kith_watch_doubt(last[0]);
+        }
+        last[0]->pins--;
+        pthread_mutex_unlock(&fs->lock);
+    }
+    kith_linkset_free(&set);
+    return error;
 }
 
 static int remove_here(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode,
@@ -151,33 +188,9 @@ static int remove_here(struct kith_fs *fs, struct kith_entry *entry, struct kith
                        uint32_t count, const struct kith_image *image)
 {
     if (count == 1) {
-        struct kith_entry *last;
-        int error = last_entry(fs, entry->dir, &names[0], &last);
-        if (error != 0) {
-            return error;
-        }
-        bool fits = last->inode == inode && last->link && kith_entry_current(last);
-        if (fits) {
-            error = take_back(fs, entry, last, inode, batch, image);
-        }
-        if (error != 0) {
-            pthread_mutex_lock(&fs->lock);
-            last->valid_until = 0; /* perhaps it happened */
-            kith_watch_doubt(last);
-            pthread_mutex_unlock(&fs->lock);
-        }
-        kith_entry_unpin(fs, last);
-        if (fits) {
-            return error;
-        }
+        return remove_last(fs, entry, inode, batch, image);
     }
-    int error = remove_one_here(fs, entry, inode, batch, names, count, image);
-    pthread_mutex_lock(&fs->lock);
-    if (error == 0 && !kith_inode_names_set(inode, names, count)) {
-        error = ENOMEM;
-    }
-    pthread_mutex_unlock(&fs->lock);
-    return error;
+    return remove_one_here(fs, entry, inode, batch, names, count, image);
 }
 
 int kith_link_remove(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode)
