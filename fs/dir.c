@@ -14,6 +14,8 @@
 
 #define MISSES_MIN         3u
 #define MISSES_PER_ENTRIES 64u
+#define LOOKS_MORE         8u       /* at a name that refers to no row, before that is believed: */
+#define LOOK_PAUSE_NS      10000000 /* between them, doubled each time: 0.6 s in all */
 
 void kith_entry_unpin(struct kith_fs *fs, struct kith_entry *entry)
 {
@@ -155,12 +157,18 @@ static int read_name(struct kith_fs *fs, struct kith_inode *dir, const char *nam
 }
 
 /* A name and the row that it refers to are two reads: between them the name may have become another
- * one. */
+ * one. And who renames a link tells the row in another group afterwards: in between somebody may have
+ * removed the old name, and the row with it, which the telling puts again. */
 int kith_dir_read(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                   struct kith_entry **ret_entry)
 {
-    int error = ESTALE;
-    for (unsigned i = 0; i < KITH_LOOKS_MAX && error == ESTALE; i++) {
+    struct timespec pause = {0, LOOK_PAUSE_NS};
+    int error = read_name(fs, dir, name, ret_entry);
+    for (unsigned i = 0; i < LOOKS_MORE && error == ESTALE; i++) {
+        if (i > 0) {
+            nanosleep(&pause, NULL);
+            pause.tv_nsec *= 2;
+        }
         error = read_name(fs, dir, name, ret_entry);
     }
     /* it refers to an inode that is not there: never "no such file" without knowing */

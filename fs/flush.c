@@ -672,6 +672,7 @@ static unsigned give_up(struct kith_fs *fs)
 unsigned kith_fs_flush_all(struct kith_fs *fs, uint64_t deadline)
 {
     struct kith_inode *inode;
+    kith_link_left_end(fs);
     while ((inode = next_unsent(fs)) != NULL && kith_mono_ns() < deadline) {
         int error = kith_inode_flush(fs, inode, KITH_DURABLE_OS);
         bool wait = error != 0;
@@ -692,6 +693,9 @@ unsigned kith_fs_flush_all(struct kith_fs *fs, uint64_t deadline)
         pthread_mutex_lock(&fs->lock);
         kith_inode_drop(fs, inode);
         pthread_mutex_unlock(&fs->lock);
+    }
+    if (kith_mono_ns() < deadline) {
+        kith_link_left_end(fs);
     }
     return give_up(fs);
 }

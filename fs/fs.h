@@ -83,6 +83,7 @@ struct kith_octets {
 };
 
 struct kith_entry;
+struct kith_left;
 
 struct kith_dir {
     struct kith_group group;
@@ -199,6 +200,7 @@ struct kith_fs {
     struct kith_entry *oldest, *youngest;
     uint32_t entry_count;
     struct kith_inode *dirty; /* ring of those with something to put */
+    struct kith_left *left;   /* rows of shared inodes that are to be looked at, linkset.c */
     size_t image_bytes;
     struct kith_inode *image_oldest, *image_youngest; /* with an image of more than 0 bytes */
     uint64_t load_count;
@@ -800,7 +802,8 @@ struct kith_linkset {
     bool live;             /* it is there */
     struct kith_seen seen; /* it; its record has the names that follow */
     enum kith_link_state states[KITH_LINKS_MAX];
-    struct kith_bytes contexts[KITH_LINKS_MAX]; /* of the names' rows */
+    /* of the names' rows: what replaces the version that leads there; what removes a hidden one */
+    struct kith_bytes contexts[KITH_LINKS_MAX];
     uint32_t leads, hidden;
     struct kith_arena arena;
     struct kith_client_answer answer;
@@ -829,12 +832,15 @@ struct kith_link_at {
     bool own;
     uint64_t id;
 };
-/* That row was removed, `name` being the last that referred to it, or its contents were put
- * elsewhere; the put of that answered `context`. Where this tells of versions that the removal had
- * not seen, those with other contents come back as files of their own. Without fs->lock. */
+/* fs->lock held. That row was removed, or left for another place of the inode with `contents`. Where
+ * versions of it are still there, or come, that no name refers to, those with other contents come
+ * back as files of their own under `name`, or one beside it. */
 void kith_link_left(struct kith_fs *fs, const struct kith_link_at *of,
-                    const struct kith_link_name *name, struct kith_bytes contents,
-                    struct kith_bytes context);
+                    const struct kith_link_name *name, struct kith_bytes contents);
+/* Begins that, for all that are known by now; from the timer. */
+void kith_link_left_start(struct kith_fs *fs);
+/* Does it: the mount ends. */
+void kith_link_left_end(struct kith_fs *fs);
 /* The name of a shared inode's row in its group. */
 static inline void kith_link_rowname(bool own, uint64_t id, struct kith_rowname *ret_name)
 {

@@ -79,10 +79,12 @@ int kith_link_put(struct kith_fs *fs, struct kith_inode *inode, const struct kit
             error = kith_inode_moved_on(inode, result->context) ? 0 : ENOMEM;
             pthread_mutex_unlock(&fs->lock);
             kith_inode_image_stored(fs, inode, image, &result->dot, KITH_DURABLE_OS);
-            if (count == 0 && inode->name_count > 0) {
-                const struct kith_link_at at_row = {inode->share_group, inode->share_own,
-                                                    inode->id};
-                kith_link_left(fs, &at_row, &inode->names[0], image->bytes, result->context);
+            if (count == 0 && inode->name_count > 0 &&
+                !kith_context_is_alone(result->context)) {
+                const struct kith_link_at was = {inode->share_group, inode->share_own, inode->id};
+                pthread_mutex_lock(&fs->lock);
+                kith_link_left(fs, &was, &inode->names[0], image->bytes);
+                pthread_mutex_unlock(&fs->lock);
             }
         }
         kith_client_answer_release(&answer);
@@ -134,10 +136,11 @@ int kith_link_retell(struct kith_fs *fs, struct kith_inode *inode)
 {
     /* with the contents that others have put since */
     int error = kith_inode_renew(fs, inode);
-    if (error == ESTALE) {
-        return 0; /* another mount removed its last name: there is no row any more */
+    /* ESTALE: another mount removed its last name, there is no row any more */
+    if (error == 0) {
+        error = kith_link_put_names(fs, inode, inode->names, inode->name_count);
     }
-    return error != 0 ? error : kith_link_put_names(fs, inode, inode->names, inode->name_count);
+    return error == ESTALE ? 0 : error;
 }
 
 /* ---- One inode row in a group: the first link within a directory, or the move to its own group
@@ -431,7 +434,9 @@ static int move_out(struct kith_fs *fs, struct kith_inode *inode, struct kith_in
         undo = NULL;
     }
     if (error == 0 && goes) {
-        kith_link_left(fs, &was, &names[0], image.bytes, kith_bytes_make(NULL, 0));
+        pthread_mutex_lock(&fs->lock);
+        kith_link_left(fs, &was, &names[0], image.bytes);
+        pthread_mutex_unlock(&fs->lock);
     }
     if (error == 0) {
         pthread_mutex_lock(&fs->lock);
@@ -465,9 +470,9 @@ static struct kith_entry *pin_name(struct kith_fs *fs, struct kith_inode *dir,
     memcpy(name, bytes.data, bytes.size);
     name[bytes.size] = '\0';
     struct kith_entry *entry = kith_entry_make(fs, dir, name, bytes.size);
-    if (entry == NULL || kith_entry_unsent(entry) ||
-        (entry->inode != NULL && entry->inode != inode && entry->inode->row_busy) ||
-        !kith_octets_set(&entry->ctx, set->contexts[i])) {
+    bool others = entry != NULL && entry->inode != NULL && entry->inode != inode &&
+                  (entry->inode->row_busy || kith_entry_unsent(entry));
+    if (entry == NULL || others || !kith_octets_set(&entry->ctx, set->contexts[i])) {
         return NULL;
     }
     kith_entry_lead(fs, entry, inode);

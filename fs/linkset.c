@@ -20,6 +20,8 @@
 
 #define RECOUNT_NS      (NSEC_PER_SEC / 2) /* at least, after a change: the next ones come along */
 #define RECOUNT_MORE_NS (NSEC_PER_SEC / 2) /* at random on top: two mounts seldom do it at once */
+#define BESIDE_FORMAT   ".conflict-%08x"
+#define BESIDE_NAME_MAX (KITH_FS_NAME_MAX - 18u) /* of the name, what leaves room for that */
 #define ROWS_BESIDE     2u                 /* asked with the names: the inode's and its attributes */
 
 _Static_assert(KITH_LINKS_MAX + ROWS_BESIDE <= KITH_NAMES_MAX, "all names in one read");
@@ -41,12 +43,16 @@ void kith_linkset_free(struct kith_linkset *set)
     kith_arena_release(&set->arena);
 }
 
-/* How a name's row refers to the inode's. */
+/* How a name's row refers to the inode's; *ret_rest: the row without its references. */
 static enum kith_link_state state_of(struct kith_arena *arena, const struct kith_linkset *set,
-                                     const struct kith_row *row)
+                                     const struct kith_row *row, struct kith_row *ret_rest)
 {
     const struct kith_sibling *winner = kith_row_winner(row);
     enum kith_link_state state = KITH_LINK_GONE;
+    struct kith_sibling *others =
+        kith_arena_calloc(arena, row->sibling_count + 1u, sizeof *others);
+    ret_rest->sibling_count = others != NULL ? 0 : row->sibling_count;
+    ret_rest->siblings = others != NULL ? others : row->siblings;
     for (uint32_t i = 0; i < row->sibling_count; i++) {
         const struct kith_sibling *sibling = &row->siblings[i];
         struct kith_inode_record record;
@@ -54,6 +60,9 @@ static enum kith_link_state state_of(struct kith_arena *arena, const struct kith
             kith_inode_record_decode(arena, sibling->value, &record) != KITH_OK ||
             record.type != KITH_TYPE_LINK || record.file_id != set->id ||
             kith_group_compare(&record.link, &set->group) != 0) {
+            if (others != NULL) {
+                others[ret_rest->sibling_count++] = *sibling;
+            }
             continue;
         }
         if (sibling == winner) {
@@ -66,11 +75,16 @@ static enum kith_link_state state_of(struct kith_arena *arena, const struct kith
 
 static int take_state(struct kith_linkset *set, uint32_t i, const struct kith_row *row)
 {
-    set->states[i] = state_of(&set->arena, set, row);
+    struct kith_row rest = *row;
+    const struct kith_sibling *goes = kith_row_winner(row);
+    set->states[i] = state_of(&set->arena, set, row, &rest);
     set->leads += set->states[i] == KITH_LINK_LEADS ? 1 : 0;
     set->hidden += set->states[i] == KITH_LINK_HIDDEN ? 1 : 0;
-    return kith_errno(
-        kith_row_context(&set->arena, row, kith_row_winner(row), &set->contexts[i]));
+    if (set->states[i] == KITH_LINK_HIDDEN) { /* all but the references */
+        goes = NULL;
+    }
+    return kith_errno(kith_row_context(&set->arena, goes == NULL ? &rest : row, goes,
+                                       &set->contexts[i]));
 }
 
 /* The names of other groups than the row's. */
@@ -215,35 +229,52 @@ void kith_link_recount_soon(struct kith_fs *fs, struct kith_inode *inode)
     kith_inode_enqueue(fs, inode);
 }
 
-/* ---- No name is left ---- */
+/* ---- No name is left: what a removal, or a move of the contents, had not seen ---- */
 
-/* A name for what comes back: the one that it had, or where that is another file's one beside it. */
-static int free_name(struct kith_fs *fs, struct kith_arena *arena, const struct kith_link_name *old,
-                     char ret_name[KITH_FS_NAME_MAX + 1], struct kith_bytes *ret_context)
+/* What comes back, and where: under the name that it had, or where that is another file's one beside
+ * it. Id and name follow from the version, so that two mounts that do it at once do the same. */
+struct comeback {
+    uint64_t id;
+    char name[KITH_FS_NAME_MAX + 1];
+    struct kith_bytes context; /* of the name's row */
+    bool done;                 /* another mount has done it */
+};
+
+static int look_at_name(struct kith_fs *fs, struct kith_arena *arena,
+                        const struct kith_group *group, struct comeback *back, bool *ret_taken)
 {
+    struct kith_bytes name = kith_bytes_make(back->name, strlen(back->name));
     struct kith_client_answer answer;
-    int error = 0;
-    bool taken = true;
-    uint32_t room = old->name.size < KITH_FS_NAME_MAX - 18 ? (uint32_t)old->name.size
-                                                           : KITH_FS_NAME_MAX - 18;
-    for (unsigned i = 0; taken && error == 0; i++) {
-        if (i == 0) {
-            memcpy(ret_name, old->name.data, old->name.size);
-            ret_name[old->name.size] = '\0';
-        } else {
-            (void)snprintf(ret_name, KITH_FS_NAME_MAX + 1, "%.*s.conflict-%08x", (int)room,
-                           (const char *)old->name.data, (unsigned)kith_fs_random(fs));
-        }
-        struct kith_bytes name = kith_bytes_make(ret_name, strlen(ret_name));
-        error = get_strict(fs, &old->group, &name, 1, &answer);
-        const struct kith_row *row = error == 0 ? &answer.result.u.rows.rows[0].row : NULL;
-        taken = row != NULL && kith_row_winner(row) != NULL;
-        if (row != NULL && !taken) {
-            error = kith_errno(kith_row_context(arena, row, NULL, ret_context));
-        }
-        kith_client_answer_release(&answer);
+    struct kith_inode_record record;
+    int error = get_strict(fs, group, &name, 1, &answer);
+    if (error == 0) {
+        const struct kith_row *row = &answer.result.u.rows.rows[0].row;
+        const struct kith_sibling *winner = kith_row_winner(row);
+        *ret_taken = winner != NULL;
+        back->done = winner != NULL &&
+                     kith_inode_record_decode(arena, winner->value, &record) == KITH_OK &&
+                     record.file_id == back->id;
+        error = kith_errno(kith_row_context(arena, row, NULL, &back->context));
     }
+    kith_client_answer_release(&answer);
     return error;
+}
+
+static int find_name(struct kith_fs *fs, struct kith_linkset *set, const struct kith_link_name *old,
+                     struct comeback *back)
+{
+    bool taken = false;
+    memset(back, 0, sizeof *back);
+    back->id = kith_seen_other_id(set->id, &set->seen.dot);
+    memcpy(back->name, old->name.data, old->name.size);
+    int error = look_at_name(fs, &set->arena, &old->group, back, &taken);
+    if (error == 0 && taken && !back->done) {
+        int room = (int)(old->name.size < BESIDE_NAME_MAX ? old->name.size : BESIDE_NAME_MAX);
+        (void)snprintf(back->name, sizeof back->name, "%.*s" BESIDE_FORMAT, room,
+                       (const char *)old->name.data, (unsigned)(back->id >> 32));
+        error = look_at_name(fs, &set->arena, &old->group, back, &taken);
+    }
+    return error; /* a name that bears this number and is taken becomes a conflict */
 }
 
 /* The row goes, and what was in it becomes a file of its own under a name that it had. */
@@ -252,55 +283,54 @@ static int restore(struct kith_fs *fs, struct kith_linkset *set, const struct ki
     struct kith_batch *from = kith_batch_new(), *into = kith_batch_new();
     struct kith_inode_record record = set->seen.record;
     struct kith_rowname row;
-    struct kith_bytes context, value;
+    struct comeback back;
+    struct kith_bytes value;
     struct kith_client_answer answer;
-    char text[KITH_FS_NAME_MAX + 1];
     bool here = kith_group_compare(&name->group, &set->group) == 0;
-    int error = from == NULL || into == NULL ? ENOMEM
-                                             : free_name(fs, &set->arena, name, text, &context);
-    record.file_id = kith_fs_random(fs);
+    int error = from == NULL || into == NULL ? ENOMEM : find_name(fs, set, name, &back);
     record.names = NULL;
     record.name_count = 0;
     kith_link_rowname(set->own, set->id, &row);
-    if (error == 0) {
+    if (error == 0 && !back.done) {
+        record.file_id = back.id;
         error = kith_batch_record(into, &record, &value);
+        if (error == 0 &&
+            kith_batch_add(into, kith_bytes_make(back.name, strlen(back.name)), back.context,
+                           &value, KITH_SIBLING_VALUE, set->seen.winner->refs,
+                           set->seen.winner->ref_count) < 0) {
+            error = ENOMEM;
+        }
     }
-    if (error == 0 &&
-        (kith_batch_add(into, kith_bytes_make(text, strlen(text)), context, &value,
-                        KITH_SIBLING_VALUE, set->seen.winner->refs,
-                        set->seen.winner->ref_count) < 0 ||
-         kith_batch_add(here ? into : from, kith_rowname_bytes(&row), set->seen.inode_ctx, NULL, 0,
-                        NULL, 0) < 0)) {
+    if (error == 0 && kith_batch_add(here ? into : from, kith_rowname_bytes(&row),
+                                     set->seen.inode_ctx, NULL, 0, NULL, 0) < 0) {
         error = ENOMEM;
     }
-    if (error == 0) {
+    if (error == 0 && into->count > 0) {
         error = kith_batch_put(fs, into, &name->group, &answer);
         kith_client_answer_release(&answer);
     }
-    if (error == 0 && !here) {
+    if (error == 0 && from->count > 0) {
         error = kith_batch_put(fs, from, &set->group, &answer);
         kith_client_answer_release(&answer);
     }
-    if (error == 0) {
-        kith_log_warn("link", "%s was removed elsewhere while it was written to here: it is back",
-                      text);
+    if (error == 0 && !back.done) {
+        kith_log_info("link", "%s: written to while the file was removed or got another place "
+                      "elsewhere, and a file of its own now", back.name);
     }
     kith_batch_free(from);
     kith_batch_free(into);
     return error;
 }
 
-/* A removal left versions of the row that it had not seen. */
-struct left {
-    struct kith_link_name name; /* that was removed */
+struct kith_left {
+    struct kith_left *next;
+    struct kith_link_at of;
+    struct kith_link_name name; /* for what comes back */
     char text[KITH_FS_NAME_MAX];
-    struct kith_group group; /* the row's */
-    bool own;
-    uint64_t id;
-    struct kith_octets contents; /* the removed ones */
+    struct kith_octets contents;
 };
 
-static void left_free(struct left *left)
+static void left_free(struct kith_left *left)
 {
     if (left != NULL) {
         kith_octets_clear(&left->contents);
@@ -321,58 +351,89 @@ static int remove_version(struct kith_fs *fs, const struct kith_linkset *set)
     return error;
 }
 
-/* Those with other contents than the removed ones come back, until none is left. */
-static void do_left(struct kith_job *job)
+/* Those with other contents come back, until none is left. */
+static void left_bring(struct kith_fs *fs, struct kith_left *left)
 {
-    struct left *left = job->state;
     struct kith_linkset set;
     int error = 0;
     for (bool more = true; more && error == 0;) {
-        error = kith_linkset_read(job->fs, &left->group, left->own, left->id, &set);
+        error = kith_linkset_read(fs, &left->of.group, left->of.own, left->of.id, &set);
         more = error == 0 && set.live && set.leads + set.hidden == 0;
         if (more && kith_bytes_equal(set.seen.record.contents,
                                      kith_octets_bytes(&left->contents))) {
-            error = remove_version(job->fs, &set);
+            error = remove_version(fs, &set);
         } else if (more) {
-            error = restore(job->fs, &set, &left->name);
+            error = restore(fs, &set, &left->name);
         }
         kith_linkset_free(&set);
     }
     if (error != 0) {
-        kith_log_error("link", "%.*s: another version of the removed file has no name now: %s",
+        kith_log_error("link", "%.*s: another version of the file has no name now: %s",
                        (int)left->name.name.size, left->text, strerror(error));
     }
     left_free(left);
 }
 
-void kith_link_left(struct kith_fs *fs, const struct kith_link_at *of,
-                    const struct kith_link_name *name, struct kith_bytes contents,
-                    struct kith_bytes context)
+static void do_left(struct kith_job *job)
 {
-    if (kith_context_is_alone(context)) {
+    left_bring(job->fs, job->state);
+}
+
+static struct kith_left *left_take(struct kith_fs *fs)
+{
+    pthread_mutex_lock(&fs->lock);
+    struct kith_left *left = fs->left;
+    fs->left = left != NULL ? left->next : NULL;
+    pthread_mutex_unlock(&fs->lock);
+    return left;
+}
+
+void kith_link_left_start(struct kith_fs *fs)
+{
+    struct kith_left *left;
+    while ((left = left_take(fs)) != NULL) {
+        struct kith_job *job = kith_job_new(fs, NULL, 0, 0, do_left);
+        if (job != NULL) {
+            job->state = left;
+            kith_job_begin(job);
+            if (kith_job_go_on(job, do_left)) {
+                continue;
+            }
+            kith_job_end(job);
+        }
+        pthread_mutex_lock(&fs->lock); /* too much waits already: the next tick */
+        left->next = fs->left;
+        fs->left = left;
+        pthread_mutex_unlock(&fs->lock);
         return;
     }
-    struct left *left = kith_calloc(1, sizeof *left);
-    struct kith_job *job = kith_job_new(fs, NULL, 0, 0, do_left);
-    if (left != NULL && job != NULL && kith_octets_set(&left->contents, contents)) {
-        left->name.group = name->group;
-        left->name.name = kith_bytes_make(left->text, name->name.size);
-        memcpy(left->text, name->name.data, name->name.size);
-        left->group = of->group;
-        left->own = of->own;
-        left->id = of->id;
-        job->state = left;
-        kith_job_begin(job);
-        if (kith_job_go_on(job, do_left)) {
-            return;
-        }
+}
+
+void kith_link_left_end(struct kith_fs *fs)
+{
+    struct kith_left *left;
+    while ((left = left_take(fs)) != NULL) {
+        left_bring(fs, left);
     }
-    kith_log_warn("link", "%.*s: another version of the removed file has no name now",
-                  (int)name->name.size, (const char *)name->name.data);
-    left_free(left);
-    if (job != NULL) {
-        kith_job_end(job);
+}
+
+void kith_link_left(struct kith_fs *fs, const struct kith_link_at *of,
+                    const struct kith_link_name *name, struct kith_bytes contents)
+{
+    struct kith_left *left = kith_calloc(1, sizeof *left);
+    if (left == NULL || !kith_octets_set(&left->contents, contents)) {
+        kith_log_warn("link", "%.*s: another version of the file may have no name now",
+                      (int)name->name.size, (const char *)name->name.data);
+        left_free(left);
+        return;
     }
+    left->of = *of;
+    left->name.group = name->group;
+    left->name.name = kith_bytes_make(left->text, name->name.size);
+    memcpy(left->text, name->name.data, name->name.size);
+    left->next = fs->left;
+    fs->left = left;
+    kith_timer_wake(fs->timer);
 }
 
 /* ---- The timer's ---- */
@@ -409,6 +470,26 @@ static int recount_none(struct kith_fs *fs, struct kith_inode *inode, struct kit
     return error;
 }
 
+/* Names that lead elsewhere and refer to it below that, while others lead to it: two mounts gave the
+ * name to two files at once. The newer one has it; the reference is no name. */
+static int drop_hidden(struct kith_fs *fs, struct kith_linkset *set)
+{
+    int error = 0;
+    for (uint32_t i = 0; i < set->seen.record.name_count && error == 0; i++) {
+        if (set->states[i] != KITH_LINK_HIDDEN) {
+            continue;
+        }
+        struct kith_client_answer answer;
+        struct kith_put_update update = {.name = set->seen.record.names[i].name,
+                                         .context = set->contexts[i]};
+        error = kith_rows_put(fs, &set->seen.record.names[i].group, KITH_DURABLE_OS, &update, 1,
+                              &answer);
+        kith_client_answer_release(&answer);
+        set->states[i] = error == 0 ? KITH_LINK_GONE : KITH_LINK_HIDDEN;
+    }
+    return error;
+}
+
 static int recount(struct kith_fs *fs, struct kith_inode *inode)
 {
     struct kith_linkset set;
@@ -418,6 +499,9 @@ static int recount(struct kith_fs *fs, struct kith_inode *inode)
         return error == ESTALE ? 0 : error;
     }
     error = kith_linkset_read(fs, &inode->share_group, inode->share_own, inode->id, &set);
+    if (error == 0 && set.live && set.leads > 0 && set.hidden > 0) {
+        error = drop_hidden(fs, &set);
+    }
     if (error == 0 && set.live) {
         uint32_t count = kith_linkset_names(&set, NULL, names);
         pthread_mutex_lock(&fs->lock);

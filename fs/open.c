@@ -57,8 +57,12 @@ static int renew(struct kith_fs *fs, struct kith_inode *inode, const struct kith
     pthread_mutex_lock(&fs->lock);
     struct kith_content *content = inode->content;
     bool same = inode->is_open && same_version(inode, &seen->dot);
+    bool gone = inode->unlinked && content == NULL; /* removed while this was read */
     bool joins = kith_inode_dirty(inode) || inode->unlinked;
     pthread_mutex_unlock(&fs->lock);
+    if (gone) {
+        return ESTALE;
+    }
     if (joins || (same && content != NULL)) {
         return 0;
     }

@@ -419,11 +419,13 @@ static int do_move(struct move *move)
     if (move->put) {
         tell_links(move, error == 0);
     }
-    if (move->put && move->old_at >= 0 && move->old_count == 0) {
+    if (move->put && move->old_at >= 0 && move->old_count == 0 &&
+        !kith_context_is_alone(into.result.u.put.results[move->old_at].context)) {
         const struct kith_link_at was = {dst_group, false, move->old->id};
         const struct kith_link_name name = {dst_group, kith_entry_bytes(move->dst)};
-        kith_link_left(fs, &was, &name, move->old_image.bytes,
-                       into.result.u.put.results[move->old_at].context);
+        pthread_mutex_lock(&fs->lock);
+        kith_link_left(fs, &was, &name, move->old_image.bytes);
+        pthread_mutex_unlock(&fs->lock);
     }
     if (error == 0) {
         error = settle(move, &into.result, move->cross ? &from.result : &into.result);

@@ -244,10 +244,16 @@ static bool same_place(const struct kith_inode *inode, const struct kith_entry *
 /* fs->lock held. It is elsewhere: context and attributes belong to the row. What is open was read
  * from the row that it had before: where that moved with the same contents the next put replaces
  * them, else it leaves them beside it. */
-static enum kith_err take_place(struct kith_inode *inode, struct kith_entry *entry,
-                                const struct kith_seen *seen)
+static enum kith_err take_place(struct kith_fs *fs, struct kith_inode *inode,
+                                struct kith_entry *entry, const struct kith_seen *seen)
 {
     const struct kith_inode_record *record = &seen->record;
+    if (inode->recount) { /* whoever gave it the new place may not have seen what this mount put */
+        const struct kith_link_at was = {inode->share_group, inode->share_own, inode->id};
+        const struct kith_link_name name = {entry->dir->dir->group, kith_entry_bytes(entry)};
+        kith_link_left(fs, &was, &name, record->contents);
+        inode->recount = inode->wrote = false;
+    }
     struct kith_bytes context = seen->link ? seen->inode_ctx : seen->ctx;
     bool alike = inode->image_known &&
                  kith_bytes_equal(kith_octets_bytes(&inode->image), record->contents);
@@ -389,7 +395,7 @@ enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
      * not kith_entry_current and is read again */
     if (!inode->row_busy && inode->changed_at < started) {
         if (!same_place(inode, entry, seen)) {
-            err = take_place(inode, entry, seen);
+            err = take_place(fs, inode, entry, seen);
         }
         inode->entry = inode->entry == NULL ? entry : inode->entry;
         inode->unlinked = false;

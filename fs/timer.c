@@ -155,6 +155,7 @@ static void *timer_main(void *arg)
             pthread_mutex_unlock(&fs->lock);
             sweep_at = now + SWEEP_NS;
         }
+        kith_link_left_start(fs);
         kith_watch_tick(fs, now);
         timer_wait(timer, until);
     }

@@ -43,7 +43,11 @@ static void left(struct kith_fs *fs, const struct kith_inode *inode,
 {
     const struct kith_link_at was = {entry->dir->dir->group, false, inode->id};
     const struct kith_link_name name = {entry->dir->dir->group, kith_entry_bytes(entry)};
-    kith_link_left(fs, &was, &name, image->bytes, context);
+    if (!kith_context_is_alone(context)) {
+        pthread_mutex_lock(&fs->lock);
+        kith_link_left(fs, &was, &name, image->bytes);
+        pthread_mutex_unlock(&fs->lock);
+    }
 }
 
 /* One batch: the name goes and the inode row has one name less. */
