@@ -14,6 +14,8 @@
 
 #define MISSES_MIN         3u
 #define MISSES_PER_ENTRIES 64u
+#define DANGLING_NS                                                                                \
+    (30 * NSEC_PER_SEC) /* longer than a change of names takes, with a put that is tried again */
 #define LOOKS_MORE         8u       /* at a name that refers to no row, before that is believed: */
 #define LOOK_PAUSE_NS      10000000 /* between them, doubled each time: 0.6 s in all */
 
@@ -156,6 +158,51 @@ static int read_name(struct kith_fs *fs, struct kith_inode *dir, const char *nam
     return error;
 }
 
+/* Takes note of it; true: for so long that it is no use to wait for who would put the row. */
+static bool dangles(struct kith_fs *fs, struct kith_inode *dir, const char *name)
+{
+    uint64_t now = kith_mono_ns();
+    pthread_mutex_lock(&fs->lock);
+    struct kith_entry *entry = kith_entry_make(fs, dir, name, strlen(name));
+    bool over = false;
+    if (entry != NULL) {
+        entry->dangling = entry->dangling == 0 ? now : entry->dangling;
+        over = now - entry->dangling > DANGLING_NS;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return over;
+}
+
+int kith_dir_remove_dangling(struct kith_fs *fs, struct kith_inode *dir, const char *name)
+{
+    struct kith_client_answer answer, put;
+    struct kith_arena arena;
+    struct kith_seen seen;
+    struct kith_linkset set;
+    kith_arena_init(&arena, 0);
+    int error = look(fs, &dir->dir->group, name, &arena, &answer, &seen);
+    if (error == 0 && seen.live && seen.link) {
+        bool own = kith_group_compare(&seen.link_group, &dir->dir->group) != 0;
+        error = kith_linkset_read(fs, &seen.link_group, own, seen.record.file_id, &set);
+        if (error == 0 && set.live) {
+            error = EIO; /* it is there again */
+        }
+        kith_linkset_free(&set);
+    } else if (error == 0) {
+        error = EIO;
+    }
+    if (error == 0) {
+        struct kith_put_update update = {.name = kith_bytes_make(name, strlen(name)),
+                                         .context = seen.ctx};
+        error = kith_rows_put(fs, &dir->dir->group, KITH_DURABLE_OS, &update, 1, &put);
+        kith_client_answer_release(&put);
+        kith_log_warn("link", "%s: a name of a file that was removed, without it", name);
+    }
+    kith_client_answer_release(&answer);
+    kith_arena_release(&arena);
+    return error;
+}
+
 /* A name and the row that it refers to are two reads: between them the name may have become another
  * one. And who renames a link tells the row in another group afterwards: in between somebody may have
  * removed the old name, and the row with it, which the telling puts again. */
@@ -171,8 +218,14 @@ int kith_dir_read(struct kith_fs *fs, struct kith_inode *dir, const char *name,
         }
         error = read_name(fs, dir, name, ret_entry);
     }
+    if (error != ESTALE) {
+        return error;
+    }
+    if (dangles(fs, dir, name) && kith_dir_remove_dangling(fs, dir, name) == 0) {
+        return read_name(fs, dir, name, ret_entry) == 0 ? 0 : EIO;
+    }
     /* it refers to an inode that is not there: never "no such file" without knowing */
-    return error == ESTALE ? EIO : error;
+    return EIO;
 }
 
 int kith_inode_read(struct kith_fs *fs, struct kith_inode *inode, struct kith_arena *arena,

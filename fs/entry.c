@@ -228,8 +228,8 @@ void kith_entry_refer(struct kith_entry *entry, const struct kith_group *group)
 bool kith_entry_current(const struct kith_entry *entry)
 {
     const struct kith_inode *inode = entry->inode;
-    if (inode == NULL) {
-        return true;
+    if (inode == NULL || inode->unlinked) {
+        return inode == NULL; /* a row that was found to have no name was removed */
     }
     if (!entry->link) {
         return !inode->shared && inode->entry == entry;

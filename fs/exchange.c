@@ -62,10 +62,7 @@ static int add_link(struct kith_fs *fs, struct kith_batch *batch, struct side *s
 
 static int add_side(struct kith_fs *fs, struct kith_batch *batch, struct side *side)
 {
-    int error = 0;
-    if (!side->link || !side->inode->share_own) {
-        error = kith_inode_image(fs, side->inode, KITH_DURABLE_OS, &batch->arena, &side->image);
-    }
+    int error = kith_inode_image(fs, side->inode, KITH_DURABLE_OS, &batch->arena, &side->image);
     if (error == 0) {
         error = side->link ? add_link(fs, batch, side) : add_record(fs, batch, side);
     }
@@ -88,7 +85,8 @@ static void tell_names(struct kith_fs *fs, struct side sides[2])
 {
     for (unsigned i = 0; i < 2; i++) {
         if (sides[i].link && sides[i].row_at < 0) {
-            kith_link_tell(fs, sides[i].inode, sides[i].names, sides[i].name_count);
+            kith_link_tell(fs, sides[i].inode, sides[i].names, sides[i].name_count,
+                           &sides[i].image);
         }
     }
 }

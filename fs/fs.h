@@ -179,6 +179,7 @@ struct kith_entry {
     uint64_t hold_until; /* as in kith_dir */
     uint32_t hash, pins;
     int32_t fresh_tid; /* this thread's lookup asked the cluster and found nothing */
+    uint64_t dangling; /* since when it is known to refer to a row that is not there; 0: it does not */
     bool link;         /* the row only refers to a shared inode, */
     struct kith_group link_group; /* whose row is in that group */
     uint8_t name_size;
@@ -426,6 +427,9 @@ bool kith_dir_listable(struct kith_inode *dir, uint64_t now);
 int kith_dir_entry(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                    struct kith_entry **ret_entry);
 void kith_entry_unpin(struct kith_fs *fs, struct kith_entry *entry);
+/* Removes a name that refers to a row that is not there; dir_busy held, or nobody has put the row for
+ * so long that nobody will. Else EIO. */
+int kith_dir_remove_dangling(struct kith_fs *fs, struct kith_inode *dir, const char *name);
 /* The scan that is due: one page, so that lookups can be answered from memory. */
 void kith_dir_scan(struct kith_fs *fs, struct kith_inode *dir);
 /* One page behind `after` (NULL: from the first row) into the entries. each: for every entry with
@@ -776,10 +780,12 @@ int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *n
 /* Takes one name from a shared inode, in the cluster; row_busy held. */
 int kith_link_remove(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode);
 /* The names of an inode whose row is in a group of its own have changed, in the directories. Its
- * row is put; where that fails the names changed all the same, and the timer puts it. row_busy
- * held. */
+ * row is put; where that fails the names changed all the same, and the timer puts it. image: as it was
+ * before they changed, with which it is put though somebody has removed it since; NULL where no name
+ * was added. row_busy held. */
 void kith_link_tell(struct kith_fs *fs, struct kith_inode *inode,
-                    const struct kith_link_name names[], uint32_t count);
+                    const struct kith_link_name names[], uint32_t count,
+                    const struct kith_image *image);
 /* That row again, from memory. */
 int kith_link_retell(struct kith_fs *fs, struct kith_inode *inode);
 /* What is untold is put. row_busy held. */
@@ -890,7 +896,7 @@ struct kith_link_name *kith_link_names_with(struct kith_arena *arena,
 void kith_dir_tell(struct kith_fs *fs, struct kith_inode *inode, const char *name);
 /* twin.c: a name that a file has left, with what its put answered: where a version of the file
  * stays under it, that becomes a file of its own. May wait. */
-void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry);
+void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry, const struct kith_inode *inode);
 /* RENAME_EXCHANGE of two files; both pinned, the directory taken. */
 int kith_exchange(struct kith_fs *fs, struct kith_entry *a, struct kith_entry *b);
 /* A name that refers to a shared inode in `group`. fs->lock held. */

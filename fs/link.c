@@ -67,7 +67,9 @@ int kith_link_put(struct kith_fs *fs, struct kith_inode *inode, const struct kit
     }
     struct kith_client_answer answer;
     int at = kith_link_row(fs, batch, inode, names, count, image);
-    int error = at < 0 ? ENOMEM : 0;
+    pthread_mutex_lock(&fs->lock);
+    int error = at >= 0 ? 0 : inode->unlinked ? ESTALE : ENOMEM;
+    pthread_mutex_unlock(&fs->lock);
     if (error == 0 && count == 0) {
         error = kith_batch_attrs(fs, batch, NULL, inode, NULL);
     }
@@ -118,9 +120,12 @@ int kith_link_put_names(struct kith_fs *fs, struct kith_inode *inode,
 }
 
 void kith_link_tell(struct kith_fs *fs, struct kith_inode *inode,
-                    const struct kith_link_name names[], uint32_t count)
+                    const struct kith_link_name names[], uint32_t count,
+                    const struct kith_image *image)
 {
-    int error = kith_link_put_names(fs, inode, names, count);
+    int error = image != NULL ? kith_link_put(fs, inode, names, count, image)
+                              : kith_link_put_names(fs, inode, names, count);
+    error = error == ESTALE ? 0 : error; /* there is no row any more, nor who would tell it */
     pthread_mutex_lock(&fs->lock);
     if (!kith_inode_names_set(inode, names, count) && error == 0) {
         error = ENOMEM; /* the old ones stay in memory: put again, they do no harm */
@@ -617,7 +622,7 @@ static int link_more(struct kith_fs *fs, struct kith_inode *inode, struct kith_e
     }
     pthread_mutex_unlock(&fs->lock);
     if (taken_back && names != NULL) {
-        kith_link_tell(fs, inode, names, count);
+        kith_link_tell(fs, inode, names, count, &image);
     }
     kith_batch_free(batch);
     return error;

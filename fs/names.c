@@ -373,6 +373,10 @@ static int victim_taken(struct kith_job *job, struct kith_entry **ret_entry,
     int error = ESTALE;
     for (unsigned i = 0; i < KITH_LOOKS_MAX && error == ESTALE; i++) {
         error = victim(job, ret_entry, ret_inode);
+        if (error == EIO && kith_dir_remove_dangling(fs, job->inode, job->name) == 0) {
+            *ret_inode = NULL; /* there was nothing but the name */
+            return 0;
+        }
         if (error != 0) {
             return error;
         }
@@ -407,10 +411,11 @@ static bool has_twin(const struct kith_entry *entry)
 }
 
 /* It becomes a file of its own: the removed one may be open, or have other names. */
-static void part_removed(struct kith_fs *fs, struct kith_entry *entry)
+static void part_removed(struct kith_fs *fs, struct kith_entry *entry,
+                         const struct kith_inode *inode)
 {
     if (has_twin(entry)) {
-        kith_twin_part(fs, entry);
+        kith_twin_part(fs, entry, inode);
     }
 }
 
@@ -421,7 +426,7 @@ void kith_do_unlink(struct kith_job *job)
     struct kith_inode *inode;
     dir_take(job);
     int error = victim_taken(job, &entry, &inode);
-    if (error == 0) {
+    if (error == 0 && inode != NULL) {
         pthread_mutex_lock(&fs->lock);
         bool pending = inode->pending && !inode->shared;
         bool link = entry->link;
@@ -441,7 +446,7 @@ void kith_do_unlink(struct kith_job *job)
         }
         pthread_mutex_unlock(&fs->lock);
         if (error == 0 && (link || !pending)) {
-            part_removed(fs, entry);
+            part_removed(fs, entry, inode);
         }
         pthread_mutex_lock(&fs->lock);
         kith_busy_give(fs, false, &inode, 1);
@@ -515,7 +520,7 @@ static void unlink_end(struct kith_job *job)
 static void unlink_part(struct kith_job *job)
 {
     struct removal *removal = job->state;
-    part_removed(job->fs, removal->entry);
+    part_removed(job->fs, removal->entry, job->inode2);
     unlink_end(job);
 }
 
@@ -529,7 +534,7 @@ static void unlink_again(struct kith_job *job)
     unlink_took(job, error, &answer.result);
     kith_client_answer_release(&answer);
     if (removal->error == 0) {
-        part_removed(job->fs, removal->entry);
+        part_removed(job->fs, removal->entry, job->inode2);
     }
     unlink_end(job);
 }

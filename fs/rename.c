@@ -139,11 +139,10 @@ static int add_link_row(struct move *move)
     if (move->names == NULL) {
         return ENOMEM;
     }
-    if (move->inode->share_own) {
-        return 0;
-    }
+    /* also for a row in a group of its own, which is told afterwards: in between it may be removed
+     * with the old name, the only one that others see in it */
     int error = kith_inode_image(fs, move->inode, KITH_DURABLE_OS, arena, &move->image);
-    if (error == 0) {
+    if (error == 0 && !move->inode->share_own) {
         move->row_at = kith_link_row(fs, move->into, move->inode, move->names, move->name_count,
                                      &move->image);
         error = move->row_at < 0 ? ENOMEM : 0;
@@ -382,10 +381,10 @@ static void tell_links(struct move *move, bool source_gone)
                                                &move->name_count);
             pthread_mutex_unlock(&fs->lock);
         }
-        kith_link_tell(fs, move->inode, move->names, move->name_count);
+        kith_link_tell(fs, move->inode, move->names, move->name_count, &move->image);
     }
     if (move->old != NULL && move->dst_link && move->old_at < 0) {
-        kith_link_tell(fs, move->old, move->old_names, move->old_count);
+        kith_link_tell(fs, move->old, move->old_names, move->old_count, NULL);
     }
 }
 
@@ -393,7 +392,7 @@ static void tell_links(struct move *move, bool source_gone)
 static void part(struct move *move)
 {
     if (has_twin(move)) {
-        kith_twin_part(move->fs, move->src);
+        kith_twin_part(move->fs, move->src, move->inode);
     }
 }
 

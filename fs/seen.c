@@ -360,6 +360,7 @@ enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
     struct kith_seen other = *was;
     const struct kith_seen *seen = &other;
     struct kith_inode *old = entry->inode;
+    entry->dangling = 0;
     if (parted(entry, was)) {
         other.record.file_id = old->id;
     }

@@ -7,7 +7,11 @@
  * the file id of the other, which may be open, and a mount would take the two for one. Therefore it
  * is put once more in its place, as a file of its own: the same, with another id. The put of the
  * old name tells of it, also where nobody here has seen it before; without a conflict nothing is
- * put. */
+ * put.
+ *
+ * A reference to the same inode that stays, because another mount gave the inode this name at the
+ * same time, is no other version: it goes, too, else it would be a name that the inode's row does not
+ * know of. */
 #include <errno.h>
 #include <string.h>
 
@@ -40,12 +44,58 @@ static bool part_update(struct kith_fs *fs, struct kith_arena *arena, struct kit
     return !buf->failed;
 }
 
-void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry)
+/* All versions under the name but references to the inode; false where there are none of those. */
+static bool unlink_update(struct kith_arena *arena, struct kith_bytes context, uint64_t id,
+                          struct kith_put_update *ret_update)
+{
+    struct kith_row row;
+    struct kith_inode_record record;
+    if (kith_row_decode(arena, context, &row) != KITH_OK) {
+        return false;
+    }
+    struct kith_sibling *others = kith_arena_calloc(arena, row.sibling_count + 1u, sizeof *others);
+    struct kith_row rest = {row.clock, 0, others};
+    for (uint32_t i = 0; i < row.sibling_count && others != NULL; i++) {
+        const struct kith_sibling *sibling = &row.siblings[i];
+        bool goes = sibling->kind == KITH_SIBLING_VALUE &&
+                    kith_inode_record_decode(arena, sibling->value, &record) == KITH_OK &&
+                    record.type == KITH_TYPE_LINK && record.file_id == id;
+        if (!goes) {
+            others[rest.sibling_count++] = *sibling;
+        }
+    }
+    ret_update->has_sibling = false;
+    return others != NULL && rest.sibling_count < row.sibling_count &&
+           kith_row_context(arena, &rest, NULL, &ret_update->context) == KITH_OK;
+}
+
+/* Puts it until it is put, and what the name's row is then. */
+static int part_put(struct kith_fs *fs, const struct kith_group *group,
+                    const struct kith_put_update *update, struct kith_arena *arena,
+                    struct kith_bytes *ret_context)
 {
     const struct timespec pause = {0, PART_PAUSE_NS};
+    struct kith_client_answer answer;
+    uint64_t until = kith_rows_until(fs);
+    int error;
+    while ((error = kith_rows_put(fs, group, KITH_DURABLE_OS, update, 1, &answer)) != 0 &&
+           kith_mono_ns() < until) {
+        kith_client_answer_release(&answer);
+        nanosleep(&pause, NULL);
+    }
+    if (error == 0) {
+        *ret_context = answer.result.u.put.results[0].context;
+        ret_context->data = kith_arena_copy(arena, ret_context->data, ret_context->size);
+        error = ret_context->data == NULL ? ENOMEM : 0;
+    }
+    kith_client_answer_release(&answer);
+    return error;
+}
+
+void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry, const struct kith_inode *inode)
+{
     struct kith_put_update update = {.name = kith_entry_bytes(entry)};
     struct kith_group group = entry->dir->dir->group;
-    struct kith_client_answer answer;
     struct kith_arena arena;
     struct kith_buf buf;
     int error = 0;
@@ -56,14 +106,11 @@ void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry)
     context.data = kith_arena_copy(&arena, context.data, context.size);
     pthread_mutex_unlock(&fs->lock);
     error = context.data == NULL ? ENOMEM : 0;
+    if (error == 0 && unlink_update(&arena, context, inode->id, &update)) {
+        error = part_put(fs, &group, &update, &arena, &context);
+    }
     if (error == 0 && part_update(fs, &arena, context, &buf, &update)) {
-        uint64_t until = kith_rows_until(fs);
-        while ((error = kith_rows_put(fs, &group, KITH_DURABLE_OS, &update, 1, &answer)) != 0 &&
-               kith_mono_ns() < until) {
-            kith_client_answer_release(&answer);
-            nanosleep(&pause, NULL);
-        }
-        kith_client_answer_release(&answer);
+        error = part_put(fs, &group, &update, &arena, &context);
     }
     if (error != 0) {
         kith_log_error("twin",

@@ -19,7 +19,7 @@ import time
 
 DIRS, NAMES = ('d1', 'd2'), 'abcdefgh'
 RACES = {errno.ENOENT, errno.EEXIST, errno.ESTALE}
-ROUNDS = 40  # of removals: a name may hide a version for each process that wrote to it
+REMOVE_SECONDS = 10  # versions that a removal has not seen come back within a second or two
 
 
 def change(root, seed, seconds):
@@ -59,8 +59,8 @@ def change(root, seed, seconds):
     print(seed, count, dict(errors))
 
 
-def names_of(root):
-    for directory in DIRS:
+def names_of(root, directories=DIRS):
+    for directory in directories:
         for name in sorted(os.listdir(os.path.join(root, directory))):
             yield os.path.join(directory, name)
 
@@ -88,17 +88,20 @@ def check(root):
 
 
 def remove(root):
-    for _ in range(ROUNDS):
-        names = list(names_of(root))
-        for name in names:
+    deadline = time.monotonic() + REMOVE_SECONDS
+    left = list(DIRS)
+    while left:
+        for name in names_of(root, left):
             try:
                 os.unlink(os.path.join(root, name))
             except FileNotFoundError:
                 pass
-        if not names:
-            break
-    for directory in DIRS:
-        os.rmdir(os.path.join(root, directory))
+        try:
+            os.rmdir(os.path.join(root, left[0]))
+            left.pop(0)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or time.monotonic() > deadline:
+                sys.exit('%s: %s' % (error, os.listdir(os.path.join(root, left[0]))))
 
 
 if sys.argv[1] == 'change':
