@@ -93,6 +93,9 @@ static int part_names(struct kith_fs *fs, struct kith_inode *dir, const char *na
     if (both && !seen->link) {
         seen->record.file_id = kith_seen_other_id(id, &seen->dot);
     } else if (both && !there.link && inode != NULL && inode->id == id && !inode->shared &&
+               inode->row_busy) {
+        error = ESTALE; /* what is being put bears the id: look again */
+    } else if (both && !there.link && inode != NULL && inode->id == id && !inode->shared &&
                inode->entry == other) {
         kith_inode_rename(fs, inode, kith_seen_other_id(id, &there.dot));
     } else {
@@ -204,8 +207,8 @@ int kith_dir_remove_dangling(struct kith_fs *fs, struct kith_inode *dir, const c
 }
 
 /* A name and the row that it refers to are two reads: between them the name may have become another
- * one. And who renames a link tells the row in another group afterwards: in between somebody may have
- * removed the old name, and the row with it, which the telling puts again. */
+ * one. And who renames a link tells the row in another group afterwards: in between somebody may
+ * have removed the old name, and the row with it, which the telling puts again. */
 int kith_dir_read(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                   struct kith_entry **ret_entry)
 {

@@ -823,6 +823,10 @@ void kith_linkset_free(struct kith_linkset *set);
  * borrows from the set. */
 uint32_t kith_linkset_names(const struct kith_linkset *set, const struct kith_entry *out,
                             struct kith_link_name ret_names[]);
+/* Takes out the references that are hidden under other files' names; for where other names lead to
+ * it. Two mounts gave the name to two files at once: the newer one has it, and the reference is no
+ * name. */
+int kith_linkset_drop(struct kith_fs *fs, struct kith_linkset *set);
 /* Those of them that lead to it and lie in `dir`, less `out` (may be NULL), into the tables, pinned;
  * row_busy held. A name that this mount is just giving to another file is left out. */
 uint32_t kith_linkset_pin(struct kith_fs *fs, struct kith_inode *dir, struct kith_inode *inode,
@@ -897,6 +901,10 @@ void kith_dir_tell(struct kith_fs *fs, struct kith_inode *inode, const char *nam
 /* twin.c: a name that a file has left, with what its put answered: where a version of the file
  * stays under it, that becomes a file of its own. May wait. */
 void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry, const struct kith_inode *inode);
+/* A name that another file took over from a shared inode; the put of that answered `context`. Where
+ * a reference to the inode stays under it, that goes. May wait. */
+void kith_twin_unlink(struct kith_fs *fs, struct kith_entry *entry, const struct kith_inode *inode,
+                      struct kith_bytes context);
 /* RENAME_EXCHANGE of two files; both pinned, the directory taken. */
 int kith_exchange(struct kith_fs *fs, struct kith_entry *a, struct kith_entry *b);
 /* A name that refers to a shared inode in `group`. fs->lock held. */

@@ -528,6 +528,9 @@ int kith_link_promote(struct kith_fs *fs, struct kith_inode *inode)
     }
     uint32_t count = 0;
     int error = kith_linkset_read(fs, &inode->share_group, false, inode->id, &set);
+    if (error == 0 && set.leads > 0) {
+        error = kith_linkset_drop(fs, &set);
+    }
     if (error == 0) {
         count = kith_linkset_pin(fs, dir, inode, &set, NULL, entries);
         error = count == 0 ? ESTALE : 0;

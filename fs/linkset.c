@@ -216,6 +216,25 @@ uint32_t kith_linkset_names(const struct kith_linkset *set, const struct kith_en
     return count;
 }
 
+int kith_linkset_drop(struct kith_fs *fs, struct kith_linkset *set)
+{
+    int error = 0;
+    for (uint32_t i = 0; i < set->seen.record.name_count && error == 0; i++) {
+        if (set->states[i] != KITH_LINK_HIDDEN) {
+            continue;
+        }
+        struct kith_client_answer answer;
+        struct kith_put_update update = {.name = set->seen.record.names[i].name,
+                                         .context = set->contexts[i]};
+        error = kith_rows_put(fs, &set->seen.record.names[i].group, KITH_DURABLE_OS, &update, 1,
+                              &answer);
+        kith_client_answer_release(&answer);
+        set->states[i] = error == 0 ? KITH_LINK_GONE : KITH_LINK_HIDDEN;
+        set->hidden -= error == 0 ? 1 : 0;
+    }
+    return error;
+}
+
 void kith_link_recount_soon(struct kith_fs *fs, struct kith_inode *inode)
 {
     if (!inode->shared || inode->unlinked) {
@@ -470,26 +489,6 @@ static int recount_none(struct kith_fs *fs, struct kith_inode *inode, struct kit
     return error;
 }
 
-/* Names that lead elsewhere and refer to it below that, while others lead to it: two mounts gave the
- * name to two files at once. The newer one has it; the reference is no name. */
-static int drop_hidden(struct kith_fs *fs, struct kith_linkset *set)
-{
-    int error = 0;
-    for (uint32_t i = 0; i < set->seen.record.name_count && error == 0; i++) {
-        if (set->states[i] != KITH_LINK_HIDDEN) {
-            continue;
-        }
-        struct kith_client_answer answer;
-        struct kith_put_update update = {.name = set->seen.record.names[i].name,
-                                         .context = set->contexts[i]};
-        error = kith_rows_put(fs, &set->seen.record.names[i].group, KITH_DURABLE_OS, &update, 1,
-                              &answer);
-        kith_client_answer_release(&answer);
-        set->states[i] = error == 0 ? KITH_LINK_GONE : KITH_LINK_HIDDEN;
-    }
-    return error;
-}
-
 static int recount(struct kith_fs *fs, struct kith_inode *inode)
 {
     struct kith_linkset set;
@@ -500,7 +499,7 @@ static int recount(struct kith_fs *fs, struct kith_inode *inode)
     }
     error = kith_linkset_read(fs, &inode->share_group, inode->share_own, inode->id, &set);
     if (error == 0 && set.live && set.leads > 0 && set.hidden > 0) {
-        error = drop_hidden(fs, &set);
+        error = kith_linkset_drop(fs, &set);
     }
     if (error == 0 && set.live) {
         uint32_t count = kith_linkset_names(&set, NULL, names);

@@ -448,6 +448,9 @@ static struct kith_content *settle(struct kith_fs *fs, struct kith_inode *inode)
         kith_inode_image_forget(fs, inode);
         inode->valid_until = 0;
     }
+    if (inode->unlinked) { /* it may be found again under another name, and is clean then */
+        inode->write_flushed = inode->write_version;
+    }
     inode->content = NULL;
     inode->is_open = false;
     kith_octets_clear(&inode->open_ctx);

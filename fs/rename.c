@@ -415,6 +415,9 @@ static int do_move(struct move *move)
     if (second) {
         error = put_source(move, &src_group, &from);
     }
+    if (move->put && move->old != NULL && move->dst_link) { /* before its row goes */
+        kith_twin_unlink(fs, move->dst, move->old, into.result.u.put.results[move->dst_at].context);
+    }
     if (move->put) {
         tell_links(move, error == 0);
     }

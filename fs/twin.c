@@ -92,6 +92,29 @@ static int part_put(struct kith_fs *fs, const struct kith_group *group,
     return error;
 }
 
+static void log_stays(const struct kith_entry *entry, int error)
+{
+    kith_log_error("twin",
+                   "%s: another version of the file that had this name stays under it "
+                   "and cannot be told from it: %s",
+                   entry->name, strerror(error));
+}
+
+void kith_twin_unlink(struct kith_fs *fs, struct kith_entry *entry, const struct kith_inode *inode,
+                      struct kith_bytes context)
+{
+    struct kith_put_update update = {.name = kith_entry_bytes(entry)};
+    struct kith_arena arena;
+    kith_arena_init(&arena, 0);
+    if (unlink_update(&arena, context, inode->id, &update)) {
+        int error = part_put(fs, &entry->dir->dir->group, &update, &arena, &context);
+        if (error != 0) {
+            log_stays(entry, error);
+        }
+    }
+    kith_arena_release(&arena);
+}
+
 void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry, const struct kith_inode *inode)
 {
     struct kith_put_update update = {.name = kith_entry_bytes(entry)};
@@ -113,10 +136,7 @@ void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry, const struct k
         error = part_put(fs, &group, &update, &arena, &context);
     }
     if (error != 0) {
-        kith_log_error("twin",
-                       "%s: another version of the file that had this name stays under it "
-                       "and cannot be told from it: %s",
-                       entry->name, strerror(error));
+        log_stays(entry, error);
     }
     kith_buf_release(&buf);
     kith_arena_release(&arena);

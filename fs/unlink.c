@@ -167,6 +167,13 @@ static int remove_last(struct kith_fs *fs, struct kith_entry *entry, struct kith
         kith_linkset_free(&set);
         return error != 0 ? error : ESTALE; /* taken back elsewhere just now */
     }
+    if (set.leads > 1) { /* one that stays */
+        error = kith_linkset_drop(fs, &set);
+    }
+    if (error != 0) {
+        kith_linkset_free(&set);
+        return error;
+    }
     uint32_t count = kith_linkset_names(&set, entry, names);
     uint32_t pinned = count == 1 ? kith_linkset_pin(fs, entry->dir, inode, &set, entry, last) : 0;
     if (pinned == 1) {

@@ -53,7 +53,9 @@ static void note(struct found found[], uint32_t *count, const struct kith_group 
     }
     found[*count].group = *group;
     found[*count].id = id;
-    memcpy(found[*count].name, name.data, name.size);
+    if (name.size > 0) {
+        memcpy(found[*count].name, name.data, name.size);
+    }
     (*count)++;
 }
 

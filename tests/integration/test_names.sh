@@ -13,7 +13,7 @@ names() {
     /usr/bin/python3 "$here/names.py" "$@"
 }
 rows_fit() {
-    "$KITH_BIN/tests/integration/fs_rows" "$servers" >"$work/rows.log"
+    "$KITH_BIN/tests/integration/fs_rows" "$servers" >"$work/rows.log" 2>&1
 }
 # The mounts look at what they have changed a moment later, and ask for names again after a second.
 settled() {
