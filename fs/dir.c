@@ -10,12 +10,15 @@
 #include <errno.h>
 #include <string.h>
 
+#include "data/hlc.h"
 #include "fs/fs.h"
 
 #define MISSES_MIN         3u
 #define MISSES_PER_ENTRIES 64u
 #define DANGLING_NS                                                                                \
     (30 * NSEC_PER_SEC) /* longer than a change of names takes, with a put that is tried again */
+#define ORPHAN_MS                                                                                  \
+    10000u /* longer than the mount that left it takes to look at it itself (linkset.c) */
 #define LOOKS_MORE         8u       /* at a name that refers to no row, before that is believed: */
 #define LOOK_PAUSE_NS      10000000 /* between them, doubled each time: 0.6 s in all */
 
@@ -410,6 +413,31 @@ static enum kith_err page_decode(struct kith_arena *arena, const struct kith_ino
     return KITH_OK;
 }
 
+/* fs->lock held. Rows of shared inodes that no name of the whole directory refers to, and have not for
+ * a while: whoever left them there has ended. What they hold comes back as a file (linkset.c). */
+static void page_orphans(struct kith_fs *fs, struct kith_arena *arena, const struct kith_inode *dir,
+                         const struct page_work *work)
+{
+    struct kith_time wall = kith_wall_time();
+    uint64_t now_ms = (uint64_t)wall.sec * 1000 + wall.nsec / 1000000;
+    for (uint32_t i = 0; i < work->shared_count; i++) {
+        const struct kith_sibling *winner = kith_row_winner(&work->shared[i].row->row);
+        bool named = winner == NULL ||
+                     kith_hlc_ms(winner->time) + ORPHAN_MS > now_ms; /* or ahead of our clock */
+        for (uint32_t k = 0; k < work->item_count && !named; k++) {
+            const struct kith_seen *seen = &work->items[k].seen;
+            named = seen->live && seen->link && seen->record.file_id == work->shared[i].id;
+        }
+        struct kith_inode_record record;
+        if (!named && kith_inode_record_decode(arena, winner->value, &record) == KITH_OK &&
+            record.name_count > 0) {
+            const struct kith_link_at was = {dir->dir->group, false, work->shared[i].id};
+            const struct kith_link_name name = {dir->dir->group, record.names[0].name};
+            kith_link_left(fs, &was, &name, kith_bytes_make(NULL, 0));
+        }
+    }
+}
+
 /* Into the tables. */
 static int page_absorb(struct kith_fs *fs, struct kith_inode *dir, struct page_work *work,
                        uint64_t load, uint64_t started)
@@ -488,6 +516,11 @@ int kith_dir_page_saw(struct kith_fs *fs, struct kith_inode *dir,
     }
     if (error == 0) {
         error = page_absorb(fs, dir, &work, load, started);
+    }
+    if (error == 0 && work.shared_count > 0 && !result->u.rows.more && !result->degraded) {
+        pthread_mutex_lock(&fs->lock);
+        page_orphans(fs, arena, dir, &work);
+        pthread_mutex_unlock(&fs->lock);
     }
     for (uint32_t i = 0; i < work.item_count && error == 0 && each != NULL; i++) {
         const struct page_item *item = &work.items[i];

@@ -823,9 +823,8 @@ void kith_linkset_free(struct kith_linkset *set);
  * borrows from the set. */
 uint32_t kith_linkset_names(const struct kith_linkset *set, const struct kith_entry *out,
                             struct kith_link_name ret_names[]);
-/* Takes out the references that are hidden under other files' names; for where other names lead to
- * it. Two mounts gave the name to two files at once: the newer one has it, and the reference is no
- * name. */
+/* Takes out the references that are hidden under other files' names. Two mounts gave the name to two
+ * files at once: the newer one has it, and the reference is no name. */
 int kith_linkset_drop(struct kith_fs *fs, struct kith_linkset *set);
 /* Those of them that lead to it and lie in `dir`, less `out` (may be NULL), into the tables, pinned;
  * row_busy held. A name that this mount is just giving to another file is left out. */

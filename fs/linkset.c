@@ -377,7 +377,10 @@ static void left_bring(struct kith_fs *fs, struct kith_left *left)
     int error = 0;
     for (bool more = true; more && error == 0;) {
         error = kith_linkset_read(fs, &left->of.group, left->of.own, left->of.id, &set);
-        more = error == 0 && set.live && set.leads + set.hidden == 0;
+        if (error == 0 && set.live && set.leads == 0) {
+            error = kith_linkset_drop(fs, &set);
+        }
+        more = error == 0 && set.live && set.leads == 0;
         if (more && kith_bytes_equal(set.seen.record.contents,
                                      kith_octets_bytes(&left->contents))) {
             error = remove_version(fs, &set);
@@ -469,11 +472,12 @@ static bool told(const struct kith_inode *inode, const struct kith_linkset *set,
     return same;
 }
 
-/* No name refers to it. */
-static int recount_none(struct kith_fs *fs, struct kith_inode *inode, struct kith_linkset *set)
+/* No name refers to it. back: nobody has removed what it holds, or not seen it. */
+static int recount_none(struct kith_fs *fs, struct kith_inode *inode, struct kith_linkset *set,
+                        bool back)
 {
     int error;
-    if (inode->wrote && set->seen.record.name_count > 0) {
+    if (back && set->seen.record.name_count > 0) {
         error = restore(fs, set, &set->seen.record.names[0]);
     } else {
         struct kith_image none;
@@ -498,17 +502,18 @@ static int recount(struct kith_fs *fs, struct kith_inode *inode)
         return error == ESTALE ? 0 : error;
     }
     error = kith_linkset_read(fs, &inode->share_group, inode->share_own, inode->id, &set);
-    if (error == 0 && set.live && set.leads > 0 && set.hidden > 0) {
+    bool lost = error == 0 && set.live && set.leads == 0 && set.hidden > 0;
+    if (error == 0 && set.live) {
         error = kith_linkset_drop(fs, &set);
     }
     if (error == 0 && set.live) {
         uint32_t count = kith_linkset_names(&set, NULL, names);
         pthread_mutex_lock(&fs->lock);
         bool same = told(inode, &set, names, count);
-        inode->wrote = inode->wrote && count == 0;
+        inode->wrote = inode->wrote && count == 0; /* else a name leads to what was written */
         pthread_mutex_unlock(&fs->lock);
         if (count == 0) {
-            error = recount_none(fs, inode, &set);
+            error = recount_none(fs, inode, &set, lost || inode->wrote);
         } else if (!same) {
             error = kith_link_put_names(fs, inode, names, count);
             pthread_mutex_lock(&fs->lock);

@@ -167,9 +167,7 @@ static int remove_last(struct kith_fs *fs, struct kith_entry *entry, struct kith
         kith_linkset_free(&set);
         return error != 0 ? error : ESTALE; /* taken back elsewhere just now */
     }
-    if (set.leads > 1) { /* one that stays */
-        error = kith_linkset_drop(fs, &set);
-    }
+    error = kith_linkset_drop(fs, &set);
     if (error != 0) {
         kith_linkset_free(&set);
         return error;
