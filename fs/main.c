@@ -16,6 +16,7 @@
 
 #include "base/alloc.h"
 #include "base/crash.h"
+#include "base/stdfd.h"
 #include "fs/fs.h"
 
 #define EXIT_USAGE  1
@@ -244,6 +245,10 @@ int main(int argc, char *argv[])
 {
     struct kith_fs_options options;
     struct kith_error error;
+    if (kith_stdfd_init(&error) != KITH_OK) {
+        fprintf(stderr, "kithfs: %s\n", error.message);
+        return EXIT_SYSTEM;
+    }
     if (kith_fs_options_parse(argc, argv, &options, &error) != KITH_OK) {
         fprintf(stderr, "kithfs: %s\nTry: kithfs --help\n", error.message);
         return EXIT_USAGE;

@@ -10,6 +10,7 @@
 #include "base/config.h"
 #include "base/crash.h"
 #include "base/log.h"
+#include "base/stdfd.h"
 #include "shell/daemon.h"
 #include "shell/store_wt.h"
 
@@ -188,6 +189,9 @@ int main(int argc, char *argv[])
 {
     struct kith_error error = {KITH_OK, ""};
     struct kith_config *config = NULL;
+    if (kith_stdfd_init(&error) != KITH_OK) {
+        return fail(EXIT_SYSTEM, error.message);
+    }
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {
             print_help();

@@ -31,10 +31,37 @@ wait_for 10 "the log to say it" grep -qx 'error kithd: ended by SIGSEGV' "$log"
 log=$work/hand.log
 kithd --data "$work/hand" --listen 127.0.0.1:0 --log "$log" 2>"$work/hand.err" &
 pid=$!
+echo $pid >"$work/hand.pid"
 wait_for 30 "kithd to listen" grep -q listening "$log"
 says_to "$pid" "$log" || fail "standard error of a kithd started by hand"
 kill "$pid"
 wait "$pid" || fail "kithd ended with $?"
+rm "$work/hand.pid"
+
+# Started with standard files closed: what is opened next must not get their numbers, for the log
+# takes them, and /dev/null before (the guard of the mount was closed so, and ended the connection).
+for closed in '0<&- 1>&- 2>&-' '0<&-' '1>&-' '2>&-'; do
+    say "started with $closed"
+    eval "kithfs $servers:/ $mnt $closed" || fail "kithfs did not mount"
+    echo text >"$mnt/file" || fail "the mount cannot be used"
+    [ "$(cat "$mnt/file")" = text ] || fail "the mount cannot be read"
+    mount_down
+done
+rm -f "$work/mnt.log"
+eval "kithfs $servers:/ $mnt -o log=$work/mnt.log,pid_file=$work/mnt.pid 0<&- 1>&- 2>&-"
+pid=$(cat "$work/mnt.pid")
+says_to "$pid" "$work/mnt.log" || fail "the log is lost in the background"
+mount_down
+rm -rf "$work/hand" "$log"
+eval "kithd --data $work/hand --listen 127.0.0.1:0 --log $log 0<&- 1>&- 2>&- &"
+pid=$!
+echo $pid >"$work/hand.pid"
+wait_for 30 "kithd to listen" grep -q listening "$log"
+says_to "$pid" "$log" || fail "standard error of a kithd started without one"
+readlink "/proc/$pid"/fd/* | grep -qx "$work/hand/lock" || fail "kithd has lost the lock of its data"
+kill "$pid"
+wait "$pid" || fail "kithd ended with $?"
+rm "$work/hand.pid"
 mount_up
 mount_down
 pass
