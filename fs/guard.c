@@ -25,9 +25,13 @@
 #define CONTROL_MAGIC 0x65735543 /* statfs of fusectl, linux/magic.h */
 #define PATH_SIZE     64u        /* bytes; the above, a number and a word */
 #define NAME          "fuse-guard"
-#define TITLE_SIZE    32u /* bytes; the above, " of " and a number */
+#define TITLE_SIZE    32u  /* bytes; the above, " of " and a number */
+#define INFO_SIZE     512u /* bytes; what /proc tells of a descriptor, some short lines */
 /* The child's files: three to nowhere, and */
 #define CHILD_SOCKET 3
+/* Tells the child of its parent's end. None of real time: of those the kernel leaves out the sender
+ * when the user has used up RLIMIT_SIGPENDING. Nobody else has a use for it. */
+#define CHILD_SIGNAL SIGVTALRM
 
 struct kith_guard {
     pid_t child;
@@ -115,8 +119,7 @@ static void child_name(const char *title)
 
 /* It leaves the group of processes, which a terminal or `timeout` may signal as a whole, and holds
  * nothing but its socket: a file of /dev/fuse or the end of somebody's pipe would be its parent's
- * that never closes. All signals are blocked; the one that it awaits is of real time, so that each
- * comes with its sender. */
+ * that never closes. All signals are blocked; the one that it awaits comes with its sender. */
 static _Noreturn void child_main(int socket, pid_t parent, const char *title)
 {
     sigset_t awaited;
@@ -125,13 +128,13 @@ static _Noreturn void child_main(int socket, pid_t parent, const char *title)
     (void)setsid();
     socket = fcntl(socket, F_DUPFD, CHILD_SOCKET + 1);
     int null = open("/dev/null", O_RDWR);
-    if (prctl(PR_SET_PDEATHSIG, (long)SIGRTMIN, 0L, 0L, 0L) != 0 || chdir("/") != 0 || socket < 0 ||
-        null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0 ||
+    if (prctl(PR_SET_PDEATHSIG, (long)CHILD_SIGNAL, 0L, 0L, 0L) != 0 || chdir("/") != 0 ||
+        socket < 0 || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0 ||
         dup2(socket, CHILD_SOCKET) < 0 || close_range(CHILD_SOCKET + 1, ~0U, 0) != 0) {
         _exit(1);
     }
     (void)sigemptyset(&awaited);
-    (void)sigaddset(&awaited, SIGRTMIN);
+    (void)sigaddset(&awaited, CHILD_SIGNAL);
     int signals = signalfd(-1, &awaited, SFD_CLOEXEC);
     if (signals < 0) {
         _exit(1);
@@ -205,19 +208,45 @@ static bool is_control(int fd)
     return fstatfs(fd, &status) == 0 && status.f_type == CONTROL_MAGIC;
 }
 
-/* A connection's number is that of its device, which the kernel tells without asking us when
- * nothing else is wanted. */
-static enum kith_err open_abort(const char *mountpoint, int *ret_fd, struct kith_error *error)
+/* The number of the connection that this file of /dev/fuse is; Linux 6.16 tells it. */
+static bool number_of_file(int fuse_fd, unsigned *ret_number)
+{
+    char path[PATH_SIZE], info[INFO_SIZE];
+    (void)snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fuse_fd);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd >= 0 ? read(fd, info, sizeof info - 1) : -1;
+    if (fd >= 0) {
+        close(fd);
+    }
+    info[size > 0 ? size : 0] = '\0';
+    const char *line = strstr(info, "\nfuse_connection:");
+    return line != NULL && sscanf(line, "\nfuse_connection: %u", ret_number) == 1;
+}
+
+/* It is that of its device, too, which the kernel tells without asking us when nothing else is
+ * wanted; but of what is on top at the mount point by now. */
+static bool number_of_mount(const char *mountpoint, unsigned *ret_number)
 {
     struct statx status;
-    char path[PATH_SIZE];
     if (statx(AT_FDCWD, mountpoint, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW, 0,
               &status) != 0 ||
         status.stx_dev_major != 0) {
+        return false;
+    }
+    *ret_number = status.stx_dev_minor;
+    return true;
+}
+
+static enum kith_err open_abort(int fuse_fd, const char *mountpoint, int *ret_fd,
+                                struct kith_error *error)
+{
+    unsigned number;
+    char path[PATH_SIZE];
+    if (!number_of_file(fuse_fd, &number) && !number_of_mount(mountpoint, &number)) {
         return kith_error_set(error, KITH_EIO, "the number of its device cannot be found");
     }
     int prefix = snprintf(path, sizeof path, "%s/", CONTROL_DIR);
-    (void)snprintf(path + prefix, sizeof path - (size_t)prefix, "%u/abort", status.stx_dev_minor);
+    (void)snprintf(path + prefix, sizeof path - (size_t)prefix, "%u/abort", number);
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     int failed = errno;
     if (fd >= 0 && !is_control(fd)) {
@@ -257,11 +286,11 @@ static bool hand_over(const struct kith_guard *guard, int fd)
     return got == 1;
 }
 
-enum kith_err kith_guard_arm(struct kith_guard *guard, const char *mountpoint,
+enum kith_err kith_guard_arm(struct kith_guard *guard, int fuse_fd, const char *mountpoint,
                              struct kith_error *error)
 {
     int fd;
-    enum kith_err err = open_abort(mountpoint, &fd, error);
+    enum kith_err err = open_abort(fuse_fd, mountpoint, &fd, error);
     if (err == KITH_OK && !hand_over(guard, fd)) {
         close(fd);
         err = kith_error_set(error, KITH_EIO, "the process that guards it is gone");
@@ -279,7 +308,11 @@ bool kith_guard_stands(const struct kith_guard *guard)
         return false;
     }
     struct pollfd gone = {.fd = guard->socket, .events = 0}; /* POLLHUP always counts */
-    return poll(&gone, 1, 0) == 0;
+    int count;
+    do {
+        count = poll(&gone, 1, 0);
+    } while (count < 0 && errno == EINTR);
+    return count == 0;
 }
 
 void kith_guard_abort(const struct kith_guard *guard)
@@ -299,6 +332,9 @@ void kith_guard_free(struct kith_guard *guard)
         close(guard->abort_fd);
     }
     close(guard->socket);
+    if (waitpid(guard->child, NULL, WNOHANG) == 0) { /* there: its number is not another's */
+        (void)kill(guard->child, SIGKILL);           /* somebody may have stopped it */
+    }
     while (waitpid(guard->child, NULL, 0) < 0 && errno == EINTR) {
     }
     kith_free(guard);

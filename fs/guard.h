@@ -32,10 +32,11 @@ struct kith_guard;
 /* Forks the child. From the thread that lives as long as the process, and before gRPC is used. */
 KITH_MUST_CHECK enum kith_err kith_guard_new(struct kith_guard **ret_guard,
                                              struct kith_error *error);
-/* Finds the connection of what is mounted at `mountpoint` and hands it over; no request is sent to
- * it. From now on it is guarded. KITH_EIO, with the reason: it is not. */
-KITH_MUST_CHECK enum kith_err kith_guard_arm(struct kith_guard *guard, const char *mountpoint,
-                                             struct kith_error *error);
+/* Finds the connection of this file of /dev/fuse, mounted at `mountpoint`, and hands it over; no
+ * request is sent to it. From now on it is guarded. Before Linux 6.16 it is looked for by the mount
+ * point alone: not to be mounted over meanwhile. KITH_EIO, with the reason: it is not guarded. */
+KITH_MUST_CHECK enum kith_err kith_guard_arm(struct kith_guard *guard, int fuse_fd,
+                                             const char *mountpoint, struct kith_error *error);
 /* Whether the connection is guarded, now. Any thread after kith_guard_arm; NULL: no. */
 bool kith_guard_stands(const struct kith_guard *guard);
 /* Ends the connection: all calls that wait for us fail with ECONNABORTED. For a mount that is

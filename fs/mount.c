@@ -304,7 +304,8 @@ static void say_unguarded(const char *why)
 static void arm_guard(struct kith_fs *fs, struct kith_guard *guard)
 {
     struct kith_error error;
-    if (guard != NULL && kith_guard_arm(guard, fs->options->mountpoint, &error) == KITH_OK) {
+    int fd = fuse_session_fd(fs->session);
+    if (guard != NULL && kith_guard_arm(guard, fd, fs->options->mountpoint, &error) == KITH_OK) {
         fs->guard = guard;
     } else if (guard != NULL) {
         say_unguarded(error.message);
