@@ -117,6 +117,21 @@ def request_ids(kv, pb):
     got = kv.Get(pb.KvGetRequest(key=key), **limit)
     check("a delete sent again takes nothing newer", values(got), [b"new"])
 
+    # what kv.proto says that a node remembers: 4 ids with the same first half, 64 in all
+    for what, later, half in (("3 of the same program", 3, uuid.uuid4().bytes[:8]),
+                              ("63 of others", 63, None)):
+        put = pb.KvPutRequest(key=b"often " + uuid.uuid4().bytes, value=b"first",
+                              request=(half or uuid.uuid4().bytes[:8]) + b"%08d" % 0)
+        kv.Put(put, **limit)
+        for i in range(1, later + 1):
+            got = kv.Get(pb.KvGetRequest(key=put.key), **limit)
+            kv.Put(pb.KvPutRequest(key=put.key, value=b"%d" % i, context=got.context,
+                                   request=(half or uuid.uuid4().bytes[:8]) + b"%08d" % i), **limit)
+        put.again = True
+        kv.Put(put, **limit)
+        got = kv.Get(pb.KvGetRequest(key=put.key), **limit)
+        check(f"sent again after {what}", values(got), [b"%d" % later])
+
     lost = pb.KvPutRequest(key=b"lost " + uuid.uuid4().bytes, value=b"x",
                            request=uuid.uuid4().bytes, again=True)
     kv.Put(lost, **limit)
