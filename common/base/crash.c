@@ -38,14 +38,16 @@ static void on_fatal(int number)
     size = append(line, size, sigabbrev_np(number));
     size = append(line, size, written < 0 ? ", and the file could not be told\n" : "\n");
     written = write(kith_log_fd(), line, size);
-    (void)written;       /* there is nowhere left to tell it */
-    (void)raise(number); /* blocked here; by default (SA_RESETHAND) on return */
+    (void)written; /* there is nowhere left to tell it */
+    /* Not before (SA_RESETHAND): another thread that ends so at the same time would dump core. */
+    (void)signal(number, SIG_DFL);
+    (void)raise(number); /* blocked here; on return */
     errno = saved_errno;
 }
 
 void kith_crash_init(const char *name)
 {
-    struct sigaction action = {.sa_handler = on_fatal, .sa_flags = (int)SA_RESETHAND}, before;
+    struct sigaction action = {.sa_handler = on_fatal}, before;
     program = name;
     (void)sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < FATAL_COUNT; i++) {

@@ -8,7 +8,9 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,6 +135,85 @@ static void an_orderly_end_is_none(void **state)
     assert_string_equal(text, "");
 }
 
+static atomic_int fault_tid;
+
+static void *fault(void *arg)
+{
+    atomic_store(&fault_tid, gettid());
+    raise(SIGTRAP);
+    return arg;
+}
+
+/* A thread that comes to its end, and waits in writing to the file. */
+static bool start_fault(void)
+{
+    pthread_t thread;
+    char path[64], text[256] = "";
+    atomic_store(&fault_tid, 0);
+    if (pthread_create(&thread, NULL, fault, NULL) != 0) {
+        return false;
+    }
+    while (strstr(text, ") S ") == NULL) {
+        snprintf(path, sizeof path, "/proc/self/task/%d/stat", atomic_load(&fault_tid));
+        FILE *file = atomic_load(&fault_tid) != 0 ? fopen(path, "r") : NULL;
+        if (file != NULL) {
+            text[fread(text, 1, sizeof text - 1, file)] = '\0';
+            fclose(file);
+        }
+    }
+    return true;
+}
+
+/* Two threads come to their end while the file takes nothing: neither ends the process before the
+ * file was told. */
+static _Noreturn void die_twice(const int ends[2])
+{
+    struct kith_error error;
+    char byte = '0';
+    ssize_t count = 0;
+    (void)fcntl(ends[1], F_SETFL, O_NONBLOCK);
+    while (write(ends[1], &byte, 1) == 1) {
+        count++;
+    }
+    (void)fcntl(ends[1], F_SETFL, 0);
+    if (kith_log_open(log_path, &error) != KITH_OK) {
+        _exit(100);
+    }
+    kith_crash_init("program");
+    kith_crash_file(ends[1]);
+    if (!start_fault() || !start_fault()) {
+        _exit(101);
+    }
+    for (; count > 0; count--) {
+        if (read(ends[0], &byte, 1) != 1) {
+            _exit(102);
+        }
+    }
+    for (;;) {
+        pause();
+    }
+}
+
+static void the_second_to_die_waits_for_the_first(void **state)
+{
+    (void)state;
+    int ends[2], status = 0;
+    char byte, last = '\0';
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        die_twice(ends);
+    }
+    close(ends[1]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTRAP);
+    while (read(ends[0], &byte, 1) == 1) {
+        last = byte;
+    }
+    close(ends[0]);
+    assert_int_equal(last, '1');
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -140,6 +221,7 @@ int main(void)
         cmocka_unit_test(a_signal_still_ends_it),
         cmocka_unit_test(without_a_file_nothing_is_told),
         cmocka_unit_test(an_orderly_end_is_none),
+        cmocka_unit_test(the_second_to_die_waits_for_the_first),
     };
     if (!mkdtemp(dir)) {
         perror(dir);
