@@ -145,6 +145,20 @@ static int collect(struct listing *listing, const struct kith_inode *dir, bool a
     return 0;
 }
 
+/* fs->lock held. Whether memory says of each name of the table where it leads: a name of a hard
+ * link whose inode lies in another directory has none before somebody looks it up. */
+static bool names_known(const struct kith_inode *dir, uint64_t now)
+{
+    for (uint32_t i = 0; i < dir->dir->bucket_count; i++) {
+        for (struct kith_entry *entry = dir->dir->buckets[i]; entry != NULL; entry = entry->next) {
+            if (entry->inode == NULL && !kith_entry_valid(entry, now)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static void restart(struct listing *listing)
 {
     kith_arena_reset(&listing->arenas[0]);
@@ -166,7 +180,8 @@ static int begin(struct kith_fs *fs, struct kith_inode *dir, struct listing *lis
     listing->started = kith_mono_ns();
     pthread_mutex_lock(&fs->lock);
     listing->load = ++fs->load_count;
-    bool complete = kith_dir_listable(dir, listing->started);
+    bool complete =
+        kith_dir_listable(dir, listing->started) && names_known(dir, listing->started);
     bool watch = !complete && kith_watch_asked(fs, dir, true);
     error = collect(listing, dir, complete);
     pthread_mutex_unlock(&fs->lock);

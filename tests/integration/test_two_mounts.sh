@@ -27,6 +27,21 @@ wait_for 10 "the other mount to see the file" grep -qx seen "$other/gone"
 rm "$other/gone"
 wait_for 10 "the removal to be seen" sh -c "! ls '$mnt/gone'"
 
+# the names of a hard link whose inode lies elsewhere are in a listing from memory, too
+mkdir -p "$mnt/linked/sub"
+echo one >"$mnt/linked/one"
+echo two >"$mnt/linked/two"
+ln "$mnt/linked/one" "$mnt/linked/sub/one"
+mount_down "$other"
+mount_up "$other"
+for time in first second third; do
+    listed=$(/usr/bin/ls -f "$other/linked" | LC_ALL=C sort | tr '\n' ' ')
+    [ "$listed" = ". .. one sub two " ] || fail "the $time listing: $listed"
+    listed=$(/usr/bin/ls -f "$other/linked/sub" | LC_ALL=C sort | tr '\n' ' ')
+    [ "$listed" = ". .. one " ] || fail "the $time listing: $listed"
+done
+rm -r "$other/linked" || fail "rm -r of a directory with hard links after it was listed"
+
 # opened again while it is open and was edited elsewhere: what is renamed then is the edit
 echo first >"$mnt/reopened"
 wait_for 10 "the other mount to see the file" grep -qx first "$other/reopened"
