@@ -9,7 +9,7 @@
  * The copies beyond W go on after the answer (the op lingers). To bound what lies in memory, each
  * node has a window of unanswered puts, and while CC_LINGER_MAX ops linger an answer waits for all
  * its live owners, up to LINGER_MS: that is the brake for a writer who is faster than the slowest
- * node. */
+ * node. A node that is silent does not brake. */
 #include <string.h>
 
 #include "client/core.h"
@@ -68,7 +68,11 @@ static bool brake(struct kith_client_core *core, struct cc_op *op)
     for (uint32_t i = 0; i < op->slots; i++) {
         const struct cc_rep *rep = &op->reps[i];
         uint64_t from_ms = rep->asked_ms > op->started_ms ? rep->asked_ms : op->started_ms;
-        if (rep->state != CC_REP_HAVE && !rep->peer->slow && from_ms + LINGER_MS > until_ms) {
+        if (rep->state == CC_REP_HAVE || rep->peer->slow) {
+            continue;
+        }
+        (void)cc_peer_silent(core, op, rep->peer, from_ms); /* then it is slow, and this is driven */
+        if (from_ms + LINGER_MS > until_ms) {
             until_ms = from_ms + LINGER_MS;
         }
     }

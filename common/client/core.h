@@ -39,6 +39,11 @@
 #define CC_SLOW_MIN_MS    1000u /* asked last for this long, doubling */
 #define CC_SLOW_MAX_MS    30000u
 #define CC_FAILS_MAX      3u    /* failed answers in a row that make a node slow */
+/* A node that stores or flushes chunks may take seconds, but says something meanwhile: who waits
+ * for one that has said nothing for so long has it asked for a sign of life, and without one within
+ * the second time it is slow. Together below the second that a call may stall. */
+#define CC_DOUBT_AFTER_MS 200u
+#define CC_DOUBT_MS       400u
 #define CC_READ_TRY_MS    2000u /* a read counts a silent owner as failed after this */
 #define CC_PAUSE_MIN_MS   20u   /* before failed owners are asked again, doubling */
 #define CC_PAUSE_MAX_MS   500u
@@ -89,6 +94,8 @@ struct cc_peer {
     uint32_t slow_ms;
     uint64_t probe_ms; /* the next probe of a slow node */
     bool heard;        /* since it became slow */
+    uint64_t heard_ms; /* the last answer, or other sign of life */
+    uint64_t doubt_ms; /* asked for one then; 0 = it is not in doubt */
     uint32_t bulk_asks;
     char reason[128];
 };
@@ -172,6 +179,7 @@ struct cc_chunk {
 struct cc_sync_node {
     struct cc_peer *peer;
     enum cc_rep_state state;
+    uint64_t asked_ms;
     uint32_t count;
     struct kith_chunk_id *ids;
     uint32_t *at; /* places in the op's list */
@@ -434,6 +442,11 @@ static inline bool cc_peer_up(const struct cc_peer *peer)
  */
 bool cc_peer_down(const struct kith_client_core *core, const struct cc_peer *peer, bool bulk);
 void cc_peer_missed(struct kith_client_core *core, struct cc_peer *peer);
+/* Somebody has waited for it since since_ms. After a while it is asked for a sign of life; without
+ * one it becomes slow, and ops that wait (op->waits) are driven. True: it is known to be silent. The
+ * op, which is driven again in time, calls this as long as it waits. */
+bool cc_peer_silent(struct kith_client_core *core, struct cc_op *op, struct cc_peer *peer,
+                    uint64_t since_ms);
 /* It was asked to read: if it says nothing for three times hedge_ms it is slow, also where the
  * request has long ended with the answers of others. */
 void cc_peer_watch(struct kith_client_core *core, struct cc_peer *peer, uint32_t hedge_ms);

@@ -208,6 +208,7 @@ void cc_peer_failed(struct kith_client_core *core, struct cc_peer *peer)
 
 static void peer_heard(struct kith_client_core *core, struct cc_peer *peer)
 {
+    peer->heard_ms = core->now;
     if (peer->slow) {
         peer->heard = true;
         if (core->now >= peer->slow_until_ms) {
@@ -239,6 +240,28 @@ static void table_req(struct kith_client_core *core, const struct cc_peer *peer)
         }
         cc_send(core, peer->rows.conn, msg);
     }
+}
+
+bool cc_peer_silent(struct kith_client_core *core, struct cc_op *op, struct cc_peer *peer,
+                    uint64_t since_ms)
+{
+    if (peer->slow && !peer->heard) {
+        return true;
+    }
+    uint64_t last_ms = since_ms > peer->heard_ms ? since_ms : peer->heard_ms;
+    if (core->now < last_ms + CC_DOUBT_AFTER_MS) {
+        cc_op_wake(core, op, last_ms + CC_DOUBT_AFTER_MS);
+        return false;
+    }
+    if (peer->doubt_ms == 0 && cc_peer_up(peer)) {
+        table_req(core, peer);
+        peer->doubt_ms = core->now;
+        if (core->now + CC_DOUBT_MS < core->peers_wake_ms) {
+            core->peers_wake_ms = core->now + CC_DOUBT_MS;
+        }
+    }
+    cc_op_wake(core, op, core->now + CC_DOUBT_AFTER_MS);
+    return false;
 }
 
 void cc_table_ask(struct kith_client_core *core)
@@ -557,8 +580,26 @@ static void link_tick(struct kith_client_core *core, struct cc_peer *peer, struc
     }
 }
 
+static void doubt_tick(struct kith_client_core *core, struct cc_peer *peer)
+{
+    if (peer->doubt_ms == 0) {
+        return;
+    }
+    if (peer->heard_ms >= peer->doubt_ms || !cc_peer_up(peer)) {
+        peer->doubt_ms = 0;
+    } else if (core->now < peer->doubt_ms + CC_DOUBT_MS) {
+        sooner(core, peer->doubt_ms + CC_DOUBT_MS);
+    } else {
+        peer->doubt_ms = 0;
+        peer->heard = false; /* where it is slow already, too */
+        core->waiting_dirty = true;
+        peer_slow(core, peer);
+    }
+}
+
 static void slow_tick(struct kith_client_core *core, struct cc_peer *peer)
 {
+    doubt_tick(core, peer);
     if (core->now >= peer->silent_ms) {
         peer->silent_ms = CC_NEVER;
         peer_slow(core, peer);

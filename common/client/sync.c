@@ -3,7 +3,8 @@
  * sync.c - CHUNK_SYNC: makes chunks durable at W owners each, one message a node; STATUS.
  *
  * A node that cannot be asked, or does not answer, holds nothing for this count: ids that end with
- * fewer than W holders are reported missing, and the caller puts them again. */
+ * fewer than W holders are reported missing, and the caller puts them again. One that flushes for
+ * long is waited for, for half of the time there is; one that gives no sign of life is not. */
 #include <string.h>
 
 #include "client/core.h"
@@ -104,6 +105,7 @@ static void sync_ask(struct kith_client_core *core, struct cc_op *op, uint32_t i
         msg->u.chunk_sync_req.table = sync->table;
     }
     node->state = cc_ask(core, op, node->peer, i, msg) ? CC_REP_ASKED : CC_REP_FAILED;
+    node->asked_ms = core->now;
 }
 
 void cc_sync_drive(struct kith_client_core *core, struct cc_op *op)
@@ -125,14 +127,14 @@ void cc_sync_drive(struct kith_client_core *core, struct cc_op *op)
         } else if (node->state == CC_REP_NEW && cc_peer_down(core, node->peer, sync_is_bulk())) {
             node->state = CC_REP_FAILED;
         }
-        open += node->state == CC_REP_NEW || node->state == CC_REP_ASKED ? 1 : 0;
+        bool silent = node->state == CC_REP_ASKED &&
+                      cc_peer_silent(core, op, node->peer, node->asked_ms);
+        open += node->state == CC_REP_NEW || (node->state == CC_REP_ASKED && !silent) ? 1 : 0;
     }
     uint32_t missing = 0;
     for (uint32_t i = 0; i < sync->id_count; i++) {
         missing += sync->holders[i] < sync->need ? 1 : 0;
     }
-    /* a silent node may be frozen, or flush for long: half the time is for it, then it does not
-     * count */
     uint64_t half_ms = op->started_ms + (op->deadline_ms - op->started_ms) / 2;
     if (missing == 0 || open == 0 || core->now >= half_ms) {
         sync_finish(core, op, missing);

@@ -385,6 +385,9 @@ static void node_chunk(struct client_world *w, uint64_t conn, const struct kith_
 static void node_sync(struct client_world *w, uint64_t conn, const struct kith_msg *req, uint32_t n)
 {
     const struct kith_chunk_sync_req *sync = &req->u.chunk_sync_req;
+    if (w->nodes[n].sync_mute) {
+        return;
+    }
     struct kith_msg *msg = world_answer(w, conn, KITH_MSG_CHUNK_SYNC_RES, req->id);
     w->nodes[n].syncs++;
     if (w->nodes[n].stale && kith_table_id_compare(&sync->table, &w->newer->id) < 0) {

@@ -47,6 +47,7 @@ struct world_node {
     enum kith_err chunk_err;
     bool chunk_damaged;
     bool sync_missing;
+    bool sync_mute; /* flushes for ever */
     uint32_t page_rows; /* rows a page; 0 = all */
     struct world_row rows[WORLD_ROWS];
     uint32_t row_count;

@@ -135,13 +135,68 @@ static void test_chunk_sync(void **state)
     assert_int_equal(0, done->result->u.chunk_sync.missing_count);
 }
 
+/* A writer waits for the slowest node, but not for one that is frozen. */
+static void test_chunk_brake(void **state)
+{
+    struct client_world *w = *state;
+    world_set_mode(w, 2, FROZEN);
+    for (uint32_t i = 0; i < 64; i++) {
+        uint64_t tag = world_chunk_put(w, 0);
+        world_pass(w, 1);
+        assert_int_equal(KITH_OK, world_err(w, tag));
+    }
+    uint64_t start = w->now;
+    uint64_t tag = world_chunk_put(w, 0);
+    world_pass(w, 2000);
+    assert_int_equal(KITH_OK, world_err(w, tag));
+    assert_in_range(world_done(w, tag)->at_ms - start, 590, 610);
+    tag = world_chunk_put(w, 0);
+    world_pass(w, 2);
+    assert_int_equal(KITH_OK, world_err(w, tag));
+}
+
+/* Who flushes for long is waited for; who is frozen holds nobody up for as much as a second. */
+static void test_chunk_sync_silent(void **state)
+{
+    struct client_world *w = *state;
+    struct kith_chunk_id id = world_chunk_id(0);
+    struct kith_client_op op = {.kind = KITH_CLIENT_CHUNK_SYNC, .timeout_ms = 10000};
+    op.u.chunk_sync.id_count = 1;
+    op.u.chunk_sync.ids = &id;
+    w->nodes[1].sync_missing = true; /* so that the answer of the two others decides */
+    w->nodes[0].sync_mute = true;
+    uint64_t start = w->now;
+    uint64_t tag = world_submit(w, &op);
+    world_pass(w, 8000);
+    assert_int_equal(1, world_done(w, tag)->result->u.chunk_sync.missing_count);
+    assert_in_range(world_done(w, tag)->at_ms - start, 5000, 5010);
+
+    world_set_mode(w, 0, FROZEN);
+    start = w->now;
+    tag = world_submit(w, &op);
+    world_pass(w, 8000);
+    assert_int_equal(1, world_done(w, tag)->result->u.chunk_sync.missing_count);
+    assert_in_range(world_done(w, tag)->at_ms - start, 600, 610);
+
+    start = w->now;
+    tag = world_submit(w, &op); /* it is known to be silent */
+    world_pass(w, 10);
+    assert_int_equal(1, world_done(w, tag)->result->u.chunk_sync.missing_count);
+    w->nodes[1].sync_missing = false;
+    tag = world_submit(w, &op); /* after it was put again elsewhere */
+    world_pass(w, 10);
+    assert_int_equal(0, world_done(w, tag)->result->u.chunk_sync.missing_count);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_chunk_put, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_chunk_put_short, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_chunk_get, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_chunk_brake, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_chunk_sync, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_chunk_sync_silent, world_setup, world_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
