@@ -97,6 +97,11 @@ enum kith_err kith_json_bytes(json_t *object, const char *name, struct kith_byte
     return failed == 0 ? KITH_OK : KITH_ENOMEM;
 }
 
+enum kith_err kith_json_text(json_t *object, const char *name, const char *text)
+{
+    return kith_json_bytes(object, name, kith_bytes_make(text, strlen(text)));
+}
+
 enum kith_err kith_json_print(json_t *value, struct kith_error *error)
 {
     if (!value) {

@@ -95,6 +95,16 @@ static uint32_t version_count(const struct kith_row *row)
     return count;
 }
 
+/* With the key in it; NULL where it is NULL or memory is short. Any bytes may be a key. */
+static json_t *key_json(json_t *object, const struct kith_ctl_args *args)
+{
+    if (object && kith_json_text(object, "key", args->positional[0]) != KITH_OK) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
 /* ---- get ---- */
 
 static json_t *sibling_json(const struct kith_sibling *sibling)
@@ -124,9 +134,8 @@ static int get_json(const struct kith_ctl_args *args, const struct kith_row *row
         json_decref(list);
         list = NULL;
     }
-    json_t *answer = json_pack("{s:s, s:b, s:o*}", "key", args->positional[0], "degraded", degraded,
-                               "versions", list);
-    if (kith_json_print(list ? answer : NULL, error) != KITH_OK) {
+    json_t *answer = json_pack("{s:b, s:o*}", "degraded", degraded, "versions", list);
+    if (kith_json_print(list ? key_json(answer, args) : NULL, error) != KITH_OK) {
         return kith_ctl_fail(args, error);
     }
     uint32_t count = version_count(row);
@@ -300,10 +309,9 @@ static enum kith_err update_send(const struct kith_ctl_args *args, struct kith_c
     op.u.put.updates = update;
     enum kith_err err = call(client, &op, &answer, error);
     if (err == KITH_OK && args->json) {
-        err =
-            kith_json_print(json_pack("{s:s, s:s, s:i}", "result", "ok", "key", args->positional[0],
-                                      "copies", (int)answer.result.u.put.copies),
-                            error);
+        json_t *object =
+            json_pack("{s:s, s:i}", "result", "ok", "copies", (int)answer.result.u.put.copies);
+        err = kith_json_print(key_json(object, args), error);
     }
     kith_client_answer_release(&answer);
     return err;

@@ -55,6 +55,16 @@ static void say(const struct kith_ctl_args *args, const char *format, ...)
     }
 }
 
+/* With the folder in it; NULL where it is NULL or memory is short. */
+static json_t *dir_json(json_t *object, const struct kith_local *local)
+{
+    if (object && kith_json_text(object, "dir", local->dir) != KITH_OK) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
 static void addresses_set(struct up *up)
 {
     for (uint32_t i = 0; i < up->local.count; i++) {
@@ -403,8 +413,8 @@ static int up_report(struct up *up)
                                                     up->started[i]));
     }
     bool whole = json_array_size(list) == up->local.count;
-    json_t *answer = json_pack("{s:s, s:o*}", "dir", up->local.dir, "nodes", list);
-    if (kith_json_print(whole ? answer : NULL, &error) != KITH_OK) {
+    json_t *answer = json_pack("{s:o*}", "nodes", list);
+    if (kith_json_print(whole ? dir_json(answer, &up->local) : NULL, &error) != KITH_OK) {
         return kith_ctl_fail(up->args, &error);
     }
     return KITH_CTL_OK;
@@ -497,8 +507,8 @@ int kith_ctl_local_down(const struct kith_ctl_args *args)
     }
     if (kith_local_save(&local, &error) != KITH_OK ||
         (args->json &&
-         kith_json_print(json_pack("{s:s, s:i}", "dir", local.dir, "stopped", (int)running),
-                         &error) != KITH_OK)) {
+         kith_json_print(dir_json(json_pack("{s:i}", "stopped", (int)running), &local), &error) !=
+             KITH_OK)) {
         return kith_ctl_fail(args, &error);
     }
     return status;

@@ -79,10 +79,14 @@ static json_t *node_json(const struct kith_view_node *node)
     char uuid[KITH_UUID_TEXT_SIZE];
     kith_uuid_format(&node->uuid, uuid);
     json_t *object =
-        json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:s}", "node", uuid, "address",
-                  node->address, "zone", node->zone, "state", node->up ? "up" : "down", "agrees",
-                  node->agrees, "partitions", (json_int_t)node->owned, "seen_ms_ago",
-                  (json_int_t)node->seen_ms_ago, "version", node->software);
+        json_pack("{s:s, s:s, s:s, s:b, s:I, s:I, s:s}", "node", uuid, "address", node->address,
+                  "state", node->up ? "up" : "down", "agrees", node->agrees, "partitions",
+                  (json_int_t)node->owned, "seen_ms_ago", (json_int_t)node->seen_ms_ago, "version",
+                  node->software);
+    if (object && kith_json_text(object, "zone", node->zone) != KITH_OK) {
+        json_decref(object);
+        return NULL;
+    }
     if (object && node->up) {
         json_t *more =
             json_pack("{s:I, s:I, s:I, s:I, s:I}", "rows", (json_int_t)node->rows, "chunks",
@@ -110,12 +114,16 @@ static json_t *view_json(struct kith_view *view)
     }
     char uuid[KITH_UUID_TEXT_SIZE];
     kith_uuid_format(&view->table->cluster, uuid);
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:o}", "cluster", view->name, "uuid",
-                     uuid, "health", words[kith_view_health(view)], "epoch",
-                     (json_int_t)view->table->id.epoch, "table",
-                     (json_int_t)view->table->id.version, "partitions",
-                     (int)view->table->partitions, "replicas", (int)view->table->replicas,
-                     "partitions_below_quorum", (int)view->below, "nodes", list);
+    json_t *object = json_pack(
+        "{s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:o}", "uuid", uuid, "health",
+        words[kith_view_health(view)], "epoch", (json_int_t)view->table->id.epoch, "table",
+        (json_int_t)view->table->id.version, "partitions", (int)view->table->partitions, "replicas",
+        (int)view->table->replicas, "partitions_below_quorum", (int)view->below, "nodes", list);
+    if (object && kith_json_text(object, "cluster", view->name) != KITH_OK) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
 }
 
 int kith_status_show(const struct kith_ctl_args *args, const char *const servers[], uint32_t count)

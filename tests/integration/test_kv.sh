@@ -49,6 +49,29 @@ kv get both >"$work/both" 2>&1 && fail "siblings must not look like one value"
 kv put both settled
 [ "$(kv get both)" = settled ] || fail "settled"
 
+say "keys and values that are not UTF-8, in JSON"
+odd=$'k\xff\x01'
+# json WHAT=TEXT COMMAND...: succeeds, and its JSON holds that
+json() {
+    local want=$1
+    shift
+    kv "$@" --json >"$work/json" 2>"$work/json.log" || fail "--json $want: $(cat "$work/json.log")"
+    /usr/bin/python3 -c 'import json, sys
+at, want = sys.argv[1].split("=", 1)
+here = json.load(sys.stdin)
+for key in at.split("."):
+    here = here[int(key) if isinstance(here, list) else key]
+sys.exit(0 if here == want else f"{here}, not {want}")' "$want" <"$work/json" 2>>"$work/json.log" ||
+        fail "--json $want: $(cat "$work/json" "$work/json.log")"
+}
+json key_base64=a/8B put "$odd" $'v\xfe'
+json key_base64=a/8B get "$odd"
+json versions.0.value_base64=dv4= get "$odd"
+json 0.name_base64=a/8B scan "key:$odd"
+json key_base64=a/8B delete "$odd"
+json key=plain put plain value
+json versions.0.value=value get plain
+
 kithctl status --servers "$servers" >"$work/status" || fail "status of a healthy cluster is not 0"
 grep -q 'UP' "$work/status" || fail "status shows no node"
 node_kill 2
