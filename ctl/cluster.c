@@ -3,7 +3,6 @@
  * cluster.c - init and join: a node without a cluster gets one. */
 #include "ctl/cluster.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/format.h"
@@ -38,19 +37,10 @@ enum kith_err kith_ctl_order(struct kith_link *link, const char *address,
 static enum kith_err number(const struct kith_ctl_args *args, const char *name, uint32_t max,
                             uint32_t *ret_number, struct kith_error *error)
 {
-    const char *text = kith_ctl_value(args, name);
-    *ret_number = 0;
-    if (!text) {
-        return KITH_OK;
-    }
-    char *end = NULL;
-    unsigned long value = *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : 0;
-    if (!end || *end || value < 1 || value > max) {
-        return kith_error_set(error, KITH_EINVAL, "--%s: '%s' is no number from 1 to %u", name,
-                              text, max);
-    }
+    uint64_t value = 0;
+    enum kith_err err = kith_ctl_number(args, name, 1, max, &value, error);
     *ret_number = (uint32_t)value;
-    return KITH_OK;
+    return err;
 }
 
 static const char *text_or(const char *text, const char *otherwise)
@@ -102,7 +92,7 @@ int kith_ctl_init(const struct kith_ctl_args *args)
         number(args, "partitions", KITH_PARTITIONS_MAX, &init->partitions, &error) != KITH_OK ||
         number(args, "replicas", KITH_REPLICAS_MAX, &init->replicas, &error) != KITH_OK ||
         number(args, "weight", KITH_WEIGHT_MAX, &init->weight, &error) != KITH_OK) {
-        return kith_ctl_fail(args, &error);
+        return kith_ctl_usage(args, &error);
     }
     return order_run(args, node.servers[0], &order, "is a cluster of one now");
 }
@@ -121,14 +111,14 @@ int kith_ctl_join(const struct kith_ctl_args *args)
     if (node_address(args, &node, args->positional[0], &error) != KITH_OK ||
         node_address(args, &through, door, &error) != KITH_OK ||
         number(args, "weight", KITH_WEIGHT_MAX, &join->weight, &error) != KITH_OK) {
-        return kith_ctl_fail(args, &error);
+        return kith_ctl_usage(args, &error);
     }
     if (strcmp(node.servers[0], through.servers[0]) == 0) {
         (void)kith_error_set(
             &error, KITH_EINVAL,
             "%s cannot join through itself; --through names a member of the cluster",
             node.servers[0]);
-        return kith_ctl_fail(args, &error);
+        return kith_ctl_usage(args, &error);
     }
     join->through = through.servers[0];
     return order_run(args, node.servers[0], &order, "has joined");

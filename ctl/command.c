@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * command.c - the table of commands, and what follows from it: dispatch, parsing, help. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,6 +164,36 @@ const char *kith_ctl_value(const struct kith_ctl_args *args, const char *name)
     return args->values[i];
 }
 
+enum kith_err kith_ctl_number(const struct kith_ctl_args *args, const char *name, uint64_t min,
+                              uint64_t max, uint64_t *number, struct kith_error *error)
+{
+    const char *text = kith_ctl_value(args, name);
+    if (!text) {
+        return KITH_OK;
+    }
+    char *end = NULL;
+    errno = 0;
+    unsigned long long value = *text >= '0' && *text <= '9' ? strtoull(text, &end, 10) : 0;
+    if (!end || *end || errno != 0 || value < min || value > max) {
+        return kith_error_set(error, KITH_EINVAL, "--%s: '%s' is no number from %llu to %llu", name,
+                              text, (unsigned long long)min, (unsigned long long)max);
+    }
+    *number = value;
+    return KITH_OK;
+}
+
+static bool port_fits(const char *text, size_t length)
+{
+    unsigned port = 0;
+    for (size_t i = 0; i < length; i++) {
+        if (i == 5 || text[i] < '0' || text[i] > '9') {
+            return false;
+        }
+        port = port * 10 + (unsigned)(text[i] - '0');
+    }
+    return port >= 1 && port <= 65535;
+}
+
 static enum kith_err server_add(const char *text, size_t length, struct kith_ctl_args *args,
                                 struct kith_error *error)
 {
@@ -170,11 +201,18 @@ static enum kith_err server_add(const char *text, size_t length, struct kith_ctl
     const char *close = bracket ? memchr(text, ']', length) : NULL;
     const char *colon =
         memchr(close ? close : text, ':', close ? length - (size_t)(close - text) : length);
-    if (length == 0 || length > 250 || (bracket && !close) || colon == text ||
+    const char *host_end = colon ? colon : text + length;
+    if (length == 0 || length > 250 || (bracket && !close) ||
+        (close && (close == text + 1 || host_end != close + 1)) || colon == text ||
         (colon && colon + 1 == text + length)) {
         return kith_error_set(error, KITH_EINVAL,
                               "'%.*s' is no address: write host, host:port or [v6]:port",
                               (int)(length > 250 ? 250 : length), text);
+    }
+    if (colon && !port_fits(colon + 1, length - (size_t)(colon + 1 - text))) {
+        return kith_error_set(error, KITH_EINVAL,
+                              "'%.*s' is no address: a port is a number from 1 to 65535",
+                              (int)length, text);
     }
     if (args->server_count == KITH_CTL_SERVERS_MAX) {
         return kith_error_set(error, KITH_ELIMIT, "more than %u servers", KITH_CTL_SERVERS_MAX);
@@ -304,17 +342,24 @@ enum kith_err kith_ctl_parse(const struct kith_ctl_command *command, int argc, c
             return kith_error_set(error, KITH_EINVAL, "--timeout must be between 1ms and 10m");
         }
     }
-    const char *servers = common[0] ? common[0] : getenv("KITH_SERVERS");
-    return kith_ctl_servers(servers && *servers ? servers : "127.0.0.1", ret_args, error);
+    const char *servers = getenv("KITH_SERVERS");
+    servers = servers && *servers ? servers : "127.0.0.1"; /* a variable that is empty is unset */
+    return kith_ctl_servers(common[0] ? common[0] : servers, ret_args, error);
 }
 
 /* ---- Dispatch ---- */
 
-int kith_ctl_fail(const struct kith_ctl_args *args, const struct kith_error *error)
+int kith_ctl_usage(const struct kith_ctl_args *args, const struct kith_error *error)
 {
     const struct kith_ctl_command *command = args->command;
     (void)fprintf(stderr, "kithctl: %s%s%s: %s\n", command->group ? command->group : "",
                   command->group ? " " : "", command->name, error->message);
+    return KITH_CTL_USAGE;
+}
+
+int kith_ctl_fail(const struct kith_ctl_args *args, const struct kith_error *error)
+{
+    (void)kith_ctl_usage(args, error); /* for the message */
     switch (error->code) {
     case KITH_EUNREACH:
     case KITH_ETIMEOUT:
@@ -368,8 +413,7 @@ int kith_ctl_main(int argc, char *const argv[])
     struct kith_ctl_args args;
     struct kith_error error;
     if (kith_ctl_parse(command, argc - 1 - words, argv + 1 + words, &args, &error) != KITH_OK) {
-        (void)kith_ctl_fail(&args, &error);
-        return KITH_CTL_USAGE;
+        return kith_ctl_usage(&args, &error);
     }
     if (args.help) {
         help_command(command);

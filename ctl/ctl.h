@@ -83,8 +83,16 @@ const char *kith_ctl_value(const struct kith_ctl_args *args, const char *name);
 KITH_MUST_CHECK enum kith_err kith_ctl_servers(const char *text, struct kith_ctl_args *args,
                                                struct kith_error *error);
 
+/* An option's whole number from min to max; *number stays where the option is not given. EINVAL
+ * with a message. */
+KITH_MUST_CHECK enum kith_err kith_ctl_number(const struct kith_ctl_args *args, const char *name,
+                                              uint64_t min, uint64_t max, uint64_t *number,
+                                              struct kith_error *error);
+
 /* Prints "kithctl: COMMAND: message" and returns the status that goes with the code. */
 int kith_ctl_fail(const struct kith_ctl_args *args, const struct kith_error *error);
+/* The same for what the command line alone shows to be wrong: KITH_CTL_USAGE. */
+int kith_ctl_usage(const struct kith_ctl_args *args, const struct kith_error *error);
 
 /* The commands. */
 int kith_ctl_init(const struct kith_ctl_args *args);

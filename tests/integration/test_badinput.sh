@@ -16,6 +16,15 @@ refuses() {
         fail "no '$text' in the message of: $*: $(cat "$work/err.log")"
 }
 
+# no_sense TEXT COMMAND...: refused at once, with the status that says so, 64
+no_sense() {
+    local start=$SECONDS rc=0
+    refuses "$@"
+    "${@:2}" >/dev/null 2>&1 || rc=$?
+    [ $rc = 64 ] || fail "status $rc, not 64: ${*:2}"
+    [ $((SECONDS - start)) -lt 5 ] || fail "took $((SECONDS - start)) s: ${*:2}"
+}
+
 say "bad options"
 refuses "nonsense" kithd --nonsense
 refuses "data" kithd
@@ -25,6 +34,11 @@ refuses "frobnicate" kithctl frobnicate
 refuses "nosuch.conf" kithd --config "$work/nosuch.conf" --data "$work/n"
 printf '[node]\nlisten = 127.0.0.1:0\nshoe_size = 44\n' >"$work/bad.conf"
 refuses "bad.conf:3.*shoe_size" kithd --config "$work/bad.conf" --data "$work/n"
+
+for server in a:b a:99999 :99999 127.0.0.1:0 :0 '[::1]x' '[]:1' ''; do
+    no_sense "address" kithctl get key --servers "$server"
+done
+no_sense "address" kithctl init 127.0.0.1:99999
 
 cluster_up 3
 kv put keep safe

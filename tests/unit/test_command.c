@@ -109,6 +109,12 @@ static void test_refuses(void **state)
     refused("get a --servers a,,b", "'' is no address: write host, host:port or [v6]:port");
     refused("get a --servers a:", "'a:' is no address: write host, host:port or [v6]:port");
     refused("get a --servers [::1", "'[::1' is no address: write host, host:port or [v6]:port");
+    refused("get a --servers [::1]x", "'[::1]x' is no address: write host, host:port or [v6]:port");
+    refused("get a --servers a:b", "'a:b' is no address: a port is a number from 1 to 65535");
+    refused("get a --servers a:0", "'a:0' is no address: a port is a number from 1 to 65535");
+    refused("get a --servers a:65536",
+            "'a:65536' is no address: a port is a number from 1 to 65535");
+    refused("get a --servers=", "'' is no address: write host, host:port or [v6]:port");
     char *argv[WORDS_MAX];
     int used = 0;
     assert_null(kith_ctl_find(words("up dir", argv), argv, &used)); /* local up */
