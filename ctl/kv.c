@@ -2,7 +2,6 @@
  *
  * kv.c - the key-value door: get, put, delete, scan. */
 #include <errno.h>
-#include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,16 +120,19 @@ static json_t *sibling_json(const struct kith_sibling *sibling)
     return object;
 }
 
+/* pick: the one to print, from 1; 0: all */
 static int get_json(const struct kith_ctl_args *args, const struct kith_row *row, bool degraded,
-                    struct kith_error *error)
+                    uint64_t pick, struct kith_error *error)
 {
     json_t *list = json_array();
+    uint32_t count = version_count(row);
+    uint32_t number = 0;
     for (uint32_t i = 0; i < row->sibling_count; i++) {
-        if (row->siblings[i].kind == KITH_SIBLING_VALUE) {
+        if (row->siblings[i].kind == KITH_SIBLING_VALUE && (++number == pick || pick == 0)) {
             (void)json_array_append_new(list, sibling_json(&row->siblings[i])); /* counted below */
         }
     }
-    if (json_array_size(list) != version_count(row)) {
+    if (json_array_size(list) != (pick > 0 && count > 0 ? 1 : count)) {
         json_decref(list);
         list = NULL;
     }
@@ -138,8 +140,7 @@ static int get_json(const struct kith_ctl_args *args, const struct kith_row *row
     if (kith_json_print(list ? key_json(answer, args) : NULL, error) != KITH_OK) {
         return kith_ctl_fail(args, error);
     }
-    uint32_t count = version_count(row);
-    return count == 0 ? KITH_CTL_NO_KEY : count > 1 ? KITH_CTL_SIBLINGS : KITH_CTL_OK;
+    return count == 0 ? KITH_CTL_NO_KEY : count > 1 && pick == 0 ? KITH_CTL_SIBLINGS : KITH_CTL_OK;
 }
 
 static void siblings_list(const struct kith_ctl_args *args, const struct kith_row *row)
@@ -163,37 +164,30 @@ static void siblings_list(const struct kith_ctl_args *args, const struct kith_ro
                           "Keep one: kithctl get KEY --version K | kithctl put KEY\n");
 }
 
-/* The one to print; NULL: several and none chosen, or no such. */
-static const struct kith_sibling *version_pick(const struct kith_row *row, const char *wanted)
+/* The one to print; NULL: several and none chosen. */
+static const struct kith_sibling *version_pick(const struct kith_row *row, uint64_t pick)
 {
     uint32_t number = 0;
-    long pick = wanted ? strtol(wanted, NULL, 10) : 1;
-    if (!wanted && version_count(row) > 1) {
+    if (pick == 0 && version_count(row) > 1) {
         return NULL;
     }
     for (uint32_t i = 0; i < row->sibling_count; i++) {
-        if (row->siblings[i].kind == KITH_SIBLING_VALUE && ++number == pick) {
+        if (row->siblings[i].kind == KITH_SIBLING_VALUE && ++number >= pick) {
             return &row->siblings[i];
         }
     }
     return NULL;
 }
 
-static int get_print(const struct kith_ctl_args *args, const struct kith_row *row)
+static int get_print(const struct kith_ctl_args *args, const struct kith_row *row, uint64_t pick)
 {
     struct kith_error error;
-    const char *wanted = kith_ctl_value(args, "version");
     if (version_count(row) == 0) {
         (void)kith_error_set(&error, KITH_ENOTFOUND, "no key '%s'", args->positional[0]);
         (void)kith_ctl_fail(args, &error);
         return KITH_CTL_NO_KEY;
     }
-    const struct kith_sibling *sibling = version_pick(row, wanted);
-    if (!sibling && wanted) {
-        (void)kith_error_set(&error, KITH_EINVAL, "no version %s: there are %u", wanted,
-                             version_count(row));
-        return kith_ctl_fail(args, &error);
-    }
+    const struct kith_sibling *sibling = version_pick(row, pick);
     if (!sibling) {
         siblings_list(args, row);
         return KITH_CTL_SIBLINGS;
@@ -213,8 +207,12 @@ int kith_ctl_get(const struct kith_ctl_args *args)
     struct kith_error error;
     struct kith_bytes key;
     struct kith_client *client = NULL;
+    uint64_t pick = 0; /* none chosen */
     if (key_check(args->positional[0], &key, &error) != KITH_OK ||
-        client_open(args, &client, &error) != KITH_OK) {
+        kith_ctl_number(args, "version", 1, UINT32_MAX, &pick, &error) != KITH_OK) {
+        return kith_ctl_usage(args, &error);
+    }
+    if (client_open(args, &client, &error) != KITH_OK) {
         return kith_ctl_fail(args, &error);
     }
     struct kith_client_answer answer;
@@ -223,8 +221,15 @@ int kith_ctl_get(const struct kith_ctl_args *args)
         status = kith_ctl_fail(args, &error);
     } else {
         const struct kith_row *row = &answer.result.u.rows.rows[0].row;
-        status =
-            args->json ? get_json(args, row, answer.result.degraded, &error) : get_print(args, row);
+        uint32_t count = version_count(row);
+        if (count > 0 && pick > count) {
+            (void)kith_error_set(&error, KITH_EINVAL, "no version %llu: there %s %u",
+                                 (unsigned long long)pick, count == 1 ? "is" : "are", count);
+            status = kith_ctl_fail(args, &error);
+        } else {
+            status = args->json ? get_json(args, row, answer.result.degraded, pick, &error)
+                                : get_print(args, row, pick);
+        }
     }
     kith_client_answer_release(&answer);
     kith_client_close(client);
@@ -238,9 +243,6 @@ static enum kith_err value_read(const struct kith_ctl_args *args, struct kith_bu
 {
     const char *path = kith_ctl_value(args, "file");
     if (args->count > 1) {
-        if (path) {
-            return kith_error_set(error, KITH_EINVAL, "both a VALUE and --file are given");
-        }
         kith_buf_put(value, args->positional[1], strlen(args->positional[1]));
     } else {
         bool standard = !path || strcmp(path, "-") == 0;
@@ -317,19 +319,16 @@ static enum kith_err update_send(const struct kith_ctl_args *args, struct kith_c
     return err;
 }
 
-static int update_run(const struct kith_ctl_args *args, struct kith_bytes value, bool has_value)
+static int update_run(const struct kith_ctl_args *args, struct kith_bytes key,
+                      struct kith_bytes value, bool has_value)
 {
     struct kith_error error;
-    struct kith_bytes key;
     struct kith_client *client = NULL;
     struct kith_buf context;
     struct kith_put_update update;
     memset(&update, 0, sizeof(update));
     kith_buf_init(&context);
-    enum kith_err err = key_check(args->positional[0], &key, &error);
-    if (err == KITH_OK) {
-        err = client_open(args, &client, &error);
-    }
+    enum kith_err err = client_open(args, &client, &error);
     if (err == KITH_OK && !kith_ctl_value(args, "blind")) {
         err = context_read(client, &key, &context, &error);
     }
@@ -351,10 +350,18 @@ static int update_run(const struct kith_ctl_args *args, struct kith_bytes value,
 int kith_ctl_put(const struct kith_ctl_args *args)
 {
     struct kith_error error;
+    struct kith_bytes key;
     struct kith_buf value;
+    enum kith_err err = key_check(args->positional[0], &key, &error);
+    if (err == KITH_OK && args->count > 1 && kith_ctl_value(args, "file")) {
+        err = kith_error_set(&error, KITH_EINVAL, "both a VALUE and --file are given");
+    }
+    if (err != KITH_OK) {
+        return kith_ctl_usage(args, &error);
+    }
     kith_buf_init(&value);
     int status = value_read(args, &value, &error) == KITH_OK
-                     ? update_run(args, kith_buf_bytes(&value), true)
+                     ? update_run(args, key, kith_buf_bytes(&value), true)
                      : kith_ctl_fail(args, &error);
     kith_buf_release(&value);
     return status;
@@ -362,7 +369,12 @@ int kith_ctl_put(const struct kith_ctl_args *args)
 
 int kith_ctl_delete(const struct kith_ctl_args *args)
 {
-    return update_run(args, kith_bytes_make(NULL, 0), false);
+    struct kith_error error;
+    struct kith_bytes key;
+    if (key_check(args->positional[0], &key, &error) != KITH_OK) {
+        return kith_ctl_usage(args, &error);
+    }
+    return update_run(args, key, kith_bytes_make(NULL, 0), false);
 }
 
 /* ---- scan ---- */
@@ -408,12 +420,10 @@ static enum kith_err row_print(const struct kith_client_row *row, json_t *list)
     return KITH_OK;
 }
 
-static enum kith_err scan_pages(const struct kith_ctl_args *args, struct kith_client *client,
-                                const struct kith_group *group, json_t *list,
-                                struct kith_error *error)
+/* At most `left` rows. */
+static enum kith_err scan_pages(struct kith_client *client, const struct kith_group *group,
+                                uint64_t left, json_t *list, struct kith_error *error)
 {
-    const char *limit_text = kith_ctl_value(args, "limit");
-    unsigned long left = limit_text ? strtoul(limit_text, NULL, 10) : ULONG_MAX;
     struct kith_buf after;
     kith_buf_init(&after);
     bool more = true;
@@ -451,15 +461,19 @@ int kith_ctl_scan(const struct kith_ctl_args *args)
     struct kith_error error;
     struct kith_group group;
     struct kith_client *client = NULL;
+    uint64_t limit = UINT64_MAX;
     if (group_parse(args->positional[0], &group, &error) != KITH_OK ||
-        client_open(args, &client, &error) != KITH_OK) {
+        kith_ctl_number(args, "limit", 0, UINT64_MAX, &limit, &error) != KITH_OK) {
+        return kith_ctl_usage(args, &error);
+    }
+    if (client_open(args, &client, &error) != KITH_OK) {
         return kith_ctl_fail(args, &error);
     }
     json_t *list = args->json ? json_array() : NULL;
     if (!args->json) {
         (void)printf("VERSIONS      SIZE  TIME                  NAME\n");
     }
-    enum kith_err err = scan_pages(args, client, &group, list, &error);
+    enum kith_err err = scan_pages(client, &group, limit, list, &error);
     kith_client_close(client);
     if (err == KITH_OK && args->json) {
         err = kith_json_print(list, &error);

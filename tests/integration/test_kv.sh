@@ -72,6 +72,19 @@ json key_base64=a/8B delete "$odd"
 json key=plain put plain value
 json versions.0.value=value get plain
 
+say "one of several versions"
+kv put --blind several one
+kv put --blind several two
+first=$(kv get several --version 1)
+json "versions.0.value=$first" get several --version 1
+/usr/bin/python3 -c 'import json, sys; sys.exit(len(json.load(sys.stdin)["versions"]) != 1)' \
+    <"$work/json" || fail "--version 1 --json gives more than one"
+for form in '' --json; do
+    rc=0
+    kv get several --version 3 $form >/dev/null 2>&1 || rc=$?
+    [ $rc = 1 ] || fail "a version that is not there gave $rc with '$form'"
+done
+
 kithctl status --servers "$servers" >"$work/status" || fail "status of a healthy cluster is not 0"
 grep -q 'UP' "$work/status" || fail "status shows no node"
 node_kill 2
