@@ -7,6 +7,9 @@
 
 #include "ctl/format.h"
 
+#define NAME_MAX_BYTES (sizeof(((struct kith_cluster *)0)->name) - 1) /* without the NUL */
+#define ZONE_MAX_BYTES (KITH_ZONE_SIZE - 1)
+
 enum kith_err kith_ctl_order(struct kith_link *link, const char *address,
                              const struct kith_msg *order, uint64_t timeout_ms,
                              struct kith_error *error)
@@ -43,9 +46,29 @@ static enum kith_err number(const struct kith_ctl_args *args, const char *name, 
     return err;
 }
 
-static const char *text_or(const char *text, const char *otherwise)
+/* An option's text of min to max bytes, `otherwise` where it is not given. */
+static enum kith_err text(const struct kith_ctl_args *args, const char *name, size_t min,
+                          size_t max, const char *otherwise, const char **ret_text,
+                          struct kith_error *error)
 {
-    return text ? text : otherwise;
+    const char *given = kith_ctl_value(args, name);
+    *ret_text = given ? given : otherwise;
+    if (given && (strlen(given) < min || strlen(given) > max)) {
+        return kith_error_set(error, KITH_EINVAL, "--%s takes %zu to %zu bytes, this is %zu", name,
+                              min, max, strlen(given));
+    }
+    return KITH_OK;
+}
+
+static enum kith_err partitions(const struct kith_ctl_args *args, uint32_t *ret_number,
+                                struct kith_error *error)
+{
+    enum kith_err err = number(args, "partitions", KITH_PARTITIONS_MAX, ret_number, error);
+    if (err == KITH_OK && (*ret_number & (*ret_number - 1)) != 0) {
+        err =
+            kith_error_set(error, KITH_EINVAL, "--partitions: %u is no power of two", *ret_number);
+    }
+    return err;
 }
 
 static int order_run(const struct kith_ctl_args *args, const char *address,
@@ -86,10 +109,10 @@ int kith_ctl_init(const struct kith_ctl_args *args)
     memset(&order, 0, sizeof(order));
     order.kind = KITH_MSG_INIT_REQ;
     struct kith_init_req *init = &order.u.init_req;
-    init->name = text_or(kith_ctl_value(args, "name"), "kith");
-    init->zone = text_or(kith_ctl_value(args, "zone"), "");
     if (node_address(args, &node, args->positional[0], &error) != KITH_OK ||
-        number(args, "partitions", KITH_PARTITIONS_MAX, &init->partitions, &error) != KITH_OK ||
+        text(args, "name", 1, NAME_MAX_BYTES, "kith", &init->name, &error) != KITH_OK ||
+        text(args, "zone", 0, ZONE_MAX_BYTES, "", &init->zone, &error) != KITH_OK ||
+        partitions(args, &init->partitions, &error) != KITH_OK ||
         number(args, "replicas", KITH_REPLICAS_MAX, &init->replicas, &error) != KITH_OK ||
         number(args, "weight", KITH_WEIGHT_MAX, &init->weight, &error) != KITH_OK) {
         return kith_ctl_usage(args, &error);
@@ -106,9 +129,10 @@ int kith_ctl_join(const struct kith_ctl_args *args)
     memset(&order, 0, sizeof(order));
     order.kind = KITH_MSG_JOIN_CMD;
     struct kith_join_cmd *join = &order.u.join_cmd;
-    join->zone = text_or(kith_ctl_value(args, "zone"), "");
-    const char *door = text_or(kith_ctl_value(args, "through"), args->servers[0]);
+    const char *door = kith_ctl_value(args, "through");
+    door = door ? door : args->servers[0];
     if (node_address(args, &node, args->positional[0], &error) != KITH_OK ||
+        text(args, "zone", 0, ZONE_MAX_BYTES, "", &join->zone, &error) != KITH_OK ||
         node_address(args, &through, door, &error) != KITH_OK ||
         number(args, "weight", KITH_WEIGHT_MAX, &join->weight, &error) != KITH_OK) {
         return kith_ctl_usage(args, &error);

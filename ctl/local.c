@@ -26,6 +26,8 @@
 /* One run of `local up`. */
 struct up {
     const struct kith_ctl_args *args;
+    uint64_t wanted;      /* nodes by the command line; 0 = it does not say */
+    uint64_t cache_bytes; /* the same */
     struct kith_local local;
     struct kith_local_process processes[KITH_LOCAL_NODES_MAX];
     bool started[KITH_LOCAL_NODES_MAX];
@@ -103,45 +105,40 @@ static enum kith_err node_end(const struct kith_ctl_args *args, uint32_t index,
 
 /* ---- up: processes ---- */
 
-static enum kith_err count_set(struct up *up, struct kith_error *error)
+/* What the command line alone can show to be wrong, before anything is made. */
+static enum kith_err options_read(struct up *up, struct kith_error *error)
 {
-    const char *text = kith_ctl_value(up->args, "nodes");
-    uint32_t count = up->local.count > 0 ? up->local.count : LOCAL_NODES_DEFAULT;
-    up->before = up->local.count;
-    if (text) {
-        char *end = NULL;
-        unsigned long wanted = strtoul(text, &end, 10);
-        if (*text < '0' || *text > '9' || *end || wanted < 1 || wanted > KITH_LOCAL_NODES_MAX) {
-            return kith_error_set(error, KITH_EINVAL, "--nodes: '%s' is no number from 1 to %u",
-                                  text, KITH_LOCAL_NODES_MAX);
-        }
-        if (wanted < up->local.count) {
-            return kith_error_set(error, KITH_EINVAL,
-                                  "%s has %u nodes already; a node cannot be taken away by --nodes",
-                                  up->local.dir, up->local.count);
-        }
-        count = (uint32_t)wanted;
-    }
-    up->local.count = count;
-    return KITH_OK;
-}
-
-/* Nodes on one machine share what a node alone would take. Whole MiB: it goes to a command line. */
-static enum kith_err cache_set(struct up *up, struct kith_error *error)
-{
+    enum kith_err err =
+        kith_ctl_number(up->args, "nodes", 1, KITH_LOCAL_NODES_MAX, &up->wanted, error);
     const char *text = kith_ctl_value(up->args, "cache");
-    if (!text) {
-        up->local.cache_bytes = kith_memory_cache(kith_memory_bytes(), up->local.count);
-        return KITH_OK;
+    if (err != KITH_OK || !text) {
+        return err;
     }
-    enum kith_err err = kith_size_parse(text, &up->local.cache_bytes, error);
+    err = kith_size_parse(text, &up->cache_bytes, error);
     if (err != KITH_OK) {
         return kith_error_wrap(error, "--cache");
     }
-    if (up->local.cache_bytes < CACHE_MIN) {
+    if (up->cache_bytes < CACHE_MIN) {
         return kith_error_set(error, KITH_EINVAL, "--cache: '%s' is less than %llu MiB", text,
                               CACHE_MIN >> 20);
     }
+    return KITH_OK;
+}
+
+static enum kith_err count_set(struct up *up, struct kith_error *error)
+{
+    uint32_t count = up->local.count > 0 ? up->local.count : LOCAL_NODES_DEFAULT;
+    up->before = up->local.count;
+    if (up->wanted > 0 && up->wanted < up->before) {
+        return kith_error_set(error, KITH_EINVAL,
+                              "%s has %u nodes already; a node cannot be taken away by --nodes",
+                              up->local.dir, up->before);
+    }
+    up->local.count = up->wanted > 0 ? (uint32_t)up->wanted : count;
+    /* Nodes on one machine share what a node alone would take. */
+    up->local.cache_bytes = up->cache_bytes > 0
+                                ? up->cache_bytes
+                                : kith_memory_cache(kith_memory_bytes(), up->local.count);
     return KITH_OK;
 }
 
@@ -445,12 +442,13 @@ int kith_ctl_local_up(const struct kith_ctl_args *args)
     for (uint32_t i = 0; i < KITH_LOCAL_NODES_MAX; i++) {
         up->processes[i].fd = -1;
     }
+    if (options_read(up, &error) != KITH_OK) {
+        free(up);
+        return kith_ctl_usage(args, &error);
+    }
     enum kith_err err = kith_local_load(args->positional[0], true, &up->local, &error);
     if (err == KITH_OK) {
         err = count_set(up, &error);
-    }
-    if (err == KITH_OK) {
-        err = cache_set(up, &error);
     }
     if (err == KITH_OK) {
         err = start_all(up, &error);

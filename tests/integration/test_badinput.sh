@@ -39,6 +39,25 @@ for server in a:b a:99999 :99999 127.0.0.1:0 :0 '[::1]x' '[]:1' ''; do
     no_sense "address" kithctl get key --servers "$server"
 done
 no_sense "address" kithctl init 127.0.0.1:99999
+for number in x -1 1x '' 99999999999999999999; do
+    no_sense "limit" kithctl scan key:a --limit "$number"
+    no_sense "version" kithctl get a --version "$number"
+    no_sense "weight" kithctl init 127.0.0.1:1 --weight "$number"
+    no_sense "replicas" kithctl init 127.0.0.1:1 --replicas "$number"
+    no_sense "nodes" kithctl local up "$work/none" --nodes "$number"
+done
+no_sense "partitions" kithctl init 127.0.0.1:1 --partitions 1000
+no_sense "version" kithctl get a --version 0
+no_sense "nodes" kithctl local up "$work/none" --nodes 0
+no_sense "cache" kithctl local up "$work/none" --cache 1
+[ ! -e "$work/none" ] || fail "a refused 'local up' has made its folder"
+no_sense "VALUE and --file" kithctl put a b --file /dev/null
+no_sense "group" kithctl scan nonsense
+no_sense "key" kithctl get ''
+no_sense "name" kithctl init 127.0.0.1:1 --name ''
+no_sense "name" kithctl init 127.0.0.1:1 --name "$(printf '%0100d' 0)"
+no_sense "zone" kithctl init 127.0.0.1:1 --zone "$(printf '%0100d' 0)"
+no_sense "zone" kithctl join 127.0.0.1:1 --zone "$(printf '%0100d' 0)"
 
 cluster_up 3
 kv put keep safe
