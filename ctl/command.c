@@ -103,11 +103,15 @@ static void title(const struct kith_ctl_command *command, char *out, size_t size
                    command->arguments);
 }
 
-static void help_all(FILE *out)
+/* group: only its commands; NULL: all */
+static void help_all(FILE *out, const char *group)
 {
     (void)fprintf(out, "kithctl - look after a kithfs cluster\n\nCommands:\n");
     for (const struct kith_ctl_command *command = kith_ctl_commands; command->name; command++) {
         char text[80];
+        if (group && (!command->group || strcmp(command->group, group) != 0)) {
+            continue;
+        }
         title(command, text, sizeof(text));
         (void)fprintf(out, "  %-20s %s\n", text, command->summary);
     }
@@ -314,6 +318,8 @@ enum kith_err kith_ctl_parse(const struct kith_ctl_command *command, int argc, c
     for (int at = 0; at < argc; at++) {
         if (!only_words && strcmp(argv[at], "--") == 0) {
             only_words = true;
+        } else if (!only_words && strcmp(argv[at], "-h") == 0) {
+            common[3] = "";
         } else if (!only_words && strncmp(argv[at], "--", 2) == 0) {
             enum kith_err err = option_parse(ret_args, argc, argv, &at, common, error);
             if (err != KITH_OK) {
@@ -391,35 +397,58 @@ static int unknown_command(int argc, char *const argv[])
     return KITH_CTL_USAGE;
 }
 
-int kith_ctl_main(int argc, char *const argv[])
+/* The group that the word names; NULL: none. */
+static const char *group_find(const char *word)
 {
-    if (argc < 2) {
-        help_all(stderr);
+    for (const struct kith_ctl_command *command = kith_ctl_commands; command->name; command++) {
+        if (command->group && strcmp(command->group, word) == 0) {
+            return command->group;
+        }
+    }
+    return NULL;
+}
+
+static bool asks_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
+}
+
+/* Without the program's own name. */
+static int run(int argc, char *const argv[])
+{
+    const char *group = argc > 0 ? group_find(argv[0]) : NULL;
+    int words = group ? 1 : 0;
+    if (argc == words) {
+        help_all(stderr, group);
         return KITH_CTL_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
-        help_all(stdout);
+    if (asks_help(argv[words])) {
+        help_all(stdout, group);
         return KITH_CTL_OK;
     }
-    if (strcmp(argv[1], "--version") == 0) {
+    if (strcmp(argv[0], "--version") == 0) {
         (void)printf("kithctl %s\n", KITH_VERSION);
         return KITH_CTL_OK;
     }
-    int words = 0;
-    const struct kith_ctl_command *command = kith_ctl_find(argc - 1, argv + 1, &words);
+    const struct kith_ctl_command *command = kith_ctl_find(argc, argv, &words);
     if (!command) {
-        return unknown_command(argc - 1, argv + 1);
+        return unknown_command(argc, argv);
     }
     struct kith_ctl_args args;
     struct kith_error error;
-    if (kith_ctl_parse(command, argc - 1 - words, argv + 1 + words, &args, &error) != KITH_OK) {
+    if (kith_ctl_parse(command, argc - words, argv + words, &args, &error) != KITH_OK) {
         return kith_ctl_usage(&args, &error);
     }
     if (args.help) {
         help_command(command);
         return KITH_CTL_OK;
     }
-    int status = command->run(&args);
+    return command->run(&args);
+}
+
+int kith_ctl_main(int argc, char *const argv[])
+{
+    int status = run(argc > 0 ? argc - 1 : 0, argv + 1);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         (void)fprintf(stderr, "kithctl: cannot write the answer to standard output\n");
         return status == KITH_CTL_OK ? KITH_CTL_FAILED : status;

@@ -35,6 +35,14 @@ refuses "nosuch.conf" kithd --config "$work/nosuch.conf" --data "$work/n"
 printf '[node]\nlisten = 127.0.0.1:0\nshoe_size = 44\n' >"$work/bad.conf"
 refuses "bad.conf:3.*shoe_size" kithd --config "$work/bad.conf" --data "$work/n"
 
+no_sense "local up DIR" kithctl local
+no_sense "did you mean 'up'" kithctl local ip
+for form in --help -h help 'local --help' 'local -h' 'local up --help' 'local up -h' --version; do
+    # shellcheck disable=SC2086 # words
+    kithctl $form >"$work/help" 2>&1 || fail "kithctl $form gave $?: $(cat "$work/help")"
+    [ "$form" = --version ] || grep -q 'local up DIR' "$work/help" || fail "kithctl $form: no help"
+    refuses "cannot write" sh -c "kithctl $form >/dev/full"
+done
 for server in a:b a:99999 :99999 127.0.0.1:0 :0 '[::1]x' '[]:1' ''; do
     no_sense "address" kithctl get key --servers "$server"
 done

@@ -93,6 +93,10 @@ static void test_parse(void **state)
     assert_string_equal(args.positional[0], "--key");
     assert_int_equal(parse("get --help", &args, &error), KITH_OK);
     assert_true(args.help);
+    assert_int_equal(parse("local up -h", &args, &error), KITH_OK);
+    assert_true(args.help);
+    assert_int_equal(parse("get -- -h", &args, &error), KITH_OK);
+    assert_false(args.help);
 }
 
 static void test_refuses(void **state)
