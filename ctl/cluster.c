@@ -17,7 +17,7 @@ enum kith_err kith_ctl_order(struct kith_link *link, const char *address,
     struct kith_link_ask ask;
     memset(&ask, 0, sizeof(ask));
     ask.address = address;
-    kith_link_ask(link, &ask, 1, order, timeout_ms);
+    kith_link_ask(link, &ask, 1, order, timeout_ms, timeout_ms);
     if (!ask.box) {
         *error = ask.error;
         return error->code;

@@ -162,15 +162,11 @@ void kith_link_free(struct kith_link *link)
     kith_free(link);
 }
 
-static void deadline_after(uint64_t timeout_ms, struct timespec *ret_deadline)
+static uint64_t mono_ms(void)
 {
-    clock_gettime(CLOCK_MONOTONIC, ret_deadline);
-    ret_deadline->tv_sec += (time_t)(timeout_ms / 1000);
-    ret_deadline->tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (ret_deadline->tv_nsec >= 1000000000) {
-        ret_deadline->tv_nsec -= 1000000000;
-        ret_deadline->tv_sec++;
-    }
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 static bool all_done(const struct kith_link *link)
@@ -181,6 +177,35 @@ static bool all_done(const struct kith_link *link)
         }
     }
     return true;
+}
+
+static bool any_answered(const struct kith_link *link)
+{
+    for (uint32_t i = 0; i < link->count; i++) {
+        if (link->asks[i].box) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* With the lock held. Until all are done; returns how long it would have waited at most, in ms. */
+static uint64_t wait_all(struct kith_link *link, uint64_t timeout_ms, uint64_t patience_ms)
+{
+    uint64_t start = mono_ms();
+    bool answered = false;
+    int waited = 0;
+    while (!all_done(link) && waited != ETIMEDOUT) {
+        uint64_t spent = mono_ms() - start;
+        if (!answered && any_answered(link)) {
+            answered = true;
+            timeout_ms = spent + patience_ms < timeout_ms ? spent + patience_ms : timeout_ms;
+        }
+        uint64_t until = start + timeout_ms;
+        struct timespec deadline = {(time_t)(until / 1000), (long)(until % 1000) * 1000000};
+        waited = pthread_cond_timedwait(&link->changed, &link->lock, &deadline);
+    }
+    return timeout_ms;
 }
 
 static void connect_all(struct kith_link *link)
@@ -203,21 +228,16 @@ static void connect_all(struct kith_link *link)
 }
 
 void kith_link_ask(struct kith_link *link, struct kith_link_ask *asks, uint32_t count,
-                   const struct kith_msg *question, uint64_t timeout_ms)
+                   const struct kith_msg *question, uint64_t timeout_ms, uint64_t patience_ms)
 {
     struct kith_msg numbered = *question;
-    struct timespec deadline;
     numbered.id = QUESTION_ID;
-    deadline_after(timeout_ms, &deadline);
     pthread_mutex_lock(&link->lock);
     link->asks = asks;
     link->count = count;
     link->question = &numbered;
     connect_all(link);
-    int waited = 0;
-    while (!all_done(link) && waited != ETIMEDOUT) {
-        waited = pthread_cond_timedwait(&link->changed, &link->lock, &deadline);
-    }
+    timeout_ms = wait_all(link, timeout_ms, patience_ms);
     for (uint32_t i = 0; i < count; i++) {
         if (!asks[i].done) {
             (void)kith_error_set(&asks[i].error, KITH_ETIMEOUT, "%s: no answer within %llu ms",

@@ -27,8 +27,9 @@ KITH_MUST_CHECK enum kith_err kith_link_new(struct kith_link **ret_link, struct 
 void kith_link_free(struct kith_link *link); /* NULL is fine */
 
 /* Sends `question` (its id is set here) to all at once and waits until each has answered or
- * failed, at most timeout_ms. The errors: EUNREACH, ETIMEOUT, EVERSION, EFORMAT. */
+ * failed, at most timeout_ms, and at most patience_ms more once one has answered: a node that hangs
+ * must not hold up what the others say. The errors: EUNREACH, ETIMEOUT, EVERSION, EFORMAT. */
 void kith_link_ask(struct kith_link *link, struct kith_link_ask *asks, uint32_t count,
-                   const struct kith_msg *question, uint64_t timeout_ms);
+                   const struct kith_msg *question, uint64_t timeout_ms, uint64_t patience_ms);
 
 #endif

@@ -250,7 +250,7 @@ static enum kith_err node_wait(struct up *up, uint32_t index, bool *ret_member,
         struct kith_link_ask ask;
         memset(&ask, 0, sizeof(ask));
         ask.address = up->addresses[index];
-        kith_link_ask(up->link, &ask, 1, &question, ASK_TIMEOUT_MS);
+        kith_link_ask(up->link, &ask, 1, &question, ASK_TIMEOUT_MS, ASK_TIMEOUT_MS);
         /* a node that is still starting refuses: it does not know its cluster yet */
         if (ask.box && ask.box->msg.kind == KITH_MSG_STATUS_RES &&
             ask.box->msg.u.status_res.status.err == KITH_OK) {
@@ -343,8 +343,8 @@ static bool settled(struct up *up, struct kith_error *error)
     for (uint32_t i = 0; i < up->local.count; i++) {
         servers[i] = up->addresses[i];
     }
-    if (kith_view_read(up->link, servers, up->local.count, ASK_TIMEOUT_MS, &view, error) !=
-        KITH_OK) {
+    if (kith_view_read(up->link, servers, up->local.count, ASK_TIMEOUT_MS, ASK_TIMEOUT_MS, &view,
+                       error) != KITH_OK) {
         return false;
     }
     bool good = view.count >= up->local.count;

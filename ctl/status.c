@@ -5,6 +5,10 @@
 
 #include "ctl/format.h"
 
+/* What a node that hangs may add, twice: in finding the cluster and in asking its members. Nodes
+ * that work answer in milliseconds, on a loaded machine in some hundred. */
+#define PATIENCE_MS 1000u
+
 static const char *health_word(int health)
 {
     return health == KITH_CTL_OK      ? "healthy"
@@ -24,7 +28,11 @@ static void node_print(const struct kith_view *view, const struct kith_view_node
     uint64_t pairs = (uint64_t)view->table->partitions * view->table->owner_slots;
     uint64_t permille = ((uint64_t)node->owned * 2000 / pairs + 1) / 2;
     kith_format_node(&node->uuid, name);
-    kith_format_age(node->seen_ms_ago, seen);
+    if (node->seen_ms_ago == UINT64_MAX) {
+        (void)snprintf(seen, sizeof(seen), "never");
+    } else {
+        kith_format_age(node->seen_ms_ago, seen);
+    }
     (void)snprintf(owns, sizeof(owns), "%u.%u%%", (unsigned)(permille / 10),
                    (unsigned)(permille % 10));
     if (node->up) {
@@ -36,10 +44,12 @@ static void node_print(const struct kith_view *view, const struct kith_view_node
                            (unsigned long long)(used / (node->disk_total_bytes / 100 + 1)));
         }
     }
-    (void)fprintf(out, "%-5s  %-8s  %-*s  %-6s  %-6s  %-8s  %-8s  %-4s  %-5s  %-5s  %s\n",
-                  node->up ? "UP" : "DOWN", name, width, *node->address ? node->address : "-",
-                  *node->zone ? node->zone : "-", owns, rows, data, disk, "-", seen,
-                  *node->software ? node->software : "-");
+    (void)fprintf(out, "%-6s  %-8s  %-*s  %-6s  %-6s  %-8s  %-8s  %-4s  %-5s  %-5s  %s\n",
+                  node->up       ? "UP"
+                  : node->silent ? "SILENT"
+                                 : "DOWN",
+                  name, width, *node->address ? node->address : "-", *node->zone ? node->zone : "-",
+                  owns, rows, data, disk, "-", seen, *node->software ? node->software : "-");
 }
 
 void kith_status_print(struct kith_view *view, FILE *out)
@@ -54,7 +64,7 @@ void kith_status_print(struct kith_view *view, FILE *out)
     (void)fprintf(out, "Cluster %s   table v%llu   N=%u R=%u W=%u   %u partitions   health: %s\n",
                   view->name, (unsigned long long)view->table->id.version, view->table->replicas,
                   quorum, quorum, view->table->partitions, health_word(health));
-    (void)fprintf(out, "%-5s  %-8s  %-*s  %-6s  %-6s  %-8s  %-8s  %-4s  %-5s  %-5s  %s\n", "STATE",
+    (void)fprintf(out, "%-6s  %-8s  %-*s  %-6s  %-6s  %-8s  %-8s  %-4s  %-5s  %-5s  %s\n", "STATE",
                   "NODE", width, "ADDRESS", "ZONE", "OWNS", "ROWS", "CHUNKS", "DISK", "HINTS",
                   "SEEN", "VERSION");
     for (uint32_t i = 0; i < view->count; i++) {
@@ -68,21 +78,30 @@ void kith_status_print(struct kith_view *view, FILE *out)
                       view->table->partitions, quorum);
     }
     for (uint32_t i = 0; i < view->count; i++) {
-        if (!view->nodes[i].up) {
+        if (view->nodes[i].silent) {
+            (void)fprintf(
+                out,
+                "Not answering: %s. Is kithd stopped, or its machine off, cut off or overloaded?\n",
+                view->nodes[i].error);
+        } else if (!view->nodes[i].up) {
             (void)fprintf(out, "Down: %s. Start kithd there again.\n", view->nodes[i].error);
         }
     }
+}
+
+static const char *state_word(const struct kith_view_node *node)
+{
+    return node->up ? "up" : node->silent ? "silent" : "down";
 }
 
 static json_t *node_json(const struct kith_view_node *node)
 {
     char uuid[KITH_UUID_TEXT_SIZE];
     kith_uuid_format(&node->uuid, uuid);
-    json_t *object =
-        json_pack("{s:s, s:s, s:s, s:b, s:I, s:I, s:s}", "node", uuid, "address", node->address,
-                  "state", node->up ? "up" : "down", "agrees", node->agrees, "partitions",
-                  (json_int_t)node->owned, "seen_ms_ago", (json_int_t)node->seen_ms_ago, "version",
-                  node->software);
+    json_t *object = json_pack("{s:s, s:s, s:s, s:b, s:I, s:I, s:s}", "node", uuid, "address",
+                               node->address, "state", state_word(node), "agrees", node->agrees,
+                               "partitions", (json_int_t)node->owned, "seen_ms_ago",
+                               (json_int_t)node->seen_ms_ago, "version", node->software);
     if (object && kith_json_text(object, "zone", node->zone) != KITH_OK) {
         json_decref(object);
         return NULL;
@@ -133,7 +152,7 @@ int kith_status_show(const struct kith_ctl_args *args, const char *const servers
     struct kith_view view;
     enum kith_err err = kith_link_new(&link, &error);
     if (err == KITH_OK) {
-        err = kith_view_read(link, servers, count, args->timeout_ms, &view, &error);
+        err = kith_view_read(link, servers, count, args->timeout_ms, PATIENCE_MS, &view, &error);
     }
     kith_link_free(link);
     if (err != KITH_OK) {

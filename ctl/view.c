@@ -3,9 +3,17 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "ctl/ctl.h"
+
+static uint64_t mono_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
 
 static struct kith_msg status_question(void)
 {
@@ -53,8 +61,9 @@ static enum kith_err door_error(const struct kith_link_ask *asks, uint32_t count
 
 /* *ret_box: a STATUS_RES of a node with a cluster, with *ret_door its address. */
 static enum kith_err door_find(struct kith_link *link, const char *const servers[], uint32_t count,
-                               uint64_t timeout_ms, struct kith_msg_box **ret_box,
-                               const char **ret_door, struct kith_error *error)
+                               uint64_t timeout_ms, uint64_t patience_ms,
+                               struct kith_msg_box **ret_box, const char **ret_door,
+                               struct kith_error *error)
 {
     struct kith_link_ask *asks = kith_calloc(count, sizeof(*asks));
     if (!asks) {
@@ -64,7 +73,7 @@ static enum kith_err door_find(struct kith_link *link, const char *const servers
         asks[i].address = servers[i];
     }
     struct kith_msg question = status_question();
-    kith_link_ask(link, asks, count, &question, timeout_ms);
+    kith_link_ask(link, asks, count, &question, timeout_ms, patience_ms);
     struct kith_link_ask *best = NULL;
     for (uint32_t i = 0; i < count; i++) {
         if (is_status(&asks[i]) && !kith_uuid_is_nil(&asks[i].box->msg.u.status_res.node.cluster) &&
@@ -94,7 +103,7 @@ static enum kith_err table_fetch(struct kith_link *link, const char *door, uint6
     memset(&question, 0, sizeof(question));
     ask.address = door;
     question.kind = KITH_MSG_TABLE_REQ;
-    kith_link_ask(link, &ask, 1, &question, timeout_ms);
+    kith_link_ask(link, &ask, 1, &question, timeout_ms, timeout_ms);
     if (!ask.box) {
         *error = ask.error;
         return error->code;
@@ -158,8 +167,10 @@ static void node_answered(struct kith_view *view, struct kith_view_node *node,
         kith_table_id_compare(&res->node.table, &view->table->id) == 0 && seen_up >= view->count;
 }
 
+/* start_ms: before the door was asked, which tells when it has seen those that do not answer */
 static enum kith_err members_ask(struct kith_link *link, struct kith_view *view,
-                                 uint64_t timeout_ms, struct kith_error *error)
+                                 uint64_t timeout_ms, uint64_t patience_ms, uint64_t start_ms,
+                                 struct kith_error *error)
 {
     struct kith_link_ask *asks = kith_calloc(view->count, sizeof(*asks));
     if (!asks) {
@@ -169,12 +180,17 @@ static enum kith_err members_ask(struct kith_link *link, struct kith_view *view,
         asks[i].address = view->nodes[i].address;
     }
     struct kith_msg question = status_question();
-    kith_link_ask(link, asks, view->count, &question, timeout_ms);
+    kith_link_ask(link, asks, view->count, &question, timeout_ms, patience_ms);
     for (uint32_t i = 0; i < view->count; i++) {
         if (is_status(&asks[i])) {
             node_answered(view, &view->nodes[i], &asks[i].box->msg.u.status_res);
         } else {
-            (void)snprintf(view->nodes[i].error, sizeof(view->nodes[i].error), "%.399s",
+            struct kith_view_node *node = &view->nodes[i];
+            node->silent = !asks[i].box && asks[i].error.code == KITH_ETIMEOUT;
+            if (node->seen_ms_ago != UINT64_MAX) { /* it was not seen since either */
+                node->seen_ms_ago += mono_ms() - start_ms;
+            }
+            (void)snprintf(node->error, sizeof(node->error), "%.399s",
                            asks[i].box ? "no status in its answer" : asks[i].error.message);
         }
     }
@@ -184,14 +200,16 @@ static enum kith_err members_ask(struct kith_link *link, struct kith_view *view,
 }
 
 enum kith_err kith_view_read(struct kith_link *link, const char *const servers[],
-                             uint32_t server_count, uint64_t timeout_ms, struct kith_view *ret_view,
-                             struct kith_error *error)
+                             uint32_t server_count, uint64_t timeout_ms, uint64_t patience_ms,
+                             struct kith_view *ret_view, struct kith_error *error)
 {
+    uint64_t start_ms = mono_ms();
     struct kith_msg_box *box = NULL;
     const char *door = NULL;
     struct kith_view view;
     memset(&view, 0, sizeof(view));
-    enum kith_err err = door_find(link, servers, server_count, timeout_ms, &box, &door, error);
+    enum kith_err err =
+        door_find(link, servers, server_count, timeout_ms, patience_ms, &box, &door, error);
     if (err == KITH_OK) {
         err = table_fetch(link, door, timeout_ms, &view.table, error);
     }
@@ -203,7 +221,7 @@ enum kith_err kith_view_read(struct kith_link *link, const char *const servers[]
         view.nodes = kith_calloc(view.count, sizeof(*view.nodes));
         if (view.nodes) {
             nodes_from_table(&view, res);
-            err = members_ask(link, &view, timeout_ms, error);
+            err = members_ask(link, &view, timeout_ms, patience_ms, start_ms, error);
         } else {
             err = kith_error_set(error, KITH_ENOMEM, "out of memory");
         }

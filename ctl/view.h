@@ -12,8 +12,9 @@ struct kith_view_node {
     char zone[KITH_ZONE_SIZE];
     char software[32];
     bool up;              /* it answered */
+    bool silent;          /* else: it, or what lies between, took the question and said nothing */
     bool agrees;          /* it is up, knows this table and holds every member for up */
-    uint64_t seen_ms_ago; /* by the node that was asked first; 0 for one that answered */
+    uint64_t seen_ms_ago; /* by the node that answered first; 0 for one that answered */
     uint32_t owned;       /* partitions */
     uint64_t rows, chunks, chunk_bytes;
     uint64_t disk_total_bytes, disk_free_bytes;
@@ -29,11 +30,13 @@ struct kith_view {
     uint32_t below; /* partitions with fewer live owners than a quorum */
 };
 
-/* Asks the servers for the cluster, then each member. EUNREACH naming every server; ENOTREADY
- * where the nodes that answered have no cluster. */
+/* Asks the servers for the cluster, then each member; each time those that are silent when one has
+ * answered have patience_ms more, or the rest of timeout_ms where that is less. EUNREACH naming
+ * every server; ENOTREADY where the nodes that answered have no cluster. */
 KITH_MUST_CHECK enum kith_err kith_view_read(struct kith_link *link, const char *const servers[],
                                              uint32_t server_count, uint64_t timeout_ms,
-                                             struct kith_view *ret_view, struct kith_error *error);
+                                             uint64_t patience_ms, struct kith_view *ret_view,
+                                             struct kith_error *error);
 void kith_view_release(struct kith_view *view);
 
 /* KITH_CTL_OK, KITH_CTL_FAILED (degraded) or KITH_CTL_BELOW. Counts `up` and `below` from the

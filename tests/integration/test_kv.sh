@@ -87,6 +87,21 @@ done
 
 kithctl status --servers "$servers" >"$work/status" || fail "status of a healthy cluster is not 0"
 grep -q 'UP' "$work/status" || fail "status shows no node"
+say "status with a node that hangs"
+hung=$(node_pid 3)
+kill -STOP "$hung"
+start=$(date +%s%N)
+rc=0
+kithctl status --servers "$servers" >"$work/status" || rc=$?
+took=$((($(date +%s%N) - start) / 1000000))
+[ $rc = 1 ] || fail "status with a node that hangs gave $rc, not 1 (degraded)"
+[ $took -lt 4000 ] || fail "status took $took ms with a node that hangs"
+grep -q '^Not answering: .*no answer within' "$work/status" || fail "silent: $(cat "$work/status")"
+[ "$(awk '$1 == "SILENT"' "$work/status" | wc -l)" = 1 ] || fail "silent: $(cat "$work/status")"
+awk '$1 == "SILENT"' "$work/status" | grep -q ' now ' && fail "seen now: $(cat "$work/status")"
+kill -CONT "$hung"
+nodes_up
+
 node_kill 2
 rc=0
 kithctl status --servers "$servers" >"$work/status" || rc=$?
