@@ -97,9 +97,16 @@ enum kith_err kith_json_bytes(json_t *object, const char *name, struct kith_byte
     return failed == 0 ? KITH_OK : KITH_ENOMEM;
 }
 
-enum kith_err kith_json_text(json_t *object, const char *name, const char *text)
+json_t *kith_json_named(const char *name, const char *text, json_t *rest)
 {
-    return kith_json_bytes(object, name, kith_bytes_make(text, strlen(text)));
+    json_t *object = rest ? json_object() : NULL;
+    if (!object || kith_json_bytes(object, name, kith_bytes_make(text, strlen(text))) != KITH_OK ||
+        json_object_update(object, rest) != 0) {
+        json_decref(object);
+        object = NULL;
+    }
+    json_decref(rest);
+    return object;
 }
 
 enum kith_err kith_json_print(json_t *value, struct kith_error *error)

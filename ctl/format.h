@@ -23,8 +23,9 @@ void kith_format_node(const struct kith_uuid *uuid, char ret_text[KITH_FORMAT_SI
  * object. ENOMEM. */
 KITH_MUST_CHECK enum kith_err kith_json_bytes(json_t *object, const char *name,
                                               struct kith_bytes bytes);
-/* The same of a text's bytes: a path or a name on the command line need not be UTF-8 either. */
-KITH_MUST_CHECK enum kith_err kith_json_text(json_t *object, const char *name, const char *text);
+/* An object of that name and text, which need not be UTF-8 (as a path or a key on a command line),
+ * followed by what `rest` holds, which is dropped. NULL: rest is NULL, or memory is short. */
+json_t *kith_json_named(const char *name, const char *text, json_t *rest);
 /* Prints the object on stdout and drops it. ENOMEM when it is NULL, EIO when it cannot be written.
  */
 KITH_MUST_CHECK enum kith_err kith_json_print(json_t *value, struct kith_error *error);

@@ -94,16 +94,6 @@ static uint32_t version_count(const struct kith_row *row)
     return count;
 }
 
-/* With the key in it; NULL where it is NULL or memory is short. Any bytes may be a key. */
-static json_t *key_json(json_t *object, const struct kith_ctl_args *args)
-{
-    if (object && kith_json_text(object, "key", args->positional[0]) != KITH_OK) {
-        json_decref(object);
-        return NULL;
-    }
-    return object;
-}
-
 /* ---- get ---- */
 
 static json_t *sibling_json(const struct kith_sibling *sibling)
@@ -136,8 +126,9 @@ static int get_json(const struct kith_ctl_args *args, const struct kith_row *row
         json_decref(list);
         list = NULL;
     }
-    json_t *answer = json_pack("{s:b, s:o*}", "degraded", degraded, "versions", list);
-    if (kith_json_print(list ? key_json(answer, args) : NULL, error) != KITH_OK) {
+    json_t *answer = json_pack("{s:b, s:o}", "degraded", degraded, "versions", list);
+    answer = kith_json_named("key", args->positional[0], answer);
+    if (kith_json_print(answer, error) != KITH_OK) {
         return kith_ctl_fail(args, error);
     }
     return count == 0 ? KITH_CTL_NO_KEY : count > 1 && pick == 0 ? KITH_CTL_SIBLINGS : KITH_CTL_OK;
@@ -313,7 +304,7 @@ static enum kith_err update_send(const struct kith_ctl_args *args, struct kith_c
     if (err == KITH_OK && args->json) {
         json_t *object =
             json_pack("{s:s, s:i}", "result", "ok", "copies", (int)answer.result.u.put.copies);
-        err = kith_json_print(key_json(object, args), error);
+        err = kith_json_print(kith_json_named("key", args->positional[0], object), error);
     }
     kith_client_answer_release(&answer);
     return err;

@@ -57,16 +57,6 @@ static void say(const struct kith_ctl_args *args, const char *format, ...)
     }
 }
 
-/* With the folder in it; NULL where it is NULL or memory is short. */
-static json_t *dir_json(json_t *object, const struct kith_local *local)
-{
-    if (object && kith_json_text(object, "dir", local->dir) != KITH_OK) {
-        json_decref(object);
-        return NULL;
-    }
-    return object;
-}
-
 static void addresses_set(struct up *up)
 {
     for (uint32_t i = 0; i < up->local.count; i++) {
@@ -409,9 +399,13 @@ static int up_report(struct up *up)
                                                     "pid", (int)up->local.nodes[i].pid, "started",
                                                     up->started[i]));
     }
-    bool whole = json_array_size(list) == up->local.count;
-    json_t *answer = json_pack("{s:o*}", "nodes", list);
-    if (kith_json_print(whole ? dir_json(answer, &up->local) : NULL, &error) != KITH_OK) {
+    if (json_array_size(list) != up->local.count) {
+        json_decref(list);
+        list = NULL;
+    }
+    json_t *answer = json_pack("{s:o}", "nodes", list); /* NULL where list is */
+    answer = kith_json_named("dir", up->local.dir, answer);
+    if (kith_json_print(answer, &error) != KITH_OK) {
         return kith_ctl_fail(up->args, &error);
     }
     return KITH_CTL_OK;
@@ -503,10 +497,12 @@ int kith_ctl_local_down(const struct kith_ctl_args *args)
             (void)close(processes[i].fd);
         }
     }
-    if (kith_local_save(&local, &error) != KITH_OK ||
-        (args->json &&
-         kith_json_print(dir_json(json_pack("{s:i}", "stopped", (int)running), &local), &error) !=
-             KITH_OK)) {
+    enum kith_err err = kith_local_save(&local, &error);
+    if (err == KITH_OK && args->json) {
+        json_t *answer = json_pack("{s:i}", "stopped", (int)running);
+        err = kith_json_print(kith_json_named("dir", local.dir, answer), &error);
+    }
+    if (err != KITH_OK) {
         return kith_ctl_fail(args, &error);
     }
     return status;

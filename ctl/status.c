@@ -102,7 +102,8 @@ static json_t *node_json(const struct kith_view_node *node)
                                node->address, "state", state_word(node), "agrees", node->agrees,
                                "partitions", (json_int_t)node->owned, "seen_ms_ago",
                                (json_int_t)node->seen_ms_ago, "version", node->software);
-    if (object && kith_json_text(object, "zone", node->zone) != KITH_OK) {
+    if (object && kith_json_bytes(object, "zone",
+                                  kith_bytes_make(node->zone, strlen(node->zone))) != KITH_OK) {
         json_decref(object);
         return NULL;
     }
@@ -138,11 +139,7 @@ static json_t *view_json(struct kith_view *view)
         words[kith_view_health(view)], "epoch", (json_int_t)view->table->id.epoch, "table",
         (json_int_t)view->table->id.version, "partitions", (int)view->table->partitions, "replicas",
         (int)view->table->replicas, "partitions_below_quorum", (int)view->below, "nodes", list);
-    if (object && kith_json_text(object, "cluster", view->name) != KITH_OK) {
-        json_decref(object);
-        return NULL;
-    }
-    return object;
+    return kith_json_named("cluster", view->name, object);
 }
 
 int kith_status_show(const struct kith_ctl_args *args, const char *const servers[], uint32_t count)

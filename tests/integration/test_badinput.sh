@@ -89,11 +89,13 @@ say "a port in use"
 refuses "$port" kithd --data "$work/other" --listen "127.0.0.1:$port"
 
 say "a peer of another cluster"
-mkdir "$work/c2"
-kithctl local up "$work/c2" --nodes 1 >/dev/null
-other=$(cat "$work/c2/node1/address")
+c2=$work/c2$'\xff' # a folder whose name is not UTF-8 can be told in JSON too
+mkdir "$c2"
+kithctl local up "$c2" --nodes 1 --json >"$work/up.json" || fail "local up --json"
+other=$(cat "$c2/node1/address")
 refuses "cluster" kithctl join "$other" --through "$(cat "$dir/node1/address")"
-kithctl local down "$work/c2" >/dev/null
+kithctl local down "$c2" --json >"$work/down.json" || fail "local down --json"
+grep -q '"dir_base64"' "$work/up.json" "$work/down.json" || fail "no dir in the JSON"
 [ "$(kv get keep)" = safe ] || fail "get after a foreign join"
 
 say "nobody there"
