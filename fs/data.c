@@ -24,17 +24,8 @@ void kith_do_open(struct kith_job *job)
     }
     int error = kith_inode_open(fs, job->inode, &keep);
     if (error == 0 && (job->fi.flags & O_TRUNC) != 0) {
-        struct kith_content *content;
         keep = false;
-        error = kith_inode_content(fs, job->inode, &content);
-        if (error == 0) {
-            error = kith_errno(kith_content_truncate(content, 0));
-        }
-        if (error == 0) {
-            kith_inode_written(fs, job->inode, 0);
-        } else {
-            kith_inode_close(fs, job->inode);
-        }
+        error = kith_inode_cut(job, job->inode);
     }
     if (error != 0) {
         kith_job_fail(job, error);

@@ -532,6 +532,9 @@ int kith_inode_content(struct kith_fs *fs, struct kith_inode *inode,
                        struct kith_content **ret_content);
 /* A write or truncate has happened: the size, times, and when it must go out. */
 void kith_inode_written(struct kith_fs *fs, struct kith_inode *inode, uint64_t size);
+/* O_TRUNC of a file that the job has just opened: nothing is left of it, nor of its set-id bits, but
+ * where root opens. Where that fails it is closed. */
+int kith_inode_cut(struct kith_job *job, struct kith_inode *inode);
 /* Puts at once where nothing may wait in memory. */
 int kith_inode_write_through(struct kith_fs *fs, struct kith_inode *inode);
 

@@ -141,16 +141,7 @@ static int open_existing(struct kith_job *job, struct kith_inode *inode)
     }
     int error = kith_inode_open(fs, inode, &keep);
     if (error == 0 && (job->fi.flags & O_TRUNC) != 0) {
-        struct kith_content *content;
-        error = kith_inode_content(fs, inode, &content);
-        if (error == 0) {
-            error = kith_errno(kith_content_truncate(content, 0));
-        }
-        if (error == 0) {
-            kith_inode_written(fs, inode, 0);
-        } else {
-            kith_inode_close(fs, inode);
-        }
+        error = kith_inode_cut(job, inode);
     }
     job->fi.keep_cache = keep && (job->fi.flags & O_TRUNC) == 0;
     return error;

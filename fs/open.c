@@ -520,6 +520,42 @@ void kith_inode_written(struct kith_fs *fs, struct kith_inode *inode, uint64_t s
     pthread_mutex_unlock(&fs->lock);
 }
 
+/* fs->lock held. What a write by the caller leaves of the mode: root's leaves it. The kernel clears
+ * the set-id bits before a write or truncate, but not where the open itself cuts the file. */
+static void cut_mode(struct kith_inode *inode, const struct fuse_ctx *ctx)
+{
+    struct kith_attrs *attrs = &inode->attrs;
+    uint32_t set_id = attrs->mode & S_ISUID;
+    if ((attrs->mode & S_IXGRP) != 0) { /* without it the bit does not mean set-id */
+        set_id |= attrs->mode & S_ISGID;
+    }
+    if (ctx->uid != 0 && set_id != 0) {
+        attrs->mode &= ~set_id;
+        attrs->mode_stamp = kith_wall_time();
+        inode->attr_changed |= inode->unlinked ? 0u : (uint32_t)KITH_ATTR_MODE;
+        inode->attr_version++;
+    }
+}
+
+int kith_inode_cut(struct kith_job *job, struct kith_inode *inode)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_content *content;
+    int error = kith_inode_content(fs, inode, &content);
+    if (error == 0) {
+        error = kith_errno(kith_content_truncate(content, 0));
+    }
+    if (error != 0) {
+        kith_inode_close(fs, inode);
+        return error;
+    }
+    pthread_mutex_lock(&fs->lock);
+    cut_mode(inode, &job->ctx);
+    pthread_mutex_unlock(&fs->lock);
+    kith_inode_written(fs, inode, 0);
+    return 0;
+}
+
 int kith_inode_write_through(struct kith_fs *fs, struct kith_inode *inode)
 {
     struct kith_group group;

@@ -15,47 +15,19 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 import traceback
 
+from cases import EXCHANGE, LIBC, NOREPLACE, fails, get, put, renameat2, run
 from fake import Fake, wait_for
 
 FAKE = Fake() if "KITH_FAKE" in os.environ else None
-LIBC = ctypes.CDLL(None, use_errno=True)
-NOREPLACE, EXCHANGE = 1, 2
 SIZE = 70_000  # larger than what stays inline in a row
-
-
-def renameat2(a, b, flags):
-    if LIBC.renameat2(-100, a.encode(), -100, b.encode(), flags) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), a)
 
 
 def fallocate(fd, mode, offset, length):
     if LIBC.fallocate(fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length)) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
-
-
-def put(path, data):
-    with open(path, "wb") as f:
-        f.write(data)
-
-
-def get(path):
-    with open(path, "rb") as f:
-        return f.read()
-
-
-def fails(code, call, *args, **named):
-    try:
-        call(*args, **named)
-    except OSError as error:
-        want = code if isinstance(code, tuple) else (code,)
-        assert error.errno in want, f"{error!r} instead of {[errno.errorcode[c] for c in want]}"
-        return
-    raise AssertionError(f"{call.__name__}{args} went well instead of {code}")
 
 
 def pattern(size, seed=1):
@@ -496,37 +468,6 @@ def case_open_unlinked(d):
     assert get(d + "/v") == b"new"
 
 
-def case_xattrs(d):
-    put(d + "/x", b"")
-    fails(errno.ENODATA, os.getxattr, d + "/x", "user.a")
-    assert os.listxattr(d + "/x") == []
-    os.setxattr(d + "/x", "user.a", b"1")
-    os.setxattr(d + "/x", "user.b", b"2" * 1000)
-    assert os.getxattr(d + "/x", "user.a") == b"1"
-    assert os.getxattr(d + "/x", "user.b") == b"2" * 1000
-    assert sorted(os.listxattr(d + "/x")) == ["user.a", "user.b"]
-    fails(errno.EEXIST, os.setxattr, d + "/x", "user.a", b"", os.XATTR_CREATE)
-    fails(errno.ENODATA, os.setxattr, d + "/x", "user.z", b"", os.XATTR_REPLACE)
-    os.setxattr(d + "/x", "user.a", b"", os.XATTR_REPLACE)
-    assert os.getxattr(d + "/x", "user.a") == b""
-    os.rename(d + "/x", d + "/y")
-    assert os.getxattr(d + "/y", "user.b") == b"2" * 1000
-    os.removexattr(d + "/y", "user.b")
-    fails(errno.ENODATA, os.removexattr, d + "/y", "user.b")
-    assert os.listxattr(d + "/y") == ["user.a"]
-    put(d + "/z", b"fresh")
-    os.rename(d + "/z", d + "/y")
-    assert os.listxattr(d + "/y") == []
-    os.setxattr(d, "user.dir", b"d")
-    assert os.getxattr(d, "user.dir") == b"d"
-    put(d + "/l", b"")
-    os.setxattr(d + "/l", "user.k", b"v")
-    os.link(d + "/l", d + "/m")
-    assert os.getxattr(d + "/m", "user.k") == b"v"
-    os.unlink(d + "/l")
-    assert os.getxattr(d + "/m", "user.k") == b"v"
-
-
 def case_mmap(d):
     put(d + "/m", pattern(100_000))
     with open(d + "/m", "r+b") as f:
@@ -596,38 +537,6 @@ def case_copy_range(d):
     assert get(d + "/to") == data
     put(d + "/from", b"changed")
     assert get(d + "/to") == data
-
-
-def case_attrs(d):
-    put(d + "/f", b"1")
-    os.utime(d + "/f", ns=(1_000_000_001, 1_600_000_000_123_456_789))
-    s = os.stat(d + "/f")
-    assert s.st_atime_ns == 1_000_000_001 and s.st_mtime_ns == 1_600_000_000_123_456_789
-    os.utime(d + "/f", ns=(-5, -1_000_000_007))
-    assert os.stat(d + "/f").st_mtime_ns == -1_000_000_007
-    for mode in (0o777, 0o000, 0o4755, 0o640):
-        os.chmod(d + "/f", mode)
-        assert stat.S_IMODE(os.stat(d + "/f").st_mode) == mode
-    if os.geteuid() == 0:
-        os.chown(d + "/f", 1234, 5678)
-        s = os.stat(d + "/f")
-        assert (s.st_uid, s.st_gid) == (1234, 5678)
-    os.mkdir(d + "/dir", 0o700)
-    assert stat.S_IMODE(os.stat(d + "/dir").st_mode) == 0o700
-    os.utime(d + "/dir", ns=(1, 2))
-    assert os.stat(d + "/dir").st_mtime_ns == 2
-    before = os.stat(d + "/f").st_ctime_ns
-    os.chmod(d + "/f", 0o644)
-    assert os.stat(d + "/f").st_ctime_ns > before
-    os.utime(d + "/f", ns=(3, 4))
-    put(d + "/f", b"2")
-    assert time.time_ns() - os.stat(d + "/f").st_mtime_ns < 60 * 10**9
-    fd = os.open(d + "/f", os.O_WRONLY)
-    os.write(fd, b"3")
-    os.utime(fd, ns=(5, 6))
-    os.close(fd)
-    assert os.stat(d + "/f").st_mtime_ns == 6
-    assert get(d + "/f") == b"3"
 
 
 def case_readdir(d):
@@ -768,33 +677,7 @@ def case_make_race(d):
     assert os.listdir(d) == []
 
 
-def run(top, chosen):
-    passed, failed = 0, 0
-    for name, case in list(globals().items()):
-        if not name.startswith("case_") or (chosen and name[5:] not in chosen):
-            continue
-        d = os.path.join(top, name[5:])
-        shutil.rmtree(d, ignore_errors=True)
-        os.mkdir(d)
-        start = time.monotonic()
-        try:
-            case(d)
-            conflicts = [n for _, ds, fs in os.walk(d) for n in ds + fs if ".conflict-" in n]
-            assert not conflicts, conflicts
-            passed += 1
-            print(f"ok   {name[5:]} {time.monotonic() - start:.2f} s", flush=True)
-        except Exception:
-            failed += 1
-            print(f"FAIL {name[5:]}\n{traceback.format_exc()}", flush=True)
-        shutil.rmtree(d, ignore_errors=True)
-        if os.path.exists(d):
-            print(f"FAIL {name[5:]}: {d} cannot be removed", flush=True)
-            failed += 1
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed or not passed else 0
-
-
 if __name__ == "__main__":
     if len(sys.argv) < 2 or not os.path.isdir(sys.argv[1]):
         sys.exit(__doc__)
-    sys.exit(run(sys.argv[1], sys.argv[2:]))
+    sys.exit(run(sys.argv[1], sys.argv[2:], globals()))

@@ -5,8 +5,9 @@
 . "$(dirname "$0")/lib.sh"
 
 for delay in 0 500; do
-    fake_up "$delay"
+    fake_up "$delay" allow_other
     "$here/posix.py" "$mnt" || fail "requests that take $delay us"
+    "$here/metadata.py" "$mnt" || fail "metadata, requests that take $delay us"
     fake_down
 done
 
