@@ -422,11 +422,25 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
     }
 }
 
-/* POSIX ACLs are not kept: said plainly, so that cp and tar go on without. */
+/* What Linux says of a name: 0 where it is one of a namespace that is kept. The kernel has looked who
+ * may use which. system.* is not: POSIX ACLs, said plainly, so that cp and tar go on without. */
+static int xattr_name(const char *name)
+{
+    static const char *const spaces[] = {"user.", "security.", "trusted."};
+    for (unsigned i = 0; i < sizeof spaces / sizeof spaces[0]; i++) {
+        size_t size = strlen(spaces[i]);
+        if (strncmp(name, spaces[i], size) == 0) {
+            return name[size] != '\0' ? 0 : EINVAL;
+        }
+    }
+    return EOPNOTSUPP;
+}
+
 static bool xattr_refused(fuse_req_t req, const char *name)
 {
-    if (strncmp(name, "system.posix_acl_", 17) == 0) {
-        fuse_reply_err(req, EOPNOTSUPP);
+    int error = xattr_name(name);
+    if (error != 0) {
+        fuse_reply_err(req, error);
         return true;
     }
     if (strlen(name) > KITH_FS_XATTR_NAME_MAX) {

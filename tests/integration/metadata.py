@@ -110,6 +110,25 @@ def case_xattrs(d):
     assert os.getxattr(d + "/m", "user.k") == b"v"
 
 
+def case_xattr_names(d):
+    put(d + "/f", b"")
+    for there in (False, True):
+        for name in ("foo.a", "nodot", "users.a", "system.a"):
+            fails(errno.EOPNOTSUPP, os.setxattr, d + "/f", name, b"1")
+            fails(errno.EOPNOTSUPP, os.getxattr, d + "/f", name)
+            fails(errno.EOPNOTSUPP, os.removexattr, d + "/f", name)
+        for name in ("user.", "security.", "trusted."):
+            fails(errno.EINVAL, os.setxattr, d + "/f", name, b"1")
+            fails(errno.EINVAL, os.getxattr, d + "/f", name)
+            fails(errno.EINVAL, os.removexattr, d + "/f", name)
+        os.setxattr(d + "/f", "user.a", b"1")
+    assert os.listxattr(d + "/f") == ["user.a"]
+    if os.geteuid() == 0:
+        for name in ("trusted.a", "security.a"):
+            os.setxattr(d + "/f", name, b"2")
+            assert os.getxattr(d + "/f", name) == b"2"
+
+
 if __name__ == "__main__":
     if len(sys.argv) < 2 or not os.path.isdir(sys.argv[1]):
         sys.exit(__doc__)
