@@ -97,6 +97,18 @@ enum kith_err kith_attr_update(struct kith_inode *inode, struct kith_arena *aren
     return ok ? KITH_OK : KITH_ENOMEM;
 }
 
+/* ctime is the latest stamp of an attribute (attrs.h): the atime gets a new one. Of the attributes
+ * it is the one by which least is lost where another mount sets it at the same time: nothing but
+ * utimes() changes it. */
+void kith_inode_named(struct kith_inode *inode)
+{
+    struct kith_attrs *attrs = &inode->attrs;
+    struct kith_time now = kith_wall_time();
+    if ((attrs->have & KITH_ATTR_ATIME) != 0 && kith_time_compare(&now, &attrs->atime_stamp) > 0) {
+        attrs->atime_stamp = now;
+    }
+}
+
 static struct kith_time time_of(const struct timespec *spec, bool now_flag,
                                 const struct kith_time *now)
 {

@@ -144,6 +144,11 @@ static int settle(struct kith_fs *fs, struct side sides[2], const struct kith_cl
 static int do_exchange(struct kith_fs *fs, struct kith_batch *batch, struct side sides[2])
 {
     int error = 0;
+    pthread_mutex_lock(&fs->lock);
+    for (unsigned i = 0; i < 2; i++) {
+        kith_inode_named(sides[i].inode);
+    }
+    pthread_mutex_unlock(&fs->lock);
     for (unsigned i = 0; i < 2 && error == 0; i++) {
         error = add_side(fs, batch, &sides[i]);
     }

@@ -540,6 +540,9 @@ int kith_inode_write_through(struct kith_fs *fs, struct kith_inode *inode);
 
 /* ---- attr.c ---- */
 void kith_inode_stat(const struct kith_inode *inode, struct stat *ret_stat); /* fs->lock held */
+/* fs->lock held. Its names are about to change: its ctime does, and goes with the row that is put for
+ * that. */
+void kith_inode_named(struct kith_inode *inode);
 void kith_do_setattr(struct kith_job *job);
 void kith_do_getattr(struct kith_job *job);
 /* One attribute row update for a batch; in the arena. fs->lock held. */

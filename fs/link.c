@@ -652,6 +652,11 @@ static int link_entry(struct kith_fs *fs, struct kith_inode *inode, struct kith_
                 : over            ? ESTALE /* the kernel looks again */
                                   : 0;
     bool refused = error != 0;
+    if (!refused) {
+        pthread_mutex_lock(&fs->lock);
+        kith_inode_named(inode);
+        pthread_mutex_unlock(&fs->lock);
+    }
     if (error == 0 && elsewhere && !own) {
         error = shared ? kith_link_promote(fs, inode) : move_out(fs, inode, first->dir, &first, 1, false);
         shared = true;

@@ -323,6 +323,7 @@ void kith_entry_gone(struct kith_fs *fs, struct kith_entry *entry)
         if (inode->unlinked) {
             inode->pending = false;
             inode->attr_changed = 0;
+            kith_inode_named(inode); /* for who has it open */
         }
     }
     kith_dir_changed(entry->dir);

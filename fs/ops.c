@@ -422,8 +422,9 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
     }
 }
 
-/* What Linux says of a name: 0 where it is one of a namespace that is kept. The kernel has looked who
- * may use which. system.* is not: POSIX ACLs, said plainly, so that cp and tar go on without. */
+/* What Linux says of a name: 0 where it is one of a namespace that is kept; who may use which the
+ * kernel has looked. POSIX ACLs (system.*) are not: said plainly, so that cp and tar go on
+ * without. */
 static int xattr_name(const char *name)
 {
     static const char *const spaces[] = {"user.", "security.", "trusted."};

@@ -181,6 +181,12 @@ static int build(struct move *move)
 {
     struct kith_rowname to;
     kith_rowname_entry(kith_entry_bytes(move->dst), &to);
+    pthread_mutex_lock(&move->fs->lock);
+    kith_inode_named(move->inode);
+    if (move->old != NULL && move->dst_link) {
+        kith_inode_named(move->old);
+    }
+    pthread_mutex_unlock(&move->fs->lock);
     int error = add_target(move);
     if (error == 0) {
         error = add_source(move);

@@ -212,6 +212,7 @@ int kith_link_remove(struct kith_fs *fs, struct kith_entry *entry, struct kith_i
     }
     pthread_mutex_lock(&fs->lock);
     struct kith_link_name *names = kith_link_names_with(&batch->arena, inode, entry, NULL, &count);
+    kith_inode_named(inode);
     bool own = inode->share_own;
     pthread_mutex_unlock(&fs->lock);
     int error = names == NULL ? ENOMEM : 0;

@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""metadata.py DIR [NAME...]: as posix.py, of times, modes, owners and extended attributes. Some steps
-want root and a mount with allow_other."""
+"""metadata.py DIR [NAME...]: as posix.py, of times, modes, owners and extended attributes. Some
+steps want root and a mount with allow_other."""
 import errno
 import os
 import stat
 import sys
 import time
 
-from cases import fails, get, put, run
+from cases import EXCHANGE, fails, get, put, renameat2, run
+from fake import wait_for
 
 USER = 65534  # anybody but root
+TICK_NS = 10_000_000  # of a filesystem's clock
 
 
 def case_attrs(d):
@@ -127,6 +129,62 @@ def case_xattr_names(d):
         for name in ("trusted.a", "security.a"):
             os.setxattr(d + "/f", name, b"2")
             assert os.getxattr(d + "/f", name) == b"2"
+
+
+def changes(path, call, *args):
+    """The call changes the ctime of what is at the path afterwards; and that alone of its times."""
+    before = os.lstat(args[0])
+    wait_for("the clock of the times", lambda: time.time_ns() > before.st_ctime_ns + TICK_NS)
+    call(*args)
+    after = os.lstat(path)
+    assert after.st_ino == before.st_ino
+    assert after.st_ctime_ns > before.st_ctime_ns, (call.__name__, args)
+    assert after.st_mtime_ns == before.st_mtime_ns and after.st_atime_ns == before.st_atime_ns
+
+
+def case_ctime_of_names(d):
+    """A file's ctime changes with its names: incremental backups look at nothing else."""
+    os.mkdir(d + "/sub")
+    for how in ("stored", "pending", "chmod"):
+        f, g, h = f"{d}/f", f"{d}/g", f"{d}/h"
+        fd = os.open(f, os.O_CREAT | os.O_WRONLY)
+        os.write(fd, b"1")
+        if how != "pending":
+            os.close(fd)
+        if how == "chmod":
+            os.chmod(f, 0o600)
+            os.chmod(f, 0o666)
+        changes(g, os.rename, f, g)
+        changes(g, os.link, g, f)
+        changes(g, os.link, g, h)
+        changes(d + "/f2", os.rename, f, d + "/f2")
+        unlinks = lambda stays, goes: changes(stays, lambda _: os.unlink(goes), stays)
+        unlinks(g, d + "/f2")
+        unlinks(g, h)
+        changes(d + "/sub/g", os.rename, g, d + "/sub/g")
+        g = d + "/sub/g"
+        changes(g, os.link, g, f)  # in another directory
+        changes(h, os.rename, f, h)
+        unlinks(g, h)
+        put(f, b"other")
+        e = d + "/sub/e"
+        put(e, b"third")
+        changes(e, renameat2, g, e, EXCHANGE)
+        changes(g, renameat2, e, g, EXCHANGE)
+        os.unlink(e)
+        os.link(g, h)
+        before = os.stat(g).st_ctime_ns
+        os.rename(f, h)  # takes a name from it
+        assert os.stat(g).st_ctime_ns > before
+        if how == "pending":
+            os.close(fd)
+        fd = os.open(g, os.O_RDONLY)
+        before = os.fstat(fd).st_ctime_ns
+        os.unlink(g)
+        assert os.fstat(fd).st_ctime_ns > before and os.fstat(fd).st_nlink == 0
+        os.close(fd)
+        os.unlink(h)
+    changes(d + "/sub2", os.rename, d + "/sub", d + "/sub2")
 
 
 if __name__ == "__main__":

@@ -24,4 +24,38 @@ END
 fake_remount
 [ "$(ls -A "$mnt" | paste -sd' ')" = "x0 x1 x2 z" ] || fail "listed: $(ls -A "$mnt" | head -n 5)"
 fake_down
+
+# the ctime that a change of names gives is stored with it
+fake_up
+mkdir "$mnt/sub" "$mnt/other"
+for how in stored chmod pending; do
+    exec 7>"$mnt/$how"
+    [ $how = pending ] || exec 7>&-
+    [ $how != chmod ] || { chmod 640 "$mnt/$how" && sync "$mnt/$how"; } # a row beside its own
+    for name in linked away replaced twice far less back gone; do
+        cp -p "$mnt/$how" "$mnt/$how.$name"
+        ln "$mnt/$how.$name" "$mnt/$how.$name.2"
+        [ $how != chmod ] || { chmod 644 "$mnt/$how.$name" && sync "$mnt/$how.$name"; }
+    done
+    ln "$mnt/$how.far" "$mnt/sub"
+    ln "$mnt/$how.less" "$mnt/$how.less.3"
+    ln "$mnt/$how.gone" "$mnt/sub"
+    rm "$mnt/$how.less.2" "$mnt/$how.back.2" "$mnt/$how.gone.2"
+    rm "$mnt/$how.linked.2"
+    ln "$mnt/$how.away" "$mnt/sub/$how.away"
+    rm "$mnt/$how.away.2"
+    mv "$mnt/sub/$how.away" "$mnt/other"
+    mv -T "$mnt/$how.linked" "$mnt/$how.replaced.2"
+    mv "$mnt/$how" "$mnt/$how.moved"
+    exec 7>&-
+done
+mv "$mnt/other" "$mnt/other2"
+times() {
+    (cd "$mnt" && find . -mindepth 1 ! -name sub -printf '%p %C@\n' | LC_ALL=C sort)
+}
+times >"$work/before"
+fake_remount
+times >"$work/after"
+diff "$work/before" "$work/after" || fail "the times of the changes after another mount"
+fake_down
 pass
