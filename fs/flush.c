@@ -231,8 +231,14 @@ void kith_put_failed(struct kith_fs *fs, const struct kith_inode *inode, int err
     char path[KITH_ERROR_MESSAGE_SIZE];
     pthread_mutex_lock(&fs->lock);
     kith_inode_path(fs, inode, path, sizeof path);
+    bool made = inode->pending && inode->awaited;
     pthread_mutex_unlock(&fs->lock);
     atomic_fetch_add(&fs->put_failures, 1);
+    if (made) {
+        kith_log_warn("flush", "%s could not be made: %s; it is not tried again", path,
+                      strerror(error));
+        return;
+    }
     kith_log_warn("flush", "%s could not be stored yet: %s; it stays in memory and is tried again",
                   path, strerror(error));
 }

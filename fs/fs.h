@@ -150,6 +150,7 @@ struct kith_inode {
     bool is_open; /* opened or created here and not let go: open_ctx counts */
     bool opening; /* somebody reads it for an open */
     bool pending; /* never put */
+    bool awaited; /* while pending: its maker waits for the put, and where that fails it never was */
     uint64_t made_at; /* this mount made it then; 0: another did, or nobody knows any more */
     uint64_t write_version, write_flushed;
     uint64_t attr_version, attr_flushed;

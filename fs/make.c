@@ -109,6 +109,7 @@ static int make_under(struct kith_job *job, struct kith_entry *entry, enum kith_
         return ENOMEM;
     }
     *ret_inode = inode;
+    inode->awaited = true;
     inode->rdev = job->rdev;
     if (type == KITH_TYPE_DIR) {
         uint8_t own[KITH_DIR_ID_SIZE];

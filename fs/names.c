@@ -157,6 +157,9 @@ static int create_new(struct kith_job *job, struct kith_entry *entry, struct kit
     int error = job->inode->dir->removed ? ENOENT : inode == NULL ? ENOMEM : 0;
     pthread_mutex_unlock(&fs->lock);
     if (inode != NULL && !kith_fs_defers(fs, &job->inode->dir->group)) {
+        pthread_mutex_lock(&fs->lock);
+        inode->awaited = true;
+        pthread_mutex_unlock(&fs->lock);
         error = kith_inode_flush(fs, inode, KITH_DURABLE_OS);
         if (error != 0) {
             kith_inode_unmake(fs, entry, inode);

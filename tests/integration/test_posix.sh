@@ -58,4 +58,29 @@ fake_remount
 times >"$work/after"
 diff "$work/before" "$work/after" || fail "the times of the changes after another mount"
 fake_down
+
+# what is said of a name that could not be made, and of a file that waits
+fake_up
+refused() { # NAME COMMAND...
+    local name=$1
+    shift
+    fake_fault refuse 0 2 # a directory takes two puts
+    ! "$@" "$mnt/$name" 2>"$work/said" || fail "$name was made without a put"
+    fake_fault refuse 0 0
+    [ ! -e "$mnt/$name" ] && [ ! -L "$mnt/$name" ] || fail "$name was refused and is there"
+    grep -q "$name could not be made" "$fake_log" || fail "nothing is said of $name"
+    ! grep "$name could not be stored" "$fake_log" || fail "$name was refused"
+}
+refused dir mkdir
+refused fifo mkfifo
+refused symlink ln -s to
+refused file /usr/bin/python3 -c 'import os, sys; os.close(os.open(sys.argv[1], 65))'
+echo text >"$mnt/waits"
+fake_fault refuse 0 1
+! /usr/bin/python3 -c 'import os, sys
+fd = os.open(sys.argv[1], os.O_WRONLY)
+os.write(fd, b"more")
+os.fsync(fd)' "$mnt/waits" 2>"$work/said" || fail "an fsync without a put"
+grep -q "waits could not be stored yet" "$fake_log" || fail "nothing is said of what waits"
+fake_down
 pass
