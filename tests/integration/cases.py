@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""cases.py - what the programs share that try cases on a mounted directory (posix.py, metadata.py)."""
+"""cases.py - what posix.py and metadata.py share: they try cases on a mounted directory."""
 import ctypes
 import errno
 import os
