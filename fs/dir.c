@@ -452,7 +452,7 @@ static int page_absorb(struct kith_fs *fs, struct kith_inode *dir, struct page_w
             error = ENOMEM;
             break;
         }
-        entry->load = load;
+        entry->load = entry->load > load ? entry->load : load; /* several scans at once */
         bool doubt = kith_seen_elsewhere(fs, dir, entry->name, &item->seen) != NULL;
         bool unresolved = ((item->seen.link && !item->seen.resolved) || doubt) &&
                           entry->changed_at < started;
@@ -549,12 +549,13 @@ int kith_dir_page(struct kith_fs *fs, struct kith_inode *dir, const struct kith_
 
 /* ---- Whole directories ---- */
 
-/* All pages are read: what this load did not see is not there. */
+/* All pages are read: what neither this load nor a later one, which is under way, has seen is not
+ * there. */
 void kith_dir_complete(struct kith_fs *fs, struct kith_inode *dir, uint64_t load, uint64_t started)
 {
     for (uint32_t i = 0; i < dir->dir->bucket_count; i++) {
         for (struct kith_entry *entry = dir->dir->buckets[i]; entry != NULL; entry = entry->next) {
-            if (entry->load == load || entry->changed_at >= started || kith_entry_unsent(entry)) {
+            if (entry->load >= load || entry->changed_at >= started || kith_entry_unsent(entry)) {
                 continue;
             }
             if (entry->inode == NULL || (!entry->inode->pending && !entry->inode->row_busy)) {

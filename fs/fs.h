@@ -174,7 +174,7 @@ struct kith_entry {
     struct kith_inode *dir, *inode; /* inode NULL: no such file, as far as it is valid */
     struct kith_octets ctx;
     uint64_t valid_until, changed_at, used_at;
-    uint64_t load;       /* the scan that saw it last */
+    uint64_t load;       /* the latest scan that saw it */
     uint64_t live;       /* under this number of the directory's watch a quorum says the same; 0: no */
     uint64_t told_at;    /* when a change of it was told last */
     uint64_t hold_until; /* as in kith_dir */

@@ -442,6 +442,43 @@ static void test_listing(void **state)
     pthread_mutex_unlock(&place->fs->lock);
 }
 
+static void scan_page(struct place *place, uint64_t load)
+{
+    struct kith_dir_page page = {.strict = false};
+    struct kith_arena arena;
+    kith_arena_init(&arena, 0);
+    assert_int_equal(kith_dir_page(place->fs, place->dir, NULL, load, &arena, NULL, NULL, &page), 0);
+    kith_arena_release(&arena);
+}
+
+static void complete(struct place *place, uint64_t load, uint64_t started)
+{
+    pthread_mutex_lock(&place->fs->lock);
+    kith_dir_complete(place->fs, place->dir, load, started);
+    pthread_mutex_unlock(&place->fs->lock);
+}
+
+/* Two scans of a directory at once, whichever ends first: what both have seen is there. */
+static void test_two_scans(void **state)
+{
+    struct place *place = *state;
+    struct kith_entry *entry = NULL;
+    theirs(place, "b", 7);
+    assert_int_equal(kith_dir_entry(place->fs, place->dir, "b", &entry), 0);
+    assert_non_null(entry->inode);
+    uint64_t load = place->fs->load_count += 2;
+    uint64_t started = kith_mono_ns();
+    scan_page(place, load - 1);
+    scan_page(place, load); /* a lookup's, while a listing goes on */
+    complete(place, load - 1, started);
+    assert_non_null(entry->inode);
+    scan_page(place, load);
+    scan_page(place, load - 1);
+    complete(place, load, started);
+    assert_non_null(entry->inode);
+    kith_entry_unpin(place->fs, entry);
+}
+
 static void test_begins_where_work_is(void **state)
 {
     struct place *place = *state;
@@ -497,6 +534,7 @@ int main(void)
         CASE(test_eviction),
         CASE(test_open),
         CASE(test_listing),
+        CASE(test_two_scans),
         CASE(test_begins_where_work_is),
         CASE(test_bounded),
         cmocka_unit_test_setup_teardown(test_nowatch, setup_nowatch, teardown),
