@@ -658,7 +658,8 @@ static int link_entry(struct kith_fs *fs, struct kith_inode *inode, struct kith_
         pthread_mutex_unlock(&fs->lock);
     }
     if (error == 0 && elsewhere && !own) {
-        error = shared ? kith_link_promote(fs, inode) : move_out(fs, inode, first->dir, &first, 1, false);
+        error = shared ? kith_link_promote(fs, inode)
+                       : move_out(fs, inode, first->dir, &first, 1, false);
         shared = true;
     }
     if (error == 0) {
