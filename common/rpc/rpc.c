@@ -19,7 +19,7 @@
 #define THREADS_MAX 64u
 #define BUSY_NS UINT64_C(10000) /* an event that is there so soon was not waited for */
 #define SWARM_LOOKS 16u /* without success, then events are taken to come alone */
-#define LINGER_NS UINT64_C(50000) /* falling asleep and being woken takes about as long */
+#define LINGER_NS UINT64_C(150000) /* within that another node's copy is stored and answered */
 #define LINGER_OTHER_NS UINT64_C(20000) /* the processor was away for longer: another wants it */
 #define LINGER_MAX 8u
 #define LINGER_TRY_AGAIN 64u /* sleeps */
