@@ -20,6 +20,7 @@
 #define BUSY_NS UINT64_C(10000) /* an event that is there so soon was not waited for */
 #define SWARM_LOOKS 16u /* without success, then events are taken to come alone */
 #define LINGER_NS UINT64_C(150000) /* within that another node's copy is stored and answered */
+#define LINGER_SWARM_NS UINT64_C(6000) /* then others on this machine mostly have work, too */
 #define LINGER_OTHER_NS UINT64_C(20000) /* the processor was away for longer: another wants it */
 #define LINGER_MAX 8u
 #define LINGER_TRY_AGAIN 64u /* sleeps */
@@ -93,7 +94,7 @@ static bool drive_one(struct kith_rpc *rpc, gpr_timespec until)
     return true;
 }
 
-/* Looks for an event for LINGER_NS at most. Under load the next one comes sooner than a thread falls
+/* Looks for an event for a moment. Under load the next one comes sooner than a thread falls
  * asleep and is woken; so it lingers while most looks find something, and tries again now and then.
  * Who else is ready to run on this processor goes first, and ends it. */
 static bool linger(struct kith_rpc *rpc, grpc_event *ret_event)
@@ -103,7 +104,7 @@ static bool linger(struct kith_rpc *rpc, grpc_event *ret_event)
         return false;
     }
     uint64_t now = now_ns();
-    uint64_t end = now + LINGER_NS;
+    uint64_t end = now + (rpc->swarm > 0 ? LINGER_SWARM_NS : LINGER_NS);
     while (now < end) {
         *ret_event = grpc_completion_queue_next(rpc->queue, gpr_time_0(GPR_CLOCK_MONOTONIC), NULL);
         if (ret_event->type != GRPC_QUEUE_TIMEOUT) {
