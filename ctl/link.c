@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 
 #define QUESTION_ID 1u
 
@@ -162,13 +163,6 @@ void kith_link_free(struct kith_link *link)
     kith_free(link);
 }
 
-static uint64_t mono_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static bool all_done(const struct kith_link *link)
 {
     for (uint32_t i = 0; i < link->count; i++) {
@@ -192,11 +186,11 @@ static bool any_answered(const struct kith_link *link)
 /* With the lock held. Until all are done; returns how long it would have waited at most, in ms. */
 static uint64_t wait_all(struct kith_link *link, uint64_t timeout_ms, uint64_t patience_ms)
 {
-    uint64_t start = mono_ms();
+    uint64_t start = kith_mono_ms();
     bool answered = false;
     int waited = 0;
     while (!all_done(link) && waited != ETIMEDOUT) {
-        uint64_t spent = mono_ms() - start;
+        uint64_t spent = kith_mono_ms() - start;
         if (!answered && any_answered(link)) {
             answered = true;
             timeout_ms = spent + patience_ms < timeout_ms ? spent + patience_ms : timeout_ms;

@@ -3,17 +3,10 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "ctl/ctl.h"
-
-static uint64_t mono_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static struct kith_msg status_question(void)
 {
@@ -188,7 +181,7 @@ static enum kith_err members_ask(struct kith_link *link, struct kith_view *view,
             struct kith_view_node *node = &view->nodes[i];
             node->silent = !asks[i].box && asks[i].error.code == KITH_ETIMEOUT;
             if (node->seen_ms_ago != UINT64_MAX) { /* it was not seen since either */
-                node->seen_ms_ago += mono_ms() - start_ms;
+                node->seen_ms_ago += kith_mono_ms() - start_ms;
             }
             (void)snprintf(node->error, sizeof(node->error), "%.399s",
                            asks[i].box ? "no status in its answer" : asks[i].error.message);
@@ -203,7 +196,7 @@ enum kith_err kith_view_read(struct kith_link *link, const char *const servers[]
                              uint32_t server_count, uint64_t timeout_ms, uint64_t patience_ms,
                              struct kith_view *ret_view, struct kith_error *error)
 {
-    uint64_t start_ms = mono_ms();
+    uint64_t start_ms = kith_mono_ms();
     struct kith_msg_box *box = NULL;
     const char *door = NULL;
     struct kith_view view;
