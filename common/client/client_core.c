@@ -277,6 +277,16 @@ void cc_op_wake(struct kith_client_core *core, struct cc_op *op, uint64_t at_ms)
     }
 }
 
+/* Why it failed: in its own words where the op's message, of who failed last, is of this one. */
+static const char *failure(const struct cc_op *op, const struct cc_rep *rep)
+{
+    const char *address = rep->peer->address;
+    size_t length = strlen(address);
+    bool last = strncmp(op->message, address, length) == 0 &&
+                strncmp(op->message + length, ": ", 2) == 0;
+    return last ? op->message + length + 2 : kith_err_text((int)rep->err);
+}
+
 /* What the replicas of an op said, for the message of a failure. */
 static void op_why(const struct cc_op *op, char *text, size_t size)
 {
@@ -285,7 +295,7 @@ static void op_why(const struct cc_op *op, char *text, size_t size)
     for (uint32_t i = 0; i < op->rep_count && at + 1 < size; i++) {
         const struct cc_rep *rep = &op->reps[i];
         const char *what = rep->state == CC_REP_HAVE      ? "answered"
-                           : rep->err != KITH_OK          ? kith_err_text((int)rep->err)
+                           : rep->err != KITH_OK          ? failure(op, rep)
                            : rep->state == CC_REP_ASKED   ? "no answer"
                            : rep->peer->reason[0] != '\0' ? rep->peer->reason
                                                           : "not connected";

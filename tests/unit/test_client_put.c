@@ -151,6 +151,20 @@ static void test_put_again(void **state)
     assert_int_equal(1, asked);
 }
 
+/* What a node says of itself, as that its disk fails, is told, also when the others and it are
+ * silent afterwards. */
+static void test_put_reason(void **state)
+{
+    struct client_world *w = *state;
+    w->nodes[0].put_err = KITH_EIO;
+    w->nodes[1].put_silent = w->nodes[2].put_silent = true;
+    uint64_t tag = world_put(w, "a", "one", 3000);
+    world_set_mode(w, 0, DEAD);
+    world_pass(w, 3000);
+    assert_int_equal(KITH_EUNKNOWN, world_err(w, tag));
+    assert_non_null(strstr(world_done(w, tag)->result->message, "n0:1: as scripted"));
+}
+
 static void test_put_refused(void **state)
 {
     struct client_world *w = *state;
@@ -182,6 +196,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_put_twin, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_put_lost_connection, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_put_unknown, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_put_reason, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_put_refused, world_setup, world_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
