@@ -70,10 +70,11 @@ struct kith_client {
     struct kith_rpc *rpc;
     pthread_t timer;
     uint32_t connect_timeout_ms;
+    uint32_t turned_down_ms; /* 0: of no matter */
 
     pthread_mutex_t lock;
     pthread_cond_t timer_wake; /* an earlier deadline, or the end */
-    pthread_cond_t changed;    /* the table came; a callback ended */
+    pthread_cond_t changed;    /* the table came; nobody is at the servers; a callback ended */
     pthread_cond_t quiet;      /* callbacks of watches ended */
     struct kith_client_core *core;
     uint64_t random;
@@ -297,7 +298,8 @@ static enum kith_err step(struct kith_client *client, struct kith_client_event *
         }
     }
     stepping = NULL;
-    if (!was_ready && kith_client_core_ready(client->core)) {
+    if (!was_ready && (kith_client_core_ready(client->core) ||
+                       kith_client_core_turned_down(client->core) != NEVER)) {
         (void)pthread_cond_broadcast(&client->changed);
     }
     if (effects.deadline_ms < client->timer_at_ms) {
@@ -498,8 +500,9 @@ static enum kith_err start(struct kith_client *client, const struct kith_client_
     return KITH_OK;
 }
 
+/* turned_down: it gives up before the timeout, for nobody is there. */
 static enum kith_err unreachable(struct kith_client *client,
-                                 const struct kith_client_options *options,
+                                 const struct kith_client_options *options, bool turned_down,
                                  struct kith_error *error)
 {
     char names[128] = "";
@@ -511,7 +514,7 @@ static enum kith_err unreachable(struct kith_client *client,
         at = n < 0 ? sizeof(names) : at + (size_t)n;
     }
     kith_client_core_reasons(client->core, reasons, sizeof(reasons));
-    uint32_t ms = client->connect_timeout_ms;
+    uint32_t ms = turned_down ? client->turned_down_ms : client->connect_timeout_ms;
     if (ms % 1000 == 0) {
         return kith_error_set(error, KITH_EUNREACH, "no node of %s answered within %u s (%s)",
                               names, ms / 1000, reasons);
@@ -525,18 +528,24 @@ static enum kith_err wait_ready(struct kith_client *client,
 {
     struct request *done = NULL;
     struct kith_client_event event = {.kind = KITH_CLIENT_EVENT_TICK};
-    struct timespec until = timespec_of(mono_ms() + client->connect_timeout_ms);
+    uint64_t end_ms = mono_ms() + client->connect_timeout_ms;
+    uint64_t until_ms = end_ms;
     enum kith_err err = KITH_OK;
     (void)pthread_mutex_lock(&client->lock);
     if (step(client, &event, &done) != KITH_OK) {
         err = kith_error_set(error, KITH_ENOMEM, "out of memory");
     }
-    int code = 0;
-    while (err == KITH_OK && code == 0 && !kith_client_core_ready(client->core)) {
-        code = pthread_cond_timedwait(&client->changed, &client->lock, &until);
+    while (err == KITH_OK && !kith_client_core_ready(client->core) && mono_ms() < until_ms) {
+        struct timespec until = timespec_of(until_ms);
+        (void)pthread_cond_timedwait(&client->changed, &client->lock, &until);
+        uint64_t since_ms = kith_client_core_turned_down(client->core);
+        bool nobody = client->turned_down_ms > 0 && since_ms != NEVER;
+        until_ms = nobody && since_ms + client->turned_down_ms < end_ms
+                       ? since_ms + client->turned_down_ms
+                       : end_ms;
     }
     if (err == KITH_OK && !kith_client_core_ready(client->core)) {
-        err = unreachable(client, options, error);
+        err = unreachable(client, options, until_ms < end_ms, error);
     }
     (void)pthread_mutex_unlock(&client->lock);
     return err;
@@ -552,6 +561,7 @@ enum kith_err kith_client_open(const struct kith_client_options *options,
     sync_init(client);
     client->connect_timeout_ms =
         options->connect_timeout_ms != 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS;
+    client->turned_down_ms = options->turned_down_ms;
     enum kith_err err = start(client, options, error);
     if (err == KITH_OK) {
         err = wait_ready(client, options, error);

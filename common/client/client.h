@@ -30,6 +30,9 @@ struct kith_client_options {
     uint32_t server_count;
     const char *const *servers;  /* "host:port": doors; one that answers is enough */
     uint32_t connect_timeout_ms; /* for open; 0 = 10000 */
+    /* For open: it gives up sooner, where every server has turned every try of a connection down at
+     * once (refused, unknown host) for so long; 0 = it does not. */
+    uint32_t turned_down_ms;
     uint32_t op_timeout_ms;      /* deadline of a request that names none; 0 = 10000 */
     uint32_t hedge_ms;           /* a read that has not its R answers by then asks one more; 0 = 50 */
     const char *writer;          /* "user@host" in siblings; cut to KITH_WRITER_MAX */
@@ -37,7 +40,8 @@ struct kith_client_options {
 
 /* Connects: returns when a node has answered with the table, or with EUNREACH and a message that
  * names each server and what it said (e.g. "no node of n1:7070,n2:7070 answered within 10 s (n1:
- * connection refused, n2: timed out)"). Waits up to connect_timeout_ms. */
+ * connection refused, n2: timed out)"). Waits up to connect_timeout_ms, see also
+ * turned_down_ms. */
 KITH_MUST_CHECK enum kith_err kith_client_open(const struct kith_client_options *options,
                                                struct kith_client **ret_client,
                                                struct kith_error *error);

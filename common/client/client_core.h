@@ -134,6 +134,10 @@ const struct kith_table *kith_client_core_table(const struct kith_client_core *c
 /* See kith_client_writable. */
 bool kith_client_core_writable(const struct kith_client_core *core,
                                const struct kith_group *group);
+/* Since when (mono_ms) nobody is at any of the servers: each has turned down every try of a
+ * connection from then on at once (refused, unknown host), at least two of them. UINT64_MAX: not
+ * so, or one is being tried; a server that is slow or silent turns nothing down. */
+uint64_t kith_client_core_turned_down(const struct kith_client_core *core);
 /* What each server last said, "n1:7070: connection refused, n2:7070: no answer yet"; cut. */
 void kith_client_core_reasons(const struct kith_client_core *core, char *ret_text, size_t size);
 /* See kith_client_request_id. */

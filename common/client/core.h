@@ -29,6 +29,10 @@
 #define CC_BACKOFF_MIN_MS 50u
 #define CC_BACKOFF_MAX_MS 2000u
 #define CC_CONNECT_MS     6000u /* a connection that is not up by then is given up */
+/* A try that ends sooner was turned down (refused, unknown host, no way there); one that takes
+ * longer met somebody slow, or silence. */
+#define CC_TURNED_DOWN_MS 1000u
+#define CC_TURNED_DOWN    2u    /* so many of these in a row: once may be a moment's restart */
 #define CC_HELLO_MS       2000u /* the same for the node's HELLO on it */
 /* A first connect may take this long before the node counts as down. */
 #define CC_GRACE_MS 1000u
@@ -72,6 +76,8 @@ struct cc_link {
     uint64_t at_ms;     /* CONNECTING, HELLO: give up then; WAITING: try then; UP: up since */
     uint64_t since_ms;  /* of the first try */
     uint64_t failed_ms; /* of the last failure */
+    uint32_t down_count; /* tries in a row, up to the last, that were turned down */
+    uint64_t down_ms;    /* of the first of these */
     uint32_t backoff_ms;
 };
 

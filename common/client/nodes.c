@@ -115,6 +115,10 @@ static void link_down(struct kith_client_core *core, struct cc_peer *peer, struc
         }
     }
     uint64_t jitter = cc_random(core) % (link->backoff_ms / 2 + 1);
+    bool turned_down = link->state == CC_LINK_CONNECTING &&
+                       core->now + CC_CONNECT_MS - link->at_ms < CC_TURNED_DOWN_MS;
+    link->down_ms = link->down_count == 0 ? core->now : link->down_ms;
+    link->down_count = turned_down ? link->down_count + 1 : 0;
     link->state = CC_LINK_WAITING;
     link->failed = true;
     link->failed_ms = core->now;
@@ -413,6 +417,7 @@ void cc_nodes_closed(struct kith_client_core *core, uint64_t conn, const char *r
 static void link_up(struct kith_client_core *core, struct cc_peer *peer, struct cc_link *link)
 {
     link->state = CC_LINK_UP;
+    link->down_count = 0;
     link->failed = false;
     link->at_ms = core->now;
     peer->reason[0] = '\0';
@@ -666,6 +671,23 @@ bool kith_client_core_writable(const struct kith_client_core *core, const struct
         good += cc_peer_up(peer) && !peer->slow ? 1 : 0;
     }
     return good >= core->table->owner_slots / 2 + 1;
+}
+
+uint64_t kith_client_core_turned_down(const struct kith_client_core *core)
+{
+    uint64_t last_ms = 0;
+    for (uint32_t i = 0; i < core->peer_count; i++) {
+        const struct cc_peer *door = core->peers[i];
+        if (!door->door) {
+            continue;
+        }
+        if (door->identity != NULL || door->rows.state != CC_LINK_WAITING ||
+            door->rows.down_count < CC_TURNED_DOWN) {
+            return CC_NEVER; /* somebody has answered there, or may yet */
+        }
+        last_ms = door->rows.down_ms > last_ms ? door->rows.down_ms : last_ms;
+    }
+    return last_ms;
 }
 
 void kith_client_core_reasons(const struct kith_client_core *core, char *ret_text, size_t size)

@@ -9,11 +9,15 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "client/client.h"
 #include "rpc/rpc.h"
@@ -269,6 +273,40 @@ static void test_open_fails(void **state)
         strstr(error.message, "no node of 127.0.0.1:1,127.0.0.1:2 answered within 500 ms"));
     assert_non_null(strstr(error.message, "127.0.0.1:2: "));
     assert_null(strstr(error.message, "no answer yet")); /* but why */
+}
+
+/* Where nobody is, waiting is no use; but where one server is only slow, it is. */
+static void test_open_turned_down(void **state)
+{
+    (void)state;
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    int silent = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); /* accepts, and says nothing */
+    assert_int_equal(0, bind(silent, (struct sockaddr *)&address, size));
+    assert_int_equal(0, listen(silent, 1));
+    assert_int_equal(0, getsockname(silent, (struct sockaddr *)&address, &size));
+    char slow[32];
+    (void)snprintf(slow, sizeof(slow), "127.0.0.1:%u", ntohs(address.sin_port));
+    const char *servers[] = {"127.0.0.1:1", "127.0.0.1:2", slow};
+    struct kith_client_options options = {.server_count = 2,
+                                          .servers = servers,
+                                          .connect_timeout_ms = BOUND_MS,
+                                          .turned_down_ms = 300};
+    struct kith_client *client = NULL;
+    struct kith_error error;
+    uint64_t start = now_ms();
+    assert_int_equal(KITH_EUNREACH, kith_client_open(&options, &client, &error));
+    assert_in_range(now_ms() - start, 300, BOUND_MS / 2);
+    assert_non_null(
+        strstr(error.message, "no node of 127.0.0.1:1,127.0.0.1:2 answered within 300 ms"));
+    assert_non_null(strstr(error.message, "127.0.0.1:2: connection refused"));
+    options.server_count = 3;
+    options.connect_timeout_ms = 2000;
+    start = now_ms();
+    assert_int_equal(KITH_EUNREACH, kith_client_open(&options, &client, &error));
+    assert_in_range(now_ms() - start, 2000, BOUND_MS);
+    assert_int_equal(0, close(silent));
 }
 
 static void test_round_trip(void **state)
@@ -626,6 +664,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_open_fails),
+        cmocka_unit_test(test_open_turned_down),
         cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(test_chunk, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deadline, setup, teardown),

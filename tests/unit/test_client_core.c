@@ -59,6 +59,33 @@ static void test_before_table(void **state)
     assert_string_equal("", world_values(w, tag));
 }
 
+/* That nobody is at the servers is said only of all of them, and not while one is only silent. */
+static void test_turned_down(void **state)
+{
+    struct client_world *w = world_new();
+    *state = w;
+    for (uint32_t i = 0; i < WORLD_NODES; i++) {
+        w->nodes[i].mode = DEAD;
+    }
+    w->nodes[1].mode = FROZEN;
+    assert_true(kith_client_core_turned_down(w->core) == UINT64_MAX);
+    world_start(w);
+    world_pass(w, 1000);
+    assert_true(kith_client_core_turned_down(w->core) == UINT64_MAX);
+    world_set_mode(w, 1, DEAD); /* the end of a connection that stood turns nobody down */
+    uint64_t dead_ms = w->now;
+    assert_true(kith_client_core_turned_down(w->core) == UINT64_MAX);
+    world_pass(w, 5000);
+    assert_in_range(kith_client_core_turned_down(w->core), dead_ms, dead_ms + 200);
+    w->nodes[1].mode = FROZEN; /* it comes up, slowly */
+    world_pass(w, 2000);
+    assert_true(kith_client_core_turned_down(w->core) == UINT64_MAX);
+    w->nodes[1].mode = ALIVE;
+    world_pass(w, 5000);
+    assert_true(kith_client_core_ready(w->core));
+    assert_true(kith_client_core_turned_down(w->core) == UINT64_MAX);
+}
+
 /* A member so new that nobody knows where it listens: asked for until somebody does. */
 static void test_placeless(void **state)
 {
@@ -150,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_status, world_setup, world_teardown),
         cmocka_unit_test_teardown(test_before_table, world_teardown),
+        cmocka_unit_test_teardown(test_turned_down, world_teardown),
         cmocka_unit_test_teardown(test_placeless, world_teardown),
         cmocka_unit_test_setup_teardown(test_limits, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_random, world_setup, world_teardown),
