@@ -20,6 +20,10 @@ enum kith_err kith_ctl_order(struct kith_link *link, const char *address,
     kith_link_ask(link, &ask, 1, order, timeout_ms, timeout_ms);
     if (!ask.box) {
         *error = ask.error;
+        if (error->code == KITH_EUNREACH) {
+            (void)kith_error_set(error, error->code, "no answer from %s; is kithd running there?",
+                                 ask.error.message);
+        }
         return error->code;
     }
     enum kith_err err = KITH_OK;

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/config.h"
 #include "ctl/ctl.h"
+#include "ctl/report.h"
 
 /* ---- The table ---- */
 
@@ -16,7 +17,7 @@ static const struct kith_ctl_option common_options[] = {
     {"servers", "LIST",
      "nodes to ask, host[:port],... (default $KITH_SERVERS, else 127.0.0.1:7070)"},
     {"timeout", "TIME", "give up after that long (default 10s)"},
-    {"json", NULL, "answer in JSON"},
+    {"json", NULL, "answer in JSON, and tell errors in JSON (kithctl --help)"},
     {"help", NULL, "this text"},
     {NULL, NULL, NULL},
 };
@@ -72,7 +73,8 @@ const struct kith_ctl_command kith_ctl_commands[] = {
      "Exit status: 0 healthy, 1 degraded, 2 some keys below quorum, 3 no answer.\n",
      "kithctl status --servers 10.0.1.11", no_options, kith_ctl_status},
     {NULL, "get", "KEY", 1, 1, "print the value of a key",
-     "Exit status 4: there are several versions (they are listed), 5: no such key.\n",
+     "Exit status 4: there are several versions (they are listed), 5: no such key. With --json\n"
+     "both are answers: the list of versions has several members, or none.\n",
      "kithctl get greeting", get_options, kith_ctl_get},
     {NULL, "put", "KEY [VALUE]", 1, 2, "store a value under a key",
      "Reads the key first, so that the new value replaces what is there. Without VALUE and --file\n"
@@ -118,7 +120,11 @@ static void help_all(FILE *out, const char *group)
     (void)fprintf(
         out,
         "\nkithctl COMMAND --help tells more, with an example. Exit status: 0 done, 1 failed,\n"
-        "3 no node answered, 6 outcome unknown, 64 bad command line.\n");
+        "3 no node answered, 6 outcome unknown, 64 bad command line.\n"
+        "With --json the answer is one JSON value on standard output; an error is a line on\n"
+        "standard error, and the exit status the same:\n"
+        "{\"error\":{\"code\":\"EUNREACH\",\"message\":\"no node ...\",\"command\":\"get\","
+        "\"exit_status\":3}}\n");
 }
 
 static void help_options(const struct kith_ctl_option *options)
@@ -307,6 +313,17 @@ static enum kith_err option_parse(struct kith_ctl_args *args, int argc, char *co
     return KITH_OK;
 }
 
+/* Whether --json stands in a command line that may make no sense. */
+static bool asks_json(int argc, char *const argv[])
+{
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--json") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum kith_err kith_ctl_parse(const struct kith_ctl_command *command, int argc, char *const argv[],
                              struct kith_ctl_args *ret_args, struct kith_error *error)
 {
@@ -314,6 +331,7 @@ enum kith_err kith_ctl_parse(const struct kith_ctl_command *command, int argc, c
     bool only_words = false;
     memset(ret_args, 0, sizeof(*ret_args));
     ret_args->command = command;
+    ret_args->json = asks_json(argc, argv); /* for the errors below */
     ret_args->timeout_ms = KITH_CTL_TIMEOUT_MS;
     for (int at = 0; at < argc; at++) {
         if (!only_words && strcmp(argv[at], "--") == 0) {
@@ -349,24 +367,44 @@ enum kith_err kith_ctl_parse(const struct kith_ctl_command *command, int argc, c
         }
     }
     const char *servers = getenv("KITH_SERVERS");
-    servers = servers && *servers ? servers : "127.0.0.1"; /* a variable that is empty is unset */
-    return kith_ctl_servers(common[0] ? common[0] : servers, ret_args, error);
+    if (common[0] || !servers || !*servers || command->group) { /* those of a group ask none */
+        return kith_ctl_servers(common[0] ? common[0] : "127.0.0.1", ret_args, error);
+    }
+    enum kith_err err = kith_ctl_servers(servers, ret_args, error);
+    return err == KITH_OK ? KITH_OK : kith_error_wrap(error, "$KITH_SERVERS");
 }
 
 /* ---- Dispatch ---- */
 
-int kith_ctl_usage(const struct kith_ctl_args *args, const struct kith_error *error)
+static int fail(const struct kith_ctl_args *args, const struct kith_error *error, int status,
+                json_t *more)
 {
     const struct kith_ctl_command *command = args->command;
-    (void)fprintf(stderr, "kithctl: %s%s%s: %s\n", command->group ? command->group : "",
-                  command->group ? " " : "", command->name, error->message);
-    return KITH_CTL_USAGE;
+    char name[32];
+    (void)snprintf(name, sizeof(name), "%s%s%s", command->group ? command->group : "",
+                   command->group ? " " : "", command->name);
+    kith_report_error(args->json, name, error, status, more);
+    return status;
+}
+
+int kith_ctl_usage(const struct kith_ctl_args *args, const struct kith_error *error)
+{
+    return fail(args, error, KITH_CTL_USAGE, NULL);
+}
+
+int kith_ctl_fail_as(const struct kith_ctl_args *args, const struct kith_error *error, int status)
+{
+    return fail(args, error, status, NULL);
 }
 
 int kith_ctl_fail(const struct kith_ctl_args *args, const struct kith_error *error)
 {
-    (void)kith_ctl_usage(args, error); /* for the message */
-    switch (error->code) {
+    return kith_ctl_fail_more(args, error, NULL);
+}
+
+static int status_of(enum kith_err code)
+{
+    switch (code) {
     case KITH_EUNREACH:
     case KITH_ETIMEOUT:
     case KITH_ECLOSED:
@@ -376,6 +414,12 @@ int kith_ctl_fail(const struct kith_ctl_args *args, const struct kith_error *err
     default:
         return KITH_CTL_FAILED;
     }
+}
+
+int kith_ctl_fail_more(const struct kith_ctl_args *args, const struct kith_error *error,
+                       json_t *more)
+{
+    return fail(args, error, status_of(error->code), more);
 }
 
 static int unknown_command(int argc, char *const argv[])
@@ -391,9 +435,12 @@ static int unknown_command(int argc, char *const argv[])
     bool group = strcmp(argv[0], "local") == 0;
     const char *given = group ? (argc > 1 ? argv[1] : "") : argv[0];
     const char *near = kith_nearest(given, names, count);
-    (void)fprintf(stderr, "kithctl: unknown command '%s%s'%s%s%s; 'kithctl --help' lists them\n",
-                  group ? "local " : "", given, near ? ": did you mean '" : "", near ? near : "",
-                  near ? "'?" : "");
+    struct kith_error error;
+    (void)kith_error_set(&error, KITH_EINVAL,
+                         "unknown command '%s%.200s'%s%s%s; 'kithctl --help' lists them",
+                         group ? "local " : "", given, near ? ": did you mean '" : "",
+                         near ? near : "", near ? "'?" : "");
+    kith_report_error(asks_json(argc, argv), NULL, &error, KITH_CTL_USAGE, NULL);
     return KITH_CTL_USAGE;
 }
 
@@ -450,8 +497,10 @@ int kith_ctl_main(int argc, char *const argv[])
 {
     int status = run(argc > 0 ? argc - 1 : 0, argv + 1);
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        (void)fprintf(stderr, "kithctl: cannot write the answer to standard output\n");
-        return status == KITH_CTL_OK ? KITH_CTL_FAILED : status;
+        struct kith_error error;
+        status = status == KITH_CTL_OK ? KITH_CTL_FAILED : status;
+        (void)kith_error_set(&error, KITH_EIO, "cannot write the answer to standard output");
+        kith_report_error(asks_json(argc, argv), NULL, &error, status, NULL);
     }
     return status;
 }

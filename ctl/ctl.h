@@ -3,8 +3,8 @@
  * ctl.h - kithctl: one table of commands, from which dispatch, help and completion follow.
  *
  * A command gets its arguments parsed and checked, writes its answer to stdout (text, or one JSON
- * value with --json) and trouble to stderr, and returns an exit status. One thread, except where
- * link.h and the client have threads of their own. */
+ * value with --json) and trouble to stderr (report.h), and returns an exit status. One thread,
+ * except where link.h and the client have threads of their own. */
 #ifndef KITH_CTL_CTL_H
 #define KITH_CTL_CTL_H
 
@@ -38,6 +38,7 @@ struct kith_ctl_option {
     const char *help;
 };
 
+struct json_t; /* of jansson */
 struct kith_ctl_args;
 
 struct kith_ctl_command {
@@ -70,7 +71,8 @@ extern const struct kith_ctl_command kith_ctl_commands[]; /* ended by a NULL nam
 /* What main does: parses, runs, returns the exit status. */
 int kith_ctl_main(int argc, char *const argv[]);
 
-/* Parses everything behind the command's words. EINVAL with a message. */
+/* Parses everything behind the command's words. EINVAL with a message; then only `command` and
+ * `json` are set. */
 KITH_MUST_CHECK enum kith_err kith_ctl_parse(const struct kith_ctl_command *command, int argc,
                                              char *const argv[], struct kith_ctl_args *ret_args,
                                              struct kith_error *error);
@@ -89,8 +91,13 @@ KITH_MUST_CHECK enum kith_err kith_ctl_number(const struct kith_ctl_args *args, 
                                               uint64_t min, uint64_t max, uint64_t *number,
                                               struct kith_error *error);
 
-/* Prints "kithctl: COMMAND: message" and returns the status that goes with the code. */
+/* Tells the error (report.h) and returns the status that goes with its code. */
 int kith_ctl_fail(const struct kith_ctl_args *args, const struct kith_error *error);
+/* The same with another status. */
+int kith_ctl_fail_as(const struct kith_ctl_args *args, const struct kith_error *error, int status);
+/* The same for a program with `more` in it, which is dropped; NULL: nothing. */
+int kith_ctl_fail_more(const struct kith_ctl_args *args, const struct kith_error *error,
+                       struct json_t *more);
 /* The same for what the command line alone shows to be wrong: KITH_CTL_USAGE. */
 int kith_ctl_usage(const struct kith_ctl_args *args, const struct kith_error *error);
 

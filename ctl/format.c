@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ctl/format.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -97,6 +96,51 @@ enum kith_err kith_json_bytes(json_t *object, const char *name, struct kith_byte
     return failed == 0 ? KITH_OK : KITH_ENOMEM;
 }
 
+/* The bytes of the UTF-8 character (RFC 3629) at the beginning, 0 where there is none. */
+static size_t character(const uint8_t *at, size_t size)
+{
+    static const struct {
+        uint8_t first, last, second_min, second_max; /* of the first byte; of the second */
+        size_t length;
+    } forms[] = {{0x01, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2},
+                 {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+                 {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+                 {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
+                 {0xf4, 0xf4, 0x80, 0x8f, 4}};
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        if (at[0] < forms[i].first || at[0] > forms[i].last) {
+            continue;
+        }
+        bool good = forms[i].length <= size;
+        for (size_t k = 1; good && k < forms[i].length; k++) {
+            good = k == 1 ? at[k] >= forms[i].second_min && at[k] <= forms[i].second_max
+                          : at[k] >= 0x80 && at[k] <= 0xbf;
+        }
+        return good ? forms[i].length : 0;
+    }
+    return 0;
+}
+
+json_t *kith_json_text(const char *text, size_t size)
+{
+    struct kith_buf good;
+    kith_buf_init(&good);
+    for (size_t at = 0; at < size;) {
+        size_t length = character((const uint8_t *)text + at, size - at);
+        if (length > 0) {
+            kith_buf_put(&good, text + at, length);
+        } else {
+            kith_buf_put(&good, "\xef\xbf\xbd", 3);
+        }
+        at += length > 0 ? length : 1;
+    }
+    json_t *string = good.failed ? NULL
+                     : size == 0 ? json_string("")
+                                 : json_stringn((const char *)good.data, good.size);
+    kith_buf_release(&good);
+    return string;
+}
+
 json_t *kith_json_named(const char *name, const char *text, json_t *rest)
 {
     json_t *object = rest ? json_object() : NULL;
@@ -121,14 +165,14 @@ enum kith_err kith_json_print(json_t *value, struct kith_error *error)
                : KITH_OK;
 }
 
-void kith_print_escaped(struct kith_bytes bytes)
+void kith_print_escaped(FILE *out, struct kith_bytes bytes)
 {
     for (size_t i = 0; i < bytes.size; i++) {
         uint8_t c = bytes.data[i];
         if (c >= 0x20 && c < 0x7f && c != '\\') {
-            (void)putchar(c);
+            (void)fputc(c, out);
         } else {
-            (void)printf("\\x%02x", c);
+            (void)fprintf(out, "\\x%02x", c);
         }
     }
 }

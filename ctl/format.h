@@ -5,6 +5,7 @@
 #define KITH_CTL_FORMAT_H
 
 #include <jansson.h>
+#include <stdio.h>
 
 #include "data/key.h"
 
@@ -23,6 +24,9 @@ void kith_format_node(const struct kith_uuid *uuid, char ret_text[KITH_FORMAT_SI
  * object. ENOMEM. */
 KITH_MUST_CHECK enum kith_err kith_json_bytes(json_t *object, const char *name,
                                               struct kith_bytes bytes);
+/* A string for people: what is no UTF-8 in it (a path's odd byte, a character that was cut) becomes
+ * U+FFFD. NULL: memory is short. */
+json_t *kith_json_text(const char *text, size_t size);
 /* An object of that name and text, which need not be UTF-8 (as a path or a key on a command line),
  * followed by what `rest` holds, which is dropped. NULL: rest is NULL, or memory is short. */
 json_t *kith_json_named(const char *name, const char *text, json_t *rest);
@@ -30,6 +34,6 @@ json_t *kith_json_named(const char *name, const char *text, json_t *rest);
  */
 KITH_MUST_CHECK enum kith_err kith_json_print(json_t *value, struct kith_error *error);
 /* Bytes for a terminal: what is not printable ASCII as \xNN. */
-void kith_print_escaped(struct kith_bytes bytes);
+void kith_print_escaped(FILE *out, struct kith_bytes bytes);
 
 #endif

@@ -8,12 +8,23 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "client/client.h"
 #include "ctl/ctl.h"
 #include "ctl/format.h"
 #include "data/hlc.h"
 
+/* Where every server refuses connections nobody is there: a node that is being started again is
+ * back within that, or takes longer than a person wants to wait without being told. */
+#define TURNED_DOWN_MS 1000u
+
 /* ---- Common ---- */
+
+/* One command's connection. */
+struct door {
+    struct kith_client *client;
+    uint64_t deadline_ms; /* by kith_mono_ms, of the whole command */
+};
 
 static void writer_name(char *out, size_t size)
 {
@@ -30,9 +41,10 @@ static void writer_name(char *out, size_t size)
     }
 }
 
-static enum kith_err client_open(const struct kith_ctl_args *args, struct kith_client **ret_client,
-                                 struct kith_error *error)
+static enum kith_err door_open(const struct kith_ctl_args *args, struct door *ret_door,
+                               struct kith_error *error)
 {
+    ret_door->deadline_ms = kith_mono_ms() + args->timeout_ms;
     const char *servers[KITH_CTL_SERVERS_MAX];
     char writer[256]; /* the client cuts it to KITH_WRITER_MAX */
     struct kith_client_options options;
@@ -44,9 +56,22 @@ static enum kith_err client_open(const struct kith_ctl_args *args, struct kith_c
     options.server_count = args->server_count;
     options.servers = servers;
     options.connect_timeout_ms = (uint32_t)args->timeout_ms;
+    options.turned_down_ms = TURNED_DOWN_MS;
     options.op_timeout_ms = (uint32_t)args->timeout_ms;
     options.writer = writer;
-    return kith_client_open(&options, ret_client, error);
+    enum kith_err err = kith_client_open(&options, &ret_door->client, error);
+    if (err == KITH_EUNREACH) {
+        struct kith_error told = *error;
+        (void)kith_error_set(error, err, "%s; is kithd running there?", told.message);
+    }
+    return err;
+}
+
+/* What is left of the command's time; at least 1. */
+static uint32_t left_ms(const struct door *door)
+{
+    uint64_t now_ms = kith_mono_ms();
+    return now_ms < door->deadline_ms ? (uint32_t)(door->deadline_ms - now_ms) : 1;
 }
 
 /* kith_client_call with the message carried over. */
@@ -73,16 +98,17 @@ static enum kith_err key_check(const char *key, struct kith_bytes *ret_key,
     return KITH_OK;
 }
 
-static enum kith_err row_get(struct kith_client *client, const struct kith_bytes *key,
+static enum kith_err row_get(const struct door *door, const struct kith_bytes *key,
                              struct kith_client_answer *answer, struct kith_error *error)
 {
     struct kith_client_op op;
     memset(&op, 0, sizeof(op));
     op.kind = KITH_CLIENT_GET;
+    op.timeout_ms = left_ms(door);
     op.u.get.group = kith_group_of_kv(*key);
     op.u.get.name_count = 1;
     op.u.get.names = key;
-    return call(client, &op, answer, error);
+    return call(door->client, &op, answer, error);
 }
 
 static uint32_t version_count(const struct kith_row *row)
@@ -148,8 +174,9 @@ static void siblings_list(const struct kith_ctl_args *args, const struct kith_ro
         char size[KITH_FORMAT_SIZE];
         kith_format_time(kith_hlc_ms(sibling->time), time);
         kith_format_bytes(sibling->value.size, size);
-        (void)fprintf(stderr, "  %u  %s  %-8s  %.*s\n", ++number, time, size,
-                      (int)sibling->writer.size, (const char *)sibling->writer.data);
+        (void)fprintf(stderr, "  %u  %s  %-8s  ", ++number, time, size);
+        kith_print_escaped(stderr, sibling->writer); /* another's word, and maybe a terminal */
+        (void)fputc('\n', stderr);
     }
     (void)fprintf(stderr, "Print one: kithctl get KEY --version K      "
                           "Keep one: kithctl get KEY --version K | kithctl put KEY\n");
@@ -175,8 +202,7 @@ static int get_print(const struct kith_ctl_args *args, const struct kith_row *ro
     struct kith_error error;
     if (version_count(row) == 0) {
         (void)kith_error_set(&error, KITH_ENOTFOUND, "no key '%s'", args->positional[0]);
-        (void)kith_ctl_fail(args, &error);
-        return KITH_CTL_NO_KEY;
+        return kith_ctl_fail_as(args, &error, KITH_CTL_NO_KEY);
     }
     const struct kith_sibling *sibling = version_pick(row, pick);
     if (!sibling) {
@@ -197,18 +223,18 @@ int kith_ctl_get(const struct kith_ctl_args *args)
 {
     struct kith_error error;
     struct kith_bytes key;
-    struct kith_client *client = NULL;
+    struct door door;
     uint64_t pick = 0; /* none chosen */
     if (key_check(args->positional[0], &key, &error) != KITH_OK ||
         kith_ctl_number(args, "version", 1, UINT32_MAX, &pick, &error) != KITH_OK) {
         return kith_ctl_usage(args, &error);
     }
-    if (client_open(args, &client, &error) != KITH_OK) {
+    if (door_open(args, &door, &error) != KITH_OK) {
         return kith_ctl_fail(args, &error);
     }
     struct kith_client_answer answer;
     int status = 0;
-    if (row_get(client, &key, &answer, &error) != KITH_OK) {
+    if (row_get(&door, &key, &answer, &error) != KITH_OK) {
         status = kith_ctl_fail(args, &error);
     } else {
         const struct kith_row *row = &answer.result.u.rows.rows[0].row;
@@ -223,7 +249,7 @@ int kith_ctl_get(const struct kith_ctl_args *args)
         }
     }
     kith_client_answer_release(&answer);
-    kith_client_close(client);
+    kith_client_close(door.client);
     return status;
 }
 
@@ -270,11 +296,11 @@ static enum kith_err value_read(const struct kith_ctl_args *args, struct kith_bu
 }
 
 /* What the new state replaces: the clock of what is there now, none of its siblings kept. */
-static enum kith_err context_read(struct kith_client *client, const struct kith_bytes *key,
+static enum kith_err context_read(const struct door *door, const struct kith_bytes *key,
                                   struct kith_buf *context, struct kith_error *error)
 {
     struct kith_client_answer answer;
-    enum kith_err err = row_get(client, key, &answer, error);
+    enum kith_err err = row_get(door, key, &answer, error);
     if (err == KITH_OK) {
         struct kith_row row = answer.result.u.rows.rows[0].row;
         row.sibling_count = 0;
@@ -288,7 +314,7 @@ static enum kith_err context_read(struct kith_client *client, const struct kith_
     return err;
 }
 
-static enum kith_err update_send(const struct kith_ctl_args *args, struct kith_client *client,
+static enum kith_err update_send(const struct kith_ctl_args *args, const struct door *door,
                                  const struct kith_bytes *key, const struct kith_put_update *update,
                                  struct kith_error *error)
 {
@@ -296,11 +322,12 @@ static enum kith_err update_send(const struct kith_ctl_args *args, struct kith_c
     struct kith_client_answer answer;
     memset(&op, 0, sizeof(op));
     op.kind = KITH_CLIENT_PUT;
+    op.timeout_ms = left_ms(door);
     op.u.put.group = kith_group_of_kv(*key);
     op.u.put.durability = kith_ctl_value(args, "disk") ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
     op.u.put.update_count = 1;
     op.u.put.updates = update;
-    enum kith_err err = call(client, &op, &answer, error);
+    enum kith_err err = call(door->client, &op, &answer, error);
     if (err == KITH_OK && args->json) {
         json_t *object =
             json_pack("{s:s, s:i}", "result", "ok", "copies", (int)answer.result.u.put.copies);
@@ -314,14 +341,14 @@ static int update_run(const struct kith_ctl_args *args, struct kith_bytes key,
                       struct kith_bytes value, bool has_value)
 {
     struct kith_error error;
-    struct kith_client *client = NULL;
+    struct door door = {NULL, 0};
     struct kith_buf context;
     struct kith_put_update update;
     memset(&update, 0, sizeof(update));
     kith_buf_init(&context);
-    enum kith_err err = client_open(args, &client, &error);
+    enum kith_err err = door_open(args, &door, &error);
     if (err == KITH_OK && !kith_ctl_value(args, "blind")) {
-        err = context_read(client, &key, &context, &error);
+        err = context_read(&door, &key, &context, &error);
     }
     if (err == KITH_OK) {
         update.name = key;
@@ -329,12 +356,10 @@ static int update_run(const struct kith_ctl_args *args, struct kith_bytes key,
         update.has_sibling = has_value;
         update.kind = KITH_SIBLING_VALUE;
         update.value = value;
-        err = update_send(args, client, &key, &update, &error);
+        err = update_send(args, &door, &key, &update, &error);
     }
     kith_buf_release(&context);
-    if (client) {
-        kith_client_close(client);
-    }
+    kith_client_close(door.client);
     return err == KITH_OK ? KITH_CTL_OK : kith_ctl_fail(args, &error);
 }
 
@@ -374,8 +399,12 @@ static enum kith_err group_parse(const char *text, struct kith_group *ret_group,
                                  struct kith_error *error)
 {
     if (strncmp(text, "key:", 4) == 0) {
-        *ret_group = kith_group_of_kv(kith_bytes_make(text + 4, strlen(text + 4)));
-        return KITH_OK;
+        struct kith_bytes key;
+        enum kith_err err = key_check(text + 4, &key, error);
+        if (err == KITH_OK) {
+            *ret_group = kith_group_of_kv(key);
+        }
+        return err;
     }
     bool good = strlen(text) == 2 * KITH_GROUP_SIZE &&
                 strspn(text, "0123456789abcdefABCDEF") == 2 * KITH_GROUP_SIZE;
@@ -406,7 +435,7 @@ static enum kith_err row_print(const struct kith_client_row *row, json_t *list)
         return json_array_append_new(list, object) == 0 ? KITH_OK : KITH_ENOMEM;
     }
     (void)printf("%8u  %8llu  %-20s  ", version_count(&row->row), (unsigned long long)size, time);
-    kith_print_escaped(row->name);
+    kith_print_escaped(stdout, row->name);
     (void)putchar('\n');
     return KITH_OK;
 }
@@ -451,21 +480,21 @@ int kith_ctl_scan(const struct kith_ctl_args *args)
 {
     struct kith_error error;
     struct kith_group group;
-    struct kith_client *client = NULL;
+    struct door door;
     uint64_t limit = UINT64_MAX;
     if (group_parse(args->positional[0], &group, &error) != KITH_OK ||
         kith_ctl_number(args, "limit", 0, UINT64_MAX, &limit, &error) != KITH_OK) {
         return kith_ctl_usage(args, &error);
     }
-    if (client_open(args, &client, &error) != KITH_OK) {
+    if (door_open(args, &door, &error) != KITH_OK) {
         return kith_ctl_fail(args, &error);
     }
     json_t *list = args->json ? json_array() : NULL;
     if (!args->json) {
         (void)printf("VERSIONS      SIZE  TIME                  NAME\n");
     }
-    enum kith_err err = scan_pages(client, &group, limit, list, &error);
-    kith_client_close(client);
+    enum kith_err err = scan_pages(door.client, &group, limit, list, &error);
+    kith_client_close(door.client);
     if (err == KITH_OK && args->json) {
         err = kith_json_print(list, &error);
     } else {

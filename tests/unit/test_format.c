@@ -62,11 +62,47 @@ static void test_json_bytes(void **state)
     assert_string_equal(member("\xff\xfe\xfd\0", 4, "v_base64"), "//79AA==");
 }
 
+static void text_is(const char *text, const char *want)
+{
+    json_t *string = kith_json_text(text, strlen(text));
+    assert_non_null(string);
+    assert_string_equal(json_string_value(string), want);
+    json_decref(string);
+}
+
+#define ODD "\xef\xbf\xbd"
+
+static void test_json_text(void **state)
+{
+    (void)state;
+    text_is("", "");
+    text_is("plain\n\x7f", "plain\n\x7f");
+    text_is("gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf",
+            "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf");
+    text_is("a\xff"
+            "b",
+            "a" ODD "b");
+    text_is("cut \xe2\x82", "cut " ODD ODD);
+    text_is("\xc0\x80", ODD ODD);                 /* longer than it must be */
+    text_is("\xe0\x9f\xbf", ODD ODD ODD);         /* the same */
+    text_is("\xed\xa0\x80", ODD ODD ODD);         /* a surrogate */
+    text_is("\xf4\x90\x80\x80", ODD ODD ODD ODD); /* behind the last character */
+    for (int first = 1; first < 256; first++) {   /* whatever it is, JSON takes it */
+        for (int second = 1; second < 256; second++) {
+            char text[] = {(char)first, (char)second, 'x', '\0'};
+            json_t *string = kith_json_text(text, 3);
+            assert_non_null(string);
+            json_decref(string);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_json_bytes),
+        cmocka_unit_test(test_json_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
