@@ -6,8 +6,8 @@
  *     DIR/nodeK/         data of node K (kithd.pid and address among it, written by kithd)
  *     DIR/nodeK.log      its log
  *
- * local_state.c reads and writes cluster.json, local_process.c starts and ends daemons, local.c is
- * the commands. */
+ * local_state.c reads and writes cluster.json, local_process.c starts and ends daemons,
+ * local_remove.c removes what a run has made, local.c is the commands, local_up.c the first. */
 #ifndef KITH_CTL_LOCAL_H
 #define KITH_CTL_LOCAL_H
 
@@ -27,6 +27,8 @@ struct kith_local_node {
 
 struct kith_local {
     char dir[PATH_MAX]; /* absolute */
+    bool made;          /* DIR, by this run */
+    bool has_state;     /* cluster.json was there when it was read */
     uint64_t cache_bytes; /* of each node that is started from now on; 0 = kithd's own choice */
     uint32_t count;
     struct kith_local_node nodes[KITH_LOCAL_NODES_MAX];
@@ -39,10 +41,13 @@ char *kith_local_encode(const struct kith_local *local);
 /* count and nodes from text; EFORMAT with a message. dir is not touched. */
 KITH_MUST_CHECK enum kith_err kith_local_decode(const char *text, struct kith_local *local,
                                                 struct kith_error *error);
-/* Opens DIR (made with `create` where it is missing) and reads its cluster.json; a missing one
- * gives no nodes. ENOTFOUND, EIO, EFORMAT. */
-KITH_MUST_CHECK enum kith_err kith_local_load(const char *dir, bool create,
-                                              struct kith_local *ret_local,
+/* Reads DIR's cluster.json; a missing one gives no nodes. ENOTFOUND, EIO, EFORMAT. */
+KITH_MUST_CHECK enum kith_err kith_local_load(const char *dir, struct kith_local *ret_local,
+                                              struct kith_error *error);
+/* The same (DIR is made with `create` where it is missing) for who will change what is there: until
+ * *ret_fd is closed, another gets EBUSY. */
+KITH_MUST_CHECK enum kith_err kith_local_hold(const char *dir, bool create,
+                                              struct kith_local *ret_local, int *ret_fd,
                                               struct kith_error *error);
 /* Writes cluster.json whole: a new file, flushed, then renamed over the old one. */
 KITH_MUST_CHECK enum kith_err kith_local_save(const struct kith_local *local,
@@ -52,6 +57,24 @@ KITH_MUST_CHECK enum kith_err kith_local_save(const struct kith_local *local,
 KITH_MUST_CHECK enum kith_err kith_local_paths(const struct kith_local *local, uint32_t index,
                                                char ret_data[PATH_MAX], char ret_log[PATH_MAX],
                                                struct kith_error *error);
+
+/* Removes cluster.json, where it is. EIO. */
+KITH_MUST_CHECK enum kith_err kith_local_forget(const struct kith_local *local,
+                                                struct kith_error *error);
+
+/* ---- Taking back ---- */
+
+/* What is there of a node. */
+struct kith_local_present {
+    bool data, log;
+};
+KITH_MUST_CHECK enum kith_err kith_local_present(const struct kith_local *local, uint32_t index,
+                                                 struct kith_local_present *ret_present,
+                                                 struct kith_error *error);
+/* Removes what is there of the node and was not `before`. Its process has ended. EIO. */
+KITH_MUST_CHECK enum kith_err kith_local_remove(const struct kith_local *local, uint32_t index,
+                                                const struct kith_local_present *before,
+                                                struct kith_error *error);
 
 /* ---- Processes ---- */
 
@@ -90,7 +113,19 @@ bool kith_local_wait_end(const struct kith_local_process *process, int timeout_m
 /* Sends a signal; a process that has ended meanwhile is no error. */
 KITH_MUST_CHECK enum kith_err kith_local_signal(const struct kith_local_process *process,
                                                 int signal, struct kith_error *error);
-/* The last lines of the node's log on stderr, indented. */
-void kith_local_log_tail(const char *path);
+/* The last lines of a log; "" where there is none. free() it; NULL:
+ * out of memory. */
+char *kith_local_log_tail(const char *path);
+
+/* ---- The commands: for local.c and local_up.c ---- */
+
+struct kith_ctl_args;
+
+/* A line of progress on stdout; nothing with --json: then stdout is for the one answer. */
+void kith_local_say(const struct kith_ctl_args *args, const char *format, ...) KITH_PRINTF(2, 3);
+/* Waits for the end of a node's process that was told to end; kills it when that takes too long. */
+KITH_MUST_CHECK enum kith_err kith_local_end(const struct kith_ctl_args *args, uint32_t index,
+                                             const struct kith_local_process *process,
+                                             struct kith_error *error);
 
 #endif

@@ -19,8 +19,8 @@
 #include "ctl/local.h"
 
 #define EXEC_WAIT_MS 1000 /* for a program to be mapped: far less where the disk answers at all */
-#define TAIL_BYTES   4096
-#define TAIL_LINES   10u
+#define TAIL_BYTES   8192
+#define TAIL_LINES   30u /* the log may go with what is taken back */
 
 /* ---- Finding ---- */
 
@@ -319,29 +319,27 @@ enum kith_err kith_local_signal(const struct kith_local_process *process, int si
     return KITH_OK;
 }
 
-void kith_local_log_tail(const char *path)
+char *kith_local_log_tail(const char *path)
 {
-    char text[TAIL_BYTES + 1];
+    char *text = calloc(1, TAIL_BYTES + 1);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        (void)fprintf(stderr, "  (no log at %s: %s)\n", path, strerror(errno));
-        return;
+    if (!text || fd < 0) {
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+        return text;
     }
     off_t size = lseek(fd, 0, SEEK_END);
     off_t from = size > TAIL_BYTES ? size - TAIL_BYTES : 0;
     ssize_t got = pread(fd, text, TAIL_BYTES, from);
     (void)close(fd); /* was only read */
     text[got > 0 ? got : 0] = '\0';
-    const char *start = text + strlen(text);
-    for (uint32_t lines = 0; start > text; start--) {
-        if (start[-1] == '\n' && *start != '\0' && ++lines == TAIL_LINES) {
+    size_t start = strlen(text);
+    for (uint32_t lines = 0; start > 0; start--) {
+        if (text[start - 1] == '\n' && text[start] != '\0' && ++lines == TAIL_LINES) {
             break;
         }
     }
-    (void)fprintf(stderr, "The end of %s:\n", path);
-    while (*start) {
-        size_t length = strcspn(start, "\n");
-        (void)fprintf(stderr, "  %.*s\n", (int)length, start);
-        start += length + (start[length] == '\n');
-    }
+    memmove(text, text + start, strlen(text + start) + 1);
+    return text;
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -51,6 +52,11 @@ enum kith_err kith_local_decode(const char *text, struct kith_local *local,
         json_t *node = json_array_get(nodes, i);
         json_int_t port = json_integer_value(json_object_get(node, "port"));
         json_int_t pid = json_integer_value(json_object_get(node, "pid"));
+        if (!json_is_integer(json_object_get(node, "port")) ||
+            !json_is_integer(json_object_get(node, "pid"))) {
+            err = kith_error_set(error, KITH_EFORMAT, "node %zu: port or pid is no number", i + 1);
+            break;
+        }
         if (port < 0 || port > UINT16_MAX || pid < 0 || pid > INT_MAX) {
             err =
                 kith_error_set(error, KITH_EFORMAT, "node %zu: port or pid is out of range", i + 1);
@@ -72,14 +78,11 @@ static enum kith_err state_path(const struct kith_local *local, const char *suff
                              : kith_error_set(error, KITH_ETOOBIG, "the path of DIR is too long");
 }
 
-enum kith_err kith_local_load(const char *dir, bool create, struct kith_local *ret_local,
+enum kith_err kith_local_load(const char *dir, struct kith_local *ret_local,
                               struct kith_error *error)
 {
     char path[PATH_MAX];
     memset(ret_local, 0, sizeof(*ret_local));
-    if (create && mkdir(dir, 0755) != 0 && errno != EEXIST) {
-        return kith_error_set(error, KITH_EIO, "cannot make %s: %s", dir, strerror(errno));
-    }
     if (!realpath(dir, ret_local->dir)) {
         return kith_error_set(error, errno == ENOENT ? KITH_ENOTFOUND : KITH_EIO, "%s: %s", dir,
                               strerror(errno));
@@ -93,6 +96,7 @@ enum kith_err kith_local_load(const char *dir, bool create, struct kith_local *r
         return errno == ENOENT ? KITH_OK
                                : kith_error_set(error, KITH_EIO, "%s: %s", path, strerror(errno));
     }
+    ret_local->has_state = true;
     char *text = malloc(STATE_SIZE_MAX + 1);
     size_t size = text ? fread(text, 1, STATE_SIZE_MAX, file) : 0;
     if (!text) {
@@ -109,6 +113,44 @@ enum kith_err kith_local_load(const char *dir, bool create, struct kith_local *r
     free(text);
     (void)fclose(file); /* was only read */
     return err;
+}
+
+enum kith_err kith_local_hold(const char *dir, bool create, struct kith_local *ret_local,
+                              int *ret_fd, struct kith_error *error)
+{
+    bool made = create && mkdir(dir, 0755) == 0;
+    if (create && !made && errno != EEXIST) {
+        return kith_error_set(error, KITH_EIO, "cannot make %s: %s", dir, strerror(errno));
+    }
+    enum kith_err err = KITH_OK;
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        err = kith_error_set(error, errno == ENOENT ? KITH_ENOTFOUND : KITH_EIO, "%s: %s", dir,
+                             strerror(errno));
+    } else if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        err =
+            errno == EWOULDBLOCK
+                ? kith_error_set(error, KITH_EBUSY,
+                                 "%s: another 'kithctl local' is at work there; try again when "
+                                 "it has ended",
+                                 dir)
+                : kith_error_set(error, KITH_EIO, "%s: cannot be locked: %s", dir, strerror(errno));
+    }
+    if (err == KITH_OK) {
+        err = kith_local_load(dir, ret_local, error);
+    }
+    if (err != KITH_OK) {
+        if (fd >= 0) {
+            (void)close(fd); /* was only locked */
+        }
+        if (made) {
+            (void)rmdir(dir); /* empty, or somebody else's by now */
+        }
+        return err;
+    }
+    ret_local->made = made;
+    *ret_fd = fd;
+    return KITH_OK;
 }
 
 static enum kith_err file_write(const char *path, const char *text, struct kith_error *error)
@@ -144,6 +186,20 @@ enum kith_err kith_local_save(const struct kith_local *local, struct kith_error 
     free(text);
     if (err == KITH_OK && rename(fresh, path) != 0) {
         err = kith_error_set(error, KITH_EIO, "%s: %s", path, strerror(errno));
+    }
+    return err;
+}
+
+enum kith_err kith_local_forget(const struct kith_local *local, struct kith_error *error)
+{
+    static const char *const suffixes[] = {".new", ""};
+    char path[PATH_MAX];
+    enum kith_err err = KITH_OK;
+    for (uint32_t i = 0; err == KITH_OK && i < 2; i++) {
+        err = state_path(local, suffixes[i], path, error);
+        if (err == KITH_OK && unlink(path) != 0 && errno != ENOENT) {
+            err = kith_error_set(error, KITH_EIO, "cannot remove %s: %s", path, strerror(errno));
+        }
     }
     return err;
 }

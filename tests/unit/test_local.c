@@ -26,7 +26,7 @@ static void test_state(void **state)
     char file[64];
     struct kith_error error;
     assert_non_null(mkdtemp(dir));
-    assert_int_equal(kith_local_load(dir, false, &local, &error), KITH_OK);
+    assert_int_equal(kith_local_load(dir, &local, &error), KITH_OK);
     assert_int_equal(local.count, 0);
     local.count = 3;
     for (uint32_t i = 0; i < 3; i++) {
@@ -34,14 +34,14 @@ static void test_state(void **state)
         local.nodes[i].pid = (pid_t)(100 + i);
     }
     assert_int_equal(kith_local_save(&local, &error), KITH_OK);
-    assert_int_equal(kith_local_load(dir, false, &read, &error), KITH_OK);
+    assert_int_equal(kith_local_load(dir, &read, &error), KITH_OK);
     assert_string_equal(read.dir, dir);
     assert_int_equal(read.count, 3);
     assert_memory_equal(read.nodes, local.nodes, 3 * sizeof(local.nodes[0]));
     (void)snprintf(file, sizeof(file), "%s/cluster.json", dir);
     assert_int_equal(unlink(file), 0);
     assert_int_equal(rmdir(dir), 0);
-    assert_int_equal(kith_local_load(dir, false, &read, &error), KITH_ENOTFOUND);
+    assert_int_equal(kith_local_load(dir, &read, &error), KITH_ENOTFOUND);
 }
 
 static void test_state_refuses(void **state)
@@ -52,8 +52,11 @@ static void test_state_refuses(void **state)
                                       "[]",
                                       "{}",
                                       "{\"nodes\": 3}",
-                                      "{\"nodes\": [{\"port\": 65536}]}",
-                                      "{\"nodes\": [{\"port\": -1}]}",
+                                      "{\"nodes\": [3]}",
+                                      "{\"nodes\": [{\"port\": \"1\", \"pid\": 1}]}",
+                                      "{\"nodes\": [{\"port\": 1}]}",
+                                      "{\"nodes\": [{\"port\": 65536, \"pid\": 1}]}",
+                                      "{\"nodes\": [{\"port\": -1, \"pid\": 1}]}",
                                       "{\"nodes\": [{\"port\": 1, \"pid\": -5}]}",
                                       "{\"nodes\": [{\"port\": 1, \"pid\": 4294967297}]}"};
     static struct kith_local local;
@@ -61,6 +64,109 @@ static void test_state_refuses(void **state)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_int_equal(kith_local_decode(bad[i], &local, &error), KITH_EFORMAT);
     }
+}
+
+static void file_make(const char *dir, const char *name)
+{
+    char path[128];
+    assert_true(snprintf(path, sizeof(path), "%s/%s", dir, name) < (int)sizeof(path));
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fclose(file), 0);
+}
+
+static bool file_is(const char *dir, const char *name)
+{
+    char path[128];
+    assert_true(snprintf(path, sizeof(path), "%s/%s", dir, name) < (int)sizeof(path));
+    return access(path, F_OK) == 0;
+}
+
+static void dir_make(const char *dir, const char *name)
+{
+    char path[128];
+    assert_true(snprintf(path, sizeof(path), "%s/%s", dir, name) < (int)sizeof(path));
+    assert_int_equal(mkdir(path, 0700), 0);
+}
+
+/* Only what was not there before is removed, and nothing beyond a link. */
+static void test_remove(void **state)
+{
+    (void)state;
+    static struct kith_local local;
+    struct kith_local_present before[2];
+    struct kith_error error;
+    char link_to[64];
+    char path[64];
+    (void)strcpy(local.dir, "/tmp/kith-test-local.XXXXXX");
+    assert_non_null(mkdtemp(local.dir));
+    dir_make(local.dir, "node2");
+    file_make(local.dir, "node2/old");
+    file_make(local.dir, "node1.log");
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(kith_local_present(&local, i, &before[i], &error), KITH_OK);
+        assert_true(before[i].data == (i == 1) && before[i].log == (i == 0));
+    }
+    dir_make(local.dir, "node1");
+    dir_make(local.dir, "node1/deep");
+    file_make(local.dir, "node1/deep/new");
+    (void)snprintf(link_to, sizeof(link_to), "%.40s/node2", local.dir);
+    (void)snprintf(path, sizeof(path), "%.40s/node1/link", local.dir);
+    assert_int_equal(symlink(link_to, path), 0);
+    file_make(local.dir, "node2.log");
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(kith_local_remove(&local, i, &before[i], &error), KITH_OK);
+        assert_int_equal(kith_local_remove(&local, i, &before[i], &error), KITH_OK);
+    }
+    assert_false(file_is(local.dir, "node1"));
+    assert_true(file_is(local.dir, "node1.log"));
+    assert_true(file_is(local.dir, "node2/old"));
+    assert_false(file_is(local.dir, "node2.log"));
+    before[0].log = before[1].data = false;
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(kith_local_remove(&local, i, &before[i], &error), KITH_OK);
+    }
+    assert_int_equal(kith_local_save(&local, &error), KITH_OK);
+    assert_int_equal(kith_local_forget(&local, &error), KITH_OK);
+    assert_int_equal(kith_local_forget(&local, &error), KITH_OK);
+    assert_int_equal(rmdir(local.dir), 0);
+}
+
+/* One at a time; and a folder that was made for nothing goes again. */
+static void test_hold(void **state)
+{
+    (void)state;
+    static struct kith_local local;
+    struct kith_error error;
+    char dir[64] = "/tmp/kith-test-local.XXXXXX";
+    char path[80];
+    int fd = -1;
+    int other = -1;
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(path, sizeof(path), "%s/new", dir);
+    assert_int_equal(kith_local_hold(path, false, &local, &fd, &error), KITH_ENOTFOUND);
+    assert_int_equal(kith_local_hold(path, true, &local, &fd, &error), KITH_OK);
+    assert_true(local.made && !local.has_state && local.count == 0);
+    assert_int_equal(kith_local_hold(path, true, &local, &other, &error), KITH_EBUSY);
+    assert_true(file_is(dir, "new"));
+    assert_int_equal(kith_local_load(path, &local, &error), KITH_OK); /* reading needs no hold */
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(kith_local_hold(path, true, &local, &fd, &error), KITH_OK);
+    assert_false(local.made);
+    local.count = 1;
+    assert_int_equal(kith_local_save(&local, &error), KITH_OK);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(kith_local_hold(path, false, &local, &fd, &error), KITH_OK);
+    assert_true(local.has_state && local.count == 1);
+    assert_int_equal(kith_local_forget(&local, &error), KITH_OK);
+    assert_int_equal(close(fd), 0);
+    file_make(path, "file");
+    (void)snprintf(path, sizeof(path), "%s/new/file", dir);
+    assert_int_equal(kith_local_hold(path, true, &local, &fd, &error), KITH_EIO);
+    assert_int_equal(unlink(path), 0);
+    (void)snprintf(path, sizeof(path), "%s/new", dir);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rmdir(dir), 0);
 }
 
 #define OURS(text) kith_local_is_ours(text, sizeof(text), "/d/node1")
@@ -183,7 +289,8 @@ int main(void)
         cmocka_unit_test(test_state),   cmocka_unit_test(test_state_refuses),
         cmocka_unit_test(test_is_ours), cmocka_unit_test(test_find_foreign),
         cmocka_unit_test(test_ports),   cmocka_unit_test(test_start),
-        cmocka_unit_test(test_start_fails),
+        cmocka_unit_test(test_start_fails), cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
