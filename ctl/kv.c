@@ -61,8 +61,12 @@ static enum kith_err door_open(const struct kith_ctl_args *args, struct door *re
     options.writer = writer;
     enum kith_err err = kith_client_open(&options, &ret_door->client, error);
     if (err == KITH_EUNREACH) {
+        static const char remedy[] = "; is kithd running there?";
         struct kith_error told = *error;
-        (void)kith_error_set(error, err, "%s; is kithd running there?", told.message);
+        size_t room = sizeof(told.message) - sizeof(remedy);
+        bool cut = strlen(told.message) > room; /* many servers, each with its reason */
+        (void)kith_error_set(error, err, "%.*s%s%s", (int)(cut ? room - 4 : room), told.message,
+                             cut ? "...)" : "", remedy);
     }
     return err;
 }

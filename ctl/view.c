@@ -44,9 +44,16 @@ static enum kith_err door_error(const struct kith_link_ask *asks, uint32_t count
                 "it to one: kithctl join %s --through MEMBER",
                 asks[i].address, asks[i].address, asks[i].address);
         }
+    }
+    for (uint32_t i = 0; i < count; i++) {
         const char *why = asks[i].box ? "an answer of the wrong kind" : asks[i].error.message;
-        int more = snprintf(list + used, sizeof(list) - used, "%s%s", used ? "; " : "", why);
-        used += more > 0 && (size_t)more < sizeof(list) - used ? (size_t)more : 0;
+        size_t room = sizeof(list) - used;
+        int more = snprintf(list + used, room, "%s%s", used ? "; " : "", why);
+        if (more < 0 || (size_t)more + sizeof("; ...") > room) { /* half an address is another's */
+            (void)snprintf(list + used, room, "%s...", used ? "; " : "");
+            break;
+        }
+        used += (size_t)more;
     }
     return kith_error_set(error, KITH_EUNREACH, "no node answered (%s); is kithd running there?",
                           list);

@@ -508,10 +508,14 @@ static enum kith_err unreachable(struct kith_client *client,
     char names[128] = "";
     char reasons[REASONS_SIZE];
     size_t at = 0;
-    for (uint32_t i = 0; i < options->server_count && at + 1 < sizeof(names); i++) {
-        int n =
-            snprintf(names + at, sizeof(names) - at, "%s%s", i > 0 ? "," : "", options->servers[i]);
-        at = n < 0 ? sizeof(names) : at + (size_t)n;
+    for (uint32_t i = 0; i < options->server_count; i++) {
+        size_t room = sizeof(names) - at;
+        int n = snprintf(names + at, room, "%s%s", i > 0 ? "," : "", options->servers[i]);
+        if (i > 0 && (n < 0 || (size_t)n + sizeof(",...") > room)) { /* half a name is another's */
+            (void)snprintf(names + at, room, ",...");
+            break;
+        }
+        at += n < 0 || (size_t)n >= room ? room - 1 : (size_t)n;
     }
     kith_client_core_reasons(client->core, reasons, sizeof(reasons));
     uint32_t ms = turned_down ? client->turned_down_ms : client->connect_timeout_ms;

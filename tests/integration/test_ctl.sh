@@ -84,6 +84,11 @@ start=$SECONDS
 fails 3 kithctl get key --servers 127.0.0.1:1,127.0.0.1:2 --timeout 40s
 [ $((SECONDS - start)) -lt 15 ] || fail "took $((SECONDS - start)) s where nobody is"
 says '127.0.0.1:1,127.0.0.1:2.*connection refused.*is kithd running there'
+many=$(seq -f '127.0.0.1:%g' -s , 64)
+fails 3 kithctl status --servers "$many"
+says 'connection refused; [.][.][.]); is kithd' # cut between two, and said so
+fails 3 kithctl get key --servers "$many"
+says 'no node of 127.0.0.1:1,.*,127[.0-9]*:[0-9]*,[.][.][.] answered within.*is kithd running there'
 /usr/bin/python3 -c 'import socket, time
 s = socket.create_server(("127.0.0.1", 0))
 print(s.getsockname()[1], flush=True)
