@@ -87,7 +87,7 @@ const struct kith_ctl_command kith_ctl_commands[] = {
      "kithctl scan key:greeting", scan_options, kith_ctl_scan},
     {"local", "up", "DIR", 1, 1, "start a cluster on this machine",
      "Data, logs and cluster.json lie under DIR. Running it again starts what is not running.\n"
-     "A run that fails stops what it has started and removes what it has made, nothing else.\n"
+     "A run that fails removes what it has made and ends the new nodes; those of earlier runs run on.\n"
      "A node takes up to 2.5 times its cache in memory.\n",
      "kithctl local up ~/kith --nodes 3", up_options, kith_ctl_local_up},
     {"local", "down", "DIR", 1, 1, "stop a cluster on this machine", "The data stays.\n",

@@ -3,8 +3,9 @@
  * local_up.c - local up: all of it, or nothing. A run that fails takes back what it has made, as
  * far as nothing can be lost by it:
  *
- * - the nodes that it has started end; but one that has joined a cluster that was running before
- *   runs on, for that cluster counts on it;
+ * - the nodes that it has made and started end; but one that has joined a cluster that was running
+ *   before runs on, for that cluster counts on it. So do those of earlier runs: two of three serve,
+ *   and none does not;
  * - a node that it has added, and that has not joined, is forgotten, and its data and log are
  *   removed if they were not there before;
  * - a cluster of which it has made every node goes whole, with DIR if that is of this run too. But
@@ -361,7 +362,7 @@ static bool started_end(struct up *up, uint32_t *ret_ended)
     bool good = true;
     *ret_ended = 0;
     for (uint32_t i = 0; i < up->local.count; i++) {
-        bool serves = up->ran && up->joined[i] && i >= up->before; /* a cluster that ran */
+        bool serves = i < up->before || (up->ran && up->joined[i]); /* see the top of this file */
         ends[i] = up->started[i] && node_alive(up, i) && !serves;
         if (ends[i] && kith_local_signal(&up->processes[i], SIGTERM, &error) != KITH_OK) {
             (void)kith_ctl_fail(up->args, &error); /* beside what the run has failed by */

@@ -138,7 +138,7 @@ says 'what was made of 2 nodes removed; the cluster keeps its 1 node$'
 [ ! -e "$dir/node2" ] && [ ! -e "$dir/node3.log" ] || fail "left behind: $(ls "$dir")"
 cluster_down
 fails 3 "$bin/kithctl" local up "$dir" --nodes 3
-[ "$(runs "$dir")" = 0 ] || fail "nodes still run"
+[ "$(runs "$dir")" = 1 ] || fail "node1, of an older cluster, was to run on"
 cluster_up 1
 [ "$(kv get keep)" = safe ] || fail "the data of an older cluster"
 fails 1 kithctl local up "$dir" --nodes 3
