@@ -164,7 +164,7 @@ struct kith_inode {
     bool untold; /* its names changed, and the row that says so could not be put: the timer does */
     bool queued;   /* in fs->dirty (one ref) */
     bool flushing; /* the timer has started its flush */
-    struct kith_row_put *again; /* a put of its row whose outcome is unknown, see flush.c; row_busy */
+    struct kith_row_put *again; /* a put of its row whose outcome is unknown, row_put.c; row_busy */
     struct kith_inode *dirty_prev, *dirty_next;
 };
 
@@ -468,22 +468,7 @@ int kith_inode_saw(struct kith_fs *fs, struct kith_inode *inode, const struct ki
                    struct kith_arena *arena, const struct kith_client_result *result,
                    uint64_t started, struct kith_seen *ret_seen);
 
-/* ---- flush.c (may wait) ---- */
-int kith_inode_flush(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability);
-/* The same with row_busy held by the caller. */
-int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode,
-                          enum kith_durability durability);
-/* The same without waiting, row_busy held: begins the put and calls `done` once with its outcome,
- * on a client's thread or here; row_busy stays the caller's, who also holds the inode until then.
- * False: a thread must do it, or there is nothing to put; `done` is not called. */
-KITH_MUST_CHECK bool kith_inode_put_begin(struct kith_fs *fs, struct kith_inode *inode,
-                                          enum kith_durability durability,
-                                          void (*done)(void *arg, int error), void *arg);
-struct kith_job;
-/* What is unsent of the job's inode, with the job taken over: row_busy is taken, and `done`, who
- * gets the job, gives it back and ends the job. Else job->run does it in a thread. */
-void kith_start_put(struct kith_job *job, enum kith_durability durability,
-                    void (*done)(void *job, int error));
+/* ---- image.c ---- */
 /* Image of the contents as they are now, for a put; *ret_generation for kith_inode_image_stored. */
 struct kith_image {
     struct kith_bytes bytes;
@@ -501,12 +486,40 @@ int kith_inode_image_now(struct kith_fs *fs, struct kith_inode *inode, struct ki
 void kith_inode_image_stored(struct kith_fs *fs, struct kith_inode *inode,
                              const struct kith_image *image, const struct kith_dot *dot,
                              enum kith_durability durability);
+
+/* ---- row_put.c ---- */
+/* Puts the row itself or, attrs, the attribute row beside it, and waits. row_busy held. */
+int kith_inode_put_one(struct kith_fs *fs, struct kith_inode *inode,
+                       enum kith_durability durability, bool attrs);
+/* The same without waiting, as kith_inode_put_begin does it. */
+KITH_MUST_CHECK bool kith_inode_put_one_begin(struct kith_fs *fs, struct kith_inode *inode,
+                                              enum kith_durability durability, bool attrs,
+                                              void (*done)(void *arg, int error), void *arg);
 /* To be called before names or rows of the inode are changed otherwise: a put of its row whose
  * outcome is unknown is put again, the same under the same request id, so that nothing of it comes
  * back later. 0 when there is none (any more). row_busy held. */
 int kith_inode_put_again(struct kith_fs *fs, struct kith_inode *inode);
 /* Forgets it. */
 void kith_inode_put_forget(struct kith_inode *inode);
+
+/* ---- flush.c (may wait) ---- */
+int kith_inode_flush(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability);
+/* The same with row_busy held by the caller. */
+int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode,
+                          enum kith_durability durability);
+/* The same without waiting, row_busy held: begins the put and calls `done` once with its outcome,
+ * on a client's thread or here; row_busy stays the caller's, who also holds the inode until then.
+ * False: a thread must do it, or there is nothing to put; `done` is not called. */
+KITH_MUST_CHECK bool kith_inode_put_begin(struct kith_fs *fs, struct kith_inode *inode,
+                                          enum kith_durability durability,
+                                          void (*done)(void *arg, int error), void *arg);
+struct kith_job;
+/* What is unsent of the job's inode, with the job taken over: row_busy is taken, and `done`, who
+ * gets the job, gives it back and ends the job. Else job->run does it in a thread. */
+void kith_start_put(struct kith_job *job, enum kith_durability durability,
+                    void (*done)(void *job, int error));
+/* A put of something unsent failed: it stays unsent, the timer tries again. */
+void kith_inode_flush_failed(struct kith_fs *fs, struct kith_inode *inode, int error);
 /* Counts and logs a put that failed. */
 void kith_put_failed(struct kith_fs *fs, const struct kith_inode *inode, int error);
 /* Everything that is unsent, until the deadline; names what could not be put. Returns how many. */
