@@ -404,7 +404,7 @@ KITH_MUST_CHECK enum kith_err kith_seen_inode(struct kith_fs *fs, struct kith_in
 bool kith_seen_taken(const struct kith_inode *inode, const struct kith_seen *seen,
                      uint64_t started);
 
-/* ---- dir.c: reading directories (may wait) ---- */
+/* ---- dir_read.c (may wait) ---- */
 /* Reads one name by quorum; the entry comes back pinned. */
 int kith_dir_read(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                   struct kith_entry **ret_entry);
@@ -412,27 +412,21 @@ int kith_dir_read(struct kith_fs *fs, struct kith_inode *dir, const char *name,
  * pinned. Does not wait. */
 int kith_dir_saw(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                  const struct kith_seen *seen, uint64_t started, struct kith_entry **ret_entry);
-/* fs->lock held. Counts a lookup that needs the network; true when the directory should be read
- * whole now. */
-bool kith_dir_missed(struct kith_dir *dir, uint64_t now);
-/* fs->lock held. True: the next question in this directory is better put as a scan of a page, after
- * which its watch answers. */
-bool kith_dir_scan_due(struct kith_inode *dir);
-/* fs->lock held. The entry of a name that is not in the table, where that means that it does not exist;
- * else NULL. */
-struct kith_entry *kith_dir_missing(struct kith_fs *fs, struct kith_inode *dir, const char *name,
-                                    uint64_t now);
-/* fs->lock held. Every name is in the table and none is unknown: it can be listed from memory. */
-bool kith_dir_listable(struct kith_inode *dir, uint64_t now);
-/* The entry as this mount knows it, read again where it is not valid any more. Pinned. */
-int kith_dir_entry(struct kith_fs *fs, struct kith_inode *dir, const char *name,
-                   struct kith_entry **ret_entry);
-void kith_entry_unpin(struct kith_fs *fs, struct kith_entry *entry);
 /* Removes a name that refers to a row that is not there; dir_busy held, or nobody has put the row for
  * so long that nobody will. Else EIO. */
 int kith_dir_remove_dangling(struct kith_fs *fs, struct kith_inode *dir, const char *name);
-/* The scan that is due: one page, so that lookups can be answered from memory. */
-void kith_dir_scan(struct kith_fs *fs, struct kith_inode *dir);
+/* Reads the row of an inode again by quorum and takes note of it. ESTALE when its name leads to
+ * another file now. The answer must be released, whatever is returned; ret_seen borrows from it and
+ * the arena. */
+int kith_inode_read(struct kith_fs *fs, struct kith_inode *inode, struct kith_arena *arena,
+                    struct kith_client_answer *ret_answer, struct kith_seen *ret_seen);
+/* What that does with the rows (name, attributes) that it read. shared: the group of a shared inode's
+ * row, else NULL. Does not wait. */
+int kith_inode_saw(struct kith_fs *fs, struct kith_inode *inode, const struct kith_group *shared,
+                   struct kith_arena *arena, const struct kith_client_result *result,
+                   uint64_t started, struct kith_seen *ret_seen);
+
+/* ---- dir_page.c (may wait) ---- */
 /* One page behind `after` (NULL: from the first row) into the entries. each: for every entry with
  * its lock-free name; stops at an error. */
 struct kith_dir_page {
@@ -450,6 +444,26 @@ int kith_dir_page_saw(struct kith_fs *fs, struct kith_inode *dir,
                       const struct kith_client_result *result, uint64_t load, uint64_t started,
                       struct kith_arena *arena, kith_dir_each each, void *arg,
                       struct kith_dir_page *ret_page);
+
+/* ---- dir.c: what is known of a directory (may wait) ---- */
+/* fs->lock held. Counts a lookup that needs the network; true when the directory should be read
+ * whole now. */
+bool kith_dir_missed(struct kith_dir *dir, uint64_t now);
+/* fs->lock held. True: the next question in this directory is better put as a scan of a page, after
+ * which its watch answers. */
+bool kith_dir_scan_due(struct kith_inode *dir);
+/* fs->lock held. The entry of a name that is not in the table, where that means that it does not exist;
+ * else NULL. */
+struct kith_entry *kith_dir_missing(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                                    uint64_t now);
+/* fs->lock held. Every name is in the table and none is unknown: it can be listed from memory. */
+bool kith_dir_listable(struct kith_inode *dir, uint64_t now);
+/* The entry as this mount knows it, read again where it is not valid any more. Pinned. */
+int kith_dir_entry(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                   struct kith_entry **ret_entry);
+void kith_entry_unpin(struct kith_fs *fs, struct kith_entry *entry);
+/* The scan that is due: one page, so that lookups can be answered from memory. */
+void kith_dir_scan(struct kith_fs *fs, struct kith_inode *dir);
 /* fs->lock held. All pages of `load`, begun at `started`, are read: what it did not see is not
  * there. */
 void kith_dir_complete(struct kith_fs *fs, struct kith_inode *dir, uint64_t load, uint64_t started);
@@ -457,16 +471,6 @@ void kith_dir_complete(struct kith_fs *fs, struct kith_inode *dir, uint64_t load
 bool kith_dir_seems_empty(struct kith_fs *fs, struct kith_inode *dir);
 /* 0 when a fresh scan by quorum finds no entry, ENOTEMPTY, or an error. */
 int kith_dir_empty(struct kith_fs *fs, struct kith_inode *dir);
-/* Reads the row of an inode again by quorum and takes note of it. ESTALE when its name leads to
- * another file now. The answer must be released, whatever is returned; ret_seen borrows from it and
- * the arena. */
-int kith_inode_read(struct kith_fs *fs, struct kith_inode *inode, struct kith_arena *arena,
-                    struct kith_client_answer *ret_answer, struct kith_seen *ret_seen);
-/* What that does with the rows (name, attributes) that it read. shared: the group of a shared inode's
- * row, else NULL. Does not wait. */
-int kith_inode_saw(struct kith_fs *fs, struct kith_inode *inode, const struct kith_group *shared,
-                   struct kith_arena *arena, const struct kith_client_result *result,
-                   uint64_t started, struct kith_seen *ret_seen);
 
 /* ---- image.c ---- */
 /* Image of the contents as they are now, for a put; *ret_generation for kith_inode_image_stored. */
