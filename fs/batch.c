@@ -72,6 +72,11 @@ int kith_batch_put(struct kith_fs *fs, struct kith_batch *batch, const struct ki
     return kith_rows_put(fs, group, KITH_DURABLE_OS, batch->updates, batch->count, ret_answer);
 }
 
+int kith_batch_note(struct kith_octets *octets, const struct kith_client_answer *answer, int at)
+{
+    return kith_octets_set(octets, answer->result.u.put.results[at].context) ? 0 : ENOMEM;
+}
+
 /* The update of a row that is in the batch already, or NULL: a batch has one of a row. */
 static struct kith_put_update *batch_find(struct kith_batch *batch, struct kith_bytes name)
 {

@@ -235,6 +235,50 @@ int kith_linkset_drop(struct kith_fs *fs, struct kith_linkset *set)
     return error;
 }
 
+/* fs->lock held. The entry of a name that the set says to lead to the inode, as it was read, pinned;
+ * NULL where this mount is just putting another file there, or memory is short. */
+static struct kith_entry *pin_name(struct kith_fs *fs, struct kith_inode *dir,
+                                   struct kith_inode *inode, const struct kith_linkset *set,
+                                   uint32_t i)
+{
+    char name[KITH_FS_NAME_MAX + 1];
+    struct kith_bytes bytes = set->seen.record.names[i].name;
+    memcpy(name, bytes.data, bytes.size);
+    name[bytes.size] = '\0';
+    struct kith_entry *entry = kith_entry_make(fs, dir, name, bytes.size);
+    bool others = entry != NULL && entry->inode != NULL && entry->inode != inode &&
+                  (entry->inode->row_busy || kith_entry_unsent(entry));
+    if (entry == NULL || others || !kith_octets_set(&entry->ctx, set->contexts[i])) {
+        return NULL;
+    }
+    kith_entry_lead(fs, entry, inode);
+    kith_entry_refer(entry, &set->group);
+    kith_entry_touch(fs, entry);
+    entry->pins++;
+    return entry;
+}
+
+uint32_t kith_linkset_pin(struct kith_fs *fs, struct kith_inode *dir, struct kith_inode *inode,
+                          const struct kith_linkset *set, const struct kith_entry *out,
+                          struct kith_entry *ret_entries[])
+{
+    uint32_t count = 0;
+    pthread_mutex_lock(&fs->lock);
+    for (uint32_t i = 0; i < set->seen.record.name_count; i++) {
+        const struct kith_link_name *name = &set->seen.record.names[i];
+        bool here = kith_group_compare(&name->group, &dir->dir->group) == 0;
+        bool other = out == NULL || !kith_bytes_equal(name->name, kith_entry_bytes(out));
+        struct kith_entry *entry = here && other && set->states[i] == KITH_LINK_LEADS
+                                       ? pin_name(fs, dir, inode, set, i)
+                                       : NULL;
+        if (entry != NULL) {
+            ret_entries[count++] = entry;
+        }
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return count;
+}
+
 void kith_link_recount_soon(struct kith_fs *fs, struct kith_inode *inode)
 {
     if (!inode->shared || inode->unlinked) {

@@ -91,40 +91,6 @@ static int add_source(struct move *move)
     return move->src_at < 0 ? ENOMEM : 0;
 }
 
-struct kith_link_name *kith_link_names_with(struct kith_arena *arena,
-                                            const struct kith_inode *inode,
-                                            const struct kith_entry *out,
-                                            const struct kith_entry *in, uint32_t *ret_count)
-{
-    struct kith_link_name *names = kith_arena_calloc(arena, inode->name_count + 1u, sizeof *names);
-    uint32_t count = 0;
-    if (names == NULL) {
-        return NULL;
-    }
-    for (uint32_t i = 0; i < inode->name_count; i++) {
-        bool goes = out != NULL && kith_bytes_equal(inode->names[i].name, kith_entry_bytes(out)) &&
-                    kith_group_compare(&inode->names[i].group, &out->dir->dir->group) == 0;
-        if (!goes) {
-            names[count++] = inode->names[i];
-        }
-    }
-    if (in != NULL) {
-        struct kith_link_name added = {in->dir->dir->group, kith_entry_bytes(in)};
-        uint32_t at = 0;
-        while (at < count && kith_link_name_compare(&names[at], &added) < 0) {
-            at++;
-        }
-        /* it may be there: added elsewhere, or left by a change whose outcome nobody learnt */
-        if (at == count || kith_link_name_compare(&names[at], &added) != 0) {
-            memmove(&names[at + 1], &names[at], (count - at) * sizeof *names);
-            names[at] = added;
-            count++;
-        }
-    }
-    *ret_count = count;
-    return names;
-}
-
 /* The names of a link that changes its name; its inode's row goes in the same batch where it is in
  * the same group, else in a put of its own afterwards (do_move): a name that the row does not have
  * yet, or has still, does no harm. */
@@ -283,67 +249,6 @@ static int settle(struct move *move, const struct kith_client_result *into,
                                 &into->u.put.results[move->old_at].dot, KITH_DURABLE_OS);
     }
     return ok ? 0 : ENOMEM;
-}
-
-static int tell_directory(struct kith_fs *fs, struct kith_inode *inode, const char *name)
-{
-    struct kith_client_answer answer;
-    struct kith_arena arena;
-    struct kith_bytes self = kith_bytes_make(NULL, 0), context = self;
-    kith_arena_init(&arena, 0);
-    int error = kith_rows_get(fs, &inode->dir->group, &self, 1, &answer);
-    if (error == 0) {
-        const struct kith_row *row = &answer.result.u.rows.rows[0].row;
-        error = kith_errno(kith_row_context(&arena, row, kith_row_winner(row), &context));
-    }
-    if (error == 0) {
-        error = kith_dir_put_own(fs, inode, name, false, context);
-    }
-    kith_client_answer_release(&answer);
-    kith_arena_release(&arena);
-    return error;
-}
-
-void kith_dir_tell(struct kith_fs *fs, struct kith_inode *inode, const char *name)
-{
-    int error = tell_directory(fs, inode, name);
-    if (error != 0) {
-        kith_inode_untold(fs, inode, error);
-    }
-}
-
-/* The same later, under the name that it has by then. */
-static int tell_directory_now(struct kith_fs *fs, struct kith_inode *inode)
-{
-    char name[KITH_FS_NAME_MAX + 1];
-    pthread_mutex_lock(&fs->lock);
-    bool named = inode->entry != NULL;
-    if (named) {
-        memcpy(name, inode->entry->name, inode->entry->name_size + 1u);
-    }
-    bool marked = inode->dir->mark.size > 0;
-    pthread_mutex_unlock(&fs->lock);
-    if (marked) {
-        return kith_dir_unmark(fs, inode);
-    }
-    return named ? tell_directory(fs, inode, name) : 0;
-}
-
-int kith_inode_tell(struct kith_fs *fs, struct kith_inode *inode)
-{
-    int error = 0;
-    if (inode->type == KITH_TYPE_DIR) {
-        error = tell_directory_now(fs, inode);
-    } else if (inode->shared) {
-        error = kith_link_retell(fs, inode);
-    }
-    if (error == 0) {
-        pthread_mutex_lock(&fs->lock);
-        inode->untold = false;
-        inode->unlinked = inode->unlinked || (inode->shared && inode->name_count == 0);
-        pthread_mutex_unlock(&fs->lock);
-    }
-    return error;
 }
 
 /* The source's half, after the target's has been put: given up only after a while, for then the

@@ -2,14 +2,8 @@
  *
  * unlink.c - one name less for a shared inode. */
 #include <errno.h>
-#include <string.h>
 
 #include "fs/fs.h"
-
-static int note(struct kith_octets *octets, const struct kith_client_answer *answer, int at)
-{
-    return kith_octets_set(octets, answer->result.u.put.results[at].context) ? 0 : ENOMEM;
-}
 
 /* The name's row alone. */
 static int remove_name(struct kith_fs *fs, struct kith_entry *entry)
@@ -28,7 +22,7 @@ static int remove_name(struct kith_fs *fs, struct kith_entry *entry)
     if (at >= 0) {
         error = kith_batch_put(fs, batch, &group, &answer);
         pthread_mutex_lock(&fs->lock);
-        error = error != 0 ? error : note(&entry->ctx, &answer, at);
+        error = error != 0 ? error : kith_batch_note(&entry->ctx, &answer, at);
         pthread_mutex_unlock(&fs->lock);
         kith_client_answer_release(&answer);
     }
@@ -71,7 +65,7 @@ static int remove_one_here(struct kith_fs *fs, struct kith_entry *entry, struct 
     error = kith_batch_put(fs, batch, &inode->share_group, &answer);
     if (error == 0) {
         pthread_mutex_lock(&fs->lock);
-        error = note(&entry->ctx, &answer, at);
+        error = kith_batch_note(&entry->ctx, &answer, at);
         const struct kith_put_result *row = &answer.result.u.put.results[row_at];
         if (!kith_inode_moved_on(inode, row->context) ||
             !kith_inode_names_set(inode, names, count)) {
@@ -133,7 +127,8 @@ static int take_back(struct kith_fs *fs, struct kith_entry *entry, struct kith_e
     if (error == 0) {
         const struct kith_put_result *result = &answer.result.u.put.results[at[1]];
         pthread_mutex_lock(&fs->lock);
-        error = note(&entry->ctx, &answer, at[0]) | note(&last->ctx, &answer, at[1]);
+        error = kith_batch_note(&entry->ctx, &answer, at[0]) |
+                kith_batch_note(&last->ctx, &answer, at[1]);
         /* entry->link stays until the caller removes it; the inode is the other's now */
         kith_inode_hold(inode);
         kith_entry_lead(fs, entry, NULL);

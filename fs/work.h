@@ -101,8 +101,18 @@ int kith_dir_unmark(struct kith_fs *fs, struct kith_inode *inode);
  * earlier mark along). */
 int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
                      struct kith_bytes context);
+
+/* ---- unlink.c, link_out.c ---- */
 /* Takes one name from a shared inode, in the cluster; row_busy held. */
 int kith_link_remove(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode);
+/* Gives a shared inode a row in a group of its own, so that names anywhere can refer to it. */
+int kith_link_promote(struct kith_fs *fs, struct kith_inode *inode);
+/* The same, and of an inode with one name alone. entries: its names in `dir`; stays: not all of
+ * them, the row that it had there is still needed. row_busy held. */
+int kith_link_move_out(struct kith_fs *fs, struct kith_inode *inode, struct kith_inode *dir,
+                       struct kith_entry *entries[], uint32_t count, bool stays);
+
+/* ---- tell.c ---- */
 /* The names of an inode whose row is in a group of its own have changed, in the directories. Its
  * row is put; where that fails the names changed all the same, and the timer puts it. image: as it was
  * before they changed, with which it is put though somebody has removed it since; NULL where no name
@@ -110,16 +120,16 @@ int kith_link_remove(struct kith_fs *fs, struct kith_entry *entry, struct kith_i
 void kith_link_tell(struct kith_fs *fs, struct kith_inode *inode,
                     const struct kith_link_name names[], uint32_t count,
                     const struct kith_image *image);
-/* That row again, from memory. */
-int kith_link_retell(struct kith_fs *fs, struct kith_inode *inode);
+/* Where a directory is now, in its own row: so that a move to two places is settled alike
+ * everywhere. Where that fails the entry counts all the same, and the timer tries again. row_busy
+ * held. */
+void kith_dir_tell(struct kith_fs *fs, struct kith_inode *inode, const char *name);
 /* What is untold is put. row_busy held. */
 int kith_inode_tell(struct kith_fs *fs, struct kith_inode *inode);
 /* That failed, or has to be tried later: the timer does it. */
 void kith_inode_untold(struct kith_fs *fs, struct kith_inode *inode, int error);
-/* Gives a shared inode a row in a group of its own, so that names anywhere can refer to it. */
-int kith_link_promote(struct kith_fs *fs, struct kith_inode *inode);
 
-/* linkset.c: which names refer to the row of a shared inode. */
+/* ---- linkset.c: which names refer to the row of a shared inode ---- */
 enum kith_link_state {
     KITH_LINK_GONE,
     KITH_LINK_HIDDEN, /* under a newer version of the name, which leads elsewhere */
@@ -184,7 +194,7 @@ static inline void kith_link_rowname(bool own, uint64_t id, struct kith_rowname 
     }
 }
 
-/* rename.c and link.c share: removal rows of a name's attributes and xattrs */
+/* ---- batch.c ---- */
 struct kith_batch {
     struct kith_arena arena;
     struct kith_put_update updates[KITH_BATCH_MAX];
@@ -201,6 +211,20 @@ int kith_batch_add(struct kith_batch *batch, struct kith_bytes name, struct kith
  * differs). May wait. */
 int kith_batch_attrs(struct kith_fs *fs, struct kith_batch *from, struct kith_batch *into,
                      struct kith_inode *inode, const struct kith_rowname *to);
+/* Puts a batch; the answer must be released, whatever is returned. */
+int kith_batch_put(struct kith_fs *fs, struct kith_batch *batch, const struct kith_group *group,
+                   struct kith_client_answer *ret_answer);
+/* Takes over the context that the put answered for the update `at`. fs->lock held. ENOMEM. */
+int kith_batch_note(struct kith_octets *octets, const struct kith_client_answer *answer, int at);
+/* The record of an inode, with its image, as a value in the batch's arena. */
+int kith_batch_record(struct kith_batch *batch, const struct kith_inode_record *record,
+                      struct kith_bytes *ret_value);
+
+/* ---- link_row.c ---- */
+/* A name that refers to a shared inode in `group`. fs->lock held. */
+int kith_link_name_row(struct kith_fs *fs, struct kith_batch *batch, struct kith_entry *entry,
+                       const struct kith_octets *ctx, const struct kith_inode *inode,
+                       const struct kith_group *group);
 /* The row of a shared inode with these names, contents `image`. */
 int kith_link_row(struct kith_fs *fs, struct kith_batch *batch, struct kith_inode *inode,
                   const struct kith_link_name names[], uint32_t count,
@@ -217,11 +241,11 @@ struct kith_link_name *kith_link_names_with(struct kith_arena *arena,
                                             const struct kith_inode *inode,
                                             const struct kith_entry *out,
                                             const struct kith_entry *in, uint32_t *ret_count);
-/* Where a directory is now, in its own row: so that a move to two places is settled alike
- * everywhere. Where that fails the entry counts all the same, and the timer tries again. row_busy
- * held. */
-void kith_dir_tell(struct kith_fs *fs, struct kith_inode *inode, const char *name);
-/* twin.c: a name that a file has left, with what its put answered: where a version of the file
+/* fs->lock held. The inode has a row of its own from here on. */
+void kith_link_share(struct kith_inode *inode, const struct kith_group *group, bool own);
+
+/* ---- twin.c, exchange.c ---- */
+/* A name that a file has left, with what its put answered: where a version of the file
  * stays under it, that becomes a file of its own. May wait. */
 void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry, const struct kith_inode *inode);
 /* A name that another file took over from a shared inode; the put of that answered `context`. Where
@@ -230,15 +254,5 @@ void kith_twin_unlink(struct kith_fs *fs, struct kith_entry *entry, const struct
                       struct kith_bytes context);
 /* RENAME_EXCHANGE of two files; both pinned, the directory taken. */
 int kith_exchange(struct kith_fs *fs, struct kith_entry *a, struct kith_entry *b);
-/* A name that refers to a shared inode in `group`. fs->lock held. */
-int kith_link_name_row(struct kith_fs *fs, struct kith_batch *batch, struct kith_entry *entry,
-                       const struct kith_octets *ctx, const struct kith_inode *inode,
-                       const struct kith_group *group);
-/* Puts a batch; the answer must be released, whatever is returned. */
-int kith_batch_put(struct kith_fs *fs, struct kith_batch *batch, const struct kith_group *group,
-                   struct kith_client_answer *ret_answer);
-/* The record of an inode, with its image, as a value in the batch's arena. */
-int kith_batch_record(struct kith_batch *batch, const struct kith_inode_record *record,
-                      struct kith_bytes *ret_value);
 
 #endif
