@@ -325,6 +325,9 @@ void kith_busy_take(struct kith_fs *fs, bool dirs, struct kith_inode *const inod
                     unsigned count);
 void kith_busy_give(struct kith_fs *fs, bool dirs, struct kith_inode *const inodes[],
                     unsigned count);
+/* The same for one directory, without fs->lock. */
+void kith_dir_take(struct kith_fs *fs, struct kith_inode *dir);
+void kith_dir_give(struct kith_fs *fs, struct kith_inode *dir);
 
 /* The end: frees every entry and inode, whoever held them. One thread is left. */
 void kith_tables_free(struct kith_fs *fs);

@@ -411,6 +411,20 @@ void kith_busy_give(struct kith_fs *fs, bool dirs, struct kith_inode *const inod
     pthread_cond_broadcast(&fs->changed);
 }
 
+void kith_dir_take(struct kith_fs *fs, struct kith_inode *dir)
+{
+    pthread_mutex_lock(&fs->lock);
+    kith_busy_take(fs, true, &dir, 1);
+    pthread_mutex_unlock(&fs->lock);
+}
+
+void kith_dir_give(struct kith_fs *fs, struct kith_inode *dir)
+{
+    pthread_mutex_lock(&fs->lock);
+    kith_busy_give(fs, true, &dir, 1);
+    pthread_mutex_unlock(&fs->lock);
+}
+
 void kith_tables_free(struct kith_fs *fs)
 {
     /* entries first, children before parents where the order of use allows: each pass frees what

@@ -12,67 +12,16 @@
 
 #include "fs/fs.h"
 
-/* A directory's own row, encoded into `buf`. */
-static struct kith_group own_row(struct kith_fs *fs, struct kith_inode *inode, const char *name,
-                                 bool removed, struct kith_buf *buf)
-{
-    struct kith_inode_record record;
-    pthread_mutex_lock(&fs->lock);
-    kith_inode_record_of(inode, &record);
-    record.has_parent = true;
-    record.removed = removed;
-    record.parent_name = kith_bytes_make(name, strlen(name));
-    if (inode->entry != NULL) {
-        record.parent = inode->entry->dir->dir->group;
-    }
-    kith_inode_record_encode(&record, buf);
-    struct kith_group group = inode->dir->group;
-    pthread_mutex_unlock(&fs->lock);
-    return group;
-}
-
 /* The own row of a new directory. */
 static void own_begin(struct kith_fs *fs, struct kith_inode *inode, const char *name,
                       struct kith_put_wait *ret_wait)
 {
     struct kith_buf buf;
     kith_buf_init(&buf);
-    struct kith_group group = own_row(fs, inode, name, false, &buf);
+    struct kith_group group = kith_dir_own_row(fs, inode, name, false, &buf);
     struct kith_put_update update = {.has_sibling = true, .value = kith_buf_bytes(&buf)};
     kith_rows_put_begin(fs, &group, buf.failed ? NULL : &update, ret_wait);
     kith_buf_release(&buf);
-}
-
-int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
-                     struct kith_bytes context)
-{
-    struct kith_client_answer answer;
-    struct kith_buf buf;
-    kith_buf_init(&buf);
-    struct kith_group group = own_row(fs, inode, name, removed, &buf);
-    struct kith_put_update update = {
-        .has_sibling = true,
-        .kind = removed ? KITH_SIBLING_MARK : KITH_SIBLING_VALUE,
-        .context = context,
-        .value = kith_buf_bytes(&buf)};
-    int error = ENOMEM;
-    if (!buf.failed) {
-        error = kith_rows_put(fs, &group, KITH_DURABLE_OS, &update, 1, &answer);
-        pthread_mutex_lock(&fs->lock);
-        if (error != 0) {
-            /* one that may be there yet goes with what is put then (kith_inode_tell) */
-            inode->untold = inode->untold || (removed && answer.result.err == KITH_EUNKNOWN);
-        } else if (!removed) {
-            kith_octets_clear(&inode->dir->mark);
-        } else if (!kith_octets_set(&inode->dir->mark,
-                                    answer.result.u.put.results[0].context)) {
-            error = ENOMEM;
-        }
-        pthread_mutex_unlock(&fs->lock);
-        kith_client_answer_release(&answer);
-    }
-    kith_buf_release(&buf);
-    return error;
 }
 
 /* The puts of a new name. */
@@ -140,9 +89,7 @@ static void make_name(struct kith_job *job, enum kith_type type)
     struct kith_inode *inode = NULL;
     uint64_t ids[2];
     ids_draw(fs, ids);
-    pthread_mutex_lock(&fs->lock);
-    kith_busy_take(fs, true, &job->inode, 1);
-    pthread_mutex_unlock(&fs->lock);
+    kith_dir_take(fs, job->inode);
     int error = kith_name_fresh(job, &entry);
     if (error == 0) {
         pthread_mutex_lock(&fs->lock);
@@ -161,9 +108,7 @@ static void make_name(struct kith_job *job, enum kith_type type)
     if (entry != NULL) {
         kith_entry_unpin(fs, entry);
     }
-    pthread_mutex_lock(&fs->lock);
-    kith_busy_give(fs, true, &job->inode, 1);
-    pthread_mutex_unlock(&fs->lock);
+    kith_dir_give(fs, job->inode);
     if (error != 0) {
         kith_job_fail(job, error);
     } else {
@@ -293,7 +238,7 @@ static void own_send(struct kith_job *job)
     struct kith_buf buf;
     kith_buf_init(&buf);
     struct kith_client_op op = {.kind = KITH_CLIENT_PUT};
-    op.u.put.group = own_row(fs, job->inode2, job->name, false, &buf);
+    op.u.put.group = kith_dir_own_row(fs, job->inode2, job->name, false, &buf);
     struct kith_put_update update = {.has_sibling = true, .value = kith_buf_bytes(&buf)};
     op.u.put.durability = KITH_DURABLE_OS;
     op.u.put.updates = &update;

@@ -5,7 +5,7 @@
 #ifndef KITH_FS_WORK_H
 #define KITH_FS_WORK_H
 
-/* ---- lookup.c, names.c and make.c share ---- */
+/* ---- lookup.c, create.c and make.c share ---- */
 /* Asks the cluster for the job's name; begins the job. */
 void kith_name_send(struct kith_job *job,
                     void (*done)(struct kith_job *, const struct kith_client_result *));
@@ -88,8 +88,14 @@ bool kith_statfs_due(struct kith_fs *fs);
 bool kith_create_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *dir, const char *name,
                       mode_t mode, struct fuse_file_info *fi);
 
+/* ---- remove.c ---- */
 /* fs->lock held: the name is removed; its inode, where that was the last one, is unlinked. */
 void kith_entry_gone(struct kith_fs *fs, struct kith_entry *entry);
+
+/* ---- dir_own.c: a directory's own row ---- */
+/* That row, encoded into `buf`; its group. */
+struct kith_group kith_dir_own_row(struct kith_fs *fs, struct kith_inode *inode, const char *name,
+                                   bool removed, struct kith_buf *buf);
 /* Marks an empty directory's own row as removed (dir_busy and row_busy held). */
 int kith_dir_remove(struct kith_fs *fs, struct kith_inode *inode);
 /* Its name was not removed after all: takes the mark back. unknown: perhaps it was, and the mark
@@ -102,7 +108,7 @@ int kith_dir_unmark(struct kith_fs *fs, struct kith_inode *inode);
 int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
                      struct kith_bytes context);
 
-/* ---- unlink.c, link_out.c ---- */
+/* ---- link_remove.c, link_out.c ---- */
 /* Takes one name from a shared inode, in the cluster; row_busy held. */
 int kith_link_remove(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode);
 /* Gives a shared inode a row in a group of its own, so that names anywhere can refer to it. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * unlink.c - one name less for a shared inode. */
+ * link_remove.c - one name less for a shared inode. */
 #include <errno.h>
 
 #include "fs/fs.h"

@@ -1,284 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * names.c - create, unlink, rmdir. lookup is in lookup.c; mknod, mkdir and symlink are in make.c.
+ * remove.c - unlink and rmdir.
  *
- * Whoever changes names in a directory holds its dir_busy from the check to the end of the put. */
+ * Whoever changes names in a directory holds its dir_busy from the check to the end of the put. One
+ * of several names of a file goes with a change of the file's row (link_remove.c); a directory is
+ * marked as removed before its name goes (dir_own.c). */
 #include <errno.h>
-#include <fcntl.h>
-#include <string.h>
 
 #include "fs/fs.h"
-
-struct kith_inode *kith_inode_make(struct kith_fs *fs, struct kith_entry *entry, uint64_t id,
-                                   enum kith_type type, mode_t mode, const struct fuse_ctx *ctx)
-{
-    struct kith_inode *inode = kith_inode_new(fs, id, type);
-    if (inode == NULL) {
-        return NULL;
-    }
-    struct kith_time now = kith_wall_time();
-    struct kith_inode *dir = entry->dir;
-    struct kith_attrs *attrs = &inode->attrs;
-    attrs->have = KITH_ATTR_ALL;
-    attrs->mode = mode & 07777u;
-    attrs->uid = ctx->uid;
-    attrs->gid = ctx->gid;
-    if ((dir->attrs.mode & S_ISGID) != 0) { /* a directory with set-gid gives its group */
-        attrs->gid = dir->attrs.gid;
-        attrs->mode |= type == KITH_TYPE_DIR ? S_ISGID : 0;
-    }
-    attrs->atime = attrs->mtime = now;
-    attrs->mode_stamp = attrs->owner_stamp = attrs->atime_stamp = now;
-    attrs->mtime_stamp = attrs->xattrs_stamp = now;
-    inode->btime = now;
-    inode->pending = true;
-    inode->has_kernel_dot = true; /* the kernel's pages are what it wrote itself */
-    inode->dirty_since = inode->made_at = kith_mono_ns();
-    kith_entry_lead(fs, entry, inode);
-    entry->link = false;
-    if (entry->fresh_tid != 0 && dir->dir->misses > 0 && dir->dir->live == 0) {
-        dir->dir->misses--; /* no scan saves the question that comes before a new name, but under a
-                               live watch */
-    }
-    entry->fresh_tid = 0;
-    entry->changed_at = inode->dirty_since;
-    entry->valid_until = inode->valid_until = inode->dirty_since + fs->entry_ns;
-    kith_entry_touch(fs, entry);
-    kith_dir_changed(dir);
-    return inode;
-}
-
-/* fs->lock held. A new file under `entry`, open once; one ref for the caller. NULL when memory is
- * short. */
-static struct kith_inode *make_file(struct kith_fs *fs, struct kith_entry *entry, uint64_t id,
-                                    mode_t mode, const struct fuse_ctx *ctx)
-{
-    struct kith_inode *inode = kith_inode_make(fs, entry, id, KITH_TYPE_FILE, mode, ctx);
-    if (inode != NULL) {
-        inode->opens = 1;
-        inode->is_open = kith_octets_set(&inode->open_ctx, kith_octets_bytes(&entry->ctx));
-        kith_inode_enqueue(fs, inode);
-    }
-    return inode;
-}
-
-void kith_inode_unmake(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode)
-{
-    pthread_mutex_lock(&fs->lock);
-    inode->unlinked = true;
-    inode->pending = false;
-    inode->write_flushed = inode->write_version;
-    if (entry->inode == inode) {
-        kith_entry_lead(fs, entry, NULL);
-    }
-    entry->valid_until = 0; /* the outcome may be unknown */
-    kith_watch_doubt(entry);
-    pthread_mutex_unlock(&fs->lock);
-}
-
-static void dir_take(struct kith_job *job)
-{
-    pthread_mutex_lock(&job->fs->lock);
-    kith_busy_take(job->fs, true, &job->inode, 1);
-    pthread_mutex_unlock(&job->fs->lock);
-}
-
-static void dir_give(struct kith_job *job)
-{
-    pthread_mutex_lock(&job->fs->lock);
-    kith_busy_give(job->fs, true, &job->inode, 1);
-    pthread_mutex_unlock(&job->fs->lock);
-}
-
-bool kith_create_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *dir, const char *name,
-                      mode_t mode, struct fuse_file_info *fi)
-{
-    const struct fuse_ctx *ctx = fuse_req_ctx(req);
-    uint64_t id = kith_fs_random(fs);
-    struct fuse_entry_param param;
-    struct kith_inode *inode = NULL;
-    if (!kith_fs_defers(fs, &dir->dir->group)) {
-        return false;
-    }
-    pthread_mutex_lock(&fs->lock);
-    uint64_t now = kith_mono_ns();
-    struct kith_entry *entry = kith_entry_find(dir, name);
-    entry = entry == NULL ? kith_dir_missing(fs, dir, name, now) : entry;
-    bool known = entry != NULL && entry->inode == NULL && !dir->dir_busy && !dir->dir->removed;
-    bool watch = known && kith_watch_knows(entry);
-    if (known && (watch || kith_name_asked(entry, ctx->pid) ||
-                  ((fi->flags & O_EXCL) == 0 && kith_entry_valid(entry, now)))) {
-        if (watch && entry->fresh_tid != ctx->pid) {
-            kith_watch_saved(fs, KITH_SAVED_NEW);
-        }
-        inode = make_file(fs, entry, id, mode, ctx);
-    }
-    if (inode != NULL) {
-        kith_entry_param(fs, inode, inode->valid_until, &param);
-        kith_inode_drop(fs, inode);
-    }
-    pthread_mutex_unlock(&fs->lock);
-    if (inode == NULL) {
-        return false;
-    }
-    fi->keep_cache = 1;
-    if (fuse_reply_create(req, &param, fi) == -ENOENT) { /* interrupted: the kernel forgot it */
-        pthread_mutex_lock(&fs->lock);
-        inode->opens--;
-        kith_inode_forget(fs, inode, 1);
-        pthread_mutex_unlock(&fs->lock);
-    }
-    return true;
-}
-
-/* CREATE of a name that is there: an open, cut to nothing with O_TRUNC. */
-static int open_existing(struct kith_job *job, struct kith_inode *inode)
-{
-    struct kith_fs *fs = job->fs;
-    bool keep = false;
-    if (inode->type != KITH_TYPE_FILE) {
-        return inode->type == KITH_TYPE_DIR ? EISDIR : ESTALE;
-    }
-    int error = kith_inode_open(fs, inode, &keep);
-    if (error == 0 && (job->fi.flags & O_TRUNC) != 0) {
-        error = kith_inode_cut(job, inode);
-    }
-    job->fi.keep_cache = keep && (job->fi.flags & O_TRUNC) == 0;
-    return error;
-}
-
-static int create_new(struct kith_job *job, struct kith_entry *entry, struct kith_inode **ret_inode)
-{
-    struct kith_fs *fs = job->fs;
-    uint64_t id = kith_fs_random(fs);
-    pthread_mutex_lock(&fs->lock);
-    struct kith_inode *inode =
-        job->inode->dir->removed ? NULL : make_file(fs, entry, id, job->mode, &job->ctx);
-    int error = job->inode->dir->removed ? ENOENT : inode == NULL ? ENOMEM : 0;
-    pthread_mutex_unlock(&fs->lock);
-    if (inode != NULL && !kith_fs_defers(fs, &job->inode->dir->group)) {
-        pthread_mutex_lock(&fs->lock);
-        inode->awaited = true;
-        pthread_mutex_unlock(&fs->lock);
-        error = kith_inode_flush(fs, inode, KITH_DURABLE_OS);
-        if (error != 0) {
-            kith_inode_unmake(fs, entry, inode);
-            kith_inode_close(fs, inode);
-            pthread_mutex_lock(&fs->lock);
-            kith_inode_drop(fs, inode);
-            pthread_mutex_unlock(&fs->lock);
-        }
-    }
-    *ret_inode = inode;
-    return error;
-}
-
-void kith_do_create(struct kith_job *job)
-{
-    struct kith_fs *fs = job->fs;
-    struct kith_entry *entry = NULL;
-    struct kith_inode *inode = NULL;
-    dir_take(job);
-    int error = (job->fi.flags & O_EXCL) != 0 ? kith_name_fresh(job, &entry)
-                                              : kith_dir_entry(fs, job->inode, job->name, &entry);
-    if (error == 0) {
-        pthread_mutex_lock(&fs->lock);
-        inode = entry->inode;
-        if (inode != NULL) {
-            kith_inode_hold(inode);
-        }
-        pthread_mutex_unlock(&fs->lock);
-        job->fi.keep_cache = 1;
-        if (inode == NULL) {
-            error = create_new(job, entry, &inode);
-            inode = error == 0 ? inode : NULL;
-        } else {
-            error = (job->fi.flags & O_EXCL) != 0 ? EEXIST : open_existing(job, inode);
-        }
-        kith_entry_unpin(fs, entry);
-    }
-    dir_give(job);
-    if (error != 0) {
-        kith_job_fail(job, error);
-    } else {
-        kith_reply_create(job, inode);
-    }
-    if (inode != NULL) {
-        pthread_mutex_lock(&fs->lock);
-        kith_inode_drop(fs, inode);
-        pthread_mutex_unlock(&fs->lock);
-    }
-}
-
-/* The fresh answer for a name that must not exist. dir_busy is not held over the question: what was
- * done to the name here meanwhile is newer than the answer, and is kept. */
-static void create_end(struct kith_job *job, int error, bool defer, struct kith_entry *entry)
-{
-    struct kith_fs *fs = job->fs;
-    struct kith_inode *dir = job->inode, *inode = NULL;
-    if (entry != NULL) {
-        uint64_t id = kith_fs_random(fs);
-        bool waits = kith_fs_defers(fs, &dir->dir->group);
-        pthread_mutex_lock(&fs->lock);
-        defer = dir->dir_busy || !waits; /* a thread waits, or puts it at once */
-        if (!defer) {
-            bool may = entry->inode == NULL && !dir->dir->removed;
-            inode = may ? make_file(fs, entry, id, job->mode, &job->ctx) : NULL;
-            error = may ? inode == NULL ? ENOMEM : 0 : entry->inode != NULL ? EEXIST : ENOENT;
-        }
-        entry->pins--;
-        pthread_mutex_unlock(&fs->lock);
-    }
-    if (defer) {
-        kith_job_defer(job);
-        return;
-    }
-    if (error != 0) {
-        kith_job_fail(job, error);
-    } else {
-        job->fi.keep_cache = 1;
-        kith_reply_create(job, inode);
-        pthread_mutex_lock(&fs->lock);
-        kith_inode_drop(fs, inode);
-        pthread_mutex_unlock(&fs->lock);
-    }
-    kith_job_end(job);
-}
-
-static void create_done(struct kith_job *job, const struct kith_client_result *result)
-{
-    struct kith_entry *entry = NULL;
-    bool link = false;
-    int error = kith_name_saw(job, result, &link, &entry);
-    create_end(job, error, link, entry);
-}
-
-static void create_scanned(struct kith_job *job, const struct kith_client_result *result)
-{
-    struct kith_entry *entry = NULL;
-    bool ask = false;
-    int error = kith_names_saw(job, result, &ask, &entry);
-    create_end(job, error, ask, entry);
-}
-
-void kith_start_create(struct kith_job *job)
-{
-    struct kith_fs *fs = job->fs;
-    struct kith_inode *dir = job->inode;
-    pthread_mutex_lock(&fs->lock);
-    struct kith_entry *entry = kith_entry_find(dir, job->name);
-    bool now = (job->fi.flags & O_EXCL) != 0 && !dir->dir_busy && !dir->dir->removed &&
-               (entry == NULL || entry->inode == NULL);
-    bool scan = now && kith_dir_scan_due(dir);
-    pthread_mutex_unlock(&fs->lock);
-    if (scan) {
-        kith_names_send(job, create_scanned);
-    } else if (now) {
-        kith_name_send(job, create_done);
-    } else {
-        kith_job_start(job);
-    }
-}
 
 /* The rows of a file with one name go. row_busy held. *ret_unknown: perhaps they do yet. */
 static int remove_rows(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode,
@@ -419,7 +148,7 @@ void kith_do_unlink(struct kith_job *job)
     struct kith_fs *fs = job->fs;
     struct kith_entry *entry;
     struct kith_inode *inode;
-    dir_take(job);
+    kith_dir_take(fs, job->inode);
     int error = victim_taken(job, &entry, &inode);
     if (error == 0 && inode != NULL) {
         pthread_mutex_lock(&fs->lock);
@@ -452,7 +181,7 @@ void kith_do_unlink(struct kith_job *job)
         kith_inode_drop(fs, inode);
         pthread_mutex_unlock(&fs->lock);
     }
-    dir_give(job);
+    kith_dir_give(fs, job->inode);
     kith_job_fail(job, error);
 }
 
@@ -620,84 +349,12 @@ void kith_start_unlink(struct kith_job *job)
     }
 }
 
-/* First the mark, then the look whether it is empty: what was made elsewhere before the mark is
- * seen. Where memory does not know it to be empty a look comes before, too: few directories are
- * marked in vain. */
-int kith_dir_remove(struct kith_fs *fs, struct kith_inode *inode)
-{
-    int error = kith_dir_seems_empty(fs, inode) ? 0 : kith_dir_empty(fs, inode);
-    if (error != 0) {
-        return error;
-    }
-    pthread_mutex_lock(&fs->lock);
-    char name[KITH_FS_NAME_MAX + 1] = "";
-    if (inode->entry != NULL) {
-        memcpy(name, inode->entry->name, inode->entry->name_size + 1u);
-    }
-    pthread_mutex_unlock(&fs->lock);
-    error = kith_dir_put_own(fs, inode, name, true, kith_octets_bytes(&inode->dir->mark));
-    pthread_mutex_lock(&fs->lock);
-    bool untold = error != 0 && inode->untold;
-    pthread_mutex_unlock(&fs->lock);
-    if (untold) {
-        kith_inode_untold(fs, inode, error);
-    }
-    if (error == 0) {
-        error = kith_dir_empty(fs, inode);
-        if (error != 0) {
-            kith_dir_restore(fs, inode, false);
-        }
-    }
-    if (error == 0) {
-        pthread_mutex_lock(&fs->lock);
-        inode->dir->removed = true; /* nothing can be made in it here: up to now it was busy */
-        pthread_mutex_unlock(&fs->lock);
-    }
-    return error;
-}
-
-int kith_dir_unmark(struct kith_fs *fs, struct kith_inode *inode)
-{
-    struct kith_client_answer answer;
-    struct kith_arena arena;
-    kith_arena_init(&arena, 0);
-    pthread_mutex_lock(&fs->lock);
-    /* what the mark's put answered: all that was there but the mark, which is what goes then */
-    struct kith_put_update update = {.context = kith_octets_bytes(&inode->dir->mark)};
-    update.context.data = kith_arena_copy(&arena, update.context.data, update.context.size);
-    struct kith_group group = inode->dir->group;
-    pthread_mutex_unlock(&fs->lock);
-    int error = ENOMEM;
-    if (update.context.data != NULL) {
-        error = kith_rows_put(fs, &group, KITH_DURABLE_OS, &update, 1, &answer);
-        kith_client_answer_release(&answer);
-    }
-    kith_arena_release(&arena);
-    if (error == 0) {
-        pthread_mutex_lock(&fs->lock);
-        kith_octets_clear(&inode->dir->mark);
-        pthread_mutex_unlock(&fs->lock);
-    }
-    return error;
-}
-
-void kith_dir_restore(struct kith_fs *fs, struct kith_inode *inode, bool unknown)
-{
-    pthread_mutex_lock(&fs->lock);
-    inode->dir->removed = false;
-    pthread_mutex_unlock(&fs->lock);
-    int error = unknown ? 0 : kith_dir_unmark(fs, inode);
-    if (error != 0) {
-        kith_inode_untold(fs, inode, error);
-    }
-}
-
 void kith_do_rmdir(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;
     struct kith_entry *entry;
     struct kith_inode *inode;
-    dir_take(job);
+    kith_dir_take(fs, job->inode);
     int error = victim(job, &entry, &inode);
     if (error == 0) {
         error = inode->type != KITH_TYPE_DIR ? ENOTDIR : 0;
@@ -728,6 +385,6 @@ void kith_do_rmdir(struct kith_job *job)
         kith_inode_drop(fs, inode);
         pthread_mutex_unlock(&fs->lock);
     }
-    dir_give(job);
+    kith_dir_give(fs, job->inode);
     kith_job_fail(job, error);
 }
