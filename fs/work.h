@@ -250,6 +250,39 @@ struct kith_link_name *kith_link_names_with(struct kith_arena *arena,
 /* fs->lock held. The inode has a row of its own from here on. */
 void kith_link_share(struct kith_inode *inode, const struct kith_group *group, bool own);
 
+/* ---- move.c: what a rename puts; all that it needs is pinned and taken ---- */
+struct kith_move {
+    struct kith_fs *fs;
+    struct kith_entry *src, *dst;
+    struct kith_inode *inode, *old; /* what moves; what is replaced, or NULL */
+    struct kith_batch *from, *into; /* the same within a directory */
+    struct kith_image image;
+    struct kith_image old_image;
+    /* links: the names of `inode` and of `old` afterwards; in the batch's arena */
+    struct kith_link_name *names, *old_names;
+    uint32_t name_count, old_count;
+    int src_at, dst_at, row_at, old_at; /* places in from, into, into, into; -1 = none */
+    bool cross, was_pending, dst_link;
+    bool put, unknown; /* the target was put; what failed may have happened */
+    bool now; /* nothing may wait: EBUSY instead */
+    struct kith_client_op op; /* now: what was sent, and until when it is put again */
+    uint64_t until;
+    int error; /* now: its outcome */
+};
+/* Adds what is to be put to its batches. */
+int kith_move_build(struct kith_move *move);
+/* That, and puts it. May wait. */
+int kith_move_put(struct kith_move *move);
+/* The tables after the puts. */
+int kith_move_settle(struct kith_move *move, const struct kith_client_result *into,
+                     const struct kith_client_result *from);
+/* fs->lock held. The put failed: perhaps it happened. */
+void kith_move_doubted(struct kith_move *move);
+/* Whether another version stays under the old name. It is known after the put. */
+bool kith_move_has_twin(const struct kith_move *move);
+/* It becomes a file of its own. May wait. */
+void kith_move_part(struct kith_move *move);
+
 /* ---- twin.c, exchange.c ---- */
 /* A name that a file has left, with what its put answered: where a version of the file
  * stays under it, that becomes a file of its own. May wait. */
