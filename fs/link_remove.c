@@ -216,13 +216,8 @@ int kith_link_remove(struct kith_fs *fs, struct kith_entry *entry, struct kith_i
     }
     if (error == 0 && own) {
         error = remove_name(fs, entry);
-        pthread_mutex_lock(&fs->lock);
-        bool twin = error == 0 && !kith_context_is_alone(kith_octets_bytes(&entry->ctx));
-        pthread_mutex_unlock(&fs->lock);
-        if (twin) { /* before the row goes */
-            kith_twin_part(fs, entry, inode);
-        }
         if (error == 0) {
+            kith_twin_part(fs, entry, inode); /* before the row goes */
             kith_link_tell(fs, inode, names, count, NULL);
         }
     } else if (error == 0) {

@@ -169,11 +169,6 @@ static bool settle_links(struct kith_move *move, const struct kith_put_result re
     return ok;
 }
 
-bool kith_move_has_twin(const struct kith_move *move)
-{
-    return move->src_at >= 0 && !kith_context_is_alone(kith_octets_bytes(&move->src->ctx));
-}
-
 int kith_move_settle(struct kith_move *move, const struct kith_client_result *into,
                      const struct kith_client_result *from)
 {
@@ -203,7 +198,7 @@ int kith_move_settle(struct kith_move *move, const struct kith_client_result *in
     move->src->link = false;
     move->src->changed_at = move->dst->changed_at = kith_mono_ns();
     move->src->valid_until = move->dst->valid_until = move->dst->changed_at + fs->entry_ns;
-    if (kith_move_has_twin(move)) {
+    if (move->src_at >= 0 && kith_twin_stays(move->src)) {
         move->src->valid_until = 0;
         kith_watch_doubt(move->src);
     }
@@ -277,13 +272,6 @@ static void tell_links(struct kith_move *move, bool source_gone)
     }
 }
 
-void kith_move_part(struct kith_move *move)
-{
-    if (kith_move_has_twin(move)) {
-        kith_twin_part(move->fs, move->src, move->inode);
-    }
-}
-
 int kith_move_put(struct kith_move *move)
 {
     struct kith_fs *fs = move->fs;
@@ -331,8 +319,8 @@ int kith_move_put(struct kith_move *move)
     if (error == 0 && move->inode->type == KITH_TYPE_DIR) {
         kith_dir_tell(fs, move->inode, move->dst->name);
     }
-    if (error == 0) {
-        kith_move_part(move);
+    if (error == 0 && move->src_at >= 0) {
+        kith_twin_part(fs, move->src, move->inode);
     }
     return error;
 }

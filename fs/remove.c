@@ -128,21 +128,6 @@ static int victim_taken(struct kith_job *job, struct kith_entry **ret_entry,
     return error;
 }
 
-/* Another version of the removed file stays under the name. It is known after the put. */
-static bool has_twin(const struct kith_entry *entry)
-{
-    return !kith_context_is_alone(kith_octets_bytes(&entry->ctx));
-}
-
-/* It becomes a file of its own: the removed one may be open, or have other names. */
-static void part_removed(struct kith_fs *fs, struct kith_entry *entry,
-                         const struct kith_inode *inode)
-{
-    if (has_twin(entry)) {
-        kith_twin_part(fs, entry, inode);
-    }
-}
-
 void kith_do_unlink(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;
@@ -170,7 +155,7 @@ void kith_do_unlink(struct kith_job *job)
         }
         pthread_mutex_unlock(&fs->lock);
         if (error == 0 && (link || !pending)) {
-            part_removed(fs, entry, inode);
+            kith_twin_part(fs, entry, inode);
         }
         pthread_mutex_lock(&fs->lock);
         kith_busy_give(fs, false, &inode, 1);
@@ -188,13 +173,11 @@ void kith_do_unlink(struct kith_job *job)
 /* An unlink that no thread waits for: a job's state; its inode2 is the entry's inode, whose
  * row_busy is held, as is dir_busy. */
 struct removal {
+    struct kith_name_put put;
     struct kith_entry *entry; /* pinned */
     struct kith_rowname row, attr;
     struct kith_put_update updates[2];
     struct kith_arena arena;
-    struct kith_client_op op; /* what was sent, and until when it is put again */
-    uint64_t until;
-    int error; /* its outcome */
 };
 
 static void removal_free(struct removal *removal)
@@ -206,7 +189,7 @@ static void removal_free(struct removal *removal)
 }
 
 /* result NULL: nothing had to be put. */
-static void unlink_took(struct kith_job *job, int error, const struct kith_client_result *result)
+static int unlink_took(struct kith_job *job, int error, const struct kith_client_result *result)
 {
     struct kith_fs *fs = job->fs;
     struct removal *removal = job->state;
@@ -223,10 +206,10 @@ static void unlink_took(struct kith_job *job, int error, const struct kith_clien
         kith_watch_doubt(entry);
     }
     pthread_mutex_unlock(&fs->lock);
-    removal->error = error;
+    return error;
 }
 
-static void unlink_end(struct kith_job *job)
+static void unlink_end(struct kith_job *job, int error)
 {
     struct kith_fs *fs = job->fs;
     struct removal *removal = job->state;
@@ -235,46 +218,9 @@ static void unlink_end(struct kith_job *job)
     kith_busy_give(fs, false, &job->inode2, 1);
     kith_busy_give(fs, true, &job->inode, 1);
     pthread_mutex_unlock(&fs->lock);
-    kith_job_fail(job, removal->error);
+    kith_job_fail(job, error);
     kith_inode_settle_soon(fs, job->inode2);
     removal_free(removal);
-}
-
-/* In a thread. */
-static void unlink_part(struct kith_job *job)
-{
-    struct removal *removal = job->state;
-    part_removed(job->fs, removal->entry, job->inode2);
-    unlink_end(job);
-}
-
-/* In a thread. */
-static void unlink_again(struct kith_job *job)
-{
-    struct removal *removal = job->state;
-    struct kith_client_answer answer;
-    removal->op.u.put.again = true;
-    int error = kith_rows_put_op(job->fs, &removal->op, removal->until, &answer);
-    unlink_took(job, error, &answer.result);
-    kith_client_answer_release(&answer);
-    if (removal->error == 0) {
-        part_removed(job->fs, removal->entry, job->inode2);
-    }
-    unlink_end(job);
-}
-
-static void unlink_done(struct kith_job *job, const struct kith_client_result *result)
-{
-    struct removal *removal = job->state;
-    if (kith_rows_open(result, removal->until) && kith_job_go_on(job, unlink_again)) {
-        return;
-    }
-    unlink_took(job, kith_rows_put_end(job->fs, result, removal->op.u.put.update_count), result);
-    if (removal->error == 0 && has_twin(removal->entry) && kith_job_go_on(job, unlink_part)) {
-        return;
-    }
-    unlink_end(job);
-    kith_job_end(job);
 }
 
 /* fs->lock held. Known, of one name, and nobody is at work on it. */
@@ -291,7 +237,6 @@ static bool unlinks_now(const struct kith_inode *dir, const struct kith_entry *e
 static bool removal_make(struct removal *removal, struct kith_inode *dir, struct kith_entry *entry)
 {
     struct kith_put_update *updates = removal->updates;
-    struct kith_client_op *op = &removal->op;
     kith_arena_init(&removal->arena, 0);
     kith_rowname_entry(kith_entry_bytes(entry), &removal->row);
     kith_rowname_attr(kith_rowname_bytes(&removal->row), &removal->attr);
@@ -299,12 +244,14 @@ static bool removal_make(struct removal *removal, struct kith_inode *dir, struct
     updates[0].context = kith_octets_bytes(&entry->ctx);
     updates[1].name = kith_rowname_bytes(&removal->attr);
     updates[1].context = kith_octets_bytes(&entry->inode->attr_ctx);
-    op->kind = KITH_CLIENT_PUT;
-    op->u.put.group = dir->dir->group;
-    op->u.put.durability = KITH_DURABLE_OS;
-    op->u.put.updates = updates;
-    op->u.put.update_count = entry->inode->attr_row ? 2 : 1;
-    removal->entry = entry;
+    struct kith_name_put *put = &removal->put;
+    put->op.u.put.group = dir->dir->group;
+    put->op.u.put.updates = updates;
+    put->op.u.put.update_count = entry->inode->attr_row ? 2 : 1;
+    put->inode = entry->inode;
+    put->took = unlink_took;
+    put->end = unlink_end;
+    removal->entry = put->left = entry;
     bool ok = true;
     for (unsigned i = 0; i < 2; i++) { /* they may be read again meanwhile */
         struct kith_bytes *context = &updates[i].context;
@@ -339,13 +286,10 @@ void kith_start_unlink(struct kith_job *job)
     }
     kith_job_begin(job);
     if (pending) { /* the cluster never heard of it */
-        unlink_took(job, 0, NULL);
-        unlink_end(job);
+        unlink_end(job, unlink_took(job, 0, NULL));
         kith_job_end(job);
     } else {
-        removal->op.u.put.request = kith_client_request_id(fs->client);
-        removal->until = kith_rows_until(fs);
-        kith_job_send(job, &removal->op, unlink_done);
+        kith_name_put_send(job);
     }
 }
 

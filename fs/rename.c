@@ -167,6 +167,12 @@ void kith_do_rename(struct kith_job *job)
     kith_job_fail(job, error);
 }
 
+/* A rename that no thread waits for: a job's state. */
+struct renaming {
+    struct kith_name_put put;
+    struct kith_move move;
+};
+
 /* fs->lock held. An inode that a rename can take along or replace at once. */
 static bool moves_now(const struct kith_inode *inode)
 {
@@ -215,8 +221,9 @@ static bool take_now(struct kith_job *job, struct kith_move *move)
 }
 
 /* Gives all of that back. */
-static void give_now(struct kith_job *job, struct kith_move *move)
+static void give_now(struct kith_job *job, struct renaming *renaming)
 {
+    struct kith_move *move = &renaming->move;
     struct kith_fs *fs = job->fs;
     struct kith_inode *both[2] = {move->inode, move->old};
     pthread_mutex_lock(&fs->lock);
@@ -234,71 +241,33 @@ static void give_now(struct kith_job *job, struct kith_move *move)
         }
     }
     kith_batch_free(move->into);
-    kith_free(move);
+    kith_free(renaming);
 }
 
 /* The put is over with this errno. */
-static void rename_took(struct kith_job *job, int error, const struct kith_client_result *result)
+static int rename_took(struct kith_job *job, int error, const struct kith_client_result *result)
 {
-    struct kith_move *move = job->state;
+    struct renaming *renaming = job->state;
     if (error == 0) {
-        error = kith_move_settle(move, result, result);
-    } else {
-        pthread_mutex_lock(&job->fs->lock);
-        kith_move_doubted(move);
-        pthread_mutex_unlock(&job->fs->lock);
+        return kith_move_settle(&renaming->move, result, result);
     }
-    move->error = error;
+    pthread_mutex_lock(&job->fs->lock);
+    kith_move_doubted(&renaming->move);
+    pthread_mutex_unlock(&job->fs->lock);
+    return error;
 }
 
-static void rename_end(struct kith_job *job)
+static void rename_end(struct kith_job *job, int error)
 {
-    struct kith_move *move = job->state;
-    int error = move->error;
-    give_now(job, move);
+    give_now(job, job->state);
     kith_job_fail(job, error);
-}
-
-/* In a thread. */
-static void rename_part(struct kith_job *job)
-{
-    kith_move_part(job->state);
-    rename_end(job);
-}
-
-/* In a thread. */
-static void rename_again(struct kith_job *job)
-{
-    struct kith_move *move = job->state;
-    struct kith_client_answer answer;
-    move->op.u.put.again = true;
-    int error = kith_rows_put_op(job->fs, &move->op, move->until, &answer);
-    rename_took(job, error, &answer.result);
-    kith_client_answer_release(&answer);
-    if (move->error == 0) {
-        kith_move_part(move);
-    }
-    rename_end(job);
-}
-
-static void rename_done(struct kith_job *job, const struct kith_client_result *result)
-{
-    struct kith_move *move = job->state;
-    if (kith_rows_open(result, move->until) && kith_job_go_on(job, rename_again)) {
-        return;
-    }
-    rename_took(job, kith_rows_put_end(job->fs, result, move->into->count), result);
-    if (move->error == 0 && kith_move_has_twin(move) && kith_job_go_on(job, rename_part)) {
-        return;
-    }
-    rename_end(job);
-    kith_job_end(job);
 }
 
 void kith_start_rename(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;
-    struct kith_move *move = kith_calloc(1, sizeof *move);
+    struct renaming *renaming = kith_calloc(1, sizeof *renaming);
+    struct kith_move *move = renaming != NULL ? &renaming->move : NULL;
     bool now = false;
     if (move != NULL) {
         move->fs = fs;
@@ -312,24 +281,24 @@ void kith_start_rename(struct kith_job *job)
         move->into = move->from = kith_batch_new();
         now = move->into != NULL && kith_move_build(move) == 0;
         if (!now) {
-            give_now(job, move);
+            give_now(job, renaming);
         }
     } else {
-        kith_free(move);
+        kith_free(renaming);
     }
     if (!now) {
         kith_job_start(job);
         return;
     }
-    struct kith_client_op *op = &move->op;
-    op->kind = KITH_CLIENT_PUT;
-    op->u.put.group = job->inode->dir->group;
-    op->u.put.durability = KITH_DURABLE_OS;
-    op->u.put.updates = move->into->updates;
-    op->u.put.update_count = move->into->count;
-    op->u.put.request = kith_client_request_id(fs->client);
-    move->until = kith_rows_until(fs);
-    job->state = move;
+    struct kith_name_put *put = &renaming->put;
+    put->op.u.put.group = job->inode->dir->group;
+    put->op.u.put.updates = move->into->updates;
+    put->op.u.put.update_count = move->into->count;
+    put->left = move->src_at >= 0 ? move->src : NULL;
+    put->inode = move->inode;
+    put->took = rename_took;
+    put->end = rename_end;
+    job->state = renaming;
     kith_job_begin(job);
-    kith_job_send(job, op, rename_done);
+    kith_name_put_send(job);
 }

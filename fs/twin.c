@@ -115,7 +115,12 @@ void kith_twin_unlink(struct kith_fs *fs, struct kith_entry *entry, const struct
     kith_arena_release(&arena);
 }
 
-void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry, const struct kith_inode *inode)
+bool kith_twin_stays(const struct kith_entry *entry)
+{
+    return !kith_context_is_alone(kith_octets_bytes(&entry->ctx));
+}
+
+static void part(struct kith_fs *fs, struct kith_entry *entry, const struct kith_inode *inode)
 {
     struct kith_put_update update = {.name = kith_entry_bytes(entry)};
     struct kith_group group = entry->dir->dir->group;
@@ -144,4 +149,14 @@ void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry, const struct k
     entry->valid_until = 0;
     kith_watch_doubt(entry);
     pthread_mutex_unlock(&fs->lock);
+}
+
+void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry, const struct kith_inode *inode)
+{
+    pthread_mutex_lock(&fs->lock);
+    bool stays = kith_twin_stays(entry);
+    pthread_mutex_unlock(&fs->lock);
+    if (stays) {
+        part(fs, entry, inode);
+    }
 }

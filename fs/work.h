@@ -265,9 +265,6 @@ struct kith_move {
     bool cross, was_pending, dst_link;
     bool put, unknown; /* the target was put; what failed may have happened */
     bool now; /* nothing may wait: EBUSY instead */
-    struct kith_client_op op; /* now: what was sent, and until when it is put again */
-    uint64_t until;
-    int error; /* now: its outcome */
 };
 /* Adds what is to be put to its batches. */
 int kith_move_build(struct kith_move *move);
@@ -278,14 +275,28 @@ int kith_move_settle(struct kith_move *move, const struct kith_client_result *in
                      const struct kith_client_result *from);
 /* fs->lock held. The put failed: perhaps it happened. */
 void kith_move_doubted(struct kith_move *move);
-/* Whether another version stays under the old name. It is known after the put. */
-bool kith_move_has_twin(const struct kith_move *move);
-/* It becomes a file of its own. May wait. */
-void kith_move_part(struct kith_move *move);
+
+/* ---- name_put.c: a name is removed or moved by one put that no thread waits for ---- */
+/* The job's state begins with it. */
+struct kith_name_put {
+    struct kith_client_op op; /* group and updates: the caller's, who keeps them until the end */
+    uint64_t until;           /* it is put again until then */
+    struct kith_entry *left;  /* the name, pinned; NULL: the cluster never heard of it */
+    struct kith_inode *inode; /* what leaves it */
+    int error;                /* what the request is answered with */
+    /* Takes note of the outcome, and returns what the request is answered with. */
+    int (*took)(struct kith_job *job, int error, const struct kith_client_result *result);
+    /* Gives back what was taken, with the state, and answers the request. */
+    void (*end)(struct kith_job *job, int error);
+};
+/* Sends it; the job is begun, and taken over. */
+void kith_name_put_send(struct kith_job *job);
 
 /* ---- twin.c, exchange.c ---- */
-/* A name that a file has left, with what its put answered: where a version of the file
- * stays under it, that becomes a file of its own. May wait. */
+/* fs->lock held. Whether another version stays under a name that a file has left, as its put
+ * answered. */
+bool kith_twin_stays(const struct kith_entry *entry);
+/* Where that is a version of the file it becomes a file of its own. May wait. */
 void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry, const struct kith_inode *inode);
 /* A name that another file took over from a shared inode; the put of that answered `context`. Where
  * a reference to the inode stays under it, that goes. May wait. */
