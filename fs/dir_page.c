@@ -12,7 +12,7 @@
 #include "fs/fs.h"
 
 #define ORPHAN_MS                                                                                  \
-    10000u /* longer than the mount that left it takes to look at it itself (linkset.c) */
+    10000u /* longer than the mount that left it takes to look at it itself (left.c) */
 
 struct page_item {
     struct kith_bytes name;
@@ -125,7 +125,7 @@ static enum kith_err page_decode(struct kith_arena *arena, const struct kith_ino
 }
 
 /* fs->lock held. Rows of shared inodes that no name of the whole directory refers to, and have not for
- * a while: whoever left them there has ended. What they hold comes back as a file (linkset.c). */
+ * a while: whoever left them there has ended. What they hold comes back as a file (left.c). */
 static void page_orphans(struct kith_fs *fs, struct kith_arena *arena, const struct kith_inode *dir,
                          const struct page_work *work)
 {

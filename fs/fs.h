@@ -202,7 +202,7 @@ struct kith_fs {
     struct kith_entry *oldest, *youngest;
     uint32_t entry_count;
     struct kith_inode *dirty; /* ring of those with something to put */
-    struct kith_left *left;   /* rows of shared inodes that are to be looked at, linkset.c */
+    struct kith_left *left;   /* rows of shared inodes that are to be looked at, left.c */
     size_t image_bytes;
     struct kith_inode *image_oldest, *image_youngest; /* with an image of more than 0 bytes */
     uint64_t load_count;
@@ -239,6 +239,10 @@ static inline struct kith_bytes kith_octets_bytes(const struct kith_octets *octe
 int kith_rows_get(struct kith_fs *fs, const struct kith_group *group,
                   const struct kith_bytes names[], uint32_t count,
                   struct kith_client_answer *ret_answer);
+/* The same, never degraded. */
+int kith_rows_get_strict(struct kith_fs *fs, const struct kith_group *group,
+                         const struct kith_bytes names[], uint32_t count,
+                         struct kith_client_answer *ret_answer);
 /* strict: never degraded, for what must not be done on the word of fewer than a quorum. */
 int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group,
                    const struct kith_bytes *after, uint32_t max_rows, bool strict,

@@ -59,6 +59,17 @@ int kith_rows_get(struct kith_fs *fs, const struct kith_group *group,
     return rows_call(fs, &op, ret_answer);
 }
 
+int kith_rows_get_strict(struct kith_fs *fs, const struct kith_group *group,
+                         const struct kith_bytes names[], uint32_t count,
+                         struct kith_client_answer *ret_answer)
+{
+    struct kith_client_op op = {.kind = KITH_CLIENT_GET, .strict = true};
+    op.u.get.group = *group;
+    op.u.get.names = names;
+    op.u.get.name_count = count;
+    return kith_errno(kith_client_call(fs->client, &op, ret_answer));
+}
+
 int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group,
                    const struct kith_bytes *after, uint32_t max_rows, bool strict,
                    struct kith_client_answer *ret_answer)

@@ -175,6 +175,20 @@ uint32_t kith_linkset_pin(struct kith_fs *fs, struct kith_inode *dir, struct kit
 void kith_link_recount_soon(struct kith_fs *fs, struct kith_inode *inode);
 /* That. row_busy held. */
 int kith_link_recount(struct kith_fs *fs, struct kith_inode *inode);
+/* The name of a shared inode's row in its group. */
+static inline void kith_link_rowname(bool own, uint64_t id, struct kith_rowname *ret_name)
+{
+    if (own) {
+        kith_rowname_entry(kith_bytes_make(NULL, 0), ret_name);
+    } else {
+        kith_rowname_shared(id, ret_name);
+    }
+}
+
+/* ---- left.c ---- */
+/* The row goes, and what was in it becomes a file of its own under a name that it had. */
+int kith_linkset_restore(struct kith_fs *fs, struct kith_linkset *set,
+                         const struct kith_link_name *name);
 /* Where the row of a shared inode was, which it no longer has. */
 struct kith_link_at {
     struct kith_group group;
@@ -190,15 +204,6 @@ void kith_link_left(struct kith_fs *fs, const struct kith_link_at *of,
 void kith_link_left_start(struct kith_fs *fs);
 /* Does it: the mount ends. */
 void kith_link_left_end(struct kith_fs *fs);
-/* The name of a shared inode's row in its group. */
-static inline void kith_link_rowname(bool own, uint64_t id, struct kith_rowname *ret_name)
-{
-    if (own) {
-        kith_rowname_entry(kith_bytes_make(NULL, 0), ret_name);
-    } else {
-        kith_rowname_shared(id, ret_name);
-    }
-}
 
 /* ---- batch.c ---- */
 struct kith_batch {
