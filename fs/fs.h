@@ -715,8 +715,15 @@ void kith_entry_param(struct kith_fs *fs, struct kith_inode *inode, uint64_t val
 #include "fs/work.h"
 
 /* ---- loop.c ---- */
+/* From now on SIGTERM, SIGINT and SIGHUP, where nobody else handles or ignores them, end the session:
+ * its kith_loop, also one that is yet to begin. SIGPIPE does nothing. For one session at a time.
+ * KITH_EIO. */
+KITH_MUST_CHECK enum kith_err kith_loop_signals(struct fuse_session *session,
+                                                struct kith_error *error);
+/* They do again what they did before kith_loop_signals, if that was called. */
+void kith_loop_signals_end(void);
 /* Reads and handles the session's requests, by so many threads, until it is unmounted or a signal ends
- * it (libfuse's handlers are set). 0, or the errno of what went wrong. */
+ * it (kith_loop_signals was called). 0, or the errno of what went wrong. */
 int kith_loop(struct fuse_session *session, unsigned threads);
 
 /* ---- ops.c, opendir.c, mount.c ---- */

@@ -338,17 +338,20 @@ static int serve_fs(struct kith_fs *fs, struct kith_guard *guard)
         fs->session = fuse_session_new(&args, &kith_fs_ops, sizeof kith_fs_ops, fs);
         failed = "libfuse refuses the options";
     }
-    if (fs->session != NULL && fuse_set_signal_handlers(fs->session) == 0) {
+    struct kith_error error;
+    if (fs->session != NULL && kith_loop_signals(fs->session, &error) == KITH_OK) {
         code = serve_mount(fs, guard, &failed);
-        fuse_remove_signal_handlers(fs->session);
+    } else if (fs->session != NULL) {
+        failed = error.message;
     }
     if (failed != NULL) {
-        char message[KITH_ERROR_MESSAGE_SIZE];
+        char message[KITH_ERROR_MESSAGE_SIZE + 64];
         snprintf(message, sizeof message, "mount %s: %s", fs->options->mountpoint, failed);
         fs->on_ready(fs->on_ready_arg, code, message);
     }
     struct fuse_session *session = fs->session;
     unsigned lost = kith_fs_free(fs);
+    kith_loop_signals_end(); /* only now: the end of the machine must not interrupt the last puts */
     if (session != NULL) {
         fuse_session_destroy(session);
     }
