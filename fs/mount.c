@@ -255,14 +255,18 @@ unsigned kith_fs_free(struct kith_fs *fs)
     return lost;
 }
 
-/* The list for libfuse's own parser: a comma in a value would end it, so the source is named by its
- * first server and path. */
+/* The list for libfuse's own parser. The source is named by its first server and path; a name that
+ * is too long is cut, it is only shown. */
 static int mount_args(const struct kith_fs_options *options, struct fuse_args *args)
 {
-    char name[KITH_ERROR_MESSAGE_SIZE];
-    snprintf(name, sizeof name, "-ofsname=%s:%s,subtype=kithfs,default_permissions",
+    char name[KITH_ERROR_MESSAGE_SIZE], *escaped = NULL;
+    snprintf(name, sizeof name, "fsname=%s:%s",
              options->server_count > 0 ? options->servers[0] : "kithfs", options->path);
-    int failed = fuse_opt_add_arg(args, "kithfs") | fuse_opt_add_arg(args, name);
+    int failed = fuse_opt_add_arg(args, "kithfs") |
+                 fuse_opt_add_arg(args, "-osubtype=kithfs,default_permissions") |
+                 fuse_opt_add_opt_escaped(&escaped, name) | fuse_opt_add_arg(args, "-o") |
+                 fuse_opt_add_arg(args, escaped);
+    free(escaped);
     if (options->read_only) {
         failed |= fuse_opt_add_arg(args, "-oro");
     }
