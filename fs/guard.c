@@ -13,20 +13,19 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/crash.h"
+#include "fs/mountpoint.h"
 
 #define CONTROL_DIR   "/sys/fs/fuse/connections"
 #define CONTROL_MAGIC 0x65735543 /* statfs of fusectl, linux/magic.h */
 #define PATH_SIZE     64u        /* bytes; the above, a number and a word */
 #define NAME          "fuse-guard"
-#define TITLE_SIZE    32u  /* bytes; the above, " of " and a number */
-#define INFO_SIZE     512u /* bytes; what /proc tells of a descriptor, some short lines */
+#define TITLE_SIZE    32u /* bytes; the above, " of " and a number */
 /* The child's files: three to nowhere, and */
 #define CHILD_SOCKET 3
 /* Tells the child of its parent's end. None of real time: of those the kernel leaves out the sender
@@ -208,41 +207,12 @@ static bool is_control(int fd)
     return fstatfs(fd, &status) == 0 && status.f_type == CONTROL_MAGIC;
 }
 
-/* The number of the connection that this file of /dev/fuse is; Linux 6.16 tells it. */
-static bool number_of_file(int fuse_fd, unsigned *ret_number)
-{
-    char path[PATH_SIZE], info[INFO_SIZE];
-    (void)snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fuse_fd);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t size = fd >= 0 ? read(fd, info, sizeof info - 1) : -1;
-    if (fd >= 0) {
-        close(fd);
-    }
-    info[size > 0 ? size : 0] = '\0';
-    const char *line = strstr(info, "\nfuse_connection:");
-    return line != NULL && sscanf(line, "\nfuse_connection: %u", ret_number) == 1;
-}
-
-/* It is that of its device, too, which the kernel tells without asking us when nothing else is
- * wanted; but of what is on top at the mount point by now. */
-static bool number_of_mount(const char *mountpoint, unsigned *ret_number)
-{
-    struct statx status;
-    if (statx(AT_FDCWD, mountpoint, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW, 0,
-              &status) != 0 ||
-        status.stx_dev_major != 0) {
-        return false;
-    }
-    *ret_number = status.stx_dev_minor;
-    return true;
-}
-
 static enum kith_err open_abort(int fuse_fd, const char *mountpoint, int *ret_fd,
                                 struct kith_error *error)
 {
     unsigned number;
     char path[PATH_SIZE];
-    if (!number_of_file(fuse_fd, &number) && !number_of_mount(mountpoint, &number)) {
+    if (!kith_mountpoint_number(fuse_fd, mountpoint, &number)) {
         return kith_error_set(error, KITH_EIO, "the number of its device cannot be found");
     }
     int prefix = snprintf(path, sizeof path, "%s/", CONTROL_DIR);
@@ -289,7 +259,7 @@ static bool hand_over(const struct kith_guard *guard, int fd)
 enum kith_err kith_guard_arm(struct kith_guard *guard, int fuse_fd, const char *mountpoint,
                              struct kith_error *error)
 {
-    int fd;
+    int fd = -1;
     enum kith_err err = open_abort(fuse_fd, mountpoint, &fd, error);
     if (err == KITH_OK && !hand_over(guard, fd)) {
         close(fd);

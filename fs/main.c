@@ -18,6 +18,7 @@
 #include "base/crash.h"
 #include "base/stdfd.h"
 #include "fs/fs.h"
+#include "fs/mountpoint.h"
 
 #define EXIT_USAGE  1
 #define EXIT_SYSTEM 2
@@ -126,21 +127,6 @@ static int await(int fd)
     return line[0];
 }
 
-static int check_mountpoint(const char *mountpoint)
-{
-    struct stat status;
-    if (stat(mountpoint, &status) != 0) {
-        fprintf(stderr, "kithfs: mount point %s: %s%s\n", mountpoint, strerror(errno),
-                errno == ENOTCONN ? "; unmount the dead mount first: fusermount3 -uz" : "");
-        return EXIT_SYSTEM;
-    }
-    if (!S_ISDIR(status.st_mode)) {
-        fprintf(stderr, "kithfs: mount point %s is not a directory\n", mountpoint);
-        return EXIT_SYSTEM;
-    }
-    return 0;
-}
-
 /* Serves until unmounted. The pid file goes with the mount, and where the mount failed unless it
  * names another one. */
 static int serve(struct kith_fs_options *options, struct report *report)
@@ -215,13 +201,14 @@ static int run(struct kith_fs_options *options)
         fprintf(stderr, "kithfs: %s\n", error.message);
         return EXIT_SYSTEM;
     }
-    int code = check_mountpoint(options->mountpoint);
-    if (code != 0) {
-        return code;
+    enum kith_err err = kith_mountpoint_check(options->mountpoint, &error);
+    if (err != KITH_OK) {
+        fprintf(stderr, "kithfs: mount %s: %s\n", options->mountpoint, error.message);
+        return err == KITH_EBUSY ? EXIT_MOUNT : EXIT_SYSTEM;
     }
     char *absolute = realpath(options->mountpoint, NULL);
     if (absolute == NULL) {
-        fprintf(stderr, "kithfs: mount point %s: %s\n", options->mountpoint, strerror(errno));
+        fprintf(stderr, "kithfs: mount %s: %s\n", options->mountpoint, strerror(errno));
         return EXIT_SYSTEM;
     }
     options->mountpoint = absolute;
@@ -230,7 +217,7 @@ static int run(struct kith_fs_options *options)
     mallopt(M_TRIM_THRESHOLD, 2 * KEEP_BELOW);
     mallopt(M_ARENA_MAX, ARENAS);
     int pid_fd;
-    code = open_pid_file(options, &pid_fd);
+    int code = open_pid_file(options, &pid_fd);
     if (code == 0 && options->foreground) {
         struct report report = {-1, false, pid_fd};
         code = serve(options, &report);

@@ -2,6 +2,8 @@
  *
  * mount.c - the mount from its beginning to its end. */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +11,7 @@
 #include <unistd.h>
 
 #include "fs/fs.h"
+#include "fs/mountpoint.h"
 
 #define ROOT_FILE_ID        1u
 #define INODE_BUCKETS_FIRST 1024u
@@ -316,41 +319,86 @@ static void arm_guard(struct kith_fs *fs, struct kith_guard *guard)
     }
 }
 
-/* Mounts and serves until unmounted or told to end. */
-static int serve_mount(struct kith_fs *fs, struct kith_guard *guard, const char **ret_failed)
+static bool is_over(int fuse_fd)
 {
-    int code = EXIT_MOUNT;
-    *ret_failed = "the mount point cannot be mounted on (is /dev/fuse there, and may you use it?)";
-    if (fuse_session_mount(fs->session, fs->options->mountpoint) == 0) {
-        arm_guard(fs, guard);
-        code = serve_session(fs->session);
-        *ret_failed = NULL;
-        fuse_session_unmount(fs->session);
-        /* who still waits is answered by nobody, and the notifier may wait for him. Not before:
-         * libfuse takes an aborted connection for an unmounted one. */
-        kith_guard_abort(guard);
+    struct pollfd file = {.fd = fuse_fd, .events = 0}; /* POLLERR always counts */
+    return poll(&file, 1, 0) == 1 && (file.revents & POLLERR) != 0;
+}
+
+/* Ends the connection and leaves the path alone: it leads to another mount by now. libfuse would
+ * unmount that one, but where poll shows POLLERR for its file, as it does when the kernel has
+ * unmounted ours: a pipe that nobody can read shows the same. Where no pipe can be made, the file
+ * is closed with the session. */
+static void leave(struct fuse_session *session, const char *mountpoint)
+{
+    int ends[2], fd = fuse_session_fd(session);
+    kith_log_warn("mount",
+                  "%s does not lead to this mount any more, which ends without being unmounted: "
+                  "something else is mounted over it, or the path is another; when that is away: "
+                  "fusermount3 -uz %s",
+                  mountpoint, mountpoint);
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        kith_log_error("mount", "pipe: %s", strerror(errno));
+        return;
     }
+    close(ends[0]);
+    bool shut = dup3(ends[1], fd, O_CLOEXEC) == fd;
+    close(ends[1]);
+    if (shut) {
+        fuse_session_unmount(session);
+    }
+}
+
+/* Ours, and no other that lies over it. */
+static void unmount(struct fuse_session *session, const char *mountpoint, const unsigned *number)
+{
+    if (number == NULL || is_over(fuse_session_fd(session)) ||
+        kith_mountpoint_shows(mountpoint, *number)) {
+        fuse_session_unmount(session);
+    } else {
+        leave(session, mountpoint);
+    }
+}
+
+/* Mounts and serves until unmounted or told to end. */
+static int serve_mount(struct kith_fs *fs, struct kith_guard *guard, struct kith_error *error)
+{
+    const char *at = fs->options->mountpoint;
+    if (kith_mountpoint_check(at, error) != KITH_OK) { /* somebody may have been faster */
+        return EXIT_MOUNT;
+    }
+    if (fuse_session_mount(fs->session, at) != 0) {
+        (void)kith_error_set(error, KITH_EIO,
+                             "it cannot be mounted on (is /dev/fuse there, and may you use it?)");
+        return EXIT_MOUNT;
+    }
+    unsigned number;
+    bool known = kith_mountpoint_number(fuse_session_fd(fs->session), at, &number);
+    arm_guard(fs, guard);
+    int code = serve_session(fs->session);
+    unmount(fs->session, at, known ? &number : NULL);
+    /* who still waits is answered by nobody, and the notifier may wait for him. Not before: libfuse
+     * takes an aborted connection for an unmounted one. */
+    kith_guard_abort(guard);
     return code;
 }
 
 static int serve_fs(struct kith_fs *fs, struct kith_guard *guard)
 {
     struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+    struct kith_error error = {.code = KITH_OK};
     int code = EXIT_SYSTEM;
-    const char *failed = "out of memory";
-    if (mount_args(fs->options, &args) == 0) {
-        fs->session = fuse_session_new(&args, &kith_fs_ops, sizeof kith_fs_ops, fs);
-        failed = "libfuse refuses the options";
+    if (mount_args(fs->options, &args) != 0) {
+        (void)kith_error_set(&error, KITH_ENOMEM, "out of memory");
+    } else if ((fs->session = fuse_session_new(&args, &kith_fs_ops, sizeof kith_fs_ops, fs)) ==
+               NULL) {
+        (void)kith_error_set(&error, KITH_EINVAL, "libfuse refuses the options");
+    } else if (kith_loop_signals(fs->session, &error) == KITH_OK) {
+        code = serve_mount(fs, guard, &error);
     }
-    struct kith_error error;
-    if (fs->session != NULL && kith_loop_signals(fs->session, &error) == KITH_OK) {
-        code = serve_mount(fs, guard, &failed);
-    } else if (fs->session != NULL) {
-        failed = error.message;
-    }
-    if (failed != NULL) {
+    if (error.code != KITH_OK) {
         char message[KITH_ERROR_MESSAGE_SIZE + 64];
-        snprintf(message, sizeof message, "mount %s: %s", fs->options->mountpoint, failed);
+        snprintf(message, sizeof message, "mount %s: %s", fs->options->mountpoint, error.message);
         fs->on_ready(fs->on_ready_arg, code, message);
     }
     struct fuse_session *session = fs->session;

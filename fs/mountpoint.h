@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * mountpoint.h - what is mounted where kithfs is to be, or is.
+ *
+ * Several mounts may lie one over the other at one path; the path leads to the topmost. Whoever
+ * unmounts by path takes that one, so a mount that ends looks first whether it is itself. Any
+ * thread. Checked by tests/integration/test_mountpoint.sh. */
+#ifndef KITH_FS_MOUNTPOINT_H
+#define KITH_FS_MOUNTPOINT_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+/* Whether kithfs may be mounted there: a directory that can be reached. KITH_EBUSY: a kithfs is
+ * mounted there already, alive or dead; any other code: no. The message says why and what helps. A
+ * process that serves the path but is stopped is waited for. */
+KITH_MUST_CHECK enum kith_err kith_mountpoint_check(const char *path, struct kith_error *error);
+
+/* The number of the connection with the kernel that this file of /dev/fuse, just mounted at `path`,
+ * is: of its device (major 0), too, and its name in fusectl. Before Linux 6.16 it is looked for by
+ * the path alone: not to be mounted over meanwhile. No request is sent to it. */
+KITH_MUST_CHECK bool kith_mountpoint_number(int fuse_fd, const char *path, unsigned *ret_number);
+
+/* Whether the path leads to that mount, to its root or below. */
+bool kith_mountpoint_shows(const char *path, unsigned number);
+
+#endif

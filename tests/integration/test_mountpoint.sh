@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Where kithfs may be mounted, and what it says where not; and whose mount ends when several lie one
+# over the other at one path.
+. "$(dirname "$0")/lib.sh"
+need_fuse
+cluster_up 3
+
+# refused STATUS TEXT KITHFS-WORD...: says TEXT and ends with STATUS
+refused() {
+    local want=$1 text=$2 rc=0
+    shift 2
+    timeout -s KILL 30 kithfs "$@" >"$work/out.log" 2>&1 || rc=$?
+    [ $rc = "$want" ] || fail "status $rc, not $want: kithfs $*: $(cat "$work/out.log")"
+    grep -q -- "$text" "$work/out.log" ||
+        fail "no '$text' in the message of: kithfs $*: $(cat "$work/out.log")"
+}
+# layers MOUNTPOINT: how many mounts are there
+layers() {
+    grep -c " $1 " /proc/self/mountinfo || true
+}
+# one MOUNTPOINT: mounts there as well, and $pid is its process
+one() {
+    mount_up "$1" "pid_file=$work/one.pid,${2:-ro}"
+    pid=$(cat "$work/one.pid")
+    rm "$work/one.pid"
+}
+ended() {
+    [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"
+}
+end_one() {
+    kill -TERM "$1"
+    wait_for 30 "process $1 to end" ended "$1"
+}
+lives() {
+    [ "$(timeout -s KILL 20 cat "$1/file")" = text ] || fail "the mount at $1 is gone"
+}
+
+say "no place for a mount"
+: >"$work/file"
+refused 2 "not a directory" "$servers:/" "$work/file"
+refused 2 "No such file" "$servers:/" "$work/nothing"
+refused 2 "No such file" "$servers:/" ""
+mkdir "$work/gone"
+(cd "$work/gone" && rmdir "$work/gone" && refused 2 "No such file" "$servers:/" .)
+
+say "a relative path, a symbolic link, slashes, a blank, not empty, in a removed directory"
+mkdir -p "$work/places/a b" "$work/gone"
+ln -s places "$work/link"
+: >"$work/places/a b/hidden"
+for place in "../a b" "$work/link/a b///" "$work/places/./a b"; do
+    (cd "$work/link/a b" && kithfs "$servers:/" "$place" -o "log=$work/a.log")
+    echo text >"$work/places/a b/file" || fail "$place cannot be used"
+    [ ! -e "$work/places/a b/hidden" ] || fail "$place is not mounted"
+    umount "$work/places/a b"
+done
+(cd "$work/gone" && rmdir "$work/gone" && kithfs "$servers:/" "$mnt" -o "log=$work/mnt.log")
+echo text >"$mnt/file"
+
+say "a kithfs is there"
+for place in "$mnt" "$mnt/" "$mnt/../mnt/."; do
+    refused 32 "already mounted.*fusermount3 -u" "$servers:/" "$place"
+done
+refused 32 "already mounted" "$(echo "$servers" | cut -d, -f2):/" "$mnt"
+refused 32 "already mounted" "127.0.0.1:1:/" "$mnt" # and without asking the cluster
+[ "$(layers "$mnt")" = 1 ] || fail "it was mounted over"
+lives "$mnt"
+mkdir "$mnt/dir"
+one "$mnt/dir" # the directory is none that is mounted on
+lives "$mnt/dir"
+refused 32 "already mounted" "$servers:/" "$mnt/dir"
+umount "$mnt/dir"
+wait_for 30 "process $pid to end" ended "$pid"
+$(grep -o 'fusermount3 -u .*' "$work/out.log" | sed "s,$mnt/dir,$mnt,") || fail "the remedy"
+
+say "a dead one is there"
+for keep in 0 60; do # with attributes that the kernel still has
+    one "$mnt" "attr_timeout=$keep"
+    stat "$mnt" >"$work/stat.out"
+    kill -KILL "$pid"
+    wait_for 10 "process $pid to end" ended "$pid"
+    refused 32 "died.*fusermount3 -uz" "$servers:/" "$mnt"
+    $(grep -o 'fusermount3 -uz .*' "$work/out.log") || fail "the remedy"
+    [ "$(layers "$mnt")" = 0 ] || fail "the remedy helps nobody"
+done
+
+say "something else between two"
+one "$mnt"
+lower=$pid
+mount -t tmpfs tmpfs "$mnt"
+one "$mnt"
+upper=$pid
+[ "$(layers "$mnt")" = 3 ] || fail "there are no three mounts"
+end_one "$lower"
+grep -q "$mnt does not lead to this mount.*fusermount3 -uz $mnt" "$work/mnt.log" || fail "it does not say what is left"
+[ "$(layers "$mnt")" = 3 ] || fail "the end of the lowest has unmounted another"
+lives "$mnt"
+end_one "$upper"
+[ "$(layers "$mnt")" = 2 ] || fail "the end of the upper has not unmounted it"
+mountpoint -q "$mnt" || fail "not the upper was unmounted"
+umount "$mnt"
+refused 32 "died.*fusermount3 -uz" "$servers:/" "$mnt"
+fusermount3 -uz "$mnt"
+
+say "one that was unmounted lazily, but is still used"
+one "$mnt"
+lower=$pid
+exec 7<"$mnt/file"
+umount -l "$mnt"
+! ended "$lower" || fail "it has ended already"
+one "$mnt"
+upper=$pid
+end_one "$lower"
+exec 7<&-
+lives "$mnt"
+end_one "$upper"
+[ "$(layers "$mnt")" = 0 ] || fail "$mnt is still mounted"
+
+say "a path with a comma, a long path"
+mount_up
+part=$(printf '%0200d' 0)
+mkdir -p "$mnt/a,b\\c" "$mnt/$part/$part/$part"
+echo text >"$mnt/a,b\\c/file"
+echo text >"$mnt/$part/$part/$part/file"
+umount "$mnt"
+for path in 'a,b\c' "$part/$part/$part"; do
+    kithfs "$servers:/$path" "$mnt" -o "log=$work/mnt.log" || fail "$path was not mounted"
+    lives "$mnt"
+    grep " $mnt " /proc/self/mountinfo | grep -q 'fuse.kithfs.*default_permissions' ||
+        fail "nobody looks after permissions: $(grep " $mnt " /proc/self/mountinfo)"
+    umount "$mnt"
+done
+
+pass
