@@ -55,11 +55,15 @@ struct report {
     int pid_fd; /* of the pid file, or -1 */
 };
 
-/* Detaches the daemon from the terminal once the parent may go; what is said on standard error is
- * the log's, where there is one. */
+/* Detaches the daemon from the terminal; what is said on standard error is the log's, where there
+ * is one. Only once it is mounted: until then it belongs to the group of processes of who waits for
+ * it, so that ^C ends both, and an automount knows whom it must let through to the mount point. */
 static void let_go(void)
 {
     struct kith_error error;
+    if (setsid() < 0) {
+        kith_log_warn("mount", "the daemon stays with its terminal: %s", strerror(errno));
+    }
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null >= 0) {
         (void)dup2(null, 0);
@@ -89,6 +93,9 @@ static void on_ready(void *arg, int code, const char *message)
         }
         return;
     }
+    if (code == 0) {
+        let_go(); /* before the parent does */
+    }
     char line[KITH_ERROR_MESSAGE_SIZE + 80];
     line[0] = (char)code;
     int size = snprintf(line + 1, sizeof line - 1, "%s", message);
@@ -98,7 +105,6 @@ static void on_ready(void *arg, int code, const char *message)
     }
     close(report->fd);
     report->fd = -1;
-    let_go();
 }
 
 /* The parent: the daemon's word, or its silent death. */
@@ -186,8 +192,8 @@ static int daemon_run(struct kith_fs_options *options, int pid_fd)
     }
     close(pipe_fds[0]);
     struct report report = {pipe_fds[1], false, pid_fd};
-    if (setsid() < 0 || chdir("/") != 0) {
-        on_ready(&report, EXIT_SYSTEM, "the daemon cannot detach itself");
+    if (chdir("/") != 0) {
+        on_ready(&report, EXIT_SYSTEM, "the daemon cannot go to /");
         return EXIT_SYSTEM;
     }
     return serve(options, &report);

@@ -131,4 +131,38 @@ for path in 'a,b\c' "$part/$part/$part"; do
     umount "$mnt"
 done
 
+say "^C before the mount is there"
+for n in 1 2 3; do
+    kill -STOP "$(node_pid $n)"
+done
+setsid env --default-signal=INT kithfs "$servers:/" "$mnt" -o "log=$work/mnt.log,mount_timeout=20" 2>"$work/out.log" &
+starter=$!
+children() {
+    [ "$(ps -o pid= --ppid "$starter" | wc -l)" -gt 0 ]
+}
+wait_for 10 "the daemon" children
+daemon=$(ps -o pid= --ppid "$starter")
+kill -INT -- "-$starter"
+for n in 1 2 3; do
+    kill -CONT "$(node_pid $n)"
+done
+wait_for 10 "the daemon to end" ended "$daemon"
+wait "$starter" && fail "a mount that was interrupted says that it is there"
+[ "$(layers "$mnt")" = 0 ] || fail "a mount that was interrupted is there"
+nodes_up
+
+say "as an automount"
+auto=$work/mnt.auto
+mkdir "$auto"
+rc=0
+timeout -s KILL 60 /usr/bin/python3 "$here/automount.py" "$servers:/" "$auto" \
+    "log=$work/mnt.log,ro" >"$work/out.log" 2>&1 || rc=$?
+while [ "$(layers "$auto")" != 0 ]; do
+    umount -l "$auto"
+done
+if [ $rc = 77 ]; then
+    say "there is no autofs here: $(cat "$work/out.log")"
+else
+    [ "$(cat "$work/out.log")" = text ] || fail "status $rc: $(cat "$work/out.log")"
+fi
 pass
