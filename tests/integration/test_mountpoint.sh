@@ -149,20 +149,4 @@ done
 wait_for 10 "the daemon to end" ended "$daemon"
 wait "$starter" && fail "a mount that was interrupted says that it is there"
 [ "$(layers "$mnt")" = 0 ] || fail "a mount that was interrupted is there"
-nodes_up
-
-say "as an automount"
-auto=$work/mnt.auto
-mkdir "$auto"
-rc=0
-timeout -s KILL 60 /usr/bin/python3 "$here/automount.py" "$servers:/" "$auto" \
-    "log=$work/mnt.log,ro" >"$work/out.log" 2>&1 || rc=$?
-while [ "$(layers "$auto")" != 0 ]; do
-    umount -l "$auto"
-done
-if [ $rc = 77 ]; then
-    say "there is no autofs here: $(cat "$work/out.log")"
-else
-    [ "$(cat "$work/out.log")" = text ] || fail "status $rc: $(cat "$work/out.log")"
-fi
 pass
