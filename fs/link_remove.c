@@ -150,7 +150,19 @@ static int take_back(struct kith_fs *fs, struct kith_entry *entry, struct kith_e
     return error;
 }
 
-/* Perhaps one name is left: what refers to the row is looked at first. */
+static uint32_t leads_besides(const struct kith_linkset *set, const struct kith_entry *entry)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < set->seen.record.name_count; i++) {
+        bool it = kith_bytes_equal(set->seen.record.names[i].name, kith_entry_bytes(entry));
+        count += set->states[i] == KITH_LINK_LEADS && !it ? 1 : 0;
+    }
+    return count;
+}
+
+/* Perhaps one name is left: what refers to the row is looked at first. Where all others are hidden
+ * under newer files they stay, for now: else nothing would say that the file had a name that nobody
+ * has removed, and that it comes back (linkset.c). */
 static int remove_last(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode,
                        struct kith_batch *batch, const struct kith_image *image)
 {
@@ -162,7 +174,7 @@ static int remove_last(struct kith_fs *fs, struct kith_entry *entry, struct kith
         kith_linkset_free(&set);
         return error != 0 ? error : ESTALE; /* taken back elsewhere just now */
     }
-    error = kith_linkset_drop(fs, &set);
+    error = leads_besides(&set, entry) > 0 ? kith_linkset_drop(fs, &set) : 0;
     if (error != 0) {
         kith_linkset_free(&set);
         return error;
