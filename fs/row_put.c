@@ -208,6 +208,17 @@ int kith_inode_put_again(struct kith_fs *fs, struct kith_inode *inode)
     return row_put_send(fs, inode, put);
 }
 
+/* There is nowhere to put it. A file that was removed here needs no more; one whose name went
+ * elsewhere, and may have become another, keeps what was written until it is found, but nobody may
+ * take it for stored. */
+static int put_nowhere(struct kith_fs *fs, const struct kith_inode *inode, bool attrs)
+{
+    pthread_mutex_lock(&fs->lock);
+    bool over = inode->unlinked || attrs;
+    pthread_mutex_unlock(&fs->lock);
+    return over ? 0 : ESTALE;
+}
+
 int kith_inode_put_one(struct kith_fs *fs, struct kith_inode *inode,
                        enum kith_durability durability, bool attrs)
 {
@@ -228,7 +239,7 @@ int kith_inode_put_one(struct kith_fs *fs, struct kith_inode *inode,
         return row_put_send(fs, inode, put);
     }
     row_put_free(put);
-    return error == ESTALE ? 0 : error;
+    return error == ESTALE ? put_nowhere(fs, inode, attrs) : error;
 }
 
 static void put_ended(void *arg, const struct kith_client_result *result)
