@@ -178,14 +178,22 @@ static bool must_go_now(const struct kith_inode *inode, const struct kith_attrs 
            (kith_attrs_narrow(old, new) && inode->type == KITH_TYPE_DIR);
 }
 
-/* Size: an open file's contents, or the file is opened for it. */
-static int set_size(struct kith_fs *fs, struct kith_inode *inode, uint64_t size)
+/* Size: an open file's contents, or the file is opened for it. opened: through a handle, which keeps
+ * the version that it has, as with a write: its caller has not seen any other. */
+static int set_size(struct kith_fs *fs, struct kith_inode *inode, uint64_t size, bool opened)
 {
     bool keep = false;
     if (inode->type != KITH_TYPE_FILE) {
         return inode->type == KITH_TYPE_DIR ? EISDIR : EINVAL;
     }
-    int error = kith_inode_open(fs, inode, &keep);
+    int error = 0;
+    if (opened) {
+        pthread_mutex_lock(&fs->lock);
+        inode->opens++;
+        pthread_mutex_unlock(&fs->lock);
+    } else {
+        error = kith_inode_open(fs, inode, &keep);
+    }
     if (error != 0) {
         return error;
     }
@@ -276,7 +284,8 @@ void kith_do_setattr(struct kith_job *job)
 {
     int error = 0;
     if ((job->flags & FUSE_SET_ATTR_SIZE) != 0) {
-        error = set_size(job->fs, job->inode, (uint64_t)job->attr.st_size);
+        error = set_size(job->fs, job->inode, (uint64_t)job->attr.st_size,
+                         job->has_fi);
         job->flags &= ~FUSE_SET_ATTR_SIZE;
         if (error == 0 && changed_bits(job->flags) != 0) {
             take_attrs(job);

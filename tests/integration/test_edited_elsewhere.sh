@@ -87,6 +87,16 @@ for close in before after; do
     linked ln sub/g.to $close
     linked exchange g.to $close
 done
+f=t # cut through the open file, and written anew
+edited $f
+/usr/bin/python3 -c 'import os
+os.ftruncate(7, 0)
+os.lseek(7, 0, os.SEEK_SET)
+os.write(7, b"mine\n")'
+exec 7>&-
+wait_for 10 "the edit, after ftruncate" kept "new $f" "$f"
+wait_for 10 "what was written here, after ftruncate" kept mine "$f"
+[ "$(grep -cE "^ *2 .*[ /]$f\$" "$work/rows")" = 1 ] || fail "$f is $(grep "$f" "$work/rows")"
 f=h # closed before it is renamed
 edited $f
 exec 7>&-
