@@ -44,8 +44,9 @@ static mode_t type_bits(enum kith_type type)
     }
 }
 
-void kith_inode_stat(const struct kith_inode *inode, struct stat *ret_stat)
+void kith_inode_stat(struct kith_inode *inode, struct stat *ret_stat)
 {
+    inode->told_size = inode->size;
     memset(ret_stat, 0, sizeof *ret_stat);
     struct kith_time ctime = kith_attrs_ctime(&inode->attrs);
     ret_stat->st_ino = inode->id;

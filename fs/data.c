@@ -26,6 +26,13 @@ void kith_do_open(struct kith_job *job)
     if (error == 0 && (job->fi.flags & O_TRUNC) != 0) {
         keep = false;
         error = kith_inode_cut(job, job->inode);
+    } else if (error == 0) {
+        pthread_mutex_lock(&fs->lock);
+        error = kith_inode_open_again(job->inode, job->ctx.pid) ? ESTALE : 0;
+        pthread_mutex_unlock(&fs->lock);
+        if (error != 0) {
+            kith_inode_close(fs, job->inode);
+        }
     }
     if (error != 0) {
         kith_job_fail(job, error);

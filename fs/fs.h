@@ -132,6 +132,8 @@ struct kith_inode {
     uint64_t size, allocated;
     struct kith_dot dot; /* of the version in memory */
     bool has_dot;
+    uint64_t told_size;   /* what the kernel takes for its size */
+    pid_t told_again;     /* this thread's open was answered ESTALE for that */
     struct kith_dot kernel_dot; /* of the version whose pages the kernel has */
     bool has_kernel_dot;
     struct kith_octets ctx;      /* shared: of its own row */
@@ -547,6 +549,10 @@ int kith_inode_renew(struct kith_fs *fs, struct kith_inode *inode);
 /* fs->lock held. Whether kith_inode_renew has something to do. */
 bool kith_inode_outdated(const struct kith_inode *inode);
 int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode, bool *ret_keep_cache);
+/* fs->lock held. The kernel has another size than what was opened, and would cut to it what is read
+ * for as long as it remembers that: after ESTALE it looks the name up and opens once more. Not twice
+ * in a row for one thread, whose call would fail. */
+KITH_MUST_CHECK bool kith_inode_open_again(struct kith_inode *inode, pid_t thread);
 void kith_inode_close(struct kith_fs *fs, struct kith_inode *inode);
 /* Lets go of the contents where nobody needs them any more. */
 void kith_inode_settle(struct kith_fs *fs, struct kith_inode *inode);
@@ -564,7 +570,8 @@ int kith_inode_cut(struct kith_job *job, struct kith_inode *inode);
 int kith_inode_write_through(struct kith_fs *fs, struct kith_inode *inode);
 
 /* ---- attr.c ---- */
-void kith_inode_stat(const struct kith_inode *inode, struct stat *ret_stat); /* fs->lock held */
+/* What the kernel is told. fs->lock held. */
+void kith_inode_stat(struct kith_inode *inode, struct stat *ret_stat);
 /* fs->lock held. Its names are about to change: its ctime does, and goes with the row that is put for
  * that. */
 void kith_inode_named(struct kith_inode *inode);

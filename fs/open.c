@@ -232,6 +232,13 @@ static bool keeps_cache(struct kith_inode *inode)
     return keep;
 }
 
+bool kith_inode_open_again(struct kith_inode *inode, pid_t thread)
+{
+    bool again = inode->told_size != inode->size && inode->told_again != thread;
+    inode->told_again = again ? thread : 0;
+    return again;
+}
+
 int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode, bool *ret_keep_cache)
 {
     int error = 0;
@@ -303,6 +310,9 @@ static void open_done(struct kith_job *job, const struct kith_client_result *res
         error = renew(fs, inode, &seen);
         pthread_mutex_lock(&fs->lock);
         kith_busy_give(fs, false, &inode, 1);
+        if (error == 0 && kith_inode_open_again(inode, job->ctx.pid)) {
+            error = ESTALE;
+        }
         keep = error == 0 && keeps_cache(inode);
         pthread_mutex_unlock(&fs->lock);
     }
@@ -340,6 +350,9 @@ static bool open_now(struct kith_job *job)
         error = open_known(fs, inode);
         opening_ends(fs, inode);
     }
+    if ((joins || known) && error == 0 && kith_inode_open_again(inode, job->ctx.pid)) {
+        error = ESTALE;
+    }
     if ((joins || known) && error == 0) {
         keep = keeps_cache(inode);
     }
@@ -351,6 +364,7 @@ static bool open_now(struct kith_job *job)
     kith_job_begin(job);
     if (error != 0) {
         kith_job_fail(job, error);
+        kith_inode_settle_soon(fs, inode);
     } else {
         kith_reply_open(job, inode, keep);
     }
@@ -507,7 +521,7 @@ void kith_inode_written(struct kith_fs *fs, struct kith_inode *inode, uint64_t s
     struct kith_time now = kith_wall_time();
     pthread_mutex_lock(&fs->lock);
     bool was_dirty = kith_inode_dirty(inode);
-    inode->size = size;
+    inode->size = inode->told_size = size;
     inode->write_version++;
     inode->attrs.have |= KITH_ATTR_MTIME;
     inode->attrs.mtime = inode->attrs.mtime_stamp = now;
