@@ -3,8 +3,9 @@
 
     bytes.py WORKLOAD DIR LOG SEED SECONDS WORKER MOUNT     changes files in DIR, notes in LOG
     bytes.py tree DIR                   prints each name with a checksum of what can be read there
-    bytes.py account ROWS TREE LOG...   prints what is lost and exits 1; ROWS is what `fs_rows SERVERS
-                                        contents` told, TREE what `bytes.py tree` did
+    bytes.py shown ROWS TREE            exits 1 where that is not what the rows have; ROWS is what
+                                        `fs_rows SERVERS contents` told
+    bytes.py account ROWS LOG...        prints what is lost and exits 1
 
 Each write is a LINE that begins with its TOKEN (worker and number), of which there is one. It is
 acknowledged when write and close, or fsync, have succeeded. What a file must hold is told by no
@@ -316,11 +317,9 @@ def excuses(log):
     return ends
 
 
-def account(rows, seen_tree, logs):
-    log = [json.loads(line) for name in logs for line in open(name)]
-    versions, failed = [], []
-    where = collections.defaultdict(list)  # token -> versions
-    plain, links = {}, {}
+def read_rows(rows):
+    """(place, rank, contents) of each version; place -> contents of the names and rows."""
+    versions, plain, links = [], {}, {}
     for line in open(rows):
         if not line.startswith('version '):
             continue
@@ -330,22 +329,35 @@ def account(rows, seen_tree, logs):
                 links[place] = value
             continue
         data = b'' if value == '-' else bytes.fromhex(value)
-        versions.append(place)
+        versions.append((place, rank, data))
         if rank == 'winner':
             plain[place] = data
+    for place, target in links.items():
+        plain[place] = plain.get(target, b'')
+    return versions, plain
+
+
+def shown(rows, seen_tree):
+    """Each name shows its newest version, and nothing else is shown."""
+    plain = {place: hashlib.sha256(data).hexdigest() for place, data in read_rows(rows)[1].items()
+             if not place.startswith(':')}
+    seen = dict(line.split() for line in open(seen_tree))
+    failed = [place for place in sorted(set(plain) | set(seen))
+              if plain.get(place) != seen.get(place)]
+    if failed:
+        sys.exit('not shown, or other contents than the newest: %s' % failed)
+
+
+def account(rows, logs):
+    log = [json.loads(line) for name in logs for line in open(name)]
+    versions, failed = read_rows(rows)[0], []
+    where = collections.defaultdict(list)  # token -> versions
+    for place, rank, data in versions:
         try:
             for token in tokens_of(data):
                 where[token].append((place, rank))
         except ValueError as error:
             failed.append('%s (%s): %s' % (place, rank, error))
-    shown = dict(line.split() for line in open(seen_tree))
-    for place, target in links.items():
-        plain[place] = plain.get(target, b'')
-    for place, digest in shown.items():
-        if hashlib.sha256(plain.get(place, b'')).hexdigest() != digest:
-            failed.append('%s shows other contents than its newest version' % place)
-    failed += ['%s is not shown' % place for place in plain
-               if not place.startswith(':') and place not in shown]
     ends = excuses(log)
     acked = [op for op in log if op['ok'] and op.get('token')]
     lost = [op for op in acked if op['token'] not in where and op['token'] not in ends]
@@ -362,8 +374,10 @@ def account(rows, seen_tree, logs):
 def main():
     if sys.argv[1] == 'tree':
         tree(sys.argv[2])
+    elif sys.argv[1] == 'shown':
+        shown(sys.argv[2], sys.argv[3])
     elif sys.argv[1] == 'account':
-        account(sys.argv[2], sys.argv[3], sys.argv[4:])
+        account(sys.argv[2], sys.argv[3:])
     else:
         workload, root, log, seed, seconds, name, mount = sys.argv[1:]
         Worker(root, log, seed, name, int(mount)).run(workload, float(seconds))
