@@ -412,11 +412,12 @@ void rpc_conn_done(struct rpc_conn *conn)
     if (rpc->options.driven) {
         rpc->told = true;
     }
+    if (conn->channel) { /* first: who hears of the end and connects again must not get it */
+        rpc_channel_drop(rpc, conn->channel, !conn->opened || conn->status != GRPC_STATUS_OK);
+        conn->channel = NULL;
+    }
     if (rpc->handlers.closed) {
         rpc->handlers.closed(rpc->handlers.arg, conn->id, conn->reason);
-    }
-    if (conn->channel) {
-        rpc_channel_drop(rpc, conn->channel, !conn->opened || conn->status != GRPC_STATUS_OK);
     }
     rpc_conn_drop(conn);
     rpc_live_drop(rpc);

@@ -62,6 +62,9 @@ void end_on_closed(void *arg, uint64_t conn, const char *reason)
 {
     struct end *end = arg;
     (void)conn;
+    if (end->on_closed) {
+        end->on_closed(end->on_closed_arg);
+    }
     end_lock(end);
     end->closed++;
     (void)snprintf(end->reason, sizeof end->reason, "%s", reason);

@@ -36,6 +36,8 @@ struct end {
     uint32_t calls;
     bool stream_gone;
     uint32_t drained;
+    void (*on_closed)(void *arg); /* what a test does in that handler; or NULL. Not protected */
+    void *on_closed_arg;
 };
 
 void end_start(struct end *end, const struct kith_rpc_options *options); /* options may be NULL */

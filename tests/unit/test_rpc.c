@@ -349,6 +349,47 @@ static void test_refused(void **state)
     end_stop(&probe);
 }
 
+struct again {
+    struct end client, server;
+    int held;
+    uint16_t port;
+    char address[32];
+};
+
+static void listen_and_connect(void *arg)
+{
+    struct again *again = arg;
+    uint64_t conn;
+    if (again->held >= 0) {
+        close(again->held);
+        again->held = -1;
+        assert_int_equal(kith_rpc_listen(again->server.rpc, again->address, &again->port, NULL),
+                         KITH_OK);
+        assert_int_equal(
+            kith_rpc_connect(again->client.rpc, again->address, KITH_RPC_ROWS, &conn, NULL),
+            KITH_OK);
+    }
+}
+
+/* Who is told that a connection was refused may try again at once, and gets no answer of old. */
+static void test_connect_in_closed(void **state)
+{
+    (void)state;
+    struct again again;
+    uint64_t conn;
+    again.held = port_held(&again.port);
+    end_address(again.address, sizeof again.address, again.port);
+    end_start(&again.server, NULL);
+    end_start(&again.client, NULL);
+    again.client.on_closed_arg = &again;
+    again.client.on_closed = listen_and_connect;
+    assert_int_equal(
+        kith_rpc_connect(again.client.rpc, again.address, KITH_RPC_ROWS, &conn, NULL), KITH_OK);
+    end_wait(&again.client, &again.client.opened, 1);
+    end_stop(&again.client);
+    end_stop(&again.server);
+}
+
 static void test_listen_errors(void **state)
 {
     (void)state;
@@ -559,6 +600,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_bulk),
         cmocka_unit_test(test_close),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_connect_in_closed),
         cmocka_unit_test(test_listen_errors),
         cmocka_unit_test(test_silent_peer),
         cmocka_unit_test(test_send_limit),
