@@ -59,6 +59,7 @@ static int set_up(void **state)
     struct fuse_args args = FUSE_ARGS_INIT(1, words);
     reading = 0;
     place.session = fuse_session_new(&args, &kith_fs_ops, sizeof kith_fs_ops, NULL);
+    fuse_opt_free_args(&args); /* libfuse's own by now */
     if (place.session == NULL || pipe(place.ends) != 0 ||
         fuse_session_custom_io(place.session, &io, place.ends[0]) != 0 ||
         kith_loop_signals(place.session, &place.error) != KITH_OK) {
