@@ -24,6 +24,7 @@
 #include <time.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "client/client_core.h"
 #include "client/epoch.h"
@@ -89,13 +90,6 @@ struct kith_client {
     struct kith_watch *told; /* by the step just made: their callbacks are to be called */
     struct conn *early; /* ended inside a call of ours: the core hears of it after its effects */
 };
-
-static uint64_t mono_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail for this clock */
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static void random_fill(void *data, size_t size)
 {
@@ -275,7 +269,7 @@ static enum kith_err step(struct kith_client *client, struct kith_client_event *
 {
     struct kith_client_effects effects;
     bool was_ready = kith_client_core_ready(client->core);
-    event->mono_ms = mono_ms();
+    event->mono_ms = kith_mono_ms();
     event->random = next_random(client);
     stepping = client;
     enum kith_err err = kith_client_core_step(client->core, event, &effects);
@@ -435,7 +429,7 @@ static void *timer_main(void *arg)
             (void)pthread_cond_wait(&client->timer_wake, &client->lock);
             continue;
         }
-        if (mono_ms() < client->timer_at_ms) {
+        if (kith_mono_ms() < client->timer_at_ms) {
             struct timespec at = timespec_of(client->timer_at_ms);
             (void)pthread_cond_timedwait(&client->timer_wake, &client->lock, &at);
             continue;
@@ -475,7 +469,7 @@ static enum kith_err start(struct kith_client *client, const struct kith_client_
                                                     .op_timeout_ms = options->op_timeout_ms,
                                                     .hedge_ms = options->hedge_ms,
                                                     .writer = options->writer,
-                                                    .mono_ms = mono_ms()};
+                                                    .mono_ms = kith_mono_ms()};
     random_fill(core_options.random, sizeof(core_options.random));
     random_fill(&client->random, sizeof(client->random));
     client->random |= 1; /* xorshift stays at zero */
@@ -532,14 +526,14 @@ static enum kith_err wait_ready(struct kith_client *client,
 {
     struct request *done = NULL;
     struct kith_client_event event = {.kind = KITH_CLIENT_EVENT_TICK};
-    uint64_t end_ms = mono_ms() + client->connect_timeout_ms;
+    uint64_t end_ms = kith_mono_ms() + client->connect_timeout_ms;
     uint64_t until_ms = end_ms;
     enum kith_err err = KITH_OK;
     (void)pthread_mutex_lock(&client->lock);
     if (step(client, &event, &done) != KITH_OK) {
         err = kith_error_set(error, KITH_ENOMEM, "out of memory");
     }
-    while (err == KITH_OK && !kith_client_core_ready(client->core) && mono_ms() < until_ms) {
+    while (err == KITH_OK && !kith_client_core_ready(client->core) && kith_mono_ms() < until_ms) {
         struct timespec until = timespec_of(until_ms);
         (void)pthread_cond_timedwait(&client->changed, &client->lock, &until);
         uint64_t since_ms = kith_client_core_turned_down(client->core);
@@ -748,5 +742,5 @@ void kith_client_unwatch(struct kith_client *client, struct kith_watch *watch)
 
 uint64_t kith_watch_epoch(const struct kith_watch *watch)
 {
-    return kith_epoch_at(&watch->epoch, mono_ms());
+    return kith_epoch_at(&watch->epoch, kith_mono_ms());
 }

@@ -13,8 +13,7 @@
  *   much at a time is worth more.
  *
  * A read that is put off counts as pending, like one under way. */
-#include <time.h>
-
+#include "base/clock.h"
 #include "rpc/rpc_impl.h"
 
 /* HELLO, PING and DECIDE are not counted: their like need not come back, and a send resumes the
@@ -87,16 +86,9 @@ void rpc_read_got(struct rpc_conn *conn, enum kith_msg_kind kind)
     }
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-}
-
 uint64_t rpc_late_ms(void)
 {
-    return now_ms() + RPC_PUT_OFF_MS;
+    return kith_mono_ms() + RPC_PUT_OFF_MS;
 }
 
 static bool is_driver(struct kith_rpc *rpc)
@@ -204,7 +196,7 @@ void rpc_read_late(struct kith_rpc *rpc)
     struct rpc_conn *list = rpc->put_off;
     rpc->put_off = NULL;
     __atomic_store_n(&rpc->put_off_ms, 0, __ATOMIC_RELAXED);
-    uint64_t now = now_ms();
+    uint64_t now = kith_mono_ms();
     while (list) {
         struct rpc_conn *conn = list;
         list = conn->next_put_off;
@@ -222,7 +214,7 @@ void rpc_read_late(struct kith_rpc *rpc)
 uint64_t rpc_read_drive(struct kith_rpc *rpc)
 {
     uint64_t due = __atomic_load_n(&rpc->put_off_ms, __ATOMIC_RELAXED);
-    if (due != 0 && due <= now_ms()) {
+    if (due != 0 && due <= kith_mono_ms()) {
         pthread_mutex_lock(&rpc->lock);
         rpc_read_late(rpc);
         due = rpc->put_off_ms;
