@@ -116,6 +116,14 @@ node_kill() {
     kill -KILL "$pid"
     wait_for 10 "node$1 to be gone" gone "$pid"
 }
+# One node of three after the other is killed and started again.
+nodes_fall() {
+    local n
+    for n in 1 2 3; do
+        node_kill $n
+        cluster_up 3
+    done
+}
 gone() {
     ! kill -0 "$1"
 }

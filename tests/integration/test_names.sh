@@ -33,13 +33,6 @@ stress() {
         wait "$pid" || fail "seed $seed, part $1: $(cat "$work"/change.*.log)"
     done
 }
-nodes_fall() {
-    local n
-    for n in 1 2 3; do
-        node_kill $n
-        cluster_up 3
-    done
-}
 
 cluster_up 3
 other=$work/mnt2
