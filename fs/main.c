@@ -43,7 +43,9 @@ static const char usage[] =
     "  -o cache_size=BYTES   of file contents (64M)\n"
     "  -o readahead=BYTES    (8M)\n"
     "  -o pid_file=FILE      holds the mount's process id while it runs\n"
-    "  -o log=FILE           messages go there;  -o log_level=error|warn|info|debug (info)\n"
+    "  -o log=FILE           messages go there (in the background to the system's log, in front to\n"
+    "                        standard error)\n"
+    "  -o log_level=LEVEL    error, warn, info or debug (info)\n"
     "Example: kithfs n1,n2:/projects ~/projects\n"
     "Unmount: fusermount3 -u MOUNTPOINT\n"
     "Exit status: 0 mounted, 1 usage (or, with -f, files that could not be stored at the end),\n"
@@ -53,12 +55,13 @@ struct report {
     int fd; /* the pipe to the waiting parent, or -1 */
     bool sent;
     int pid_fd; /* of the pid file, or -1 */
+    bool no_log; /* no file is named for messages */
 };
 
-/* Detaches the daemon from the terminal; what is said on standard error is the log's, where there
- * is one. Only once it is mounted: until then it belongs to the group of processes of who waits for
+/* Detaches the daemon from the terminal; what is said on standard error is the log's. Without a file
+ * for it the messages go to the system's log: they tell of files that could not be stored. Only once it is mounted: until then it belongs to the group of processes of who waits for
  * it, so that ^C ends both, and an automount knows whom it must let through to the mount point. */
-static void let_go(void)
+static void let_go(bool no_log)
 {
     struct kith_error error;
     if (setsid() < 0) {
@@ -71,7 +74,7 @@ static void let_go(void)
         (void)dup2(null, 2);
         close(null);
     }
-    if (kith_log_take_stderr(&error) == KITH_EIO) {
+    if ((no_log ? kith_log_to_system("kithfs", &error) : kith_log_take_stderr(&error)) == KITH_EIO) {
         kith_log_warn("mount", "%s", error.message);
     }
 }
@@ -94,7 +97,7 @@ static void on_ready(void *arg, int code, const char *message)
         return;
     }
     if (code == 0) {
-        let_go(); /* before the parent does */
+        let_go(report->no_log); /* before the parent does */
     }
     char line[KITH_ERROR_MESSAGE_SIZE + 80];
     line[0] = (char)code;
@@ -191,7 +194,7 @@ static int daemon_run(struct kith_fs_options *options, int pid_fd)
         return await(pipe_fds[0]);
     }
     close(pipe_fds[0]);
-    struct report report = {pipe_fds[1], false, pid_fd};
+    struct report report = {pipe_fds[1], false, pid_fd, options->log_path == NULL};
     if (chdir("/") != 0) {
         on_ready(&report, EXIT_SYSTEM, "the daemon cannot go to /");
         return EXIT_SYSTEM;
@@ -225,7 +228,7 @@ static int run(struct kith_fs_options *options)
     int pid_fd;
     int code = open_pid_file(options, &pid_fd);
     if (code == 0 && options->foreground) {
-        struct report report = {-1, false, pid_fd};
+        struct report report = {-1, false, pid_fd, false};
         code = serve(options, &report);
     } else if (code == 0) {
         code = daemon_run(options, pid_fd);

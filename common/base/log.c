@@ -7,7 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,10 +22,10 @@ static const struct {
     const char *name;
     int priority; /* of syslog(3), as the journal reads it */
 } levels[] = {
-    [KITH_LOG_ERROR] = {"error", 3},
-    [KITH_LOG_WARN] = {"warn", 4},
-    [KITH_LOG_INFO] = {"info", 6},
-    [KITH_LOG_DEBUG] = {"debug", 7},
+    [KITH_LOG_ERROR] = {"error", LOG_ERR},
+    [KITH_LOG_WARN] = {"warn", LOG_WARNING},
+    [KITH_LOG_INFO] = {"info", LOG_INFO},
+    [KITH_LOG_DEBUG] = {"debug", LOG_DEBUG},
 };
 #define LEVEL_COUNT (sizeof levels / sizeof levels[0])
 
@@ -32,6 +35,7 @@ static int max_level = KITH_LOG_INFO; /* atomic */
  * descriptor that means something else by now. */
 static int target = STDERR_FILENO;
 static int to_stderr = 1;                                      /* atomic */
+static const char *system_program;                             /* atomic; NULL = not to the system's */
 static pthread_mutex_t open_mutex = PTHREAD_MUTEX_INITIALIZER; /* one change of target at a time */
 static bool stderr_taken; /* under open_mutex: standard output and error follow the target */
 
@@ -87,7 +91,7 @@ enum kith_err kith_log_take_stderr(struct kith_error *error)
 {
     enum kith_err err = KITH_EINVAL;
     pthread_mutex_lock(&open_mutex);
-    if (!__atomic_load_n(&to_stderr, __ATOMIC_RELAXED)) {
+    if (!__atomic_load_n(&to_stderr, __ATOMIC_RELAXED) && system_program == NULL) {
         err = take_stderr(error);
         stderr_taken = err == KITH_OK;
     }
@@ -129,12 +133,38 @@ enum kith_err kith_log_open(const char *path, struct kith_error *error)
     return err;
 }
 
+/* The address of syslog(3). Its sender would do, if it did not wait where the reader is stuck. */
+static int connect_system(int fd)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+    return connect(fd, (const struct sockaddr *)&address, sizeof address);
+}
+
+enum kith_err kith_log_to_system(const char *program, struct kith_error *error)
+{
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return kith_error_set(error, KITH_EIO, "no way to the system's log: %s", strerror(errno));
+    }
+    (void)connect_system(fd); /* who is not there yet may come: each line tries again */
+    pthread_mutex_lock(&open_mutex);
+    __atomic_store_n(&to_stderr, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&system_program, program, __ATOMIC_RELEASE);
+    __atomic_store_n(&target, fd, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&open_mutex);
+    return KITH_OK;
+}
+
 /* "<time> <level> <component>: " or the journal's "<N>component: "; the bytes written. */
 static size_t write_head(char *line, size_t size, enum kith_log_level level, const char *component)
 {
     int written;
+    const char *program = __atomic_load_n(&system_program, __ATOMIC_ACQUIRE);
     pthread_once(&journal_once, find_journal);
-    if (stderr_is_journal && __atomic_load_n(&to_stderr, __ATOMIC_RELAXED)) {
+    if (program) {
+        written = snprintf(line, size, "<%d>%s[%d]: %s: ", LOG_DAEMON | levels[level].priority,
+                           program, (int)getpid(), component);
+    } else if (stderr_is_journal && __atomic_load_n(&to_stderr, __ATOMIC_RELAXED)) {
         written = snprintf(line, size, "<%d>%s: ", levels[level].priority, component);
     } else {
         struct timespec now;
@@ -150,6 +180,29 @@ static size_t write_head(char *line, size_t size, enum kith_log_level level, con
         return 0;
     }
     return (size_t)written < size ? (size_t)written : size - 1;
+}
+
+/* Where the log itself cannot be written, there is nowhere left to tell it. */
+static void write_line(const char *line, size_t size)
+{
+    int fd = __atomic_load_n(&target, __ATOMIC_ACQUIRE);
+    if (__atomic_load_n(&system_program, __ATOMIC_ACQUIRE)) {
+        if (write(fd, line, size) < 0 && errno != EAGAIN && connect_system(fd) == 0) {
+            (void)!write(fd, line, size); /* the reader had been started again */
+        }
+        return;
+    }
+    size_t done = 0;
+    while (done < size) {
+        ssize_t count = write(fd, line + done, size - done);
+        if (count < 0 && errno == EINTR) {
+            continue;
+        }
+        if (count <= 0) {
+            break;
+        }
+        done += (size_t)count;
+    }
 }
 
 void kith_log(enum kith_log_level level, const char *component, const char *format, ...)
@@ -174,16 +227,6 @@ void kith_log(enum kith_log_level level, const char *component, const char *form
         }
     }
     line[size++] = '\n';
-    size_t done = 0;
-    while (done < size) {
-        ssize_t count = write(__atomic_load_n(&target, __ATOMIC_ACQUIRE), line + done, size - done);
-        if (count < 0 && errno == EINTR) {
-            continue;
-        }
-        if (count <= 0) {
-            break; /* the log itself cannot be written: there is nowhere left to tell it */
-        }
-        done += (size_t)count;
-    }
+    write_line(line, size);
     errno = saved_errno;
 }

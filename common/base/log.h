@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * log.h - one line an event, on stderr, or into a file.
+ * log.h - one line an event: on stderr, into a file, or to the system's log.
  *
  * A line is "<time UTC> <level> <component>: <message>"; under systemd (JOURNAL_STREAM set) it is
- * "<N>component: message" with the journal's priority. Any thread may log; a line is written with
+ * "<N>component: message" with the journal's priority, and to the system's log
+ * "<N>program[pid]: component: message". Any thread may log; a line is written with
  * one write(2), so lines never mix. The core does not log: it answers, and its shell logs. */
 #ifndef KITH_BASE_LOG_H
 #define KITH_BASE_LOG_H
@@ -22,9 +23,12 @@ void kith_log_set_level(enum kith_log_level level);
 bool kith_log_enabled(enum kith_log_level level);
 /* Appends to `path` from now on (NULL = stderr). On an error the old target stays. */
 KITH_MUST_CHECK enum kith_err kith_log_open(const char *path, struct kith_error *error);
+/* To the system's log (syslogd, journald) from now on, as `program`'s (static); for good: no
+ * kith_log_open after it. Never waits: while nobody reads there, lines are dropped. */
+KITH_MUST_CHECK enum kith_err kith_log_to_system(const char *program, struct kith_error *error);
 /* Standard output and error are the log's file, too, from now on and after each later
  * kith_log_open: what the C library, others and a sanitizer say on their way to abort is else lost,
- * or stands where nobody looks. KITH_EINVAL, without a change, while the log is standard error. */
+ * or stands where nobody looks. KITH_EINVAL, without a change, while the log is no file. */
 KITH_MUST_CHECK enum kith_err kith_log_take_stderr(struct kith_error *error);
 /* Where lines go, for who can only write(2): a handler of signals. Not to be closed. */
 int kith_log_fd(void);

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # What a daemon says when it dies stands in its log: standard error of kithfs in the background and
-# of a node is the log's file, also after the log was moved, and a fatal signal leaves a line.
+# of a node is the log's file, also after the log was moved, and a fatal signal leaves a line. Without
+# a log of its own kithfs in the background speaks to the system's.
 . "$(dirname "$0")/lib.sh"
 need_fuse
 
@@ -64,4 +65,46 @@ wait "$pid" || fail "kithd ended with $?"
 rm "$work/hand.pid"
 mount_up
 mount_down
+
+# the system's log, which begins to be read, and is read anew, while the mount is there
+cat >"$work/reader.py" <<'END'
+import os, socket, sys
+try:
+    os.unlink('/dev/log')
+except FileNotFoundError:
+    pass
+reader = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+reader.bind('/dev/log')
+open(sys.argv[1] + '.pid', 'w').write(str(os.getpid()))
+with open(sys.argv[1], 'ab', 0) as out:
+    while True:
+        out.write(reader.recv(65536).rstrip(b'\n') + b'\n')
+END
+own_dev() {
+    set -eu
+    mkdir "$work/dev"
+    mount -t tmpfs none "$work/dev"
+    cp -a /dev/fuse /dev/null /dev/zero /dev/random /dev/urandom "$work/dev"
+    mount --bind "$work/dev" /dev
+    kithfs "$servers:/" "$mnt" -o "log_level=debug,pid_file=$work/mnt.pid"
+    local pid at fd=/proc/$(cat "$work/mnt.pid")/fd
+    [ "$(readlink "$fd/2")" = /dev/null ] || fail "standard error: $(readlink "$fd/2")"
+    for at in first second; do
+        python3 "$work/reader.py" "$work/$at.log" &
+        pid=$!
+        wait_for 10 "a reader" test -s "$work/$at.log.pid"
+        wait_for 10 "a line in the system's log" touch_and_grep "$work/$at.log"
+        [ $at = second ] || { kill $pid; wait $pid || true; }
+    done
+    kill -ABRT "$(cat "$work/mnt.pid")"
+    wait_for 10 "the system's log to say it" grep -qx 'error kithfs: ended by SIGABRT' "$work/second.log"
+    kill $pid
+    fusermount3 -uz "$mnt"
+}
+touch_and_grep() {
+    touch "$mnt/touched" && grep -q '^<3[0-9]>kithfs\[[0-9]*\]: [a-z]*: ' "$1"
+}
+export -f own_dev touch_and_grep fail wait_for say
+export servers mnt work
+unshare -m --propagation private bash -c own_dev || fail "the system's log"
 pass
