@@ -377,7 +377,8 @@ void kith_rpc_stats(struct kith_rpc *rpc, struct kith_rpc_stats *ret_stats)
 
 /* ---- Channels ---- */
 
-/* "host:port" to gRPC's target, which says for numbers that there is no name to resolve. */
+/* "host:port" to gRPC's target: a socket of this machine, or what says for numbers that there is no
+ * name to resolve. */
 static enum kith_err make_target(const char *address, char *target, size_t size,
                                  struct kith_error *error)
 {
@@ -389,6 +390,9 @@ static enum kith_err make_target(const char *address, char *target, size_t size,
     if (!colon || host_size == 0 || host_size >= sizeof host || colon[1] < '0' || colon[1] > '9' ||
         *end != '\0' || port < 1 || port > 65535) {
         return kith_error_set(error, KITH_EINVAL, "'%.200s' is no address: host:port is wanted", address);
+    }
+    if (rpc_near_listens(address) && rpc_near_target(address, target, size)) {
+        return KITH_OK;
     }
     memcpy(host, address, host_size);
     host[host_size] = '\0';
@@ -403,11 +407,7 @@ static enum kith_err make_target(const char *address, char *target, size_t size,
 enum kith_err rpc_channel_get(struct kith_rpc *rpc, const char *address,
                               struct rpc_channel **ret_channel, struct kith_error *error)
 {
-    char target[KITH_ADDRESS_SIZE + 16];
-    enum kith_err err = make_target(address, target, sizeof target, error);
-    if (err != KITH_OK) {
-        return err;
-    }
+    char target[KITH_ADDRESS_SIZE + RPC_SCHEME_MAX];
     pthread_mutex_lock(&rpc->lock);
     struct rpc_channel *channel = rpc->channels;
     while (channel && strcmp(channel->address, address) != 0) {
@@ -418,6 +418,10 @@ enum kith_err rpc_channel_get(struct kith_rpc *rpc, const char *address,
     }
     pthread_mutex_unlock(&rpc->lock);
     if (!channel) {
+        enum kith_err err = make_target(address, target, sizeof target, error);
+        if (err != KITH_OK) {
+            return err;
+        }
         channel = kith_calloc(1, sizeof *channel);
         if (!channel) {
             return kith_error_set(error, KITH_ENOMEM, "no memory for a connection to %s", address);

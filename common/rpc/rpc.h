@@ -54,6 +54,10 @@ struct kith_rpc_options {
     size_t send_limit_bytes;     /* queued unsent bytes per connection; 0 = 64 MiB */
     uint32_t connect_timeout_ms; /* a connect that is not up by then is closed; 0 = 5000 */
     uint32_t keepalive_ms;       /* 0 = 10000; a silent peer is closed after twice that */
+    /* The address by which processes of this machine connect to what this object listens on, port 0
+     * being the one that was chosen: they come through a local socket then, and not by TCP. Until
+     * kith_rpc_listen has returned; NULL = there is none. */
+    const char *near;
     enum kith_peer_role role;    /* NODE: connects to PeerStream, else to ClientStream (proto/) */
 };
 
@@ -73,13 +77,14 @@ void kith_rpc_drive(struct kith_rpc *rpc, uint64_t until_ms);
 /* Ends the wait of kith_rpc_drive, or the next one. Any thread. */
 void kith_rpc_wake(struct kith_rpc *rpc);
 
-/* Listens on "host:port" (port 0 = any free); once, before or after connects. EINVAL, EBUSY (in
- * use). */
+/* Listens on "host:port" (port 0 = any free); once, before or after connects. EINVAL, EBUSY (the
+ * port, or the local socket's name, is in use). */
 KITH_MUST_CHECK enum kith_err kith_rpc_listen(struct kith_rpc *rpc, const char *address,
                                               uint16_t *ret_port, struct kith_error *error);
 
-/* Starts connecting; opened or closed follows. Streams of both classes to one address share one TCP
- * connection. *ret_conn is set before any callback for it runs. */
+/* Starts connecting; opened or closed follows. Streams of both classes to one address share one
+ * connection: a local one where somebody of this machine listens as `near` by just this address,
+ * else TCP. *ret_conn is set before any callback for it runs. */
 KITH_MUST_CHECK enum kith_err kith_rpc_connect(struct kith_rpc *rpc, const char *address,
                                                enum kith_rpc_class cls, uint64_t *ret_conn,
                                                struct kith_error *error);

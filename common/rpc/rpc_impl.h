@@ -10,6 +10,7 @@
  *     rpc_call.c    unary and server-streaming calls
  *     rpc_read.c    when to read on
  *     rpc_timer.c   time limits of connections
+ *     rpc_near.c    peers on the same machine
  *     rpc_args.c    channel arguments and credentials (TLS will come there)
  *
  * Locks: rpc->lock (connections, channels, counts), conn->lock, call->lock. None is held while gRPC
@@ -33,6 +34,7 @@
 #define RPC_REASON_SIZE 256u
 #define RPC_PACK_MAX (1u << 20)   /* bytes packed into one gRPC message; a larger frame goes alone */
 #define RPC_PUT_OFF_MS 5u /* for what comes unasked: nothing of that is urgent */
+#define RPC_SCHEME_MAX 32u /* bytes that a target of gRPC has before the address */
 #define RPC_METADATA_KEY "kith-protocol" /* in the initial metadata of both sides */
 
 /* gRPC hands things from thread to thread with locks and atomics of its own, which ThreadSanitizer does
@@ -253,5 +255,11 @@ void rpc_client_args(const struct kith_rpc_options *options, struct rpc_args *re
 void rpc_server_args(const struct kith_rpc_options *options, struct rpc_args *ret_args);
 grpc_channel_credentials *rpc_channel_credentials(void);
 grpc_server_credentials *rpc_server_credentials(void);
+
+/* The target, for connecting and for listening, by which processes of this machine find who listens
+ * at `address` as `near`. False: the address is too long for that. */
+bool rpc_near_target(const char *address, char *target, size_t size);
+/* Whether somebody listens there. */
+bool rpc_near_listens(const char *address);
 
 #endif

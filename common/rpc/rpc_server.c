@@ -63,14 +63,15 @@ static void serve(struct kith_rpc *rpc, grpc_call *call, grpc_slice method, gpr_
         rpc_call_serve(rpc, call, method, deadline);
         return;
     }
-    char *peer = grpc_call_get_peer(call);
+    char *from = grpc_call_get_peer(call);
+    const char *peer = strncmp(from, "unix", 4) == 0 ? "a process of this machine" : from;
     struct rpc_conn *conn = rpc_conn_new(rpc, cls, call, NULL, peer);
     if (conn) {
         rpc_conn_serve(conn);
     } else {
         kith_log_error("rpc", "no memory for a connection from %s", peer);
     }
-    gpr_free(peer);
+    gpr_free(from);
 }
 
 static void on_accept(void *owner, bool ok)
@@ -139,6 +140,38 @@ static enum kith_err explain(const char *address, struct kith_error *error)
                           reason ? strerror(reason) : "the address was refused");
 }
 
+/* The address that options.near stands for. */
+static void near_address(const char *near, int port, char *address, size_t size)
+{
+    const char *colon = strrchr(near, ':');
+    if (colon && strcmp(colon, ":0") == 0) {
+        (void)snprintf(address, size, "%.*s:%d", (int)(colon - near), near, port);
+    } else {
+        (void)snprintf(address, size, "%s", near);
+    }
+}
+
+/* Beside the port, before the server is started. */
+static enum kith_err listen_near(const struct kith_rpc_options *options, grpc_server *server,
+                                 grpc_server_credentials *credentials, int port,
+                                 struct kith_error *error)
+{
+    char address[KITH_ADDRESS_SIZE], target[KITH_ADDRESS_SIZE + RPC_SCHEME_MAX];
+    if (!options->near) {
+        return KITH_OK;
+    }
+    near_address(options->near, port, address, sizeof address);
+    if (!rpc_near_target(address, target, sizeof target)) {
+        return KITH_OK; /* too long a name: they come by TCP */
+    }
+    if (grpc_server_add_http2_port(server, target, credentials) <= 0) {
+        return kith_error_set(error, KITH_EBUSY,
+                              "cannot listen on the local socket @%s: another process has it",
+                              strchr(target, ':') + 1);
+    }
+    return KITH_OK;
+}
+
 enum kith_err kith_rpc_listen(struct kith_rpc *rpc, const char *address, uint16_t *ret_port,
                               struct kith_error *error)
 {
@@ -156,12 +189,14 @@ enum kith_err kith_rpc_listen(struct kith_rpc *rpc, const char *address, uint16_
     grpc_server_register_completion_queue(server, rpc->queue, NULL);
     grpc_server_credentials *credentials = rpc_server_credentials();
     int port = grpc_server_add_http2_port(server, address, credentials);
+    enum kith_err err =
+        port <= 0 ? KITH_OK : listen_near(&rpc->options, server, credentials, port, error);
     grpc_server_credentials_release(credentials);
     pthread_mutex_lock(&rpc->lock);
     rpc->server = server; /* also where it failed: it must be shut down like any other */
     pthread_mutex_unlock(&rpc->lock);
-    if (port <= 0) {
-        return explain(address, error);
+    if (port <= 0 || err != KITH_OK) {
+        return port <= 0 ? explain(address, error) : err;
     }
     grpc_server_start(server);
     for (unsigned i = 0; i < RPC_ACCEPTS; i++) {

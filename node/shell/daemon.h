@@ -26,6 +26,7 @@ struct kith_daemon_options {
     const char *data;      /* directory */
     const char *listen;    /* "host:port", port 0 = any free */
     const char *advertise; /* where others reach this node; NULL = what it listens on */
+    bool local_socket;     /* processes of this machine come through one, and not by TCP */
     const char *join;      /* a member's address, or NULL */
     const char *zone;
     uint32_t weight;

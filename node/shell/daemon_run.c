@@ -208,9 +208,29 @@ static enum kith_err make_address(struct daemon *daemon, const char *asked, uint
     return KITH_OK;
 }
 
+/* The address by which processes of this machine look for this node: the one that others use, too.
+ * Where it listens on one only, it is that one: what is advertised may lead to who stands between. */
+static enum kith_err make_near(struct daemon *daemon, char *near, size_t size,
+                               struct kith_error *error)
+{
+    const struct kith_daemon_options *options = daemon->options;
+    const char *colon = strrchr(options->listen, ':');
+    unsigned port = 0; /* any free one; or no number, which listening refuses */
+    if (colon != NULL) {
+        (void)sscanf(colon + 1, "%5u", &port);
+    }
+    enum kith_err err = make_address(daemon, options->listen, (uint16_t)port, error);
+    bool any = strncmp(options->listen, "0.0.0.0:", 8) == 0 ||
+               strncmp(options->listen, "[::]:", 5) == 0;
+    (void)snprintf(near, size, "%s",
+                   any && options->advertise != NULL ? options->advertise : daemon->address);
+    return err;
+}
+
 static enum kith_err start_listening(struct daemon *daemon, struct kith_error *error)
 {
-    static const struct kith_rpc_options rpc_options = {.driven = true};
+    struct kith_rpc_options rpc_options = {.driven = true};
+    char near[KITH_ADDRESS_SIZE];
     struct kith_rpc_handlers handlers = {.arg = daemon,
                                          .accepted = rpc_accepted,
                                          .opened = rpc_opened,
@@ -222,7 +242,13 @@ static enum kith_err start_listening(struct daemon *daemon, struct kith_error *e
     if (err != KITH_OK) {
         return kith_error_set(error, err, "out of memory");
     }
-    err = kith_rpc_new(&rpc_options, &handlers, &daemon->rpc, error);
+    if (daemon->options->local_socket) {
+        err = make_near(daemon, near, sizeof near, error);
+        rpc_options.near = near;
+    }
+    if (err == KITH_OK) {
+        err = kith_rpc_new(&rpc_options, &handlers, &daemon->rpc, error);
+    }
     if (err == KITH_OK) {
         err = kith_rpc_listen(daemon->rpc, daemon->options->listen, &port, error);
     }

@@ -150,6 +150,7 @@ static void on_call(void *arg, struct kith_rpc_call *call, const char *method,
 }
 
 bool ends_driven;
+bool ends_near;
 
 static void *drive(void *arg)
 {
@@ -198,6 +199,22 @@ void end_address(char *address, size_t size, uint16_t port)
     (void)snprintf(address, size, "127.0.0.1:%u", (unsigned)port);
 }
 
+/* proc_net(5): only who listens and his ends of connections bear the name. */
+uint32_t ends_near_count(const char *address)
+{
+    char line[512], name[64];
+    uint32_t count = 0;
+    FILE *list = fopen("/proc/net/unix", "re");
+    assert_non_null(list);
+    (void)snprintf(name, sizeof name, " @kithfs/%s\n", address);
+    while (fgets(line, sizeof line, list)) {
+        size_t size = strlen(line), wanted = strlen(name);
+        count += size > wanted && strcmp(line + size - wanted, name) == 0 ? 1 : 0;
+    }
+    (void)fclose(list);
+    return count;
+}
+
 void end_wait(struct end *end, const uint32_t *counter, uint32_t want)
 {
     struct timespec until;
@@ -224,7 +241,9 @@ double end_now_ms(void)
 
 void pair_start(struct pair *pair, enum kith_rpc_class cls, const struct kith_rpc_options *options)
 {
-    end_start(&pair->server, options);
+    struct kith_rpc_options serve = options ? *options : (struct kith_rpc_options){.threads = 0};
+    serve.near = ends_near ? "127.0.0.1:0" : NULL;
+    end_start(&pair->server, &serve);
     end_start(&pair->client, options);
     uint16_t port = 0;
     struct kith_error error;
@@ -236,6 +255,7 @@ void pair_start(struct pair *pair, enum kith_rpc_class cls, const struct kith_rp
                      KITH_OK);
     end_wait(&pair->client, &pair->client.opened, 1);
     end_wait(&pair->server, &pair->server.accepted, 1);
+    assert_int_equal(ends_near_count(pair->address), ends_near ? 2 : 0);
 }
 
 void pair_stop(struct pair *pair)

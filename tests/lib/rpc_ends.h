@@ -16,6 +16,8 @@
 
 /* Whether ends have one thread that drives, in place of queue threads. */
 extern bool ends_driven;
+/* Whether pairs are connected by a local socket, and not by TCP. */
+extern bool ends_near;
 
 /* One end and what it has seen; all protected by lock. */
 struct end {
@@ -62,6 +64,8 @@ struct pair {
 void pair_start(struct pair *pair, enum kith_rpc_class cls, const struct kith_rpc_options *options);
 void pair_stop(struct pair *pair);
 
+/* Local sockets of this name that there are: who listens, and his end of each connection. */
+uint32_t ends_near_count(const char *address);
 void end_address(char *address, size_t size, uint16_t port);
 struct kith_msg end_ping(uint64_t id);
 double end_now_ms(void);

@@ -411,6 +411,91 @@ static void test_listen_errors(void **state)
     end_stop(&one);
 }
 
+static void ping_once(struct end *client, struct end *server, const char *address)
+{
+    uint64_t conn;
+    end_lock(client);
+    uint32_t opened = client->opened, messages = client->messages;
+    struct kith_msg msg = end_ping(client->next_id);
+    end_unlock(client);
+    end_echo(server);
+    assert_int_equal(kith_rpc_connect(client->rpc, address, KITH_RPC_ROWS, &conn, NULL), KITH_OK);
+    end_wait(client, &client->opened, opened + 1);
+    assert_int_equal(kith_rpc_send(client->rpc, conn, &msg), KITH_OK);
+    end_wait(client, &client->messages, messages + 1);
+}
+
+/* Who comes by the address that is told as near needs no TCP; who does not is served all the same,
+ * and both by one channel that is made anew. */
+static void test_near(void **state)
+{
+    (void)state;
+    static const struct kith_rpc_options near = {.near = "127.0.0.1:0"};
+    struct end client, server, other, far;
+    struct kith_error error;
+    char address[32];
+    uint16_t port;
+    end_start(&client, NULL);
+    end_start(&server, &near);
+    assert_int_equal(kith_rpc_listen(server.rpc, "0.0.0.0:0", &port, NULL), KITH_OK);
+    end_address(address, sizeof address, port);
+    ping_once(&client, &server, address);
+    assert_int_equal(ends_near_count(address), 2);
+
+    struct kith_rpc_options taken = {.near = address};
+    end_start(&other, &taken);
+    assert_int_equal(kith_rpc_listen(other.rpc, "127.0.0.1:0", &port, &error), KITH_EBUSY);
+    assert_non_null(strstr(error.message, address));
+    assert_non_null(strstr(error.message, "local socket"));
+    end_stop(&other);
+
+    end_stop(&server);
+    end_wait(&client, &client.closed, 1);
+    end_start(&far, NULL);
+    assert_int_equal(kith_rpc_listen(far.rpc, address, &port, NULL), KITH_OK);
+    ping_once(&client, &far, address);
+    assert_int_equal(ends_near_count(address), 0);
+    end_stop(&far);
+    end_stop(&client);
+}
+
+/* Names that are no names of hosts as gRPC's targets want them, or too long for a socket's. */
+static void test_near_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *near, *name; /* the socket's; NULL = there is none */
+    } cases[] = {
+        {"[::1]:7071", "_::1_:7071"},
+        {"a_%20/host@x?y#z:1", "a__20_host_x_y_z:1"},
+        {"no-port", "no-port"},
+        {"a-host-of-which-the-name-is-longer-than-the-place-that-there-is-in-the-address-of-a-local-"
+         "socket.example:7070",
+         NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct kith_rpc_options options = {.near = cases[i].near};
+        struct end client, server;
+        char address[32];
+        uint16_t port;
+        end_start(&client, NULL);
+        end_start(&server, &options);
+        assert_int_equal(kith_rpc_listen(server.rpc, "127.0.0.1:0", &port, NULL), KITH_OK);
+        if (cases[i].name) {
+            assert_int_equal(ends_near_count(cases[i].name), 1);
+        }
+        if (cases[i].near[0] == '[') {
+            ping_once(&client, &server, cases[i].near);
+            assert_int_equal(ends_near_count(cases[i].name), 2);
+        }
+        end_address(address, sizeof address, port);
+        ping_once(&client, &server, address);
+        assert_int_equal(ends_near_count(address), 0);
+        end_stop(&client);
+        end_stop(&server);
+    }
+}
+
 /* A socket that takes the connection and says nothing: closed at connect_timeout. */
 static void test_silent_peer(void **state)
 {
@@ -602,6 +687,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_connect_in_closed),
         cmocka_unit_test(test_listen_errors),
+        cmocka_unit_test(test_near),
+        cmocka_unit_test(test_near_names),
         cmocka_unit_test(test_silent_peer),
         cmocka_unit_test(test_send_limit),
         cmocka_unit_test(test_driver_told),
@@ -609,5 +696,9 @@ int main(int argc, char **argv)
     };
     int failed = cmocka_run_group_tests_name("with queue threads", tests, NULL, NULL);
     ends_driven = true;
-    return failed + cmocka_run_group_tests_name("driven", tests, NULL, NULL);
+    failed += cmocka_run_group_tests_name("driven", tests, NULL, NULL);
+    ends_near = true;
+    failed += cmocka_run_group_tests_name("driven, by a local socket", tests, NULL, NULL);
+    ends_driven = false;
+    return failed + cmocka_run_group_tests_name("by a local socket", tests, NULL, NULL);
 }
