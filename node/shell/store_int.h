@@ -181,6 +181,7 @@ struct store_space {
 
 struct kith_store {
     struct kith_store_options options;
+    uint32_t checkpoint_logs; /* files of the log from one checkpoint to the next */
     char *path, *wt_path, *chunks_path;
     int lock_fd;
     int chunks_fd; /* the directory */

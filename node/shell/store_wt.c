@@ -21,8 +21,13 @@
 #define LOG_FILE_MAX         (UINT64_C(64) << 20)
 #define LOG_FILE_MIN         (UINT64_C(1) << 20)
 #define LOG_FILE_SHARE       96u /* of the disk: one file may take so much of a small one */
-#define CHECKPOINT_LOGS      4u  /* a checkpoint after so many log files */
-#define RESERVE_LOGS         10u /* those four, four that come meanwhile, two ready ones */
+/* A checkpoint after so many log files, 256 MiB to 1 GiB. It writes each page once, however often it
+ * was changed; but the log is what a node reads when it begins again after a crash, some 200 MiB/s.
+ * (MongoDB makes one after 2 GiB.) */
+#define CHECKPOINT_LOGS_MIN  4u
+#define CHECKPOINT_LOGS_MAX  16u
+#define CHECKPOINT_SHARE     32u /* of the free disk: so much of it for more than the fewest */
+#define READY_LOGS           2u  /* made in advance */
 #define CHECKPOINT_DEFAULT_S 60u
 #define JOURNAL_SLOTS        16384u /* of a worker; 39 bytes each, 16 KB under large rounds */
 #define JOURNAL_SLOTS_MIN    16u    /* a pass lasts for a quarter */
@@ -321,7 +326,7 @@ static enum kith_err open_wiredtiger(struct kith_store *store, struct kith_error
              (unsigned long long)options->cache_bytes, SESSIONS_MAX, exact ? "fast" : "none",
              small ? "file_extend=(log=0)," : "", (unsigned long long)options->log_file_bytes,
              options->checkpoint_s,
-             (unsigned long long)(CHECKPOINT_LOGS * options->log_file_bytes));
+             (unsigned long long)(store->checkpoint_logs * options->log_file_bytes));
     int ret = wiredtiger_open(store->wt_path, &store->handler, config, &store->conn);
     if (ret != 0) {
         store->conn = NULL;
@@ -410,8 +415,14 @@ static void size_logs(struct kith_store *store)
         size = store->options.log_file_bytes;
     }
     size = size > LOG_FILE_MAX ? LOG_FILE_MAX : size;
-    store->options.log_file_bytes = size < LOG_FILE_MIN ? LOG_FILE_MIN : size;
-    store_space_size(store, RESERVE_LOGS * store->options.log_file_bytes);
+    size = size < LOG_FILE_MIN ? LOG_FILE_MIN : size;
+    uint64_t logs = atomic_load(&store->space.disk_free) / CHECKPOINT_SHARE / size;
+    logs = logs < CHECKPOINT_LOGS_MIN || size < LOG_FILE_MAX ? CHECKPOINT_LOGS_MIN : logs;
+    logs = logs > CHECKPOINT_LOGS_MAX ? CHECKPOINT_LOGS_MAX : logs;
+    store->options.log_file_bytes = size;
+    store->checkpoint_logs = (uint32_t)logs;
+    /* those of before the checkpoint, those that come while it is made, and the ready ones */
+    store_space_size(store, (2u * logs + READY_LOGS) * size);
 }
 
 static enum kith_err load_trees(struct kith_store *store, struct kith_error *error)
