@@ -46,7 +46,7 @@ static mode_t type_bits(enum kith_type type)
 
 void kith_inode_stat(struct kith_inode *inode, struct stat *ret_stat)
 {
-    inode->told_size = inode->size;
+    kith_told_size(inode);
     memset(ret_stat, 0, sizeof *ret_stat);
     struct kith_time ctime = kith_attrs_ctime(&inode->attrs);
     ret_stat->st_ino = inode->id;
@@ -236,7 +236,7 @@ static bool has_place(const struct kith_inode *inode, struct kith_group *ret_gro
 }
 
 bool kith_setattr_fast(struct kith_fs *fs, struct kith_inode *inode, const struct stat *attr,
-                       int valid, struct stat *ret_stat)
+                       int valid, struct stat *ret_stat, double *ret_timeout)
 {
     struct kith_group group;
     if ((valid & FUSE_SET_ATTR_SIZE) != 0) {
@@ -254,6 +254,7 @@ bool kith_setattr_fast(struct kith_fs *fs, struct kith_inode *inode, const struc
     if (waits) {
         set_attrs(fs, inode, &attrs, changed_bits(valid));
         kith_inode_stat(inode, ret_stat);
+        *ret_timeout = kith_told_timeout(inode, fs->options->attr_timeout, false);
         ret_stat->st_ino = inode == fs->root ? FUSE_ROOT_ID : ret_stat->st_ino;
     }
     pthread_mutex_unlock(&fs->lock);
@@ -271,12 +272,12 @@ static void take_attrs(struct kith_job *job)
     pthread_mutex_unlock(&fs->lock);
 }
 
-static void attr_reply(struct kith_job *job, int error)
+static void attr_reply(struct kith_job *job, int error, bool checked)
 {
     if (error != 0) {
         kith_job_fail(job, error);
     } else {
-        kith_reply_attr(job, job->inode);
+        kith_reply_attr(job, job->inode, checked);
     }
 }
 
@@ -295,7 +296,7 @@ void kith_do_setattr(struct kith_job *job)
     if (error == 0 && changed_bits(job->flags) != 0) {
         error = kith_inode_flush(job->fs, job->inode, KITH_DURABLE_OS);
     }
-    attr_reply(job, error);
+    attr_reply(job, error, false);
 }
 
 static void setattr_done(void *arg, int error)
@@ -304,7 +305,7 @@ static void setattr_done(void *arg, int error)
     pthread_mutex_lock(&job->fs->lock);
     kith_busy_give(job->fs, false, &job->inode, 1);
     pthread_mutex_unlock(&job->fs->lock);
-    attr_reply(job, error);
+    attr_reply(job, error, false);
     kith_job_end(job);
 }
 
@@ -327,11 +328,7 @@ void kith_do_getattr(struct kith_job *job)
     int error = kith_inode_read(job->fs, job->inode, &arena, &answer, &seen);
     kith_client_answer_release(&answer);
     kith_arena_release(&arena);
-    if (error != 0) {
-        kith_job_fail(job, error);
-    } else {
-        kith_reply_attr(job, job->inode);
-    }
+    attr_reply(job, error, true);
 }
 
 static void getattr_done(struct kith_job *job, const struct kith_client_result *result)
@@ -344,7 +341,7 @@ static void getattr_done(struct kith_job *job, const struct kith_client_result *
         error = kith_inode_saw(job->fs, job->inode, NULL, &arena, result, job->started, &seen);
     }
     kith_arena_release(&arena);
-    attr_reply(job, error);
+    attr_reply(job, error, true);
     kith_job_end(job);
 }
 

@@ -102,7 +102,7 @@ bool kith_create_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *dir
         inode = make_file(fs, entry, id, mode, ctx);
     }
     if (inode != NULL) {
-        kith_entry_param(fs, inode, inode->valid_until, &param);
+        kith_entry_param(fs, inode, inode->valid_until, false, &param);
         kith_inode_drop(fs, inode);
     }
     pthread_mutex_unlock(&fs->lock);

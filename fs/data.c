@@ -28,7 +28,7 @@ void kith_do_open(struct kith_job *job)
         error = kith_inode_cut(job, job->inode);
     } else if (error == 0) {
         pthread_mutex_lock(&fs->lock);
-        error = kith_inode_open_again(job->inode, job->ctx.pid) ? ESTALE : 0;
+        error = kith_told_open(fs, job->inode, job->fi.flags, job->ctx.pid) ? ESTALE : 0;
         pthread_mutex_unlock(&fs->lock);
         if (error != 0) {
             kith_inode_close(fs, job->inode);

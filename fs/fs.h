@@ -132,8 +132,14 @@ struct kith_inode {
     uint64_t size, allocated;
     struct kith_dot dot; /* of the version in memory */
     bool has_dot;
-    uint64_t told_size;   /* what the kernel takes for its size */
-    pid_t told_again;     /* this thread's open was answered ESTALE for that */
+    /* told.c */
+    uint64_t told_size;    /* which the kernel was told last */
+    bool told;             /* it was told one */
+    bool told_other;       /* and before that another, which it may have yet, or take */
+    bool told_in_vain;     /* it is about to change: what is told of it is to be asked again */
+    bool told_noted;       /* the kernel is to ask for it, and was not told it since */
+    uint32_t told_changes; /* sizes told that this mount's own writes did not make */
+    pid_t told_again;      /* this thread's open was answered ESTALE for that */
     struct kith_dot kernel_dot; /* of the version whose pages the kernel has */
     bool has_kernel_dot;
     struct kith_octets ctx;      /* shared: of its own row */
@@ -549,10 +555,6 @@ int kith_inode_renew(struct kith_fs *fs, struct kith_inode *inode);
 /* fs->lock held. Whether kith_inode_renew has something to do. */
 bool kith_inode_outdated(const struct kith_inode *inode);
 int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode, bool *ret_keep_cache);
-/* fs->lock held. The kernel has another size than what was opened, and would cut to it what is read
- * for as long as it remembers that: after ESTALE it looks the name up and opens once more. Not twice
- * in a row for one thread, whose call would fail. */
-KITH_MUST_CHECK bool kith_inode_open_again(struct kith_inode *inode, pid_t thread);
 void kith_inode_close(struct kith_fs *fs, struct kith_inode *inode);
 /* Lets go of the contents where nobody needs them any more. */
 void kith_inode_settle(struct kith_fs *fs, struct kith_inode *inode);
@@ -581,6 +583,25 @@ void kith_do_getattr(struct kith_job *job);
 KITH_MUST_CHECK enum kith_err kith_attr_update(struct kith_inode *inode, struct kith_arena *arena,
                                                struct kith_rowname *name,
                                                struct kith_put_update *ret_update);
+
+/* ---- told.c: the size that the kernel has of a file (fs->lock held, but for kith_told_before) ---- */
+/* Its size goes to the kernel. */
+void kith_told_size(struct kith_inode *inode);
+/* For how long the kernel may keep that, of so many seconds. checked: it drops the answer where it
+ * has learnt a size since it asked, as with LOOKUP, GETATTR and READDIRPLUS. */
+double kith_told_timeout(const struct kith_inode *inode, double seconds, bool checked);
+/* The kernel does not know the file any more. */
+void kith_told_forget(struct kith_inode *inode);
+/* The contents are about to be replaced by others of that size, which the kernel has not been told:
+ * from now on who reads asks for it. True: kith_told_after follows when the size is the new one,
+ * or will not be. row_busy held; not fs->lock. */
+KITH_MUST_CHECK bool kith_told_before(struct kith_fs *fs, struct kith_inode *inode, uint64_t size);
+void kith_told_after(struct kith_inode *inode);
+/* Before an open is answered, which counts in inode->opens: the kernel has the size of what was
+ * opened, or asks for it. True: it must have it at once, for it appends, and is to look up the name
+ * and to open once more (ESTALE). fs->lock comes and goes. */
+KITH_MUST_CHECK bool kith_told_open(struct kith_fs *fs, struct kith_inode *inode, int flags,
+                                    pid_t thread);
 
 /* ---- executor.c ---- */
 struct kith_job {
@@ -707,17 +728,19 @@ enum kith_watch_saving {
 void kith_watch_saved(struct kith_fs *fs, enum kith_watch_saving what);
 
 /* ---- reply.c: answers, undone where the kernel no longer waits ---- */
-void kith_reply_entry(struct kith_job *job, struct kith_inode *inode, uint64_t valid_until);
+/* checked: as in kith_told_timeout */
+void kith_reply_entry(struct kith_job *job, struct kith_inode *inode, uint64_t valid_until,
+                      bool checked);
 void kith_reply_create(struct kith_job *job, struct kith_inode *inode);
 void kith_reply_open(struct kith_job *job, struct kith_inode *inode, bool keep_cache);
-void kith_reply_attr(struct kith_job *job, struct kith_inode *inode);
+void kith_reply_attr(struct kith_job *job, struct kith_inode *inode, bool checked);
 void kith_reply_data(struct kith_job *job, const void *data, size_t size);
 void kith_reply_written(struct kith_job *job, size_t size);
 void kith_reply_xattr_size(struct kith_job *job, size_t size);
 void kith_reply_offset(struct kith_job *job, off_t offset);
 /* The entry_param for an inode; counts a lookup. fs->lock held. */
 void kith_entry_param(struct kith_fs *fs, struct kith_inode *inode, uint64_t valid_until,
-                      struct fuse_entry_param *ret_param);
+                      bool checked, struct fuse_entry_param *ret_param);
 
 #include "fs/work.h"
 

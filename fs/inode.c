@@ -165,6 +165,7 @@ void kith_inode_forget(struct kith_fs *fs, struct kith_inode *inode, uint64_t co
     }
     inode->nlookup = count >= inode->nlookup ? 0 : inode->nlookup - count;
     if (inode->nlookup == 0) {
+        kith_told_forget(inode);
         kith_inode_drop(fs, inode);
     }
 }

@@ -275,6 +275,6 @@ void kith_do_link(struct kith_job *job)
     if (error != 0) {
         kith_job_fail(job, error);
     } else {
-        kith_reply_entry(job, inode, kith_mono_ns() + fs->entry_ns);
+        kith_reply_entry(job, inode, kith_mono_ns() + fs->entry_ns, false);
     }
 }

@@ -27,7 +27,7 @@ static void lookup_answer(struct kith_job *job, struct kith_entry *entry, uint64
         kith_job_fail(job, ENOENT);
         return;
     }
-    kith_reply_entry(job, inode, valid_until);
+    kith_reply_entry(job, inode, valid_until, true);
     pthread_mutex_lock(&fs->lock);
     kith_inode_drop(fs, inode);
     pthread_mutex_unlock(&fs->lock);

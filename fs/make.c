@@ -112,7 +112,7 @@ static void make_name(struct kith_job *job, enum kith_type type)
     if (error != 0) {
         kith_job_fail(job, error);
     } else {
-        kith_reply_entry(job, inode, kith_mono_ns() + fs->entry_ns);
+        kith_reply_entry(job, inode, kith_mono_ns() + fs->entry_ns, false);
     }
     if (inode != NULL) {
         pthread_mutex_lock(&fs->lock);
@@ -202,7 +202,7 @@ static void making_end(struct kith_job *job)
     if (error != 0) {
         kith_job_fail(job, error);
     } else {
-        kith_reply_entry(job, job->inode2, kith_mono_ns() + fs->entry_ns);
+        kith_reply_entry(job, job->inode2, kith_mono_ns() + fs->entry_ns, false);
     }
     kith_job_end(job);
 }

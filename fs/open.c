@@ -16,6 +16,14 @@ static bool same_version(const struct kith_inode *inode, const struct kith_dot *
     return inode->has_dot && kith_dot_equal(&inode->dot, dot);
 }
 
+static int sizes(const struct kith_seen *seen, uint64_t *ret_size, uint64_t *ret_allocated)
+{
+    *ret_size = *ret_allocated = 0;
+    struct kith_bytes image = seen->record.contents;
+    return image.size == 0 ? 0
+                           : kith_errno(kith_content_image_stat(image, ret_size, ret_allocated));
+}
+
 /* fs->lock held, row_busy held: the version read becomes the open one. */
 static int adopt(struct kith_fs *fs, struct kith_inode *inode, const struct kith_seen *seen,
                  bool open)
@@ -25,12 +33,10 @@ static int adopt(struct kith_fs *fs, struct kith_inode *inode, const struct kith
         return ENOMEM;
     }
     inode->is_open = open;
-    uint64_t size = 0, allocated = 0;
-    if (seen->record.contents.size > 0) {
-        enum kith_err err = kith_content_image_stat(seen->record.contents, &size, &allocated);
-        if (err != KITH_OK) {
-            return kith_errno(err);
-        }
+    uint64_t size, allocated;
+    int error = sizes(seen, &size, &allocated);
+    if (error != 0) {
+        return error;
     }
     bool same = same_version(inode, &seen->dot);
     inode->size = size;
@@ -51,6 +57,29 @@ static int adopt(struct kith_fs *fs, struct kith_inode *inode, const struct kith
     return 0;
 }
 
+/* Makes the contents, or replaces those that there are. row_busy held, fs->lock not. */
+static int replace(struct kith_fs *fs, struct kith_inode *inode, struct kith_content *content,
+                   const struct kith_seen *seen)
+{
+    enum kith_err err;
+    if (content == NULL) {
+        err = kith_content_new(fs->store, seen->record.contents, &content);
+    } else {
+        err = kith_content_replace(content, seen->record.contents);
+        if (err == KITH_EBUSY) {
+            return 0; /* written to meanwhile: join */
+        }
+    }
+    if (err != KITH_OK) {
+        return kith_errno(err);
+    }
+    pthread_mutex_lock(&fs->lock);
+    int error = adopt(fs, inode, seen, true);
+    inode->content = content;
+    pthread_mutex_unlock(&fs->lock);
+    return error;
+}
+
 /* Makes or renews the contents. row_busy held, fs->lock not. */
 static int renew(struct kith_fs *fs, struct kith_inode *inode, const struct kith_seen *seen)
 {
@@ -66,23 +95,16 @@ static int renew(struct kith_fs *fs, struct kith_inode *inode, const struct kith
     if (joins || (same && content != NULL)) {
         return 0;
     }
-    enum kith_err err = KITH_OK;
-    bool made = content == NULL;
-    if (made) {
-        err = kith_content_new(fs->store, seen->record.contents, &content);
-    } else {
-        err = kith_content_replace(content, seen->record.contents);
-        if (err == KITH_EBUSY) {
-            return 0; /* written to meanwhile: join */
-        }
+    uint64_t size, allocated;
+    int error = sizes(seen, &size, &allocated);
+    if (error == 0 && kith_told_before(fs, inode, size)) {
+        error = replace(fs, inode, content, seen);
+        pthread_mutex_lock(&fs->lock);
+        kith_told_after(inode);
+        pthread_mutex_unlock(&fs->lock);
+    } else if (error == 0) {
+        error = replace(fs, inode, content, seen);
     }
-    if (err != KITH_OK) {
-        return kith_errno(err);
-    }
-    pthread_mutex_lock(&fs->lock);
-    int error = adopt(fs, inode, seen, true);
-    inode->content = content;
-    pthread_mutex_unlock(&fs->lock);
     return error;
 }
 
@@ -232,13 +254,6 @@ static bool keeps_cache(struct kith_inode *inode)
     return keep;
 }
 
-bool kith_inode_open_again(struct kith_inode *inode, pid_t thread)
-{
-    bool again = inode->told_size != inode->size && inode->told_again != thread;
-    inode->told_again = again ? thread : 0;
-    return again;
-}
-
 int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode, bool *ret_keep_cache)
 {
     int error = 0;
@@ -310,7 +325,7 @@ static void open_done(struct kith_job *job, const struct kith_client_result *res
         error = renew(fs, inode, &seen);
         pthread_mutex_lock(&fs->lock);
         kith_busy_give(fs, false, &inode, 1);
-        if (error == 0 && kith_inode_open_again(inode, job->ctx.pid)) {
+        if (error == 0 && kith_told_open(fs, inode, job->fi.flags, job->ctx.pid)) {
             error = ESTALE;
         }
         keep = error == 0 && keeps_cache(inode);
@@ -350,7 +365,8 @@ static bool open_now(struct kith_job *job)
         error = open_known(fs, inode);
         opening_ends(fs, inode);
     }
-    if ((joins || known) && error == 0 && kith_inode_open_again(inode, job->ctx.pid)) {
+    if ((joins || known) && error == 0 &&
+        kith_told_open(fs, inode, job->fi.flags, job->ctx.pid)) {
         error = ESTALE;
     }
     if ((joins || known) && error == 0) {

@@ -297,7 +297,7 @@ static bool add_item(struct kith_job *job, struct answer *answer, const struct i
                 kith_entry_valid(entry, kith_mono_ns());
     bool full = inode != NULL && answer->plus;
     if (full) {
-        kith_entry_param(fs, inode, kith_entry_until(fs, entry, kith_mono_ns()), &param);
+        kith_entry_param(fs, inode, kith_entry_until(fs, entry, kith_mono_ns()), true, &param);
     } else {
         param.attr.st_ino = item->id;
         param.attr.st_mode = mode_of(item->type);

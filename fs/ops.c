@@ -100,7 +100,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         inode = entry->inode;
     }
     if (inode != NULL) {
-        kith_entry_param(fs, inode, kith_entry_until(fs, entry, now), &param);
+        kith_entry_param(fs, inode, kith_entry_until(fs, entry, now), true, &param);
     }
     pthread_mutex_unlock(&fs->lock);
     if (inode != NULL) {
@@ -144,6 +144,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 {
     struct kith_fs *fs = fs_of(req);
     struct stat attr;
+    double timeout = 0;
     (void)fi;
     pthread_mutex_lock(&fs->lock);
     struct kith_inode *inode = kith_inode_of(fs, ino);
@@ -156,6 +157,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     }
     if (known) {
         kith_inode_stat(inode, &attr);
+        timeout = kith_told_timeout(inode, fs->options->attr_timeout, true);
     }
     bool root = inode == fs->root;
     struct kith_inode *dir = !known && inode->entry != NULL ? inode->entry->dir : NULL;
@@ -166,7 +168,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     }
     if (known) {
         attr.st_ino = root ? FUSE_ROOT_ID : attr.st_ino;
-        fuse_reply_attr(req, &attr, fs->options->attr_timeout);
+        fuse_reply_attr(req, &attr, timeout);
     } else {
         start_with(req, kith_job_new(fs, req, ino, 0, kith_do_getattr), kith_start_getattr);
     }
@@ -178,8 +180,9 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
     struct kith_fs *fs = fs_of(req);
     int valid = to_set & ~FUSE_SET_ATTR_CTIME;
     struct stat now;
-    if (kith_setattr_fast(fs, kith_inode_of(fs, ino), attr, valid, &now)) {
-        fuse_reply_attr(req, &now, fs->options->attr_timeout);
+    double timeout;
+    if (kith_setattr_fast(fs, kith_inode_of(fs, ino), attr, valid, &now, &timeout)) {
+        fuse_reply_attr(req, &now, timeout);
         return;
     }
     struct kith_job *job = kith_job_new(fs, req, ino, 0, kith_do_setattr);

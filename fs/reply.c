@@ -16,7 +16,7 @@ static double seconds_until(uint64_t until, double most)
 }
 
 void kith_entry_param(struct kith_fs *fs, struct kith_inode *inode, uint64_t valid_until,
-                      struct fuse_entry_param *ret_param)
+                      bool checked, struct fuse_entry_param *ret_param)
 {
     memset(ret_param, 0, sizeof *ret_param);
     ret_param->ino = kith_inode_ino(fs, inode);
@@ -26,6 +26,7 @@ void kith_entry_param(struct kith_fs *fs, struct kith_inode *inode, uint64_t val
     ret_param->attr_timeout = ours || kith_watch_knows_inode(inode)
                                   ? fs->options->attr_timeout
                                   : seconds_until(inode->valid_until, fs->options->attr_timeout);
+    ret_param->attr_timeout = kith_told_timeout(inode, ret_param->attr_timeout, checked);
     if (ours) {
         ret_param->entry_timeout = fs->options->entry_timeout;
     }
@@ -41,14 +42,15 @@ static void forget_one(struct kith_fs *fs, struct kith_inode *inode)
     pthread_mutex_unlock(&fs->lock);
 }
 
-void kith_reply_entry(struct kith_job *job, struct kith_inode *inode, uint64_t valid_until)
+void kith_reply_entry(struct kith_job *job, struct kith_inode *inode, uint64_t valid_until,
+                      bool checked)
 {
     struct fuse_entry_param param;
     if (!kith_job_take(job)) {
         return;
     }
     pthread_mutex_lock(&job->fs->lock);
-    kith_entry_param(job->fs, inode, valid_until, &param);
+    kith_entry_param(job->fs, inode, valid_until, checked, &param);
     pthread_mutex_unlock(&job->fs->lock);
     if (fuse_reply_entry(job->req, &param) == -ENOENT) {
         forget_one(job->fs, inode);
@@ -63,7 +65,7 @@ void kith_reply_create(struct kith_job *job, struct kith_inode *inode)
         return;
     }
     pthread_mutex_lock(&job->fs->lock);
-    kith_entry_param(job->fs, inode, kith_mono_ns() + job->fs->entry_ns, &param);
+    kith_entry_param(job->fs, inode, kith_mono_ns() + job->fs->entry_ns, false, &param);
     pthread_mutex_unlock(&job->fs->lock);
     if (fuse_reply_create(job->req, &param, &job->fi) == -ENOENT) {
         kith_inode_close(job->fs, inode);
@@ -83,7 +85,7 @@ void kith_reply_open(struct kith_job *job, struct kith_inode *inode, bool keep_c
     }
 }
 
-void kith_reply_attr(struct kith_job *job, struct kith_inode *inode)
+void kith_reply_attr(struct kith_job *job, struct kith_inode *inode, bool checked)
 {
     struct stat attr;
     if (!kith_job_take(job)) {
@@ -91,11 +93,12 @@ void kith_reply_attr(struct kith_job *job, struct kith_inode *inode)
     }
     pthread_mutex_lock(&job->fs->lock);
     kith_inode_stat(inode, &attr);
+    double timeout = kith_told_timeout(inode, job->fs->options->attr_timeout, checked);
     if (inode == job->fs->root) {
         attr.st_ino = FUSE_ROOT_ID;
     }
     pthread_mutex_unlock(&job->fs->lock);
-    fuse_reply_attr(job->req, &attr, job->fs->options->attr_timeout);
+    fuse_reply_attr(job->req, &attr, timeout);
 }
 
 void kith_reply_data(struct kith_job *job, const void *data, size_t size)

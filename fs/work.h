@@ -77,10 +77,10 @@ bool kith_write_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inod
                      size_t size, off_t offset, const struct fuse_file_info *fi);
 bool kith_read_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inode, size_t size,
                     off_t offset);
-/* Takes attributes that may wait for the next put: true, and *ret_stat is as they are now. False:
- * they must be put before the answer, and nothing has changed. */
+/* Takes attributes that may wait for the next put: true, and *ret_stat is as they are now, for so many
+ * seconds. False: they must be put before the answer, and nothing has changed. */
 bool kith_setattr_fast(struct kith_fs *fs, struct kith_inode *inode, const struct stat *attr,
-                       int valid, struct stat *ret_stat);
+                       int valid, struct stat *ret_stat, double *ret_timeout);
 void kith_do_statfs(struct kith_job *job);
 /* fs->lock held. True for the one who shall start kith_do_statfs now. */
 bool kith_statfs_due(struct kith_fs *fs);

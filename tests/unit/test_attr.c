@@ -114,12 +114,14 @@ static int tear_down(void **state)
 static bool waits(struct world *world, mode_t mode)
 {
     struct stat attr, now;
+    double timeout = 0;
     pthread_mutex_lock(&world->fs->lock);
     world->dir->made_at = kith_mono_ns() - (world->old ? OLD_NS : 0);
     pthread_mutex_unlock(&world->fs->lock);
     memset(&attr, 0, sizeof attr);
     attr.st_mode = mode;
-    bool taken = kith_setattr_fast(world->fs, world->dir, &attr, FUSE_SET_ATTR_MODE, &now);
+    bool taken =
+        kith_setattr_fast(world->fs, world->dir, &attr, FUSE_SET_ATTR_MODE, &now, &timeout);
     assert_true(!taken || (now.st_mode & 07777) == mode);
     return taken;
 }
