@@ -234,6 +234,9 @@ int kith_link_remove(struct kith_fs *fs, struct kith_entry *entry, struct kith_i
         }
     } else if (error == 0) {
         error = remove_here(fs, entry, inode, batch, names, count, &image);
+        if (error == 0) {
+            kith_twin_part(fs, entry, inode);
+        }
     }
     kith_batch_free(batch);
     return error;

@@ -154,7 +154,7 @@ void kith_do_unlink(struct kith_job *job)
             kith_watch_doubt(entry);
         }
         pthread_mutex_unlock(&fs->lock);
-        if (error == 0 && (link || !pending)) {
+        if (error == 0 && !link && !pending) {
             kith_twin_part(fs, entry, inode);
         }
         pthread_mutex_lock(&fs->lock);

@@ -109,7 +109,8 @@ int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *n
                      struct kith_bytes context);
 
 /* ---- link_remove.c, link_out.c ---- */
-/* Takes one name from a shared inode, in the cluster; row_busy held. */
+/* Takes one name from a shared inode, in the cluster; what stays under it is parted (twin.c).
+ * row_busy held. */
 int kith_link_remove(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode);
 /* Gives a shared inode a row in a group of its own, so that names anywhere can refer to it. */
 int kith_link_promote(struct kith_fs *fs, struct kith_inode *inode);
