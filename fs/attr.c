@@ -179,11 +179,14 @@ static bool must_go_now(const struct kith_inode *inode, const struct kith_attrs 
            (kith_attrs_narrow(old, new) && inode->type == KITH_TYPE_DIR);
 }
 
-/* Size: an open file's contents, or the file is opened for it. opened: through a handle, which keeps
- * the version that it has, as with a write: its caller has not seen any other. */
-static int set_size(struct kith_fs *fs, struct kith_inode *inode, uint64_t size, bool opened)
+/* Size: an open file's contents, or the file is opened for it. Through a handle it keeps the version
+ * that it has, as with a write: its caller has not seen any other. */
+static int set_size(struct kith_job *job)
 {
-    bool keep = false;
+    struct kith_fs *fs = job->fs;
+    struct kith_inode *inode = job->inode;
+    uint64_t size = (uint64_t)job->attr.st_size;
+    bool opened = job->has_fi, keep = false;
     if (inode->type != KITH_TYPE_FILE) {
         return inode->type == KITH_TYPE_DIR ? EISDIR : EINVAL;
     }
@@ -202,6 +205,9 @@ static int set_size(struct kith_fs *fs, struct kith_inode *inode, uint64_t size,
     error = kith_inode_content(fs, inode, &content);
     if (error == 0) {
         error = kith_errno(kith_content_truncate(content, size));
+    }
+    if (error == 0 && opened) {
+        kith_inode_written_by(fs, inode, &job->fi);
     }
     if (error == 0) {
         kith_inode_written(fs, inode, size);
@@ -286,8 +292,7 @@ void kith_do_setattr(struct kith_job *job)
 {
     int error = 0;
     if ((job->flags & FUSE_SET_ATTR_SIZE) != 0) {
-        error = set_size(job->fs, job->inode, (uint64_t)job->attr.st_size,
-                         job->has_fi);
+        error = set_size(job);
         job->flags &= ~FUSE_SET_ATTR_SIZE;
         if (error == 0 && changed_bits(job->flags) != 0) {
             take_attrs(job);

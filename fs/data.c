@@ -95,6 +95,7 @@ bool kith_write_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inod
             KITH_OK) {
         return false;
     }
+    kith_inode_written_by(fs, inode, fi);
     kith_inode_written(fs, inode, kith_content_size(content));
     fuse_reply_write(req, size);
     return true;
@@ -115,6 +116,7 @@ static int write_data(struct kith_job *job, struct kith_content *content)
     if (err != KITH_OK) {
         return kith_errno(err);
     }
+    kith_inode_written_by(job->fs, job->inode, &job->fi);
     kith_inode_written(job->fs, job->inode, kith_content_size(content));
     return kith_inode_write_through(job->fs, job->inode);
 }
@@ -216,6 +218,7 @@ void kith_do_fallocate(struct kith_job *job)
         error = allocate(job, content);
     }
     if (error == 0) {
+        kith_inode_written_by(job->fs, job->inode, &job->fi);
         kith_inode_written(job->fs, job->inode, kith_content_size(content));
         error = kith_inode_write_through(job->fs, job->inode);
     }
@@ -255,6 +258,7 @@ void kith_do_copy_range(struct kith_job *job)
                                                    (uint64_t)job->offset2, job->size, &done));
     }
     if (error == 0) {
+        kith_inode_written_by(job->fs, job->inode2, &job->fi2);
         kith_inode_written(job->fs, job->inode2, kith_content_size(to));
         error = kith_inode_write_through(job->fs, job->inode2);
     }

@@ -24,7 +24,8 @@
  * CONTEXTS. entry->ctx is the row as last seen, without the version that bears the name: what a put
  * must send to replace just that version. An open file has its own, open_ctx, taken when it was
  * opened first and moved only by this mount's acknowledged puts, so that a concurrent edit becomes
- * a sibling and no loss.
+ * a sibling and no loss. Where the file is opened again and its contents are renewed, the context
+ * is that of the newer ones; who writes through a handle from before then writes without any.
  *
  * LOCKS, in this order:
  *   1. inode->dir_busy  who changes names in a directory (all needed ones are taken at once)
@@ -155,6 +156,8 @@ struct kith_inode {
     /* open or dirty */
     struct kith_content *content;
     uint32_t opens;
+    uint64_t renewals;    /* of the contents of an open file; those before an open are its fh */
+    uint64_t stale_below; /* nothing was written since the last one: handles below may not know it */
     bool is_open; /* opened or created here and not let go: open_ctx counts */
     bool opening; /* somebody reads it for an open */
     bool pending; /* never put */
@@ -563,6 +566,10 @@ void kith_inode_settle_soon(struct kith_fs *fs, struct kith_inode *inode);
 /* The contents of an open file, made at the first use. */
 int kith_inode_content(struct kith_fs *fs, struct kith_inode *inode,
                        struct kith_content **ret_content);
+/* It has been written to through that handle. Where the contents were renewed since it was opened,
+ * its writer may not have seen them: they stay beside what he wrote. An append keeps them anyway. */
+void kith_inode_written_by(struct kith_fs *fs, struct kith_inode *inode,
+                           const struct fuse_file_info *fi);
 /* A write or truncate has happened: the size, times, and when it must go out. */
 void kith_inode_written(struct kith_fs *fs, struct kith_inode *inode, uint64_t size);
 /* O_TRUNC of a file that the job has just opened: nothing is left of it, nor of its set-id bits, but

@@ -32,13 +32,16 @@ static int adopt(struct kith_fs *fs, struct kith_inode *inode, const struct kith
     if (open && !kith_octets_set(&inode->open_ctx, context)) {
         return ENOMEM;
     }
+    bool was_open = inode->is_open, same = same_version(inode, &seen->dot);
     inode->is_open = open;
     uint64_t size, allocated;
     int error = sizes(seen, &size, &allocated);
     if (error != 0) {
         return error;
     }
-    bool same = same_version(inode, &seen->dot);
+    if (open && was_open && !same) {
+        inode->stale_below = ++inode->renewals;
+    }
     inode->size = size;
     inode->allocated = allocated;
     inode->dot = seen->dot;
@@ -483,6 +486,7 @@ static struct kith_content *settle(struct kith_fs *fs, struct kith_inode *inode)
     }
     inode->content = NULL;
     inode->is_open = false;
+    inode->stale_below = 0;
     kith_octets_clear(&inode->open_ctx);
     return content;
 }
@@ -530,6 +534,20 @@ void kith_inode_close(struct kith_fs *fs, struct kith_inode *inode)
     inode->opens--;
     pthread_mutex_unlock(&fs->lock);
     kith_inode_settle(fs, inode);
+}
+
+void kith_inode_written_by(struct kith_fs *fs, struct kith_inode *inode,
+                           const struct fuse_file_info *fi)
+{
+    if ((fi->flags & O_APPEND) != 0 && !fi->writepage) {
+        return;
+    }
+    pthread_mutex_lock(&fs->lock);
+    if (fi->fh < inode->stale_below) {
+        kith_octets_clear(&inode->open_ctx);
+    }
+    inode->stale_below = 0; /* one user is not in conflict with himself */
+    pthread_mutex_unlock(&fs->lock);
 }
 
 void kith_inode_written(struct kith_fs *fs, struct kith_inode *inode, uint64_t size)

@@ -190,6 +190,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
         job->attr = *attr;
         job->flags = valid;
         job->has_fi = fi != NULL;
+        job->fi = fi != NULL ? *fi : job->fi;
     }
     start_with(req, job, kith_start_setattr);
 }
@@ -545,11 +546,12 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
                                struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
                                struct fuse_file_info *fi_out, size_t len, int flags)
 {
-    (void)fi_in, (void)fi_out, (void)flags;
+    (void)fi_in, (void)flags;
     struct kith_job *job = kith_job_new(fs_of(req), req, ino_in, ino_out, kith_do_copy_range);
     if (job != NULL) {
         job->offset = off_in;
         job->offset2 = off_out;
+        job->fi2 = *fi_out;
         job->size = len;
     }
     start(req, job);

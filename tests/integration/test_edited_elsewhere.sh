@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # A file that is open at one mount and edited at another, then renamed, linked or exchanged at the
 # first, which has seen that there is another version but still holds the old one: the edit stays.
+# Also where it is opened once more, or renamed, and then written to by who had it open before: he may
+# have read the old contents.
 . "$(dirname "$0")/lib.sh"
 need_fuse
 
@@ -31,6 +33,11 @@ kept() {
             "$work/rows" || return 0
     done
     return 1
+}
+
+two_versions() { # NAME
+    kithctl scan 00000001000000000000000000000000 --servers "$servers" >"$work/rows"
+    awk -v name="$1" '$1 == 2 && $NF == name { found = 1 } END { exit !found }' "$work/rows"
 }
 
 # newest WORD NAME...: the same, and what a name shows is the word
@@ -97,6 +104,36 @@ exec 7>&-
 wait_for 10 "the edit, after ftruncate" kept "new $f" "$f"
 wait_for 10 "what was written here, after ftruncate" kept mine "$f"
 [ "$(grep -cE "^ *2 .*[ /]$f\$" "$work/rows")" = 1 ] || fail "$f is $(grep "$f" "$work/rows")"
+for way in open rename; do
+    for how in cut over append; do
+        f=s.$way-$how
+        edited "$f"
+        if [ $way = open ]; then
+            grep -qx "new $f" "$mnt/$f" || fail "it is opened, and not the edit"
+            to=$f
+        else
+            to=$f.to
+            change mv "$mnt/$f" "$mnt/$to"
+        fi
+        /usr/bin/python3 -c 'import fcntl, os, sys
+how = sys.argv[1]
+if how == "append":
+    fcntl.fcntl(7, fcntl.F_SETFL, os.O_APPEND)
+if how == "cut":
+    os.ftruncate(7, 0)
+os.lseek(7, 0, os.SEEK_SET)
+os.write(7, b"mine\n")' $how
+        exec 7>&-
+        what="what was written here, after $way and $how"
+        wait_for 10 "$what" kept mine "$to"
+        if [ $how = append ]; then
+            wait_for 10 "$what, and the edit" newest "new $f" "$to"
+        else
+            wait_for 10 "$what, beside the edit" two_versions "$to"
+        fi
+        say "written to after $way: $how"
+    done
+done
 f=h # closed before it is renamed
 edited $f
 exec 7>&-
