@@ -135,8 +135,8 @@ struct kith_inode {
     bool has_dot;
     /* told.c */
     uint64_t told_size;    /* which the kernel was told last */
-    bool told;             /* it was told one */
-    bool told_other;       /* and before that another, which it may have yet, or take */
+    uint64_t told_least, told_most; /* of those that it may have, or take yet */
+    bool told;                      /* it was told one */
     bool told_in_vain;     /* it is about to change: what is told of it is to be asked again */
     bool told_noted;       /* the kernel is to ask for it, and was not told it since */
     uint32_t told_changes; /* sizes told that this mount's own writes did not make */
@@ -594,19 +594,21 @@ KITH_MUST_CHECK enum kith_err kith_attr_update(struct kith_inode *inode, struct 
 /* ---- told.c: the size that the kernel has of a file (fs->lock held, but for kith_told_before) ---- */
 /* Its size goes to the kernel. */
 void kith_told_size(struct kith_inode *inode);
+/* Its size is another after a write, truncate and the like. */
+void kith_told_written(struct kith_inode *inode);
 /* For how long the kernel may keep that, of so many seconds. checked: it drops the answer where it
  * has learnt a size since it asked, as with LOOKUP, GETATTR and READDIRPLUS. */
 double kith_told_timeout(const struct kith_inode *inode, double seconds, bool checked);
 /* The kernel does not know the file any more. */
 void kith_told_forget(struct kith_inode *inode);
-/* The contents are about to be replaced by others of that size, which the kernel has not been told:
- * from now on who reads asks for it. True: kith_told_after follows when the size is the new one,
+/* The contents are about to be replaced by others of that size. Where the kernel may have a smaller
+ * one, from now on who reads asks for it. True: kith_told_after follows when the size is the new one,
  * or will not be. row_busy held; not fs->lock. */
 KITH_MUST_CHECK bool kith_told_before(struct kith_fs *fs, struct kith_inode *inode, uint64_t size);
 void kith_told_after(struct kith_inode *inode);
 /* Before an open is answered, which counts in inode->opens: the kernel has the size of what was
- * opened, or asks for it. True: it must have it at once, for it appends, and is to look up the name
- * and to open once more (ESTALE). fs->lock comes and goes. */
+ * opened, or asks for it. True: it must have it at once, and is to look up the name and to open once
+ * more (ESTALE). fs->lock comes and goes. */
 KITH_MUST_CHECK bool kith_told_open(struct kith_fs *fs, struct kith_inode *inode, int flags,
                                     pid_t thread);
 

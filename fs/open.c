@@ -555,7 +555,8 @@ void kith_inode_written(struct kith_fs *fs, struct kith_inode *inode, uint64_t s
     struct kith_time now = kith_wall_time();
     pthread_mutex_lock(&fs->lock);
     bool was_dirty = kith_inode_dirty(inode);
-    inode->size = inode->told_size = size;
+    inode->size = size;
+    kith_told_written(inode);
     inode->write_version++;
     inode->attrs.have |= KITH_ATTR_MTIME;
     inode->attrs.mtime = inode->attrs.mtime_stamp = now;

@@ -15,11 +15,16 @@
  * as long as no pages are named: it needs the inode, and neither a page nor the lock of a directory
  * (notify.c).
  *
- * SO THE RULE is: the kernel takes no other size for true than that of the contents, as long as the
- * file is open. An open is answered after such a note, unless no other size was told; the contents
- * of an open file are replaced by longer or shorter ones after it, and until they are there every
+ * SO THE RULE is: the kernel takes no smaller size for true than that of the contents, as long as
+ * the file is open. An open is answered after such a note, unless no other size was told; the
+ * contents of an open file are replaced by longer ones after it, and until they are there every
  * answer is one that is to be asked again. This mount's own writes need nothing: the kernel asks
  * again after them.
+ *
+ * A LARGER SIZE ends with the first read, of which less comes back, but not where a note comes
+ * between that and its answer: then zeros are read up to the larger size. So there is none before
+ * contents are replaced by shorter ones; and who opens where a larger size was told looks up the
+ * name first, which tells the kernel the size in most cases, and then comes the note.
  *
  * The answers that it takes without a check (SETATTR, LINK, CREATE) may come after the note all the
  * same. Of a file that is changed elsewhere they are to be asked again, too. */
@@ -28,18 +33,35 @@
 
 #include "fs/fs.h"
 
+/* Nothing but its size counts from now on. */
+static void begin(struct kith_inode *inode)
+{
+    inode->told_size = inode->told_least = inode->told_most = inode->size;
+}
+
 void kith_told_size(struct kith_inode *inode)
 {
     if (inode->type != KITH_TYPE_FILE || inode->told_in_vain) {
         return;
     }
-    if (inode->told && inode->told_size != inode->size) {
-        inode->told_other = true;
-        inode->told_changes++;
+    if (!inode->told) {
+        begin(inode);
     }
+    inode->told_changes += inode->told_size != inode->size ? 1u : 0u;
     inode->told = true;
     inode->told_noted = false;
     inode->told_size = inode->size;
+    inode->told_least = inode->size < inode->told_least ? inode->size : inode->told_least;
+    inode->told_most = inode->size > inode->told_most ? inode->size : inode->told_most;
+}
+
+void kith_told_written(struct kith_inode *inode)
+{
+    if (inode->told_least == inode->told_most) {
+        begin(inode);
+    } else { /* what is on its way does not count after a write; but that may be under way, too */
+        inode->told_size = inode->size;
+    }
 }
 
 double kith_told_timeout(const struct kith_inode *inode, double seconds, bool checked)
@@ -49,13 +71,18 @@ double kith_told_timeout(const struct kith_inode *inode, double seconds, bool ch
 
 void kith_told_forget(struct kith_inode *inode)
 {
-    inode->told = inode->told_other = false;
+    inode->told = false;
 }
 
-/* Whether the kernel has, or may come to take, another size than this. */
-static bool doubtful(const struct kith_inode *inode, uint64_t size)
+/* Whether the kernel has, or may come to take, a smaller size than this; a larger one. */
+static bool cuts(const struct kith_inode *inode, uint64_t size)
 {
-    return inode->nlookup > 0 && (inode->told_other || (inode->told && inode->told_size != size));
+    return inode->nlookup > 0 && inode->told && inode->told_least < size;
+}
+
+static bool exceeds(const struct kith_inode *inode, uint64_t size)
+{
+    return inode->nlookup > 0 && inode->told && inode->told_most > size;
 }
 
 /* fs->lock not held. An error means that the kernel does not know the file, or that the mount is
@@ -73,7 +100,7 @@ static void note(struct kith_fs *fs, struct kith_inode *inode)
 bool kith_told_before(struct kith_fs *fs, struct kith_inode *inode, uint64_t size)
 {
     pthread_mutex_lock(&fs->lock);
-    bool moves = doubtful(inode, size);
+    bool moves = cuts(inode, size);
     inode->told_in_vain = moves;
     pthread_mutex_unlock(&fs->lock);
     if (moves) {
@@ -84,10 +111,10 @@ bool kith_told_before(struct kith_fs *fs, struct kith_inode *inode, uint64_t siz
 
 void kith_told_after(struct kith_inode *inode)
 {
-    inode->told_in_vain = inode->told_other = false;
+    inode->told_in_vain = false;
     inode->told_noted = true;
-    inode->told_size = inode->size;
     inode->told_changes++;
+    begin(inode);
 }
 
 /* fs->lock held; it comes and goes. */
@@ -99,8 +126,7 @@ static void settle(struct kith_fs *fs, struct kith_inode *inode)
     pthread_mutex_lock(&fs->lock);
     inode->told_noted = true;
     if (inode->told_changes == changes && !inode->told_in_vain) {
-        inode->told_other = false; /* else the next open sees to it */
-        inode->told_size = inode->size;
+        begin(inode); /* else the next open sees to it */
     }
 }
 
@@ -108,12 +134,14 @@ bool kith_told_open(struct kith_fs *fs, struct kith_inode *inode, int flags, pid
 {
     bool second = inode->told_again == thread;
     inode->told_again = second ? 0 : inode->told_again;
-    if (doubtful(inode, inode->size)) {
+    bool may =
+        !second && inode->told_again == 0; /* not twice for one thread: its call would fail */
+    bool again = may && !cuts(inode, inode->size) && exceeds(inode, inode->size);
+    if (!again && (cuts(inode, inode->size) || exceeds(inode, inode->size))) {
         settle(fs, inode);
     }
-    /* an append goes where the kernel takes the end to be, and so does the file position; not twice
-     * in a row for one thread, whose call would fail */
-    bool again = inode->told_noted && (flags & O_APPEND) != 0 && !second && inode->told_again == 0;
+    /* an append goes where the kernel takes the end to be, and so does the file position */
+    again = again || (may && inode->told_noted && (flags & O_APPEND) != 0);
     inode->told_again = again ? thread : inode->told_again;
     return again;
 }
