@@ -602,13 +602,13 @@ double kith_told_timeout(const struct kith_inode *inode, double seconds, bool ch
 /* The kernel does not know the file any more. */
 void kith_told_forget(struct kith_inode *inode);
 /* The contents are about to be replaced by others of that size. Where the kernel may have a smaller
- * one, from now on who reads asks for it. True: kith_told_after follows when the size is the new one,
- * or will not be. row_busy held; not fs->lock. */
+ * one, from now on who reads asks for it. True: kith_told_after follows when the size is the new
+ * one, or will not be. row_busy held; not fs->lock. */
 KITH_MUST_CHECK bool kith_told_before(struct kith_fs *fs, struct kith_inode *inode, uint64_t size);
 void kith_told_after(struct kith_inode *inode);
 /* Before an open is answered, which counts in inode->opens: the kernel has the size of what was
- * opened, or asks for it. True: it must have it at once, and is to look up the name and to open once
- * more (ESTALE). fs->lock comes and goes. */
+ * opened, or asks for it. True: it must have it at once, and is to look up the name and to open
+ * once more (ESTALE). fs->lock comes and goes. */
 KITH_MUST_CHECK bool kith_told_open(struct kith_fs *fs, struct kith_inode *inode, int flags,
                                     pid_t thread);
 
