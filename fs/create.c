@@ -92,7 +92,8 @@ bool kith_create_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *dir
     uint64_t now = kith_mono_ns();
     struct kith_entry *entry = kith_entry_find(dir, name);
     entry = entry == NULL ? kith_dir_missing(fs, dir, name, now) : entry;
-    bool known = entry != NULL && entry->inode == NULL && !dir->dir_busy && !dir->dir->removed;
+    bool known = entry != NULL && kith_entry_leads(entry, NULL) && !dir->dir_busy &&
+                 !dir->dir->removed;
     bool watch = known && kith_watch_knows(entry);
     if (known && (watch || kith_name_asked(entry, ctx->pid) ||
                   ((fi->flags & O_EXCL) == 0 && kith_entry_valid(entry, now)))) {
@@ -140,9 +141,12 @@ static int create_new(struct kith_job *job, struct kith_entry *entry, struct kit
     struct kith_fs *fs = job->fs;
     uint64_t id = kith_fs_random(fs);
     pthread_mutex_lock(&fs->lock);
-    struct kith_inode *inode =
-        job->inode->dir->removed ? NULL : make_file(fs, entry, id, job->mode, &job->ctx);
-    int error = job->inode->dir->removed ? ENOENT : inode == NULL ? ENOMEM : 0;
+    struct kith_inode *inode = NULL;
+    int error = job->inode->dir->removed ? ENOENT : kith_entry_leads(entry, NULL) ? 0 : ESTALE;
+    if (error == 0) {
+        inode = make_file(fs, entry, id, job->mode, &job->ctx);
+        error = inode == NULL ? ENOMEM : 0;
+    }
     pthread_mutex_unlock(&fs->lock);
     if (inode != NULL && !kith_fs_defers(fs, &job->inode->dir->group)) {
         pthread_mutex_lock(&fs->lock);
@@ -210,9 +214,12 @@ static void create_end(struct kith_job *job, int error, bool defer, struct kith_
         pthread_mutex_lock(&fs->lock);
         defer = dir->dir_busy || !waits; /* a thread waits, or puts it at once */
         if (!defer) {
-            bool may = entry->inode == NULL && !dir->dir->removed;
+            bool may = kith_entry_leads(entry, NULL) && !dir->dir->removed;
             inode = may ? make_file(fs, entry, id, job->mode, &job->ctx) : NULL;
-            error = may ? inode == NULL ? ENOMEM : 0 : entry->inode != NULL ? EEXIST : ENOENT;
+            error = may                     ? inode == NULL ? ENOMEM : 0
+                    : entry->inode != NULL  ? EEXIST
+                    : dir->dir->removed     ? ENOENT
+                                            : ESTALE; /* the kernel looks again */
         }
         entry->pins--;
         pthread_mutex_unlock(&fs->lock);

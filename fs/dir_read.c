@@ -278,7 +278,7 @@ int kith_inode_saw(struct kith_fs *fs, struct kith_inode *inode, const struct ki
         error = kith_errno(kith_seen_inode(fs, inode, ret_seen, started));
         struct kith_entry *entry = inode->entry;
         if (error == 0 && shared == NULL && entry != NULL && entry->changed_at < started &&
-            !inode->row_busy) {
+            inode->changed_at < started && !inode->row_busy) { /* else its contents are not those */
             error = kith_octets_set(&entry->ctx, ret_seen->ctx) ? 0 : ENOMEM;
             kith_watch_saw(entry, started, error == 0 && kith_seen_taken(inode, ret_seen, started));
         }

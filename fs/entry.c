@@ -128,6 +128,7 @@ static struct kith_entry *other_name(const struct kith_entry *entry, const struc
 void kith_entry_lead(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode)
 {
     struct kith_inode *old = entry->inode;
+    entry->over = false;
     if (old == inode) {
         if (inode != NULL && inode->entry == NULL) {
             inode->entry = entry;
@@ -223,11 +224,15 @@ void kith_entry_refer(struct kith_entry *entry, const struct kith_group *group)
 {
     entry->link = true;
     entry->link_group = *group;
+    entry->over = false;
 }
 
 bool kith_entry_current(const struct kith_entry *entry)
 {
     const struct kith_inode *inode = entry->inode;
+    if (entry->over) {
+        return false;
+    }
     if (inode == NULL || inode->unlinked) {
         return inode == NULL; /* a row that was found to have no name was removed */
     }

@@ -192,6 +192,7 @@ struct kith_entry {
     uint32_t hash, pins;
     int32_t fresh_tid; /* this thread's lookup asked the cluster and found nothing */
     uint64_t dangling; /* since when it is known to refer to a row that is not there; 0: it does not */
+    bool over;           /* the name was seen to lead elsewhere, and that is not taken over yet */
     bool link;         /* the row only refers to a shared inode, */
     struct kith_group link_group; /* whose row is in that group */
     uint8_t name_size;
@@ -367,7 +368,8 @@ static inline struct kith_bytes kith_entry_bytes(const struct kith_entry *entry)
 }
 /* The name refers to a shared inode whose row is in that group. */
 void kith_entry_refer(struct kith_entry *entry, const struct kith_group *group);
-/* Whether what is known of the name fits what is known of its inode. Another name may have told
+/* Whether what is known of the name fits what is known of its inode, and is not known to be over.
+ * Another name may have told
  * since that the inode has a row of its own, or another one, or none any more, or that the file was
  * renamed; then the name's context and the inode's contents are not of one row, and the name must
  * be read again before it is used. */

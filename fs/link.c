@@ -10,6 +10,13 @@
 
 #include "fs/fs.h"
 
+/* fs->lock held. Whether the name that is added is still none: what another mount has put there since
+ * was perhaps seen meanwhile. */
+static int still_free(const struct kith_entry *added)
+{
+    return added->inode != NULL ? EEXIST : kith_entry_leads(added, NULL) ? 0 : ESTALE;
+}
+
 /* The first second name, in the same directory: one batch. */
 static int link_first_here(struct kith_fs *fs, struct kith_inode *inode, struct kith_entry *added)
 {
@@ -44,6 +51,9 @@ static int link_first_here(struct kith_fs *fs, struct kith_inode *inode, struct 
     record.names = names;
     record.name_count = count;
     record.contents = image.bytes;
+    if (error == 0) {
+        error = still_free(added);
+    }
     if (error == 0 && kith_batch_record(batch, &record, &value) == 0) {
         first_at = kith_link_name_row(fs, batch, first, kith_entry_ctx(first), inode, &group);
         added_at = kith_link_name_row(fs, batch, added, &added->ctx, inode, &group);
@@ -85,12 +95,16 @@ static int put_more(struct kith_fs *fs, struct kith_inode *inode, struct kith_en
     struct kith_client_answer answer;
     pthread_mutex_lock(&fs->lock);
     struct kith_group group = added->dir->dir->group;
-    int at = kith_link_name_row(fs, batch, added, &added->ctx, inode, &inode->share_group);
+    int error = still_free(added);
+    int at = -1;
+    if (error == 0) {
+        at = kith_link_name_row(fs, batch, added, &added->ctx, inode, &inode->share_group);
+    }
     pthread_mutex_unlock(&fs->lock);
     if (at < 0) {
-        return ENOMEM;
+        return error != 0 ? error : ENOMEM;
     }
-    int error = kith_batch_put(fs, batch, &group, &answer);
+    error = kith_batch_put(fs, batch, &group, &answer);
     *ret_unknown = answer.result.err == KITH_EUNKNOWN;
     const struct kith_put_result *results = answer.result.u.put.results;
     if (error == 0) {

@@ -50,6 +50,9 @@ static int make_under(struct kith_job *job, struct kith_entry *entry, enum kith_
     if (entry->inode != NULL) {
         return EEXIST;
     }
+    if (!kith_entry_leads(entry, NULL)) {
+        return ESTALE; /* the kernel looks again */
+    }
     if (job->inode->dir->removed) {
         return ENOENT;
     }

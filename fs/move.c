@@ -14,17 +14,21 @@
 #define SECOND_PAUSE_NS 200000000 /* between tries of a rename's second half: a node's restart is */
                                   /* some tries, a refusal costs nobody's processor */
 
-/* The value for the target: a link's reference or the whole record. */
+/* The value for the target: a link's reference or the whole record. ESTALE: the name leads elsewhere
+ * by now, to what another mount has put there; what was no name nobody was busy with. */
 static int add_target(struct kith_move *move)
 {
     struct kith_fs *fs = move->fs;
     if (move->src->link) {
         pthread_mutex_lock(&fs->lock);
-        move->dst_at =
-            kith_link_name_row(fs, move->into, move->dst, &move->dst->ctx, move->inode,
-                               &move->inode->share_group);
+        bool same = kith_entry_leads(move->dst, move->old);
+        if (same) {
+            move->dst_at =
+                kith_link_name_row(fs, move->into, move->dst, &move->dst->ctx, move->inode,
+                                   &move->inode->share_group);
+        }
         pthread_mutex_unlock(&fs->lock);
-        return move->dst_at < 0 ? ENOMEM : 0;
+        return !same ? ESTALE : move->dst_at < 0 ? ENOMEM : 0;
     }
     struct kith_arena *arena = &move->into->arena;
     int error = move->now
@@ -38,7 +42,9 @@ static int add_target(struct kith_move *move)
     pthread_mutex_lock(&fs->lock);
     kith_inode_record_of(move->inode, &record);
     record.contents = move->image.bytes;
-    error = kith_batch_record(move->into, &record, &value);
+    error = kith_entry_leads(move->dst, move->old)
+                ? kith_batch_record(move->into, &record, &value)
+                : ESTALE;
     if (error == 0) {
         move->dst_at = kith_batch_add(move->into, kith_entry_bytes(move->dst),
                                       kith_octets_bytes(&move->dst->ctx), &value,

@@ -305,6 +305,10 @@ void kith_do_rmdir(struct kith_job *job)
         pthread_mutex_lock(&fs->lock);
         kith_busy_take(fs, true, &inode, 1); /* downwards only: no circle */
         kith_busy_take(fs, false, &inode, 1);
+        if (error == 0 && !kith_entry_leads(entry, inode)) {
+            error = ESTALE; /* the kernel looks again */
+            kith_entry_doubt(entry);
+        }
         pthread_mutex_unlock(&fs->lock);
         if (error == 0) {
             error = kith_dir_remove(fs, inode);

@@ -354,47 +354,40 @@ struct kith_entry *kith_seen_elsewhere(struct kith_fs *fs, struct kith_inode *di
     return one_row ? NULL : inode->entry;
 }
 
-enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
-                               const struct kith_seen *was, uint64_t started)
+/* fs->lock held. The name leads to what was seen. */
+static bool as_seen(const struct kith_entry *entry, const struct kith_seen *seen)
 {
-    struct kith_seen other = *was;
-    const struct kith_seen *seen = &other;
-    struct kith_inode *old = entry->inode;
-    entry->dangling = 0;
-    if (parted(entry, was)) {
-        other.record.file_id = old->id;
+    if (entry->inode == NULL || !seen->live || entry->inode->id != seen->record.file_id) {
+        return entry->inode == NULL && !seen->live;
     }
-    if (entry->changed_at >= started || (old != NULL && (old->pending || old->row_busy)) ||
-        entry->dir->dir->removed) {
-        return KITH_OK;
-    }
-    if (kith_entry_unsent(entry) && (!seen->live || seen->record.file_id != old->id)) {
-        entry->live = 0;
-        return KITH_OK;
-    }
-    if (!kith_octets_set(&entry->ctx, seen->ctx)) {
+    return entry->link == seen->link &&
+           (!seen->link || kith_group_compare(&entry->link_group, &seen->link_group) == 0);
+}
+
+/* fs->lock held. The name leads elsewhere, which cannot be taken over now. It keeps its context with
+ * its inode: a put with the one of what was seen would take that away for the other file. */
+static void leads_elsewhere(struct kith_entry *entry)
+{
+    kith_entry_doubt(entry);
+    entry->fresh_tid = 0;
+    entry->over = true;
+}
+
+/* fs->lock held. The inode that the name was seen to lead to, with what was seen of it. */
+static enum kith_err absorb_inode(struct kith_fs *fs, struct kith_entry *entry,
+                                  struct kith_inode *inode, const struct kith_seen *seen,
+                                  uint64_t started)
+{
+    /* what this mount changed since, or is changing now, is where it has put it, and stays in memory
+     * as it is: then the context of a row that holds contents does not go with them, and the name is
+     * read again */
+    bool mine = inode->row_busy || inode->changed_at >= started;
+    bool led = entry->inode == inode && entry->link == seen->link;
+    enum kith_err err = KITH_OK;
+    if ((seen->link || !mine) && !kith_octets_set(&entry->ctx, seen->ctx)) {
         return KITH_ENOMEM;
     }
-    if (!seen->live) {
-        kith_entry_lead(fs, entry, NULL);
-        entry->link = false;
-        entry->valid_until = kith_watch_until(fs, entry, started);
-        kith_watch_saw(entry, started, !seen->degraded);
-        return KITH_OK;
-    }
-    if (seen->link && !seen->resolved) {
-        entry->valid_until = 0; /* who needs it reads it with its inode */
-        entry->live = 0;
-        return KITH_OK;
-    }
-    struct kith_inode *inode = inode_for(fs, seen);
-    if (inode == NULL) {
-        return KITH_EFORMAT;
-    }
-    enum kith_err err = KITH_OK;
-    /* what this mount changed since, or is changing now, is where it has put it: then the name is
-     * not kith_entry_current and is read again */
-    if (!inode->row_busy && inode->changed_at < started) {
+    if (!mine) {
         if (!same_place(inode, entry, seen)) {
             err = take_place(fs, inode, entry, seen);
         }
@@ -407,6 +400,11 @@ enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
         kith_entry_refer(entry, &seen->link_group);
     }
     entry->valid_until = kith_watch_until(fs, entry, started);
+    if (mine && !seen->link) {
+        kith_entry_doubt(entry);
+        entry->over = !led;
+        return KITH_OK;
+    }
     err = err == KITH_OK ? kith_seen_inode(fs, inode, seen, started) : err;
     kith_watch_saw(entry, started,
                    err == KITH_OK && !seen->link && kith_seen_taken(inode, seen, started));
@@ -414,6 +412,56 @@ enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
         !own_is_newer(inode, started)) {
         err = check_names(fs, inode, entry, seen);
     }
+    return err;
+}
+
+enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
+                               const struct kith_seen *was, uint64_t started)
+{
+    struct kith_seen other = *was;
+    const struct kith_seen *seen = &other;
+    struct kith_inode *old = entry->inode;
+    entry->dangling = 0;
+    if (parted(entry, was)) {
+        other.record.file_id = old->id;
+    }
+    if (entry->changed_at >= started || (old != NULL && old->pending) ||
+        entry->dir->dir->removed) {
+        return KITH_OK;
+    }
+    if (old != NULL && old->row_busy) {
+        if (!as_seen(entry, seen)) {
+            leads_elsewhere(entry);
+        }
+        return KITH_OK;
+    }
+    if (kith_entry_unsent(entry) && (!seen->live || seen->record.file_id != old->id)) {
+        entry->live = 0;
+        return KITH_OK;
+    }
+    if (seen->link && !seen->resolved && !as_seen(entry, seen)) {
+        leads_elsewhere(entry); /* who needs it reads it with its inode */
+        return KITH_OK;
+    }
+    if (!seen->live || (seen->link && !seen->resolved)) {
+        if (!kith_octets_set(&entry->ctx, seen->ctx)) {
+            return KITH_ENOMEM;
+        }
+        if (seen->live) { /* the link that it was: who needs it reads it with its inode */
+            kith_entry_doubt(entry);
+            return KITH_OK;
+        }
+        kith_entry_lead(fs, entry, NULL);
+        entry->link = false;
+        entry->valid_until = kith_watch_until(fs, entry, started);
+        kith_watch_saw(entry, started, !seen->degraded);
+        return KITH_OK;
+    }
+    struct kith_inode *inode = inode_for(fs, seen);
+    if (inode == NULL) {
+        return KITH_EFORMAT;
+    }
+    enum kith_err err = absorb_inode(fs, entry, inode, seen, started);
     kith_inode_drop(fs, inode);
     return err;
 }
