@@ -11,6 +11,8 @@
 
 #include "fs/fs.h"
 
+#define RETRY_NS        NSEC_PER_SEC
+#define END_PAUSE_NS    200000000 /* between tries while the mount ends */
 #define BESIDE_FORMAT   ".conflict-%08x"
 #define BESIDE_NAME_MAX (KITH_FS_NAME_MAX - 18u) /* of the name, what leaves room for that */
 
@@ -107,6 +109,7 @@ int kith_linkset_restore(struct kith_fs *fs, struct kith_linkset *set,
 
 struct kith_left {
     struct kith_left *next;
+    uint64_t due; /* not before */
     struct kith_link_at of;
     struct kith_link_name name; /* for what comes back */
     char text[KITH_FS_NAME_MAX];
@@ -135,7 +138,7 @@ static int remove_version(struct kith_fs *fs, const struct kith_linkset *set)
 }
 
 /* Those with other contents come back, until none is left. */
-static void left_bring(struct kith_fs *fs, struct kith_left *left)
+static int left_bring(struct kith_fs *fs, const struct kith_left *left)
 {
     struct kith_linkset set;
     int error = 0;
@@ -153,23 +156,49 @@ static void left_bring(struct kith_fs *fs, struct kith_left *left)
         }
         kith_linkset_free(&set);
     }
-    if (error != 0) {
-        kith_log_error("link", "%.*s: another version of the file has no name now: %s",
-                       (int)left->name.name.size, left->text, strerror(error));
+    return error;
+}
+
+/* fs->lock held. */
+static void left_add(struct kith_fs *fs, struct kith_left *left)
+{
+    left->next = fs->left;
+    fs->left = left;
+}
+
+/* Once; where it fails, once more later: nobody else knows of it. */
+static void left_try(struct kith_fs *fs, struct kith_left *left)
+{
+    int error = left_bring(fs, left);
+    if (error == 0) {
+        left_free(left);
+        return;
     }
-    left_free(left);
+    kith_log_debug("link", "%.*s: another version of the file: %s", (int)left->name.name.size,
+                   left->text, strerror(error));
+    pthread_mutex_lock(&fs->lock);
+    left->due = kith_mono_ns() + RETRY_NS;
+    left_add(fs, left);
+    pthread_mutex_unlock(&fs->lock);
 }
 
 static void do_left(struct kith_job *job)
 {
-    left_bring(job->fs, job->state);
+    left_try(job->fs, job->state);
 }
 
-static struct kith_left *left_take(struct kith_fs *fs)
+/* One that is due by `now`. */
+static struct kith_left *left_take(struct kith_fs *fs, uint64_t now)
 {
     pthread_mutex_lock(&fs->lock);
-    struct kith_left *left = fs->left;
-    fs->left = left != NULL ? left->next : NULL;
+    struct kith_left **at = &fs->left;
+    while (*at != NULL && (*at)->due > now) {
+        at = &(*at)->next;
+    }
+    struct kith_left *left = *at;
+    if (left != NULL) {
+        *at = left->next;
+    }
     pthread_mutex_unlock(&fs->lock);
     return left;
 }
@@ -177,7 +206,7 @@ static struct kith_left *left_take(struct kith_fs *fs)
 void kith_link_left_start(struct kith_fs *fs)
 {
     struct kith_left *left;
-    while ((left = left_take(fs)) != NULL) {
+    while ((left = left_take(fs, kith_mono_ns())) != NULL) {
         struct kith_job *job = kith_job_new(fs, NULL, 0, 0, do_left);
         if (job != NULL) {
             job->state = left;
@@ -188,24 +217,51 @@ void kith_link_left_start(struct kith_fs *fs)
             kith_job_end(job);
         }
         pthread_mutex_lock(&fs->lock); /* too much waits already: the next tick */
-        left->next = fs->left;
-        fs->left = left;
+        left_add(fs, left);
         pthread_mutex_unlock(&fs->lock);
         return;
     }
 }
 
-void kith_link_left_end(struct kith_fs *fs)
+void kith_link_left_end(struct kith_fs *fs, uint64_t deadline)
 {
+    const struct timespec pause = {0, END_PAUSE_NS};
     struct kith_left *left;
-    while ((left = left_take(fs)) != NULL) {
-        left_bring(fs, left);
+    while ((left = left_take(fs, UINT64_MAX)) != NULL) {
+        int error = left_bring(fs, left);
+        while (error != 0 && kith_mono_ns() < deadline) {
+            nanosleep(&pause, NULL);
+            error = left_bring(fs, left);
+        }
+        if (error != 0) {
+            kith_log_error("link", "%.*s: another version of the file has no name now: %s",
+                           (int)left->name.name.size, left->text, strerror(error));
+        }
+        left_free(left);
     }
 }
 
-void kith_link_left(struct kith_fs *fs, const struct kith_link_at *of,
-                    const struct kith_link_name *name, struct kith_bytes contents)
+/* fs->lock held. It waits to be looked at already. */
+static bool left_known(const struct kith_fs *fs, const struct kith_link_at *of,
+                       struct kith_bytes contents)
 {
+    for (const struct kith_left *left = fs->left; left != NULL; left = left->next) {
+        if (left->of.id == of->id && left->of.own == of->own &&
+            kith_group_compare(&left->of.group, &of->group) == 0 &&
+            kith_bytes_equal(kith_octets_bytes(&left->contents), contents)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void kith_link_left_later(struct kith_fs *fs, const struct kith_link_at *of,
+                          const struct kith_link_name *name, struct kith_bytes contents,
+                          uint64_t delay)
+{
+    if (delay > 0 && left_known(fs, of, contents)) {
+        return;
+    }
     struct kith_left *left = kith_calloc(1, sizeof *left);
     if (left == NULL || !kith_octets_set(&left->contents, contents)) {
         kith_log_warn("link", "%.*s: another version of the file may have no name now",
@@ -217,7 +273,13 @@ void kith_link_left(struct kith_fs *fs, const struct kith_link_at *of,
     left->name.group = name->group;
     left->name.name = kith_bytes_make(left->text, name->name.size);
     memcpy(left->text, name->name.data, name->name.size);
-    left->next = fs->left;
-    fs->left = left;
+    left->due = kith_mono_ns() + delay;
+    left_add(fs, left);
     kith_timer_wake(fs->timer);
+}
+
+void kith_link_left(struct kith_fs *fs, const struct kith_link_at *of,
+                    const struct kith_link_name *name, struct kith_bytes contents)
+{
+    kith_link_left_later(fs, of, name, contents, 0);
 }

@@ -10,8 +10,9 @@
  * none can be missed. A row in a group of its own is read before its names, and put once more after
  * a new name (link.c): who removed it in between did not see that put.
  *
- * Where no name is left the row goes; but where this mount has written to the file meanwhile it gets
- * its name again, as a file of its own (left.c): a removal keeps the edit that it has not seen. */
+ * Where no name is left, and it is this mount that removed one, the row goes; where it has written to
+ * the file meanwhile that gets its name again, as a file of its own (left.c): a removal keeps the edit
+ * that it has not seen. */
 #include <errno.h>
 #include <string.h>
 
@@ -19,6 +20,8 @@
 
 #define RECOUNT_NS      (NSEC_PER_SEC / 2) /* at least, after a change: the next ones come along */
 #define RECOUNT_MORE_NS (NSEC_PER_SEC / 2) /* at random on top: two mounts seldom do it at once */
+#define LEFT_NS                                                                                    \
+    SWEEP_AGE_NS /* who removed the last name has told the row by then, or has ended */
 #define ROWS_BESIDE     2u /* asked with the names: the inode's and its attributes */
 
 _Static_assert(KITH_LINKS_MAX + ROWS_BESIDE <= KITH_NAMES_MAX, "all names in one read");
@@ -290,12 +293,27 @@ static bool told(const struct kith_inode *inode, const struct kith_linkset *set,
     return same;
 }
 
-/* No name refers to it. back: nobody has removed what it holds, or not seen it. */
+/* No name refers to it. back: this mount has written to it since, or a newer file took its name: it
+ * comes back. Else who removed its last name tells the row, which takes away what he has seen of it and
+ * nothing else; it is this mount where the version in the row is the one with which it told so. Any
+ * other may be an edit that nobody has removed, and whoever wrote it may have ended. */
 static int recount_none(struct kith_fs *fs, struct kith_inode *inode, struct kith_linkset *set,
                         bool back)
 {
+    const struct kith_link_at was = {set->group, set->own, set->id};
+    const struct kith_bytes nothing = kith_bytes_make(NULL, 0);
+    bool named = set->seen.record.name_count > 0;
+    pthread_mutex_lock(&fs->lock);
+    bool removed = inode->took && kith_dot_equal(&inode->took_dot, &set->seen.dot);
+    if (named && !back && !removed) {
+        kith_link_left_later(fs, &was, &set->seen.record.names[0], nothing, LEFT_NS);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (named && !back && !removed) {
+        return 0;
+    }
     int error;
-    if (back && set->seen.record.name_count > 0) {
+    if (back && named) {
         error = kith_linkset_restore(fs, set, &set->seen.record.names[0]);
     } else {
         struct kith_image none;
@@ -304,6 +322,9 @@ static int recount_none(struct kith_fs *fs, struct kith_inode *inode, struct kit
     }
     if (error == 0) {
         pthread_mutex_lock(&fs->lock);
+        if (back && named) { /* the versions beside it, too */
+            kith_link_left(fs, &was, &set->seen.record.names[0], set->seen.record.contents);
+        }
         inode->unlinked = true;
         inode->untold = false;
         pthread_mutex_unlock(&fs->lock);

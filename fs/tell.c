@@ -23,19 +23,48 @@ void kith_inode_untold(struct kith_fs *fs, struct kith_inode *inode, int error)
     kith_put_failed(fs, inode, error);
 }
 
+/* fs->lock held. The last name has gone, and the row could not be told so: what was seen of it goes
+ * later, and what came since comes back. It must not be read again for that. */
+static void tell_later(struct kith_fs *fs, struct kith_inode *inode, struct kith_bytes contents)
+{
+    const struct kith_link_at was = {inode->share_group, inode->share_own, inode->id};
+    if (inode->name_count > 0) {
+        kith_link_left_later(fs, &was, &inode->names[0], contents, UNTOLD_RETRY_NS);
+    }
+}
+
 void kith_link_tell(struct kith_fs *fs, struct kith_inode *inode,
                     const struct kith_link_name names[], uint32_t count,
                     const struct kith_image *image)
 {
-    int error = image != NULL ? kith_link_put(fs, inode, names, count, image)
-                              : kith_link_put_names(fs, inode, names, count);
+    struct kith_arena arena;
+    struct kith_image now;
+    bool added = image != NULL;
+    int error = 0;
+    kith_arena_init(&arena, 0);
+    if (!added) {
+        error = kith_inode_image(fs, inode, KITH_DURABLE_OS, &arena, &now);
+        image = &now;
+    }
+    bool known = error == 0;
+    error = error == 0 ? kith_link_put(fs, inode, names, count, image) : error;
+    bool told = error == 0;
     error = error == ESTALE ? 0 : error; /* there is no row any more, nor who would tell it */
     pthread_mutex_lock(&fs->lock);
+    if (told && !added) {
+        inode->took = true;
+        inode->took_dot = inode->dot;
+    }
+    if (error != 0 && count == 0 && known) {
+        tell_later(fs, inode, image->bytes);
+        error = 0;
+    }
     if (!kith_inode_names_set(inode, names, count) && error == 0) {
         error = ENOMEM; /* the old ones stay in memory: put again, they do no harm */
     }
     inode->unlinked = inode->unlinked || (error == 0 && count == 0);
     pthread_mutex_unlock(&fs->lock);
+    kith_arena_release(&arena);
     if (error != 0) {
         kith_inode_untold(fs, inode, error);
     }
@@ -44,8 +73,10 @@ void kith_link_tell(struct kith_fs *fs, struct kith_inode *inode,
 /* That row again, from memory. */
 static int retell_names(struct kith_fs *fs, struct kith_inode *inode)
 {
-    /* with the contents that others have put since */
-    int error = kith_inode_renew(fs, inode);
+    int error = 0;
+    if (inode->name_count > 0) { /* with the contents that others have put since */
+        error = kith_inode_renew(fs, inode);
+    }
     /* ESTALE: another mount removed its last name, there is no row any more */
     if (error == 0) {
         error = kith_link_put_names(fs, inode, inode->names, inode->name_count);

@@ -201,10 +201,14 @@ struct kith_link_at {
  * back as files of their own under `name`, or one beside it. */
 void kith_link_left(struct kith_fs *fs, const struct kith_link_at *of,
                     const struct kith_link_name *name, struct kith_bytes contents);
-/* Begins that, for all that are known by now; from the timer. */
+/* The same not before `delay` has passed. */
+void kith_link_left_later(struct kith_fs *fs, const struct kith_link_at *of,
+                          const struct kith_link_name *name, struct kith_bytes contents,
+                          uint64_t delay);
+/* Begins that, for all that are due; from the timer. What fails is tried again later. */
 void kith_link_left_start(struct kith_fs *fs);
-/* Does it: the mount ends. */
-void kith_link_left_end(struct kith_fs *fs);
+/* Does it, also what is not due yet: the mount ends. What has failed by the deadline is named. */
+void kith_link_left_end(struct kith_fs *fs, uint64_t deadline);
 
 /* ---- batch.c ---- */
 struct kith_batch {
