@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * two_fs.h - the tables of two mounts over one cluster in memory; no kernel. For tests with cmocka. */
+ * two_fs.h - the tables of two mounts over one cluster in memory; no kernel. For tests with cmocka.
+ */
 #ifndef KITH_TESTS_LIB_TWO_FS_H
 #define KITH_TESTS_LIB_TWO_FS_H
 
@@ -19,8 +20,9 @@ struct two_fs {
     struct kith_inode *dir[TWO_MOUNTS], *sub[TWO_MOUNTS]; /* "d", "d/sub" */
 };
 
-static inline struct kith_job *two_job(struct kith_fs *fs, struct kith_inode *a, struct kith_inode *b,
-                                const char *name, const char *name2, void (*run)(struct kith_job *))
+static inline struct kith_job *two_job(struct kith_fs *fs, struct kith_inode *a,
+                                       struct kith_inode *b, const char *name, const char *name2,
+                                       void (*run)(struct kith_job *))
 {
     struct kith_job *job =
         kith_job_new(fs, NULL, kith_inode_ino(fs, a), b != NULL ? kith_inode_ino(fs, b) : 0, run);
@@ -39,7 +41,8 @@ static inline void two_work(struct kith_job *job)
     kith_job_end(job);
 }
 
-static inline struct kith_inode *two_inode_at(struct kith_fs *fs, struct kith_inode *dir, const char *name)
+static inline struct kith_inode *two_inode_at(struct kith_fs *fs, struct kith_inode *dir,
+                                              const char *name)
 {
     struct kith_entry *entry = NULL;
     assert_int_equal(kith_dir_entry(fs, dir, name, &entry), 0);
@@ -47,7 +50,8 @@ static inline struct kith_inode *two_inode_at(struct kith_fs *fs, struct kith_in
     return entry->inode;
 }
 
-static inline struct kith_inode *two_made_dir(struct kith_fs *fs, struct kith_inode *in, const char *name)
+static inline struct kith_inode *two_made_dir(struct kith_fs *fs, struct kith_inode *in,
+                                              const char *name)
 {
     two_work(two_job(fs, in, NULL, name, "", kith_do_mkdir));
     return two_inode_at(fs, in, name);
@@ -91,7 +95,8 @@ static inline int two_teardown(void **state)
     return 0;
 }
 
-/* A file of the other mount, with a second name in "sub", so that its row is in a group of its own. */
+/* A file of the other mount, with a second name in "sub", so that its row is in a group of its own.
+ */
 static inline void two_make_linked(struct two_fs *place, const char *name)
 {
     struct kith_fs *fs = place->fs[TWO_OTHER];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What becomes of the row of a shared inode that no name refers to: it may go only as far as who removed
- * the names has seen it, and the rest comes back. */
+ * What becomes of the row of a shared inode that no name refers to: it may go only as far as who
+ * removed the names has seen it, and the rest comes back. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -38,11 +38,10 @@ static void put_version(struct kith_fs *fs, const struct kith_inode *inode, int6
     kith_inode_record_encode(&record, &buf);
     kith_link_rowname(inode->share_own, inode->id, &name);
     /* no context: it stands beside what is there */
-    struct kith_put_update update = {.name = kith_rowname_bytes(&name),
-                                     .has_sibling = true,
-                                     .value = kith_buf_bytes(&buf)};
-    assert_int_equal(
-        kith_rows_put(fs, &inode->share_group, KITH_DURABLE_OS, &update, 1, &answer), 0);
+    struct kith_put_update update = {
+        .name = kith_rowname_bytes(&name), .has_sibling = true, .value = kith_buf_bytes(&buf)};
+    assert_int_equal(kith_rows_put(fs, &inode->share_group, KITH_DURABLE_OS, &update, 1, &answer),
+                     0);
     kith_client_answer_release(&answer);
     kith_content_free(content);
     kith_buf_release(&buf);
@@ -129,8 +128,8 @@ static void recount(struct kith_fs *fs, struct kith_inode *inode)
     two_set_busy(fs, inode, false);
 }
 
-/* This mount has only read the file. The other one has removed its names, and has ended, or has not told
- * the row yet. What is in the row may be an edit that it has not seen. */
+/* This mount has only read the file. The other one has removed its names, and has ended, or has not
+ * told the row yet. What is in the row may be an edit that it has not seen. */
 static void test_not_seen_by_who_removed(void **state)
 {
     struct two_fs *place = *state;
@@ -167,8 +166,8 @@ static void test_all_versions_come_back(void **state)
     assert_true(found(place, 8));
 }
 
-/* The last name has gone, and the row cannot be told. Until it can another mount writes to the file: that
- * stays, and what was there when the name was removed does not. */
+/* The last name has gone, and the row cannot be told. Until it can another mount writes to the
+ * file: that stays, and what was there when the name was removed does not. */
 static void test_told_later(void **state)
 {
     struct two_fs *place = *state;

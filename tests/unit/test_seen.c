@@ -14,9 +14,9 @@ static bool has_context(const struct kith_entry *entry, const struct kith_octets
     return kith_bytes_equal(kith_octets_bytes(&entry->ctx), kith_octets_bytes(ctx));
 }
 
-/* The other mount exchanges two links. This one has read the directory, but not the rows that the names
- * refer to now; or it is at work on the inode that the name led to. A put for that one must not bear
- * the context of what is there now: it would take the other file's name away. */
+/* The other mount exchanges two links. This one has read the directory, but not the rows that the
+ * names refer to now; or it is at work on the inode that the name led to. A put for that one must
+ * not bear the context of what is there now: it would take the other file's name away. */
 static void test_context_with_inode(void **state)
 {
     struct two_fs *place = *state;
@@ -30,8 +30,8 @@ static void test_context_with_inode(void **state)
     assert_true(kith_entry_leads(entry, a));
     assert_true(kith_octets_set(&was, kith_octets_bytes(&entry->ctx)));
 
-    struct kith_job *job = two_job(place->fs[TWO_OTHER], place->dir[TWO_OTHER], place->dir[TWO_OTHER], "a", "b",
-                                   kith_do_rename);
+    struct kith_job *job = two_job(place->fs[TWO_OTHER], place->dir[TWO_OTHER],
+                                   place->dir[TWO_OTHER], "a", "b", kith_do_rename);
     job->flags = 2; /* RENAME_EXCHANGE */
     two_work(job);
     two_set_busy(fs, a, true);
