@@ -325,7 +325,9 @@ static int recount_none(struct kith_fs *fs, struct kith_inode *inode, struct kit
         if (back && named) { /* the versions beside it, too */
             kith_link_left(fs, &was, &set->seen.record.names[0], set->seen.record.contents);
         }
-        inode->unlinked = true;
+        /* what is written through an open handle yet is put into the row again, and comes back: an
+         * unlinked file would drop it */
+        inode->unlinked = !(back && named && inode->is_open);
         inode->untold = false;
         pthread_mutex_unlock(&fs->lock);
     }

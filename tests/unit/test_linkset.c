@@ -166,6 +166,32 @@ static void test_all_versions_come_back(void **state)
     assert_true(found(place, 8));
 }
 
+/* It comes back while it is open: what is written then is not taken for stored and dropped. */
+static void test_written_after_it_came_back(void **state)
+{
+    struct two_fs *place = *state;
+    struct kith_fs *fs = place->fs[TWO_MINE];
+    struct kith_content *content;
+    bool keep = false;
+    two_make_linked(place, "a");
+    struct kith_inode *a = two_inode_at(fs, place->dir[TWO_MINE], "a");
+    const struct kith_link_at at = {a->share_group, a->share_own, a->id};
+    assert_int_equal(kith_inode_open(fs, a, &keep), 0);
+    a->wrote = true;
+    drop_name(place->fs[TWO_OTHER], place->dir[TWO_OTHER], "a");
+    drop_name(place->fs[TWO_OTHER], place->sub[TWO_OTHER], "a");
+    recount(fs, a);
+    bring_back(fs, &at);
+    assert_int_equal(kith_inode_content(fs, a, &content), 0);
+    assert_int_equal(kith_content_write(content, 0, (const uint8_t *)"b", 1), KITH_OK);
+    kith_inode_written(fs, a, 1);
+    assert_int_equal(kith_inode_flush(fs, a, KITH_DURABLE_OS), 0);
+    assert_true(row_lives(fs, &at));
+    recount(fs, a);
+    bring_back(fs, &at);
+    kith_inode_close(fs, a);
+}
+
 /* The last name has gone, and the row cannot be told. Until it can another mount writes to the
  * file: that stays, and what was there when the name was removed does not. */
 static void test_told_later(void **state)
@@ -216,6 +242,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_not_seen_by_who_removed, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_all_versions_come_back, two_setup, two_teardown),
+        cmocka_unit_test_setup_teardown(test_written_after_it_came_back, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_told_later, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_tried_again, two_setup, two_teardown),
     };
