@@ -59,8 +59,9 @@ struct report {
 };
 
 /* Detaches the daemon from the terminal; what is said on standard error is the log's. Without a file
- * for it the messages go to the system's log: they tell of files that could not be stored. Only once it is mounted: until then it belongs to the group of processes of who waits for
- * it, so that ^C ends both, and an automount knows whom it must let through to the mount point. */
+ * for it the messages go to the system's log: they tell of files that could not be stored. Only once
+ * it is mounted: until then it belongs to the group of processes of who waits for it, so that ^C ends
+ * both, and an automount knows whom it must let through to the mount point. */
 static void let_go(bool no_log)
 {
     struct kith_error error;
