@@ -5,6 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 need_fuse
 
+name=node$$.kithfs.test:7070 # of nobody else on this machine, whose sockets all are seen
 # sockets ADDRESS: local sockets of that name: who listens, and his end of each connection
 sockets() {
     grep -c " @kithfs/$1\$" /proc/net/unix || true
@@ -61,30 +62,30 @@ say "the name: what the others know it by, unless it listens there only"
 by_hand --listen 0.0.0.0:0
 [ "$(sockets "$(cat "$work/hand/address")")" = 1 ] || fail "not by $(cat "$work/hand/address")"
 end_by_hand
-by_hand --listen 0.0.0.0:0 --advertise a.kithfs.test:7070
-[ "$(sockets a.kithfs.test:7070)" = 1 ] || fail "not by what is advertised"
+by_hand --listen 0.0.0.0:0 --advertise "$name"
+[ "$(sockets "$name")" = 1 ] || fail "not by what is advertised"
 end_by_hand
-by_hand --listen 127.0.0.1:0 --advertise a.kithfs.test:7070
-[ "$(sockets a.kithfs.test:7070)" = 0 ] || fail "by what is advertised"
-[ "$(sockets '127\.0\.0\.1:[0-9]*')" = 1 ] || fail "not by what it listens on"
+by_hand --listen 127.77.7.7:0 --advertise "$name" # an address that nobody else listens on
+[ "$(sockets "$name")" = 0 ] || fail "by what is advertised"
+[ "$(sockets '127\.77\.7\.7:[0-9]*')" = 1 ] || fail "not by what it listens on"
 end_by_hand
 
 say "a name that is taken"
 python3 -c '
-import signal, socket
+import signal, socket, sys
 taken = socket.socket(socket.AF_UNIX)
-taken.bind("\0kithfs/a.kithfs.test:7070")
+taken.bind("\0kithfs/" + sys.argv[1])
 taken.listen()
 print("taken", flush=True)
 signal.pause()
-' >"$work/taken" &
+' "$name" >"$work/taken" &
 pid=$!
 wait_for 10 "the name to be taken" grep -q taken "$work/taken"
 rc=0
-kithd --data "$work/hand" --listen 0.0.0.0:0 --advertise a.kithfs.test:7070 \
+kithd --data "$work/hand" --listen 0.0.0.0:0 --advertise "$name" \
     2>"$work/hand.err" || rc=$?
 [ $rc = 2 ] || fail "status $rc"
-grep -q 'local socket @kithfs/a.kithfs.test:7070: another process has it' "$work/hand.err" ||
+grep -q "local socket @kithfs/$name: another process has it" "$work/hand.err" ||
     fail "$(cat "$work/hand.err")"
 kill $pid
 pass
