@@ -90,13 +90,19 @@ bool kith_write_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inod
     pthread_mutex_unlock(&fs->lock);
     bool append = (fi->flags & O_APPEND) != 0 && !fi->writepage;
     if ((placed && !kith_fs_defers(fs, &group)) || (uint64_t)offset + size > KITH_FILE_SIZE_MAX ||
-        kith_inode_content(fs, inode, &content) != 0 ||
-        kith_content_try_write(content, append, (uint64_t)offset, (const uint8_t *)data, size) !=
-            KITH_OK) {
+        kith_inode_content(fs, inode, &content) != 0) {
+        return false;
+    }
+    bool part = kith_whole_part(fs, inode, fuse_req_ctx(req)->pid, (uint64_t)offset, size, fi);
+    if (kith_content_try_write(content, append, (uint64_t)offset, (const uint8_t *)data, size) !=
+        KITH_OK) {
         return false;
     }
     kith_inode_written_by(fs, inode, fi);
     kith_inode_written(fs, inode, kith_content_size(content));
+    if (!part && !fi->writepage) {
+        kith_whole_over(fs, inode);
+    }
     fuse_reply_write(req, size);
     return true;
 }
@@ -108,6 +114,7 @@ static int write_data(struct kith_job *job, struct kith_content *content)
     if (at + job->size > KITH_FILE_SIZE_MAX) {
         return EFBIG;
     }
+    bool part = kith_whole_part(job->fs, job->inode, job->ctx.pid, at, job->size, &job->fi);
     if ((job->fi.flags & O_APPEND) != 0 && !job->fi.writepage) {
         err = kith_content_append(content, job->data, job->size, &at);
     } else {
@@ -118,6 +125,12 @@ static int write_data(struct kith_job *job, struct kith_content *content)
     }
     kith_inode_written_by(job->fs, job->inode, &job->fi);
     kith_inode_written(job->fs, job->inode, kith_content_size(content));
+    if (part) {
+        return 0; /* what follows puts it, and tells how that went */
+    }
+    if (!job->fi.writepage) {
+        kith_whole_over(job->fs, job->inode);
+    }
     return kith_inode_write_through(job->fs, job->inode);
 }
 

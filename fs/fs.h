@@ -75,6 +75,7 @@
 #define IMAGE_MAX      (24u << 10) /* bytes of an image that is kept with its inode */
 #define IMAGES_MAX     (24u << 20) /* bytes of all kept images; beyond it the oldest goes */
 #define LOAD_PAGES_MAX 16u /* a directory beyond this many pages is not read whole for lookups */
+#define KITH_WRITE_MAX (1u << 20) /* bytes of a WRITE */
 #define LARGE_CONTENT  (1u << 20) /* bytes; see FLUSH_LARGE_DELAY_NS */
 
 /* Bytes on the heap; zero = empty. */
@@ -163,6 +164,9 @@ struct kith_inode {
     bool pending; /* never put */
     bool awaited; /* while pending: its maker waits for the put, and where that fails it never was */
     uint64_t made_at; /* this mount made it then; 0: another did, or nobody knows any more */
+    uint64_t part_until; /* whole.c: a write may not be over until then; 0: it is */
+    pid_t part_by;       /* this thread's */
+    uint32_t parts;      /* there were so many */
     uint64_t write_version, write_flushed;
     uint64_t attr_version, attr_flushed;
     uint32_t attr_changed; /* bits not yet in any row */

@@ -138,7 +138,7 @@ int kith_link_put_names(struct kith_fs *fs, struct kith_inode *inode,
     struct kith_arena arena;
     struct kith_image image;
     kith_arena_init(&arena, 0);
-    int error = kith_inode_image(fs, inode, KITH_DURABLE_OS, &arena, &image);
+    int error = kith_whole_image(fs, inode, KITH_DURABLE_OS, &arena, &image);
     if (error == 0) {
         error = kith_link_put(fs, inode, names, count, &image);
     }

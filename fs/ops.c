@@ -63,7 +63,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
                   FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_ASYNC_READ | FUSE_CAP_EXPIRE_ONLY;
     conn->want &= ~off;
     conn->want |= on & conn->capable;
-    conn->max_write = 1u << 20;
+    conn->max_write = KITH_WRITE_MAX;
     conn->max_readahead = 1u << 20;
     conn->max_background = 64;
     conn->congestion_threshold = 48;
@@ -181,6 +181,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
     int valid = to_set & ~FUSE_SET_ATTR_CTIME;
     struct stat now;
     double timeout;
+    kith_whole_over(fs, kith_inode_of(fs, ino));
     if (kith_setattr_fast(fs, kith_inode_of(fs, ino), attr, valid, &now, &timeout)) {
         fuse_reply_attr(req, &now, timeout);
         return;
@@ -296,6 +297,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const 
     if (job != NULL) {
         memcpy(job->name, newname, strlen(newname) + 1);
     }
+    kith_whole_over(fs_of(req), kith_inode_of(fs_of(req), ino));
     start(req, job);
 }
 
@@ -375,6 +377,7 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     pthread_mutex_lock(&fs->lock);
     struct kith_inode *inode = kith_inode_of(fs, ino);
     bool clean = inode->unlinked || (!kith_inode_dirty(inode) && !inode->row_busy);
+    kith_whole_asked(fs, inode, fuse_req_ctx(req)->pid);
     pthread_mutex_unlock(&fs->lock);
     if (clean) {
         fuse_reply_err(req, 0); /* a clean flush sends nothing */
@@ -392,6 +395,7 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 {
     (void)datasync;
     struct kith_job *job = with_file(req, ino, fi, kith_do_fsync);
+    kith_whole_over(fs_of(req), kith_inode_of(fs_of(req), ino));
     if (job == NULL) {
         fuse_reply_err(req, ENOMEM);
     } else {

@@ -230,7 +230,7 @@ int kith_inode_put_one(struct kith_fs *fs, struct kith_inode *inode,
     if (attrs) {
         error = attr_put_make(fs, inode, put);
     } else {
-        error = kith_inode_image(fs, inode, durability, &put->arena, &put->image);
+        error = kith_whole_image(fs, inode, durability, &put->arena, &put->image);
         if (error == 0) {
             error = row_put_make(fs, inode, put);
         }
@@ -265,7 +265,7 @@ bool kith_inode_put_one_begin(struct kith_fs *fs, struct kith_inode *inode,
         return false;
     }
     int error = attrs ? attr_put_make(fs, inode, put)
-                      : kith_inode_image_now(fs, inode, &put->arena, &put->image);
+                      : kith_whole_image_now(fs, inode, &put->arena, &put->image);
     if (error == 0 && !attrs) {
         error = row_put_make(fs, inode, put);
     }

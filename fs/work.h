@@ -88,6 +88,24 @@ bool kith_statfs_due(struct kith_fs *fs);
 bool kith_create_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *dir, const char *name,
                       mode_t mode, struct fuse_file_info *fi);
 
+/* ---- whole.c: what is put has no half of a write in it ---- */
+/* Before the data of a WRITE is in the contents. True: it may be a part of a write, and more
+ * follows. */
+KITH_MUST_CHECK bool kith_whole_part(struct kith_fs *fs, struct kith_inode *inode, pid_t thread,
+                                     uint64_t offset, size_t size,
+                                     const struct fuse_file_info *fi);
+/* No write to the file is under way: the kernel's lock of it is held, or the data of the last WRITE
+ * of one is in the contents. */
+void kith_whole_over(struct kith_fs *fs, struct kith_inode *inode);
+/* fs->lock held. None by that thread is: it asks for something else. */
+void kith_whole_asked(struct kith_fs *fs, struct kith_inode *inode, pid_t thread);
+/* kith_inode_image and kith_inode_image_now, for who comes without the kernel's lock of the file:
+ * they wait until a write that is under way is over, some time; or say EBUSY. */
+int kith_whole_image(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability,
+                     struct kith_arena *arena, struct kith_image *ret_image);
+int kith_whole_image_now(struct kith_fs *fs, struct kith_inode *inode, struct kith_arena *arena,
+                         struct kith_image *ret_image);
+
 /* ---- remove.c ---- */
 /* fs->lock held: the name is removed; its inode, where that was the last one, is unlinked. */
 void kith_entry_gone(struct kith_fs *fs, struct kith_entry *entry);
