@@ -206,7 +206,6 @@ static unsigned give_up(struct kith_fs *fs)
 unsigned kith_fs_flush_all(struct kith_fs *fs, uint64_t deadline)
 {
     struct kith_inode *inode;
-    kith_link_left_end(fs, deadline);
     while ((inode = next_unsent(fs)) != NULL && kith_mono_ns() < deadline) {
         int error = kith_inode_flush(fs, inode, KITH_DURABLE_OS);
         bool wait = error != 0;
@@ -228,6 +227,6 @@ unsigned kith_fs_flush_all(struct kith_fs *fs, uint64_t deadline)
         kith_inode_drop(fs, inode);
         pthread_mutex_unlock(&fs->lock);
     }
-    kith_link_left_end(fs, deadline);
+    kith_link_left_end(fs, deadline); /* after the files: it may try again until the deadline */
     return give_up(fs);
 }
