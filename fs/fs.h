@@ -36,12 +36,12 @@
  * 1 and 2 are flags under fs->lock, waited for with fs->changed; they are held over requests.
  *
  * THREADS: libfuse's workers answer what memory can answer; the common requests that need the
- * cluster once (kith_start_*) they send themselves, and the client's callback answers; everything else
- * goes to the executor (executor.c), whose threads may wait; one timer thread (timer.c) starts flushes that are due,
- * answers interrupted requests and sweeps; one notifier (notify.c) talks to the kernel, and
- * a second process (guard.h) ends what hangs when this one dies while it does. The
- * client's threads wake waiters and end what kith_start_* sent; they never wait. An interrupted request is answered EINTR where
- * its caller means to end; its work goes on to its end. */
+ * cluster once (kith_start_*) they send themselves, and the client's callback answers; everything
+ * else goes to the executor (executor.c), whose threads may wait; one timer thread (timer.c) starts
+ * flushes that are due, answers interrupted requests and sweeps; one notifier (notify.c) talks to the
+ * kernel, and a second process (guard.h) ends what hangs when this one dies while it does. The
+ * client's threads wake waiters and end what kith_start_* sent; they never wait. An interrupted
+ * request is answered EINTR where its caller means to end; its work goes on to its end. */
 #ifndef KITH_FS_FS_H
 #define KITH_FS_FS_H
 
@@ -375,10 +375,9 @@ static inline struct kith_bytes kith_entry_bytes(const struct kith_entry *entry)
 /* The name refers to a shared inode whose row is in that group. */
 void kith_entry_refer(struct kith_entry *entry, const struct kith_group *group);
 /* Whether what is known of the name fits what is known of its inode, and is not known to be over.
- * Another name may have told
- * since that the inode has a row of its own, or another one, or none any more, or that the file was
- * renamed; then the name's context and the inode's contents are not of one row, and the name must
- * be read again before it is used. */
+ * Another name may have told since that the inode has a row of its own, or another one, or none any
+ * more, or that the file was renamed; then the name's context and the inode's contents are not of one
+ * row, and the name must be read again before it is used. */
 bool kith_entry_current(const struct kith_entry *entry);
 /* Whether it still leads there, for who has waited since he looked; inode may be NULL. */
 bool kith_entry_leads(const struct kith_entry *entry, const struct kith_inode *inode);
