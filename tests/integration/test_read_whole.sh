@@ -59,8 +59,9 @@ END
 # first, and tells the older size; so the kernel takes no notice of the other one.
 cat >"$work/overtaken.py" <<'END'
 import os, signal, sys, threading, time
-top, other = sys.argv[1:3]
-nodes = [int(pid) for pid in sys.argv[3:]]
+top, other = sys.argv[1] + "/o" + sys.argv[3], sys.argv[2] + "/o" + sys.argv[3]
+nodes = [int(pid) for pid in sys.argv[4:]]
+os.mkdir(other)
 texts = ["first\n", "second " + "y" * 100 + "\n"]
 with open(other + "/one", "w") as file:
     file.write(texts[0])
@@ -75,7 +76,7 @@ for pid in nodes:
     os.kill(pid, signal.SIGSTOP)
 thread = threading.Thread(target=lambda: sizes.append(os.stat("two", dir_fd=d).st_size))
 thread.start()
-time.sleep(0.3)
+time.sleep(float(sys.argv[3]))  # or too short for the thread to ask: the caller sees that
 sizes.append(os.fstat(one).st_size)  # from memory, for entry_timeout
 for pid in nodes:
     os.kill(pid, signal.SIGCONT)
@@ -103,8 +104,11 @@ done
 two_mounts_down
 mount_up "$mnt" nowatch,entry_timeout=20,attr_timeout=2
 mount_up "$other" nowatch
-/usr/bin/python3 "$work/overtaken.py" "$mnt" "$other" "$(node_pid 1)" "$(node_pid 2)" \
-    >"$work/sizes" || fail "overtaken"
+for pause in 0.3 1 3; do
+    /usr/bin/python3 "$work/overtaken.py" "$mnt" "$other" $pause "$(node_pid 1)" "$(node_pid 2)" \
+        >"$work/sizes" || fail "overtaken"
+    [ "$(cat "$work/sizes")" != "6 6" ] || break
+done
 [ "$(cat "$work/sizes")" = "6 6" ] || fail "nothing was overtaken: $(cat "$work/sizes")"
 two_mounts_down
 pass
