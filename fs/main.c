@@ -18,7 +18,8 @@
 #include "base/crash.h"
 #include "base/stdfd.h"
 #include "fs/fs.h"
-#include "fs/mountpoint.h"
+#include "fs/mount/mount.h"
+#include "fs/mount/mountpoint.h"
 
 #define EXIT_USAGE  1
 #define EXIT_SYSTEM 2

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "fs/fs.h"
+#include "fs/mount/mount.h"
 #include "lib/fake_client.h"
 
 static void on_ready(void *arg, int code, const char *message)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # kithfs ends, however it ends, while its notifier waits in the kernel for the lock of a directory
-# whose holder waits for kithfs (fs/guard.h): who waits gets an error within seconds, the mount can be
-# unmounted and mounted again. While it lives, the waiting notifier delays nobody, and what it has to
-# tell is told afterwards. Without its guard it tells nothing, and nothing hangs either.
+# whose holder waits for kithfs (fs/mount/guard.h): who waits gets an error within seconds, the mount
+# can be unmounted and mounted again. While it lives, the waiting notifier delays nobody, and what it
+# has to tell is told afterwards. Without its guard it tells nothing, and nothing hangs either.
 . "$(dirname "$0")/lib.sh"
 need_fuse
 [ -r /proc/self/stack ] || skip "the kernel does not tell where a process waits"

@@ -9,6 +9,11 @@
 #include <string.h>
 
 #include "fs/fs.h"
+#include "fs/links/links.h"
+#include "fs/mount/mount.h"
+#include "fs/names/names.h"
+#include "fs/requests/requests.h"
+#include "fs/tables/tables.h"
 #include "lib/fake_client.h"
 
 enum { TWO_MINE, TWO_OTHER, TWO_MOUNTS };

@@ -11,6 +11,12 @@
 #include <time.h>
 
 #include "fs/fs.h"
+#include "fs/files/files.h"
+#include "fs/mount/mount.h"
+#include "fs/names/names.h"
+#include "fs/requests/requests.h"
+#include "fs/rows/rows.h"
+#include "fs/tables/tables.h"
 #include "lib/fake_client.h"
 
 #define OLD_NS (2 * NSEC_PER_SEC) /* made so long ago: not just now */

@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fs/guard.h"
+#include "fs/mount/guard.h"
 
 #define WAIT_MS 10000
 

@@ -10,6 +10,8 @@
 
 #include <time.h>
 
+#include "fs/files/files.h"
+#include "fs/rows/rows.h"
 #include "lib/two_fs.h"
 
 #define VERSIONS_MAX 8u

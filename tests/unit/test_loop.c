@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "fs/fs.h"
+#include "fs/requests/requests.h"
 
 #define THREADS 4
 #define LATE_S  20 /* then the test is ended from outside: the loop hangs */

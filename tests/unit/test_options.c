@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "fs/options.h"
+#include "fs/mount/options.h"
 
 #define WORDS_MAX 16
 

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "fs/rows/rows.h"
 #include "lib/two_fs.h"
 
 static bool has_context(const struct kith_entry *entry, const struct kith_octets *ctx)

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * attr.c - attributes: stat, setattr, and the row beside the inode.
+ *
+ * A change before the flush goes with it. After it, what may wait (must_go_now) waits for the next
+ * put of the file, a rename included, at most ATTR_DELAY_NS; everything else is put before the
+ * answer, which comes from the put's completion.
+ *
+ * A directory's link count is 1 ("not counted", as on btrfs); its mtime is what was set last, or
+ * the last change of its entries that this mount made itself. */
+#include <errno.h>
+#include <string.h>
+
+#include "fs/fs.h"
+#include "fs/files/files.h"
+#include "fs/names/names.h"
+#include "fs/requests/requests.h"
+#include "fs/rows/rows.h"
+#include "fs/tables/tables.h"
+
+#define STAT_BLOCK      512u         /* unit of st_blocks */
+#define BLOCK_SIZE      4096u        /* st_blksize of directories and specials */
+#define FILE_BLOCK_SIZE (128u << 10) /* what programs should write at once */
+#define YOUNG_NS        NSEC_PER_SEC /* the making of a small file by tar, cp or rsync takes less */
+
+static struct timespec spec_of(const struct kith_time *time)
+{
+    struct timespec spec = {time->sec, (long)time->nsec};
+    return spec;
+}
+
+static mode_t type_bits(enum kith_type type)
+{
+    switch (type) {
+    case KITH_TYPE_DIR:
+        return S_IFDIR;
+    case KITH_TYPE_SYMLINK:
+        return S_IFLNK;
+    case KITH_TYPE_FIFO:
+        return S_IFIFO;
+    case KITH_TYPE_SOCKET:
+        return S_IFSOCK;
+    case KITH_TYPE_CHAR:
+        return S_IFCHR;
+    case KITH_TYPE_BLOCK:
+        return S_IFBLK;
+    default:
+        return S_IFREG;
+    }
+}
+
+void kith_inode_stat(struct kith_inode *inode, struct stat *ret_stat)
+{
+    kith_told_size(inode);
+    memset(ret_stat, 0, sizeof *ret_stat);
+    struct kith_time ctime = kith_attrs_ctime(&inode->attrs);
+    ret_stat->st_ino = inode->id;
+    ret_stat->st_mode = type_bits(inode->type) | (mode_t)inode->attrs.mode;
+    ret_stat->st_uid = inode->attrs.uid;
+    ret_stat->st_gid = inode->attrs.gid;
+    ret_stat->st_rdev = (dev_t)inode->rdev;
+    ret_stat->st_nlink = 1;
+    if (inode->unlinked) {
+        ret_stat->st_nlink = 0;
+    } else if (inode->shared) {
+        ret_stat->st_nlink = inode->name_count;
+    }
+    ret_stat->st_size = (off_t)inode->size;
+    uint64_t allocated = inode->allocated;
+    if (kith_inode_dirty(inode) && allocated < inode->size && inode->type == KITH_TYPE_FILE &&
+        allocated == 0) {
+        allocated = inode->size; /* not known before the flush; tools take 0 for a hole */
+    }
+    ret_stat->st_blocks = (blkcnt_t)((allocated + STAT_BLOCK - 1) / STAT_BLOCK);
+    ret_stat->st_blksize = inode->type == KITH_TYPE_FILE ? FILE_BLOCK_SIZE : BLOCK_SIZE;
+    ret_stat->st_atim = spec_of(&inode->attrs.atime);
+    ret_stat->st_mtim = spec_of(&inode->attrs.mtime);
+    ret_stat->st_ctim = spec_of(&ctime);
+}
+
+enum kith_err kith_attr_update(struct kith_inode *inode, struct kith_arena *arena,
+                               struct kith_rowname *name, struct kith_put_update *ret_update)
+{
+    struct kith_group group;
+    struct kith_rowname row;
+    memset(ret_update, 0, sizeof *ret_update);
+    if (!kith_inode_place(inode, &group, &row)) {
+        return KITH_EINVAL;
+    }
+    kith_rowname_attr(kith_rowname_bytes(&row), name);
+    struct kith_attr_record record = {inode->id, inode->attr_changed, inode->attrs};
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    kith_attr_record_encode(&record, &buf);
+    ret_update->name = kith_rowname_bytes(name);
+    ret_update->has_sibling = true;
+    ret_update->value =
+        kith_bytes_make(buf.failed ? NULL : kith_arena_copy(arena, buf.data, buf.size), buf.size);
+    ret_update->context = kith_bytes_make(
+        kith_arena_copy(arena, inode->attr_ctx.data, inode->attr_ctx.size), inode->attr_ctx.size);
+    kith_buf_release(&buf);
+    bool ok = ret_update->value.data != NULL && ret_update->context.data != NULL;
+    return ok ? KITH_OK : KITH_ENOMEM;
+}
+
+/* ctime is the latest stamp of an attribute (attrs.h): the atime gets a new one. Of the attributes
+ * it is the one by which least is lost where another mount sets it at the same time: nothing but
+ * utimes() changes it. */
+void kith_inode_named(struct kith_inode *inode)
+{
+    struct kith_attrs *attrs = &inode->attrs;
+    struct kith_time now = kith_wall_time();
+    if ((attrs->have & KITH_ATTR_ATIME) != 0 && kith_time_compare(&now, &attrs->atime_stamp) > 0) {
+        attrs->atime_stamp = now;
+    }
+}
+
+static struct kith_time time_of(const struct timespec *spec, bool now_flag,
+                                const struct kith_time *now)
+{
+    struct kith_time time = {spec->tv_sec, (uint32_t)spec->tv_nsec};
+    return now_flag ? *now : time;
+}
+
+/* The attributes with the new values. */
+static struct kith_attrs attrs_with(const struct kith_attrs *old, const struct stat *attr,
+                                    int valid)
+{
+    struct kith_time now = kith_wall_time();
+    struct kith_attrs attrs = *old;
+    if ((valid & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) != 0) {
+        attrs.uid = (valid & FUSE_SET_ATTR_UID) != 0 ? attr->st_uid : attrs.uid;
+        attrs.gid = (valid & FUSE_SET_ATTR_GID) != 0 ? attr->st_gid : attrs.gid;
+        attrs.owner_stamp = now; /* also of the same owner: another mount may have changed it */
+        attrs.have |= KITH_ATTR_OWNER;
+    }
+    if ((valid & FUSE_SET_ATTR_MODE) != 0) {
+        attrs.mode = attr->st_mode & 07777u;
+        attrs.mode_stamp = now;
+        attrs.have |= KITH_ATTR_MODE;
+    }
+    if ((valid & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW)) != 0) {
+        attrs.atime = time_of(&attr->st_atim, (valid & FUSE_SET_ATTR_ATIME_NOW) != 0, &now);
+        attrs.atime_stamp = now;
+        attrs.have |= KITH_ATTR_ATIME;
+    }
+    if ((valid & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)) != 0) {
+        attrs.mtime = time_of(&attr->st_mtim, (valid & FUSE_SET_ATTR_MTIME_NOW) != 0, &now);
+        attrs.mtime_stamp = now;
+        attrs.have |= KITH_ATTR_MTIME;
+    }
+    return attrs;
+}
+
+static uint32_t changed_bits(int valid)
+{
+    const int atime = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW;
+    const int mtime = FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW;
+    uint32_t bits = 0;
+    bits |= (valid & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) != 0 ? KITH_ATTR_OWNER : 0u;
+    bits |= (valid & FUSE_SET_ATTR_MODE) != 0 ? KITH_ATTR_MODE : 0u;
+    bits |= (valid & atime) != 0 ? KITH_ATTR_ATIME : 0u;
+    bits |= (valid & mtime) != 0 ? KITH_ATTR_MTIME : 0u;
+    return bits;
+}
+
+/* fs->lock held. Whether a change of what is stored already must be put before its answer.
+ *
+ * Times, and what changes nothing, may wait, and so may modes and owners that only narrow access to
+ * a file: its contents take them along. For a directory that is not so: what is put into it next
+ * lies in another group, and must not be open to those whom the directory already shuts out.
+ *
+ * What widens access goes at once, so that no other mount refuses for long what is granted here,
+ * and no crash takes back a grant that somebody relies on: but not where this mount made the thing
+ * less than YOUNG_NS ago. Then the change belongs to its making (tar, cp and rsync make 0600 or
+ * 0700, fill, then open), nobody else can have relied on what it was before, other mounts may show
+ * what they saw for attr_timeout anyway, and what a crash of this machine within ATTR_DELAY_NS
+ * leaves is closer than it should be, never more open. rsync's rename takes it along. */
+static bool must_go_now(const struct kith_inode *inode, const struct kith_attrs *new)
+{
+    const struct kith_attrs *old = &inode->attrs;
+    bool young = inode->made_at != 0 && kith_mono_ns() - inode->made_at < YOUNG_NS;
+    return (kith_attrs_widen(old, new) && !young) ||
+           (kith_attrs_narrow(old, new) && inode->type == KITH_TYPE_DIR);
+}
+
+/* Size: an open file's contents, or the file is opened for it. Through a handle it keeps the version
+ * that it has, as with a write: its caller has not seen any other. */
+static int set_size(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_inode *inode = job->inode;
+    uint64_t size = (uint64_t)job->attr.st_size;
+    bool opened = job->has_fi, keep = false;
+    if (inode->type != KITH_TYPE_FILE) {
+        return inode->type == KITH_TYPE_DIR ? EISDIR : EINVAL;
+    }
+    int error = 0;
+    if (opened) {
+        pthread_mutex_lock(&fs->lock);
+        inode->opens++;
+        pthread_mutex_unlock(&fs->lock);
+    } else {
+        error = kith_inode_open(fs, inode, &keep);
+    }
+    if (error != 0) {
+        return error;
+    }
+    struct kith_content *content;
+    error = kith_inode_content(fs, inode, &content);
+    if (error == 0) {
+        error = kith_errno(kith_content_truncate(content, size));
+    }
+    if (error == 0 && opened) {
+        kith_inode_written_by(fs, inode, &job->fi);
+    }
+    if (error == 0) {
+        kith_inode_written(fs, inode, size);
+        pthread_mutex_lock(&fs->lock);
+        bool only = inode->opens == 1; /* truncate(path): opens, flushes and closes */
+        pthread_mutex_unlock(&fs->lock);
+        error = only ? kith_inode_flush(fs, inode, KITH_DURABLE_OS)
+                     : kith_inode_write_through(fs, inode);
+    }
+    kith_inode_close(fs, inode);
+    return error;
+}
+
+/* fs->lock held. Takes the new values; they are to be put. */
+static void set_attrs(struct kith_fs *fs, struct kith_inode *inode, const struct kith_attrs *attrs,
+                      uint32_t changed)
+{
+    inode->attrs = *attrs;
+    if (changed != 0 && !inode->unlinked) {
+        inode->attr_since = inode->attr_changed == 0 ? kith_mono_ns() : inode->attr_since;
+        inode->attr_changed |= changed;
+        inode->attr_version++;
+        kith_inode_enqueue(fs, inode);
+    }
+}
+
+/* fs->lock held */
+static bool has_place(const struct kith_inode *inode, struct kith_group *ret_group)
+{
+    struct kith_rowname name;
+    return kith_inode_place(inode, ret_group, &name) && !inode->unlinked;
+}
+
+bool kith_setattr_fast(struct kith_fs *fs, struct kith_inode *inode, const struct stat *attr,
+                       int valid, struct stat *ret_stat, double *ret_timeout)
+{
+    struct kith_group group;
+    if ((valid & FUSE_SET_ATTR_SIZE) != 0) {
+        return false;
+    }
+    pthread_mutex_lock(&fs->lock);
+    bool placed = has_place(inode, &group);
+    pthread_mutex_unlock(&fs->lock);
+    if (placed && !kith_fs_defers(fs, &group)) {
+        return false;
+    }
+    pthread_mutex_lock(&fs->lock);
+    struct kith_attrs attrs = attrs_with(&inode->attrs, attr, valid);
+    bool waits = inode->unlinked || kith_inode_dirty(inode) || !must_go_now(inode, &attrs);
+    if (waits) {
+        set_attrs(fs, inode, &attrs, changed_bits(valid));
+        kith_inode_stat(inode, ret_stat);
+        *ret_timeout = kith_told_timeout(inode, fs->options->attr_timeout, false);
+        ret_stat->st_ino = inode == fs->root ? FUSE_ROOT_ID : ret_stat->st_ino;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return waits;
+}
+
+/* Takes the attributes of a job; what must be put now is the caller's to put. */
+static void take_attrs(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    int valid = job->flags & ~FUSE_SET_ATTR_SIZE;
+    pthread_mutex_lock(&fs->lock);
+    struct kith_attrs attrs = attrs_with(&job->inode->attrs, &job->attr, valid);
+    set_attrs(fs, job->inode, &attrs, changed_bits(valid));
+    pthread_mutex_unlock(&fs->lock);
+}
+
+static void attr_reply(struct kith_job *job, int error, bool checked)
+{
+    if (error != 0) {
+        kith_job_fail(job, error);
+    } else {
+        kith_reply_attr(job, job->inode, checked);
+    }
+}
+
+/* With a size, or where something else of the inode is on its way: the attributes are taken. */
+void kith_do_setattr(struct kith_job *job)
+{
+    int error = 0;
+    if ((job->flags & FUSE_SET_ATTR_SIZE) != 0) {
+        error = set_size(job);
+        job->flags &= ~FUSE_SET_ATTR_SIZE;
+        if (error == 0 && changed_bits(job->flags) != 0) {
+            take_attrs(job);
+        }
+    }
+    if (error == 0 && changed_bits(job->flags) != 0) {
+        error = kith_inode_flush(job->fs, job->inode, KITH_DURABLE_OS);
+    }
+    attr_reply(job, error, false);
+}
+
+static void setattr_done(void *arg, int error)
+{
+    struct kith_job *job = arg;
+    pthread_mutex_lock(&job->fs->lock);
+    kith_busy_give(job->fs, false, &job->inode, 1);
+    pthread_mutex_unlock(&job->fs->lock);
+    attr_reply(job, error, false);
+    kith_job_end(job);
+}
+
+void kith_start_setattr(struct kith_job *job)
+{
+    if ((job->flags & FUSE_SET_ATTR_SIZE) != 0) {
+        kith_job_start(job);
+        return;
+    }
+    take_attrs(job);
+    kith_start_put(job, KITH_DURABLE_OS, setattr_done);
+}
+
+void kith_do_getattr(struct kith_job *job)
+{
+    struct kith_arena arena;
+    struct kith_client_answer answer;
+    struct kith_seen seen;
+    kith_arena_init(&arena, 0);
+    int error = kith_inode_read(job->fs, job->inode, &arena, &answer, &seen);
+    kith_client_answer_release(&answer);
+    kith_arena_release(&arena);
+    attr_reply(job, error, true);
+}
+
+static void getattr_done(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct kith_arena arena;
+    struct kith_seen seen;
+    kith_arena_init(&arena, 0);
+    int error = kith_errno(result->err);
+    if (error == 0) {
+        error = kith_inode_saw(job->fs, job->inode, NULL, &arena, result, job->started, &seen);
+    }
+    kith_arena_release(&arena);
+    attr_reply(job, error, true);
+    kith_job_end(job);
+}
+
+void kith_start_getattr(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_group group;
+    struct kith_rowname row, attr;
+    pthread_mutex_lock(&fs->lock);
+    bool now = !job->inode->shared && kith_inode_place(job->inode, &group, &row);
+    pthread_mutex_unlock(&fs->lock);
+    if (!now) { /* the row of an inode with several names */
+        kith_job_start(job);
+        return;
+    }
+    kith_rowname_attr(kith_rowname_bytes(&row), &attr);
+    struct kith_bytes names[2] = {kith_rowname_bytes(&row), kith_rowname_bytes(&attr)};
+    struct kith_client_op op = {.kind = KITH_CLIENT_GET};
+    op.u.get.group = group;
+    op.u.get.names = names;
+    op.u.get.name_count = 2;
+    job->started = kith_mono_ns();
+    kith_job_begin(job);
+    kith_job_send(job, &op, getattr_done);
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * files.h - what a name leads to: open files, their contents and attributes, and the flush that
+ * puts both.
+ *
+ * Over the contents (content.h), the tables and rows; jobs and answers are those of requests.h. An
+ * inode's row is read again by names.h (dir_read.c); where its names have changed meanwhile the
+ * flush has the row told so (tell.c) or counted (links.h). */
+#ifndef KITH_FS_FILES_FILES_H
+#define KITH_FS_FILES_FILES_H
+
+#include "fs/fs.h"
+
+/* ---- image.c ---- */
+/* Image of the contents as they are now, for a put; *ret_generation for kith_inode_image_stored. */
+struct kith_image {
+    struct kith_bytes bytes;
+    uint32_t ref_count;
+    const struct kith_chunk_id *refs;
+    uint64_t size, allocated, generation, write_version, attr_version;
+    bool flushed; /* comes from kith_content_flush */
+};
+int kith_inode_image(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability,
+                     struct kith_arena *arena, struct kith_image *ret_image);
+/* The same from memory alone: EBUSY where it would have to wait. row_busy held. */
+int kith_inode_image_now(struct kith_fs *fs, struct kith_inode *inode, struct kith_arena *arena,
+                         struct kith_image *ret_image);
+/* The row with this image is stored under `dot`; without fs->lock, row_busy held. */
+void kith_inode_image_stored(struct kith_fs *fs, struct kith_inode *inode,
+                             const struct kith_image *image, const struct kith_dot *dot,
+                             enum kith_durability durability);
+
+/* ---- row_put.c ---- */
+/* Puts the row itself or, attrs, the attribute row beside it, and waits. row_busy held. */
+int kith_inode_put_one(struct kith_fs *fs, struct kith_inode *inode,
+                       enum kith_durability durability, bool attrs);
+/* The same without waiting, as kith_inode_put_begin does it. */
+KITH_MUST_CHECK bool kith_inode_put_one_begin(struct kith_fs *fs, struct kith_inode *inode,
+                                              enum kith_durability durability, bool attrs,
+                                              void (*done)(void *arg, int error), void *arg);
+/* To be called before names or rows of the inode are changed otherwise: a put of its row whose
+ * outcome is unknown is put again, the same under the same request id, so that nothing of it comes
+ * back later. 0 when there is none (any more). row_busy held. */
+int kith_inode_put_again(struct kith_fs *fs, struct kith_inode *inode);
+/* Forgets it. */
+void kith_inode_put_forget(struct kith_inode *inode);
+
+/* ---- flush.c (may wait) ---- */
+int kith_inode_flush(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability);
+/* The same with row_busy held by the caller. */
+int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode,
+                          enum kith_durability durability);
+/* The same without waiting, row_busy held: begins the put and calls `done` once with its outcome,
+ * on a client's thread or here; row_busy stays the caller's, who also holds the inode until then.
+ * False: a thread must do it, or there is nothing to put; `done` is not called. */
+KITH_MUST_CHECK bool kith_inode_put_begin(struct kith_fs *fs, struct kith_inode *inode,
+                                          enum kith_durability durability,
+                                          void (*done)(void *arg, int error), void *arg);
+/* What is unsent of the job's inode, with the job taken over: row_busy is taken, and `done`, who
+ * gets the job, gives it back and ends the job. Else job->run does it in a thread. */
+void kith_start_put(struct kith_job *job, enum kith_durability durability,
+                    void (*done)(void *job, int error));
+/* A put of something unsent failed: it stays unsent, the timer tries again. */
+void kith_inode_flush_failed(struct kith_fs *fs, struct kith_inode *inode, int error);
+/* Counts and logs a put that failed. */
+void kith_put_failed(struct kith_fs *fs, const struct kith_inode *inode, int error);
+/* Everything that is unsent, until the deadline; names what could not be put. Returns how many. */
+unsigned kith_fs_flush_all(struct kith_fs *fs, uint64_t deadline);
+void kith_start_flush(struct kith_job *job, enum kith_durability durability);
+
+/* ---- open.c (may wait) ---- */
+/* To be called before the row of a file gets another place or other names: where it is open with
+ * an older version than its row has been seen with, and nothing is unsent, it takes over the newer
+ * one, as with an open; the row of a shared inode is read where memory is over. With something
+ * unsent it keeps its own, and what replaces the row leaves the other beside it (kith_entry_ctx).
+ * row_busy held. */
+int kith_inode_renew(struct kith_fs *fs, struct kith_inode *inode);
+/* fs->lock held. Whether kith_inode_renew has something to do. */
+bool kith_inode_outdated(const struct kith_inode *inode);
+/* Opens: content made or renewed from a fresh read. */
+int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode, bool *ret_keep_cache);
+void kith_inode_close(struct kith_fs *fs, struct kith_inode *inode);
+/* Lets go of the contents where nobody needs them any more. */
+void kith_inode_settle(struct kith_fs *fs, struct kith_inode *inode);
+/* The same for threads that must not wait: where the row is busy a thread of the executor does it. */
+void kith_inode_settle_soon(struct kith_fs *fs, struct kith_inode *inode);
+/* The contents of an open file, made at the first use. */
+int kith_inode_content(struct kith_fs *fs, struct kith_inode *inode,
+                       struct kith_content **ret_content);
+/* It has been written to through that handle. Where the contents were renewed since it was opened,
+ * its writer may not have seen them: they stay beside what he wrote. An append keeps them anyway. */
+void kith_inode_written_by(struct kith_fs *fs, struct kith_inode *inode,
+                           const struct fuse_file_info *fi);
+/* A write or truncate has happened: the size, times, and when it must go out. */
+void kith_inode_written(struct kith_fs *fs, struct kith_inode *inode, uint64_t size);
+/* O_TRUNC of a file that the job has just opened: nothing is left of it, nor of its set-id bits, but
+ * where root opens. Where that fails it is closed. */
+int kith_inode_cut(struct kith_job *job, struct kith_inode *inode);
+/* Puts at once where nothing may wait in memory. */
+int kith_inode_write_through(struct kith_fs *fs, struct kith_inode *inode);
+void kith_start_open(struct kith_job *job);
+
+/* ---- data.c: reading and writing open files ---- */
+void kith_do_open(struct kith_job *job);
+void kith_do_read(struct kith_job *job);
+void kith_do_write(struct kith_job *job);
+void kith_do_flush(struct kith_job *job);
+void kith_do_fsync(struct kith_job *job);
+void kith_do_release(struct kith_job *job);
+void kith_do_fallocate(struct kith_job *job);
+void kith_do_lseek(struct kith_job *job);
+void kith_do_copy_range(struct kith_job *job);
+void kith_start_release(struct kith_job *job);
+/* Done at once from memory: true, and the request is answered. */
+bool kith_write_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inode, const char *data,
+                     size_t size, off_t offset, const struct fuse_file_info *fi);
+bool kith_read_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inode, size_t size,
+                    off_t offset);
+void kith_do_statfs(struct kith_job *job);
+/* fs->lock held. True for the one who shall start kith_do_statfs now. */
+bool kith_statfs_due(struct kith_fs *fs);
+
+/* ---- whole.c: what is put has no half of a write in it ---- */
+/* Before the data of a WRITE is in the contents. True: it may be a part of a write, and more
+ * follows. */
+KITH_MUST_CHECK bool kith_whole_part(struct kith_fs *fs, struct kith_inode *inode, pid_t thread,
+                                     uint64_t offset, size_t size,
+                                     const struct fuse_file_info *fi);
+/* No write to the file is under way: the kernel's lock of it is held, or the data of the last WRITE
+ * of one is in the contents. */
+void kith_whole_over(struct kith_fs *fs, struct kith_inode *inode);
+/* fs->lock held. None by that thread is: it asks for something else. */
+void kith_whole_asked(struct kith_fs *fs, struct kith_inode *inode, pid_t thread);
+/* kith_inode_image and kith_inode_image_now, for who comes without the kernel's lock of the file:
+ * they wait until a write that is under way is over, some time; or say EBUSY. */
+int kith_whole_image(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability,
+                     struct kith_arena *arena, struct kith_image *ret_image);
+int kith_whole_image_now(struct kith_fs *fs, struct kith_inode *inode, struct kith_arena *arena,
+                         struct kith_image *ret_image);
+
+/* ---- attr.c ---- */
+/* What the kernel is told. fs->lock held. */
+void kith_inode_stat(struct kith_inode *inode, struct stat *ret_stat);
+/* fs->lock held. Its names are about to change: its ctime does, and goes with the row that is put for
+ * that. */
+void kith_inode_named(struct kith_inode *inode);
+void kith_do_setattr(struct kith_job *job);
+void kith_do_getattr(struct kith_job *job);
+void kith_start_setattr(struct kith_job *job);
+void kith_start_getattr(struct kith_job *job);
+/* Takes attributes that may wait for the next put: true, and *ret_stat is as they are now, for so many
+ * seconds. False: they must be put before the answer, and nothing has changed. */
+bool kith_setattr_fast(struct kith_fs *fs, struct kith_inode *inode, const struct stat *attr,
+                       int valid, struct stat *ret_stat, double *ret_timeout);
+/* One attribute row update for a batch; in the arena. fs->lock held. */
+KITH_MUST_CHECK enum kith_err kith_attr_update(struct kith_inode *inode, struct kith_arena *arena,
+                                               struct kith_rowname *name,
+                                               struct kith_put_update *ret_update);
+
+/* ---- xattr.c ---- */
+void kith_do_setxattr(struct kith_job *job);
+void kith_do_getxattr(struct kith_job *job);
+void kith_do_listxattr(struct kith_job *job);
+void kith_do_removexattr(struct kith_job *job);
+
+/* ---- told.c: the size that the kernel has of a file ---- */
+/* fs->lock held, but for kith_told_before. */
+
+/* Its size goes to the kernel. */
+void kith_told_size(struct kith_inode *inode);
+/* Its size is another after a write, truncate and the like. */
+void kith_told_written(struct kith_inode *inode);
+/* For how long the kernel may keep that, of so many seconds. checked: it drops the answer where it
+ * has learnt a size since it asked, as with LOOKUP, GETATTR and READDIRPLUS. */
+double kith_told_timeout(const struct kith_inode *inode, double seconds, bool checked);
+/* The kernel does not know the file any more. */
+void kith_told_forget(struct kith_inode *inode);
+/* The contents are about to be replaced by others of that size. Where the kernel may have a smaller
+ * one, from now on who reads asks for it. True: kith_told_after follows when the size is the new
+ * one, or will not be. row_busy held; not fs->lock. */
+KITH_MUST_CHECK bool kith_told_before(struct kith_fs *fs, struct kith_inode *inode, uint64_t size);
+void kith_told_after(struct kith_inode *inode);
+/* Before an open is answered, which counts in inode->opens: the kernel has the size of what was
+ * opened, or asks for it. True: it must have it at once, and is to look up the name and to open
+ * once more (ESTALE). fs->lock comes and goes. */
+KITH_MUST_CHECK bool kith_told_open(struct kith_fs *fs, struct kith_inode *inode, int flags,
+                                    pid_t thread);
+
+#endif

@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "fs/mount/options.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define TIMEOUT_MAX_S 86400.0 /* a day: more is a slip of the keyboard */
+
+static enum kith_err no_memory(struct kith_error *error)
+{
+    return kith_error_set(error, KITH_ENOMEM, "out of memory");
+}
+
+static char *copy_range(const char *text, size_t size)
+{
+    char *copy = kith_malloc(size + 1);
+    if (copy != NULL) {
+        memcpy(copy, text, size);
+        copy[size] = '\0';
+    }
+    return copy;
+}
+
+enum kith_err kith_fs_size_parse(const char *text, uint64_t *ret_bytes)
+{
+    char *end = NULL;
+    if (text[0] < '0' || text[0] > '9') {
+        return KITH_EINVAL;
+    }
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    unsigned shift = 0;
+    if (*end == 'k' || *end == 'K') {
+        shift = 10;
+    } else if (*end == 'm' || *end == 'M') {
+        shift = 20;
+    } else if (*end == 'g' || *end == 'G') {
+        shift = 30;
+    }
+    end += shift != 0 ? 1 : 0;
+    if (errno != 0 || *end != '\0' || value > UINT64_MAX >> shift) {
+        return KITH_EINVAL;
+    }
+    *ret_bytes = (uint64_t)value << shift;
+    return KITH_OK;
+}
+
+static bool port_fits(const char *text, size_t size)
+{
+    unsigned long port = 0;
+    if (size == 0 || size > 5) {
+        return false;
+    }
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] < '0' || text[i] > '9') {
+            return false;
+        }
+        port = port * 10 + (unsigned long)(text[i] - '0');
+    }
+    return port >= 1 && port <= 65535;
+}
+
+/* One HOST[:PORT]; the default port is added. */
+static enum kith_err server_parse(const char *text, size_t size, struct kith_fs_options *options,
+                                  struct kith_error *error)
+{
+    size_t host = 0;
+    if (size > 0 && text[0] == '[') {
+        const char *close = memchr(text, ']', size);
+        host = close == NULL ? 0 : (size_t)(close - text) + 1;
+    } else {
+        const char *colon = memchr(text, ':', size);
+        host = colon == NULL ? size : (size_t)(colon - text);
+    }
+    bool ok = host > (text[0] == '[' ? 2u : 0u) &&
+              (host == size || (text[host] == ':' && port_fits(text + host + 1, size - host - 1)));
+    if (!ok) {
+        return kith_error_set(error, KITH_EINVAL,
+                              "source \"%s\": \"%.*s\" is no HOST[:PORT] (IPv6 in brackets)",
+                              options->source, (int)size, text);
+    }
+    if (options->server_count == KITH_FS_SERVERS_MAX) {
+        return kith_error_set(error, KITH_EINVAL, "source: more than %u servers",
+                              KITH_FS_SERVERS_MAX);
+    }
+    bool bare = host == size;
+    size_t extra = bare ? sizeof ":" KITH_FS_PORT - 1 : 0;
+    char *server = kith_malloc(size + extra + 1);
+    if (server == NULL) {
+        return no_memory(error);
+    }
+    memcpy(server, text, size);
+    memcpy(server + size, ":" KITH_FS_PORT, extra);
+    server[size + extra] = '\0';
+    options->servers[options->server_count++] = server;
+    return KITH_OK;
+}
+
+/* ":/PATH": slashes are made single, "." and ".." are refused. */
+static enum kith_err path_parse(const char *path, struct kith_fs_options *options,
+                                struct kith_error *error)
+{
+    char *copy = copy_range("/", 1);
+    char *longer = copy == NULL ? NULL : kith_realloc(copy, strlen(path) + 2);
+    if (longer == NULL) {
+        kith_free(copy);
+        return no_memory(error);
+    }
+    copy = longer;
+    size_t used = 0;
+    while (*path != '\0') {
+        size_t part = strcspn(path, "/");
+        if ((part == 1 && path[0] == '.') || (part == 2 && path[0] == '.' && path[1] == '.')) {
+            kith_free(copy);
+            return kith_error_set(error, KITH_EINVAL,
+                                  "source \"%s\": no \".\" or \"..\" in the path", options->source);
+        }
+        if (part > 0) {
+            copy[used++] = '/';
+            memcpy(copy + used, path, part);
+            used += part;
+        }
+        path += part + (path[part] == '/' ? 1 : 0);
+    }
+    used += used == 0 ? 1 : 0; /* "/" is there already */
+    copy[used] = '\0';
+    options->path = copy;
+    return KITH_OK;
+}
+
+enum kith_err kith_fs_source_parse(const char *source, struct kith_fs_options *options,
+                                   struct kith_error *error)
+{
+    options->source = source;
+    const char *path = strstr(source, ":/");
+    size_t size = path == NULL ? strlen(source) : (size_t)(path - source);
+    size_t at = 0;
+    enum kith_err err = KITH_OK;
+    while (err == KITH_OK && at <= size) {
+        const char *comma = memchr(source + at, ',', size - at);
+        size_t end = comma == NULL ? size : (size_t)(comma - source);
+        err = server_parse(source + at, end - at, options, error);
+        at = end + 1;
+    }
+    return err != KITH_OK ? err : path_parse(path == NULL ? "/" : path + 1, options, error);
+}
+
+/* ---- -o ---- */
+
+/* Passed on to the kernel as they are. */
+static const char *const kernel_words[] = {"nosuid", "suid",    "nodev",    "dev",        "noexec",
+                                           "exec",   "noatime", "atime",    "nodiratime", "sync",
+                                           "async",  "dirsync", "relatime", NULL};
+/* Only meant for fstab, or given by us anyhow. */
+static const char *const dropped_words[] = {"_netdev", "nofail",   "user",   "users",
+                                            "owner",   "group",    "noauto", "auto",
+                                            "rw",      "defaults", "nouser", "default_permissions",
+                                            NULL};
+
+static bool in_list(const char *const list[], const char *word)
+{
+    for (; *list != NULL; list++) {
+        if (strcmp(*list, word) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum kith_err seconds_parse(const char *name, const char *text, double *ret_seconds,
+                                   struct kith_error *error)
+{
+    char *end = NULL;
+    double value = text[0] == '\0' ? -1.0 : strtod(text, &end);
+    if (end == NULL || *end != '\0' || !(value >= 0.0 && value <= TIMEOUT_MAX_S)) {
+        return kith_error_set(error, KITH_EINVAL,
+                              "option %s=%s: want seconds from 0 to %.0f, for example %s=1.5", name,
+                              text, TIMEOUT_MAX_S, name);
+    }
+    *ret_seconds = value;
+    return KITH_OK;
+}
+
+static enum kith_err timeout_parse(const char *name, const char *text, uint32_t *ret_ms,
+                                   struct kith_error *error)
+{
+    double seconds = 0.0;
+    enum kith_err err = seconds_parse(name, text, &seconds, error);
+    if (err == KITH_OK && (seconds < 0.001 || seconds > 600.0)) {
+        return kith_error_set(error, KITH_EINVAL, "option %s=%s: want 0.001 to 600 seconds", name,
+                              text);
+    }
+    if (err == KITH_OK) {
+        *ret_ms = (uint32_t)(seconds * 1000.0 + 0.5);
+    }
+    return err;
+}
+
+static enum kith_err bytes_parse(const char *name, const char *text, uint64_t max,
+                                 uint64_t *ret_bytes, struct kith_error *error)
+{
+    uint64_t bytes = 0;
+    if (kith_fs_size_parse(text, &bytes) != KITH_OK || bytes > max) {
+        return kith_error_set(error, KITH_EINVAL,
+                              "option %s=%s: want a size up to %llu, such as 64M", name, text,
+                              (unsigned long long)max);
+    }
+    *ret_bytes = bytes;
+    return KITH_OK;
+}
+
+static enum kith_err value_option(const char *name, const char *value,
+                                  struct kith_fs_options *options, struct kith_error *error)
+{
+    uint64_t bytes = 0;
+    enum kith_err err = KITH_OK;
+    if (strcmp(name, "attr_timeout") == 0) {
+        return seconds_parse(name, value, &options->attr_timeout, error);
+    }
+    if (strcmp(name, "entry_timeout") == 0) {
+        return seconds_parse(name, value, &options->entry_timeout, error);
+    }
+    if (strcmp(name, "mount_timeout") == 0) {
+        return timeout_parse(name, value, &options->mount_timeout_ms, error);
+    }
+    if (strcmp(name, "op_timeout") == 0) {
+        return timeout_parse(name, value, &options->op_timeout_ms, error);
+    }
+    if (strcmp(name, "cache_size") == 0) {
+        return bytes_parse(name, value, UINT64_C(1) << 40, &options->cache_bytes, error);
+    }
+    if (strcmp(name, "readahead") == 0) {
+        err = bytes_parse(name, value, UINT64_C(1) << 30, &bytes, error);
+        options->readahead_bytes = (uint32_t)bytes;
+        return err;
+    }
+    if (strcmp(name, "log") == 0 && value[0] != '\0') {
+        kith_free(options->log_path);
+        options->log_path = kith_strdup(value);
+        return options->log_path == NULL ? no_memory(error) : KITH_OK;
+    }
+    if (strcmp(name, "pid_file") == 0 && value[0] != '\0') {
+        kith_free(options->pid_path);
+        options->pid_path = kith_strdup(value);
+        return options->pid_path == NULL ? no_memory(error) : KITH_OK;
+    }
+    if (strcmp(name, "log_level") == 0) {
+        if (kith_log_level_parse(value, &options->log_level) != KITH_OK) {
+            return kith_error_set(error, KITH_EINVAL,
+                                  "option log_level=%s: want error, warn, info or debug", value);
+        }
+        return KITH_OK;
+    }
+    if (strcmp(name, "fsname") == 0 || strcmp(name, "subtype") == 0 ||
+        strcmp(name, "comment") == 0) {
+        return KITH_OK; /* set by ourselves, or for people only */
+    }
+    return kith_error_set(error, KITH_EINVAL, "unknown option \"%s\"", name);
+}
+
+static enum kith_err one_option(char *word, struct kith_fs_options *options,
+                                struct kith_error *error)
+{
+    if (word[0] == '\0' || strncmp(word, "x-", 2) == 0 || in_list(dropped_words, word)) {
+        return KITH_OK;
+    }
+    if (strcmp(word, "ro") == 0) {
+        options->read_only = true;
+        return KITH_OK;
+    }
+    if (strcmp(word, "allow_other") == 0) {
+        options->allow_other = true;
+        return KITH_OK;
+    }
+    if (strcmp(word, "nowatch") == 0) {
+        options->no_watch = true;
+        return KITH_OK;
+    }
+    if (in_list(kernel_words, word)) {
+        if (options->extra_count == KITH_FS_EXTRA_MAX) {
+            return kith_error_set(error, KITH_EINVAL, "too many options");
+        }
+        char *copy = kith_strdup(word);
+        if (copy == NULL) {
+            return no_memory(error);
+        }
+        options->extra[options->extra_count++] = copy;
+        return KITH_OK;
+    }
+    char *equals = strchr(word, '=');
+    if (equals == NULL) {
+        return kith_error_set(error, KITH_EINVAL, "unknown option \"%s\"", word);
+    }
+    *equals = '\0';
+    return value_option(word, equals + 1, options, error);
+}
+
+static enum kith_err option_list(const char *list, struct kith_fs_options *options,
+                                 struct kith_error *error)
+{
+    enum kith_err err = KITH_OK;
+    while (err == KITH_OK) {
+        size_t size = strcspn(list, ",");
+        char *word = copy_range(list, size);
+        if (word == NULL) {
+            return no_memory(error);
+        }
+        err = one_option(word, options, error);
+        kith_free(word);
+        if (list[size] == '\0') {
+            break;
+        }
+        list += size + 1;
+    }
+    return err;
+}
+
+/* ---- The line ---- */
+
+static bool is_helper(const char *program)
+{
+    const char *slash = strrchr(program, '/');
+    return strncmp(slash == NULL ? program : slash + 1, "mount.", 6) == 0;
+}
+
+/* One letter option; *at moves on where it takes the next word. */
+static enum kith_err letter(int argc, char *const argv[], int *at, bool helper,
+                            struct kith_fs_options *options, struct kith_error *error)
+{
+    const char *word = argv[*at];
+    if (strncmp(word, "-o", 2) == 0) {
+        if (word[2] != '\0') {
+            return option_list(word + 2, options, error);
+        }
+        if (*at + 1 >= argc) {
+            return kith_error_set(error, KITH_EINVAL, "-o wants options behind it");
+        }
+        return option_list(argv[++*at], options, error);
+    }
+    if (helper && (strcmp(word, "-s") == 0 || strcmp(word, "-f") == 0 || strcmp(word, "-n") == 0 ||
+                   strcmp(word, "-v") == 0)) {
+        return KITH_OK;
+    }
+    if (helper && strcmp(word, "-t") == 0 && *at + 1 < argc) {
+        ++*at;
+        return KITH_OK;
+    }
+    if (strcmp(word, "-f") == 0) {
+        options->foreground = true;
+    } else if (strcmp(word, "-d") == 0) {
+        options->debug = options->foreground = true;
+    } else if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0) {
+        options->help = true;
+    } else if (strcmp(word, "-V") == 0 || strcmp(word, "--version") == 0) {
+        options->version = true;
+    } else {
+        return kith_error_set(error, KITH_EINVAL, "unknown option \"%s\"", word);
+    }
+    return KITH_OK;
+}
+
+static enum kith_err check_words(const char *source, struct kith_fs_options *options,
+                                 struct kith_error *error)
+{
+    if (options->help || options->version) {
+        return KITH_OK;
+    }
+    if (source == NULL || options->mountpoint == NULL) {
+        return kith_error_set(error, KITH_EINVAL, "%s is missing",
+                              source == NULL ? "the source (HOST[:PORT][,...][:/PATH])"
+                                             : "the mount point");
+    }
+    return kith_fs_source_parse(source, options, error);
+}
+
+enum kith_err kith_fs_options_parse(int argc, char *const argv[],
+                                    struct kith_fs_options *ret_options, struct kith_error *error)
+{
+    struct kith_fs_options options;
+    memset(&options, 0, sizeof options);
+    options.attr_timeout = options.entry_timeout = 1.0;
+    options.mount_timeout_ms = 10000;
+    options.op_timeout_ms = 10000;
+    options.log_level = KITH_LOG_INFO;
+    const char *source = NULL;
+    bool helper = argc > 0 && is_helper(argv[0]);
+    enum kith_err err = KITH_OK;
+    for (int i = 1; i < argc && err == KITH_OK; i++) {
+        if (argv[i][0] == '-' && argv[i][1] != '\0') {
+            err = letter(argc, argv, &i, helper, &options, error);
+        } else if (source == NULL) {
+            source = argv[i];
+        } else if (options.mountpoint == NULL) {
+            options.mountpoint = argv[i];
+        } else {
+            err = kith_error_set(error, KITH_EINVAL, "one word too many: \"%s\"", argv[i]);
+        }
+    }
+    if (err == KITH_OK) {
+        err = check_words(source, &options, error);
+    }
+    if (err != KITH_OK) {
+        kith_fs_options_release(&options);
+        return err;
+    }
+    if (options.debug) {
+        options.log_level = KITH_LOG_DEBUG;
+    }
+    *ret_options = options;
+    return KITH_OK;
+}
+
+void kith_fs_options_release(struct kith_fs_options *options)
+{
+    for (uint32_t i = 0; i < options->server_count; i++) {
+        kith_free(options->servers[i]);
+    }
+    for (uint32_t i = 0; i < options->extra_count; i++) {
+        kith_free(options->extra[i]);
+    }
+    kith_free(options->path);
+    kith_free(options->log_path);
+    kith_free(options->pid_path);
+    memset(options, 0, sizeof *options);
+}

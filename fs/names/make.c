@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * make.c - mknod, mkdir and symlink: names that must not be there, made and put before the answer.
+ *
+ * The name's row and, with a directory, its own row go out at the same time: whoever finds the name
+ * without the own row sees an empty directory, which it is; so where only the own row could not be
+ * put the directory is made, and the timer puts the row. No thread waits for the question
+ * whether the name is there, nor for the puts, but where somebody else is at work in the
+ * directory. */
+#include <errno.h>
+#include <string.h>
+
+#include "fs/fs.h"
+#include "fs/files/files.h"
+#include "fs/names/names.h"
+#include "fs/requests/requests.h"
+#include "fs/rows/rows.h"
+#include "fs/tables/tables.h"
+
+/* The own row of a new directory. */
+static void own_begin(struct kith_fs *fs, struct kith_inode *inode, const char *name,
+                      struct kith_put_wait *ret_wait)
+{
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    struct kith_group group = kith_dir_own_row(fs, inode, name, false, &buf);
+    struct kith_put_update update = {.has_sibling = true, .value = kith_buf_bytes(&buf)};
+    kith_rows_put_begin(fs, &group, buf.failed ? NULL : &update, ret_wait);
+    kith_buf_release(&buf);
+}
+
+/* The puts of a new name. */
+static int put_name(struct kith_fs *fs, struct kith_inode *inode, const char *name)
+{
+    struct kith_put_wait own;
+    bool dir = inode->type == KITH_TYPE_DIR;
+    if (dir) {
+        own_begin(fs, inode, name, &own);
+    }
+    int error = kith_inode_flush(fs, inode, KITH_DURABLE_OS);
+    int own_error = dir ? kith_rows_put_wait(&own) : 0;
+    if (error == 0 && own_error != 0) {
+        kith_inode_untold(fs, inode, own_error);
+    }
+    return error;
+}
+
+/* fs->lock held, and dir_busy the caller's: the inode under its name, with one ref for the caller;
+ * also given where the outcome is an error and there is something to take back. */
+static int make_under(struct kith_job *job, struct kith_entry *entry, enum kith_type type,
+                      const uint64_t ids[2], struct kith_inode **ret_inode)
+{
+    struct kith_fs *fs = job->fs;
+    *ret_inode = NULL;
+    if (entry->inode != NULL) {
+        return EEXIST;
+    }
+    if (!kith_entry_leads(entry, NULL)) {
+        return ESTALE; /* the kernel looks again */
+    }
+    if (job->inode->dir->removed) {
+        return ENOENT;
+    }
+    struct kith_inode *inode = kith_inode_make(fs, entry, ids[0], type, job->mode, &job->ctx);
+    if (inode == NULL) {
+        return ENOMEM;
+    }
+    *ret_inode = inode;
+    inode->awaited = true;
+    inode->rdev = job->rdev;
+    if (type == KITH_TYPE_DIR) {
+        uint8_t own[KITH_DIR_ID_SIZE];
+        memcpy(own, &ids[0], 8);
+        memcpy(own + 8, &ids[1], 4);
+        inode->dir->group = kith_group_make(fs->volume, own);
+        /* nobody else knows the id yet: the directory is empty */
+        inode->dir->complete_until = kith_mono_ns() + fs->entry_ns;
+    }
+    if (type == KITH_TYPE_SYMLINK) {
+        inode->size = job->size;
+        return kith_octets_set(&inode->target, kith_bytes_make(job->data, job->size)) ? 0 : ENOMEM;
+    }
+    return 0;
+}
+
+static void ids_draw(struct kith_fs *fs, uint64_t ids[2])
+{
+    ids[0] = kith_fs_random(fs);
+    ids[1] = kith_fs_random(fs);
+}
+
+/* In a thread. */
+static void make_name(struct kith_job *job, enum kith_type type)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_entry *entry = NULL;
+    struct kith_inode *inode = NULL;
+    uint64_t ids[2];
+    ids_draw(fs, ids);
+    kith_dir_take(fs, job->inode);
+    int error = kith_name_fresh(job, &entry);
+    if (error == 0) {
+        pthread_mutex_lock(&fs->lock);
+        error = make_under(job, entry, type, ids, &inode);
+        pthread_mutex_unlock(&fs->lock);
+    }
+    if (error == 0 && type == KITH_TYPE_DIR) {
+        kith_watch_made(fs, inode);
+    }
+    if (error == 0) {
+        error = put_name(fs, inode, job->name);
+    }
+    if (error != 0 && inode != NULL) {
+        kith_inode_unmake(fs, entry, inode);
+    }
+    if (entry != NULL) {
+        kith_entry_unpin(fs, entry);
+    }
+    kith_dir_give(fs, job->inode);
+    if (error != 0) {
+        kith_job_fail(job, error);
+    } else {
+        kith_reply_entry(job, inode, kith_mono_ns() + fs->entry_ns, false);
+    }
+    if (inode != NULL) {
+        pthread_mutex_lock(&fs->lock);
+        kith_inode_drop(fs, inode);
+        pthread_mutex_unlock(&fs->lock);
+    }
+}
+
+static enum kith_type node_type(mode_t mode)
+{
+    if (S_ISFIFO(mode)) {
+        return KITH_TYPE_FIFO;
+    }
+    if (S_ISSOCK(mode)) {
+        return KITH_TYPE_SOCKET;
+    }
+    if (S_ISCHR(mode)) {
+        return KITH_TYPE_CHAR;
+    }
+    return S_ISBLK(mode) ? KITH_TYPE_BLOCK : KITH_TYPE_FILE;
+}
+
+void kith_do_mknod(struct kith_job *job)
+{
+    make_name(job, node_type(job->mode));
+}
+
+void kith_do_mkdir(struct kith_job *job)
+{
+    make_name(job, KITH_TYPE_DIR);
+}
+
+void kith_do_symlink(struct kith_job *job)
+{
+    job->mode = 0777;
+    make_name(job, KITH_TYPE_SYMLINK);
+}
+
+/* ---- The same without a thread ---- */
+
+/* A job's state; its inode2 is what is made. */
+struct making {
+    struct kith_entry *entry; /* pinned; dir_busy of its directory, row_busy of inode2 are held */
+    unsigned left;            /* puts under way; protected by fs->lock, as are the errors */
+    int error, own_error;
+};
+
+/* fs->lock held, the directory not busy. All that the puts need is taken, or nothing. */
+static int making_take(struct kith_job *job, struct kith_entry *entry, const uint64_t ids[2])
+{
+    struct making *making = kith_calloc(1, sizeof *making);
+    struct kith_inode *inode = NULL;
+    enum kith_type type = (enum kith_type)job->flags;
+    if (making == NULL) {
+        return ENOMEM;
+    }
+    int error = make_under(job, entry, type, ids, &inode);
+    if (inode == NULL) {
+        kith_free(making);
+        return error;
+    }
+    making->entry = entry;
+    making->error = error;
+    entry->pins++;
+    job->state = making;
+    job->inode2 = inode;
+    job->inode->dir_busy = inode->row_busy = true;
+    return 0;
+}
+
+static void making_end(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct making *making = job->state;
+    int error = making->error;
+    if (error != 0) {
+        kith_inode_unmake(fs, making->entry, job->inode2);
+    } else if (making->own_error != 0) {
+        kith_inode_untold(fs, job->inode2, making->own_error);
+    }
+    pthread_mutex_lock(&fs->lock);
+    making->entry->pins--;
+    kith_busy_give(fs, false, &job->inode2, 1);
+    kith_busy_give(fs, true, &job->inode, 1);
+    pthread_mutex_unlock(&fs->lock);
+    kith_free(making);
+    if (error != 0) {
+        kith_job_fail(job, error);
+    } else {
+        kith_reply_entry(job, job->inode2, kith_mono_ns() + fs->entry_ns, false);
+    }
+    kith_job_end(job);
+}
+
+/* One of the puts has ended; with the last the job is gone. */
+static void one_ended(struct kith_job *job, int error, int own_error)
+{
+    struct making *making = job->state;
+    pthread_mutex_lock(&job->fs->lock);
+    making->error = making->error != 0 ? making->error : error;
+    making->own_error = making->own_error != 0 ? making->own_error : own_error;
+    bool last = --making->left == 0;
+    pthread_mutex_unlock(&job->fs->lock);
+    if (last) {
+        making_end(job);
+    }
+}
+
+static void put_ended(void *arg, int error)
+{
+    one_ended(arg, error, 0);
+}
+
+static void own_ended(void *arg, const struct kith_client_result *result)
+{
+    struct kith_job *job = arg;
+    one_ended(job, 0, kith_rows_put_end(job->fs, result, 1));
+}
+
+static void own_send(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    struct kith_client_op op = {.kind = KITH_CLIENT_PUT};
+    op.u.put.group = kith_dir_own_row(fs, job->inode2, job->name, false, &buf);
+    struct kith_put_update update = {.has_sibling = true, .value = kith_buf_bytes(&buf)};
+    op.u.put.durability = KITH_DURABLE_OS;
+    op.u.put.updates = &update;
+    op.u.put.update_count = 1;
+    enum kith_err err =
+        buf.failed ? KITH_ENOMEM : kith_client_submit(fs->client, &op, own_ended, job);
+    kith_buf_release(&buf);
+    if (err != KITH_OK) {
+        one_ended(job, 0, kith_errno(err));
+    }
+}
+
+/* What making_take took goes out; the job is begun. */
+static void making_send(struct kith_job *job)
+{
+    struct making *making = job->state;
+    bool dir = job->inode2->type == KITH_TYPE_DIR;
+    if (making->error != 0) {
+        making_end(job);
+        return;
+    }
+    making->left = dir ? 2 : 1;
+    if (dir) {
+        kith_watch_made(job->fs, job->inode2);
+        own_send(job);
+    }
+    if (!kith_inode_put_begin(job->fs, job->inode2, KITH_DURABLE_OS, put_ended, job)) {
+        put_ended(job, ENOMEM); /* it needs no reading and nobody else has it */
+    }
+}
+
+/* dir_busy is not held over the question: what was done to the name here meanwhile is newer than
+ * the answer, and is kept. */
+static void make_go_on(struct kith_job *job, int error, bool defer, struct kith_entry *entry)
+{
+    struct kith_fs *fs = job->fs;
+    if (entry != NULL) {
+        uint64_t ids[2];
+        ids_draw(fs, ids);
+        pthread_mutex_lock(&fs->lock);
+        defer = job->inode->dir_busy;
+        if (!defer) {
+            error = making_take(job, entry, ids);
+        }
+        entry->pins--;
+        pthread_mutex_unlock(&fs->lock);
+    }
+    if (defer) {
+        kith_job_defer(job);
+    } else if (error != 0) {
+        kith_job_fail(job, error);
+        kith_job_end(job);
+    } else {
+        making_send(job);
+    }
+}
+
+static void make_asked(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct kith_entry *entry = NULL;
+    bool link = false;
+    int error = kith_name_saw(job, result, &link, &entry);
+    make_go_on(job, error, link, entry);
+}
+
+static void make_scanned(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct kith_entry *entry = NULL;
+    bool ask = false;
+    int error = kith_names_saw(job, result, &ask, &entry);
+    make_go_on(job, error, ask, entry);
+}
+
+static void start_make(struct kith_job *job, enum kith_type type)
+{
+    struct kith_fs *fs = job->fs;
+    uint64_t ids[2];
+    int error = 0;
+    job->flags = (int)type;
+    ids_draw(fs, ids);
+    pthread_mutex_lock(&fs->lock);
+    struct kith_entry *entry = kith_entry_find(job->inode, job->name);
+    entry = entry == NULL ? kith_watch_entry(fs, job->inode, job->name) : entry;
+    bool now = !job->inode->dir_busy && !job->inode->dir->removed &&
+               (entry == NULL || entry->inode == NULL);
+    bool asked = now && kith_name_asked(entry, job->ctx.pid);
+    bool scan = now && !asked && kith_dir_scan_due(job->inode);
+    if (asked) {
+        if (kith_watch_knows(entry)) {
+            kith_watch_saved(fs, KITH_SAVED_NEW);
+        }
+        error = making_take(job, entry, ids);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (scan) {
+        kith_names_send(job, make_scanned);
+    } else if (!now || error != 0) {
+        kith_job_start(job);
+    } else if (asked) {
+        kith_job_begin(job);
+        making_send(job);
+    } else {
+        kith_name_send(job, make_asked);
+    }
+}
+
+void kith_start_mknod(struct kith_job *job)
+{
+    start_make(job, node_type(job->mode));
+}
+
+void kith_start_mkdir(struct kith_job *job)
+{
+    start_make(job, KITH_TYPE_DIR);
+}
+
+void kith_start_symlink(struct kith_job *job)
+{
+    job->mode = 0777;
+    start_make(job, KITH_TYPE_SYMLINK);
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * batch.c - updates of one group that go together, and the attribute rows that follow a file. */
+#include <errno.h>
+#include <string.h>
+
+#include "fs/fs.h"
+#include "fs/rows/rows.h"
+#include "fs/tables/tables.h"
+
+#define XATTR_ROWS_MAX 100u /* of one file: they must fit a batch with its renaming */
+
+struct kith_batch *kith_batch_new(void)
+{
+    struct kith_batch *batch = kith_calloc(1, sizeof *batch);
+    if (batch != NULL) {
+        kith_arena_init(&batch->arena, 0);
+    }
+    return batch;
+}
+
+void kith_batch_free(struct kith_batch *batch)
+{
+    if (batch != NULL) {
+        kith_arena_release(&batch->arena);
+        kith_free(batch);
+    }
+}
+
+static bool copy_bytes(struct kith_batch *batch, struct kith_bytes bytes,
+                       struct kith_bytes *ret_copy)
+{
+    ret_copy->data = kith_arena_copy(&batch->arena, bytes.data, bytes.size);
+    ret_copy->size = bytes.size;
+    return ret_copy->data != NULL;
+}
+
+int kith_batch_add(struct kith_batch *batch, struct kith_bytes name, struct kith_bytes context,
+                   const struct kith_bytes *value, uint8_t kind, const struct kith_chunk_id *refs,
+                   uint32_t ref_count)
+{
+    if (batch->count == KITH_BATCH_MAX) {
+        return -1;
+    }
+    struct kith_put_update *update = &batch->updates[batch->count];
+    memset(update, 0, sizeof *update);
+    bool ok =
+        copy_bytes(batch, name, &update->name) && copy_bytes(batch, context, &update->context);
+    if (ok && value != NULL) {
+        update->has_sibling = true;
+        update->kind = kind;
+        ok = copy_bytes(batch, *value, &update->value);
+        update->refs = kith_arena_copy(&batch->arena, refs, ref_count * sizeof *refs);
+        update->ref_count = ref_count;
+        ok = ok && update->refs != NULL;
+    }
+    return ok ? (int)batch->count++ : -1;
+}
+
+int kith_batch_record(struct kith_batch *batch, const struct kith_inode_record *record,
+                      struct kith_bytes *ret_value)
+{
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    kith_inode_record_encode(record, &buf);
+    bool ok = !buf.failed && copy_bytes(batch, kith_buf_bytes(&buf), ret_value);
+    kith_buf_release(&buf);
+    return ok ? 0 : ENOMEM;
+}
+
+int kith_batch_put(struct kith_fs *fs, struct kith_batch *batch, const struct kith_group *group,
+                   struct kith_client_answer *ret_answer)
+{
+    return kith_rows_put(fs, group, KITH_DURABLE_OS, batch->updates, batch->count, ret_answer);
+}
+
+int kith_batch_note(struct kith_octets *octets, const struct kith_client_answer *answer, int at)
+{
+    return kith_octets_set(octets, answer->result.u.put.results[at].context) ? 0 : ENOMEM;
+}
+
+/* The update of a row that is in the batch already, or NULL: a batch has one of a row. */
+static struct kith_put_update *batch_find(struct kith_batch *batch, struct kith_bytes name)
+{
+    for (uint32_t i = 0; i < batch->count; i++) {
+        if (kith_bytes_equal(batch->updates[i].name, name)) {
+            return &batch->updates[i];
+        }
+    }
+    return NULL;
+}
+
+/* Removes a row; where another file's attribute comes to its place (exchange.c), that replaces
+ * it. */
+static int remove_row(struct kith_batch *batch, struct kith_bytes name, struct kith_bytes context)
+{
+    struct kith_put_update *update = batch_find(batch, name);
+    if (update != NULL) {
+        return copy_bytes(batch, context, &update->context) ? 0 : ENOMEM;
+    }
+    if (kith_batch_add(batch, name, context, NULL, 0, NULL, 0) < 0) {
+        return batch->count == KITH_BATCH_MAX ? E2BIG : ENOMEM;
+    }
+    return 0;
+}
+
+/* One extended attribute row: removed, and written again beside `to`. */
+static int move_xattr(struct kith_batch *from, struct kith_batch *into,
+                      const struct kith_client_row *row, struct kith_bytes attribute,
+                      uint64_t file_id, const struct kith_rowname *to)
+{
+    struct kith_bytes context;
+    struct kith_row bare = {row->row.clock, 0, NULL};
+    if (kith_row_context(&from->arena, &bare, NULL, &context) != KITH_OK) {
+        return ENOMEM;
+    }
+    int error = remove_row(from, row->name, context);
+    if (error != 0) {
+        return error;
+    }
+    const struct kith_sibling *winner = kith_row_winner(&row->row);
+    struct kith_xattr_record record;
+    if (to == NULL || winner == NULL ||
+        kith_xattr_record_decode(winner->value, &record) != KITH_OK || record.file_id != file_id) {
+        return 0;
+    }
+    struct kith_rowname name;
+    if (kith_rowname_xattr(kith_rowname_bytes(to), attribute, &name) != KITH_OK) {
+        return EIO;
+    }
+    struct kith_put_update *update = batch_find(into, kith_rowname_bytes(&name));
+    if (update != NULL) { /* the replaced file had one of that name */
+        update->has_sibling = true;
+        return copy_bytes(into, winner->value, &update->value) ? 0 : ENOMEM;
+    }
+    int at = kith_batch_add(into, kith_rowname_bytes(&name), kith_bytes_make(NULL, 0),
+                            &winner->value, KITH_SIBLING_VALUE, NULL, 0);
+    return at >= 0 ? 0 : into->count == KITH_BATCH_MAX ? E2BIG : ENOMEM;
+}
+
+static int move_xattrs(struct kith_fs *fs, struct kith_batch *from, struct kith_batch *into,
+                       const struct kith_group *group, const struct kith_rowname *base,
+                       uint64_t file_id, const struct kith_rowname *to)
+{
+    struct kith_rowname after;
+    kith_rowname_attr(kith_rowname_bytes(base), &after); /* the rows behind NUL 'a' */
+    struct kith_bytes start = kith_rowname_bytes(&after);
+    struct kith_client_answer answer;
+    int error = kith_rows_scan(fs, group, &start, XATTR_ROWS_MAX, true, &answer);
+    if (error == 0) {
+        for (uint32_t i = 0; i < answer.result.u.rows.row_count && error == 0; i++) {
+            const struct kith_client_row *row = &answer.result.u.rows.rows[i];
+            struct kith_rowname_parts parts;
+            if (kith_rowname_parse(row->name, &parts) != KITH_OK ||
+                parts.kind != KITH_ROWNAME_XATTR ||
+                !kith_bytes_equal(parts.base, kith_rowname_bytes(base))) {
+                break;
+            }
+            error = move_xattr(from, into, row, parts.attribute, file_id, to);
+        }
+    }
+    kith_client_answer_release(&answer);
+    return error;
+}
+
+int kith_batch_attrs(struct kith_fs *fs, struct kith_batch *from, struct kith_batch *into,
+                     struct kith_inode *inode, const struct kith_rowname *to)
+{
+    struct kith_group group;
+    struct kith_rowname base, attr;
+    pthread_mutex_lock(&fs->lock);
+    bool placed = kith_inode_place(inode, &group, &base);
+    bool attr_row = inode->attr_row;
+    bool xattrs = (inode->attrs.have & KITH_ATTR_XATTRS) != 0 && inode->attrs.xattrs;
+    int at = 0;
+    if (placed && attr_row) { /* an unlinked inode has no place, and no rows beside it */
+        kith_rowname_attr(kith_rowname_bytes(&base), &attr);
+        at = kith_batch_add(from, kith_rowname_bytes(&attr), kith_octets_bytes(&inode->attr_ctx),
+                            NULL, 0, NULL, 0);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (at < 0) {
+        return ENOMEM;
+    }
+    return placed && xattrs ? move_xattrs(fs, from, into, &group, &base, inode->id, to) : 0;
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * entry.c - the names that a mount knows: each directory's table, and the list by last use. */
+#include <string.h>
+
+#include "fs/fs.h"
+#include "fs/mount/mount.h"
+#include "fs/rows/rows.h"
+#include "fs/tables/tables.h"
+
+#define BUCKETS_FIRST 8u
+
+/* FNV-1a: names are short, and a table is of one directory. */
+static uint32_t name_hash(const char *name, size_t size)
+{
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < size; i++) {
+        hash = (hash ^ (uint8_t)name[i]) * 16777619u;
+    }
+    return hash;
+}
+
+struct kith_entry *kith_entry_find(const struct kith_inode *dir, const char *name)
+{
+    const struct kith_dir *table = dir->dir;
+    if (table->buckets == NULL) {
+        return NULL;
+    }
+    size_t size = strlen(name);
+    uint32_t hash = name_hash(name, size);
+    struct kith_entry *entry = table->buckets[hash & (table->bucket_count - 1)];
+    while (entry != NULL && (entry->hash != hash || entry->name_size != size ||
+                             memcmp(entry->name, name, size) != 0)) {
+        entry = entry->next;
+    }
+    return entry;
+}
+
+static bool table_grow(struct kith_dir *table)
+{
+    uint32_t count = table->bucket_count == 0 ? BUCKETS_FIRST : table->bucket_count * 2;
+    struct kith_entry **buckets = kith_calloc(count, sizeof *buckets);
+    if (buckets == NULL) {
+        return table->buckets != NULL; /* an overfull table still works */
+    }
+    for (uint32_t i = 0; i < table->bucket_count; i++) {
+        struct kith_entry *entry = table->buckets[i];
+        while (entry != NULL) {
+            struct kith_entry *next = entry->next;
+            entry->next = buckets[entry->hash & (count - 1)];
+            buckets[entry->hash & (count - 1)] = entry;
+            entry = next;
+        }
+    }
+    kith_free(table->buckets);
+    table->buckets = buckets;
+    table->bucket_count = count;
+    return true;
+}
+
+static void list_take_out(struct kith_fs *fs, struct kith_entry *entry)
+{
+    *(entry->old != NULL ? &entry->old->young : &fs->oldest) = entry->young;
+    *(entry->young != NULL ? &entry->young->old : &fs->youngest) = entry->old;
+}
+
+static void list_append(struct kith_fs *fs, struct kith_entry *entry)
+{
+    entry->young = NULL;
+    entry->old = fs->youngest;
+    *(fs->youngest != NULL ? &fs->youngest->young : &fs->oldest) = entry;
+    fs->youngest = entry;
+}
+
+void kith_entry_touch(struct kith_fs *fs, struct kith_entry *entry)
+{
+    entry->used_at = kith_mono_ns();
+    if (fs->youngest != entry) {
+        list_take_out(fs, entry);
+        list_append(fs, entry);
+    }
+}
+
+struct kith_entry *kith_entry_make(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                                   size_t size)
+{
+    KITH_ASSERT(size > 0 && size <= KITH_FS_NAME_MAX);
+    struct kith_entry *entry = kith_entry_find(dir, name);
+    if (entry != NULL) {
+        return entry;
+    }
+    struct kith_dir *table = dir->dir;
+    if (table->entry_count >= table->bucket_count && !table_grow(table)) {
+        return NULL;
+    }
+    entry = kith_calloc(1, sizeof *entry + size + 1);
+    if (entry == NULL) {
+        return NULL;
+    }
+    memcpy(entry->name, name, size);
+    entry->name_size = (uint8_t)size;
+    entry->hash = name_hash(name, size);
+    entry->dir = dir;
+    kith_inode_hold(dir);
+    struct kith_entry **bucket = &table->buckets[entry->hash & (table->bucket_count - 1)];
+    entry->next = *bucket;
+    *bucket = entry;
+    table->entry_count++;
+    fs->entry_count++;
+    entry->used_at = kith_mono_ns();
+    list_append(fs, entry);
+    return entry;
+}
+
+/* Another known name of an inode that is shared within this directory; NULL when none is known. */
+static struct kith_entry *other_name(const struct kith_entry *entry, const struct kith_inode *inode)
+{
+    for (uint32_t i = 0; i < inode->name_count && inode->shared && !inode->share_own; i++) {
+        char name[KITH_FS_NAME_MAX + 1];
+        struct kith_bytes bytes = inode->names[i].name;
+        memcpy(name, bytes.data, bytes.size);
+        name[bytes.size] = '\0';
+        struct kith_entry *other = kith_entry_find(entry->dir, name);
+        if (other != NULL && other != entry && other->inode == inode) {
+            return other;
+        }
+    }
+    return NULL;
+}
+
+void kith_entry_lead(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode)
+{
+    struct kith_inode *old = entry->inode;
+    entry->over = false;
+    if (old == inode) {
+        if (inode != NULL && inode->entry == NULL) {
+            inode->entry = entry;
+        }
+        return;
+    }
+    if (inode != NULL) {
+        kith_inode_hold(inode);
+        if (inode->entry == NULL) {
+            inode->entry = entry;
+        }
+    }
+    entry->inode = inode;
+    if (old != NULL) {
+        if (old->entry == entry) {
+            old->entry = other_name(entry, old);
+        }
+        kith_inode_drop(fs, old);
+    }
+}
+
+void kith_entry_remove(struct kith_fs *fs, struct kith_entry *entry)
+{
+    KITH_ASSERT(entry->pins == 0);
+    struct kith_inode *dir = entry->dir;
+    struct kith_entry **link = &dir->dir->buckets[entry->hash & (dir->dir->bucket_count - 1)];
+    while (*link != entry) {
+        link = &(*link)->next;
+    }
+    *link = entry->next;
+    dir->dir->entry_count--;
+    /* a name that is not in the table any more is not known to be missing */
+    dir->dir->complete_until = 0;
+    kith_watch_evicts(entry);
+    fs->entry_count--;
+    list_take_out(fs, entry);
+    kith_entry_lead(fs, entry, NULL);
+    kith_octets_clear(&entry->ctx);
+    kith_free(entry);
+    kith_inode_drop(fs, dir);
+}
+
+static bool removable(const struct kith_entry *entry)
+{
+    const struct kith_inode *inode = entry->inode;
+    return entry->pins == 0 && (inode == NULL || inode->refs == 1);
+}
+
+void kith_entry_sweep(struct kith_fs *fs, uint64_t before, uint32_t most)
+{
+    uint64_t now = kith_mono_ns();
+    for (uint32_t i = 0; i < most && fs->oldest != NULL; i++) {
+        struct kith_entry *entry = fs->oldest;
+        bool over = fs->entry_count > ENTRIES_MAX;
+        if (entry->used_at >= before && !over) {
+            break;
+        }
+        if (removable(entry) && (over || !kith_watch_holds(entry)) &&
+            (entry->used_at < before || entry->valid_until < now)) {
+            kith_entry_remove(fs, entry);
+            continue;
+        }
+        if (entry->inode != NULL && entry->inode->content == NULL && !entry->inode->row_busy) {
+            kith_inode_image_forget(fs, entry->inode);
+        }
+        if (over && entry->inode != NULL && entry->inode->nlookup > 0) {
+            kith_notify_entry(fs->notifier, kith_inode_ino(fs, entry->dir), entry->name,
+                              entry->name_size, false);
+        }
+        list_take_out(fs, entry); /* in use: its turn comes again later */
+        list_append(fs, entry);
+        entry->used_at = now;
+    }
+}
+
+void kith_dir_free(struct kith_fs *fs, struct kith_dir *dir)
+{
+    (void)fs;
+    KITH_ASSERT(dir->entry_count == 0);
+    kith_octets_clear(&dir->mark);
+    kith_free(dir->buckets);
+    kith_free(dir);
+}
+
+void kith_dir_changed(struct kith_inode *dir)
+{
+    struct kith_time now = kith_wall_time();
+    dir->attrs.have |= KITH_ATTR_MTIME;
+    dir->attrs.mtime = dir->attrs.mtime_stamp = now;
+}
+
+void kith_entry_refer(struct kith_entry *entry, const struct kith_group *group)
+{
+    entry->link = true;
+    entry->link_group = *group;
+    entry->over = false;
+}
+
+bool kith_entry_current(const struct kith_entry *entry)
+{
+    const struct kith_inode *inode = entry->inode;
+    if (entry->over) {
+        return false;
+    }
+    if (inode == NULL || inode->unlinked) {
+        return inode == NULL; /* a row that was found to have no name was removed */
+    }
+    if (!entry->link) {
+        return !inode->shared && inode->entry == entry;
+    }
+    return inode->shared && kith_group_compare(&inode->share_group, &entry->link_group) == 0;
+}
+
+bool kith_entry_leads(const struct kith_entry *entry, const struct kith_inode *inode)
+{
+    return entry->inode == inode && kith_entry_current(entry);
+}
+
+void kith_entry_doubt(struct kith_entry *entry)
+{
+    entry->valid_until = 0;
+    entry->live = 0;
+}
+
+bool kith_entry_valid(const struct kith_entry *entry, uint64_t now)
+{
+    if (!kith_entry_current(entry)) {
+        return false;
+    }
+    if (entry->inode != NULL && kith_inode_dirty(entry->inode)) {
+        return true; /* what this mount has not put yet nobody knows better */
+    }
+    return now < entry->valid_until || kith_watch_knows(entry);
+}
+
+uint64_t kith_entry_until(const struct kith_fs *fs, const struct kith_entry *entry, uint64_t now)
+{
+    return kith_watch_knows(entry) ? now + fs->entry_ns : entry->valid_until;
+}
+
+bool kith_entry_unsent(const struct kith_entry *entry)
+{
+    const struct kith_inode *inode = entry->inode;
+    return inode != NULL && inode->entry == entry && !inode->unlinked && kith_inode_dirty(inode);
+}

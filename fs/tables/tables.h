@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * tables.h - what a mount knows in memory: its inodes, its entries, what was read of them, and
+ * which directories are watched.
+ *
+ * Nothing here asks the cluster, but that watch.c has the client watch. Reads come from names.h and
+ * are absorbed here; puts are made of what is here. Beside the contexts of rows.h the tables call
+ * what happens later: a word to the kernel or to the timer (mount.h), a look at the names of a
+ * shared inode (links.h); of files.h what is forgotten with an inode; and dir.c (names.h), where a
+ * name that is not in the table is known to be missing. */
+#ifndef KITH_FS_TABLES_TABLES_H
+#define KITH_FS_TABLES_TABLES_H
+
+#include "fs/fs.h"
+
+/* ---- inode.c (fs->lock held, but for kith_fs_random) ---- */
+uint64_t kith_fs_random(struct kith_fs *fs);
+struct kith_inode *kith_inode_of(struct kith_fs *fs, fuse_ino_t ino);
+fuse_ino_t kith_inode_ino(const struct kith_fs *fs, const struct kith_inode *inode);
+struct kith_inode *kith_inode_find(struct kith_fs *fs, uint64_t id);
+/* New, with one ref for the caller. NULL when memory is short. */
+struct kith_inode *kith_inode_new(struct kith_fs *fs, uint64_t id, enum kith_type type);
+/* It goes under another id from now on. */
+void kith_inode_rename(struct kith_fs *fs, struct kith_inode *inode, uint64_t id);
+void kith_inode_hold(struct kith_inode *inode);
+void kith_inode_drop(struct kith_fs *fs, struct kith_inode *inode);
+void kith_inode_forget(struct kith_fs *fs, struct kith_inode *inode, uint64_t count);
+/* The row of its inode: group and name. False when it is unlinked. */
+bool kith_inode_place(const struct kith_inode *inode, struct kith_group *ret_group,
+                      struct kith_rowname *ret_name);
+/* The context that its next put takes: the open one where there is one. */
+struct kith_octets *kith_inode_ctx(struct kith_inode *inode);
+/* The context of a put that takes the row of this name from the inode whose contents it has: what
+ * an open file does not know of must not go with it. */
+const struct kith_octets *kith_entry_ctx(const struct kith_entry *entry);
+/* After an own put: all contexts of its row move on. */
+KITH_MUST_CHECK bool kith_inode_moved_on(struct kith_inode *inode, struct kith_bytes context);
+void kith_inode_image_set(struct kith_fs *fs, struct kith_inode *inode, struct kith_bytes image,
+                          const struct kith_chunk_id *refs, uint32_t ref_count);
+void kith_inode_image_forget(struct kith_fs *fs, struct kith_inode *inode);
+KITH_MUST_CHECK bool kith_inode_names_set(struct kith_inode *inode,
+                                          const struct kith_link_name names[], uint32_t count);
+/* Those that a row was read with; own: the version that this mount put. What is untold stays; of
+ * another's version all names stay, too: one too many does no harm, one that is missing would. */
+KITH_MUST_CHECK bool kith_inode_names_take(struct kith_inode *inode,
+                                           const struct kith_link_name names[], uint32_t count,
+                                           bool own);
+bool kith_inode_dirty(const struct kith_inode *inode);
+/* Puts it among those the timer looks at. */
+void kith_inode_enqueue(struct kith_fs *fs, struct kith_inode *inode);
+void kith_inode_path(const struct kith_fs *fs, const struct kith_inode *inode, char *ret_path,
+                     size_t size);
+/* The record that a put of its row writes; borrows from the inode. */
+void kith_inode_record_of(const struct kith_inode *inode, struct kith_inode_record *ret_record);
+/* Waits until none of them is busy, then marks all. dirs: dir_busy, else row_busy. Distinct or
+ * NULL. */
+void kith_busy_take(struct kith_fs *fs, bool dirs, struct kith_inode *const inodes[],
+                    unsigned count);
+void kith_busy_give(struct kith_fs *fs, bool dirs, struct kith_inode *const inodes[],
+                    unsigned count);
+/* The same for one directory, without fs->lock. */
+void kith_dir_take(struct kith_fs *fs, struct kith_inode *dir);
+void kith_dir_give(struct kith_fs *fs, struct kith_inode *dir);
+
+/* The end: frees every entry and inode, whoever held them. One thread is left. */
+void kith_tables_free(struct kith_fs *fs);
+
+/* ---- entry.c (fs->lock held) ---- */
+struct kith_entry *kith_entry_find(const struct kith_inode *dir, const char *name);
+/* Finds or makes (unknown yet). NULL when memory is short. */
+struct kith_entry *kith_entry_make(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                                   size_t size);
+/* Points it to an inode (or none); the refs follow. */
+void kith_entry_lead(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode);
+void kith_entry_touch(struct kith_fs *fs, struct kith_entry *entry);
+void kith_entry_remove(struct kith_fs *fs, struct kith_entry *entry);
+/* Removes what nobody used since `before`; looks at no more than `most`. */
+void kith_entry_sweep(struct kith_fs *fs, uint64_t before, uint32_t most);
+void kith_dir_free(struct kith_fs *fs, struct kith_dir *dir);
+/* The names, attributes and validity after this mount's own change. */
+void kith_dir_changed(struct kith_inode *dir);
+static inline struct kith_bytes kith_entry_bytes(const struct kith_entry *entry)
+{
+    return kith_bytes_make(entry->name, entry->name_size);
+}
+/* The name refers to a shared inode whose row is in that group. */
+void kith_entry_refer(struct kith_entry *entry, const struct kith_group *group);
+/* Whether what is known of the name fits what is known of its inode, and is not known to be over.
+ * Another name may have told since that the inode has a row of its own, or another one, or none any
+ * more, or that the file was renamed; then the name's context and the inode's contents are not of one
+ * row, and the name must be read again before it is used. */
+bool kith_entry_current(const struct kith_entry *entry);
+/* Whether it still leads there, for who has waited since he looked; inode may be NULL. */
+bool kith_entry_leads(const struct kith_entry *entry, const struct kith_inode *inode);
+/* It does not, or what it leads to is not there any more: it must be read again. */
+void kith_entry_doubt(struct kith_entry *entry);
+#define KITH_LOOKS_MAX 4u /* at names that others change all the time, before that is an error */
+/* Known well enough to be answered from memory at `now`; until when the kernel may keep it. */
+bool kith_entry_valid(const struct kith_entry *entry, uint64_t now);
+uint64_t kith_entry_until(const struct kith_fs *fs, const struct kith_entry *entry, uint64_t now);
+/* True when the name is the place of writes that are not put yet: whoever removed or replaced it
+ * meanwhile elsewhere has not seen them, so the name stays until they are put. fs->lock held. */
+bool kith_entry_unsent(const struct kith_entry *entry);
+
+/* ---- seen.c: rows as read, made into entries and inodes ---- */
+struct kith_seen {
+    bool live;                       /* a version bears the name */
+    bool degraded;                   /* fewer than a quorum told it; set by who read it */
+    bool link, resolved;             /* a link entry; its inode's row is in `record` too */
+    bool unsettled;                  /* that row has versions with different names */
+    struct kith_group link_group;    /* where that row is */
+    struct kith_inode_record record; /* of the inode; of the link entry while not resolved */
+    const struct kith_sibling *winner;
+    struct kith_dot dot;
+    struct kith_bytes ctx;       /* of the entry's row */
+    struct kith_bytes inode_ctx; /* of the shared inode's row */
+    bool attr_row;
+    struct kith_bytes attr_ctx;
+};
+/* Everything lies in the arena or borrows from the rows. attr NULL = not known. */
+KITH_MUST_CHECK enum kith_err kith_seen_entry(struct kith_arena *arena, const struct kith_row *row,
+                                              const struct kith_row *attr,
+                                              struct kith_seen *ret_seen);
+KITH_MUST_CHECK enum kith_err kith_seen_shared(struct kith_arena *arena, const struct kith_row *row,
+                                               const struct kith_row *attr, struct kith_seen *seen);
+/* Two rows may have one file id: two mounts renamed a file at once, or one gave it a second name.
+ * They are two files then. The id that the version `dot` of a row goes under in a mount that has met
+ * the id elsewhere, too; its next put writes it. The same for every mount. */
+uint64_t kith_seen_other_id(uint64_t id, const struct kith_dot *dot);
+/* fs->lock held. The name that the file stands under as far as memory knows, where that is not the
+ * one, nor a row, that was seen: it must be read before what was seen is absorbed. Else NULL. */
+struct kith_entry *kith_seen_elsewhere(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                                       const struct kith_seen *seen);
+/* fs->lock held. Takes note of what a request that began at `started` saw. */
+KITH_MUST_CHECK enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
+                                               const struct kith_seen *seen, uint64_t started);
+KITH_MUST_CHECK enum kith_err kith_seen_inode(struct kith_fs *fs, struct kith_inode *inode,
+                                              const struct kith_seen *seen, uint64_t started);
+/* fs->lock held. Whether that took all of it over, so that the inode is now as was seen. */
+bool kith_seen_taken(const struct kith_inode *inode, const struct kith_seen *seen,
+                     uint64_t started);
+
+/* ---- watch.c: directories whose changes the cluster tells ---- */
+KITH_MUST_CHECK enum kith_err kith_watcher_new(struct kith_fs *fs,
+                                               struct kith_watcher **ret_watcher);
+/* Ends all watches; the notifier is still there. */
+void kith_watcher_free(struct kith_fs *fs);
+/* Ends those that nobody uses; from a thread that may wait. */
+void kith_watch_tick(struct kith_fs *fs, uint64_t now);
+/* Begins a watch. Does not wait; not under fs->lock. */
+void kith_watch_begin(struct kith_fs *fs, struct kith_inode *dir);
+/* The same for a directory that this mount makes just now. */
+void kith_watch_made(struct kith_fs *fs, struct kith_inode *dir);
+/* All that follow: fs->lock held.
+ * A question in the directory needs the network, or a listing does: true for who shall call
+ * kith_watch_begin then. */
+KITH_MUST_CHECK bool kith_watch_asked(struct kith_fs *fs, struct kith_inode *dir, bool listing);
+/* The number under which the directory's watch is live now, or 0; this is a use of it. */
+uint64_t kith_watch_live(struct kith_inode *dir);
+/* What the table says of this name is what a quorum would say now; the same of an inode's row. */
+bool kith_watch_knows(const struct kith_entry *entry);
+bool kith_watch_knows_inode(const struct kith_inode *inode);
+/* A name that is not in the table does not exist. */
+bool kith_watch_complete(struct kith_inode *dir);
+/* The entry where kith_watch_knows it (made, where it is known to be missing), else NULL. */
+struct kith_entry *kith_watch_entry(struct kith_fs *fs, struct kith_inode *dir, const char *name);
+/* What a read begun at `started` brought of this name is in the tables now; sure: all of it, and from a
+ * quorum. */
+void kith_watch_saw(struct kith_entry *entry, uint64_t started, bool sure);
+/* Until when that is worth something without a watch. entry may be NULL. */
+uint64_t kith_watch_until(const struct kith_fs *fs, const struct kith_entry *entry,
+                          uint64_t started);
+/* All pages of a scan begun at `started` are in the table. */
+void kith_watch_scanned(struct kith_inode *dir, uint64_t started);
+/* A put of this mount for this name failed, or may yet be carried out. */
+void kith_watch_doubt(struct kith_entry *entry);
+/* The entry leaves the table; whether that would cost what a watch knows. */
+void kith_watch_evicts(struct kith_entry *entry);
+bool kith_watch_holds(const struct kith_entry *entry);
+/* What needed no request: counted for the log. */
+enum kith_watch_saving {
+    KITH_SAVED_LOOKUP,
+    KITH_SAVED_NEW, /* the question before a new name */
+    KITH_SAVED_OPEN,
+    KITH_SAVED_ATTR,
+    KITH_SAVED_COUNT,
+};
+void kith_watch_saved(struct kith_fs *fs, enum kith_watch_saving what);
+
+#endif
