@@ -376,7 +376,11 @@ int kith_link_recount(struct kith_fs *fs, struct kith_inode *inode)
 {
     pthread_mutex_lock(&fs->lock);
     inode->recount = false;
-    bool now = inode->shared && !inode->unlinked && !inode->untold && !kith_inode_dirty(inode);
+    bool now = !inode->untold && !kith_inode_dirty(inode);
+    if (!now) { /* what is put before that is counted with it */
+        kith_link_recount_soon(fs, inode);
+    }
+    now = now && inode->shared && !inode->unlinked;
     pthread_mutex_unlock(&fs->lock);
     int error = now ? recount(fs, inode) : 0;
     if (error != 0) {

@@ -70,7 +70,7 @@ static int make_under(struct kith_job *job, struct kith_entry *entry, enum kith_
     inode->rdev = job->rdev;
     if (type == KITH_TYPE_DIR) {
         uint8_t own[KITH_DIR_ID_SIZE];
-        memcpy(own, &ids[0], 8);
+        memcpy(own, &ids[0], 8); /* kith_dir_find counts on it */
         memcpy(own + 8, &ids[1], 4);
         inode->dir->group = kith_group_make(fs->volume, own);
         /* nobody else knows the id yet: the directory is empty */

@@ -50,6 +50,15 @@ struct kith_inode *kith_inode_find(struct kith_fs *fs, uint64_t id)
     return inode;
 }
 
+struct kith_inode *kith_dir_find(struct kith_fs *fs, const struct kith_group *group)
+{
+    uint64_t id;
+    memcpy(&id, group->bytes + (sizeof group->bytes - KITH_DIR_ID_SIZE), sizeof id);
+    struct kith_inode *dir = id == 0 ? fs->root : kith_inode_find(fs, id);
+    bool it = dir != NULL && dir->dir != NULL && kith_group_compare(&dir->dir->group, group) == 0;
+    return it ? dir : NULL;
+}
+
 /* Doubles the table; where memory is short it only gets slower. */
 static void table_grow(struct kith_fs *fs)
 {

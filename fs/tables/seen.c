@@ -280,8 +280,31 @@ static enum kith_err take_place(struct kith_fs *fs, struct kith_inode *inode,
     return ok ? KITH_OK : KITH_ENOMEM;
 }
 
+/* fs->lock held. Whether memory knows now that one of the row's names leads elsewhere, or is none. */
+static bool tells_of_gone(struct kith_fs *fs, const struct kith_inode *inode,
+                          const struct kith_inode_record *record)
+{
+    uint64_t now = kith_mono_ns();
+    bool gone = false;
+    for (uint32_t i = 0; i < record->name_count && !gone; i++) {
+        char name[KITH_FS_NAME_MAX + 1];
+        struct kith_bytes bytes = record->names[i].name;
+        struct kith_inode *dir = kith_dir_find(fs, &record->names[i].group);
+        if (dir == NULL) {
+            continue;
+        }
+        memcpy(name, bytes.data, bytes.size);
+        name[bytes.size] = '\0';
+        const struct kith_entry *entry = kith_entry_find(dir, name);
+        gone = entry == NULL ? kith_watch_complete(dir)
+                             : entry->inode != inode && kith_entry_valid(entry, now);
+    }
+    return gone;
+}
+
 /* fs->lock held. What the row tells of its names: where this one is missing it is added there, for
- * who put it saw another row. */
+ * who put it saw another row. One too many is looked after in a moment: a put that was under way for
+ * long may have brought it after everybody has counted. */
 static enum kith_err check_names(struct kith_fs *fs, struct kith_inode *inode,
                                  const struct kith_entry *entry, const struct kith_seen *seen)
 {
@@ -297,7 +320,7 @@ static enum kith_err check_names(struct kith_fs *fs, struct kith_inode *inode,
         kith_inode_enqueue(fs, inode);
     }
     kith_arena_release(&arena);
-    if (seen->unsettled) {
+    if (seen->unsettled || tells_of_gone(fs, inode, &seen->record)) {
         kith_link_recount_soon(fs, inode);
     }
     return ok ? KITH_OK : KITH_ENOMEM;

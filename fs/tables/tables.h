@@ -18,6 +18,9 @@ uint64_t kith_fs_random(struct kith_fs *fs);
 struct kith_inode *kith_inode_of(struct kith_fs *fs, fuse_ino_t ino);
 fuse_ino_t kith_inode_ino(const struct kith_fs *fs, const struct kith_inode *inode);
 struct kith_inode *kith_inode_find(struct kith_fs *fs, uint64_t id);
+/* The directory whose names are in that group, where memory has it. Its group's own part begins with
+ * its id (make.c); one of which that is not true is not found. */
+struct kith_inode *kith_dir_find(struct kith_fs *fs, const struct kith_group *group);
 /* New, with one ref for the caller. NULL when memory is short. */
 struct kith_inode *kith_inode_new(struct kith_fs *fs, uint64_t id, enum kith_type type);
 /* It goes under another id from now on. */

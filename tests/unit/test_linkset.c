@@ -239,6 +239,39 @@ static void test_tried_again(void **state)
     assert_true(found(place, 7));
 }
 
+/* A put that was under way for long tells of a name that has gone, after everybody has counted. Who
+ * knows that it has counts again when he meets the row. */
+static void test_late_name(void **state)
+{
+    struct two_fs *place = *state;
+    struct kith_fs *fs = place->fs[TWO_MINE], *other = place->fs[TWO_OTHER];
+    two_make_linked(place, "a");
+    struct kith_inode *theirs = two_inode_at(other, place->dir[TWO_OTHER], "a");
+    struct kith_link_name names[3] = {theirs->names[0], theirs->names[1], theirs->names[1]};
+    bool after = kith_link_name_compare(&names[1], &names[0]) > 0;
+    assert_int_equal(theirs->name_count, 2);
+    assert_true(after);
+    names[2].name = kith_bytes_make("gone", 4);
+    fs->entry_ns = 10 * NSEC_PER_SEC;
+    assert_null(two_inode_at(fs, place->dir[TWO_MINE], "gone"));
+    assert_null(two_inode_at(fs, place->sub[TWO_MINE], "gone"));
+    two_set_busy(other, theirs, true);
+    assert_int_equal(kith_link_put_names(other, theirs, names, 3), 0);
+    two_set_busy(other, theirs, false);
+
+    struct kith_inode *a = two_inode_at(fs, place->dir[TWO_MINE], "a");
+    pthread_mutex_lock(&fs->lock);
+    bool soon = a->recount;
+    pthread_mutex_unlock(&fs->lock);
+    assert_true(soon);
+    recount(fs, a);
+    assert_int_equal(a->name_count, 2);
+    struct kith_linkset set;
+    assert_int_equal(kith_linkset_read(fs, &a->share_group, a->share_own, a->id, &set), 0);
+    assert_int_equal(set.seen.record.name_count, 2);
+    kith_linkset_free(&set);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +280,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_written_after_it_came_back, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_told_later, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_tried_again, two_setup, two_teardown),
+        cmocka_unit_test_setup_teardown(test_late_name, two_setup, two_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
