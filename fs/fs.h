@@ -184,6 +184,9 @@ struct kith_inode {
     bool attr_os_only; /* the same of the attribute row, where it was put last */
     bool recount; /* its names are to be held against the directories (linkset.c), then: */
     uint64_t recount_at;
+    bool beside; /* shared: its row was seen there before, and names may still lead to that */
+    bool beside_own;
+    struct kith_group beside_group;
     bool took;   /* shared: this mount has removed a name, and told the row so with the version */
     struct kith_dot took_dot;
     bool wrote;  /* shared: this mount has put contents since it saw that a name refers to it */

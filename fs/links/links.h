@@ -71,6 +71,9 @@ struct kith_linkset {
     /* of the names' rows: what replaces the version that leads there; what removes a hidden one */
     struct kith_bytes contexts[KITH_LINKS_MAX];
     uint32_t leads, hidden;
+    bool beside; /* a name leads to another row of the same inode, which is in this group: */
+    struct kith_group beside_group;
+    bool beside_own; /* one of its own */
     struct kith_arena arena;
     struct kith_client_answer answer;
 };
@@ -104,6 +107,12 @@ static inline void kith_link_rowname(bool own, uint64_t id, struct kith_rowname 
         kith_rowname_shared(id, ret_name);
     }
 }
+
+/* ---- link_join.c ---- */
+/* Where the names tell of another row of the inode (set->beside) both become one, *ret_joined, and the
+ * set is over. row_busy held. */
+int kith_linkset_join(struct kith_fs *fs, struct kith_inode *inode, struct kith_linkset *set,
+                      bool *ret_joined);
 
 /* ---- left.c ---- */
 /* The row goes, and what was in it becomes a file of its own under a name that it had. */

@@ -36,9 +36,20 @@ void kith_linkset_free(struct kith_linkset *set)
     kith_arena_release(&set->arena);
 }
 
-/* How a name's row refers to the inode's; *ret_rest: the row without its references. */
-static enum kith_link_state state_of(struct kith_arena *arena, const struct kith_linkset *set,
-                                     const struct kith_row *row, struct kith_row *ret_rest)
+/* The name leads to a row of the same inode, in another place. */
+static void note_beside(struct kith_linkset *set, const struct kith_group *in,
+                        const struct kith_inode_record *record)
+{
+    set->beside = true;
+    set->beside_group = record->link;
+    set->beside_own = kith_group_compare(&record->link, in) != 0;
+}
+
+/* How a name's row in the group `in` refers to the inode's; *ret_rest: the row without its
+ * references. */
+static enum kith_link_state state_of(struct kith_arena *arena, struct kith_linkset *set,
+                                     const struct kith_group *in, const struct kith_row *row,
+                                     struct kith_row *ret_rest)
 {
     const struct kith_sibling *winner = kith_row_winner(row);
     enum kith_link_state state = KITH_LINK_GONE;
@@ -49,10 +60,13 @@ static enum kith_link_state state_of(struct kith_arena *arena, const struct kith
     for (uint32_t i = 0; i < row->sibling_count; i++) {
         const struct kith_sibling *sibling = &row->siblings[i];
         struct kith_inode_record record;
-        if (sibling->kind != KITH_SIBLING_VALUE ||
-            kith_inode_record_decode(arena, sibling->value, &record) != KITH_OK ||
-            record.type != KITH_TYPE_LINK || record.file_id != set->id ||
-            kith_group_compare(&record.link, &set->group) != 0) {
+        bool link = sibling->kind == KITH_SIBLING_VALUE &&
+                    kith_inode_record_decode(arena, sibling->value, &record) == KITH_OK &&
+                    record.type == KITH_TYPE_LINK && record.file_id == set->id;
+        if (!link || kith_group_compare(&record.link, &set->group) != 0) {
+            if (link && sibling == winner) {
+                note_beside(set, in, &record);
+            }
             if (others != NULL) {
                 others[ret_rest->sibling_count++] = *sibling;
             }
@@ -70,7 +84,7 @@ static int take_state(struct kith_linkset *set, uint32_t i, const struct kith_ro
 {
     struct kith_row rest = *row;
     const struct kith_sibling *goes = kith_row_winner(row);
-    set->states[i] = state_of(&set->arena, set, row, &rest);
+    set->states[i] = state_of(&set->arena, set, &set->seen.record.names[i].group, row, &rest);
     set->leads += set->states[i] == KITH_LINK_LEADS ? 1 : 0;
     set->hidden += set->states[i] == KITH_LINK_HIDDEN ? 1 : 0;
     if (set->states[i] == KITH_LINK_HIDDEN) { /* all but the references */
@@ -338,6 +352,18 @@ static int recount_none(struct kith_fs *fs, struct kith_inode *inode, struct kit
     return error;
 }
 
+/* Where else its row may be, as memory knows; the names tell better. */
+static void look_beside(struct kith_fs *fs, struct kith_inode *inode, struct kith_linkset *set)
+{
+    pthread_mutex_lock(&fs->lock);
+    if (inode->beside && !set->beside) {
+        set->beside_group = inode->beside_group;
+        set->beside_own = inode->beside_own;
+        set->beside = kith_group_compare(&set->beside_group, &set->group) != 0;
+    }
+    pthread_mutex_unlock(&fs->lock);
+}
+
 static int recount(struct kith_fs *fs, struct kith_inode *inode)
 {
     struct kith_linkset set;
@@ -347,11 +373,15 @@ static int recount(struct kith_fs *fs, struct kith_inode *inode)
         return error == ESTALE ? 0 : error;
     }
     error = kith_linkset_read(fs, &inode->share_group, inode->share_own, inode->id, &set);
-    bool lost = error == 0 && set.live && set.leads == 0 && set.hidden > 0;
+    bool lost = error == 0 && set.live && set.leads == 0 && set.hidden > 0, joined = false;
     if (error == 0 && set.live) {
         error = kith_linkset_drop(fs, &set);
     }
     if (error == 0 && set.live) {
+        look_beside(fs, inode, &set);
+        error = kith_linkset_join(fs, inode, &set, &joined);
+    }
+    if (error == 0 && set.live && !joined) {
         uint32_t count = kith_linkset_names(&set, NULL, names);
         pthread_mutex_lock(&fs->lock);
         bool same = told(inode, &set, names, count);
@@ -368,6 +398,9 @@ static int recount(struct kith_fs *fs, struct kith_inode *inode)
             pthread_mutex_unlock(&fs->lock);
         }
     }
+    pthread_mutex_lock(&fs->lock);
+    inode->beside = inode->beside && (error != 0 || joined);
+    pthread_mutex_unlock(&fs->lock);
     kith_linkset_free(&set);
     return error;
 }

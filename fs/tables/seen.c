@@ -257,6 +257,11 @@ static enum kith_err take_place(struct kith_fs *fs, struct kith_inode *inode,
         kith_link_left(fs, &was, &name, record->contents);
         inode->recount = inode->wrote = false;
     }
+    if (inode->shared && seen->link) { /* it moved, or it has two rows: linkset.c looks there, too */
+        inode->beside = true;
+        inode->beside_own = inode->share_own;
+        inode->beside_group = inode->share_group;
+    }
     struct kith_bytes context = seen->link ? seen->inode_ctx : seen->ctx;
     bool alike = inode->image_known &&
                  kith_bytes_equal(kith_octets_bytes(&inode->image), record->contents);
@@ -276,6 +281,9 @@ static enum kith_err take_place(struct kith_fs *fs, struct kith_inode *inode,
     }
     if (inode->is_open) {
         ok = kith_octets_set(&inode->open_ctx, alike ? context : kith_bytes_make(NULL, 0)) && ok;
+    }
+    if (inode->beside) {
+        kith_link_recount_soon(fs, inode);
     }
     return ok ? KITH_OK : KITH_ENOMEM;
 }

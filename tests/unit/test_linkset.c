@@ -272,6 +272,137 @@ static void test_late_name(void **state)
     kith_linkset_free(&set);
 }
 
+/* A second name here, of a file that another mount gives one elsewhere: what the batch for it was
+ * made from is over when it comes. */
+struct late_link {
+    struct kith_batch *batch;
+    struct kith_group group;
+};
+
+static void late_link_make(struct kith_fs *fs, struct kith_inode *dir, struct kith_inode *inode,
+                           const char *name, struct late_link *ret_link)
+{
+    struct kith_batch *batch = kith_batch_new();
+    struct kith_entry *entry = NULL;
+    struct kith_image image;
+    uint32_t count = 0;
+    assert_non_null(batch);
+    assert_int_equal(kith_dir_entry(fs, dir, name, &entry), 0);
+    two_set_busy(fs, inode, true);
+    assert_int_equal(kith_inode_image(fs, inode, KITH_DURABLE_OS, &batch->arena, &image), 0);
+    struct kith_link_name *names = kith_link_names_with(&batch->arena, inode, NULL, entry, &count);
+    assert_non_null(names);
+    assert_int_equal(kith_link_row(fs, batch, inode, names, count, &image), 0);
+    ret_link->group = inode->share_group;
+    assert_int_equal(
+        kith_link_name_row(fs, batch, entry, &entry->ctx, inode, &ret_link->group), 1);
+    two_set_busy(fs, inode, false);
+    kith_entry_unpin(fs, entry);
+    ret_link->batch = batch;
+}
+
+static void late_link_put(struct kith_fs *fs, struct late_link *link)
+{
+    struct kith_client_answer answer;
+    assert_int_equal(kith_batch_put(fs, link->batch, &link->group, &answer), 0);
+    kith_client_answer_release(&answer);
+    kith_batch_free(link->batch);
+}
+
+/* Two rows of one inode, by two mounts: "a" and "b" in d and "a" in sub lead to one in a group of its
+ * own, "c" in d to the one in d. */
+static struct kith_inode *two_rows(struct two_fs *place, struct kith_link_at *ret_was)
+{
+    struct kith_fs *fs = place->fs[TWO_MINE], *other = place->fs[TWO_OTHER];
+    struct late_link link;
+    two_work(two_job(other, place->dir[TWO_OTHER], NULL, "a", "", kith_do_mknod));
+    struct kith_inode *theirs = two_inode_at(other, place->dir[TWO_OTHER], "a");
+    two_work(two_job(other, theirs, place->dir[TWO_OTHER], "b", "", kith_do_link));
+    struct kith_inode *a = two_inode_at(fs, place->dir[TWO_MINE], "a");
+    assert_true(a->shared && !a->share_own);
+    const struct kith_link_at was = {a->share_group, false, a->id};
+    late_link_make(fs, place->dir[TWO_MINE], a, "c", &link);
+    two_work(two_job(other, theirs, place->sub[TWO_OTHER], "a", "", kith_do_link));
+    assert_true(theirs->share_own);
+    late_link_put(fs, &link);
+    assert_true(row_lives(fs, &was));
+    *ret_was = was;
+    return theirs;
+}
+
+static void all_lead_to(struct kith_fs *fs, const struct two_fs *place, unsigned mount,
+                        const struct kith_inode *inode)
+{
+    assert_ptr_equal(two_inode_at(fs, place->dir[mount], "a"), inode);
+    assert_ptr_equal(two_inode_at(fs, place->dir[mount], "b"), inode);
+    assert_ptr_equal(two_inode_at(fs, place->dir[mount], "c"), inode);
+    assert_ptr_equal(two_inode_at(fs, place->sub[mount], "a"), inode);
+    assert_int_equal(inode->name_count, 4);
+}
+
+/* Who counts makes them one, with all names; memory has it there. */
+static void join_rows(struct two_fs *place, struct kith_inode *a, struct kith_inode *theirs,
+                      const struct kith_link_at *was)
+{
+    struct kith_fs *fs = place->fs[TWO_MINE];
+    for (unsigned i = 0; i < 3; i++) { /* two versions, and then no more */
+        recount(fs, a);
+    }
+    bring_back(fs, was);
+    assert_true(a->shared && a->share_own && a->name_count == 4 && !a->beside);
+    all_lead_to(fs, place, TWO_MINE, a);
+    all_lead_to(place->fs[TWO_OTHER], place, TWO_OTHER, theirs);
+    recount(fs, a);
+    all_lead_to(fs, place, TWO_MINE, a);
+}
+
+/* Memory has met both rows, the one or the other of them last; or the one in the directory alone. */
+static void test_two_rows(void **state)
+{
+    struct two_fs *place = *state;
+    struct kith_link_at was;
+    struct kith_inode *theirs = two_rows(place, &was);
+    struct kith_inode *a = two_inode_at(place->fs[TWO_MINE], place->dir[TWO_MINE], "c");
+    assert_ptr_equal(two_inode_at(place->fs[TWO_MINE], place->dir[TWO_MINE], "a"), a);
+    assert_true(a->share_own);
+    join_rows(place, a, theirs, &was);
+}
+
+static void test_two_rows_last_here(void **state)
+{
+    struct two_fs *place = *state;
+    struct kith_link_at was;
+    struct kith_inode *theirs = two_rows(place, &was);
+    struct kith_inode *a = two_inode_at(place->fs[TWO_MINE], place->dir[TWO_MINE], "a");
+    assert_ptr_equal(two_inode_at(place->fs[TWO_MINE], place->dir[TWO_MINE], "c"), a);
+    assert_false(a->share_own);
+    join_rows(place, a, theirs, &was);
+}
+
+static void test_two_rows_one_met(void **state)
+{
+    struct two_fs *place = *state;
+    struct kith_link_at was;
+    struct kith_inode *theirs = two_rows(place, &was);
+    struct kith_inode *a = kith_inode_find(place->fs[TWO_MINE], was.id);
+    assert_non_null(a);
+    assert_false(a->share_own || a->beside);
+    join_rows(place, a, theirs, &was);
+}
+
+/* They hold different contents: those of the one that goes come back. */
+static void test_two_rows_that_differ(void **state)
+{
+    struct two_fs *place = *state;
+    struct kith_link_at was;
+    struct kith_inode *theirs = two_rows(place, &was);
+    struct kith_inode *a = kith_inode_find(place->fs[TWO_MINE], was.id);
+    assert_non_null(a);
+    put_version(place->fs[TWO_OTHER], a, 7);
+    join_rows(place, a, theirs, &was);
+    assert_true(found(place, 7));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +412,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_told_later, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_tried_again, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_late_name, two_setup, two_teardown),
+        cmocka_unit_test_setup_teardown(test_two_rows, two_setup, two_teardown),
+        cmocka_unit_test_setup_teardown(test_two_rows_last_here, two_setup, two_teardown),
+        cmocka_unit_test_setup_teardown(test_two_rows_one_met, two_setup, two_teardown),
+        cmocka_unit_test_setup_teardown(test_two_rows_that_differ, two_setup, two_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
