@@ -200,7 +200,7 @@ void end_address(char *address, size_t size, uint16_t port)
 }
 
 /* proc_net(5): only who listens and his ends of connections bear the name. */
-uint32_t ends_near_count(const char *address)
+static uint32_t near_count(const char *address)
 {
     char line[512], name[64];
     uint32_t count = 0;
@@ -213,6 +213,18 @@ uint32_t ends_near_count(const char *address)
     }
     (void)fclose(list);
     return count;
+}
+
+void ends_near_wait(const char *address, uint32_t want)
+{
+    const struct timespec pause = {0, 10000000};
+    double until = end_now_ms() + 1e3 * WAIT_MAX_S;
+    uint32_t got = near_count(address);
+    while (got != want && end_now_ms() < until) {
+        nanosleep(&pause, NULL);
+        got = near_count(address);
+    }
+    assert_int_equal(got, want);
 }
 
 void end_wait(struct end *end, const uint32_t *counter, uint32_t want)
@@ -255,7 +267,7 @@ void pair_start(struct pair *pair, enum kith_rpc_class cls, const struct kith_rp
                      KITH_OK);
     end_wait(&pair->client, &pair->client.opened, 1);
     end_wait(&pair->server, &pair->server.accepted, 1);
-    assert_int_equal(ends_near_count(pair->address), ends_near ? 2 : 0);
+    ends_near_wait(pair->address, ends_near ? 2 : 0);
 }
 
 void pair_stop(struct pair *pair)

@@ -64,8 +64,9 @@ struct pair {
 void pair_start(struct pair *pair, enum kith_rpc_class cls, const struct kith_rpc_options *options);
 void pair_stop(struct pair *pair);
 
-/* Local sockets of this name that there are: who listens, and his end of each connection. */
-uint32_t ends_near_count(const char *address);
+/* Until there are so many local sockets of this name: who listens, and his end of each connection. The
+ * system tells of them without a snapshot: one may be missing or there twice. */
+void ends_near_wait(const char *address, uint32_t want);
 void end_address(char *address, size_t size, uint16_t port);
 struct kith_msg end_ping(uint64_t id);
 double end_now_ms(void);

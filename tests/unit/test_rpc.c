@@ -440,7 +440,7 @@ static void test_near(void **state)
     assert_int_equal(kith_rpc_listen(server.rpc, "0.0.0.0:0", &port, NULL), KITH_OK);
     end_address(address, sizeof address, port);
     ping_once(&client, &server, address);
-    assert_int_equal(ends_near_count(address), 2);
+    ends_near_wait(address, 2);
 
     struct kith_rpc_options taken = {.near = address};
     end_start(&other, &taken);
@@ -454,7 +454,7 @@ static void test_near(void **state)
     end_start(&far, NULL);
     assert_int_equal(kith_rpc_listen(far.rpc, address, &port, NULL), KITH_OK);
     ping_once(&client, &far, address);
-    assert_int_equal(ends_near_count(address), 0);
+    ends_near_wait(address, 0);
     end_stop(&far);
     end_stop(&client);
 }
@@ -487,15 +487,15 @@ static void test_near_names(void **state)
         end_start(&server, &options);
         assert_int_equal(kith_rpc_listen(server.rpc, "127.0.0.1:0", &port, NULL), KITH_OK);
         if (cases[i].name) {
-            assert_int_equal(ends_near_count(name), 1);
+            ends_near_wait(name, 1);
         }
         if (near[0] == '[') {
             ping_once(&client, &server, near);
-            assert_int_equal(ends_near_count(name), 2);
+            ends_near_wait(name, 2);
         }
         end_address(address, sizeof address, port);
         ping_once(&client, &server, address);
-        assert_int_equal(ends_near_count(address), 0);
+        ends_near_wait(address, 0);
         end_stop(&client);
         end_stop(&server);
     }
