@@ -33,6 +33,8 @@ static bool is_question(enum kith_msg_kind kind)
     case KITH_MSG_JOIN_REQ:
     case KITH_MSG_STATUS_REQ:
     case KITH_MSG_WATCH_REQ:
+    case KITH_MSG_SUMS_REQ:
+    case KITH_MSG_LEAF_REQ:
         return true;
     default:
         return false;
@@ -53,6 +55,8 @@ static bool is_answer(enum kith_msg_kind kind)
     case KITH_MSG_JOIN_RES:
     case KITH_MSG_STATUS_RES:
     case KITH_MSG_WATCH_RES:
+    case KITH_MSG_SUMS_RES:
+    case KITH_MSG_LEAF_RES:
         return true;
     default:
         return false;

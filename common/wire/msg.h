@@ -15,6 +15,8 @@
 #define KITH_BATCH_MAX 256u         /* updates in one batch; a hard-link rename needs 6 */
 #define KITH_NAMES_MAX 256u         /* names in one get */
 #define KITH_PAGE_ROWS_MAX 1024u    /* rows in one page of a scan */
+#define KITH_LEAF_SUMS_MAX 256u     /* leaves of a tree, core/tree.h */
+#define KITH_LEAF_HASHES_MAX 16384u /* rows of a leaf that an asker names */
 #define KITH_PAGE_BYTES_MAX (1u << 20) /* bytes of states in one page; at least one row always comes */
 #define KITH_MESSAGE_MAX (4u << 20) /* bytes of one encoded gRPC message; larger ones are refused */
 #define KITH_ADDRESS_SIZE 280u      /* "host:port" or "[v6]:port" with the NUL */
@@ -215,6 +217,40 @@ struct kith_replicate_res {
     struct kith_bytes table;
 };
 
+/* Anti-entropy: sums of a partition's leaves (core/tree.h, kith_sum_encode). */
+struct kith_sums_req {
+    struct kith_table_id table;
+    uint32_t partition;
+    struct kith_checksum root; /* the asker's sum of all leaves */
+};
+struct kith_sums_res {
+    struct kith_status status;
+    struct kith_bytes table; /* ESTALE */
+    uint32_t leaf_count;     /* 0: the root is the asker's */
+    const struct kith_checksum *leaves;
+};
+/* The rows of one leaf that are not as the asker has them. */
+struct kith_leaf_req {
+    struct kith_table_id table;
+    uint32_t partition;
+    uint32_t leaf;
+    uint32_t have_count; /* hashes of (key, state) of the rows that the asker has in that leaf */
+    const struct kith_checksum *have;
+};
+struct kith_leaf_row {
+    struct kith_group group;
+    struct kith_bytes name;
+    struct kith_bytes state;   /* encoded */
+    struct kith_checksum hash; /* not sent */
+};
+struct kith_leaf_res {
+    struct kith_status status;
+    struct kith_bytes table;
+    bool more; /* ask again with what there is then */
+    uint32_t row_count;
+    const struct kith_leaf_row *rows; /* in the order of their keys */
+};
+
 /* "Do you know what this request made?" Answers with the states of the rows where it does. */
 struct kith_request_find_req {
     struct kith_group group;
@@ -375,7 +411,11 @@ struct kith_watch_event {
     X(STATUS_RES, 29, status_res, kith_status_res) \
     X(WATCH_REQ, 30, watch_req, kith_watch_req)  \
     X(WATCH_RES, 31, watch_res, kith_watch_res)  \
-    X(WATCH_EVENT, 32, watch_event, kith_watch_event)
+    X(WATCH_EVENT, 32, watch_event, kith_watch_event) \
+    X(SUMS_REQ, 33, sums_req, kith_sums_req)     \
+    X(SUMS_RES, 34, sums_res, kith_sums_res)     \
+    X(LEAF_REQ, 35, leaf_req, kith_leaf_req)     \
+    X(LEAF_RES, 36, leaf_res, kith_leaf_res)
 
 enum kith_msg_kind {
 #define X(name, number, member, type) KITH_MSG_##name = number,

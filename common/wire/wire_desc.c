@@ -326,6 +326,40 @@ static const struct wire_field watch_event_fields[] = {
 DESC(watch_event, "WatchEvent", true, false);
 #undef T
 
+#define T kith_sums_req
+static const struct wire_field sums_req_fields[] = {
+    SUB(1, table, table_id_desc), U32(2, partition, KITH_PARTITIONS_MAX - 1), ARRAY(3, root)};
+DESC(sums_req, "SumsReq", false, false);
+#undef T
+
+#define T kith_sums_res
+static const struct wire_field sums_res_fields[] = {
+    SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX),
+    ARRAYS(3, leaves, leaf_count, KITH_LEAF_SUMS_MAX)};
+DESC(sums_res, "SumsRes", true, true);
+#undef T
+
+#define T kith_leaf_req
+static const struct wire_field leaf_req_fields[] = {
+    SUB(1, table, table_id_desc), U32(2, partition, KITH_PARTITIONS_MAX - 1),
+    U32(3, leaf, KITH_LEAF_SUMS_MAX - 1),
+    ARRAYS(4, have, have_count, KITH_LEAF_HASHES_MAX)};
+DESC(leaf_req, "LeafReq", true, false);
+#undef T
+
+#define T kith_leaf_row
+static const struct wire_field leaf_row_fields[] = {
+    ARRAY(1, group), BYTES(2, name, KITH_NAME_MAX), BYTES(3, state, KITH_ROW_STATE_MAX)};
+DESC(leaf_row, "LeafRow", false, false);
+#undef T
+
+#define T kith_leaf_res
+static const struct wire_field leaf_res_fields[] = {
+    SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX), BOOL(3, more),
+    SUBS(4, rows, row_count, KITH_PAGE_ROWS_MAX, leaf_row_desc)};
+DESC(leaf_res, "LeafRes", true, true);
+#undef T
+
 static const struct wire_desc *const descs[] = {
 #define X(name, number, member, type) [number] = &member##_desc,
     KITH_MSG_MAP(X)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * get.c - reads of this replica: rows by name, a page of a group, and what a request id made.
+ * get.c - reads of this replica: rows by name, a page of a group, what a request id made; and for
+ * anti-entropy (exchange.c) a partition's sums and the rows of a leaf.
  *
  * A replica answers what it holds; merging and quorums are the reader's. Only an owner of the
  * partition answers, under the same table as the reader: a former owner says STALE, never not-found
@@ -116,6 +117,90 @@ void find_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
     op->u.find.names = req->names;
 }
 
+/* What anti-entropy asks: of owners, by owners. The sums and hashes are made with the secret. */
+static bool tree_admit(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
+                       const struct kith_table_id *table, uint32_t partition)
+{
+    const struct conn *from = conn_find(node, conn);
+    if (!from || from->role != KITH_ROLE_NODE) {
+        core_refuse(node, conn, msg, KITH_EPERM, "only nodes of the cluster may ask that");
+        return false;
+    }
+    if (node->has_cluster && partition >= node->table->partitions) {
+        core_refuse(node, conn, msg, KITH_EINVAL, "there is no such partition");
+        return false;
+    }
+    return table_admit(node, conn, msg, table, partition);
+}
+
+void sums_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    const struct kith_sums_req *req = &msg->u.sums_req;
+    if (!tree_admit(node, conn, msg, &req->table, req->partition)) {
+        return;
+    }
+    struct pending *pending = read_begin(node, conn, msg, 0);
+    if (pending) {
+        pending->u.read.root = req->root;
+        (void)core_store(node, pending, KITH_STORE_SUMS, req->partition);
+    }
+}
+
+void leaf_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    const struct kith_leaf_req *req = &msg->u.leaf_req;
+    if (!tree_admit(node, conn, msg, &req->table, req->partition)) {
+        return;
+    }
+    if (req->leaf >= KITH_TREE_LEAVES || req->have_count > KITH_LEAF_HASHES_MAX) {
+        core_refuse(node, conn, msg, KITH_EINVAL, "leaf or hashes out of bounds");
+        return;
+    }
+    struct pending *pending = read_begin(node, conn, msg, 0);
+    if (pending) {
+        struct kith_store_op *op = core_store(node, pending, KITH_STORE_LEAF, req->partition);
+        op->u.leaf.number = req->leaf;
+        op->u.leaf.have_count = req->have_count;
+        op->u.leaf.have = req->have;
+    }
+}
+
+static void sums_answer(struct kith_node *node, const struct pending *pending,
+                        const struct kith_store_done *done)
+{
+    struct kith_sums_res *res =
+        &core_send(node, pending->conn, KITH_MSG_SUMS_RES, pending->msg_id)->u.sums_res;
+    struct kith_sum sum = kith_tree_root(done->u.sums);
+    struct kith_checksum root;
+    kith_sum_encode(&sum, &root);
+    res->status = core_ok();
+    if (kith_checksum_equal(&root, &pending->u.read.root)) {
+        return;
+    }
+    struct kith_checksum *leaves =
+        kith_arena_alloc(&node->arena, KITH_TREE_LEAVES * sizeof *leaves);
+    if (!leaves) {
+        res->status = core_status(KITH_ENOMEM, "out of memory");
+        return;
+    }
+    for (uint32_t i = 0; i < KITH_TREE_LEAVES; i++) {
+        kith_sum_encode(&done->u.sums[i], &leaves[i]);
+    }
+    res->leaf_count = KITH_TREE_LEAVES;
+    res->leaves = leaves;
+}
+
+static void leaf_answer(struct kith_node *node, const struct pending *pending,
+                        const struct kith_store_done *done)
+{
+    struct kith_leaf_res *res =
+        &core_send(node, pending->conn, KITH_MSG_LEAF_RES, pending->msg_id)->u.leaf_res;
+    res->status = core_ok();
+    res->more = done->u.leaf.more;
+    res->row_count = done->u.leaf.row_count;
+    res->rows = done->u.leaf.rows;
+}
+
 static bool rows_fit(const struct kith_store_done *done)
 {
     size_t size = 0;
@@ -129,29 +214,35 @@ void read_stored(struct kith_node *node, struct pending *pending,
                  const struct kith_store_done *done)
 {
     core_stored_last(node, pending);
+    if (pending->answered) {
+        pending_end(node, pending);
+        return;
+    }
     if (done->err != KITH_OK) {
         pending_refuse(node, pending, done->err,
                        core_text(node, "node %s: %s", node->address, done->message));
+    } else if (pending->asked == KITH_MSG_SUMS_REQ) {
+        sums_answer(node, pending, done);
+    } else if (pending->asked == KITH_MSG_LEAF_REQ) {
+        leaf_answer(node, pending, done);
     } else if (pending->asked == KITH_MSG_REQUEST_FIND_REQ) {
-        if (!pending->answered) {
-            struct kith_request_find_res *res =
-                &core_send(node, pending->conn, KITH_MSG_REQUEST_FIND_RES, pending->msg_id)
-                     ->u.request_find_res;
-            res->status = core_ok();
-            res->found = done->u.find.found;
-            res->row_count = done->u.find.found ? done->u.find.row_count : 0;
-            res->rows = done->u.find.rows;
-        }
+        struct kith_request_find_res *res =
+            &core_send(node, pending->conn, KITH_MSG_REQUEST_FIND_RES, pending->msg_id)
+                 ->u.request_find_res;
+        res->status = core_ok();
+        res->found = done->u.find.found;
+        res->row_count = done->u.find.found ? done->u.find.row_count : 0;
+        res->rows = done->u.find.rows;
     } else if (!rows_fit(done)) {
         pending_refuse(node, pending, KITH_ETOOBIG,
                        "the rows together are too large for one answer: ask for fewer");
-    } else if (!pending->answered && pending->asked == KITH_MSG_GET_REQ) {
+    } else if (pending->asked == KITH_MSG_GET_REQ) {
         struct kith_get_res *res =
             &core_send(node, pending->conn, KITH_MSG_GET_RES, pending->msg_id)->u.get_res;
         res->status = core_ok();
         res->row_count = done->u.rows.row_count;
         res->rows = done->u.rows.rows;
-    } else if (!pending->answered) {
+    } else {
         struct kith_scan_res *res =
             &core_send(node, pending->conn, KITH_MSG_SCAN_RES, pending->msg_id)->u.scan_res;
         res->more = done->u.rows.more;

@@ -23,6 +23,7 @@
 #include "base/assert.h"
 #include "core/decide.h"
 #include "core/node.h"
+#include "core/tree.h"
 #include "data/hlc.h"
 
 #define KITH_STEP_TIMERS 64u /* pendings handled in one tick; the rest follows in the next, at once */
@@ -51,6 +52,17 @@
 #define KITH_FIND_TIMEOUT_MS   250u
 #define KITH_REPAIRS_MAX       64u  /* read repairs under way; more are dropped, a later read asks again */
 #define KITH_REPAIR_TIMEOUT_MS 5000u
+/* Anti-entropy: exchange.c */
+#define KITH_EXCHANGES_MAX     4u       /* under way */
+#define KITH_EXCHANGE_MS       1800000u /* between two of a pair, and up to as much more at random */
+#define KITH_EXCHANGE_AGAIN_MS 1000u    /* until leaves that differ are looked at again */
+#define KITH_EXCHANGE_REST_MS  10000u   /* at least between two of a pair: a node may come up often */
+#define KITH_EXCHANGE_FAILED_MS 30000u  /* after one that was refused, or broke off */
+#define KITH_EXCHANGE_SLICE_MS 20000u   /* then it ends, and goes on as another */
+#define KITH_EXCHANGE_TIMEOUT_MS 60000u
+#define KITH_EXCHANGE_FEW      16u      /* leaves that differ; more are not writes under way alone */
+#define KITH_EXCHANGE_YIELD    32u      /* requests under way beside; with more of them */
+#define KITH_EXCHANGE_GAP_MS   250u     /* one begins in so long */
 #define KITH_PING_MEMBERS      16u  /* membership records in one ping; the next ping brings the next */
 #define KITH_ANSWER_BYTES_MAX  (KITH_MESSAGE_MAX - (128u << 10)) /* of states in one answer */
 #define KITH_TEXT_MAX          300u /* bytes of a message for people */
@@ -72,6 +84,7 @@ enum pending_kind {
     PENDING_ADMIN,      /* join.c: INIT_REQ, JOIN_CMD */
     PENDING_JOIN,       /* agree.c: a JOIN_REQ that waits for a decision */
     PENDING_VOTE,       /* agree.c: a vote that waits for a count or a record on disk */
+    PENDING_EXCHANGE,   /* exchange.c */
     PENDING_KINDS
 };
 
@@ -104,6 +117,33 @@ struct pending_repair {
     struct kith_replica_row *rows;  /* in the arena */
 };
 
+enum exchange_phase {
+    EXCHANGE_SUMS,       /* our leaves are being read */
+    EXCHANGE_SUMS_ASKED,
+    EXCHANGE_LEAF,       /* the hashes of our rows of a leaf are */
+    EXCHANGE_LEAF_ASKED,
+    EXCHANGE_MERGE,      /* rows of one group are being merged */
+};
+
+struct pending_exchange {
+    enum exchange_phase phase;
+    uint32_t pair;     /* index */
+    uint16_t peer;
+    bool waiting;      /* for his answer */
+    uint64_t until_ms; /* no further leaf is begun then */
+    uint64_t rows_taken;
+    struct kith_sum *sums; /* in the arena, until they are compared */
+    uint8_t want[KITH_TREE_LEAVES / 8]; /* the leaves that differ, from `leaf` on */
+    uint32_t leaf;
+    /* the page at work, in the arena */
+    bool more;             /* rows of the leaf are left there */
+    bool progress;         /* the page has brought something */
+    uint32_t row_count, row_at;
+    const struct kith_leaf_row *rows;
+    uint32_t merged;       /* of the operation that is out */
+    struct kith_replica_row *merging; /* [KITH_BATCH_MAX] */
+};
+
 struct pending {
     enum pending_kind kind;
     bool op_out;   /* a store operation is out: the slot stays until its last completion */
@@ -125,6 +165,10 @@ struct pending {
     union {
         struct pending_put put;
         struct pending_repair repair;
+        struct pending_exchange exchange;
+        struct {
+            struct kith_checksum root; /* SUMS_REQ: the asker's */
+        } read;
         struct {
             const struct kith_replicate_req *req; /* in the message, while its op is out */
         } merge;
@@ -184,6 +228,29 @@ struct watches {
     uint32_t ended_at;   /* behind this slot */
 };
 
+/* ---- Anti-entropy: exchange.c ---- */
+
+struct exchange_pair { /* a partition of ours, and another owner of it */
+    uint32_t partition;
+    uint16_t peer;
+    bool out;       /* an exchange is under way */
+    bool suspected; /* leaves have differed: */
+    uint8_t suspects[KITH_TREE_LEAVES / 8];
+    uint64_t due_ms;
+    uint64_t ended_ms; /* the last one; 0: none yet */
+};
+
+struct exchanges {
+    bool made; /* the pairs are those of the table */
+    uint32_t pair_count;
+    struct exchange_pair *pairs;
+    uint32_t next; /* the pair to look at */
+    uint32_t out;
+    uint64_t due_ms;
+    uint64_t gap_ms; /* while the node is busy none begins before */
+    uint64_t rows_taken; /* since it said so last */
+};
+
 /* ---- The node ---- */
 
 struct join_state; /* below */
@@ -240,6 +307,7 @@ struct kith_node {
     uint32_t repairs_out;
     uint64_t puts, gets, scans;
     struct watches watches;
+    struct exchanges exchanges;
 
     struct join_state *join;
 
@@ -402,6 +470,8 @@ void replicate_stored(struct kith_node *node, struct pending *pending,
 void get_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void scan_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void find_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+void sums_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+void leaf_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void read_stored(struct kith_node *node, struct pending *pending,
                  const struct kith_store_done *done);
 void repair_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
@@ -415,6 +485,23 @@ void chunk_stored(struct kith_node *node, struct pending *pending,
 void status_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void status_stored(struct kith_node *node, struct pending *pending,
                    const struct kith_store_done *done);
+
+/* ---- exchange.c: anti-entropy, the side that wants to catch up ---- */
+
+void exchange_release(struct kith_node *node);
+/* Another table is in use: other pairs. */
+void exchange_table_changed(struct kith_node *node);
+void exchange_peer_up(struct kith_node *node, uint16_t peer);
+void exchange_peer_lost(struct kith_node *node, struct pending *pending, uint16_t peer);
+/* SUMS_RES or LEAF_RES of that peer. */
+void exchange_got(struct kith_node *node, struct pending *pending, uint16_t peer,
+                  const struct kith_msg *msg);
+void exchange_stored(struct kith_node *node, struct pending *pending,
+                     const struct kith_store_done *done);
+/* The pair is due again after so long; 0: with all others. */
+void exchange_end(struct kith_node *node, struct pending *pending, uint64_t again_ms);
+void exchange_tick(struct kith_node *node);
+uint64_t exchange_due(const struct kith_node *node);
 
 /* ---- watch.c ---- */
 

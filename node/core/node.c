@@ -157,6 +157,7 @@ void kith_node_free(struct kith_node *node)
     join_free(node);
     pending_release_all(node);
     watch_release_all(node);
+    exchange_release(node);
     kith_free(node->conns);
     kith_free(node->peers);
     kith_free(node->peer_of_member);
@@ -250,6 +251,7 @@ static enum kith_err take_tick(struct kith_node *node)
         agree_tick(node);
         members_save(node);
         watch_tick(node);
+        exchange_tick(node);
     }
     return KITH_OK;
 }
@@ -325,6 +327,9 @@ static enum kith_err take_stored(struct kith_node *node, const struct kith_store
     case PENDING_VOTE:
         agree_counted(node, pending, done);
         return KITH_OK;
+    case PENDING_EXCHANGE:
+        exchange_stored(node, pending, done);
+        return KITH_OK;
     default:
         return KITH_OK;
     }
@@ -344,6 +349,9 @@ static enum kith_err take_answer(struct kith_node *node, struct conn *conn,
         return put_found(node, pending, conn->peer, msg);
     } else if (pending->kind == PENDING_REPAIR && msg->kind == KITH_MSG_GET_RES) {
         return repair_got(node, pending, conn->peer, &msg->u.get_res);
+    } else if (pending->kind == PENDING_EXCHANGE &&
+               (msg->kind == KITH_MSG_SUMS_RES || msg->kind == KITH_MSG_LEAF_RES)) {
+        exchange_got(node, pending, conn->peer, msg);
     }
     return KITH_OK;
 }
@@ -385,9 +393,17 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_REQUEST_FIND_REQ:
         find_req(node, id, msg);
         return KITH_OK;
+    case KITH_MSG_SUMS_REQ:
+        sums_req(node, id, msg);
+        return KITH_OK;
+    case KITH_MSG_LEAF_REQ:
+        leaf_req(node, id, msg);
+        return KITH_OK;
     case KITH_MSG_REPLICATE_RES:
     case KITH_MSG_REQUEST_FIND_RES:
     case KITH_MSG_GET_RES:
+    case KITH_MSG_SUMS_RES:
+    case KITH_MSG_LEAF_RES:
         return take_answer(node, conn, msg);
     case KITH_MSG_PING:
         if (conn->role == KITH_ROLE_NODE) {
@@ -467,7 +483,8 @@ static uint64_t node_due(struct kith_node *node)
     if (!node->serving) {
         return due;
     }
-    uint64_t others[] = {peers_due(node), join_due(node), agree_due(node), watch_due(node)};
+    uint64_t others[] = {peers_due(node), join_due(node), agree_due(node), watch_due(node),
+                         exchange_due(node)};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         due = others[i] < due ? others[i] : due;
     }

@@ -84,6 +84,8 @@ static void peer_fail(struct kith_node *node, struct peer *peer)
         } else if (pending->kind == PENDING_REPAIR && pending->u.repair.waiting &&
                    pending->u.repair.peer == index) {
             repair_end(node, pending);
+        } else if (pending->kind == PENDING_EXCHANGE) {
+            exchange_peer_lost(node, pending, index);
         }
     }
 }
@@ -96,7 +98,9 @@ static void peer_set_up(struct kith_node *node, struct peer *peer, bool up)
     peer->up = up;
     core_log(node, up ? LEVEL_INFO : LEVEL_WARN, "node %s is %s",
              peer->info.address, up ? "up" : "down");
-    if (!up) {
+    if (up) {
+        exchange_peer_up(node, peer_index(node, peer));
+    } else {
         peer_fail(node, peer);
     }
 }

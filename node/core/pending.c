@@ -196,6 +196,9 @@ static void pending_expire(struct kith_node *node, struct pending *pending)
     case PENDING_REPAIR:
         repair_end(node, pending);
         return;
+    case PENDING_EXCHANGE:
+        exchange_end(node, pending, KITH_EXCHANGE_FAILED_MS);
+        return;
     default:
         pending_refuse(node, pending, KITH_ETIMEOUT, "the deadline passed");
         pending_end(node, pending);
@@ -261,6 +264,12 @@ static void refuse(struct kith_node *node, uint64_t conn, enum kith_msg_kind ask
         return;
     case KITH_MSG_WATCH_REQ:
         core_send(node, conn, KITH_MSG_WATCH_RES, id)->u.watch_res.status = status;
+        return;
+    case KITH_MSG_SUMS_REQ:
+        core_send(node, conn, KITH_MSG_SUMS_RES, id)->u.sums_res.status = status;
+        return;
+    case KITH_MSG_LEAF_REQ:
+        core_send(node, conn, KITH_MSG_LEAF_RES, id)->u.leaf_res.status = status;
         return;
     default:
         return; /* answers, pings and repairs: nobody waits */

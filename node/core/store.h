@@ -17,6 +17,7 @@
 #ifndef KITH_CORE_STORE_H
 #define KITH_CORE_STORE_H
 
+#include "core/tree.h"
 #include "wire/msg.h"
 
 enum kith_store_kind {
@@ -30,6 +31,8 @@ enum kith_store_kind {
     KITH_STORE_CHUNK_GET,
     KITH_STORE_CHUNK_SYNC, /* always disk; one completion (DISK) */
     KITH_STORE_COUNT,      /* how much is held */
+    KITH_STORE_SUMS,       /* the sums of a partition's leaves (tree.h) */
+    KITH_STORE_LEAF,       /* the rows of one leaf */
 };
 
 enum kith_meta_key { /* what META_PUT writes; all are given back at the start, see kith_start */
@@ -104,6 +107,15 @@ struct kith_store_op {
             uint32_t id_count;
             const struct kith_chunk_id *ids;
         } chunk_sync;
+        struct {
+            uint32_t number;
+            bool digest; /* the hashes alone, of up to KITH_LEAF_HASHES_MAX rows */
+            /* else: those rows whose hash is not among these, KITH_PAGE_ROWS_MAX or
+             * KITH_PAGE_BYTES_MAX of states, at least one. A row that does not fit its checksum is
+             * left out and logged. */
+            uint32_t have_count;
+            const struct kith_checksum *have;
+        } leaf;
     } u;
 };
 
@@ -153,6 +165,12 @@ struct kith_store_done {
             const struct kith_chunk_id *missing;
         } chunk_sync;
         struct kith_store_counts counts;
+        const struct kith_sum *sums; /* SUMS: [KITH_TREE_LEAVES] */
+        struct {
+            bool more;
+            uint32_t row_count;
+            const struct kith_leaf_row *rows; /* digest: hashes only */
+        } leaf;
     } u;
 };
 

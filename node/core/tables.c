@@ -36,6 +36,7 @@ enum kith_err table_use(struct kith_node *node, struct kith_table *table, struct
     node->self = kith_table_find(table, &node->uuid);
     node->members_dirty = true;
     watch_table_changed(node);
+    exchange_table_changed(node);
     for (uint32_t i = 0; i < table->member_count; i++) {
         if (map[i] != KITH_NO_PEER) {
             struct kith_member_info *info = &node->peers[map[i]].info;
@@ -197,6 +198,16 @@ static void table_answer_stale(struct kith_node *node, uint64_t conn, const stru
         res = core_send(node, conn, KITH_MSG_REPLICATE_RES, msg->id);
         res->u.replicate_res.status = status;
         res->u.replicate_res.table = table;
+        return;
+    case KITH_MSG_SUMS_REQ:
+        res = core_send(node, conn, KITH_MSG_SUMS_RES, msg->id);
+        res->u.sums_res.status = status;
+        res->u.sums_res.table = table;
+        return;
+    case KITH_MSG_LEAF_REQ:
+        res = core_send(node, conn, KITH_MSG_LEAF_RES, msg->id);
+        res->u.leaf_res.status = status;
+        res->u.leaf_res.table = table;
         return;
     default:
         core_refuse(node, conn, msg, KITH_ESTALE, why);

@@ -35,6 +35,19 @@ static struct kith_sum sum_of_hash(const struct kith_checksum *hash)
     return sum;
 }
 
+void kith_sum_decode(const struct kith_checksum *bytes, struct kith_sum *ret_sum)
+{
+    *ret_sum = sum_of_hash(bytes);
+}
+
+void kith_sum_encode(const struct kith_sum *sum, struct kith_checksum *ret_bytes)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        ret_bytes->bytes[i] = (uint8_t)(sum->high >> (56 - 8 * i));
+        ret_bytes->bytes[8 + i] = (uint8_t)(sum->low >> (56 - 8 * i));
+    }
+}
+
 void kith_sum_add(struct kith_sum *sum, const struct kith_sum *other)
 {
     uint64_t low = sum->low + other->low;

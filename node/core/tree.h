@@ -22,6 +22,9 @@ uint32_t kith_tree_leaf(const struct kith_key *key);
 /* sum += new - old (all-zero hashes count as nothing). */
 void kith_sum_replace(struct kith_sum *sum, const struct kith_checksum *old_hash,
                       const struct kith_checksum *new_hash);
+/* As on the wire: big-endian, as the hashes are. */
+void kith_sum_encode(const struct kith_sum *sum, struct kith_checksum *ret_bytes);
+void kith_sum_decode(const struct kith_checksum *bytes, struct kith_sum *ret_sum);
 void kith_sum_add(struct kith_sum *sum, const struct kith_sum *other);
 bool kith_sum_equal(const struct kith_sum *a, const struct kith_sum *b);
 /* Inner level and root from the leaves of one partition. */

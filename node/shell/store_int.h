@@ -343,6 +343,13 @@ enum kith_err store_scan(struct store_worker *worker, const struct kith_store_op
                          struct kith_store_done *done);
 enum kith_err store_find(struct store_worker *worker, const struct kith_store_op *op,
                          struct kith_store_done *done);
+
+/* ---- What anti-entropy reads (store_leaf.c) ---- */
+
+enum kith_err store_sums_read(struct store_worker *worker, const struct kith_store_op *op,
+                              struct kith_store_done *done);
+enum kith_err store_leaf_read(struct store_worker *worker, const struct kith_store_op *op,
+                              struct kith_store_done *done);
 enum kith_err store_meta_put(struct store_worker *worker, const struct kith_store_op *op,
                              struct kith_store_done *done);
 enum kith_err store_chunk_put(struct store_worker *worker, const struct kith_store_op *op,

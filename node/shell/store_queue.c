@@ -153,6 +153,7 @@ static uint32_t op_weight(const struct kith_store_op *op)
     case KITH_STORE_GET:
         return op->u.get.name_count;
     case KITH_STORE_SCAN:
+    case KITH_STORE_LEAF:
         return KITH_ROUND_UPDATES / 4u; /* up to 1 MiB of results */
     case KITH_STORE_CHUNK_PUT:
     case KITH_STORE_CHUNK_GET:

@@ -234,6 +234,10 @@ static enum kith_err run_op(struct store_worker *worker, const struct kith_store
         return store_chunk_sync(worker, op, done);
     case KITH_STORE_COUNT:
         return run_count(worker, done);
+    case KITH_STORE_SUMS:
+        return store_sums_read(worker, op, done);
+    case KITH_STORE_LEAF:
+        return store_leaf_read(worker, op, done);
     default:
         return store_fail(worker, done, KITH_EINVAL, "unknown storage operation %d", (int)op->kind);
     }

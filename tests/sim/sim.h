@@ -56,6 +56,7 @@ enum sim_mutant {
     MUTANT_THAW,          /* a start forgets that writes are held off until a table is decided */
     MUTANT_UNTOLD,        /* what comes by a merge is told to nobody who watches */
     MUTANT_EMPTY_PROMISE, /* nodes but the first promise to tell changes, and do not */
+    MUTANT_LEAF_EMPTY,    /* an owner keeps the rows of a leaf to himself */
     MUTANT_COUNT
 };
 

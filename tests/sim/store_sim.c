@@ -182,6 +182,17 @@ static size_t row_key(const struct kith_key *key, uint8_t out[82])
     return 18 + key->name.size;
 }
 
+static struct kith_sum leaf_sum(const struct store_sim *store, uint32_t partition, uint32_t leaf)
+{
+    uint8_t name[3] = {(uint8_t)(partition >> 8), (uint8_t)partition, (uint8_t)leaf};
+    struct kith_sum sum = {0, 0};
+    struct kith_bytes bytes = store_sim_get(store, 'l', name, sizeof name);
+    if (bytes.size == sizeof sum) {
+        memcpy(&sum, bytes.data, sizeof sum);
+    }
+    return sum;
+}
+
 static void leaf_update(struct store_sim *store, const struct kith_key *key,
                         const struct kith_rowop_result *result)
 {
@@ -190,11 +201,7 @@ static void leaf_update(struct store_sim *store, const struct kith_key *key,
     name[0] = (uint8_t)(partition >> 8);
     name[1] = (uint8_t)partition;
     name[2] = (uint8_t)kith_tree_leaf(key);
-    struct kith_sum sum = {0, 0};
-    struct kith_bytes old = store_sim_get(store, 'l', name, sizeof name);
-    if (old.size == sizeof sum) {
-        memcpy(&sum, old.data, sizeof sum);
-    }
+    struct kith_sum sum = leaf_sum(store, partition, name[2]);
     kith_sum_replace(&sum, &result->old_hash, &result->new_hash);
     if (store->sim->mutant == MUTANT_TREE && sim_chance(store->sim, 20)) {
         return;
@@ -596,6 +603,61 @@ static void apply_chunk(struct store_sim *store, struct store_op *op)
     op->done.u.chunk_sync.missing = missing;
 }
 
+static void apply_sums(const struct store_sim *store, struct store_op *op)
+{
+    struct kith_sum *sums = kith_arena_calloc(&op->arena, KITH_TREE_LEAVES, sizeof *sums);
+    KITH_ASSERT(sums);
+    for (uint32_t i = 0; i < KITH_TREE_LEAVES; i++) {
+        sums[i] = leaf_sum(store, op->op.partition, i);
+    }
+    op->done.u.sums = sums;
+}
+
+static bool hash_among(const struct kith_checksum *hashes, uint32_t count,
+                       const struct kith_checksum *hash)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (kith_checksum_equal(&hashes[i], hash)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void apply_leaf(struct store_sim *store, struct store_op *op, struct kith_bytes secret)
+{
+    const struct kith_store_op *ask = &op->op;
+    struct kith_leaf_row *rows = kith_arena_calloc(&op->arena, store->cell_count + 1, sizeof *rows);
+    KITH_ASSERT(rows);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < store->cell_count; i++) {
+        struct cell *cell = store->cells[i];
+        if (cell->type != 'r' || cell->version_count == 0) {
+            continue;
+        }
+        struct kith_key key = key_of(cell);
+        if (kith_group_partition(&key.group, SIM_PARTITIONS) != ask->partition ||
+            kith_tree_leaf(&key) != ask->u.leaf.number) {
+            continue;
+        }
+        struct kith_bytes state = store_sim_state(store, &key, secret);
+        struct kith_checksum hash = kith_row_hash(&key, state, secret);
+        if (hash_among(ask->u.leaf.have, ask->u.leaf.have_count, &hash) ||
+            (store->sim->mutant == MUTANT_LEAF_EMPTY && !ask->u.leaf.digest)) {
+            continue;
+        }
+        rows[count].group = key.group;
+        rows[count].name.data = kith_arena_copy(&op->arena, key.name.data, key.name.size);
+        rows[count].name.size = key.name.size;
+        rows[count].state.data = kith_arena_copy(&op->arena, state.data, state.size);
+        rows[count].state.size = state.size;
+        rows[count].hash = hash;
+        count++;
+    }
+    op->done.u.leaf.row_count = count;
+    op->done.u.leaf.rows = rows;
+}
+
 void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall_ms,
                      struct kith_bytes secret)
 {
@@ -634,6 +696,12 @@ void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall
         }
         break;
     }
+    case KITH_STORE_SUMS:
+        apply_sums(store, op);
+        break;
+    case KITH_STORE_LEAF:
+        apply_leaf(store, op, secret);
+        break;
     case KITH_STORE_COUNT:
         op->done.u.counts.rows = store_sim_has_data(store) ? 1 : 0;
         break;
@@ -665,12 +733,7 @@ void store_sim_verify(struct store_sim *store, struct kith_bytes secret)
     }
     for (uint32_t p = 0; p < SIM_PARTITIONS; p++) {
         for (uint32_t l = 0; l < KITH_TREE_LEAVES; l++) {
-            uint8_t name[3] = {0, (uint8_t)p, (uint8_t)l};
-            struct kith_sum sum = {0, 0};
-            struct kith_bytes old = store_sim_get(store, 'l', name, sizeof name);
-            if (old.size == sizeof sum) {
-                memcpy(&sum, old.data, sizeof sum);
-            }
+            struct kith_sum sum = leaf_sum(store, p, l);
             if (!kith_sum_equal(&sum, &sums[p][l])) {
                 sim_fail(store->sim,
                          "invariant 5: node %u, partition %u, leaf %u: a sum that does "

@@ -185,6 +185,106 @@ static void test_scan(void **state)
     assert_true(done->u.rows.more);
 }
 
+/* A name of the group in that leaf, the next one from `*number` on. */
+static void name_in_leaf(uint32_t group, uint32_t leaf, uint32_t *number, char name[16])
+{
+    struct kith_key key = {group_of(group), kith_bytes_make(name, 0)};
+    do {
+        snprintf(name, 16, "n%u", (*number)++);
+        key.name.size = strlen(name);
+    } while (kith_tree_leaf(&key) != leaf);
+}
+
+static const struct kith_store_done *ask_leaf(struct place *place, uint32_t group, uint32_t leaf,
+                                              uint32_t have_count, const struct kith_checksum *have)
+{
+    struct kith_group of = group_of(group);
+    struct kith_store_op op = {.kind = KITH_STORE_LEAF};
+    op.partition = kith_group_partition(&of, PARTITIONS);
+    op.u.leaf.number = leaf;
+    op.u.leaf.digest = have == NULL;
+    op.u.leaf.have_count = have_count;
+    op.u.leaf.have = have;
+    const struct kith_store_done *done = ask(place, &op);
+    assert_int_equal(done->err, KITH_OK);
+    return done;
+}
+
+/* Anti-entropy: a partition's sums are those of the hashes of its leaves. */
+static void test_sums(void **state)
+{
+    struct place *place = *state;
+    char name[16];
+    for (uint32_t i = 0; i < 200; i++) {
+        snprintf(name, sizeof name, "n%u", i);
+        put_text(place, 3, name, "v");
+    }
+    struct kith_group group = group_of(3);
+    struct kith_store_op op = {.kind = KITH_STORE_SUMS};
+    op.partition = kith_group_partition(&group, PARTITIONS);
+    const struct kith_store_done *done = ask(place, &op);
+    assert_int_equal(done->err, KITH_OK);
+    struct kith_sum sums[KITH_TREE_LEAVES];
+    memcpy(sums, done->u.sums, sizeof sums);
+    uint32_t rows = 0;
+    for (uint32_t leaf = 0; leaf < KITH_TREE_LEAVES; leaf++) {
+        static const struct kith_checksum none;
+        struct kith_sum sum = {0, 0};
+        done = ask_leaf(place, 3, leaf, 0, NULL);
+        for (uint32_t i = 0; i < done->u.leaf.row_count; i++) {
+            assert_int_equal(done->u.leaf.rows[i].state.size, 0);
+            kith_sum_replace(&sum, &none, &done->u.leaf.rows[i].hash);
+        }
+        rows += done->u.leaf.row_count;
+        assert_true(kith_sum_equal(&sum, &sums[leaf]));
+    }
+    assert_int_equal(rows, 200);
+    op.partition = (op.partition + 1) % PARTITIONS; /* nothing is there */
+    done = ask(place, &op);
+    assert_int_equal(done->err, KITH_OK);
+    assert_true(done->u.sums[0].low == 0 && done->u.sums[0].high == 0);
+    op.kind = KITH_STORE_LEAF;
+    op.u.leaf.number = KITH_TREE_LEAVES;
+    assert_int_equal(ask(place, &op)->err, KITH_EINVAL);
+}
+
+/* The rows of a leaf come in pages, less those that the asker has by then. */
+static void test_leaf_pages(void **state)
+{
+    struct place *place = *state;
+    enum { COUNT = 40, SIZE = 60000, LEAF = 77 };
+    static char text[SIZE + 1];
+    static struct kith_checksum have[COUNT];
+    uint32_t number = 0, count = 0, pages = 0;
+    memset(text, 'x', SIZE);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        char name[16];
+        name_in_leaf(3, LEAF, &number, name);
+        put_text(place, 3, name, text);
+    }
+    for (bool more = true; more; pages++) {
+        const struct kith_store_done *done = ask_leaf(place, 3, LEAF, count, have);
+        assert_true(done->u.leaf.row_count > 0);
+        more = done->u.leaf.more;
+        for (uint32_t i = 0; i < done->u.leaf.row_count; i++) {
+            const struct kith_leaf_row *row = &done->u.leaf.rows[i];
+            struct kith_group group = group_of(3);
+            struct kith_key key = {row->group, row->name};
+            assert_int_equal(kith_group_compare(&row->group, &group), 0);
+            assert_int_equal(kith_tree_leaf(&key), LEAF);
+            assert_true(row->state.size > SIZE);
+            have[count++] = row->hash;
+        }
+    }
+    assert_int_equal(count, COUNT);
+    assert_in_range(pages, 3, 4);
+    assert_int_equal(ask_leaf(place, 3, LEAF, COUNT, have)->u.leaf.row_count, 0);
+    have[7].bytes[3]++; /* a row that has changed since */
+    const struct kith_store_done *done = ask_leaf(place, 3, LEAF, COUNT, have);
+    assert_int_equal(done->u.leaf.row_count, 1);
+    assert_false(done->u.leaf.more);
+}
+
 static void test_disk_completes_twice(void **state)
 {
     struct place *place = *state;
@@ -539,6 +639,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_large_batch, setup, teardown),
         cmocka_unit_test_setup_teardown(test_merge, setup, teardown),
         cmocka_unit_test_setup_teardown(test_scan, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_sums, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_leaf_pages, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disk_completes_twice, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lend, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lenders, setup, teardown),

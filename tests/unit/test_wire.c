@@ -234,7 +234,7 @@ static bool struct_equal(const struct wire_desc *desc, const void *a, const void
 }
 
 #define KIND_FIRST KITH_MSG_HELLO
-#define KIND_LAST KITH_MSG_WATCH_EVENT
+#define KIND_LAST KITH_MSG_LEAF_RES
 
 static void random_msg(struct kith_arena *arena, enum kith_msg_kind kind, struct kith_msg *ret_msg)
 {

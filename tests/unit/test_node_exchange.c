@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Anti-entropy, one message at a time: who may ask, what is refused, and what an answer may not
+ * bring. That it brings replicas together is the simulator's. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "core/tree.h"
+#include "node_world.h"
+
+#define PEER 2u
+
+/* The first operation of that kind that the last step asked for. */
+static const struct kith_store_op *asked(const struct world *world, enum kith_store_kind kind)
+{
+    for (uint32_t i = 0; i < world->last.count; i++) {
+        const struct kith_effect *effect = &world->last.effects[i];
+        if (effect->kind == KITH_EFFECT_STORE && effect->op->kind == kind) {
+            return effect->op;
+        }
+    }
+    return NULL;
+}
+
+static struct kith_sum sums[KITH_TREE_LEAVES];
+
+static void stored(struct world *world, const struct kith_store_op *op,
+                   struct kith_store_done *done)
+{
+    struct kith_event event = {.kind = KITH_EVENT_STORED, .done = done};
+    done->id = op->id;
+    done->message = "";
+    done->reached = KITH_DURABLE_OS;
+    step(world, &event);
+}
+
+static void sums_read(struct world *world, const struct kith_store_op *op)
+{
+    struct kith_store_done done = {.err = KITH_OK};
+    done.u.sums = sums;
+    stored(world, op, &done);
+}
+
+/* A node that has been asked for its sums by the one under test, with the question. */
+static uint64_t asking(struct world *world, struct kith_msg *ret_msg)
+{
+    world_new(world, 2);
+    uint64_t conn = peer_up(world, PEER);
+    const struct kith_store_op *op = asked(world, KITH_STORE_SUMS);
+    for (uint32_t i = 0; i < 20 && op == NULL; i++) {
+        tick(world, 100);
+        op = asked(world, KITH_STORE_SUMS);
+    }
+    assert_non_null(op);
+    sums_read(world, op);
+    assert_non_null(sent(world, KITH_MSG_SUMS_REQ));
+    *ret_msg = *sent(world, KITH_MSG_SUMS_REQ);
+    return conn;
+}
+
+static void answer_sums(struct world *world, uint64_t conn, uint64_t id, uint32_t count,
+                        const struct kith_checksum *leaves)
+{
+    struct kith_msg res = {.kind = KITH_MSG_SUMS_RES, .id = id};
+    res.u.sums_res.status.message = "";
+    res.u.sums_res.leaf_count = count;
+    res.u.sums_res.leaves = leaves;
+    message(world, conn, &res);
+}
+
+/* Others' leaves, of which so many are not as here. */
+static const struct kith_checksum *leaves_with(uint32_t different)
+{
+    static struct kith_checksum leaves[KITH_TREE_LEAVES];
+    memset(leaves, 0, sizeof leaves);
+    for (uint32_t i = 0; i < different; i++) {
+        leaves[i].bytes[15] = 1;
+    }
+    return leaves;
+}
+
+static void test_equal_roots(void **state)
+{
+    (void)state;
+    struct world world;
+    struct kith_msg req;
+    uint64_t conn = asking(&world, &req);
+    struct kith_sum root = kith_tree_root(sums);
+    struct kith_checksum bytes;
+    kith_sum_encode(&root, &bytes);
+    assert_memory_equal(&req.u.sums_req.root, &bytes, sizeof bytes);
+    answer_sums(&world, conn, req.id, 0, NULL);
+    assert_null(asked(&world, KITH_STORE_LEAF));
+    kith_node_free(world.node);
+}
+
+/* Many leaves differ: they are fetched at once. */
+static uint64_t leaf_asked(struct world *world, struct kith_msg *ret_req, struct kith_msg *ret_sums)
+{
+    uint64_t conn = asking(world, ret_sums);
+    answer_sums(world, conn, ret_sums->id, KITH_TREE_LEAVES, leaves_with(KITH_TREE_LEAVES));
+    const struct kith_store_op *op = asked(world, KITH_STORE_LEAF);
+    assert_non_null(op);
+    assert_true(op->u.leaf.digest);
+    assert_int_equal(op->u.leaf.number, 0);
+    struct kith_leaf_row row = {.hash = {{9}}};
+    struct kith_store_done done = {.err = KITH_OK};
+    done.u.leaf.row_count = 1;
+    done.u.leaf.rows = &row;
+    stored(world, op, &done);
+    assert_non_null(sent(world, KITH_MSG_LEAF_REQ));
+    *ret_req = *sent(world, KITH_MSG_LEAF_REQ);
+    assert_int_equal(ret_req->u.leaf_req.have_count, 1);
+    assert_memory_equal(ret_req->u.leaf_req.have, &row.hash, sizeof row.hash);
+    return conn;
+}
+
+static struct kith_group group_in(uint32_t partition)
+{
+    struct kith_group group;
+    uint8_t own[12] = {0};
+    do {
+        own[0]++;
+        group = kith_group_make(KITH_VOLUME_FS, own);
+    } while (kith_group_partition(&group, 8) != partition);
+    return group;
+}
+
+static void answer_leaf(struct world *world, uint64_t conn, uint64_t id, uint32_t count,
+                        const struct kith_leaf_row *rows)
+{
+    struct kith_msg res = {.kind = KITH_MSG_LEAF_RES, .id = id};
+    res.u.leaf_res.status.message = "";
+    res.u.leaf_res.row_count = count;
+    res.u.leaf_res.rows = rows;
+    message(world, conn, &res);
+}
+
+/* The rows of a page are merged, a group at a time; then comes the next leaf. */
+static void test_rows_are_merged(void **state)
+{
+    (void)state;
+    struct world world;
+    struct kith_msg req, first;
+    uint64_t conn = leaf_asked(&world, &req, &first);
+    uint32_t partition = req.u.leaf_req.partition;
+    struct kith_group group = group_in(partition), other = group;
+    while (kith_group_compare(&other, &group) == 0 ||
+           kith_group_partition(&other, 8) != partition) {
+        other.bytes[15]++;
+    }
+    struct kith_leaf_row rows[3];
+    memset(rows, 0, sizeof rows);
+    for (uint32_t i = 0; i < 3; i++) {
+        rows[i].group = i < 2 ? group : other;
+        rows[i].name = kith_bytes_make(&"abc"[i], 1);
+        rows[i].state = kith_bytes_make("x", 1);
+    }
+    answer_leaf(&world, conn, req.id, 3, rows);
+    const struct kith_store_op *op = asked(&world, KITH_STORE_MERGE);
+    assert_non_null(op);
+    assert_int_equal(op->u.merge.row_count, 2);
+    assert_memory_equal(op->u.merge.rows[1].name.data, "b", 1);
+    struct kith_store_done done = {.err = KITH_OK};
+    done.u.merge.changed = true;
+    stored(&world, op, &done);
+    op = asked(&world, KITH_STORE_MERGE);
+    assert_non_null(op);
+    assert_int_equal(op->u.merge.row_count, 1);
+    assert_int_equal(kith_group_compare(&op->u.merge.group, &other), 0);
+    stored(&world, op, &done);
+    op = asked(&world, KITH_STORE_LEAF);
+    assert_non_null(op);
+    assert_int_equal(op->u.leaf.number, 1);
+    kith_node_free(world.node);
+}
+
+/* Rows of another partition, rows without a state, an answer from somebody else, and a late one. */
+static void test_unsound_rows(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 4; i++) {
+        struct world world;
+        struct kith_msg req, first;
+        uint64_t conn = leaf_asked(&world, &req, &first);
+        uint32_t partition = req.u.leaf_req.partition;
+        struct kith_leaf_row row = {.name = kith_bytes_make("a", 1)};
+        row.group = group_in(i == 0 ? (partition + 1) % 8 : partition);
+        row.state = kith_bytes_make("x", i == 1 ? 0 : 1);
+        conn = i == 2 ? 1 : conn;
+        if (i == 3) {
+            tick(&world, 60000);
+        }
+        answer_leaf(&world, conn, req.id, 1, &row);
+        assert_null(asked(&world, KITH_STORE_MERGE));
+        kith_node_free(world.node);
+    }
+}
+
+/* A few leaves that differ are looked at again, and only what differs then, too, is fetched. */
+static void test_looks_twice(void **state)
+{
+    (void)state;
+    struct world world;
+    struct kith_msg req;
+    uint64_t conn = asking(&world, &req);
+    uint32_t partition = req.u.sums_req.partition;
+    answer_sums(&world, conn, req.id, KITH_TREE_LEAVES, leaves_with(3));
+    assert_null(asked(&world, KITH_STORE_LEAF));
+    const struct kith_store_op *op = NULL;
+    for (uint32_t i = 0; i < 40 && op == NULL; i++) { /* other pairs come in between */
+        tick(&world, 100);
+        op = asked(&world, KITH_STORE_SUMS);
+        if (op == NULL) {
+            continue;
+        }
+        bool it = op->partition == partition;
+        sums_read(&world, op);
+        const struct kith_msg *again = sent(&world, KITH_MSG_SUMS_REQ);
+        assert_non_null(again);
+        uint64_t id = again->id;
+        answer_sums(&world, conn, id, it ? KITH_TREE_LEAVES : 0, leaves_with(2));
+        op = asked(&world, KITH_STORE_LEAF);
+        assert_true(it == (op != NULL));
+    }
+    assert_non_null(op);
+    assert_int_equal(op->partition, partition);
+    assert_int_equal(op->u.leaf.number, 0);
+    kith_node_free(world.node);
+}
+
+static enum kith_err refused(struct world *world, uint64_t conn, const struct kith_msg *msg)
+{
+    message(world, conn, msg);
+    const struct kith_msg *sums_res = sent(world, KITH_MSG_SUMS_RES);
+    const struct kith_msg *leaf_res = sent(world, KITH_MSG_LEAF_RES);
+    assert_true(sums_res != NULL || leaf_res != NULL);
+    return sums_res != NULL ? sums_res->u.sums_res.status.err : leaf_res->u.leaf_res.status.err;
+}
+
+/* Clients get no sums: they are made with the cluster's secret. Bad numbers and old tables are
+ * refused. */
+static void test_who_may_ask(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 2);
+    (void)peer_up(&world, PEER);
+    struct kith_msg msg = {.kind = KITH_MSG_SUMS_REQ, .id = 9};
+    msg.u.sums_req.table = table_id(&world);
+    assert_int_equal(refused(&world, 1, &msg), KITH_EPERM);
+    msg.u.sums_req.partition = 8;
+    assert_int_equal(refused(&world, 10 + PEER, &msg), KITH_EINVAL);
+    msg.u.sums_req.partition = 0;
+    msg.u.sums_req.table.version--;
+    assert_int_equal(refused(&world, 10 + PEER, &msg), KITH_ESTALE);
+    assert_true(sent(&world, KITH_MSG_SUMS_RES)->u.sums_res.table.size > 0);
+    struct kith_msg leaf = {.kind = KITH_MSG_LEAF_REQ, .id = 10};
+    leaf.u.leaf_req.table = table_id(&world);
+    assert_int_equal(refused(&world, 1, &leaf), KITH_EPERM);
+    leaf.u.leaf_req.leaf = KITH_TREE_LEAVES;
+    assert_int_equal(refused(&world, 10 + PEER, &leaf), KITH_EINVAL);
+    leaf.u.leaf_req.leaf = 0;
+    message(&world, 10 + PEER, &leaf);
+    assert_non_null(asked(&world, KITH_STORE_LEAF));
+    kith_node_free(world.node);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_equal_roots),     cmocka_unit_test(test_rows_are_merged),
+        cmocka_unit_test(test_unsound_rows),    cmocka_unit_test(test_looks_twice),
+        cmocka_unit_test(test_who_may_ask),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
