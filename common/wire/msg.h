@@ -16,7 +16,8 @@
 #define KITH_NAMES_MAX 256u         /* names in one get */
 #define KITH_PAGE_ROWS_MAX 1024u    /* rows in one page of a scan */
 #define KITH_LEAF_SUMS_MAX 256u     /* leaves of a tree, core/tree.h */
-#define KITH_LEAF_HASHES_MAX 16384u /* rows of a leaf that an asker names */
+#define KITH_LEAF_ROWS_MAX 512u     /* of leaves, in one answer */
+#define KITH_LEAF_HASHES_MAX 16384u /* rows that an asker names */
 #define KITH_PAGE_BYTES_MAX (1u << 20) /* bytes of states in one page; at least one row always comes */
 #define KITH_MESSAGE_MAX (4u << 20) /* bytes of one encoded gRPC message; larger ones are refused */
 #define KITH_ADDRESS_SIZE 280u      /* "host:port" or "[v6]:port" with the NUL */
@@ -229,12 +230,15 @@ struct kith_sums_res {
     uint32_t leaf_count;     /* 0: the root is the asker's */
     const struct kith_checksum *leaves;
 };
-/* The rows of one leaf that are not as the asker has them. */
+/* The rows of some leaves that are not as the asker has them. */
+struct kith_leaf_set { /* bit (i % 8) of byte (i / 8) stands for leaf i */
+    uint8_t bits[KITH_LEAF_SUMS_MAX / 8];
+};
 struct kith_leaf_req {
     struct kith_table_id table;
     uint32_t partition;
-    uint32_t leaf;
-    uint32_t have_count; /* hashes of (key, state) of the rows that the asker has in that leaf */
+    struct kith_leaf_set leaves;
+    uint32_t have_count; /* hashes of (key, state) of the rows that the asker has in them */
     const struct kith_checksum *have;
 };
 struct kith_leaf_row {
@@ -248,7 +252,7 @@ struct kith_leaf_res {
     struct kith_bytes table;
     bool more; /* ask again with what there is then */
     uint32_t row_count;
-    const struct kith_leaf_row *rows; /* in the order of their keys */
+    const struct kith_leaf_row *rows; /* by leaf and key */
 };
 
 /* "Do you know what this request made?" Answers with the states of the rows where it does. */

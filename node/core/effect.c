@@ -44,7 +44,8 @@ struct kith_store_op *core_store(struct kith_node *node, struct pending *pending
     op->partition = partition;
     effect->op = op;
     pending->op_out = true;
-    if (kind == KITH_STORE_PUT || kind == KITH_STORE_MERGE || kind == KITH_STORE_CHUNK_PUT) {
+    if (kind == KITH_STORE_PUT || kind == KITH_STORE_MERGE || kind == KITH_STORE_CHUNK_PUT ||
+        kind == KITH_STORE_ABSORB) {
         node->writes_out++;
         pending->writing = true;
     }

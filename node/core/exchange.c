@@ -6,13 +6,14 @@
  * the same with us on his own. So each owner ends with what both had, and nobody needs to be told
  * that he is behind.
  *
- *     SUMS (our leaves) --> ASKED (his, where the roots differ) --> for each leaf that differs:
- *         LEAF (hashes of our rows) --> ASKED LEAF (his rows that are not among them) --> MERGE
+ *     SUMS (our leaves) --> SUMS_ASKED (his, where the roots differ) --> of the leaves that differ:
+ *         LEAF (hashes of our rows) --> LEAF_ASKED (his rows that are not among them) --> ABSORB,
+ *         and again, until none is left
  *
  * A few leaves that differ may be writes under way: they are looked at again a second later, and
  * only those that differ then, too, are fetched. Each page is asked for with the hashes of what is
  * here by then, so nothing must be remembered between pages, and an exchange that breaks off is
- * begun again where it was. A leaf of which no row brings anything new is left at that.
+ * begun again where it was. Behind a page that has brought nothing new comes the next leaf.
  *
  * WHEN. Each pair once in half an hour to an hour; at once with a node that has come up, for either
  * side may have missed something, and after a change of the table. KITH_EXCHANGES_MAX at a time,
@@ -25,15 +26,8 @@
 
 #include "core/internal.h"
 
-static bool bit_of(const uint8_t bits[], uint32_t i)
-{
-    return (bits[i / 8] & 1u << (i % 8)) != 0;
-}
-
-static void bit_set(uint8_t bits[], uint32_t i)
-{
-    bits[i / 8] = (uint8_t)(bits[i / 8] | 1u << (i % 8));
-}
+/* A group's watches are told in one go; what else the step does comes on top. */
+#define TELL_EFFECTS (KITH_STEP_EFFECTS - KITH_WATCH_GROUP_MAX - KITH_STEP_SPARE)
 
 /* ---- Pairs ---- */
 
@@ -120,6 +114,10 @@ void exchange_end(struct kith_node *node, struct pending *pending, uint64_t agai
         pair->due_ms = node->now_ms + (again_ms > 0 ? again_ms : rest);
         node->exchanges.out--;
         node->exchanges.due_ms = node->now_ms;
+        if (pending->u.exchange.phase == EXCHANGE_ABSORB && !pending->op_out &&
+            pending->u.exchange.told < pending->u.exchange.row_count) {
+            watch_end_all(node); /* nobody tells the rest of them */
+        }
         if (pending->u.exchange.rows_taken > 0) {
             core_log(node, LEVEL_DEBUG, "partition %u: %llu rows were behind and came from %s",
                      pair->partition, (unsigned long long)pending->u.exchange.rows_taken,
@@ -182,11 +180,24 @@ static void sums_read(struct kith_node *node, struct pending *pending,
     kith_sum_encode(&root, &msg->u.sums_req.root);
 }
 
-/* Reads the hashes of the next leaf that is wanted; or ends. */
-static void next_leaf(struct kith_node *node, struct pending *pending)
+/* The leaves from `leaf` on that are wanted, and before `end`. */
+static struct kith_leaf_set wanted(const struct pending_exchange *exchange, uint32_t end)
+{
+    struct kith_leaf_set set;
+    memset(&set, 0, sizeof set);
+    for (uint32_t i = exchange->leaf; i < end; i++) {
+        if (kith_leaf_in(&exchange->want, i)) {
+            kith_leaf_add(&set, i);
+        }
+    }
+    return set;
+}
+
+/* Reads the hashes of what is here of the leaves that are left; or ends. */
+static void next_page(struct kith_node *node, struct pending *pending)
 {
     struct pending_exchange *exchange = &pending->u.exchange;
-    while (exchange->leaf < KITH_TREE_LEAVES && !bit_of(exchange->want, exchange->leaf)) {
+    while (exchange->leaf < KITH_TREE_LEAVES && !kith_leaf_in(&exchange->want, exchange->leaf)) {
         exchange->leaf++;
     }
     if (exchange->leaf == KITH_TREE_LEAVES || node->now_ms >= exchange->until_ms) {
@@ -195,16 +206,18 @@ static void next_leaf(struct kith_node *node, struct pending *pending)
     }
     exchange->phase = EXCHANGE_LEAF;
     exchange->sums = NULL;
+    exchange->rows = NULL;
     kith_arena_reset(&pending->arena);
     struct kith_store_op *op =
         core_store(node, pending, KITH_STORE_LEAF, pair_of(node, pending)->partition);
-    op->u.leaf.number = exchange->leaf;
+    op->u.leaf.leaves = wanted(exchange, KITH_TREE_LEAVES);
     op->u.leaf.digest = true;
 }
 
 static void leaf_read(struct kith_node *node, struct pending *pending,
                       const struct kith_store_done *done)
 {
+    struct pending_exchange *exchange = &pending->u.exchange;
     uint32_t count = done->u.leaf.row_count;
     struct kith_checksum *have = kith_arena_alloc(&node->arena, (count + 1u) * sizeof *have);
     if (!have) {
@@ -218,78 +231,94 @@ static void leaf_read(struct kith_node *node, struct pending *pending,
     if (!msg) {
         return;
     }
-    pending->u.exchange.phase = EXCHANGE_LEAF_ASKED;
+    /* one leaf at least, though not all of its rows can be named: the others come in vain */
+    exchange->end = done->u.leaf.end > exchange->leaf ? done->u.leaf.end : exchange->leaf + 1;
+    exchange->phase = EXCHANGE_LEAF_ASKED;
     msg->u.leaf_req.table = node->table->id;
     msg->u.leaf_req.partition = pair_of(node, pending)->partition;
-    msg->u.leaf_req.leaf = pending->u.exchange.leaf;
+    msg->u.leaf_req.leaves = wanted(exchange, exchange->end);
     msg->u.leaf_req.have_count = count;
     msg->u.leaf_req.have = have;
 }
 
-/* Merges the rows of the next group of the page; or goes on with the next page, or leaf. */
-static void merge_next(struct kith_node *node, struct pending *pending)
+/* Tells those who watch the groups, as many as one step may; true: all of them. */
+static bool tell_watchers(struct kith_node *node, struct pending_exchange *exchange)
 {
-    struct pending_exchange *exchange = &pending->u.exchange;
-    uint32_t first = exchange->row_at;
-    if (first == exchange->row_count) {
-        exchange->leaf += exchange->more && exchange->progress ? 0 : 1;
-        next_leaf(node, pending);
-        return;
-    }
-    if (join_frozen(node)) {
-        exchange_end(node, pending, KITH_EXCHANGE_AGAIN_MS);
-        return;
-    }
     const struct kith_leaf_row *rows = exchange->rows;
-    uint32_t count = 0;
-    while (first + count < exchange->row_count && count < KITH_BATCH_MAX &&
-           kith_group_compare(&rows[first + count].group, &rows[first].group) == 0) {
-        exchange->merging[count].name = rows[first + count].name;
-        exchange->merging[count].state = rows[first + count].state;
-        count++;
+    while (exchange->told < exchange->row_count && node->effect_count < TELL_EFFECTS) {
+        struct kith_replica_row run[KITH_BATCH_MAX];
+        uint32_t first = exchange->told, count = 0;
+        while (first + count < exchange->row_count && count < KITH_BATCH_MAX &&
+               kith_group_compare(&rows[first + count].group, &rows[first].group) == 0) {
+            run[count].name = rows[first + count].name;
+            count++;
+        }
+        watch_tell_rows(node, &rows[first].group, NULL, count, run);
+        exchange->told += count;
     }
-    exchange->row_at += count;
-    exchange->merged = count;
-    struct kith_store_op *op =
-        core_store(node, pending, KITH_STORE_MERGE, pair_of(node, pending)->partition);
-    op->u.merge.group = rows[first].group;
-    op->u.merge.wall_ms = node->wall_ms;
-    op->u.merge.row_count = count;
-    op->u.merge.rows = exchange->merging;
+    return exchange->told == exchange->row_count;
 }
 
-static void merged(struct kith_node *node, struct pending *pending,
-                   const struct kith_store_done *done)
+/* The page is merged, and told. */
+static void page_over(struct kith_node *node, struct pending *pending)
 {
     struct pending_exchange *exchange = &pending->u.exchange;
-    if (done->err != KITH_OK) { /* the next exchange tries again */
-        core_log(node, LEVEL_WARN, "partition %u: rows from %s cannot be taken over: %s",
-                 pair_of(node, pending)->partition,
-                 node->peers[exchange->peer].info.address, done->message);
-    } else if (done->u.merge.changed) {
-        exchange->progress = true;
-        exchange->rows_taken += exchange->merged;
-        node->exchanges.rows_taken += exchange->merged;
+    const struct kith_leaf_row *last = &exchange->rows[exchange->row_count - 1];
+    const struct kith_key key = {last->group, last->name};
+    if (!exchange->more) {
+        exchange->leaf = exchange->end;
+    } else {
+        uint32_t leaf = kith_tree_leaf(&key) + (exchange->progress ? 0u : 1u);
+        exchange->leaf = leaf > exchange->leaf ? leaf : exchange->leaf;
     }
-    merge_next(node, pending);
+    next_page(node, pending);
+}
+
+static void absorbed(struct kith_node *node, struct pending *pending,
+                     const struct kith_store_done *done)
+{
+    struct pending_exchange *exchange = &pending->u.exchange;
+    exchange->progress = done->u.absorb.changed > 0;
+    exchange->rows_taken += done->u.absorb.changed;
+    node->exchanges.rows_taken += done->u.absorb.changed;
+    if (done->u.absorb.failed > 0) { /* the next exchange tries again */
+        core_log(node, LEVEL_WARN, "partition %u: %u rows from %s could not be taken over",
+                 pair_of(node, pending)->partition, done->u.absorb.failed,
+                 node->peers[exchange->peer].info.address);
+    }
+    exchange_recheck(node, pending);
+}
+
+void exchange_recheck(struct kith_node *node, struct pending *pending)
+{
+    if (pending->u.exchange.phase != EXCHANGE_ABSORB || pending->op_out) {
+        return;
+    }
+    if (tell_watchers(node, &pending->u.exchange)) {
+        page_over(node, pending);
+    } else {
+        pending_poke(node, pending); /* the rest in the next step */
+    }
 }
 
 void exchange_stored(struct kith_node *node, struct pending *pending,
                      const struct kith_store_done *done)
 {
-    const struct pending_exchange *exchange = &pending->u.exchange;
+    struct pending_exchange *exchange = &pending->u.exchange;
+    bool failed = done->err != KITH_OK;
     core_stored_last(node, pending);
-    if (exchange->phase == EXCHANGE_MERGE) {
-        watch_tell_rows(node, &exchange->rows[exchange->row_at - 1].group, NULL, exchange->merged,
-                        exchange->merging);
+    if (exchange->phase == EXCHANGE_ABSORB && (failed || pending->answered) &&
+        !tell_watchers(node, exchange) && pending->answered) {
+        watch_end_all(node);
     }
     if (pending->answered) {
         pending_end(node, pending);
         return;
     }
-    if (done->err != KITH_OK && exchange->phase != EXCHANGE_MERGE) {
-        core_log(node, LEVEL_WARN, "partition %u cannot be compared: %s",
-                 pair_of(node, pending)->partition, done->message);
+    if (failed) {
+        core_log(node, LEVEL_WARN, "partition %u cannot be brought up to what %s has: %s",
+                 pair_of(node, pending)->partition, node->peers[exchange->peer].info.address,
+                 done->message);
         exchange_end(node, pending, KITH_EXCHANGE_FAILED_MS);
         return;
     }
@@ -300,8 +329,8 @@ void exchange_stored(struct kith_node *node, struct pending *pending,
     case EXCHANGE_LEAF:
         leaf_read(node, pending, done);
         return;
-    case EXCHANGE_MERGE:
-        merged(node, pending, done);
+    case EXCHANGE_ABSORB:
+        absorbed(node, pending, done);
         return;
     case EXCHANGE_SUMS_ASKED:
     case EXCHANGE_LEAF_ASKED:
@@ -312,30 +341,17 @@ void exchange_stored(struct kith_node *node, struct pending *pending,
 /* ---- Answers ---- */
 
 static uint32_t differing(const struct kith_sum ours[], const struct kith_checksum theirs[],
-                          uint8_t ret_bits[KITH_TREE_LEAVES / 8])
+                          struct kith_leaf_set *ret_set)
 {
     uint32_t count = 0;
-    memset(ret_bits, 0, KITH_TREE_LEAVES / 8);
+    memset(ret_set, 0, sizeof *ret_set);
     for (uint32_t i = 0; i < KITH_TREE_LEAVES; i++) {
         struct kith_sum sum;
         kith_sum_decode(&theirs[i], &sum);
         if (!kith_sum_equal(&ours[i], &sum)) {
-            bit_set(ret_bits, i);
+            kith_leaf_add(ret_set, i);
             count++;
         }
-    }
-    return count;
-}
-
-/* What of it was different a moment ago, too. */
-static uint32_t still_differing(const struct exchange_pair *pair, uint8_t bits[])
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < KITH_TREE_LEAVES; i++) {
-        count += bit_of(bits, i) && bit_of(pair->suspects, i) ? 1 : 0;
-    }
-    for (uint32_t i = 0; i < KITH_TREE_LEAVES / 8; i++) {
-        bits[i] = (uint8_t)(bits[i] & pair->suspects[i]);
     }
     return count;
 }
@@ -351,18 +367,18 @@ static void sums_got(struct kith_node *node, struct pending *pending,
         exchange_end(node, pending, res->leaf_count == 0 ? 0 : KITH_EXCHANGE_FAILED_MS);
         return;
     }
-    uint32_t count = differing(exchange->sums, res->leaves, exchange->want);
-    bool few = count <= KITH_EXCHANGE_FEW;
-    if (few && suspected) {
-        count = still_differing(pair, exchange->want);
-    } else if (few) {
-        memcpy(pair->suspects, exchange->want, sizeof pair->suspects);
+    bool few = differing(exchange->sums, res->leaves, &exchange->want) <= KITH_EXCHANGE_FEW;
+    if (few && !suspected) {
+        pair->suspects = exchange->want;
         pair->suspected = true;
         exchange_end(node, pending, KITH_EXCHANGE_AGAIN_MS);
         return;
     }
+    for (uint32_t i = 0; few && i < sizeof exchange->want.bits; i++) { /* what was so before, too */
+        exchange->want.bits[i] = (uint8_t)(exchange->want.bits[i] & pair->suspects.bits[i]);
+    }
     exchange->leaf = 0;
-    next_leaf(node, pending);
+    next_page(node, pending);
 }
 
 static bool copy_rows(struct pending *pending, const struct kith_leaf_res *res)
@@ -371,8 +387,7 @@ static bool copy_rows(struct pending *pending, const struct kith_leaf_res *res)
     struct kith_arena *arena = &pending->arena;
     struct kith_leaf_row *rows =
         kith_arena_copy(arena, res->rows, res->row_count * sizeof *rows);
-    exchange->merging = kith_arena_calloc(arena, KITH_BATCH_MAX, sizeof *exchange->merging);
-    bool good = rows && exchange->merging;
+    bool good = rows != NULL;
     for (uint32_t i = 0; good && i < res->row_count; i++) {
         rows[i].name.data = kith_arena_copy(arena, rows[i].name.data, rows[i].name.size);
         rows[i].state.data = kith_arena_copy(arena, rows[i].state.data, rows[i].state.size);
@@ -382,7 +397,7 @@ static bool copy_rows(struct pending *pending, const struct kith_leaf_res *res)
     return good;
 }
 
-/* Every row is of the partition; an empty state is none. */
+/* Every row is of the partition; an empty state is none. What comes twice is merged twice. */
 static bool rows_sound(const struct kith_node *node, const struct pending *pending,
                        const struct kith_leaf_res *res)
 {
@@ -403,12 +418,24 @@ static void leaf_got(struct kith_node *node, struct pending *pending,
         exchange_end(node, pending, KITH_EXCHANGE_FAILED_MS);
         return;
     }
-    exchange->phase = EXCHANGE_MERGE;
+    if (res->row_count == 0) {
+        exchange->leaf = exchange->end;
+        next_page(node, pending);
+        return;
+    }
+    if (join_frozen(node)) {
+        exchange_end(node, pending, KITH_EXCHANGE_AGAIN_MS);
+        return;
+    }
+    exchange->phase = EXCHANGE_ABSORB;
     exchange->more = res->more;
-    exchange->progress = false;
-    exchange->row_at = 0;
+    exchange->told = 0;
     exchange->row_count = res->row_count;
-    merge_next(node, pending);
+    struct kith_store_op *op =
+        core_store(node, pending, KITH_STORE_ABSORB, pair_of(node, pending)->partition);
+    op->u.absorb.wall_ms = node->wall_ms;
+    op->u.absorb.row_count = res->row_count;
+    op->u.absorb.rows = exchange->rows;
 }
 
 void exchange_got(struct kith_node *node, struct pending *pending, uint16_t peer,

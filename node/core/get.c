@@ -152,14 +152,14 @@ void leaf_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
     if (!tree_admit(node, conn, msg, &req->table, req->partition)) {
         return;
     }
-    if (req->leaf >= KITH_TREE_LEAVES || req->have_count > KITH_LEAF_HASHES_MAX) {
-        core_refuse(node, conn, msg, KITH_EINVAL, "leaf or hashes out of bounds");
+    if (req->have_count > KITH_LEAF_HASHES_MAX) {
+        core_refuse(node, conn, msg, KITH_EINVAL, "too many hashes");
         return;
     }
     struct pending *pending = read_begin(node, conn, msg, 0);
     if (pending) {
         struct kith_store_op *op = core_store(node, pending, KITH_STORE_LEAF, req->partition);
-        op->u.leaf.number = req->leaf;
+        op->u.leaf.leaves = req->leaves;
         op->u.leaf.have_count = req->have_count;
         op->u.leaf.have = req->have;
     }

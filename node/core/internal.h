@@ -120,9 +120,9 @@ struct pending_repair {
 enum exchange_phase {
     EXCHANGE_SUMS,       /* our leaves are being read */
     EXCHANGE_SUMS_ASKED,
-    EXCHANGE_LEAF,       /* the hashes of our rows of a leaf are */
+    EXCHANGE_LEAF,       /* the hashes of our rows of those that differ are */
     EXCHANGE_LEAF_ASKED,
-    EXCHANGE_MERGE,      /* rows of one group are being merged */
+    EXCHANGE_ABSORB,     /* his rows are being merged */
 };
 
 struct pending_exchange {
@@ -133,15 +133,14 @@ struct pending_exchange {
     uint64_t until_ms; /* no further leaf is begun then */
     uint64_t rows_taken;
     struct kith_sum *sums; /* in the arena, until they are compared */
-    uint8_t want[KITH_TREE_LEAVES / 8]; /* the leaves that differ, from `leaf` on */
-    uint32_t leaf;
+    struct kith_leaf_set want; /* the leaves that differ */
+    uint32_t leaf;             /* those from this one on are still to be fetched */
+    uint32_t end;              /* and those before this one are asked for */
     /* the page at work, in the arena */
-    bool more;             /* rows of the leaf are left there */
-    bool progress;         /* the page has brought something */
-    uint32_t row_count, row_at;
+    bool more; /* rows of these leaves are left there */
+    bool progress; /* the page has brought something */
+    uint32_t row_count, told; /* rows; those that who watches was told of */
     const struct kith_leaf_row *rows;
-    uint32_t merged;       /* of the operation that is out */
-    struct kith_replica_row *merging; /* [KITH_BATCH_MAX] */
 };
 
 struct pending {
@@ -235,7 +234,7 @@ struct exchange_pair { /* a partition of ours, and another owner of it */
     uint16_t peer;
     bool out;       /* an exchange is under way */
     bool suspected; /* leaves have differed: */
-    uint8_t suspects[KITH_TREE_LEAVES / 8];
+    struct kith_leaf_set suspects;
     uint64_t due_ms;
     uint64_t ended_ms; /* the last one; 0: none yet */
 };
@@ -498,6 +497,8 @@ void exchange_got(struct kith_node *node, struct pending *pending, uint16_t peer
                   const struct kith_msg *msg);
 void exchange_stored(struct kith_node *node, struct pending *pending,
                      const struct kith_store_done *done);
+/* Goes on with what one step could not do. */
+void exchange_recheck(struct kith_node *node, struct pending *pending);
 /* The pair is due again after so long; 0: with all others. */
 void exchange_end(struct kith_node *node, struct pending *pending, uint64_t again_ms);
 void exchange_tick(struct kith_node *node);
@@ -515,8 +516,8 @@ void watch_tell_rows(struct kith_node *node, const struct kith_group *group,
                      const struct kith_request_id *request, uint32_t count,
                      const struct kith_replica_row *rows);
 void watch_conn_gone(struct kith_node *node, struct conn *conn);
-/* Another table is in use: all watches end, in the ticks that follow. */
-void watch_table_changed(struct kith_node *node);
+/* Another table is in use, or changes cannot be told: all watches end, in the ticks that follow. */
+void watch_end_all(struct kith_node *node);
 void watch_tick(struct kith_node *node);
 uint64_t watch_due(const struct kith_node *node);
 

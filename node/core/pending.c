@@ -214,6 +214,8 @@ void pending_tick(struct kith_node *node)
             pending_set_due(node, pending, pending->deadline_ms);
             if (pending->kind == PENDING_PUT) {
                 put_recheck(node, pending);
+            } else if (pending->kind == PENDING_EXCHANGE) {
+                exchange_recheck(node, pending);
             }
             continue;
         }

@@ -32,7 +32,8 @@ enum kith_store_kind {
     KITH_STORE_CHUNK_SYNC, /* always disk; one completion (DISK) */
     KITH_STORE_COUNT,      /* how much is held */
     KITH_STORE_SUMS,       /* the sums of a partition's leaves (tree.h) */
-    KITH_STORE_LEAF,       /* the rows of one leaf */
+    KITH_STORE_LEAF,       /* the rows of some leaves */
+    KITH_STORE_ABSORB,     /* merge rows of many groups, as they came from a leaf */
 };
 
 enum kith_meta_key { /* what META_PUT writes; all are given back at the start, see kith_start */
@@ -108,14 +109,19 @@ struct kith_store_op {
             const struct kith_chunk_id *ids;
         } chunk_sync;
         struct {
-            uint32_t number;
+            struct kith_leaf_set leaves;
             bool digest; /* the hashes alone, of up to KITH_LEAF_HASHES_MAX rows */
-            /* else: those rows whose hash is not among these, KITH_PAGE_ROWS_MAX or
+            /* else: those rows whose hash is not among these, KITH_LEAF_ROWS_MAX or
              * KITH_PAGE_BYTES_MAX of states, at least one. A row that does not fit its checksum is
              * left out and logged. */
             uint32_t have_count;
             const struct kith_checksum *have;
         } leaf;
+        struct {
+            uint64_t wall_ms;
+            uint32_t row_count; /* each key once */
+            const struct kith_leaf_row *rows;
+        } absorb;
     } u;
 };
 
@@ -168,9 +174,14 @@ struct kith_store_done {
         const struct kith_sum *sums; /* SUMS: [KITH_TREE_LEAVES] */
         struct {
             bool more;
+            uint32_t end; /* digest: the first leaf that is not there in full; else unused */
             uint32_t row_count;
             const struct kith_leaf_row *rows; /* digest: hashes only */
         } leaf;
+        struct {
+            uint32_t changed; /* rows */
+            uint32_t failed;  /* each of them logged: the stored one is corrupt, or too large then */
+        } absorb;
     } u;
 };
 

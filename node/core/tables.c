@@ -35,7 +35,7 @@ enum kith_err table_use(struct kith_node *node, struct kith_table *table, struct
     node->table_bytes = bytes;
     node->self = kith_table_find(table, &node->uuid);
     node->members_dirty = true;
-    watch_table_changed(node);
+    watch_end_all(node);
     exchange_table_changed(node);
     for (uint32_t i = 0; i < table->member_count; i++) {
         if (map[i] != KITH_NO_PEER) {

@@ -9,7 +9,7 @@
 #ifndef KITH_CORE_TREE_H
 #define KITH_CORE_TREE_H
 
-#include "data/key.h"
+#include "wire/msg.h"
 
 #define KITH_TREE_LEAVES 256u /* per partition; 1024 partitions * 256 * 16 bytes = 4 MiB a node */
 #define KITH_TREE_NODES 16u
@@ -27,6 +27,14 @@ void kith_sum_encode(const struct kith_sum *sum, struct kith_checksum *ret_bytes
 void kith_sum_decode(const struct kith_checksum *bytes, struct kith_sum *ret_sum);
 void kith_sum_add(struct kith_sum *sum, const struct kith_sum *other);
 bool kith_sum_equal(const struct kith_sum *a, const struct kith_sum *b);
+static inline bool kith_leaf_in(const struct kith_leaf_set *set, uint32_t leaf)
+{
+    return (set->bits[leaf / 8] & 1u << (leaf % 8)) != 0;
+}
+static inline void kith_leaf_add(struct kith_leaf_set *set, uint32_t leaf)
+{
+    set->bits[leaf / 8] = (uint8_t)(set->bits[leaf / 8] | 1u << (leaf % 8));
+}
 /* Inner level and root from the leaves of one partition. */
 void kith_tree_nodes(const struct kith_sum leaves[KITH_TREE_LEAVES],
                      struct kith_sum ret_nodes[KITH_TREE_NODES]);

@@ -258,7 +258,7 @@ void watch_tell_rows(struct kith_node *node, const struct kith_group *group,
 
 /* ---- Ends ---- */
 
-void watch_table_changed(struct kith_node *node)
+void watch_end_all(struct kith_node *node)
 {
     node->watches.table++;
     node->watches.ended_at = 0;

@@ -348,6 +348,8 @@ enum kith_err store_find(struct store_worker *worker, const struct kith_store_op
 
 enum kith_err store_sums_read(struct store_worker *worker, const struct kith_store_op *op,
                               struct kith_store_done *done);
+enum kith_err store_absorb(struct store_worker *worker, const struct kith_store_op *op,
+                           struct kith_store_done *done);
 enum kith_err store_leaf_read(struct store_worker *worker, const struct kith_store_op *op,
                               struct kith_store_done *done);
 enum kith_err store_meta_put(struct store_worker *worker, const struct kith_store_op *op,

@@ -32,7 +32,7 @@ static int hash_compare(const void *a, const void *b)
 struct leaf_page {
     const struct kith_store_op *op;
     struct kith_checksum *have; /* sorted */
-    uint8_t prefix[3];
+    uint8_t prefix[3];          /* of the leaf at hand */
     uint32_t count, most;
     size_t bytes;
     struct kith_leaf_row *rows;
@@ -95,12 +95,13 @@ static enum kith_err leaf_start(struct store_worker *worker, const struct leaf_p
     return ret == 0 ? KITH_OK : ret == WT_NOTFOUND ? KITH_ENOTFOUND : store_break(worker, ret);
 }
 
-/* Takes the rows up from where the cursor stands. ENOTFOUND: to the leaf's end. OK: the page is
- * full. */
+/* Takes the leaf's rows up. ENOTFOUND: to its end. OK: the page is full. */
 static enum kith_err leaf_take(struct store_worker *worker, struct leaf_page *page)
 {
-    for (;;) {
+    enum kith_err err = leaf_start(worker, page);
+    while (err == KITH_OK) {
         WT_ITEM key;
+        struct kith_leaf_row row;
         int ret = worker->leaves->get_key(worker->leaves, &key);
         if (ret != 0) {
             return store_break(worker, ret);
@@ -109,8 +110,7 @@ static enum kith_err leaf_take(struct store_worker *worker, struct leaf_page *pa
             memcmp(key.data, page->prefix, sizeof page->prefix) != 0) {
             return KITH_ENOTFOUND;
         }
-        struct kith_leaf_row row;
-        enum kith_err err = leaf_row(worker, page, kith_bytes_make(key.data, key.size), &row);
+        err = leaf_row(worker, page, kith_bytes_make(key.data, key.size), &row);
         if (err == KITH_OK) {
             page->bytes += row.name.size + row.state.size;
             if (page->count == page->most ||
@@ -122,27 +122,35 @@ static enum kith_err leaf_take(struct store_worker *worker, struct leaf_page *pa
             return err;
         }
         ret = worker->leaves->next(worker->leaves);
-        if (ret != 0) {
-            return ret == WT_NOTFOUND ? KITH_ENOTFOUND : store_break(worker, ret);
-        }
+        err = ret == 0 ? KITH_OK : ret == WT_NOTFOUND ? KITH_ENOTFOUND : store_break(worker, ret);
     }
+    return err;
+}
+
+/* How many rows there are in the leaves, as far as they go into an answer. */
+static uint32_t rows_most(const struct store_worker *worker, const struct kith_store_op *op)
+{
+    const struct store_leaf *leaves = worker->sums->partitions[op->partition];
+    uint32_t most = op->u.leaf.digest ? KITH_LEAF_HASHES_MAX : KITH_LEAF_ROWS_MAX;
+    uint32_t rows = 0;
+    for (uint32_t i = 0; leaves != NULL && i < KITH_TREE_LEAVES && rows < most; i++) {
+        rows += kith_leaf_in(&op->u.leaf.leaves, i) ? leaves[i].count : 0;
+    }
+    return rows < most ? rows : most;
 }
 
 enum kith_err store_leaf_read(struct store_worker *worker, const struct kith_store_op *op,
                               struct kith_store_done *done)
 {
     struct kith_arena *arena = &worker->round->arena;
-    uint32_t number = op->u.leaf.number, have = op->u.leaf.have_count;
-    if (number >= KITH_TREE_LEAVES || have > KITH_LEAF_HASHES_MAX) {
-        return store_fail(worker, done, KITH_EINVAL, "a partition has %u leaves", KITH_TREE_LEAVES);
+    uint32_t have = op->u.leaf.have_count;
+    if (have > KITH_LEAF_HASHES_MAX) {
+        return store_fail(worker, done, KITH_EINVAL, "at most %u hashes are compared",
+                          KITH_LEAF_HASHES_MAX);
     }
-    const struct store_leaf *leaves = worker->sums->partitions[op->partition];
-    uint32_t rows = leaves == NULL ? 0 : leaves[number].count;
-    uint32_t most = op->u.leaf.digest ? KITH_LEAF_HASHES_MAX : KITH_PAGE_ROWS_MAX;
     struct leaf_page page = {.op = op,
-                             .most = rows < most ? rows : most,
-                             .prefix = {(uint8_t)(op->partition >> 8), (uint8_t)op->partition,
-                                        (uint8_t)number}};
+                             .most = rows_most(worker, op),
+                             .prefix = {(uint8_t)(op->partition >> 8), (uint8_t)op->partition}};
     page.rows = kith_arena_calloc(arena, page.most + 1u, sizeof *page.rows);
     page.have = kith_arena_copy(arena, op->u.leaf.have, have * sizeof *page.have);
     if (page.rows == NULL || page.have == NULL) {
@@ -151,14 +159,17 @@ enum kith_err store_leaf_read(struct store_worker *worker, const struct kith_sto
     if (have > 1) {
         qsort(page.have, have, sizeof *page.have, hash_compare);
     }
-    enum kith_err err = leaf_start(worker, &page);
-    if (err == KITH_OK) {
-        err = leaf_take(worker, &page);
-        done->u.leaf.more = err == KITH_OK;
+    enum kith_err err = KITH_ENOTFOUND;
+    uint32_t leaf = 0;
+    for (; leaf < KITH_TREE_LEAVES && err == KITH_ENOTFOUND; leaf++) {
+        page.prefix[2] = (uint8_t)leaf;
+        err = kith_leaf_in(&op->u.leaf.leaves, leaf) ? leaf_take(worker, &page) : KITH_ENOTFOUND;
     }
     if (err != KITH_OK && err != KITH_ENOTFOUND) {
         return store_fail(worker, done, err, "leaf: %s", kith_err_text((int)err));
     }
+    done->u.leaf.more = err == KITH_OK;
+    done->u.leaf.end = err == KITH_OK ? leaf - 1 : KITH_TREE_LEAVES;
     done->u.leaf.row_count = page.count;
     done->u.leaf.rows = page.rows;
     return KITH_OK;

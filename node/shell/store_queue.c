@@ -152,6 +152,8 @@ static uint32_t op_weight(const struct kith_store_op *op)
         return rows_weight(op->u.merge.rows, op->u.merge.row_count);
     case KITH_STORE_GET:
         return op->u.get.name_count;
+    case KITH_STORE_ABSORB:
+        return KITH_ROUND_UPDATES / 2u;
     case KITH_STORE_SCAN:
     case KITH_STORE_LEAF:
         return KITH_ROUND_UPDATES / 4u; /* up to 1 MiB of results */

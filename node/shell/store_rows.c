@@ -266,20 +266,28 @@ enum kith_err store_put(struct store_worker *worker, const struct kith_store_op 
     return KITH_OK;
 }
 
-static enum kith_err merge_one(struct store_worker *worker, const struct kith_store_op *op,
+struct merge {
+    uint32_t partition;
+    const struct kith_group *group;
+    const struct kith_request_id *request;
+    uint64_t wall_ms;
+};
+
+static enum kith_err merge_one(struct store_worker *worker, const struct merge *merge,
                                const struct kith_replica_row *incoming, bool *changed)
 {
     struct row_place place;
     struct kith_rowop_result result;
-    enum kith_err err = row_read(worker, op->partition, &op->u.merge.group, incoming->name, &place);
+    struct kith_arena *arena = &worker->round->arena;
+    enum kith_err err = row_read(worker, merge->partition, merge->group, incoming->name, &place);
     for (uint32_t attempt = 0; err == KITH_OK; attempt++) {
-        struct kith_rowop_env env = row_env(worker, op->u.merge.wall_ms, false);
-        err = kith_rowop_merge(&worker->round->arena, &env, &place.key, place.old, incoming,
-                               &op->u.merge.request, &result);
+        struct kith_rowop_env env = row_env(worker, merge->wall_ms, false);
+        err = kith_rowop_merge(arena, &env, &place.key, place.old, incoming, merge->request,
+                               &result);
         if (err == KITH_OK && result.wants_counter) { /* seldom: a twin is to be removed */
-            env = row_env(worker, op->u.merge.wall_ms, true);
-            err = kith_rowop_merge(&worker->round->arena, &env, &place.key, place.old, incoming,
-                                   &op->u.merge.request, &result);
+            env = row_env(worker, merge->wall_ms, true);
+            err = kith_rowop_merge(arena, &env, &place.key, place.old, incoming, merge->request,
+                                   &result);
         }
         if (err != KITH_OK || !result.foreign_run) {
             break;
@@ -313,13 +321,50 @@ enum kith_err store_merge(struct store_worker *worker, const struct kith_store_o
         return store_fail_space(worker, done);
     }
     bool changed = false;
+    const struct merge merge = {op->partition, &op->u.merge.group, &op->u.merge.request,
+                                op->u.merge.wall_ms};
     for (uint32_t i = 0; i < op->u.merge.row_count; i++) {
-        enum kith_err err = merge_one(worker, op, &op->u.merge.rows[i], &changed);
+        enum kith_err err = merge_one(worker, &merge, &op->u.merge.rows[i], &changed);
         if (err != KITH_OK) {
             return row_error(worker, done, err, op->u.merge.rows[i].name);
         }
     }
     done->u.merge.changed = changed;
+    return KITH_OK;
+}
+
+enum kith_err store_absorb(struct store_worker *worker, const struct kith_store_op *op,
+                           struct kith_store_done *done)
+{
+    static const struct kith_request_id none;
+    uint32_t count = op->u.absorb.row_count;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bytes += op->u.absorb.rows[i].state.size;
+    }
+    if (!store_space_allows(worker, STORE_SPACE_VALUE,
+                            (uint64_t)count * STORE_PAGES_ROW + 2u * bytes)) {
+        return store_fail_space(worker, done);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct kith_leaf_row *row = &op->u.absorb.rows[i];
+        const struct merge merge = {op->partition, &row->group, &none, op->u.absorb.wall_ms};
+        const struct kith_replica_row incoming = {.name = row->name, .state = row->state};
+        bool changed = false;
+        uint32_t writes = worker->writes;
+        enum kith_err err = merge_one(worker, &merge, &incoming, &changed);
+        if (err != KITH_OK && (worker->broken || worker->writes != writes || err == KITH_ENOMEM)) {
+            return row_error(worker, done, err, row->name);
+        }
+        if (err != KITH_OK) { /* the others are worth as much as before */
+            kith_log_error("store", "row \"%.*s\" from another owner is not merged: %s",
+                           row->name.size > 64 ? 64 : (int)row->name.size,
+                           row->name.size == 0 ? "" : (const char *)row->name.data,
+                           kith_err_text((int)err));
+        }
+        done->u.absorb.failed += err != KITH_OK ? 1 : 0;
+        done->u.absorb.changed += changed && err == KITH_OK ? 1 : 0;
+    }
     return KITH_OK;
 }
 

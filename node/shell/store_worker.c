@@ -238,6 +238,8 @@ static enum kith_err run_op(struct store_worker *worker, const struct kith_store
         return store_sums_read(worker, op, done);
     case KITH_STORE_LEAF:
         return store_leaf_read(worker, op, done);
+    case KITH_STORE_ABSORB:
+        return store_absorb(worker, op, done);
     default:
         return store_fail(worker, done, KITH_EINVAL, "unknown storage operation %d", (int)op->kind);
     }
@@ -304,7 +306,7 @@ static bool op_writes(const struct kith_store_op *op)
 {
     return op->kind == KITH_STORE_PUT || op->kind == KITH_STORE_MERGE ||
            op->kind == KITH_STORE_META_PUT || op->kind == KITH_STORE_CHUNK_PUT ||
-           op->kind == KITH_STORE_CHUNK_SYNC;
+           op->kind == KITH_STORE_CHUNK_SYNC || op->kind == KITH_STORE_ABSORB;
 }
 
 /* A completion at `disk` is to follow. */

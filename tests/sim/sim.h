@@ -35,6 +35,7 @@
 #define SIM_PARTITIONS  8u
 #define SIM_ROWS        (SIM_GROUPS * SIM_NAMES)
 #define SIM_REPLICAS    3u
+#define SIM_LEAF_PAGE   3u /* rows of leaves in one answer */
 
 /* Deliberate faults: each must be caught (see CMakeLists.txt). */
 enum sim_mutant {

@@ -442,6 +442,9 @@ static void apply_merge(struct store_sim *store, struct store_op *op, uint64_t w
     }
     store->counter = counter;
     store->seq++;
+    for (uint32_t i = 0; i < count; i++) {
+        op->done.u.merge.changed = op->done.u.merge.changed || results[i].changed;
+    }
     if (whole) {
         batch_note(store, &op->op.u.merge.group, count, names, dots);
     }
@@ -637,7 +640,7 @@ static void apply_leaf(struct store_sim *store, struct store_op *op, struct kith
         }
         struct kith_key key = key_of(cell);
         if (kith_group_partition(&key.group, SIM_PARTITIONS) != ask->partition ||
-            kith_tree_leaf(&key) != ask->u.leaf.number) {
+            !kith_leaf_in(&ask->u.leaf.leaves, kith_tree_leaf(&key))) {
             continue;
         }
         struct kith_bytes state = store_sim_state(store, &key, secret);
@@ -645,6 +648,10 @@ static void apply_leaf(struct store_sim *store, struct store_op *op, struct kith
         if (hash_among(ask->u.leaf.have, ask->u.leaf.have_count, &hash) ||
             (store->sim->mutant == MUTANT_LEAF_EMPTY && !ask->u.leaf.digest)) {
             continue;
+        }
+        if (count == SIM_LEAF_PAGE && !ask->u.leaf.digest) {
+            op->done.u.leaf.more = true;
+            break;
         }
         rows[count].group = key.group;
         rows[count].name.data = kith_arena_copy(&op->arena, key.name.data, key.name.size);
@@ -654,8 +661,34 @@ static void apply_leaf(struct store_sim *store, struct store_op *op, struct kith
         rows[count].hash = hash;
         count++;
     }
+    op->done.u.leaf.end = KITH_TREE_LEAVES;
     op->done.u.leaf.row_count = count;
     op->done.u.leaf.rows = rows;
+}
+
+static void apply_absorb(struct store_sim *store, struct store_op *op, uint64_t wall_ms,
+                         struct kith_bytes secret)
+{
+    struct kith_store_op whole = op->op;
+    uint32_t count = whole.u.absorb.row_count, changed = 0;
+    struct kith_replica_row *rows = kith_arena_calloc(&op->arena, count, sizeof *rows);
+    KITH_ASSERT(rows);
+    for (uint32_t i = 0; i < count && op->done.err == KITH_OK; i++) {
+        const struct kith_leaf_row *row = &whole.u.absorb.rows[i];
+        memset(&op->op.u, 0, sizeof op->op.u);
+        op->op.kind = KITH_STORE_MERGE;
+        op->op.u.merge.group = row->group;
+        op->op.u.merge.row_count = 1;
+        op->op.u.merge.rows = &rows[i];
+        rows[i].name = row->name;
+        rows[i].state = row->state;
+        op->done.u.merge.changed = false;
+        apply_merge(store, op, wall_ms, secret);
+        changed += op->done.u.merge.changed ? 1 : 0;
+    }
+    op->op = whole;
+    memset(&op->done.u, 0, sizeof op->done.u);
+    op->done.u.absorb.changed = changed;
 }
 
 void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall_ms,
@@ -701,6 +734,9 @@ void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall
         break;
     case KITH_STORE_LEAF:
         apply_leaf(store, op, secret);
+        break;
+    case KITH_STORE_ABSORB:
+        apply_absorb(store, op, wall_ms, secret);
         break;
     case KITH_STORE_COUNT:
         op->done.u.counts.rows = store_sim_has_data(store) ? 1 : 0;

@@ -375,7 +375,8 @@ static void store_complete(struct sim *sim, struct sim_event *event, enum kith_d
     struct kith_event done = {.kind = KITH_EVENT_STORED, .done = &op->done};
     sim_trace(sim, "%u stored kind %d at %d: %d", event->entity, (int)op->op.kind, (int)reached,
               (int)op->done.err);
-    sim->untold = sim->mutant == MUTANT_UNTOLD && op->op.kind == KITH_STORE_MERGE;
+    sim->untold = sim->mutant == MUTANT_UNTOLD &&
+                  (op->op.kind == KITH_STORE_MERGE || op->op.kind == KITH_STORE_ABSORB);
     node_step(sim, &sim->nodes[event->entity], &done, NULL);
     sim->untold = false;
 }
@@ -390,6 +391,7 @@ static void stored(struct sim *sim, struct sim_event *event)
     }
     enum kith_store_kind kind = op->op.kind;
     bool write = kind == KITH_STORE_PUT || kind == KITH_STORE_MERGE ||
+                 kind == KITH_STORE_ABSORB ||
                  kind == KITH_STORE_META_PUT || kind == KITH_STORE_CHUNK_PUT ||
                  kind == KITH_STORE_CHUNK_SYNC;
     bool once = kind == KITH_STORE_META_PUT || kind == KITH_STORE_CHUNK_SYNC; /* at disk */

@@ -97,17 +97,19 @@ static void test_equal_roots(void **state)
     kith_node_free(world.node);
 }
 
-/* Many leaves differ: they are fetched at once. */
-static uint64_t leaf_asked(struct world *world, struct kith_msg *ret_req, struct kith_msg *ret_sums)
+/* Many leaves differ: they are fetched at once, those before `end`. */
+static uint64_t leaf_asked(struct world *world, uint32_t end, struct kith_msg *ret_req,
+                           struct kith_msg *ret_sums)
 {
     uint64_t conn = asking(world, ret_sums);
     answer_sums(world, conn, ret_sums->id, KITH_TREE_LEAVES, leaves_with(KITH_TREE_LEAVES));
     const struct kith_store_op *op = asked(world, KITH_STORE_LEAF);
     assert_non_null(op);
     assert_true(op->u.leaf.digest);
-    assert_int_equal(op->u.leaf.number, 0);
+    assert_true(kith_leaf_in(&op->u.leaf.leaves, 0) && kith_leaf_in(&op->u.leaf.leaves, 255));
     struct kith_leaf_row row = {.hash = {{9}}};
     struct kith_store_done done = {.err = KITH_OK};
+    done.u.leaf.end = end;
     done.u.leaf.row_count = 1;
     done.u.leaf.rows = &row;
     stored(world, op, &done);
@@ -129,53 +131,89 @@ static struct kith_group group_in(uint32_t partition)
     return group;
 }
 
-static void answer_leaf(struct world *world, uint64_t conn, uint64_t id, uint32_t count,
+static void answer_leaf(struct world *world, uint64_t conn, uint64_t id, bool more, uint32_t count,
                         const struct kith_leaf_row *rows)
 {
     struct kith_msg res = {.kind = KITH_MSG_LEAF_RES, .id = id};
     res.u.leaf_res.status.message = "";
+    res.u.leaf_res.more = more;
     res.u.leaf_res.row_count = count;
     res.u.leaf_res.rows = rows;
     message(world, conn, &res);
 }
 
-/* The rows of a page are merged, a group at a time; then comes the next leaf. */
+static void absorbed(struct world *world, const struct kith_store_op *op, uint32_t changed)
+{
+    struct kith_store_done done = {.err = KITH_OK};
+    done.u.absorb.changed = changed;
+    stored(world, op, &done);
+}
+
+/* The rows of a page are merged; then comes the next one, with what is left of the leaves. */
 static void test_rows_are_merged(void **state)
 {
     (void)state;
     struct world world;
     struct kith_msg req, first;
-    uint64_t conn = leaf_asked(&world, &req, &first);
+    uint64_t conn = leaf_asked(&world, KITH_TREE_LEAVES, &req, &first);
     uint32_t partition = req.u.leaf_req.partition;
-    struct kith_group group = group_in(partition), other = group;
-    while (kith_group_compare(&other, &group) == 0 ||
-           kith_group_partition(&other, 8) != partition) {
-        other.bytes[15]++;
-    }
-    struct kith_leaf_row rows[3];
+    struct kith_leaf_row rows[2];
     memset(rows, 0, sizeof rows);
-    for (uint32_t i = 0; i < 3; i++) {
-        rows[i].group = i < 2 ? group : other;
-        rows[i].name = kith_bytes_make(&"abc"[i], 1);
+    for (uint32_t i = 0; i < 2; i++) {
+        rows[i].group = group_in(partition);
+        rows[i].name = kith_bytes_make(&"ab"[i], 1);
         rows[i].state = kith_bytes_make("x", 1);
     }
-    answer_leaf(&world, conn, req.id, 3, rows);
-    const struct kith_store_op *op = asked(&world, KITH_STORE_MERGE);
+    const struct kith_key last = {rows[1].group, rows[1].name};
+    uint32_t leaf = kith_tree_leaf(&last);
+    assert_true(leaf > 0);
+    answer_leaf(&world, conn, req.id, true, 2, rows);
+    const struct kith_store_op *op = asked(&world, KITH_STORE_ABSORB);
     assert_non_null(op);
-    assert_int_equal(op->u.merge.row_count, 2);
-    assert_memory_equal(op->u.merge.rows[1].name.data, "b", 1);
-    struct kith_store_done done = {.err = KITH_OK};
-    done.u.merge.changed = true;
-    stored(&world, op, &done);
-    op = asked(&world, KITH_STORE_MERGE);
-    assert_non_null(op);
-    assert_int_equal(op->u.merge.row_count, 1);
-    assert_int_equal(kith_group_compare(&op->u.merge.group, &other), 0);
-    stored(&world, op, &done);
+    assert_int_equal(op->u.absorb.row_count, 2);
+    assert_memory_equal(op->u.absorb.rows[1].name.data, "b", 1);
+    absorbed(&world, op, 2); /* it goes on where that page ended */
     op = asked(&world, KITH_STORE_LEAF);
     assert_non_null(op);
-    assert_int_equal(op->u.leaf.number, 1);
+    assert_false(kith_leaf_in(&op->u.leaf.leaves, leaf - 1));
+    assert_true(kith_leaf_in(&op->u.leaf.leaves, leaf));
+
+    struct kith_store_done done = {.err = KITH_OK};
+    done.u.leaf.end = KITH_TREE_LEAVES;
+    stored(&world, op, &done);
+    uint64_t id = sent(&world, KITH_MSG_LEAF_REQ)->id;
+    answer_leaf(&world, conn, id, true, 2, rows);
+    absorbed(&world, asked(&world, KITH_STORE_ABSORB), 0); /* nothing new: not that leaf again */
+    op = asked(&world, KITH_STORE_LEAF);
+    assert_non_null(op);
+    assert_false(kith_leaf_in(&op->u.leaf.leaves, leaf));
+
+    stored(&world, op, &done);
+    id = sent(&world, KITH_MSG_LEAF_REQ)->id;
+    answer_leaf(&world, conn, id, false, 0, NULL);
+    assert_null(asked(&world, KITH_STORE_ABSORB));
+    assert_null(asked(&world, KITH_STORE_LEAF));
     kith_node_free(world.node);
+}
+
+/* More rows here than one question can name: so many leaves at a time, and one at least. */
+static void test_leaves_in_turn(void **state)
+{
+    (void)state;
+    for (uint32_t end = 0; end <= 100; end += 100) {
+        struct world world;
+        struct kith_msg req, first;
+        uint64_t conn = leaf_asked(&world, end, &req, &first);
+        uint32_t next = end > 0 ? end : 1;
+        assert_true(kith_leaf_in(&req.u.leaf_req.leaves, next - 1));
+        assert_false(kith_leaf_in(&req.u.leaf_req.leaves, next));
+        answer_leaf(&world, conn, req.id, false, 0, NULL);
+        const struct kith_store_op *op = asked(&world, KITH_STORE_LEAF);
+        assert_non_null(op);
+        assert_false(kith_leaf_in(&op->u.leaf.leaves, next - 1));
+        assert_true(kith_leaf_in(&op->u.leaf.leaves, next));
+        kith_node_free(world.node);
+    }
 }
 
 /* Rows of another partition, rows without a state, an answer from somebody else, and a late one. */
@@ -185,7 +223,7 @@ static void test_unsound_rows(void **state)
     for (uint32_t i = 0; i < 4; i++) {
         struct world world;
         struct kith_msg req, first;
-        uint64_t conn = leaf_asked(&world, &req, &first);
+        uint64_t conn = leaf_asked(&world, KITH_TREE_LEAVES, &req, &first);
         uint32_t partition = req.u.leaf_req.partition;
         struct kith_leaf_row row = {.name = kith_bytes_make("a", 1)};
         row.group = group_in(i == 0 ? (partition + 1) % 8 : partition);
@@ -194,8 +232,8 @@ static void test_unsound_rows(void **state)
         if (i == 3) {
             tick(&world, 60000);
         }
-        answer_leaf(&world, conn, req.id, 1, &row);
-        assert_null(asked(&world, KITH_STORE_MERGE));
+        answer_leaf(&world, conn, req.id, false, 1, &row);
+        assert_null(asked(&world, KITH_STORE_ABSORB));
         kith_node_free(world.node);
     }
 }
@@ -228,7 +266,8 @@ static void test_looks_twice(void **state)
     }
     assert_non_null(op);
     assert_int_equal(op->partition, partition);
-    assert_int_equal(op->u.leaf.number, 0);
+    assert_true(kith_leaf_in(&op->u.leaf.leaves, 1));
+    assert_false(kith_leaf_in(&op->u.leaf.leaves, 2));
     kith_node_free(world.node);
 }
 
@@ -261,9 +300,9 @@ static void test_who_may_ask(void **state)
     struct kith_msg leaf = {.kind = KITH_MSG_LEAF_REQ, .id = 10};
     leaf.u.leaf_req.table = table_id(&world);
     assert_int_equal(refused(&world, 1, &leaf), KITH_EPERM);
-    leaf.u.leaf_req.leaf = KITH_TREE_LEAVES;
+    leaf.u.leaf_req.have_count = KITH_LEAF_HASHES_MAX + 1;
     assert_int_equal(refused(&world, 10 + PEER, &leaf), KITH_EINVAL);
-    leaf.u.leaf_req.leaf = 0;
+    leaf.u.leaf_req.have_count = 0;
     message(&world, 10 + PEER, &leaf);
     assert_non_null(asked(&world, KITH_STORE_LEAF));
     kith_node_free(world.node);
@@ -273,7 +312,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equal_roots),     cmocka_unit_test(test_rows_are_merged),
-        cmocka_unit_test(test_unsound_rows),    cmocka_unit_test(test_looks_twice),
+        cmocka_unit_test(test_leaves_in_turn),  cmocka_unit_test(test_unsound_rows),
+        cmocka_unit_test(test_looks_twice),
         cmocka_unit_test(test_who_may_ask),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -201,7 +201,7 @@ static const struct kith_store_done *ask_leaf(struct place *place, uint32_t grou
     struct kith_group of = group_of(group);
     struct kith_store_op op = {.kind = KITH_STORE_LEAF};
     op.partition = kith_group_partition(&of, PARTITIONS);
-    op.u.leaf.number = leaf;
+    kith_leaf_add(&op.u.leaf.leaves, leaf);
     op.u.leaf.digest = have == NULL;
     op.u.leaf.have_count = have_count;
     op.u.leaf.have = have;
@@ -243,9 +243,61 @@ static void test_sums(void **state)
     done = ask(place, &op);
     assert_int_equal(done->err, KITH_OK);
     assert_true(done->u.sums[0].low == 0 && done->u.sums[0].high == 0);
-    op.kind = KITH_STORE_LEAF;
-    op.u.leaf.number = KITH_TREE_LEAVES;
+    op.kind = KITH_STORE_LEAF; /* all leaves at once */
+    op.partition = kith_group_partition(&group, PARTITIONS);
+    memset(&op.u.leaf, 0, sizeof op.u.leaf);
+    memset(&op.u.leaf.leaves, 0xff, sizeof op.u.leaf.leaves);
+    op.u.leaf.digest = true;
+    done = ask(place, &op);
+    assert_int_equal(done->u.leaf.row_count, 200);
+    assert_int_equal(done->u.leaf.end, KITH_TREE_LEAVES);
+    assert_false(done->u.leaf.more);
+    op.u.leaf.have_count = KITH_LEAF_HASHES_MAX + 1;
     assert_int_equal(ask(place, &op)->err, KITH_EINVAL);
+}
+
+/* What came from another owner: rows of many groups, in one transaction. A row that cannot be merged
+ * is left out, and the others are there. */
+static void test_absorb(void **state)
+{
+    struct place *place = *state;
+    struct kith_clock_entry entry = {{99, 1}, 1};
+    uint8_t value[] = "there";
+    struct kith_sibling sibling = {.dot = {{99, 1}, 1}, .value = kith_bytes_make(value, 5)};
+    struct kith_row row = {.clock = {1, &entry}, .sibling_count = 1, .siblings = &sibling};
+    struct kith_leaf_row rows[3];
+    struct kith_buf buf;
+    char text[32];
+    kith_buf_init(&buf);
+    kith_row_encode(&row, &buf);
+    memset(rows, 0, sizeof rows);
+    uint32_t number = 1, count = 0, groups[3];
+    struct kith_group first = group_of(number);
+    struct kith_store_op op = {.kind = KITH_STORE_ABSORB};
+    op.partition = kith_group_partition(&first, PARTITIONS);
+    for (; count < 3; number++) { /* of one partition */
+        struct kith_group group = group_of(number);
+        if (kith_group_partition(&group, PARTITIONS) == op.partition) {
+            rows[count].group = group;
+            rows[count].name = kith_bytes_make("a", 1);
+            rows[count].state = count == 1 ? kith_bytes_make("x", 1) : kith_buf_bytes(&buf);
+            groups[count++] = number;
+        }
+    }
+    op.u.absorb.row_count = 3;
+    op.u.absorb.rows = rows;
+    const struct kith_store_done *done = ask(place, &op);
+    assert_int_equal(done->err, KITH_OK);
+    assert_int_equal(done->u.absorb.changed, 2);
+    assert_int_equal(done->u.absorb.failed, 1);
+    done = ask(place, &op);
+    assert_int_equal(done->u.absorb.changed, 0);
+    assert_int_equal(done->u.absorb.failed, 1);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(siblings_of(place, groups[i], "a", text), i == 1 ? 0 : 1);
+    }
+    verify(place, 2, 0);
+    kith_buf_release(&buf);
 }
 
 /* The rows of a leaf come in pages, less those that the asker has by then. */
@@ -641,6 +693,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_scan, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sums, setup, teardown),
         cmocka_unit_test_setup_teardown(test_leaf_pages, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_absorb, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disk_completes_twice, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lend, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lenders, setup, teardown),
