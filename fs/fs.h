@@ -122,7 +122,7 @@ struct kith_dir {
 
 struct kith_inode {
     struct kith_inode *hash_next;
-    uint64_t id; /* st_ino */
+    uint64_t id; /* st_ino; its row may bear another, see kith_inode_row_id */
     enum kith_type type;
     uint32_t refs;
     uint64_t nlookup; /* the kernel's; counts as one ref while not zero */
@@ -131,6 +131,7 @@ struct kith_inode {
     bool shared;    /* several names: the inode has a row of its own in share_group */
     bool share_own; /* share_group is a group of its own, not that of a directory */
     struct kith_group share_group;
+    uint64_t share_id; /* the number that the row, and what refers to it, bears there */
     struct kith_entry *entry; /* a name that leads here; NULL for the root and when unlinked */
     struct kith_dir *dir;     /* directories */
     struct kith_attrs attrs;

@@ -88,7 +88,7 @@ enum kith_err kith_attr_update(struct kith_inode *inode, struct kith_arena *aren
         return KITH_EINVAL;
     }
     kith_rowname_attr(kith_rowname_bytes(&row), name);
-    struct kith_attr_record record = {inode->id, inode->attr_changed, inode->attrs};
+    struct kith_attr_record record = {kith_inode_row_id(inode), inode->attr_changed, inode->attrs};
     struct kith_buf buf;
     kith_buf_init(&buf);
     kith_attr_record_encode(&record, &buf);

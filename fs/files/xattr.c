@@ -21,6 +21,7 @@
 struct place {
     struct kith_group group;
     struct kith_rowname base, name;
+    uint64_t id; /* that the rows bear */
 };
 
 /* Where the attribute of the job is. A file that was never put is put first: its rows must not be
@@ -39,6 +40,7 @@ static int find_place(struct kith_job *job, bool put, struct place *place)
     if (!kith_inode_place(job->inode, &place->group, &place->base)) {
         error = error != 0 ? error : ENOENT;
     }
+    place->id = kith_inode_row_id(job->inode);
     pthread_mutex_unlock(&fs->lock);
     if (error == 0 && job->name[0] != '\0') {
         struct kith_bytes attribute = kith_bytes_make(job->name, strlen(job->name));
@@ -86,7 +88,7 @@ static int write_row(struct kith_job *job, const struct place *place, const stru
     kith_arena_init(&arena, 0);
     kith_buf_init(&buf);
     memset(updates, 0, sizeof updates);
-    struct kith_xattr_record record = {inode->id, kith_wall_time(),
+    struct kith_xattr_record record = {place->id, kith_wall_time(),
                                        kith_bytes_make(job->data, job->size)};
     kith_xattr_record_encode(&record, &buf);
     struct kith_row bare = {row->clock, 0, NULL};
@@ -152,7 +154,7 @@ static int change(struct kith_job *job, bool remove)
     pthread_mutex_unlock(&fs->lock);
     error = read_row(fs, &place, &answer, &row);
     if (error == 0) {
-        bool there = current(row, job->inode->id, &value);
+        bool there = current(row, place.id, &value);
         if (there && (job->flags & XATTR_CREATE) != 0) {
             error = EEXIST;
         } else if (!there && (remove || (job->flags & XATTR_REPLACE) != 0)) {
@@ -203,7 +205,7 @@ void kith_do_getxattr(struct kith_job *job)
         return;
     }
     error = read_row(job->fs, &place, &answer, &row);
-    if (error == 0 && !current(row, job->inode->id, &value)) {
+    if (error == 0 && !current(row, place.id, &value)) {
         error = ENODATA;
     }
     if (error != 0) {
@@ -238,7 +240,7 @@ void kith_do_listxattr(struct kith_job *job)
             !kith_bytes_equal(parts.base, kith_rowname_bytes(&place.base))) {
             break;
         }
-        if (current(&row->row, job->inode->id, &value)) {
+        if (current(&row->row, place.id, &value)) {
             kith_buf_put(&list, parts.attribute.data, parts.attribute.size);
             kith_buf_put_u8(&list, 0);
         }

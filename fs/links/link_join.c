@@ -226,6 +226,7 @@ static int take_place(struct kith_inode *inode, const struct kith_linkset *from,
     int error = 0;
     if (moves) {
         kith_link_share(inode, &into->group, into->own);
+        inode->share_id = into->id;
         inode->attr_row = into->seen.attr_row;
         error = kith_octets_set(&inode->attr_ctx, into->seen.attr_ctx) ? 0 : ENOMEM;
     }

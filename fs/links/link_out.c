@@ -60,6 +60,7 @@ static int put_into_own(struct kith_fs *fs, struct kith_inode *inode, struct kit
     }
     pthread_mutex_lock(&fs->lock);
     kith_inode_record_of(inode, &record);
+    record.file_id = inode->id; /* where it went under another one the two are parted for good */
     record.names = names;
     record.name_count = count;
     record.contents = image->bytes;
@@ -204,10 +205,10 @@ int kith_link_move_out(struct kith_fs *fs, struct kith_inode *inode, struct kith
     pthread_mutex_unlock(&fs->lock);
     int error = put_into_own(fs, inode, batch, names, count, &image, &group, &ctx, &dot, undo);
     bool goes = inode->shared && !stays; /* the row that it had in the directory's group */
-    const struct kith_link_at was = {inode->share_group, inode->share_own, inode->id};
+    const struct kith_link_at was = {inode->share_group, inode->share_own, inode->share_id};
     if (error == 0 && goes) {
         struct kith_rowname row;
-        kith_rowname_shared(inode->id, &row);
+        kith_rowname_shared(inode->share_id, &row);
         pthread_mutex_lock(&fs->lock);
         int at = kith_batch_add(batch, kith_rowname_bytes(&row),
                                 kith_octets_bytes(kith_inode_ctx(inode)), NULL, 0, NULL, 0);
@@ -266,7 +267,7 @@ int kith_link_promote(struct kith_fs *fs, struct kith_inode *inode)
         return ESTALE;
     }
     uint32_t count = 0;
-    int error = kith_linkset_read(fs, &inode->share_group, false, inode->id, &set);
+    int error = kith_linkset_read(fs, &inode->share_group, false, inode->share_id, &set);
     if (error == 0 && set.leads > 0) {
         error = kith_linkset_drop(fs, &set);
     }

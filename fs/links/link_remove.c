@@ -40,7 +40,7 @@ static void left(struct kith_fs *fs, const struct kith_inode *inode,
                  const struct kith_entry *entry, const struct kith_image *image,
                  struct kith_bytes context)
 {
-    const struct kith_link_at was = {entry->dir->dir->group, false, inode->id};
+    const struct kith_link_at was = {entry->dir->dir->group, false, inode->share_id};
     const struct kith_link_name name = {entry->dir->dir->group, kith_entry_bytes(entry)};
     if (!kith_context_is_alone(context)) {
         pthread_mutex_lock(&fs->lock);
@@ -95,11 +95,12 @@ static int build_back(struct kith_fs *fs, struct kith_batch *batch, struct kith_
     struct kith_inode_record record;
     struct kith_rowname row, to;
     struct kith_bytes value;
-    kith_rowname_shared(inode->id, &row);
+    kith_rowname_shared(inode->share_id, &row);
     kith_rowname_entry(kith_entry_bytes(last), &to);
     int error = kith_batch_attrs(fs, batch, batch, inode, &to);
     pthread_mutex_lock(&fs->lock);
     kith_inode_record_of(inode, &record);
+    record.file_id = inode->id;
     record.name_count = 0;
     record.contents = image->bytes;
     at[0] = at[1] = at[2] = -1;
@@ -174,7 +175,7 @@ static int remove_last(struct kith_fs *fs, struct kith_entry *entry, struct kith
     struct kith_linkset set;
     struct kith_entry *last[KITH_LINKS_MAX];
     struct kith_link_name names[KITH_LINKS_MAX];
-    int error = kith_linkset_read(fs, &inode->share_group, false, inode->id, &set);
+    int error = kith_linkset_read(fs, &inode->share_group, false, inode->share_id, &set);
     if (error != 0 || !set.live) {
         kith_linkset_free(&set);
         return error != 0 ? error : ESTALE; /* taken back elsewhere just now */

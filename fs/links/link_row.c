@@ -53,7 +53,8 @@ int kith_link_name_row(struct kith_fs *fs, struct kith_batch *batch, struct kith
     struct kith_inode_record record;
     memset(&record, 0, sizeof record);
     record.type = KITH_TYPE_LINK;
-    record.file_id = inode->id;
+    bool there = inode->shared && kith_group_compare(group, &inode->share_group) == 0;
+    record.file_id = there ? inode->share_id : inode->id;
     record.link = *group;
     struct kith_bytes value;
     if (kith_batch_record(batch, &record, &value) != 0) {
@@ -94,6 +95,7 @@ void kith_link_share(struct kith_inode *inode, const struct kith_group *group, b
     inode->shared = true;
     inode->share_own = own;
     inode->share_group = *group;
+    inode->share_id = inode->id;
     kith_octets_clear(&inode->ctx);
     inode->attr_row = false;
     kith_octets_clear(&inode->attr_ctx);
@@ -124,7 +126,8 @@ int kith_link_put(struct kith_fs *fs, struct kith_inode *inode, const struct kit
             kith_inode_image_stored(fs, inode, image, &result->dot, KITH_DURABLE_OS);
             if (count == 0 && inode->name_count > 0 &&
                 !kith_context_is_alone(result->context)) {
-                const struct kith_link_at was = {inode->share_group, inode->share_own, inode->id};
+                const struct kith_link_at was = {inode->share_group, inode->share_own,
+                                                 inode->share_id};
                 pthread_mutex_lock(&fs->lock);
                 kith_link_left(fs, &was, &inode->names[0], image->bytes);
                 pthread_mutex_unlock(&fs->lock);

@@ -372,7 +372,7 @@ static int recount(struct kith_fs *fs, struct kith_inode *inode)
     if (error != 0) {
         return error == ESTALE ? 0 : error;
     }
-    error = kith_linkset_read(fs, &inode->share_group, inode->share_own, inode->id, &set);
+    error = kith_linkset_read(fs, &inode->share_group, inode->share_own, inode->share_id, &set);
     bool lost = error == 0 && set.live && set.leads == 0 && set.hidden > 0, joined = false;
     if (error == 0 && set.live) {
         error = kith_linkset_drop(fs, &set);

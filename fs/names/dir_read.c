@@ -256,7 +256,7 @@ int kith_inode_saw(struct kith_fs *fs, struct kith_inode *inode, const struct ki
     const struct kith_client_row *rows = result->u.rows.rows;
     if (shared != NULL) {
         memset(ret_seen, 0, sizeof *ret_seen);
-        ret_seen->record.file_id = inode->id;
+        ret_seen->record.file_id = ret_seen->row_id = kith_inode_row_id(inode);
         ret_seen->live = ret_seen->link = true;
         ret_seen->link_group = *shared;
         enum kith_err err = kith_seen_shared(arena, &rows[0].row, &rows[1].row, ret_seen);

@@ -310,7 +310,7 @@ int kith_move_put(struct kith_move *move)
     }
     if (move->put && move->old_at >= 0 && move->old_count == 0 &&
         !kith_context_is_alone(into.result.u.put.results[move->old_at].context)) {
-        const struct kith_link_at was = {dst_group, false, move->old->id};
+        const struct kith_link_at was = {dst_group, false, move->old->share_id};
         const struct kith_link_name name = {dst_group, kith_entry_bytes(move->dst)};
         pthread_mutex_lock(&fs->lock);
         kith_link_left(fs, &was, &name, move->old_image.bytes);

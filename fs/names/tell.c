@@ -32,7 +32,7 @@ void kith_inode_untold(struct kith_fs *fs, struct kith_inode *inode, int error)
  * later, and what came since comes back. It must not be read again for that. */
 static void tell_later(struct kith_fs *fs, struct kith_inode *inode, struct kith_bytes contents)
 {
-    const struct kith_link_at was = {inode->share_group, inode->share_own, inode->id};
+    const struct kith_link_at was = {inode->share_group, inode->share_own, inode->share_id};
     if (inode->name_count > 0) {
         kith_link_left_later(fs, &was, &inode->names[0], contents, UNTOLD_RETRY_NS);
     }

@@ -104,10 +104,11 @@ static int remove_row(struct kith_batch *batch, struct kith_bytes name, struct k
     return 0;
 }
 
-/* One extended attribute row: removed, and written again beside `to`. */
+/* One extended attribute row of the file `ids[0]`: removed, and written again beside `to`, of
+ * `ids[1]`. */
 static int move_xattr(struct kith_batch *from, struct kith_batch *into,
                       const struct kith_client_row *row, struct kith_bytes attribute,
-                      uint64_t file_id, const struct kith_rowname *to)
+                      const uint64_t ids[2], const struct kith_rowname *to)
 {
     struct kith_bytes context;
     struct kith_row bare = {row->row.clock, 0, NULL};
@@ -121,26 +122,37 @@ static int move_xattr(struct kith_batch *from, struct kith_batch *into,
     const struct kith_sibling *winner = kith_row_winner(&row->row);
     struct kith_xattr_record record;
     if (to == NULL || winner == NULL ||
-        kith_xattr_record_decode(winner->value, &record) != KITH_OK || record.file_id != file_id) {
+        kith_xattr_record_decode(winner->value, &record) != KITH_OK || record.file_id != ids[0]) {
         return 0;
     }
     struct kith_rowname name;
     if (kith_rowname_xattr(kith_rowname_bytes(to), attribute, &name) != KITH_OK) {
         return EIO;
     }
+    struct kith_bytes value;
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    record.file_id = ids[1];
+    kith_xattr_record_encode(&record, &buf);
+    bool ok = !buf.failed && copy_bytes(into, kith_buf_bytes(&buf), &value);
+    kith_buf_release(&buf);
+    if (!ok) {
+        return ENOMEM;
+    }
     struct kith_put_update *update = batch_find(into, kith_rowname_bytes(&name));
     if (update != NULL) { /* the replaced file had one of that name */
         update->has_sibling = true;
-        return copy_bytes(into, winner->value, &update->value) ? 0 : ENOMEM;
+        update->value = value;
+        return 0;
     }
-    int at = kith_batch_add(into, kith_rowname_bytes(&name), kith_bytes_make(NULL, 0),
-                            &winner->value, KITH_SIBLING_VALUE, NULL, 0);
+    int at = kith_batch_add(into, kith_rowname_bytes(&name), kith_bytes_make(NULL, 0), &value,
+                            KITH_SIBLING_VALUE, NULL, 0);
     return at >= 0 ? 0 : into->count == KITH_BATCH_MAX ? E2BIG : ENOMEM;
 }
 
 static int move_xattrs(struct kith_fs *fs, struct kith_batch *from, struct kith_batch *into,
                        const struct kith_group *group, const struct kith_rowname *base,
-                       uint64_t file_id, const struct kith_rowname *to)
+                       const uint64_t ids[2], const struct kith_rowname *to)
 {
     struct kith_rowname after;
     kith_rowname_attr(kith_rowname_bytes(base), &after); /* the rows behind NUL 'a' */
@@ -156,7 +168,7 @@ static int move_xattrs(struct kith_fs *fs, struct kith_batch *from, struct kith_
                 !kith_bytes_equal(parts.base, kith_rowname_bytes(base))) {
                 break;
             }
-            error = move_xattr(from, into, row, parts.attribute, file_id, to);
+            error = move_xattr(from, into, row, parts.attribute, ids, to);
         }
     }
     kith_client_answer_release(&answer);
@@ -172,6 +184,7 @@ int kith_batch_attrs(struct kith_fs *fs, struct kith_batch *from, struct kith_ba
     bool placed = kith_inode_place(inode, &group, &base);
     bool attr_row = inode->attr_row;
     bool xattrs = (inode->attrs.have & KITH_ATTR_XATTRS) != 0 && inode->attrs.xattrs;
+    const uint64_t ids[2] = {kith_inode_row_id(inode), inode->id};
     int at = 0;
     if (placed && attr_row) { /* an unlinked inode has no place, and no rows beside it */
         kith_rowname_attr(kith_rowname_bytes(&base), &attr);
@@ -182,5 +195,5 @@ int kith_batch_attrs(struct kith_fs *fs, struct kith_batch *from, struct kith_ba
     if (at < 0) {
         return ENOMEM;
     }
-    return placed && xattrs ? move_xattrs(fs, from, into, &group, &base, inode->id, to) : 0;
+    return placed && xattrs ? move_xattrs(fs, from, into, &group, &base, ids, to) : 0;
 }

@@ -191,7 +191,7 @@ bool kith_inode_place(const struct kith_inode *inode, struct kith_group *ret_gro
         if (inode->share_own) {
             kith_rowname_entry(kith_bytes_make(NULL, 0), ret_name);
         } else {
-            kith_rowname_shared(inode->id, ret_name);
+            kith_rowname_shared(inode->share_id, ret_name);
         }
         return !inode->unlinked;
     }
@@ -375,7 +375,7 @@ void kith_inode_record_of(const struct kith_inode *inode, struct kith_inode_reco
 {
     memset(ret_record, 0, sizeof *ret_record);
     ret_record->type = inode->type;
-    ret_record->file_id = inode->id;
+    ret_record->file_id = kith_inode_row_id(inode);
     ret_record->attrs = inode->attrs;
     ret_record->btime = inode->btime;
     ret_record->rdev = inode->rdev;

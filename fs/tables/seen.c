@@ -63,6 +63,7 @@ enum kith_err kith_seen_entry(struct kith_arena *arena, const struct kith_row *r
         seen.live = true;
         seen.dot = seen.winner->dot;
         err = kith_inode_record_decode(arena, seen.winner->value, &seen.record);
+        seen.row_id = seen.record.file_id;
     }
     if (err == KITH_OK && seen.live && seen.record.type == KITH_TYPE_LINK) {
         seen.link = true;
@@ -252,7 +253,7 @@ static enum kith_err take_place(struct kith_fs *fs, struct kith_inode *inode,
 {
     const struct kith_inode_record *record = &seen->record;
     if (inode->recount) { /* whoever gave it the new place may not have seen what this mount put */
-        const struct kith_link_at was = {inode->share_group, inode->share_own, inode->id};
+        const struct kith_link_at was = {inode->share_group, inode->share_own, inode->share_id};
         const struct kith_link_name name = {entry->dir->dir->group, kith_entry_bytes(entry)};
         kith_link_left(fs, &was, &name, record->contents);
         inode->recount = inode->wrote = false;
@@ -267,6 +268,7 @@ static enum kith_err take_place(struct kith_fs *fs, struct kith_inode *inode,
                  kith_bytes_equal(kith_octets_bytes(&inode->image), record->contents);
     inode->shared = seen->link;
     inode->share_group = seen->link_group;
+    inode->share_id = seen->link ? seen->row_id : inode->share_id;
     inode->share_own =
         seen->link && kith_group_compare(&seen->link_group, &entry->dir->dir->group) != 0;
     inode->attr_row = seen->attr_row;

@@ -31,6 +31,11 @@ void kith_inode_forget(struct kith_fs *fs, struct kith_inode *inode, uint64_t co
 /* The row of its inode: group and name. False when it is unlinked. */
 bool kith_inode_place(const struct kith_inode *inode, struct kith_group *ret_group,
                       struct kith_rowname *ret_name);
+/* The number that this row bears. */
+static inline uint64_t kith_inode_row_id(const struct kith_inode *inode)
+{
+    return inode->shared ? inode->share_id : inode->id;
+}
 /* The context that its next put takes: the open one where there is one. */
 struct kith_octets *kith_inode_ctx(struct kith_inode *inode);
 /* The context of a put that takes the row of this name from the inode whose contents it has: what
@@ -112,6 +117,7 @@ struct kith_seen {
     bool link, resolved;             /* a link entry; its inode's row is in `record` too */
     bool unsettled;                  /* that row has versions with different names */
     struct kith_group link_group;    /* where that row is */
+    uint64_t row_id; /* the number that the rows bear; in memory it may be another: record's */
     struct kith_inode_record record; /* of the inode; of the link entry while not resolved */
     const struct kith_sibling *winner;
     struct kith_dot dot;
