@@ -95,6 +95,7 @@ struct kith_octets {
 struct kith_entry;
 struct kith_job;
 struct kith_left;
+struct kith_link_at;
 
 struct kith_dir {
     struct kith_group group;

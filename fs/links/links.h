@@ -86,6 +86,9 @@ void kith_linkset_free(struct kith_linkset *set);
  * borrows from the set. */
 uint32_t kith_linkset_names(const struct kith_linkset *set, const struct kith_entry *out,
                             struct kith_link_name ret_names[]);
+/* Whether that name leads to it. */
+bool kith_linkset_leads(const struct kith_linkset *set, const struct kith_group *dir,
+                        const char *name);
 /* Takes out the references that are hidden under other files' names. Two mounts gave the name to two
  * files at once: the newer one has it, and the reference is no name. */
 int kith_linkset_drop(struct kith_fs *fs, struct kith_linkset *set);

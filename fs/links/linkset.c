@@ -223,6 +223,18 @@ uint32_t kith_linkset_names(const struct kith_linkset *set, const struct kith_en
     return count;
 }
 
+bool kith_linkset_leads(const struct kith_linkset *set, const struct kith_group *dir,
+                        const char *name)
+{
+    const struct kith_link_name it = {*dir, kith_bytes_make(name, strlen(name))};
+    bool leads = false;
+    for (uint32_t i = 0; i < set->seen.record.name_count && !leads; i++) {
+        leads = set->states[i] == KITH_LINK_LEADS &&
+                kith_link_name_compare(&set->seen.record.names[i], &it) == 0;
+    }
+    return leads;
+}
+
 int kith_linkset_drop(struct kith_fs *fs, struct kith_linkset *set)
 {
     int error = 0;

@@ -141,7 +141,8 @@ static void page_orphans(struct kith_fs *fs, struct kith_arena *arena, const str
                      kith_hlc_ms(winner->time) + ORPHAN_MS > now_ms; /* or ahead of our clock */
         for (uint32_t k = 0; k < work->item_count && !named; k++) {
             const struct kith_seen *seen = &work->items[k].seen;
-            named = seen->live && seen->link && seen->record.file_id == work->shared[i].id;
+            named = seen->live && seen->link && seen->row_id == work->shared[i].id &&
+                    kith_group_compare(&seen->link_group, &dir->dir->group) == 0;
         }
         struct kith_inode_record record;
         if (!named && kith_inode_record_decode(arena, winner->value, &record) == KITH_OK &&
@@ -168,7 +169,9 @@ static int page_absorb(struct kith_fs *fs, struct kith_inode *dir, struct page_w
             break;
         }
         entry->load = entry->load > load ? entry->load : load; /* several scans at once */
-        bool doubt = kith_seen_elsewhere(fs, dir, entry->name, &item->seen) != NULL;
+        struct kith_link_at at;
+        bool doubt = kith_seen_elsewhere(fs, dir, entry->name, &item->seen) != NULL ||
+                     kith_seen_other_row(fs, dir, entry->name, &item->seen, &at);
         bool unresolved = ((item->seen.link && !item->seen.resolved) || doubt) &&
                           entry->changed_at < started;
         if (doubt) { /* who needs it reads it, and where it was */

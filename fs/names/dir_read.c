@@ -99,12 +99,58 @@ static int part_names(struct kith_fs *fs, struct kith_inode *dir, const char *na
     return error;
 }
 
+/* Memory has the inode at another row: whether names lead to that, too. Then it is another file,
+ * which goes under another number. ESTALE: to be looked at again. */
+static int part_rows(struct kith_fs *fs, const struct kith_inode *dir, const char *name,
+                     struct kith_seen *seen)
+{
+    struct kith_link_at at;
+    struct kith_linkset set;
+    pthread_mutex_lock(&fs->lock);
+    bool other = kith_seen_other_row(fs, dir, name, seen, &at);
+    bool busy = other && kith_inode_find(fs, seen->row_id)->row_busy;
+    pthread_mutex_unlock(&fs->lock);
+    if (!other) {
+        return 0;
+    }
+    int error = kith_linkset_read(fs, &at.group, at.own, at.id, &set);
+    bool leads = error != 0 || (set.live && set.leads > 0); /* not known: nothing is mixed up so */
+    if (leads && ((error == 0 && kith_linkset_leads(&set, &dir->dir->group, name)) ||
+                  (busy && seen->link))) {
+        error = ESTALE; /* it was elsewhere before, or is what is just being put */
+    } else {
+        error = 0;
+    }
+    kith_linkset_free(&set);
+    if (leads && seen->link) {
+        pthread_mutex_lock(&fs->lock);
+        seen->record.file_id = kith_seen_place_id(seen->row_id, &seen->link_group);
+        struct kith_inode *first = kith_inode_find(fs, seen->row_id);
+        if (first != NULL && first->shared) { /* who counts its names makes the two one */
+            first->beside = true;
+            first->beside_own = kith_group_compare(&seen->link_group, &dir->dir->group) != 0;
+            first->beside_group = seen->link_group;
+            kith_link_recount_soon(fs, first);
+        }
+        pthread_mutex_unlock(&fs->lock);
+    } else if (leads) {
+        seen->record.file_id = kith_seen_other_id(seen->row_id, &seen->dot);
+    } else {
+        seen->moved = true;
+        seen->moved_from = at.group;
+    }
+    return error;
+}
+
 int kith_dir_saw(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                  const struct kith_seen *seen, uint64_t started, struct kith_entry **ret_entry)
 {
     pthread_mutex_lock(&fs->lock);
     struct kith_entry *entry = kith_entry_make(fs, dir, name, strlen(name));
     int error = entry == NULL ? ENOMEM : kith_errno(kith_seen_absorb(fs, entry, seen, started));
+    if (error == 0 && seen->live && entry->inode == NULL && entry->over) {
+        error = ESTALE; /* there is something, and this mount cannot tell what */
+    }
     if (error == 0) {
         entry->pins++;
         kith_entry_touch(fs, entry);
@@ -140,6 +186,9 @@ static int read_name(struct kith_fs *fs, struct kith_inode *dir, const char *nam
     }
     if (error == 0) {
         error = part_names(fs, dir, name, &seen);
+    }
+    if (error == 0) {
+        error = part_rows(fs, dir, name, &seen);
     }
     if (error == 0) {
         error = kith_dir_saw(fs, dir, name, &seen, started, ret_entry);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "fs/fs.h"
+#include "fs/links/links.h"
 #include "fs/names/names.h"
 #include "fs/requests/requests.h"
 #include "fs/tables/tables.h"
@@ -64,7 +65,9 @@ int kith_name_saw(struct kith_job *job, const struct kith_client_result *result,
     *ret_link = error == 0 && seen.link;
     if (error == 0 && !*ret_link) {
         pthread_mutex_lock(&job->fs->lock);
-        *ret_link = kith_seen_elsewhere(job->fs, job->inode, job->name, &seen) != NULL;
+        struct kith_link_at at;
+        *ret_link = kith_seen_elsewhere(job->fs, job->inode, job->name, &seen) != NULL ||
+                    kith_seen_other_row(job->fs, job->inode, job->name, &seen, &at);
         pthread_mutex_unlock(&job->fs->lock);
     }
     if (error == 0 && !*ret_link) {

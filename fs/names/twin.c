@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "fs/fs.h"
+#include "fs/links/links.h"
 #include "fs/names/names.h"
 #include "fs/rows/rows.h"
 #include "fs/tables/tables.h"
@@ -47,8 +48,19 @@ static bool part_update(struct kith_fs *fs, struct kith_arena *arena, struct kit
     return !buf->failed;
 }
 
+/* What refers to another row of the id, in a group of its own, is another file's name, and perhaps
+ * its only one. */
+static bool refers(const struct kith_inode_record *record, const struct kith_link_at *at,
+                   const struct kith_group *dir)
+{
+    return record->type == KITH_TYPE_LINK && record->file_id == at->id &&
+           (kith_group_compare(&record->link, &at->group) == 0 ||
+            kith_group_compare(&record->link, dir) == 0);
+}
+
 /* All versions under the name but references to the inode; false where there are none of those. */
-static bool unlink_update(struct kith_arena *arena, struct kith_bytes context, uint64_t id,
+static bool unlink_update(struct kith_arena *arena, struct kith_bytes context,
+                          const struct kith_link_at *at, const struct kith_group *dir,
                           struct kith_put_update *ret_update)
 {
     struct kith_row row;
@@ -62,7 +74,7 @@ static bool unlink_update(struct kith_arena *arena, struct kith_bytes context, u
         const struct kith_sibling *sibling = &row.siblings[i];
         bool goes = sibling->kind == KITH_SIBLING_VALUE &&
                     kith_inode_record_decode(arena, sibling->value, &record) == KITH_OK &&
-                    record.type == KITH_TYPE_LINK && record.file_id == id;
+                    refers(&record, at, dir);
         if (!goes) {
             others[rest.sibling_count++] = *sibling;
         }
@@ -95,6 +107,18 @@ static int part_put(struct kith_fs *fs, const struct kith_group *group,
     return error;
 }
 
+/* Where the inode's row is, or was. */
+static struct kith_link_at link_at(struct kith_fs *fs, const struct kith_inode *inode)
+{
+    pthread_mutex_lock(&fs->lock);
+    struct kith_link_at at = {inode->share_group, inode->share_own, inode->share_id};
+    if (at.id == 0) { /* it had none; another mount may have given it one */
+        at.id = inode->id;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return at;
+}
+
 static void log_stays(const struct kith_entry *entry, int error)
 {
     kith_log_error("twin",
@@ -107,10 +131,12 @@ void kith_twin_unlink(struct kith_fs *fs, struct kith_entry *entry, const struct
                       struct kith_bytes context)
 {
     struct kith_put_update update = {.name = kith_entry_bytes(entry)};
+    const struct kith_group *dir = &entry->dir->dir->group;
+    const struct kith_link_at at = link_at(fs, inode);
     struct kith_arena arena;
     kith_arena_init(&arena, 0);
-    if (unlink_update(&arena, context, inode->id, &update)) {
-        int error = part_put(fs, &entry->dir->dir->group, &update, &arena, &context);
+    if (unlink_update(&arena, context, &at, dir, &update)) {
+        int error = part_put(fs, dir, &update, &arena, &context);
         if (error != 0) {
             log_stays(entry, error);
         }
@@ -127,6 +153,7 @@ static void part(struct kith_fs *fs, struct kith_entry *entry, const struct kith
 {
     struct kith_put_update update = {.name = kith_entry_bytes(entry)};
     struct kith_group group = entry->dir->dir->group;
+    const struct kith_link_at at = link_at(fs, inode);
     struct kith_arena arena;
     struct kith_buf buf;
     int error = 0;
@@ -137,7 +164,7 @@ static void part(struct kith_fs *fs, struct kith_entry *entry, const struct kith
     context.data = kith_arena_copy(&arena, context.data, context.size);
     pthread_mutex_unlock(&fs->lock);
     error = context.data == NULL ? ENOMEM : 0;
-    if (error == 0 && unlink_update(&arena, context, inode->id, &update)) {
+    if (error == 0 && unlink_update(&arena, context, &at, &group, &update)) {
         error = part_put(fs, &group, &update, &arena, &context);
     }
     if (error == 0 && part_update(fs, &arena, context, &buf, &update)) {

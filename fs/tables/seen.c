@@ -354,16 +354,44 @@ static struct kith_inode *inode_for(struct kith_fs *fs, const struct kith_seen *
 }
 
 /* The finalizer of splitmix64 (Steele et al. 2014) over each part in turn. */
-uint64_t kith_seen_other_id(uint64_t id, const struct kith_dot *dot)
+static uint64_t mixed(uint64_t id, const uint64_t parts[], unsigned count)
 {
-    const uint64_t parts[] = {dot->actor.run, dot->actor.epoch, dot->counter};
-    for (unsigned i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+    for (unsigned i = 0; i < count; i++) {
         id = (id ^ parts[i]) + UINT64_C(0x9e3779b97f4a7c15);
         id = (id ^ id >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
         id = (id ^ id >> 27) * UINT64_C(0x94d049bb133111eb);
         id ^= id >> 31;
     }
     return id > 1 ? id : id + 2;
+}
+
+uint64_t kith_seen_other_id(uint64_t id, const struct kith_dot *dot)
+{
+    const uint64_t parts[] = {dot->actor.run, dot->actor.epoch, dot->counter};
+    return mixed(id, parts, sizeof parts / sizeof parts[0]);
+}
+
+uint64_t kith_seen_place_id(uint64_t id, const struct kith_group *group)
+{
+    uint64_t parts[KITH_GROUP_SIZE / sizeof(uint64_t)];
+    memcpy(parts, group->bytes, sizeof parts);
+    return mixed(id, parts, sizeof parts / sizeof parts[0]);
+}
+
+/* fs->lock held. The inode of the very row that a link was seen to lead to, where it goes under the
+ * number of its place, and none under the row's own. */
+static struct kith_inode *at_place(struct kith_fs *fs, const struct kith_seen *seen)
+{
+    const struct kith_inode *plain = kith_inode_find(fs, seen->row_id);
+    if (!seen->link || (plain != NULL && plain->shared &&
+                        kith_group_compare(&plain->share_group, &seen->link_group) == 0)) {
+        return NULL;
+    }
+    struct kith_inode *inode =
+        kith_inode_find(fs, kith_seen_place_id(seen->row_id, &seen->link_group));
+    bool it = inode != NULL && inode->shared && inode->share_id == seen->row_id &&
+              kith_group_compare(&inode->share_group, &seen->link_group) == 0;
+    return it ? inode : NULL;
 }
 
 /* fs->lock held. The name leads to that version already, under the other id. */
@@ -374,6 +402,27 @@ static bool parted(const struct kith_entry *entry, const struct kith_seen *seen)
            entry->inode->id == kith_seen_other_id(seen->record.file_id, &seen->dot);
 }
 
+/* fs->lock held. It is a shared inode, whose row is not what was seen. */
+static bool at_other_row(const struct kith_inode *inode, const struct kith_seen *seen)
+{
+    return inode->shared && !inode->unlinked &&
+           !(seen->link && kith_group_compare(&inode->share_group, &seen->link_group) == 0);
+}
+
+bool kith_seen_other_row(struct kith_fs *fs, const struct kith_inode *dir, const char *name,
+                         const struct kith_seen *seen, struct kith_link_at *ret_at)
+{
+    const struct kith_inode *inode = seen->live ? kith_inode_find(fs, seen->row_id) : NULL;
+    if (inode == NULL || !at_other_row(inode, seen) || at_place(fs, seen) != NULL ||
+        parted(kith_entry_find(dir, name), seen)) {
+        return false;
+    }
+    ret_at->group = inode->share_group;
+    ret_at->own = inode->share_own;
+    ret_at->id = inode->share_id;
+    return true;
+}
+
 struct kith_entry *kith_seen_elsewhere(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                                        const struct kith_seen *seen)
 {
@@ -381,13 +430,11 @@ struct kith_entry *kith_seen_elsewhere(struct kith_fs *fs, struct kith_inode *di
         seen->live ? kith_inode_find(fs, seen->record.file_id) : NULL;
     const struct kith_entry *entry = kith_entry_find(dir, name);
     if (inode == NULL || inode->type == KITH_TYPE_DIR || inode->entry == NULL ||
-        inode->entry == entry || inode->unlinked || parted(entry, seen) ||
+        inode->entry == entry || inode->unlinked || parted(entry, seen) || inode->shared ||
         !kith_entry_leads(inode->entry, inode)) {
         return NULL;
     }
-    bool one_row = seen->link && inode->shared &&
-                   kith_group_compare(&inode->share_group, &seen->link_group) == 0;
-    return one_row ? NULL : inode->entry;
+    return inode->entry;
 }
 
 /* fs->lock held. The name leads to what was seen. */
@@ -420,6 +467,13 @@ static enum kith_err absorb_inode(struct kith_fs *fs, struct kith_entry *entry,
     bool mine = inode->row_busy || inode->changed_at >= started;
     bool led = entry->inode == inode && entry->link == seen->link;
     enum kith_err err = KITH_OK;
+    bool moved = seen->moved && kith_group_compare(&inode->share_group, &seen->moved_from) == 0;
+    if (at_other_row(inode, seen) && !moved) {
+        /* who needs it reads it, and looks at that row: who has the inode open would read from the
+         * one that was seen, and write to it */
+        leads_elsewhere(entry);
+        return KITH_OK;
+    }
     if ((seen->link || !mine) && !kith_octets_set(&entry->ctx, seen->ctx)) {
         return KITH_ENOMEM;
     }
@@ -458,7 +512,11 @@ enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
     const struct kith_seen *seen = &other;
     struct kith_inode *old = entry->inode;
     entry->dangling = 0;
-    if (parted(entry, was)) {
+    const struct kith_inode *placed =
+        was->live && was->record.file_id == was->row_id ? at_place(fs, was) : NULL;
+    if (placed != NULL) {
+        other.record.file_id = placed->id;
+    } else if (parted(entry, was)) {
         other.record.file_id = old->id;
     }
     if (entry->changed_at >= started || (old != NULL && old->pending) ||

@@ -118,6 +118,8 @@ struct kith_seen {
     bool unsettled;                  /* that row has versions with different names */
     struct kith_group link_group;    /* where that row is */
     uint64_t row_id; /* the number that the rows bear; in memory it may be another: record's */
+    bool moved;      /* no name leads to the row any more that it had in moved_from */
+    struct kith_group moved_from;
     struct kith_inode_record record; /* of the inode; of the link entry while not resolved */
     const struct kith_sibling *winner;
     struct kith_dot dot;
@@ -136,8 +138,17 @@ KITH_MUST_CHECK enum kith_err kith_seen_shared(struct kith_arena *arena, const s
  * They are two files then. The id that the version `dot` of a row goes under in a mount that has met
  * the id elsewhere, too; its next put writes it. The same for every mount. */
 uint64_t kith_seen_other_id(uint64_t id, const struct kith_dot *dot);
-/* fs->lock held. The name that the file stands under as far as memory knows, where that is not the
- * one, nor a row, that was seen: it must be read before what was seen is absorbed. Else NULL. */
+/* The same for the row of a shared inode, which lies in that group: names lead to two rows of one
+ * id where a mount gave the inode a name while another moved it. No put writes that number, as long
+ * as the row stays there: what refers to it bears the other. */
+uint64_t kith_seen_place_id(uint64_t id, const struct kith_group *group);
+/* fs->lock held. Memory has a shared inode of that id, whose row is not the one that was seen, but
+ * in *ret_at: it must be known whether names lead to that before what was seen is absorbed. */
+bool kith_seen_other_row(struct kith_fs *fs, const struct kith_inode *dir, const char *name,
+                         const struct kith_seen *seen, struct kith_link_at *ret_at);
+/* fs->lock held. The name that the file, of one name, stands under as far as memory knows, where
+ * that is not the one that was seen: it must be read before what was seen is absorbed. Else
+ * NULL. */
 struct kith_entry *kith_seen_elsewhere(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                                        const struct kith_seen *seen);
 /* fs->lock held. Takes note of what a request that began at `started` saw. */

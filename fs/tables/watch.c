@@ -244,10 +244,9 @@ static void told_self(struct kith_fs *fs, struct kith_inode *dir, uint64_t now)
     }
 }
 
-/* The row that names of this directory share. */
-static void told_shared(struct kith_fs *fs, struct kith_inode *dir, uint64_t id, uint64_t now)
+static void told_inode(struct kith_fs *fs, struct kith_inode *dir, struct kith_inode *inode,
+                       uint64_t now)
 {
-    struct kith_inode *inode = kith_inode_find(fs, id);
     if (inode == NULL) {
         return;
     }
@@ -262,6 +261,13 @@ static void told_shared(struct kith_fs *fs, struct kith_inode *dir, uint64_t id,
             told_entry(fs, entry, now);
         }
     }
+}
+
+/* The row that names of this directory share. */
+static void told_shared(struct kith_fs *fs, struct kith_inode *dir, uint64_t id, uint64_t now)
+{
+    told_inode(fs, dir, kith_inode_find(fs, id), now);
+    told_inode(fs, dir, kith_inode_find(fs, kith_seen_place_id(id, &dir->dir->group)), now);
 }
 
 static void told_name(struct kith_dir_watch *watch, struct kith_bytes row, uint64_t now)

@@ -71,11 +71,112 @@ static void test_context_of_none(void **state)
     assert_non_null(two_inode_at(fs, place->dir[TWO_MINE], "a"));
 }
 
+/* Another row of the inode, in a group of its own, and a name in "sub" that leads there: what is
+ * left where a mount moved the inode and another gave it a name, both at once. */
+static void put_other_row(struct two_fs *place, const struct kith_inode *inode, const char *name)
+{
+    struct kith_fs *fs = place->fs[TWO_OTHER];
+    const struct kith_group *sub = &place->sub[TWO_OTHER]->dir->group;
+    struct kith_link_name bears = {*sub, kith_bytes_make(name, strlen(name))};
+    struct kith_inode_record row = {.type = KITH_TYPE_FILE, .file_id = inode->id, .names = &bears,
+                                    .name_count = 1};
+    struct kith_inode_record link = {.type = KITH_TYPE_LINK, .file_id = inode->id};
+    const uint8_t own[KITH_DIR_ID_SIZE] = {7};
+    struct kith_inode_record *records[] = {&row, &link};
+    const struct kith_group groups[] = {kith_group_make(fs->volume, own), *sub};
+    link.link = groups[0];
+    for (unsigned i = 0; i < 2; i++) {
+        struct kith_client_answer answer;
+        struct kith_buf buf;
+        kith_buf_init(&buf);
+        kith_inode_record_encode(records[i], &buf);
+        struct kith_put_update update = {
+            .name = kith_bytes_make(name, i == 0 ? 0 : strlen(name)),
+            .has_sibling = true,
+            .value = kith_buf_bytes(&buf)};
+        assert_int_equal(kith_rows_put(fs, &groups[i], KITH_DURABLE_OS, &update, 1, &answer), 0);
+        kith_client_answer_release(&answer);
+        kith_buf_release(&buf);
+    }
+}
+
+/* What a mount has open stays at the row that it was opened from, while names lead to that: a name
+ * that leads to another row of the same id is another file's, and its removal ends only that one.
+ * What was written meanwhile is put into the row that it was read from. */
+static void check_other_row(struct two_fs *place, struct kith_inode *inode, const char *name)
+{
+    struct kith_fs *fs = place->fs[TWO_MINE];
+    struct kith_content *content;
+    bool keep = false;
+    const struct kith_group group = inode->share_group;
+    put_other_row(place, inode, "c");
+    assert_int_equal(kith_inode_open(fs, inode, &keep), 0);
+    kith_dir_scan(fs, place->sub[TWO_MINE]);
+    assert_int_equal(kith_group_compare(&inode->share_group, &group), 0);
+    struct kith_inode *other = two_inode_at(fs, place->sub[TWO_MINE], "c");
+    assert_non_null(other);
+    assert_ptr_not_equal(other, inode);
+    assert_true(other->id != inode->id);
+    assert_int_equal(kith_inode_row_id(other), kith_inode_row_id(inode));
+    assert_int_equal(kith_group_compare(&inode->share_group, &group), 0);
+    kith_dir_scan(fs, place->sub[TWO_MINE]);
+    assert_ptr_equal(two_inode_at(fs, place->sub[TWO_MINE], "c"), other);
+    assert_ptr_equal(two_inode_at(fs, place->dir[TWO_MINE], name), inode);
+
+    assert_int_equal(kith_inode_content(fs, inode, &content), 0);
+    assert_int_equal(kith_content_write(content, 0, (const uint8_t *)"w", 1), KITH_OK);
+    kith_inode_written(fs, inode, 1);
+    two_work(two_job(fs, place->sub[TWO_MINE], NULL, "c", "", kith_do_unlink));
+    assert_null(two_inode_at(fs, place->sub[TWO_MINE], "c"));
+    assert_false(inode->unlinked);
+    assert_int_equal(kith_inode_flush(fs, inode, KITH_DURABLE_OS), 0);
+    kith_inode_close(fs, inode);
+    struct kith_inode *there = two_inode_at(place->fs[TWO_OTHER], place->dir[TWO_OTHER], name);
+    assert_int_equal(there->size, 1);
+    assert_int_equal(kith_group_compare(&there->share_group, &group), 0);
+}
+
+static void test_two_rows_here(void **state)
+{
+    struct two_fs *place = *state;
+    struct kith_fs *fs = place->fs[TWO_OTHER];
+    two_work(two_job(fs, place->dir[TWO_OTHER], NULL, "a", "", kith_do_mknod));
+    two_work(two_job(fs, two_inode_at(fs, place->dir[TWO_OTHER], "a"), place->dir[TWO_OTHER], "b",
+                     "", kith_do_link));
+    check_other_row(place, two_inode_at(place->fs[TWO_MINE], place->dir[TWO_MINE], "b"), "b");
+}
+
+static void test_two_rows_own(void **state)
+{
+    struct two_fs *place = *state;
+    two_make_linked(place, "a");
+    check_other_row(place, two_inode_at(place->fs[TWO_MINE], place->dir[TWO_MINE], "a"), "a");
+}
+
+/* The row that memory knows has gone: the inode is where its names lead to now. */
+static void test_row_moved(void **state)
+{
+    struct two_fs *place = *state;
+    struct kith_fs *fs = place->fs[TWO_OTHER];
+    two_work(two_job(fs, place->dir[TWO_OTHER], NULL, "a", "", kith_do_mknod));
+    struct kith_inode *a = two_inode_at(fs, place->dir[TWO_OTHER], "a");
+    two_work(two_job(fs, a, place->dir[TWO_OTHER], "b", "", kith_do_link));
+    struct kith_inode *mine = two_inode_at(place->fs[TWO_MINE], place->dir[TWO_MINE], "b");
+    assert_true(mine->shared && !mine->share_own);
+    two_work(two_job(fs, a, place->sub[TWO_OTHER], "c", "", kith_do_link));
+    assert_ptr_equal(two_inode_at(place->fs[TWO_MINE], place->dir[TWO_MINE], "b"), mine);
+    assert_true(mine->share_own && mine->id == a->id);
+    assert_ptr_equal(two_inode_at(place->fs[TWO_MINE], place->sub[TWO_MINE], "c"), mine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_context_with_inode, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_context_of_none, two_setup, two_teardown),
+        cmocka_unit_test_setup_teardown(test_two_rows_here, two_setup, two_teardown),
+        cmocka_unit_test_setup_teardown(test_two_rows_own, two_setup, two_teardown),
+        cmocka_unit_test_setup_teardown(test_row_moved, two_setup, two_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
