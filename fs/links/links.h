@@ -66,7 +66,8 @@ struct kith_linkset {
     bool own;
     uint64_t id;
     bool live;             /* it is there */
-    struct kith_seen seen; /* it; its record has the names that follow */
+    struct kith_seen seen; /* it; its record has the names that follow, of all its versions */
+    struct kith_link_names row_names; /* those that the version has of which it tells */
     enum kith_link_state states[KITH_LINKS_MAX];
     /* of the names' rows: what replaces the version that leads there; what removes a hidden one */
     struct kith_bytes contexts[KITH_LINKS_MAX];

@@ -174,6 +174,13 @@ static int read_here(struct kith_fs *fs, struct kith_linkset *set)
         if (err != KITH_OK) {
             return err == KITH_ENOTFOUND ? 0 : kith_errno(err);
         }
+        if (set->seen.names_missing) {
+            return EMLINK;
+        }
+        set->row_names.count = set->seen.record.name_count;
+        set->row_names.names = set->seen.record.names;
+        set->seen.record.name_count = set->seen.all_names.count;
+        set->seen.record.names = set->seen.all_names.names;
         if (!names_here(set, next, &next_count)) {
             return ENOMEM;
         }
@@ -316,9 +323,10 @@ static bool told(const struct kith_inode *inode, const struct kith_linkset *set,
                  const struct kith_link_name names[], uint32_t count)
 {
     bool same = !set->seen.unsettled && inode->name_count == count &&
-                set->seen.record.name_count == count;
+                set->row_names.count == count;
     for (uint32_t i = 0; i < count && same; i++) {
-        same = kith_link_name_compare(&inode->names[i], &names[i]) == 0;
+        same = kith_link_name_compare(&inode->names[i], &names[i]) == 0 &&
+               kith_link_name_compare(&set->row_names.names[i], &names[i]) == 0;
     }
     return same;
 }

@@ -77,34 +77,35 @@ enum kith_err kith_seen_entry(struct kith_arena *arena, const struct kith_row *r
     return err;
 }
 
-/* The names of both, without doubles; false: they are too many for a row. */
-static bool join_names(struct kith_arena *arena, struct kith_inode_record *record,
+/* The names of both into the first, without doubles; false: they are too many for a row. */
+static bool join_names(struct kith_arena *arena, struct kith_link_names *names,
                        const struct kith_inode_record *other)
 {
     struct kith_link_name *both =
-        kith_arena_calloc(arena, record->name_count + other->name_count + 1u, sizeof *both);
+        kith_arena_calloc(arena, names->count + other->name_count + 1u, sizeof *both);
     uint32_t count = 0, mine = 0, theirs = 0;
-    while (both != NULL && (mine < record->name_count || theirs < other->name_count)) {
-        int order = mine == record->name_count    ? 1
+    while (both != NULL && (mine < names->count || theirs < other->name_count)) {
+        int order = mine == names->count          ? 1
                     : theirs == other->name_count ? -1
-                                                  : kith_link_name_compare(&record->names[mine],
+                                                  : kith_link_name_compare(&names->names[mine],
                                                                            &other->names[theirs]);
-        both[count++] = order <= 0 ? record->names[mine] : other->names[theirs];
+        both[count++] = order <= 0 ? names->names[mine] : other->names[theirs];
         mine += order <= 0 ? 1 : 0;
         theirs += order >= 0 ? 1 : 0;
     }
     if (both == NULL || count > KITH_LINKS_MAX) {
         return false;
     }
-    record->names = both;
-    record->name_count = count;
+    names->names = both;
+    names->count = count;
     return true;
 }
 
 /* Concurrent versions of a shared inode's row. Those that differ in names and attributes alone are one
  * version, with the names of all: the next put takes the place of all of them. A name that has gone
  * does no harm there (linkset.c takes it out), one that is missing would let the row be removed while
- * it refers to it. A version with other contents stays beside it, with its names. */
+ * it refers to it. A version with other contents stays beside it, with its names: who acts on what
+ * refers to the row must look at those, too (all_names). */
 static enum kith_err join_versions(struct kith_arena *arena, const struct kith_row *row,
                                    const struct kith_sibling *winner, struct kith_seen *seen)
 {
@@ -114,6 +115,8 @@ static enum kith_err join_versions(struct kith_arena *arena, const struct kith_r
     if (others == NULL) {
         return KITH_ENOMEM;
     }
+    struct kith_link_names names = {seen->record.name_count, seen->record.names};
+    seen->all_names = names;
     for (uint32_t i = 0; i < row->sibling_count; i++) {
         const struct kith_sibling *sibling = &row->siblings[i];
         struct kith_inode_record record;
@@ -127,7 +130,10 @@ static enum kith_err join_versions(struct kith_arena *arena, const struct kith_r
         bool alike = err == KITH_OK && record.type == seen->record.type &&
                      kith_bytes_equal(record.contents, seen->record.contents) &&
                      kith_bytes_equal(record.target, seen->record.target) &&
-                     join_names(arena, &seen->record, &record);
+                     join_names(arena, &names, &record);
+        if (err == KITH_OK && !join_names(arena, &seen->all_names, &record)) {
+            seen->names_missing = true;
+        }
         if (alike) {
             kith_attrs_merge(&seen->record.attrs, &record.attrs);
             seen->unsettled =
@@ -136,6 +142,8 @@ static enum kith_err join_versions(struct kith_arena *arena, const struct kith_r
             others[rest.sibling_count++] = *sibling;
         }
     }
+    seen->record.names = names.names;
+    seen->record.name_count = names.count;
     return kith_row_context(arena, &rest, NULL, &seen->inode_ctx);
 }
 

@@ -111,11 +111,17 @@ uint64_t kith_entry_until(const struct kith_fs *fs, const struct kith_entry *ent
 bool kith_entry_unsent(const struct kith_entry *entry);
 
 /* ---- seen.c: rows as read, made into entries and inodes ---- */
+struct kith_link_names {
+    uint32_t count;
+    const struct kith_link_name *names; /* strictly ascending */
+};
 struct kith_seen {
     bool live;                       /* a version bears the name */
     bool degraded;                   /* fewer than a quorum told it; set by who read it */
     bool link, resolved;             /* a link entry; its inode's row is in `record` too */
     bool unsettled;                  /* that row has versions with different names */
+    bool names_missing;              /* there are too many names for all_names */
+    struct kith_link_names all_names; /* also of versions with other contents */
     struct kith_group link_group;    /* where that row is */
     uint64_t row_id; /* the number that the rows bear; in memory it may be another: record's */
     bool moved;      /* no name leads to the row any more that it had in moved_from */

@@ -395,6 +395,32 @@ static void test_two_rows_that_differ(void **state)
     assert_true(found(place, 7));
 }
 
+/* Two mounts changed the row at once: one added a name, the newest version does not have it. Who gives
+ * the row another place takes the name along, else it would refer to none. */
+static void test_names_of_all_versions(void **state)
+{
+    struct two_fs *place = *state;
+    struct kith_fs *fs = place->fs[TWO_OTHER];
+    struct kith_inode *dir = place->dir[TWO_OTHER];
+    two_work(two_job(fs, dir, NULL, "a", "", kith_do_mknod));
+    struct kith_inode *a = two_inode_at(fs, dir, "a");
+    two_work(two_job(fs, a, dir, "b", "", kith_do_link));
+    assert_true(a->shared && !a->share_own);
+    struct kith_link_name name = {dir->dir->group, kith_bytes_make("a", 1)};
+    pthread_mutex_lock(&fs->lock);
+    assert_true(kith_inode_names_set(a, &name, 1));
+    pthread_mutex_unlock(&fs->lock);
+    put_version(fs, a, 7);
+
+    struct kith_fs *mine = place->fs[TWO_MINE];
+    struct kith_inode *there = two_inode_at(mine, place->dir[TWO_MINE], "a");
+    two_work(two_job(mine, there, place->sub[TWO_MINE], "c", "", kith_do_link));
+    assert_true(there->share_own);
+    assert_ptr_equal(two_inode_at(mine, place->dir[TWO_MINE], "a"), there);
+    assert_ptr_equal(two_inode_at(mine, place->dir[TWO_MINE], "b"), there);
+    assert_ptr_equal(two_inode_at(mine, place->sub[TWO_MINE], "c"), there);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -407,6 +433,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_two_rows, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_two_rows_one_met, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_two_rows_that_differ, two_setup, two_teardown),
+        cmocka_unit_test_setup_teardown(test_names_of_all_versions, two_setup, two_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
