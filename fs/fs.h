@@ -155,6 +155,7 @@ struct kith_inode {
     pid_t told_again;      /* this thread's open was answered ESTALE for that */
     struct kith_dot kernel_dot; /* of the version whose pages the kernel has */
     bool has_kernel_dot;
+    uint64_t dropped_at; /* it was told to drop others then; 0: it had none */
     struct kith_octets ctx;      /* shared: of its own row */
     struct kith_octets open_ctx; /* while is_open */
     struct kith_octets attr_ctx; /* of the attribute row; empty = never seen one */

@@ -191,7 +191,7 @@ static int set_size(struct kith_job *job)
     struct kith_fs *fs = job->fs;
     struct kith_inode *inode = job->inode;
     uint64_t size = (uint64_t)job->attr.st_size;
-    bool opened = job->has_fi, keep = false;
+    bool opened = job->has_fi;
     if (inode->type != KITH_TYPE_FILE) {
         return inode->type == KITH_TYPE_DIR ? EISDIR : EINVAL;
     }
@@ -201,7 +201,7 @@ static int set_size(struct kith_job *job)
         inode->opens++;
         pthread_mutex_unlock(&fs->lock);
     } else {
-        error = kith_inode_open(fs, inode, &keep);
+        error = kith_inode_open(fs, inode);
     }
     if (error != 0) {
         return error;

@@ -20,15 +20,13 @@
 
 void kith_do_open(struct kith_job *job)
 {
-    bool keep = false;
     struct kith_fs *fs = job->fs;
     if (job->inode->type != KITH_TYPE_FILE) {
         kith_job_fail(job, job->inode->type == KITH_TYPE_DIR ? EISDIR : ENXIO);
         return;
     }
-    int error = kith_inode_open(fs, job->inode, &keep);
+    int error = kith_inode_open(fs, job->inode);
     if (error == 0 && (job->fi.flags & O_TRUNC) != 0) {
-        keep = false;
         error = kith_inode_cut(job, job->inode);
     } else if (error == 0) {
         pthread_mutex_lock(&fs->lock);
@@ -41,7 +39,10 @@ void kith_do_open(struct kith_job *job)
     if (error != 0) {
         kith_job_fail(job, error);
     } else {
-        kith_reply_open(job, job->inode, keep);
+        pthread_mutex_lock(&fs->lock);
+        kith_inode_opened(job->inode, &job->fi);
+        pthread_mutex_unlock(&fs->lock);
+        kith_reply_open(job, job->inode);
     }
 }
 

@@ -78,7 +78,11 @@ int kith_inode_renew(struct kith_fs *fs, struct kith_inode *inode);
 /* fs->lock held. Whether kith_inode_renew has something to do. */
 bool kith_inode_outdated(const struct kith_inode *inode);
 /* Opens: content made or renewed from a fresh read. */
-int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode, bool *ret_keep_cache);
+int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode);
+/* fs->lock held. An open is about to be answered: the answer's fh and keep_cache. */
+void kith_inode_opened(struct kith_inode *inode, struct fuse_file_info *fi);
+/* That answer was not given; before the file is closed. */
+void kith_inode_cache_stays(struct kith_fs *fs, struct kith_inode *inode);
 void kith_inode_close(struct kith_fs *fs, struct kith_inode *inode);
 /* Lets go of the contents where nobody needs them any more. */
 void kith_inode_settle(struct kith_fs *fs, struct kith_inode *inode);

@@ -16,6 +16,8 @@
 #include "fs/rows/rows.h"
 #include "fs/tables/tables.h"
 
+#define DROP_NS (10 * NSEC_PER_SEC) /* an answer is read long before: that takes one turn */
+
 static bool same_version(const struct kith_inode *inode, const struct kith_dot *dot)
 {
     return inode->has_dot && kith_dot_equal(&inode->dot, dot);
@@ -251,18 +253,39 @@ static int open_known(struct kith_fs *fs, struct kith_inode *inode)
     return kith_errno(err);
 }
 
-/* fs->lock held. Whether the kernel may keep the pages that it has. */
+/* fs->lock held. Whether the kernel may keep the pages that it has. It drops them when the thread
+ * that opens gets to run: until that is sure, who opens beside it is not told to keep them
+ * either. */
 static bool keeps_cache(struct kith_inode *inode)
 {
     static const struct kith_dot zero;
     const struct kith_dot *dot = inode->has_dot ? &inode->dot : &zero;
-    bool keep = inode->has_kernel_dot && kith_dot_equal(&inode->kernel_dot, dot);
+    uint64_t now = kith_mono_ns();
+    if (inode->has_kernel_dot && kith_dot_equal(&inode->kernel_dot, dot)) {
+        return inode->opens == 1 || inode->dropped_at == 0 || now >= inode->dropped_at + DROP_NS;
+    }
+    bool has_pages = inode->has_kernel_dot || inode->dropped_at != 0;
+    inode->dropped_at = has_pages ? now : 0;
     inode->kernel_dot = *dot;
     inode->has_kernel_dot = true;
-    return keep;
+    return false;
 }
 
-int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode, bool *ret_keep_cache)
+void kith_inode_opened(struct kith_inode *inode, struct fuse_file_info *fi)
+{
+    fi->keep_cache = keeps_cache(inode) && (fi->flags & O_TRUNC) == 0;
+    fi->fh = inode->renewals; /* what is renewed from here on its user may not have read */
+}
+
+void kith_inode_cache_stays(struct kith_fs *fs, struct kith_inode *inode)
+{
+    pthread_mutex_lock(&fs->lock);
+    inode->has_kernel_dot = false;
+    inode->dropped_at = kith_mono_ns();
+    pthread_mutex_unlock(&fs->lock);
+}
+
+int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode)
 {
     int error = 0;
     pthread_mutex_lock(&fs->lock);
@@ -285,9 +308,6 @@ int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode, bool *ret_keep
         inode->opening = false;
         pthread_cond_broadcast(&fs->changed);
     }
-    if (error == 0) {
-        *ret_keep_cache = keeps_cache(inode);
-    }
     pthread_mutex_unlock(&fs->lock);
     if (error != 0) {
         kith_inode_close(fs, inode);
@@ -308,7 +328,6 @@ static void open_done(struct kith_job *job, const struct kith_client_result *res
     struct kith_inode *inode = job->inode;
     struct kith_arena arena;
     struct kith_seen seen;
-    bool keep = false;
     kith_arena_init(&arena, 0);
     int error = kith_errno(result->err);
     if (error == 0) {
@@ -336,7 +355,9 @@ static void open_done(struct kith_job *job, const struct kith_client_result *res
         if (error == 0 && kith_told_open(fs, inode, job->fi.flags, job->ctx.pid)) {
             error = ESTALE;
         }
-        keep = error == 0 && keeps_cache(inode);
+        if (error == 0) {
+            kith_inode_opened(inode, &job->fi);
+        }
         pthread_mutex_unlock(&fs->lock);
     }
     kith_arena_release(&arena);
@@ -348,7 +369,7 @@ static void open_done(struct kith_job *job, const struct kith_client_result *res
         kith_job_fail(job, error);
         kith_inode_settle_soon(fs, inode);
     } else {
-        kith_reply_open(job, inode, keep);
+        kith_reply_open(job, inode);
     }
     kith_job_end(job);
 }
@@ -358,7 +379,6 @@ static bool open_now(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;
     struct kith_inode *inode = job->inode;
-    bool keep = false;
     int error = 0;
     pthread_mutex_lock(&fs->lock);
     bool may = inode->type == KITH_TYPE_FILE && (job->fi.flags & O_TRUNC) == 0 &&
@@ -378,7 +398,7 @@ static bool open_now(struct kith_job *job)
         error = ESTALE;
     }
     if ((joins || known) && error == 0) {
-        keep = keeps_cache(inode);
+        kith_inode_opened(inode, &job->fi);
     }
     inode->opens -= error != 0 ? 1 : 0;
     pthread_mutex_unlock(&fs->lock);
@@ -390,7 +410,7 @@ static bool open_now(struct kith_job *job)
         kith_job_fail(job, error);
         kith_inode_settle_soon(fs, inode);
     } else {
-        kith_reply_open(job, inode, keep);
+        kith_reply_open(job, inode);
     }
     kith_job_end(job);
     return true;

@@ -129,15 +129,18 @@ bool kith_create_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *dir
 static int open_existing(struct kith_job *job, struct kith_inode *inode)
 {
     struct kith_fs *fs = job->fs;
-    bool keep = false;
     if (inode->type != KITH_TYPE_FILE) {
         return inode->type == KITH_TYPE_DIR ? EISDIR : ESTALE;
     }
-    int error = kith_inode_open(fs, inode, &keep);
+    int error = kith_inode_open(fs, inode);
     if (error == 0 && (job->fi.flags & O_TRUNC) != 0) {
         error = kith_inode_cut(job, inode);
     }
-    job->fi.keep_cache = keep && (job->fi.flags & O_TRUNC) == 0;
+    if (error == 0) {
+        pthread_mutex_lock(&fs->lock);
+        kith_inode_opened(inode, &job->fi);
+        pthread_mutex_unlock(&fs->lock);
+    }
     return error;
 }
 

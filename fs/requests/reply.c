@@ -64,30 +64,29 @@ void kith_reply_create(struct kith_job *job, struct kith_inode *inode)
 {
     struct fuse_entry_param param;
     if (!kith_job_take(job)) {
+        kith_inode_cache_stays(job->fs, inode);
         kith_inode_close(job->fs, inode);
         return;
     }
     pthread_mutex_lock(&job->fs->lock);
     kith_entry_param(job->fs, inode, kith_mono_ns() + job->fs->entry_ns, false, &param);
-    job->fi.fh = inode->renewals;
     pthread_mutex_unlock(&job->fs->lock);
     if (fuse_reply_create(job->req, &param, &job->fi) == -ENOENT) {
+        kith_inode_cache_stays(job->fs, inode);
         kith_inode_close(job->fs, inode);
         forget_one(job->fs, inode);
     }
 }
 
-void kith_reply_open(struct kith_job *job, struct kith_inode *inode, bool keep_cache)
+void kith_reply_open(struct kith_job *job, struct kith_inode *inode)
 {
     if (!kith_job_take(job)) {
+        kith_inode_cache_stays(job->fs, inode);
         kith_inode_close(job->fs, inode);
         return;
     }
-    job->fi.keep_cache = keep_cache;
-    pthread_mutex_lock(&job->fs->lock);
-    job->fi.fh = inode->renewals;
-    pthread_mutex_unlock(&job->fs->lock);
     if (fuse_reply_open(job->req, &job->fi) == -ENOENT) {
+        kith_inode_cache_stays(job->fs, inode);
         kith_inode_close(job->fs, inode);
     }
 }

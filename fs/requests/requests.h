@@ -107,7 +107,7 @@ enum kith_caller kith_caller_state(pid_t thread);
 void kith_reply_entry(struct kith_job *job, struct kith_inode *inode, uint64_t valid_until,
                       bool checked);
 void kith_reply_create(struct kith_job *job, struct kith_inode *inode);
-void kith_reply_open(struct kith_job *job, struct kith_inode *inode, bool keep_cache);
+void kith_reply_open(struct kith_job *job, struct kith_inode *inode);
 void kith_reply_attr(struct kith_job *job, struct kith_inode *inode, bool checked);
 void kith_reply_data(struct kith_job *job, const void *data, size_t size);
 void kith_reply_written(struct kith_job *job, size_t size);

@@ -174,11 +174,10 @@ static void test_written_after_it_came_back(void **state)
     struct two_fs *place = *state;
     struct kith_fs *fs = place->fs[TWO_MINE];
     struct kith_content *content;
-    bool keep = false;
     two_make_linked(place, "a");
     struct kith_inode *a = two_inode_at(fs, place->dir[TWO_MINE], "a");
     const struct kith_link_at at = {a->share_group, a->share_own, a->id};
-    assert_int_equal(kith_inode_open(fs, a, &keep), 0);
+    assert_int_equal(kith_inode_open(fs, a), 0);
     a->wrote = true;
     drop_name(place->fs[TWO_OTHER], place->dir[TWO_OTHER], "a");
     drop_name(place->fs[TWO_OTHER], place->sub[TWO_OTHER], "a");

@@ -107,10 +107,9 @@ static void check_other_row(struct two_fs *place, struct kith_inode *inode, cons
 {
     struct kith_fs *fs = place->fs[TWO_MINE];
     struct kith_content *content;
-    bool keep = false;
     const struct kith_group group = inode->share_group;
     put_other_row(place, inode, "c");
-    assert_int_equal(kith_inode_open(fs, inode, &keep), 0);
+    assert_int_equal(kith_inode_open(fs, inode), 0);
     kith_dir_scan(fs, place->sub[TWO_MINE]);
     assert_int_equal(kith_group_compare(&inode->share_group, &group), 0);
     struct kith_inode *other = two_inode_at(fs, place->sub[TWO_MINE], "c");

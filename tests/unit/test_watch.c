@@ -404,14 +404,13 @@ static void test_open(void **state)
     struct place *place = *state;
     struct kith_fs *fs = place->fs;
     struct kith_entry *entry = NULL;
-    bool keep = false;
     work(place, place->dir, "f", kith_do_mknod);
     assert_int_equal(found(place, "f"), 1);
     assert_int_equal(kith_dir_entry(fs, place->dir, "f", &entry), 0);
     struct kith_inode *inode = entry->inode;
     uint64_t gets, scans;
     asked(place, &gets, &scans);
-    assert_int_equal(kith_inode_open(fs, inode, &keep), 0);
+    assert_int_equal(kith_inode_open(fs, inode), 0);
     assert_asked(place, 0, 0);
     assert_non_null(inode->content);
     assert_true(kith_bytes_equal(kith_octets_bytes(&inode->open_ctx),
@@ -419,14 +418,14 @@ static void test_open(void **state)
     kith_inode_close(fs, inode);
     assert_null(inode->content);
     tell(place, "f", 1);
-    assert_int_equal(kith_inode_open(fs, inode, &keep), 0);
+    assert_int_equal(kith_inode_open(fs, inode), 0);
     assert_asked(place, 1, 0); /* told: read again */
-    assert_int_equal(kith_inode_open(fs, inode, &keep), 0);
+    assert_int_equal(kith_inode_open(fs, inode), 0);
     assert_asked(place, 0, 0); /* joins */
     kith_inode_close(fs, inode);
     kith_inode_close(fs, inode);
     theirs(place, "f", inode->id + 1); /* another file under the name, beside ours */
-    int error = kith_inode_open(fs, inode, &keep);
+    int error = kith_inode_open(fs, inode);
     asked(place, &gets, &scans);
     assert_int_equal(gets, 1);
     if (error == 0) {
