@@ -170,6 +170,9 @@ struct kith_inode {
     struct kith_content *content;
     uint32_t opens;
     uint64_t renewals;    /* of the contents of an open file; those before an open are its fh */
+    uint64_t replacements; /* of the same, and while they are under way: */
+    bool replacing;
+    uint32_t answering; /* reads of them that are being answered */
     uint64_t stale_below; /* nothing was written since the last one: handles below may not know it */
     bool is_open; /* opened or created here and not let go: open_ctx counts */
     bool opening; /* somebody reads it for an open */

@@ -46,6 +46,27 @@ void kith_do_open(struct kith_job *job)
     }
 }
 
+/* Of one version; kith_inode_read_over follows where that is well. */
+static int read_whole(struct kith_job *job, struct kith_content *content, struct kith_blob *blob,
+                      size_t *ret_size)
+{
+    struct kith_fs *fs = job->fs;
+    int error = 0;
+    bool counts = false;
+    while (error == 0 && !counts) { /* the next version comes after a request to the cluster */
+        uint64_t read;
+        pthread_mutex_lock(&fs->lock);
+        while (!kith_inode_read_begin(job->inode, &read)) {
+            pthread_cond_wait(&fs->changed, &fs->lock);
+        }
+        pthread_mutex_unlock(&fs->lock);
+        error = kith_errno(
+            kith_content_read(content, (uint64_t)job->offset, blob->data, job->size, ret_size));
+        counts = error == 0 && kith_inode_read_counts(fs, job->inode, read);
+    }
+    return error;
+}
+
 void kith_do_read(struct kith_job *job)
 {
     struct kith_content *content;
@@ -56,13 +77,13 @@ void kith_do_read(struct kith_job *job)
         error = ENOMEM;
     }
     if (error == 0) {
-        error = kith_errno(
-            kith_content_read(content, (uint64_t)job->offset, blob->data, job->size, &size));
+        error = read_whole(job, content, blob, &size);
     }
     if (error != 0) {
         kith_job_fail(job, error);
     } else {
         kith_reply_data(job, blob->data, size);
+        kith_inode_read_over(job->fs, job->inode);
     }
     kith_blob_drop(blob);
 }
@@ -71,14 +92,18 @@ bool kith_read_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inode
                     off_t offset)
 {
     size_t got = 0, most = size < KITH_CONTENT_INLINE_MAX ? size : KITH_CONTENT_INLINE_MAX;
+    uint64_t begun;
     pthread_mutex_lock(&fs->lock);
-    struct kith_content *content = inode->size <= KITH_CONTENT_INLINE_MAX ? inode->content : NULL;
+    bool may = kith_inode_read_begin(inode, &begun) && inode->size <= KITH_CONTENT_INLINE_MAX;
+    struct kith_content *content = may ? inode->content : NULL;
     pthread_mutex_unlock(&fs->lock);
     uint8_t *data = content != NULL ? kith_malloc(most + 1) : NULL;
     bool read = data != NULL &&
-                kith_content_try_read(content, (uint64_t)offset, data, most, &got) == KITH_OK;
+                kith_content_try_read(content, (uint64_t)offset, data, most, &got) == KITH_OK &&
+                kith_inode_read_counts(fs, inode, begun);
     if (read) {
         fuse_reply_buf(req, (const char *)data, got);
+        kith_inode_read_over(fs, inode);
     }
     kith_free(data);
     return read;

@@ -91,6 +91,13 @@ void kith_inode_settle_soon(struct kith_fs *fs, struct kith_inode *inode);
 /* The contents of an open file, made at the first use. */
 int kith_inode_content(struct kith_fs *fs, struct kith_inode *inode,
                        struct kith_content **ret_content);
+/* fs->lock held. A read of an open file's contents begins; false: they are just being replaced. */
+KITH_MUST_CHECK bool kith_inode_read_begin(const struct kith_inode *inode, uint64_t *ret_read);
+/* fs->lock not held. What it has read is still what the file has, and stays so until it is answered
+ * and kith_inode_read_over; false: another version has taken its place, it is to be read again. */
+KITH_MUST_CHECK bool kith_inode_read_counts(struct kith_fs *fs, struct kith_inode *inode,
+                                            uint64_t read);
+void kith_inode_read_over(struct kith_fs *fs, struct kith_inode *inode);
 /* It has been written to through that handle. Where the contents were renewed since it was opened,
  * its writer may not have seen them: they stay beside what he wrote. An append keeps them anyway. */
 void kith_inode_written_by(struct kith_fs *fs, struct kith_inode *inode,

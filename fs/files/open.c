@@ -67,6 +67,52 @@ static int adopt(struct kith_fs *fs, struct kith_inode *inode, const struct kith
     return 0;
 }
 
+bool kith_inode_read_begin(const struct kith_inode *inode, uint64_t *ret_read)
+{
+    *ret_read = inode->replacements;
+    return !inode->replacing;
+}
+
+bool kith_inode_read_counts(struct kith_fs *fs, struct kith_inode *inode, uint64_t read)
+{
+    pthread_mutex_lock(&fs->lock);
+    bool counts = !inode->replacing && inode->replacements == read;
+    inode->answering += counts ? 1u : 0u;
+    pthread_mutex_unlock(&fs->lock);
+    return counts;
+}
+
+void kith_inode_read_over(struct kith_fs *fs, struct kith_inode *inode)
+{
+    pthread_mutex_lock(&fs->lock);
+    KITH_ASSERT(inode->answering > 0);
+    if (--inode->answering == 0 && inode->replacing) {
+        pthread_cond_broadcast(&fs->changed);
+    }
+    pthread_mutex_unlock(&fs->lock);
+}
+
+/* Contents that are read and may be open. What was read of the older version is answered before, or
+ * not at all: the kernel, which takes the size of the newer one for true from now on, would fill up
+ * with zeros what is short of it. row_busy held, fs->lock not. */
+static enum kith_err replace_contents(struct kith_fs *fs, struct kith_inode *inode,
+                                      struct kith_content *content, struct kith_bytes image)
+{
+    pthread_mutex_lock(&fs->lock);
+    inode->replacing = true;
+    while (inode->answering > 0) {
+        pthread_cond_wait(&fs->changed, &fs->lock);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    enum kith_err err = kith_content_replace(content, image);
+    pthread_mutex_lock(&fs->lock);
+    inode->replacing = false;
+    inode->replacements++;
+    pthread_cond_broadcast(&fs->changed);
+    pthread_mutex_unlock(&fs->lock);
+    return err;
+}
+
 /* Makes the contents, or replaces those that there are. row_busy held, fs->lock not. */
 static int replace(struct kith_fs *fs, struct kith_inode *inode, struct kith_content *content,
                    const struct kith_seen *seen)
@@ -75,7 +121,7 @@ static int replace(struct kith_fs *fs, struct kith_inode *inode, struct kith_con
     if (content == NULL) {
         err = kith_content_new(fs->store, seen->record.contents, &content);
     } else {
-        err = kith_content_replace(content, seen->record.contents);
+        err = replace_contents(fs, inode, content, seen->record.contents);
         if (err == KITH_EBUSY) {
             return 0; /* written to meanwhile: join */
         }
