@@ -123,8 +123,10 @@ static int part_rows(struct kith_fs *fs, const struct kith_inode *dir, const cha
     }
     kith_linkset_free(&set);
     if (leads && seen->link) {
+        struct kith_inode *placed;
         pthread_mutex_lock(&fs->lock);
-        seen->record.file_id = kith_seen_place_id(seen->row_id, &seen->link_group);
+        seen->record.file_id =
+            kith_seen_place_id(fs, seen->row_id, &seen->link_group, &placed);
         struct kith_inode *first = kith_inode_find(fs, seen->row_id);
         if (first != NULL && first->shared) { /* who counts its names makes the two one */
             first->beside = true;

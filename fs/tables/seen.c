@@ -379,11 +379,21 @@ uint64_t kith_seen_other_id(uint64_t id, const struct kith_dot *dot)
     return mixed(id, parts, sizeof parts / sizeof parts[0]);
 }
 
-uint64_t kith_seen_place_id(uint64_t id, const struct kith_group *group)
+uint64_t kith_seen_place_id(struct kith_fs *fs, uint64_t id, const struct kith_group *group,
+                            struct kith_inode **ret_inode)
 {
+    const uint64_t row_id = id;
     uint64_t parts[KITH_GROUP_SIZE / sizeof(uint64_t)];
     memcpy(parts, group->bytes, sizeof parts);
-    return mixed(id, parts, sizeof parts / sizeof parts[0]);
+    bool other = true;
+    while (other) { /* who went under that number may have got another row since, and kept it */
+        id = mixed(id, parts, sizeof parts / sizeof parts[0]);
+        *ret_inode = kith_inode_find(fs, id);
+        other = *ret_inode != NULL &&
+                !((*ret_inode)->shared && (*ret_inode)->share_id == row_id &&
+                  kith_group_compare(&(*ret_inode)->share_group, group) == 0);
+    }
+    return id;
 }
 
 /* fs->lock held. The inode of the very row that a link was seen to lead to, where it goes under the
@@ -391,15 +401,12 @@ uint64_t kith_seen_place_id(uint64_t id, const struct kith_group *group)
 static struct kith_inode *at_place(struct kith_fs *fs, const struct kith_seen *seen)
 {
     const struct kith_inode *plain = kith_inode_find(fs, seen->row_id);
-    if (!seen->link || (plain != NULL && plain->shared &&
-                        kith_group_compare(&plain->share_group, &seen->link_group) == 0)) {
-        return NULL;
+    struct kith_inode *inode = NULL;
+    if (seen->link && (plain == NULL || !plain->shared ||
+                       kith_group_compare(&plain->share_group, &seen->link_group) != 0)) {
+        (void)kith_seen_place_id(fs, seen->row_id, &seen->link_group, &inode);
     }
-    struct kith_inode *inode =
-        kith_inode_find(fs, kith_seen_place_id(seen->row_id, &seen->link_group));
-    bool it = inode != NULL && inode->shared && inode->share_id == seen->row_id &&
-              kith_group_compare(&inode->share_group, &seen->link_group) == 0;
-    return it ? inode : NULL;
+    return inode;
 }
 
 /* fs->lock held. The name leads to that version already, under the other id. */

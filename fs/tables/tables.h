@@ -146,8 +146,10 @@ KITH_MUST_CHECK enum kith_err kith_seen_shared(struct kith_arena *arena, const s
 uint64_t kith_seen_other_id(uint64_t id, const struct kith_dot *dot);
 /* The same for the row of a shared inode, which lies in that group: names lead to two rows of one
  * id where a mount gave the inode a name while another moved it. No put writes that number, as long
- * as the row stays there: what refers to it bears the other. */
-uint64_t kith_seen_place_id(uint64_t id, const struct kith_group *group);
+ * as the row stays there: what refers to it bears the other. fs->lock held; *ret_inode: who goes
+ * under it, or NULL. */
+uint64_t kith_seen_place_id(struct kith_fs *fs, uint64_t id, const struct kith_group *group,
+                            struct kith_inode **ret_inode);
 /* fs->lock held. Memory has a shared inode of that id, whose row is not the one that was seen, but
  * in *ret_at: it must be known whether names lead to that before what was seen is absorbed. */
 bool kith_seen_other_row(struct kith_fs *fs, const struct kith_inode *dir, const char *name,

@@ -266,8 +266,10 @@ static void told_inode(struct kith_fs *fs, struct kith_inode *dir, struct kith_i
 /* The row that names of this directory share. */
 static void told_shared(struct kith_fs *fs, struct kith_inode *dir, uint64_t id, uint64_t now)
 {
+    struct kith_inode *placed;
+    (void)kith_seen_place_id(fs, id, &dir->dir->group, &placed);
     told_inode(fs, dir, kith_inode_find(fs, id), now);
-    told_inode(fs, dir, kith_inode_find(fs, kith_seen_place_id(id, &dir->dir->group)), now);
+    told_inode(fs, dir, placed, now);
 }
 
 static void told_name(struct kith_dir_watch *watch, struct kith_bytes row, uint64_t now)

@@ -152,6 +152,33 @@ static void test_two_rows_own(void **state)
     check_other_row(place, two_inode_at(place->fs[TWO_MINE], place->dir[TWO_MINE], "a"), "a");
 }
 
+/* Who went under the number of the row's place has got another row, and kept the number; names lead
+ * to the one that it had all the same. */
+static void test_three_rows(void **state)
+{
+    struct two_fs *place = *state;
+    struct kith_fs *fs = place->fs[TWO_MINE];
+    const uint8_t own[KITH_DIR_ID_SIZE] = {8};
+    const struct kith_group group = kith_group_make(fs->volume, own);
+    two_make_linked(place, "a");
+    struct kith_inode *inode = two_inode_at(fs, place->dir[TWO_MINE], "a");
+    put_other_row(place, inode, "c");
+    struct kith_inode *other = two_inode_at(fs, place->sub[TWO_MINE], "c");
+    assert_ptr_not_equal(other, inode);
+    pthread_mutex_lock(&fs->lock);
+    kith_inode_hold(other);
+    kith_link_share(other, &group, true);
+    pthread_mutex_unlock(&fs->lock);
+    struct kith_inode *third = two_inode_at(fs, place->sub[TWO_MINE], "c");
+    assert_non_null(third);
+    assert_ptr_not_equal(third, inode);
+    assert_ptr_not_equal(third, other);
+    assert_ptr_equal(two_inode_at(fs, place->sub[TWO_MINE], "c"), third);
+    pthread_mutex_lock(&fs->lock);
+    kith_inode_drop(fs, other);
+    pthread_mutex_unlock(&fs->lock);
+}
+
 /* The row that memory knows has gone: the inode is where its names lead to now. */
 static void test_row_moved(void **state)
 {
@@ -175,6 +202,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_context_of_none, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_two_rows_here, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_two_rows_own, two_setup, two_teardown),
+        cmocka_unit_test_setup_teardown(test_three_rows, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_row_moved, two_setup, two_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
