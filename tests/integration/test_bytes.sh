@@ -3,8 +3,9 @@
 # What was written at two mounts at once, and acknowledged, is there afterwards: line by line, in the
 # versions of all rows (bytes.py says what may be missing). First with all nodes there, then with one
 # after the other killed and started again.
-# Only with KITH_BYTES=1: alone it passes, but of several runs side by side some fail: a read of
-# "lines" that is cut, lines of a file with several names lost, or mounts that do not agree within 30 s.
+# Only with KITH_BYTES=1: alone it passes, but of several runs side by side some fail, with a read of
+# "lines" that is cut or mixed: the kernel has the file's new size before the new contents, or a program
+# reads on through a handle whose contents were replaced.
 #   KITH_SEED, KITH_SECONDS: another run of it
 #   KITH_WORKLOADS: those of "lines over ends" that are run
 . "$(dirname "$0")/lib.sh"
