@@ -61,8 +61,8 @@
 #define KITH_EXCHANGE_SLICE_MS 20000u   /* then it ends, and goes on as another */
 #define KITH_EXCHANGE_TIMEOUT_MS 60000u
 #define KITH_EXCHANGE_FEW      16u      /* leaves that differ; more are not writes under way alone */
-#define KITH_EXCHANGE_YIELD    32u      /* requests under way beside; with more of them */
-#define KITH_EXCHANGE_GAP_MS   250u     /* one begins in so long */
+#define KITH_EXCHANGE_YIELD    8u       /* requests under way beside; with more of them */
+#define KITH_EXCHANGE_GAP_MS   50u      /* one begins in so long: a node with 2,048 pairs needs 100 s */
 #define KITH_PING_MEMBERS      16u  /* membership records in one ping; the next ping brings the next */
 #define KITH_ANSWER_BYTES_MAX  (KITH_MESSAGE_MAX - (128u << 10)) /* of states in one answer */
 #define KITH_TEXT_MAX          300u /* bytes of a message for people */
