@@ -26,9 +26,6 @@
 
 #include "core/internal.h"
 
-/* A group's watches are told in one go; what else the step does comes on top. */
-#define TELL_EFFECTS (KITH_STEP_EFFECTS - KITH_WATCH_GROUP_MAX - KITH_STEP_SPARE)
-
 /* ---- Pairs ---- */
 
 void exchange_release(struct kith_node *node)
@@ -245,7 +242,8 @@ static void leaf_read(struct kith_node *node, struct pending *pending,
 static bool tell_watchers(struct kith_node *node, struct pending_exchange *exchange)
 {
     const struct kith_leaf_row *rows = exchange->rows;
-    while (exchange->told < exchange->row_count && node->effect_count < TELL_EFFECTS) {
+    while (exchange->told < exchange->row_count &&
+           node->exchanges.tells + KITH_WATCH_GROUP_MAX <= KITH_STEP_TELLS) {
         struct kith_replica_row run[KITH_BATCH_MAX];
         uint32_t first = exchange->told, count = 0;
         while (first + count < exchange->row_count && count < KITH_BATCH_MAX &&
@@ -253,7 +251,9 @@ static bool tell_watchers(struct kith_node *node, struct pending_exchange *excha
             run[count].name = rows[first + count].name;
             count++;
         }
+        uint32_t before = node->effect_count;
         watch_tell_rows(node, &rows[first].group, NULL, count, run);
+        node->exchanges.tells += node->effect_count - before;
         exchange->told += count;
     }
     return exchange->told == exchange->row_count;

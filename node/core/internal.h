@@ -33,8 +33,12 @@
 #define KITH_STEP_PINGS   128u
 #define KITH_STEP_SPARE   256u
 #define KITH_STEP_WATCHES 64u /* watches told in one tick that they have ended; see watch.c for changes */
+/* Of what anti-entropy has brought: a group's watches are told in one go, others follow while there
+ * were fewer than KITH_WATCH_GROUP_MAX before. */
+#define KITH_STEP_TELLS   (2u * KITH_WATCH_GROUP_MAX)
 #define KITH_STEP_EFFECTS (KITH_STEP_TIMERS * (KITH_REPLICAS_MAX + 1u) + KITH_STEP_PINGS + \
-                           2u * KITH_MEMBERS_MAX + KITH_STEP_WATCHES + KITH_STEP_SPARE)
+                           2u * KITH_MEMBERS_MAX + KITH_STEP_WATCHES + KITH_STEP_TELLS + \
+                           KITH_STEP_SPARE)
 
 #define KITH_CONNS_MAX         4096u /* connections at a time, both ways; 64 bytes each */
 #define KITH_CONN_SLOTS        (2u * KITH_CONNS_MAX)
@@ -248,6 +252,7 @@ struct exchanges {
     uint64_t due_ms;
     uint64_t gap_ms; /* while the node is busy none begins before */
     uint64_t rows_taken; /* since it said so last */
+    uint32_t tells;      /* of this step */
 };
 
 /* ---- The node ---- */

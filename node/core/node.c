@@ -501,6 +501,7 @@ enum kith_err kith_node_step(struct kith_node *node, const struct kith_event *ev
     kith_buf_release(&node->table_retired);
     pending_bury(node);
     node->effect_count = 0;
+    node->exchanges.tells = 0;
     if (event->mono_ms > node->now_ms) {
         node->now_ms = event->mono_ms;
     }

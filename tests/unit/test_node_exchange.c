@@ -196,6 +196,65 @@ static void test_rows_are_merged(void **state)
     kith_node_free(world.node);
 }
 
+static uint32_t told(const struct world *world)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < world->last.count; i++) {
+        const struct kith_effect *effect = &world->last.effects[i];
+        count += effect->kind == KITH_EFFECT_SEND && effect->msg->kind == KITH_MSG_WATCH_EVENT &&
+                 !effect->msg->u.watch_event.ended;
+    }
+    return count;
+}
+
+/* Who watches is told of every row, though one step cannot tell all; then the exchange goes on. */
+static void test_watchers_are_told(void **state)
+{
+    (void)state;
+    enum { GROUPS = 8, CLIENTS = 400 };
+    struct world world;
+    struct kith_msg req, first;
+    uint64_t conn = leaf_asked(&world, KITH_TREE_LEAVES, &req, &first);
+    struct kith_leaf_row rows[GROUPS];
+    memset(rows, 0, sizeof rows);
+    rows[0].group = group_in(req.u.leaf_req.partition);
+    for (uint32_t i = 0; i < GROUPS; i++) {
+        if (i > 0) {
+            rows[i].group = rows[i - 1].group;
+            do {
+                uint8_t *last = &rows[i].group.bytes[15];
+                rows[i].group.bytes[14] = (uint8_t)(rows[i].group.bytes[14] + (*last == 255));
+                (*last)++;
+            } while (kith_group_partition(&rows[i].group, 8) != req.u.leaf_req.partition);
+        }
+        rows[i].name = kith_bytes_make("a", 1);
+        rows[i].state = kith_bytes_make("x", 1);
+    }
+    for (uint64_t client = 100; client < 100 + CLIENTS; client++) {
+        hello(&world, client, KITH_PROTOCOL_VERSION, 0);
+        for (uint32_t i = 0; i < GROUPS; i++) {
+            struct kith_msg watch = {.kind = KITH_MSG_WATCH_REQ, .id = i};
+            watch.u.watch_req.table = table_id(&world);
+            watch.u.watch_req.group = rows[i].group;
+            watch.u.watch_req.lease_ms = 3000;
+            message(&world, client, &watch);
+            assert_int_equal(sent(&world, KITH_MSG_WATCH_RES)->u.watch_res.status.err, KITH_OK);
+        }
+    }
+    answer_leaf(&world, conn, req.id, false, GROUPS, rows);
+    absorbed(&world, asked(&world, KITH_STORE_ABSORB), GROUPS);
+    uint32_t count = told(&world), steps = 1;
+    for (; count < GROUPS * CLIENTS && steps < 20; steps++) {
+        assert_null(asked(&world, KITH_STORE_LEAF));
+        assert_true(world.last.deadline_ms <= world.now_ms);
+        tick(&world, 0);
+        count += told(&world);
+    }
+    assert_int_equal(count, GROUPS * CLIENTS);
+    assert_in_range(steps, 3, 5);
+    kith_node_free(world.node);
+}
+
 /* More rows here than one question can name: so many leaves at a time, and one at least. */
 static void test_leaves_in_turn(void **state)
 {
@@ -312,6 +371,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equal_roots),     cmocka_unit_test(test_rows_are_merged),
+        cmocka_unit_test(test_watchers_are_told),
         cmocka_unit_test(test_leaves_in_turn),  cmocka_unit_test(test_unsound_rows),
         cmocka_unit_test(test_looks_twice),
         cmocka_unit_test(test_who_may_ask),
