@@ -44,6 +44,7 @@
 #define KITH_CONN_SLOTS        (2u * KITH_CONNS_MAX)
 #define KITH_PING_MS           1000u  /* between signs of life */
 #define KITH_DOWN_MS           3000u  /* silent for longer: routing leaves the peer out */
+#define KITH_PAUSE_MS          2000u  /* without an event, while we ping: it was us who stood still */
 #define KITH_RECONNECT_MS      8000u  /* silent for longer: the connection is given up */
 #define KITH_BACKOFF_MIN_MS    100u   /* between attempts to connect, doubling */
 #define KITH_BACKOFF_MAX_MS    5000u
@@ -406,6 +407,8 @@ void peers_opened(struct kith_node *node, struct conn *conn);
 void peers_closed(struct kith_node *node, struct conn *conn);
 void peers_ready(struct kith_node *node, struct conn *conn);
 void peer_seen(struct kith_node *node, uint16_t peer);
+/* This node stood still for so long, and heard nobody: that says nothing of the others. */
+void peers_paused(struct kith_node *node, uint64_t pause_ms);
 void peers_tick(struct kith_node *node);
 uint64_t peers_due(const struct kith_node *node);
 void peers_ping(struct kith_node *node, struct conn *conn, const struct kith_msg *msg);

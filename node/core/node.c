@@ -503,7 +503,11 @@ enum kith_err kith_node_step(struct kith_node *node, const struct kith_event *ev
     node->effect_count = 0;
     node->exchanges.tells = 0;
     if (event->mono_ms > node->now_ms) {
+        uint64_t pause_ms = event->mono_ms - node->now_ms;
         node->now_ms = event->mono_ms;
+        if (pause_ms > KITH_PAUSE_MS) {
+            peers_paused(node, pause_ms);
+        }
     }
     node->wall_ms = event->wall_ms;
     node->random ^= event->random;

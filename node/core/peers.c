@@ -256,6 +256,17 @@ static bool peer_tick(struct kith_node *node, struct peer *peer)
     return false;
 }
 
+void peers_paused(struct kith_node *node, uint64_t pause_ms)
+{
+    for (uint32_t i = 0; i < node->peer_count; i++) {
+        struct peer *peer = &node->peers[i];
+        if (peer->state != PEER_IDLE) { /* with an idle one alone there is nothing to do for seconds */
+            peer->seen_ms += peer->seen_ms > 0 ? pause_ms : 0;
+            peer->since_ms += pause_ms;
+        }
+    }
+}
+
 static uint64_t peer_due(const struct peer *peer)
 {
     switch (peer->state) {

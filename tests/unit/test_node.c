@@ -350,6 +350,36 @@ static void test_no_cluster(void **state)
     kith_node_free(world.node);
 }
 
+/* All have stood still, and go on: nobody was silent, and nobody is down. */
+static void test_pause(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 2);
+    (void)peer_up(&world, 2);
+    (void)peer_up(&world, 3);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct kith_msg msg = put_msg(&world, KITH_DURABLE_OS);
+        world.now_ms += i == 0 ? 600000 : 0;
+        world.has_put = false;
+        message(&world, 1, &msg);
+        assert_true(world.has_put);
+        put_done(&world, KITH_DURABLE_OS);
+        for (uint32_t k = 0; k < 4 && i == 0; k++) { /* still nobody? then they are down */
+            tick(&world, 500);
+        }
+    }
+    for (uint32_t k = 0; k < 4; k++) {
+        tick(&world, 500);
+    }
+    struct kith_msg msg = put_msg(&world, KITH_DURABLE_OS);
+    world.has_put = false;
+    message(&world, 1, &msg);
+    assert_false(world.has_put);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_EUNREACH);
+    kith_node_free(world.node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,6 +395,7 @@ int main(void)
         cmocka_unit_test(test_retry),
         cmocka_unit_test(test_batch),
         cmocka_unit_test(test_not_written),
+        cmocka_unit_test(test_pause),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
