@@ -3,8 +3,8 @@
  * link_join.c - one inode with two rows becomes one again.
  *
  * A mount gives a shared inode a row in a group of its own (link_out.c) while another adds a name
- * where the row was, or gives it a group of its own, too. Then names lead to both rows, and a
- * mount, which knows an inode by its id, takes them for one. Who counts the names of one row meets
+ * where the row was, or gives it a group of its own, too. Then names of one file lead to two rows,
+ * which a mount keeps apart as two inodes (kith_seen_place_id). Who counts the names of one row meets
  * the other: a name that it tells of leads there. He moves all names to one of them, the same for
  * every mount. First the row that stays learns of them, then they refer to it, and then the other
  * one goes; where that holds other contents it comes back as a file of its own. */
