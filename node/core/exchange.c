@@ -153,6 +153,7 @@ static struct kith_msg *ask(struct kith_node *node, struct pending *pending,
         return NULL;
     }
     pending->u.exchange.waiting = true;
+    peer_doubt(node, pending->u.exchange.peer, node->now_ms);
     return core_send(node, peer->conn, kind, pending->id);
 }
 

@@ -45,6 +45,11 @@
 #define KITH_PING_MS           1000u  /* between signs of life */
 #define KITH_DOWN_MS           3000u  /* silent for longer: routing leaves the peer out */
 #define KITH_PAUSE_MS          2000u  /* without an event, while we ping: it was us who stood still */
+/* The request path's own view, peers.c: a peer that is waited for and silent for so long is asked
+ * for a sign of life, and routing leaves it out when none has come by then. */
+#define KITH_DOUBT_AFTER_MS    200u
+#define KITH_DOUBT_MS          600u
+#define KITH_LATE_STEP_MS      100u   /* a step so much later than asked for: it was us who stood still */
 #define KITH_RECONNECT_MS      8000u  /* silent for longer: the connection is given up */
 #define KITH_BACKOFF_MIN_MS    100u   /* between attempts to connect, doubling */
 #define KITH_BACKOFF_MAX_MS    5000u
@@ -214,6 +219,8 @@ struct peer {
     uint64_t seen_ms;  /* last sign of life, on any connection; 0 = never */
     uint64_t retry_ms; /* IDLE: when to connect */
     uint64_t ping_ms;  /* READY: when to ping */
+    uint64_t doubt_ms; /* a request waits since then, and nothing was heard since; 0 = none */
+    uint64_t asked_ms; /* doubted: when it was asked for a sign of life; 0 = not yet */
     uint64_t late_ms;  /* no put waits for it before: another was faster although its copy could wait */
     uint32_t backoff_ms;
 };
@@ -277,6 +284,7 @@ struct kith_node {
 
     /* time and chance, of the event at hand */
     uint64_t now_ms, wall_ms, started_ms;
+    uint64_t deadline_ms; /* of the tick that the last step asked for */
     uint64_t random;
     struct kith_hlc hlc;
 
@@ -407,6 +415,14 @@ void peers_opened(struct kith_node *node, struct conn *conn);
 void peers_closed(struct kith_node *node, struct conn *conn);
 void peers_ready(struct kith_node *node, struct conn *conn);
 void peer_seen(struct kith_node *node, uint16_t peer);
+/* A request has waited for this peer since then. After KITH_DOUBT_AFTER_MS without a word from it,
+ * on any connection, it is asked for a sign of life, and without one by KITH_DOUBT_MS it is no
+ * longer up: what waits for it fails, and nothing new is sent to it. Whatever is heard brings it
+ * back at once. Only this node goes by that: it is never gossiped, and it takes a request that waits.
+ * To be called when a request is sent (costs two comparisons), and again where one waits on. */
+void peer_doubt(struct kith_node *node, uint16_t peer, uint64_t since_ms);
+/* The step at hand comes so much later than was asked for: no silence of others. */
+void peers_late(struct kith_node *node, uint64_t late_ms);
 /* This node stood still for so long, and heard nobody: that says nothing of the others. */
 void peers_paused(struct kith_node *node, uint64_t pause_ms);
 void peers_tick(struct kith_node *node);

@@ -118,6 +118,7 @@ enum kith_err kith_node_new(const struct kith_node_options *options, const struc
     node->wall_ms = start->wall_ms;
     node->self = KITH_NO_MEMBER;
     node->conn_next = 1;
+    node->deadline_ms = UINT64_MAX;
     node->peers_due_ms = start->mono_ms;
     node->has_data = start->has_data;
     for (uint32_t i = 0; i < 4; i++) {
@@ -504,9 +505,12 @@ enum kith_err kith_node_step(struct kith_node *node, const struct kith_event *ev
     node->exchanges.tells = 0;
     if (event->mono_ms > node->now_ms) {
         uint64_t pause_ms = event->mono_ms - node->now_ms;
+        uint64_t wanted_ms = node->deadline_ms > node->now_ms ? node->deadline_ms : node->now_ms;
         node->now_ms = event->mono_ms;
         if (pause_ms > KITH_PAUSE_MS) {
             peers_paused(node, pause_ms);
+        } else if (node->now_ms > wanted_ms && node->now_ms - wanted_ms > KITH_LATE_STEP_MS) {
+            peers_late(node, node->now_ms - wanted_ms);
         }
     }
     node->wall_ms = event->wall_ms;
@@ -535,6 +539,7 @@ enum kith_err kith_node_step(struct kith_node *node, const struct kith_event *ev
     KITH_ASSERT(err == KITH_OK || node->effect_count == 0);
     ret_effects->count = node->effect_count;
     ret_effects->effects = node->effects;
-    ret_effects->deadline_ms = node_due(node);
+    node->deadline_ms = node_due(node);
+    ret_effects->deadline_ms = node->deadline_ms;
     return err;
 }

@@ -8,7 +8,14 @@
  * This node asks every member over a connection of its own; what they ask comes over theirs. A peer
  * is up while it is READY and was heard from (on any connection) within KITH_DOWN_MS. Up and down
  * only route: ownership never follows from them. What waits for a peer is failed the moment it goes
- * down. */
+ * down.
+ *
+ * THE FAST VIEW. While a request waits for a peer that says nothing, KITH_DOWN_MS would be too long:
+ *
+ *     sent --200 ms silent--> asked for a sign of life --400 ms silent--> not up
+ *
+ * Whatever is heard ends the doubt, and brings the peer back. Time in which this node itself stood
+ * still does not count: it may have been told, and not have read it. */
 #include <string.h>
 
 #include "core/internal.h"
@@ -112,9 +119,47 @@ void peer_seen(struct kith_node *node, uint16_t index)
     }
     struct peer *peer = &node->peers[index];
     peer->seen_ms = node->now_ms;
+    peer->doubt_ms = 0;
     if (peer->state == PEER_READY) {
         peer_set_up(node, peer, true);
     }
+}
+
+void peer_doubt(struct kith_node *node, uint16_t index, uint64_t since_ms)
+{
+    struct peer *peer = &node->peers[index];
+    if (!peer->up || peer->doubt_ms != 0 || peer->seen_ms > since_ms) {
+        return;
+    }
+    peer->doubt_ms = since_ms;
+    peer->asked_ms = 0;
+    if (since_ms + KITH_DOUBT_AFTER_MS < node->peers_due_ms) {
+        node->peers_due_ms = since_ms + KITH_DOUBT_AFTER_MS;
+    }
+}
+
+/* When a peer that is up is to be asked, or given up, for a request that waits. */
+static uint64_t doubt_due(const struct peer *peer)
+{
+    if (!peer->up || peer->doubt_ms == 0) {
+        return UINT64_MAX;
+    }
+    return peer->asked_ms == 0 ? peer->doubt_ms + KITH_DOUBT_AFTER_MS
+                               : peer->asked_ms + KITH_DOUBT_MS - KITH_DOUBT_AFTER_MS;
+}
+
+/* True: it has not answered what it was asked in doubt. */
+static bool doubt_tick(struct kith_node *node, struct peer *peer)
+{
+    if (node->now_ms < doubt_due(peer)) {
+        return false;
+    }
+    if (peer->asked_ms != 0) {
+        return true;
+    }
+    peer->asked_ms = node->now_ms;
+    peer->ping_ms = node->now_ms;
+    return false;
 }
 
 static void peer_idle(struct kith_node *node, struct peer *peer)
@@ -242,7 +287,7 @@ static bool peer_tick(struct kith_node *node, struct peer *peer)
             peer_give_up(node, peer, "no sign of life");
             return true;
         }
-        lost = peer->up && now - peer->seen_ms >= KITH_DOWN_MS;
+        lost = doubt_tick(node, peer) || (peer->up && now - peer->seen_ms >= KITH_DOWN_MS);
         if (lost) {
             peer_set_up(node, peer, false);
         }
@@ -265,6 +310,16 @@ void peers_paused(struct kith_node *node, uint64_t pause_ms)
             peer->since_ms += pause_ms;
         }
     }
+    peers_late(node, pause_ms);
+}
+
+void peers_late(struct kith_node *node, uint64_t late_ms)
+{
+    for (uint32_t i = 0; i < node->peer_count; i++) {
+        struct peer *peer = &node->peers[i];
+        peer->doubt_ms += peer->doubt_ms != 0 ? late_ms : 0;
+        peer->asked_ms = peer->asked_ms != 0 ? node->now_ms : 0; /* its answer may be there, unread */
+    }
 }
 
 static uint64_t peer_due(const struct peer *peer)
@@ -275,11 +330,12 @@ static uint64_t peer_due(const struct peer *peer)
     case PEER_CONNECTING:
     case PEER_OPENED:
         return peer->since_ms + KITH_RECONNECT_MS;
-    case PEER_READY:
-        if (peer->up && peer->seen_ms + KITH_DOWN_MS < peer->ping_ms) {
-            return peer->seen_ms + KITH_DOWN_MS;
-        }
-        return peer->ping_ms;
+    case PEER_READY: {
+        uint64_t due = doubt_due(peer);
+        due = peer->ping_ms < due ? peer->ping_ms : due;
+        uint64_t down = peer->up ? peer->seen_ms + KITH_DOWN_MS : UINT64_MAX;
+        return down < due ? down : due;
+    }
     }
     return UINT64_MAX;
 }

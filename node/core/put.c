@@ -171,6 +171,7 @@ static void put_find(struct kith_node *node, struct pending *pending,
             continue;
         }
         put->waiting |= (uint8_t)(1u << i);
+        peer_doubt(node, put->others[i], node->now_ms);
         struct kith_msg *msg =
             core_send(node, peer->conn, KITH_MSG_REQUEST_FIND_REQ, pending->id);
         msg->u.request_find_req.group = put->req->group;
@@ -463,6 +464,7 @@ static void put_spread(struct kith_node *node, struct pending *pending,
             continue;
         }
         put->waiting |= (uint8_t)(1u << i);
+        peer_doubt(node, put->others[i], node->now_ms);
         struct kith_msg *msg = core_send(node, peer->conn, KITH_MSG_REPLICATE_REQ, pending->id);
         struct kith_replicate_req *req = &msg->u.replicate_req;
         msg->may_wait = (put->urgent & (1u << i)) == 0;

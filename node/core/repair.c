@@ -78,6 +78,7 @@ void repair_req(struct kith_node *node, uint64_t conn, const struct kith_msg *ms
         return;
     }
     pending->u.repair.waiting = true;
+    peer_doubt(node, pending->u.repair.peer, node->now_ms);
     struct kith_get_req *get =
         &core_send(node, peer->conn, KITH_MSG_GET_REQ, pending->id)->u.get_req;
     get->table = node->table->id;

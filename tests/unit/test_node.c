@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "core/internal.h"
 #include "node_world.h"
 
 /* Puts, and returns whose copy does not wait for company: the number of that one in the effects. */
@@ -365,8 +366,8 @@ static void test_pause(void **state)
         message(&world, 1, &msg);
         assert_true(world.has_put);
         put_done(&world, KITH_DURABLE_OS);
-        for (uint32_t k = 0; k < 4 && i == 0; k++) { /* still nobody? then they are down */
-            tick(&world, 500);
+        if (i == 0) { /* still nobody? then they are down */
+            tick(&world, KITH_DOUBT_AFTER_MS);
         }
     }
     for (uint32_t k = 0; k < 4; k++) {
