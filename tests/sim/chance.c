@@ -29,6 +29,9 @@ void sim_trace(struct sim *sim, const char *format, ...)
 {
     char text[400];
     va_list args;
+    if (!sim->tracing) {
+        return;
+    }
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);

@@ -2,14 +2,19 @@
  *
  * main.c - a seed's scenario: form a cluster, work while things fail, heal, read everything, judge.
  *
- *     sim [--joins] --seeds N [--first S] [--mutant M] [--trace] [--hash]
+ *     sim [--joins] --seeds N [--first S] [--jobs J] [--mutant M] [--trace] [--hash]
  *
  * Prints each failing seed with the command that replays it, and "N passed, M failed". --mutant M:
  * a deliberate fault is on; the exit status is 0 when some seed catches it. --hash: the trace
- * hashes. --joins: a seed is a case of joins.c. */
+ * hashes. --joins: a seed is a case of joins.c. --jobs: as many processes share the seeds. */
+#include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "sim.h"
 
@@ -18,6 +23,22 @@
 /* Each pair of owners compares within an hour; a merge that meets a twin (rowop.h) is a write, which
  * goes the same way, from one to the next. */
 #define HEAL_UNREAD_US (3 * UINT64_C(3600000000))
+
+#define JOBS_MAX 64u
+
+struct options {
+    uint64_t seeds, first;
+    uint32_t jobs;
+    enum sim_mutant mutant;
+    bool verbose, hash, joins;
+};
+
+struct shared { /* by all processes */
+    _Atomic uint64_t next; /* seed */
+    _Atomic uint64_t passed, failed;
+    _Atomic bool caught;
+    _Atomic uint64_t at[JOBS_MAX]; /* the seed that each works on */
+};
 
 /* ---- phases ---- */
 
@@ -234,18 +255,45 @@ static void run_random(struct sim *sim)
     }
 }
 
-static bool run_seed(uint64_t seed, enum sim_mutant mutant, bool joins, bool verbose,
-                     uint64_t *ret_trace)
+/* ---- seeds ---- */
+
+static void print_end(const struct sim *sim, const struct options *options)
+{
+    if (sim->failed && options->mutant == MUTANT_NONE) {
+        printf(
+            "seed %llu FAILED after %.3f s: %s\n    replay: tests/sim/run %s--seeds 1 --first %llu "
+            "--trace\n",
+            (unsigned long long)sim->seed, (double)sim->now_us / 1e6, sim->reason,
+            options->joins ? "--joins " : "", (unsigned long long)sim->seed);
+    } else if (sim->failed && options->verbose) {
+        printf("caught by seed %llu: %s\n", (unsigned long long)sim->seed, sim->reason);
+    }
+    if (options->verbose) {
+        printf("%u nodes, %llu ops, %llu ok, %llu unknown, %llu degraded, %llu told of a loss, "
+               "%llu crashes, %llu beliefs judged\n",
+               sim->node_count, (unsigned long long)sim->ops_done, (unsigned long long)sim->ops_ok,
+               (unsigned long long)sim->ops_unknown, (unsigned long long)sim->degraded,
+               (unsigned long long)sim->lost_reads, (unsigned long long)sim->crashes,
+               (unsigned long long)sim->believed);
+    }
+    if (options->hash) {
+        printf("seed %llu trace %016llx\n", (unsigned long long)sim->seed,
+               (unsigned long long)sim->trace);
+    }
+}
+
+static bool run_seed(uint64_t seed, const struct options *options)
 {
     struct sim *sim = kith_calloc(1, sizeof *sim);
     KITH_ASSERT(sim);
     sim->seed = seed;
     sim->random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     sim->trace = UINT64_C(0xcbf29ce484222325);
-    sim->mutant = mutant;
-    sim->verbose = verbose;
+    sim->mutant = options->mutant;
+    sim->verbose = options->verbose;
+    sim->tracing = options->verbose || options->hash;
     scenario_begin();
-    if (joins) {
+    if (options->joins) {
         joins_case(sim, (uint32_t)(seed % JOINS_CASES));
     } else {
         run_random(sim);
@@ -257,74 +305,115 @@ static bool run_seed(uint64_t seed, enum sim_mutant mutant, bool joins, bool ver
         oracle_check(sim);
     }
     bool failed = sim->failed;
-    if (failed && mutant == MUTANT_NONE) {
-        printf(
-            "seed %llu FAILED after %.3f s: %s\n    replay: tests/sim/run %s--seeds 1 --first %llu "
-            "--trace\n",
-            (unsigned long long)seed, (double)sim->now_us / 1e6, sim->reason,
-            joins ? "--joins " : "", (unsigned long long)seed);
-    } else if (failed && verbose) {
-        printf("caught by seed %llu: %s\n", (unsigned long long)seed, sim->reason);
-    }
-    if (verbose) {
-        printf("%u nodes, %llu ops, %llu ok, %llu unknown, %llu degraded, %llu told of a loss, "
-               "%llu crashes, %llu beliefs judged\n",
-               sim->node_count, (unsigned long long)sim->ops_done, (unsigned long long)sim->ops_ok,
-               (unsigned long long)sim->ops_unknown, (unsigned long long)sim->degraded,
-               (unsigned long long)sim->lost_reads, (unsigned long long)sim->crashes,
-               (unsigned long long)sim->believed);
-    }
-    *ret_trace = sim->trace;
+    print_end(sim, options);
     scenario_end();
     world_release(sim);
     kith_free(sim);
     return !failed;
 }
 
-int main(int argc, char **argv)
+static void run_seeds(const struct options *options, struct shared *shared, uint32_t job)
 {
-    uint64_t seeds = 1, first = 1;
-    unsigned mutant = MUTANT_NONE;
-    bool verbose = false, hash = false, joins = false;
+    for (;;) {
+        uint64_t seed = atomic_fetch_add(&shared->next, 1);
+        if (seed >= options->first + options->seeds || atomic_load(&shared->caught)) {
+            return;
+        }
+        atomic_store(&shared->at[job], seed);
+        bool good = run_seed(seed, options);
+        atomic_fetch_add(good ? &shared->passed : &shared->failed, 1);
+        if (!good && options->mutant != MUTANT_NONE && !atomic_exchange(&shared->caught, true)) {
+            printf("mutant %u caught by seed %llu\n", (unsigned)options->mutant,
+                   (unsigned long long)seed);
+        }
+        (void)fflush(stdout);
+    }
+}
+
+/* False where a process came to an end that was not meant; its seed is named. */
+static bool run_jobs(const struct options *options, struct shared *shared)
+{
+    pid_t pids[JOBS_MAX];
+    bool good = true;
+    for (uint32_t job = 0; job < options->jobs; job++) {
+        pids[job] = fork();
+        if (pids[job] == 0) {
+            run_seeds(options, shared, job);
+            _exit(0);
+        }
+        KITH_ASSERT(pids[job] > 0);
+    }
+    for (uint32_t job = 0; job < options->jobs; job++) {
+        int status = 0;
+        while (waitpid(pids[job], &status, 0) < 0 && errno == EINTR) {
+        }
+        if (status != 0) {
+            printf("seed %llu ended the simulator (status %d)\n",
+                   (unsigned long long)atomic_load(&shared->at[job]), status);
+            good = false;
+        }
+    }
+    return good;
+}
+
+/* ---- options ---- */
+
+static bool options_read(struct options *options, int argc, char **argv)
+{
+    unsigned long mutant = MUTANT_NONE, jobs = 1;
     for (int i = 1; i < argc; i++) {
         bool value = i + 1 < argc;
         if (strcmp(argv[i], "--trace") == 0) {
-            verbose = true;
+            options->verbose = true;
         } else if (strcmp(argv[i], "--hash") == 0) {
-            hash = true;
+            options->hash = true;
         } else if (strcmp(argv[i], "--joins") == 0) {
-            joins = true;
+            options->joins = true;
         } else if (strcmp(argv[i], "--seeds") == 0 && value) {
-            seeds = strtoull(argv[++i], NULL, 10);
+            options->seeds = strtoull(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--first") == 0 && value) {
-            first = strtoull(argv[++i], NULL, 10);
+            options->first = strtoull(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "--jobs") == 0 && value) {
+            jobs = strtoul(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--mutant") == 0 && value) {
-            mutant = (unsigned)strtoul(argv[++i], NULL, 10);
+            mutant = strtoul(argv[++i], NULL, 10);
         } else {
-            fprintf(stderr,
-                    "usage: sim [--joins] --seeds N [--first S] [--mutant M] [--trace] [--hash]\n");
-            return 2;
+            fprintf(stderr, "usage: sim [--joins] --seeds N [--first S] [--jobs J] [--mutant M] "
+                            "[--trace] [--hash]\n");
+            return false;
         }
     }
-    if (mutant >= MUTANT_COUNT) {
-        fprintf(stderr, "sim: there are mutants 0 to %u\n", (unsigned)MUTANT_COUNT - 1);
+    if (mutant >= MUTANT_COUNT || jobs == 0 || jobs > JOBS_MAX) {
+        fprintf(stderr, "sim: there are mutants 0 to %u, and 1 to %u jobs\n",
+                (unsigned)MUTANT_COUNT - 1, JOBS_MAX);
+        return false;
+    }
+    options->mutant = (enum sim_mutant)mutant;
+    options->jobs = (uint32_t)jobs;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {.seeds = 1, .first = 1};
+    if (!options_read(&options, argc, argv)) {
         return 2;
     }
-    uint64_t passed = 0, failed = 0;
-    for (uint64_t seed = first; seed < first + seeds; seed++) {
-        uint64_t trace = 0;
-        bool good = run_seed(seed, (enum sim_mutant)mutant, joins, verbose, &trace);
-        passed += good ? 1 : 0;
-        failed += good ? 0 : 1;
-        if (hash) {
-            printf("seed %llu trace %016llx\n", (unsigned long long)seed,
-                   (unsigned long long)trace);
-        }
-        if (!good && mutant != MUTANT_NONE) {
-            printf("mutant %u caught by seed %llu\n", mutant, (unsigned long long)seed);
-            return 0;
-        }
+    struct shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
+                                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    KITH_ASSERT(shared != MAP_FAILED);
+    atomic_init(&shared->next, options.first);
+    bool good = true;
+    if (options.jobs == 1) {
+        run_seeds(&options, shared, 0);
+    } else {
+        good = run_jobs(&options, shared);
     }
-    printf("%llu passed, %llu failed\n", (unsigned long long)passed, (unsigned long long)failed);
-    return (mutant != MUTANT_NONE) != (failed > 0) ? 1 : 0;
+    if (options.mutant != MUTANT_NONE && atomic_load(&shared->caught)) {
+        return good ? 0 : 1;
+    }
+    uint64_t failed = atomic_load(&shared->failed);
+    printf("%llu passed, %llu failed\n", (unsigned long long)atomic_load(&shared->passed),
+           (unsigned long long)failed);
+    return !good || options.mutant != MUTANT_NONE || failed > 0 ? 1 : 0;
 }

@@ -1,51 +1,66 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * queue.c - what is to happen, by time and then by number: a heap. */
+ * queue.c - what is to happen, by time and then by number: a heap. Its entries bear the keys
+ * themselves: sifting looks at no event. */
+#include <string.h>
+
 #include "sim.h"
 
-static bool before(const struct sim_event *a, const struct sim_event *b)
+static bool before(const struct sim_entry *a, const struct sim_entry *b)
 {
     return a->at_us != b->at_us ? a->at_us < b->at_us : a->number < b->number;
+}
+
+static struct sim_event *event_new(struct sim *sim)
+{
+    struct sim_event *event = sim->event_free;
+    if (event) {
+        sim->event_free = event->next_free;
+        memset(event, 0, sizeof *event);
+    } else {
+        event = kith_calloc(1, sizeof *event);
+        KITH_ASSERT(event);
+    }
+    return event;
 }
 
 struct sim_event *sim_at(struct sim *sim, uint64_t at_us,
                          void (*fire)(struct sim *, struct sim_event *))
 {
-    struct sim_event *event = kith_calloc(1, sizeof *event);
     if (sim->event_count == sim->event_capacity) {
         sim->event_capacity = sim->event_capacity ? sim->event_capacity * 2 : 256;
-        sim->events = kith_realloc(sim->events, sim->event_capacity * sizeof event);
+        sim->events = kith_realloc(sim->events, sim->event_capacity * sizeof *sim->events);
+        KITH_ASSERT(sim->events);
     }
-    KITH_ASSERT(event && sim->events);
-    event->at_us = at_us;
-    event->number = sim->event_number;
+    struct sim_entry entry = {at_us, sim->event_number, event_new(sim)};
     sim->event_number++;
-    event->fire = fire;
+    entry.event->at_us = at_us;
+    entry.event->fire = fire;
     uint32_t at = sim->event_count;
     sim->event_count++;
-    while (at > 0 && before(event, sim->events[(at - 1) / 2])) {
+    while (at > 0 && before(&entry, &sim->events[(at - 1) / 2])) {
         sim->events[at] = sim->events[(at - 1) / 2];
         at = (at - 1) / 2;
     }
-    sim->events[at] = event;
-    return event;
+    sim->events[at] = entry;
+    return entry.event;
 }
 
 struct sim_event *sim_next(struct sim *sim)
 {
-    struct sim_event *first = sim->events[0];
+    struct sim_event *first = sim->events[0].event;
     sim->event_count--;
-    struct sim_event *last = sim->events[sim->event_count];
+    struct sim_entry last = sim->events[sim->event_count];
     uint32_t at = 0;
     for (;;) {
         uint32_t child = 2 * at + 1;
         if (child >= sim->event_count) {
             break;
         }
-        if (child + 1 < sim->event_count && before(sim->events[child + 1], sim->events[child])) {
+        if (child + 1 < sim->event_count && before(&sim->events[child + 1], &sim->events[child])) {
             child++;
         }
-        if (!before(sim->events[child], last)) {
+        if (!before(&sim->events[child], &last)) {
             break;
         }
         sim->events[at] = sim->events[child];
@@ -53,4 +68,32 @@ struct sim_event *sim_next(struct sim *sim)
     }
     sim->events[at] = last;
     return first;
+}
+
+static void store_op_free(struct store_op *op)
+{
+    if (op) {
+        kith_msg_box_drop(op->box);
+        kith_blob_drop(op->blob);
+        kith_arena_release(&op->arena);
+        kith_free(op);
+    }
+}
+
+void sim_event_done(struct sim *sim, struct sim_event *event)
+{
+    store_op_free(event->op);
+    kith_free(event->bytes);
+    event->next_free = sim->event_free;
+    sim->event_free = event;
+}
+
+void sim_events_release(struct sim *sim)
+{
+    while (sim->event_free) {
+        struct sim_event *event = sim->event_free;
+        sim->event_free = event->next_free;
+        kith_free(event);
+    }
+    kith_free(sim->events);
 }

@@ -3,7 +3,9 @@
  * sim.h - a cluster in one process: cores of nodes and clients on a simulated network, clock and
  * disk.
  *
- *     world.c      network, nodes and clients, faults
+ *     world.c      nodes and clients, their starts and ends
+ *     net.c        connections and messages
+ *     disk.c       when an operation is carried out, and when it is safe
  *     queue.c      time and events
  *     chance.c     chance, trace, failure
  *     store_sim.c  a node's disk: what is in memory, at the operating system, on the disk
@@ -262,15 +264,18 @@ struct sim_client {
     uint64_t deaf_until_us; /* until then it may not know that a connection is broken */
 };
 struct sim_link {
-    bool used, open;
+    bool open;
     bool broken; /* nothing comes to the client any more: an event of a watch was lost */
     uint64_t watch_us[2]; /* what is sent to that side comes after what watches said there */
     uint32_t end[2];      /* entities: nodes, then clients */
     uint64_t conn[2];
     uint64_t start[2];
+    uint32_t next[2]; /* in the chain of that side: 2 * index + side + 1 of another, 0 = the last */
 };
+#define SIM_LINK_HEADS 1024u
 struct sim_event {
-    uint64_t at_us, number;
+    uint64_t at_us;
+    struct sim_event *next_free;
     void (*fire)(struct sim *sim, struct sim_event *event);
     uint32_t entity, link;
     uint64_t start;
@@ -282,10 +287,14 @@ struct sim_event {
     size_t size;
     struct store_op *op;
 };
+struct sim_entry { /* of the heap */
+    uint64_t at_us, number;
+    struct sim_event *event;
+};
 struct sim {
     uint64_t seed, random;
     enum sim_mutant mutant;
-    bool verbose, failed, faults;
+    bool verbose, tracing, failed, faults;
     bool few;   /* rows: most nodes hold nothing, and might agree to move what others hold */
     bool storm; /* crashes around every promise of durability */
     char reason[400];
@@ -293,12 +302,14 @@ struct sim {
     uint64_t now_us;
     uint64_t event_number;
     uint32_t event_count, event_capacity;
-    struct sim_event **events;
+    struct sim_entry *events;
+    struct sim_event *event_free; /* for use again */
     uint32_t node_count, client_count;
     struct sim_node nodes[SIM_NODES_MAX];
     struct sim_client clients[SIM_CLIENTS_MAX];
     uint32_t link_count, link_capacity;
     struct sim_link *links;
+    uint32_t link_heads[SIM_LINK_HEADS];
     bool cut[SIM_ENTITIES][SIM_ENTITIES];
     uint64_t conn_next;
     uint64_t ops_done, ops_ok, ops_unknown, crashes, degraded, lost_reads;
@@ -325,6 +336,22 @@ struct sim_event *sim_at(struct sim *sim, uint64_t at_us,
                          void (*fire)(struct sim *sim, struct sim_event *event));
 /* Takes the first one, the caller's from now on; there is one. */
 struct sim_event *sim_next(struct sim *sim);
+/* Takes an event back, with all that it holds. */
+void sim_event_done(struct sim *sim, struct sim_event *event);
+void sim_events_release(struct sim *sim);
+/* ---- net.c ---- */
+/* Sends on the entity's connection; lost where that is not open. */
+void net_send(struct sim *sim, uint32_t entity, uint64_t conn, const struct kith_msg *msg);
+/* Opens a connection; the entity calls it `conn`. */
+void net_connect(struct sim *sim, uint32_t entity, uint64_t conn, const char *address);
+/* The entity ends it; the other side is told. */
+void net_close(struct sim *sim, uint32_t entity, uint64_t conn);
+/* All connections of a node that has ended are told to the other sides. */
+void net_crashed(struct sim *sim, uint32_t node);
+/* ---- disk.c ---- */
+/* `box`: what the operation may point into. */
+void disk_submit(struct sim *sim, struct sim_node *node, const struct kith_store_op *op,
+                 struct kith_msg_box *box);
 /* ---- world.c ---- */
 void world_init(struct sim *sim);
 void world_release(struct sim *sim);
@@ -334,6 +361,16 @@ void world_crash(struct sim *sim, uint32_t node, bool power);
 /* W - 1 power losses are survived: with one member that is none. */
 bool world_may_lose_power(const struct sim *sim);
 void world_start(struct sim *sim, uint32_t node);
+/* The number of a node's last start; 0 for a client, which lives as long as the world. */
+uint64_t world_start_of(struct sim *sim, uint32_t entity);
+/* Whether that start of it is the one that runs. */
+bool world_alive(struct sim *sim, uint32_t entity, uint64_t start);
+void world_node_step(struct sim *sim, struct sim_node *node, struct kith_event *event,
+                     struct kith_msg_box *box);
+void world_client_step(struct sim *sim, struct sim_client *client,
+                       struct kith_client_event *event);
+/* A node's clock. */
+uint64_t world_wall_ms(const struct sim *sim, const struct sim_node *node);
 void world_heal(struct sim *sim);
 void world_client_op(struct sim *sim, uint32_t client, const struct kith_client_op *op,
                      uint64_t tag);

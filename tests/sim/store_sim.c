@@ -9,16 +9,33 @@
 
 #include "sim.h"
 
+/* The first cell that is not before (type, key): where that is, or belongs. */
+static uint32_t cell_place(const struct store_sim *store, uint8_t type, const void *key,
+                           size_t size)
+{
+    uint32_t first = 0;
+    uint32_t end = store->cell_count;
+    while (first < end) {
+        uint32_t middle = first + (end - first) / 2;
+        const struct cell *cell = store->cells[middle];
+        bool before = cell->type != type
+                          ? cell->type < type
+                          : kith_bytes_compare(kith_bytes_make(cell->key, cell->key_size),
+                                               kith_bytes_make(key, size)) < 0;
+        first = before ? middle + 1 : first;
+        end = before ? end : middle;
+    }
+    return first;
+}
+
 static struct cell *cell_find(const struct store_sim *store, uint8_t type, const void *key,
                               size_t size)
 {
-    for (uint32_t i = 0; i < store->cell_count; i++) {
-        struct cell *cell = store->cells[i];
-        if (cell->type == type && cell->key_size == size && memcmp(cell->key, key, size) == 0) {
-            return cell;
-        }
-    }
-    return NULL;
+    uint32_t at = cell_place(store, type, key, size);
+    struct cell *cell = at < store->cell_count ? store->cells[at] : NULL;
+    bool is = cell && cell->type == type && cell->key_size == size &&
+              memcmp(cell->key, key, size) == 0;
+    return is ? cell : NULL;
 }
 
 struct kith_bytes store_sim_get(const struct store_sim *store, uint8_t type, const void *key,
@@ -54,17 +71,10 @@ static void cell_put(struct store_sim *store, uint8_t type, const void *key, siz
         cell->type = type;
         memcpy(cell->key, key, key_size);
         cell->key_size = key_size;
-        /* sorted by key, so that a scan finds its order */
-        uint32_t at = store->cell_count;
+        uint32_t at = cell_place(store, type, key, key_size);
+        memmove(&store->cells[at + 1], &store->cells[at],
+                (store->cell_count - at) * sizeof *store->cells);
         store->cell_count++;
-        while (at > 0 && (store->cells[at - 1]->type > type ||
-                          (store->cells[at - 1]->type == type &&
-                           kith_bytes_compare(kith_bytes_make(store->cells[at - 1]->key,
-                                                              store->cells[at - 1]->key_size),
-                                              kith_bytes_make(key, key_size)) > 0))) {
-            store->cells[at] = store->cells[at - 1];
-            at--;
-        }
         store->cells[at] = cell;
     }
     cell->versions =

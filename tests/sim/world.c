@@ -1,472 +1,38 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * world.c - the network, and the processes on it. */
+ * world.c - the processes: nodes and clients, their time, their starts and ends. */
 #include <stdio.h>
 #include <string.h>
 
 #include "sim.h"
 
-#define WALL_MS      UINT64_C(1795000000000)
-#define BREAK_MAX_US 4000000u /* until a broken stream ends: longer than a lease */
-#define CLOSE_MAX_US 21000u   /* until who is to know that a connection has ended knows */
-#define MAY_WAIT_US 5000u /* the transport holds such a message back for so long at most */
+#define WALL_MS UINT64_C(1795000000000)
 
-static void store_op_free(struct store_op *op)
-{
-    if (op) {
-        kith_msg_box_drop(op->box);
-        kith_blob_drop(op->blob);
-        kith_arena_release(&op->arena);
-        kith_free(op);
-    }
-}
-
-static void event_free(struct sim_event *event)
-{
-    store_op_free(event->op);
-    kith_free(event->bytes);
-    kith_free(event);
-}
-
-/* ---- links ---- */
-
-static uint64_t start_of(struct sim *sim, uint32_t entity)
+uint64_t world_start_of(struct sim *sim, uint32_t entity)
 {
     return entity < SIM_NODES_MAX ? sim->nodes[entity].start : 0;
 }
 
-static bool alive(struct sim *sim, uint32_t entity, uint64_t start)
+bool world_alive(struct sim *sim, uint32_t entity, uint64_t start)
 {
     return entity >= SIM_NODES_MAX || (sim->nodes[entity].up && sim->nodes[entity].start == start);
 }
 
-static uint32_t link_find(struct sim *sim, uint32_t entity, uint64_t conn, uint32_t *ret_side)
-{
-    for (uint32_t i = 0; i < sim->link_count; i++) {
-        struct sim_link *link = &sim->links[i];
-        for (uint32_t side = 0; link->used && side < 2; side++) {
-            if (link->end[side] == entity && link->conn[side] == conn &&
-                link->start[side] == start_of(sim, entity)) {
-                *ret_side = side;
-                return i;
-            }
-        }
-    }
-    return UINT32_MAX;
-}
-
-static void node_step(struct sim *sim, struct sim_node *node, struct kith_event *event,
-                      struct kith_msg_box *box);
-static void client_step(struct sim *sim, struct sim_client *client,
-                        struct kith_client_event *event);
-static void send_msg(struct sim *sim, uint32_t entity, uint64_t conn, const struct kith_msg *msg);
-
-static void tell_closed(struct sim *sim, struct sim_event *event)
-{
-    struct sim_link *link = &sim->links[event->link];
-    uint32_t entity = link->end[event->side];
-    uint64_t conn = link->conn[event->side];
-    if (!alive(sim, entity, event->start) || conn == 0) {
-        return;
-    }
-    link->conn[event->side] = 0;
-    if (entity < SIM_NODES_MAX) {
-        struct kith_event closed = {.kind = KITH_EVENT_CLOSED, .conn = conn};
-        node_step(sim, &sim->nodes[entity], &closed, NULL);
-    } else {
-        struct kith_client_event closed = {
-            .kind = KITH_CLIENT_EVENT_CLOSED, .conn = conn, .reason = "cut"};
-        client_step(sim, &sim->clients[entity - SIM_NODES_MAX], &closed);
-    }
-}
-
-/* Ends the link; `side` (2 = both) hears of it. */
-static void link_close(struct sim *sim, uint32_t index, uint32_t side)
-{
-    struct sim_link *link = &sim->links[index];
-    link->open = false;
-    for (uint32_t s = 0; s < 2; s++) {
-        if (side == s || side == 2) {
-            uint32_t delay = 200 + sim_below(sim, CLOSE_MAX_US - 1000);
-            struct sim_event *event = sim_at(sim, sim->now_us + delay, tell_closed);
-            event->link = index;
-            event->side = (uint8_t)s;
-            event->start = link->start[s];
-        }
-    }
-}
-
-static void take_box(void *arg, struct kith_msg_box *box)
-{
-    *(struct kith_msg_box **)arg = box;
-}
-
-static struct kith_msg_box *unpack(struct sim *sim, const struct sim_event *event)
-{
-    struct kith_msg_box *box = NULL;
-    struct kith_error error = {0};
-    struct kith_bytes bytes = kith_bytes_make(event->bytes, event->size);
-    enum kith_err err = KITH_OK;
-    if (!event->bulk) {
-        err = kith_wire_unpack(bytes, take_box, &box, &error);
-    } else {
-        size_t prefix = 0, size = 0;
-        struct kith_blob *blob = NULL;
-        err = kith_wire_bulk_split(bytes, bytes.size, &prefix, &size);
-        if (err == KITH_OK && size > 0) {
-            blob = kith_blob_new(size);
-            KITH_ASSERT(blob);
-            memcpy(blob->data, bytes.data + prefix, size);
-        }
-        if (err == KITH_OK) {
-            err = kith_wire_bulk_unpack(kith_bytes_make(bytes.data, prefix), blob, &box, &error);
-        }
-    }
-    if (err != KITH_OK || !box) {
-        sim_fail(sim, "a message does not decode: %s", error.message);
-        return NULL;
-    }
-    return box;
-}
-
-/* Deliberate faults of a coordinator or a replica, done to its messages. */
-static void mutate(struct sim *sim, struct sim_node *node, uint64_t conn, struct kith_msg *msg)
-{
-    if (sim->mutant == MUTANT_COUNT_TWICE && msg->kind == KITH_MSG_PUT_REQ) {
-        msg->u.put_req.w = 1;
-    }
-    if (sim->mutant == MUTANT_EMPTY_PROMISE && msg->kind == KITH_MSG_WATCH_REQ && node->index > 0) {
-        msg->u.watch_req.group.bytes[KITH_GROUP_SIZE - 1] ^= 0x55; /* of which nothing changes */
-    }
-    if (sim->mutant == MUTANT_REPLICA_EARLY && msg->kind == KITH_MSG_REPLICATE_REQ) {
-        struct kith_msg early;
-        memset(&early, 0, sizeof early);
-        early.kind = KITH_MSG_REPLICATE_RES;
-        early.id = msg->id;
-        early.u.replicate_res.status.message = "";
-        send_msg(sim, node->index, conn, &early);
-    }
-}
-
-static void link_over(struct sim *sim, struct sim_event *event)
-{
-    if (sim->links[event->link].open) {
-        link_close(sim, event->link, 2);
-    }
-}
-
-/* A stream has no holes: where what one end tells unasked is lost, nothing follows it, and the
- * connection ends, at the latest when the keepalive sees it. Answers that are lost are missed by
- * those who asked: for them a hole does. */
-static void link_break(struct sim *sim, uint32_t index)
-{
-    if (!sim->links[index].broken) {
-        uint32_t delay = sim_below(sim, BREAK_MAX_US);
-        sim->links[index].broken = true;
-        sim_at(sim, sim->now_us + delay, link_over)->link = index;
-        struct sim_client *client = &sim->clients[sim->links[index].end[0] - SIM_NODES_MAX];
-        uint64_t known_us = sim->now_us + delay + CLOSE_MAX_US;
-        client->deaf_until_us = known_us > client->deaf_until_us ? known_us : client->deaf_until_us;
-    }
-}
-
-/* As a node does that has too many: what it stores is told to nobody here. */
-static bool watch_refused(struct sim *sim, const struct sim_link *link, uint32_t side,
-                          const struct kith_msg *asked)
-{
-    uint32_t entity = link->end[side];
-    if (entity >= SIM_NODES_MAX || !sim->nodes[entity].full || asked->kind != KITH_MSG_WATCH_REQ) {
-        return false;
-    }
-    struct kith_msg msg;
-    memset(&msg, 0, sizeof msg);
-    msg.kind = KITH_MSG_WATCH_RES;
-    msg.id = asked->id;
-    msg.u.watch_res.status.err = KITH_ELIMIT;
-    msg.u.watch_res.status.message = "";
-    send_msg(sim, entity, link->conn[side], &msg);
-    return true;
-}
-
-static void deliver(struct sim *sim, struct sim_event *event)
-{
-    struct sim_link *link = &sim->links[event->link];
-    uint32_t side = event->side;
-    uint32_t entity = link->end[side];
-    if (!link->open || !alive(sim, entity, link->start[side]) ||
-        !alive(sim, link->end[1 - side], link->start[1 - side]) ||
-        (link->broken && entity >= SIM_NODES_MAX)) {
-        return;
-    }
-    if (sim->cut[link->end[0]][link->end[1]]) {
-        if (event->event) {
-            link_break(sim, event->link);
-        }
-        return;
-    }
-    struct kith_msg_box *box = unpack(sim, event);
-    if (!box || !joins_deliver(sim, entity, &box->msg) ||
-        watch_refused(sim, link, side, &box->msg)) {
-        kith_msg_box_drop(box);
-        return;
-    }
-    sim_trace(sim, "%u<-%u %s %llu", entity, link->end[1 - side], kith_msg_kind_name(box->msg.kind),
-              (unsigned long long)box->msg.id);
-    if (entity < SIM_NODES_MAX) {
-        mutate(sim, &sim->nodes[entity], link->conn[side], &box->msg);
-        link = &sim->links[event->link];
-        struct kith_event message = {
-            .kind = KITH_EVENT_MESSAGE, .conn = link->conn[side], .msg = &box->msg};
-        node_step(sim, &sim->nodes[entity], &message, box);
-    } else {
-        struct kith_client_event message = {.kind = KITH_CLIENT_EVENT_MESSAGE,
-                                            .conn = link->conn[side],
-                                            .msg = &box->msg,
-                                            .box = box};
-        client_step(sim, &sim->clients[entity - SIM_NODES_MAX], &message);
-    }
-    kith_msg_box_drop(box);
-}
-
-static void send_msg(struct sim *sim, uint32_t entity, uint64_t conn, const struct kith_msg *msg)
-{
-    uint32_t side = 0;
-    uint32_t index = link_find(sim, entity, conn, &side);
-    if (index == UINT32_MAX || !sim->links[index].open) {
-        return;
-    }
-    bool hello = msg->kind == KITH_MSG_HELLO;
-    bool event_of_watch = msg->kind == KITH_MSG_WATCH_EVENT;
-    if (!hello && sim->faults && sim_chance(sim, 15)) { /* lost */
-        if (event_of_watch) {
-            link_break(sim, index);
-        }
-        return;
-    }
-    /* Streams never deliver twice. Between nodes it is done all the same, for what they say is
-     * idempotent; of a client's it would belie an answer: a put that was refused must not come a
-     * second time. */
-    bool nodes =
-        sim->links[index].end[0] < SIM_NODES_MAX && sim->links[index].end[1] < SIM_NODES_MAX;
-    uint32_t copies = nodes && !hello && sim->faults && sim_chance(sim, 15) ? 2 : 1;
-    struct kith_buf buf;
-    kith_buf_init(&buf);
-    bool bulk = kith_wire_is_bulk(msg->kind);
-    /* What a watch rests on is the order of a stream: a promise is older than the answer to what
-     * was asked after it. Other messages may overtake each other. */
-    bool watches = event_of_watch || msg->kind == KITH_MSG_WATCH_REQ ||
-                   msg->kind == KITH_MSG_WATCH_RES;
-    if (bulk) {
-        struct kith_blob *payload = NULL;
-        kith_wire_bulk_prefix(msg, &buf, &payload);
-        kith_buf_put(&buf, payload ? payload->data : NULL, payload ? payload->size : 0);
-    } else {
-        kith_wire_append(msg, &buf);
-    }
-    KITH_ASSERT(!buf.failed);
-    for (uint32_t i = 0; i < copies; i++) {
-        uint32_t delay = hello ? 0 : 50 + sim_below(sim, sim->faults ? 3000 : 300);
-        if (!hello && sim->faults && sim_chance(sim, 10)) {
-            delay += sim_below(sim, 300000);
-        }
-        delay += msg->may_wait ? MAY_WAIT_US : 0;
-        uint64_t *after_us = &sim->links[index].watch_us[1 - side];
-        uint64_t at_us = sim->now_us + delay > *after_us ? sim->now_us + delay : *after_us;
-        *after_us = watches ? at_us : *after_us;
-        struct sim_event *event = sim_at(sim, at_us, deliver);
-        event->link = index;
-        event->side = (uint8_t)(1 - side);
-        event->event = event_of_watch;
-        event->bytes = kith_malloc(buf.size + 1);
-        KITH_ASSERT(event->bytes);
-        memcpy(event->bytes, buf.data, buf.size);
-        event->size = buf.size;
-        event->bulk = bulk;
-    }
-    kith_buf_release(&buf);
-}
-
-static void link_up(struct sim *sim, struct sim_event *event)
-{
-    struct sim_link *link = &sim->links[event->link];
-    uint32_t from = link->end[0];
-    uint32_t to = link->end[1];
-    if (!alive(sim, from, link->start[0]) || link->conn[0] == 0) {
-        return;
-    }
-    if (to >= SIM_NODES_MAX || !sim->nodes[to].up || sim->cut[from][to]) {
-        link_close(sim, event->link, 0);
-        return;
-    }
-    link->start[1] = sim->nodes[to].start;
-    link->conn[1] = sim->conn_next;
-    sim->conn_next++;
-    link->open = true;
-    struct kith_event accepted = {.kind = KITH_EVENT_ACCEPTED, .conn = link->conn[1]};
-    node_step(sim, &sim->nodes[to], &accepted, NULL);
-    link = &sim->links[event->link];
-    if (from < SIM_NODES_MAX) {
-        struct kith_event opened = {.kind = KITH_EVENT_OPENED, .conn = link->conn[0]};
-        node_step(sim, &sim->nodes[from], &opened, NULL);
-    } else {
-        struct kith_client_event opened = {.kind = KITH_CLIENT_EVENT_OPENED, .conn = link->conn[0]};
-        client_step(sim, &sim->clients[from - SIM_NODES_MAX], &opened);
-    }
-}
-
-static void link_connect(struct sim *sim, uint32_t entity, uint64_t conn, const char *address)
-{
-    if (sim->link_count == sim->link_capacity) {
-        sim->link_capacity = sim->link_capacity ? sim->link_capacity * 2 : 64;
-        sim->links = kith_realloc(sim->links, sim->link_capacity * sizeof *sim->links);
-        KITH_ASSERT(sim->links);
-    }
-    struct sim_link *link = &sim->links[sim->link_count];
-    memset(link, 0, sizeof *link);
-    link->used = true;
-    link->end[0] = entity;
-    link->conn[0] = conn;
-    link->start[0] = start_of(sim, entity);
-    link->end[1] = (uint32_t)(address[1] - '0');
-    uint32_t delay = 100 + sim_below(sim, 500);
-    struct sim_event *event = sim_at(sim, sim->now_us + delay, link_up);
-    event->link = sim->link_count;
-    sim->link_count++;
-}
-
-static void conn_close(struct sim *sim, uint32_t entity, uint64_t conn)
-{
-    uint32_t side = 0;
-    uint32_t index = link_find(sim, entity, conn, &side);
-    if (index != UINT32_MAX) {
-        sim->links[index].conn[side] = 0;
-        link_close(sim, index, 1 - side);
-    }
-}
-
-/* ---- store ---- */
-
-static bool crash_here(struct sim *sim, uint32_t node, uint32_t per_mille)
-{
-    if (!sim->faults || !sim_chance(sim, sim->storm ? 8 * per_mille : per_mille)) {
-        return false;
-    }
-    bool power = sim->nodes[node].power_victim && sim_chance(sim, sim->storm ? 900 : 500);
-    world_crash(sim, node, power && world_may_lose_power(sim));
-    return true;
-}
-
-static void stored(struct sim *sim, struct sim_event *event);
-
-static void store_next(struct sim *sim, struct sim_event *event, uint8_t phase, uint32_t delay)
-{
-    struct sim_event *next = sim_at(sim, sim->now_us + delay, stored);
-    next->entity = event->entity;
-    next->start = event->start;
-    next->phase = phase;
-    next->op = event->op;
-    event->op = NULL;
-}
-
-static void store_complete(struct sim *sim, struct sim_event *event, enum kith_durability reached)
-{
-    struct store_op *op = event->op;
-    op->done.reached = reached;
-    struct kith_event done = {.kind = KITH_EVENT_STORED, .done = &op->done};
-    sim_trace(sim, "%u stored kind %d at %d: %d", event->entity, (int)op->op.kind, (int)reached,
-              (int)op->done.err);
-    sim->untold = sim->mutant == MUTANT_UNTOLD &&
-                  (op->op.kind == KITH_STORE_MERGE || op->op.kind == KITH_STORE_ABSORB);
-    node_step(sim, &sim->nodes[event->entity], &done, NULL);
-    sim->untold = false;
-}
-
-/* phases: 0 carry out, 1 at the operating system, 2 on disk */
-static void stored(struct sim *sim, struct sim_event *event)
-{
-    struct sim_node *node = &sim->nodes[event->entity];
-    struct store_op *op = event->op;
-    if (!alive(sim, event->entity, event->start)) {
-        return;
-    }
-    enum kith_store_kind kind = op->op.kind;
-    bool write = kind == KITH_STORE_PUT || kind == KITH_STORE_MERGE ||
-                 kind == KITH_STORE_ABSORB ||
-                 kind == KITH_STORE_META_PUT || kind == KITH_STORE_CHUNK_PUT ||
-                 kind == KITH_STORE_CHUNK_SYNC;
-    bool once = kind == KITH_STORE_META_PUT || kind == KITH_STORE_CHUNK_SYNC; /* at disk */
-    bool disk = op->op.durability == KITH_DURABLE_DISK;
-    if (event->phase == 0) {
-        uint64_t wall = WALL_MS + sim->now_us / 1000 + (uint64_t)node->skew_ms;
-        store_sim_apply(&node->store, op, wall, sim->secret);
-        if (op->done.err != KITH_OK) {
-            store_complete(sim, event, KITH_DURABLE_OS);
-        } else if (sim->mutant == MUTANT_ACK_EARLY && write && !once && !disk) {
-            store_complete(sim, event, KITH_DURABLE_OS);
-        } else { /* reads too wait until what they have seen is at the operating system */
-            uint64_t order = node->store.busy_us + 1;
-            node->store.busy_us = order > sim->now_us + 200 ? order : sim->now_us + 200;
-            uint32_t delay = (uint32_t)(node->store.busy_us - sim->now_us);
-            store_next(sim, event, 1, delay);
-        }
-        return;
-    }
-    if (event->phase == 1) {
-        if (write && crash_here(sim, event->entity, 4)) {
-            return;
-        }
-        node->store.os_seq = op->seq > node->store.os_seq ? op->seq : node->store.os_seq;
-        if (write && crash_here(sim, event->entity, 4)) {
-            return;
-        }
-        uint64_t start = node->start;
-        if (kind == KITH_STORE_CHUNK_SYNC && sim->mutant == MUTANT_SYNC_LIES) {
-            store_complete(sim, event, KITH_DURABLE_DISK);
-            return;
-        }
-        if (!once) {
-            store_complete(sim, event, KITH_DURABLE_OS);
-        }
-        if (alive(sim, event->entity, start) && !crash_here(sim, event->entity, 4) && disk) {
-            uint32_t delay = 500 + sim_below(sim, 2000);
-            store_next(sim, event, 2, delay);
-        }
-        return;
-    }
-    if (crash_here(sim, event->entity, 4)) {
-        return;
-    }
-    node->store.disk_seq = op->seq > node->store.disk_seq ? op->seq : node->store.disk_seq;
-    store_complete(sim, event, KITH_DURABLE_DISK);
-    (void)crash_here(sim, event->entity, 4);
-}
-
-static void store_submit(struct sim *sim, struct sim_node *node, const struct kith_store_op *op,
-                         struct kith_msg_box *box)
-{
-    struct store_op *copy = kith_calloc(1, sizeof *copy);
-    KITH_ASSERT(copy);
-    copy->op = *op;
-    copy->box = box ? kith_msg_box_hold(box) : NULL;
-    kith_arena_init(&copy->arena, 0);
-    uint32_t delay = 20 + sim_below(sim, sim->faults ? 800 : 100);
-    uint64_t order = node->store.busy_us + 1;
-    node->store.busy_us = order > sim->now_us + delay ? order : sim->now_us + delay;
-    struct sim_event *event = sim_at(sim, node->store.busy_us, stored);
-    event->entity = node->index;
-    event->start = node->start;
-    event->op = copy;
-}
-
 /* ---- nodes ---- */
+
+uint64_t world_wall_ms(const struct sim *sim, const struct sim_node *node)
+{
+    return WALL_MS + sim->now_us / 1000 + (uint64_t)node->skew_ms;
+}
 
 static void node_tick(struct sim *sim, struct sim_event *event)
 {
     struct sim_node *node = &sim->nodes[event->entity];
-    if (alive(sim, event->entity, event->start)) {
+    /* else: an earlier one has been asked for since */
+    if (world_alive(sim, event->entity, event->start) && event->at_us == node->tick_us) {
         node->tick_us = UINT64_MAX;
         struct kith_event tick = {.kind = KITH_EVENT_TICK};
-        node_step(sim, node, &tick, NULL);
+        world_node_step(sim, node, &tick, NULL);
     }
 }
 
@@ -485,12 +51,12 @@ static void node_schedule(struct sim *sim, struct sim_node *node, uint64_t deadl
     }
 }
 
-static void node_step(struct sim *sim, struct sim_node *node, struct kith_event *event,
+void world_node_step(struct sim *sim, struct sim_node *node, struct kith_event *event,
                       struct kith_msg_box *box)
 {
     struct kith_effects effects;
     event->mono_ms = sim->now_us / 1000;
-    event->wall_ms = WALL_MS + sim->now_us / 1000 + (uint64_t)node->skew_ms;
+    event->wall_ms = world_wall_ms(sim, node);
     event->random = sim_random(sim);
     if (kith_node_step(node->core, event, &effects) != KITH_OK) {
         sim_fail(sim, "node %u does not take an event", node->index);
@@ -501,18 +67,18 @@ static void node_step(struct sim *sim, struct sim_node *node, struct kith_event 
         switch (effect->kind) {
         case KITH_EFFECT_SEND:
             if (!sim->untold || effect->msg->kind != KITH_MSG_WATCH_EVENT) {
-                send_msg(sim, node->index, effect->conn, effect->msg);
+                net_send(sim, node->index, effect->conn, effect->msg);
             }
             break;
         case KITH_EFFECT_CONNECT:
-            link_connect(sim, node->index, effect->conn, effect->address);
+            net_connect(sim, node->index, effect->conn, effect->address);
             break;
         case KITH_EFFECT_CLOSE:
             sim_trace(sim, "%u closes: %s", node->index, effect->reason);
-            conn_close(sim, node->index, effect->conn);
+            net_close(sim, node->index, effect->conn);
             break;
         case KITH_EFFECT_STORE:
-            store_submit(sim, node, effect->op, box);
+            disk_submit(sim, node, effect->op, box);
             break;
         case KITH_EFFECT_LOG:
             sim_trace(sim, "%u log: %s", node->index, effect->text);
@@ -539,7 +105,7 @@ void world_start(struct sim *sim, uint32_t index)
         start.random[i] = sim_random(sim);
     }
     start.mono_ms = sim->now_us / 1000;
-    start.wall_ms = WALL_MS + sim->now_us / 1000 + (uint64_t)node->skew_ms;
+    start.wall_ms = world_wall_ms(sim, node);
     for (uint8_t key = 1; key < KITH_META_KEYS; key++) {
         start.meta[key] = store_sim_get(&node->store, 'm', &key, 1);
     }
@@ -586,14 +152,7 @@ void world_crash(struct sim *sim, uint32_t index, bool power)
     sim->crashes++;
     sim->power_losses += power ? 1 : 0;
     sim_trace(sim, "%u %s", index, power ? "loses power" : "is killed");
-    for (uint32_t i = 0; i < sim->link_count; i++) {
-        for (uint32_t side = 0; side < 2; side++) {
-            if (sim->links[i].open && sim->links[i].end[side] == index &&
-                sim->links[i].start[side] == node->start) {
-                link_close(sim, i, 1 - side);
-            }
-        }
-    }
+    net_crashed(sim, index);
     node->up = false;
     struct sim_event *bury = sim_at(sim, sim->now_us, node_bury);
     bury->bytes = (uint8_t *)(void *)node->core;
@@ -609,12 +168,14 @@ void world_crash(struct sim *sim, uint32_t index, bool power)
 static void client_tick(struct sim *sim, struct sim_event *event)
 {
     struct sim_client *client = &sim->clients[event->entity];
-    client->tick_us = UINT64_MAX;
-    struct kith_client_event tick = {.kind = KITH_CLIENT_EVENT_TICK};
-    client_step(sim, client, &tick);
+    if (event->at_us == client->tick_us) {
+        client->tick_us = UINT64_MAX;
+        struct kith_client_event tick = {.kind = KITH_CLIENT_EVENT_TICK};
+        world_client_step(sim, client, &tick);
+    }
 }
 
-static void client_step(struct sim *sim, struct sim_client *client, struct kith_client_event *event)
+void world_client_step(struct sim *sim, struct sim_client *client, struct kith_client_event *event)
 {
     struct kith_client_effects effects;
     event->mono_ms = sim->now_us / 1000;
@@ -628,13 +189,13 @@ static void client_step(struct sim *sim, struct sim_client *client, struct kith_
         const struct kith_client_effect *effect = &effects.effects[i];
         switch (effect->kind) {
         case KITH_CLIENT_EFFECT_SEND:
-            send_msg(sim, entity, effect->conn, effect->msg);
+            net_send(sim, entity, effect->conn, effect->msg);
             break;
         case KITH_CLIENT_EFFECT_CONNECT:
-            link_connect(sim, entity, effect->conn, effect->address);
+            net_connect(sim, entity, effect->conn, effect->address);
             break;
         case KITH_CLIENT_EFFECT_CLOSE:
-            conn_close(sim, entity, effect->conn);
+            net_close(sim, entity, effect->conn);
             break;
         case KITH_CLIENT_EFFECT_DONE:
             scenario_done(sim, client->index, effect->tag, effect->op_kind, effect->result);
@@ -657,7 +218,7 @@ static void client_step(struct sim *sim, struct sim_client *client, struct kith_
 void world_client_op(struct sim *sim, uint32_t index, const struct kith_client_op *op, uint64_t tag)
 {
     struct kith_client_event submit = {.kind = KITH_CLIENT_EVENT_SUBMIT, .tag = tag, .op = op};
-    client_step(sim, &sim->clients[index], &submit);
+    world_client_step(sim, &sim->clients[index], &submit);
 }
 
 void world_client_watch(struct sim *sim, uint32_t index, uint32_t group, bool begin)
@@ -675,7 +236,7 @@ void world_client_watch(struct sim *sim, uint32_t index, uint32_t group, bool be
     kith_epoch_tell(&watch->epoch, 0);
     watch->tag = begin ? event.tag : 0;
     sim_trace(sim, "client %u %s group %u", index, begin ? "watches" : "no longer watches", group);
-    client_step(sim, &sim->clients[index], &event);
+    world_client_step(sim, &sim->clients[index], &event);
 }
 
 void world_admin_init(struct sim *sim)
@@ -683,7 +244,7 @@ void world_admin_init(struct sim *sim)
     struct kith_event accepted = {.kind = KITH_EVENT_ACCEPTED, .conn = sim->conn_next};
     uint64_t conn = sim->conn_next;
     sim->conn_next++;
-    node_step(sim, &sim->nodes[0], &accepted, NULL);
+    world_node_step(sim, &sim->nodes[0], &accepted, NULL);
     struct kith_msg msg;
     memset(&msg, 0, sizeof msg);
     msg.kind = KITH_MSG_HELLO;
@@ -691,14 +252,14 @@ void world_admin_init(struct sim *sim)
     msg.u.hello.address = "";
     msg.u.hello.software = "";
     struct kith_event event = {.kind = KITH_EVENT_MESSAGE, .conn = conn, .msg = &msg};
-    node_step(sim, &sim->nodes[0], &event, NULL);
+    world_node_step(sim, &sim->nodes[0], &event, NULL);
     memset(&msg, 0, sizeof msg);
     msg.kind = KITH_MSG_INIT_REQ;
     msg.id = 1;
     msg.u.init_req.name = "sim";
     msg.u.init_req.partitions = SIM_PARTITIONS;
     msg.u.init_req.zone = "";
-    node_step(sim, &sim->nodes[0], &event, NULL);
+    world_node_step(sim, &sim->nodes[0], &event, NULL);
 }
 
 /* ---- life ---- */
@@ -722,7 +283,7 @@ void world_init(struct sim *sim)
     for (uint32_t i = 0; i < sim->client_count; i++) {
         struct sim_client *client = &sim->clients[i];
         client->index = i;
-        client->tick_us = UINT64_MAX;
+        client->tick_us = sim->now_us;
         struct kith_client_core_options options = {.server_count = sim->node_count,
                                                    .servers = servers,
                                                    .op_timeout_ms = 3000,
@@ -745,8 +306,9 @@ void world_release(struct sim *sim)
         if (event->fire == node_bury) {
             node_bury(sim, event);
         }
-        event_free(event);
+        sim_event_done(sim, event);
     }
+    sim_events_release(sim);
     for (uint32_t i = 0; i < sim->node_count; i++) {
         kith_node_free(sim->nodes[i].core);
         store_sim_release(&sim->nodes[i].store);
@@ -760,18 +322,17 @@ void world_release(struct sim *sim)
     }
     watches_release(sim);
     kith_free(sim->links);
-    kith_free(sim->events);
     kith_table_drop(sim->newest);
     oracle_release(&sim->oracle);
 }
 
 void world_run(struct sim *sim, uint64_t until_us)
 {
-    while (!sim->failed && sim->event_count > 0 && sim->events[0]->at_us <= until_us) {
+    while (!sim->failed && sim->event_count > 0 && sim->events[0].at_us <= until_us) {
         struct sim_event *event = sim_next(sim);
         sim->now_us = event->at_us;
         event->fire(sim, event);
-        event_free(event);
+        sim_event_done(sim, event);
     }
     if (!sim->failed) {
         sim->now_us = until_us;
