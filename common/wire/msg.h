@@ -349,6 +349,14 @@ struct kith_node_status {
     uint64_t disk_total_bytes, disk_free_bytes;
     uint64_t puts, gets, scans; /* since start */
     uint64_t uptime_ms;
+    uint64_t hints, hint_bytes, hint_oldest_ms; /* what it keeps for others */
+    uint64_t custody;                           /* those that count as copies */
+    uint64_t thin_rows; /* rows of its own that stand on fewer than W copies */
+    uint64_t row_bytes; /* of the table of the rows, on disk */
+    /* Anti-entropy: partitions held here times their other owners; those among them that were not
+     * compared since the start; how long ago that was for the one of the rest that was last. */
+    uint32_t pairs, pairs_never;
+    uint64_t pairs_oldest_ms;
 };
 struct kith_status_res {
     struct kith_status status;

@@ -296,7 +296,10 @@ static const struct wire_field node_status_fields[] = {
     STRING(4, software, KITH_SOFTWARE_MAX), SUB(5, table, table_id_desc),
     U32(6, partitions, KITH_PARTITIONS_MAX), U32(7, replicas, KITH_REPLICAS_MAX), U64(8, rows),
     U64(9, chunks), U64(10, chunk_bytes), U64(11, disk_total_bytes), U64(12, disk_free_bytes),
-    U64(13, puts), U64(14, gets), U64(15, scans), U64(16, uptime_ms)};
+    U64(13, puts), U64(14, gets), U64(15, scans), U64(16, uptime_ms), U64(17, hints),
+    U64(18, hint_bytes), U64(19, hint_oldest_ms), U64(20, custody), U64(21, thin_rows),
+    U64(22, row_bytes), U32(23, pairs, UINT32_MAX), U32(24, pairs_never, UINT32_MAX),
+    U64(25, pairs_oldest_ms)};
 DESC(node_status, "NodeStatus", false, true);
 #undef T
 

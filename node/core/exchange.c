@@ -199,6 +199,9 @@ static void next_page(struct kith_node *node, struct pending *pending)
         exchange->leaf++;
     }
     if (exchange->leaf == KITH_TREE_LEAVES || node->now_ms >= exchange->until_ms) {
+        if (exchange->leaf == KITH_TREE_LEAVES) {
+            pair_of(node, pending)->whole_ms = node->now_ms;
+        }
         exchange_end(node, pending, exchange->leaf == KITH_TREE_LEAVES ? 0 : 1);
         return;
     }
@@ -365,6 +368,7 @@ static void sums_got(struct kith_node *node, struct pending *pending,
     bool suspected = pair->suspected;
     pair->suspected = false;
     if (res->leaf_count != KITH_TREE_LEAVES) { /* none: the roots are equal */
+        pair->whole_ms = res->leaf_count == 0 ? node->now_ms : pair->whole_ms;
         exchange_end(node, pending, res->leaf_count == 0 ? 0 : KITH_EXCHANGE_FAILED_MS);
         return;
     }

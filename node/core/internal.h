@@ -249,6 +249,7 @@ struct exchange_pair { /* a partition of ours, and another owner of it */
     struct kith_leaf_set suspects;
     uint64_t due_ms;
     uint64_t ended_ms; /* the last one; 0: none yet */
+    uint64_t whole_ms; /* the last one that was carried through; 0: none yet */
 };
 
 struct exchanges {

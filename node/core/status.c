@@ -5,6 +5,21 @@
 
 #include "core/internal.h"
 
+/* How far anti-entropy is. The pairs of a table that has just come are made a moment later. */
+static void pairs_count(const struct kith_node *node, struct kith_node_status *self)
+{
+    self->pairs = node->exchanges.pair_count;
+    for (uint32_t i = 0; i < self->pairs; i++) {
+        uint64_t whole_ms = node->exchanges.pairs[i].whole_ms;
+        uint64_t ago_ms = node->now_ms - whole_ms;
+        if (whole_ms == 0) {
+            self->pairs_never++;
+        } else if (ago_ms > self->pairs_oldest_ms) {
+            self->pairs_oldest_ms = ago_ms;
+        }
+    }
+}
+
 static void status_answer(struct kith_node *node, uint64_t conn, uint64_t id,
                           const struct kith_store_counts *counts)
 {
@@ -22,6 +37,7 @@ static void status_answer(struct kith_node *node, uint64_t conn, uint64_t id,
         self->replicas = node->cluster.replicas;
     }
     self->rows = counts->rows;
+    self->row_bytes = counts->row_bytes;
     self->chunks = counts->chunks;
     self->chunk_bytes = counts->chunk_bytes;
     self->disk_total_bytes = counts->disk_total_bytes;
@@ -30,6 +46,7 @@ static void status_answer(struct kith_node *node, uint64_t conn, uint64_t id,
     self->gets = node->gets;
     self->scans = node->scans;
     self->uptime_ms = node->now_ms - node->started_ms;
+    pairs_count(node, self);
     res->member_count = members_all(node, &res->members);
 }
 

@@ -133,6 +133,7 @@ struct kith_store_put_row {
 
 struct kith_store_counts {
     uint64_t rows, chunks, chunk_bytes;
+    uint64_t row_bytes; /* of the file that they lie in */
     uint64_t disk_total_bytes, disk_free_bytes;
 };
 

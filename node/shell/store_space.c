@@ -19,7 +19,9 @@
  *
  * The reserve is for what is not promised: the log's files that exist until a checkpoint has let
  * them go, the tables' own lists, pages larger than usual, other programs' writes of a second. */
+#include <limits.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
 
@@ -271,11 +273,21 @@ enum kith_err store_fail_space(struct store_worker *worker, struct kith_store_do
     return store_fail(worker, done, KITH_ENOSPC, "%s: the disk is full", worker->store->path);
 }
 
+static uint64_t row_bytes(const struct kith_store *store)
+{
+    char path[PATH_MAX];
+    struct stat file;
+    int length = snprintf(path, sizeof path, "%s/rows.wt", store->path);
+    bool known = length > 0 && (size_t)length < sizeof path && stat(path, &file) == 0;
+    return known ? (uint64_t)file.st_size : 0;
+}
+
 struct kith_store_counts kith_store_counts(struct kith_store *store)
 {
     store_space_look(store);
     struct kith_store_counts counts = {
         .rows = atomic_load(&store->row_count),
+        .row_bytes = row_bytes(store),
         .chunks = atomic_load(&store->chunk_count),
         .chunk_bytes = atomic_load(&store->chunk_bytes),
         .disk_total_bytes = atomic_load(&store->space.disk_total),

@@ -82,6 +82,19 @@ static const struct kith_checksum *leaves_with(uint32_t different)
     return leaves;
 }
 
+static struct kith_node_status status_of(struct world *world)
+{
+    struct kith_msg req = {.kind = KITH_MSG_STATUS_REQ, .id = 77};
+    message(world, 10 + PEER, &req);
+    const struct kith_store_op *op = asked(world, KITH_STORE_COUNT);
+    assert_non_null(op);
+    struct kith_store_done done = {.err = KITH_OK};
+    done.u.counts.row_bytes = 4096;
+    stored(world, op, &done);
+    assert_non_null(sent(world, KITH_MSG_STATUS_RES));
+    return sent(world, KITH_MSG_STATUS_RES)->u.status_res.node;
+}
+
 static void test_equal_roots(void **state)
 {
     (void)state;
@@ -92,8 +105,15 @@ static void test_equal_roots(void **state)
     struct kith_checksum bytes;
     kith_sum_encode(&root, &bytes);
     assert_memory_equal(&req.u.sums_req.root, &bytes, sizeof bytes);
+    struct kith_node_status before = status_of(&world);
+    assert_true(before.pairs > 1 && before.pairs_never == before.pairs);
+    assert_int_equal(before.row_bytes, 4096);
     answer_sums(&world, conn, req.id, 0, NULL);
     assert_null(asked(&world, KITH_STORE_LEAF));
+    tick(&world, 2000);
+    struct kith_node_status after = status_of(&world);
+    assert_int_equal(after.pairs_never, before.pairs - 1); /* this one was compared */
+    assert_int_equal(after.pairs_oldest_ms, 2000);
     kith_node_free(world.node);
 }
 
