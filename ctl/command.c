@@ -35,6 +35,10 @@ static const struct kith_ctl_option join_options[] = {
     {"weight", "W", "share of the data, relative (default 1)"},
     {NULL, NULL, NULL},
 };
+static const struct kith_ctl_option status_options[] = {
+    {"watch", NULL, "look again every 2 s, until it is interrupted"},
+    {NULL, NULL, NULL},
+};
 static const struct kith_ctl_option get_options[] = {
     {"version", "K", "where there are several versions: print the K-th"},
     {NULL, NULL, NULL},
@@ -70,8 +74,12 @@ const struct kith_ctl_command kith_ctl_commands[] = {
      "NODE is the address of a kithd that has no cluster yet.\n",
      "kithctl join 10.0.1.12:7070 --through 10.0.1.11:7070", join_options, kith_ctl_join},
     {NULL, "status", "", 0, 0, "what the cluster is doing",
+     "Asks every member itself. STATE: UP, DOWN (turned down), SILENT (no answer in time).\n"
+     "OWNS: its share of all copies. DATA: rows and chunks on its disk. DISK: how full that is.\n"
+     "HINTS: writes that it keeps for nodes that missed them. SEEN: when one that answers last\n"
+     "heard of it.\n"
      "Exit status: 0 healthy, 1 degraded, 2 some keys below quorum, 3 no answer.\n",
-     "kithctl status --servers 10.0.1.11", no_options, kith_ctl_status},
+     "kithctl status --servers 10.0.1.11 --watch", status_options, kith_ctl_status},
     {NULL, "get", "KEY", 1, 1, "print the value of a key",
      "Exit status 4: there are several versions (they are listed), 5: no such key. With --json\n"
      "both are answers: the list of versions has several members, or none.\n",

@@ -25,6 +25,35 @@ void kith_format_bytes(uint64_t bytes, char ret_text[KITH_FORMAT_SIZE])
     }
 }
 
+void kith_format_count(uint64_t count, char ret_text[KITH_FORMAT_SIZE])
+{
+    char digits[KITH_FORMAT_SIZE];
+    int length = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)count);
+    char *out = ret_text;
+    for (int i = 0; i < length; i++) {
+        if (i > 0 && (length - i) % 3 == 0) {
+            *out++ = ' ';
+        }
+        *out++ = digits[i];
+    }
+    *out = '\0';
+}
+
+void kith_format_share(uint64_t part, uint64_t whole, char ret_text[KITH_FORMAT_SIZE])
+{
+    if (whole == 0) {
+        (void)snprintf(ret_text, KITH_FORMAT_SIZE, "-");
+        return;
+    }
+    while (part > UINT64_MAX / 2001) { /* no more digits are shown than that leaves */
+        part /= 2;
+        whole = whole / 2 + 1;
+    }
+    uint64_t permille = (part * 2000 / whole + 1) / 2;
+    (void)snprintf(ret_text, KITH_FORMAT_SIZE, "%llu.%llu%%", (unsigned long long)(permille / 10),
+                   (unsigned long long)(permille % 10));
+}
+
 void kith_format_age(uint64_t ms, char ret_text[KITH_FORMAT_SIZE])
 {
     uint64_t s = ms / 1000;

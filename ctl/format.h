@@ -13,6 +13,10 @@
 
 /* "0 B", "412 GiB", "1.5 KiB": three digits at most. */
 void kith_format_bytes(uint64_t bytes, char ret_text[KITH_FORMAT_SIZE]);
+/* "1 204 567": in threes. */
+void kith_format_count(uint64_t count, char ret_text[KITH_FORMAT_SIZE]);
+/* "25.0%" of the whole, rounded; "-" of nothing. */
+void kith_format_share(uint64_t part, uint64_t whole, char ret_text[KITH_FORMAT_SIZE]);
 /* "now" below a second, then "12 s", "14 m", "3 h", "2 d". */
 void kith_format_age(uint64_t ms, char ret_text[KITH_FORMAT_SIZE]);
 /* "2026-11-20T18:02:33Z" of milliseconds since 1970. */

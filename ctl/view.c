@@ -142,6 +142,26 @@ static void nodes_from_table(struct kith_view *view, const struct kith_status_re
     }
 }
 
+static void self_told(struct kith_view_node *node, const struct kith_node_status *told)
+{
+    node->knows = told->table;
+    node->rows = told->rows;
+    node->row_bytes = told->row_bytes;
+    node->chunks = told->chunks;
+    node->chunk_bytes = told->chunk_bytes;
+    node->disk_total_bytes = told->disk_total_bytes;
+    node->disk_free_bytes = told->disk_free_bytes;
+    node->hints = told->hints;
+    node->hint_bytes = told->hint_bytes;
+    node->hint_oldest_ms = told->hint_oldest_ms;
+    node->custody = told->custody;
+    node->thin_rows = told->thin_rows;
+    node->pairs = told->pairs;
+    node->pairs_never = told->pairs_never;
+    node->pairs_oldest_ms = told->pairs_oldest_ms;
+    node->uptime_ms = told->uptime_ms;
+}
+
 static void node_answered(struct kith_view *view, struct kith_view_node *node,
                           const struct kith_status_res *res)
 {
@@ -152,16 +172,18 @@ static void node_answered(struct kith_view *view, struct kith_view_node *node,
     }
     node->up = true;
     node->seen_ms_ago = 0;
-    node->rows = res->node.rows;
-    node->chunks = res->node.chunks;
-    node->chunk_bytes = res->node.chunk_bytes;
-    node->disk_total_bytes = res->node.disk_total_bytes;
-    node->disk_free_bytes = res->node.disk_free_bytes;
+    self_told(node, &res->node);
     (void)snprintf(node->software, sizeof(node->software), "%s",
                    res->node.software ? res->node.software : "");
+    size_t row = (size_t)(node - view->nodes) * view->count;
     uint32_t seen_up = 0;
     for (uint32_t i = 0; i < res->member_count; i++) {
-        seen_up += res->members[i].up || kith_uuid_equal(&res->members[i].uuid, &node->uuid);
+        uint16_t index = kith_table_find(view->table, &res->members[i].uuid);
+        bool itself = kith_uuid_equal(&res->members[i].uuid, &node->uuid);
+        if (index != KITH_NO_MEMBER) {
+            view->hears[row + index] = res->members[i].up || itself;
+            seen_up += view->hears[row + index];
+        }
     }
     node->agrees =
         kith_table_id_compare(&res->node.table, &view->table->id) == 0 && seen_up >= view->count;
@@ -219,7 +241,8 @@ enum kith_err kith_view_read(struct kith_link *link, const char *const servers[]
                        res->node.cluster_name ? res->node.cluster_name : "");
         view.count = view.table->member_count;
         view.nodes = kith_calloc(view.count, sizeof(*view.nodes));
-        if (view.nodes) {
+        view.hears = kith_calloc((size_t)view.count * view.count, sizeof(*view.hears));
+        if (view.nodes && view.hears) {
             nodes_from_table(&view, res);
             err = members_ask(link, &view, timeout_ms, patience_ms, start_ms, error);
         } else {
@@ -240,26 +263,27 @@ void kith_view_release(struct kith_view *view)
 {
     kith_table_drop(view->table);
     kith_free(view->nodes);
+    kith_free(view->hears);
     memset(view, 0, sizeof(*view));
 }
 
 int kith_view_health(struct kith_view *view)
 {
+    bool *up = kith_calloc(view->count, sizeof(*up));
     view->up = 0;
-    view->below = 0;
+    view->agree = 0;
+    if (!up) {
+        return KITH_CTL_BELOW;
+    }
     for (uint32_t i = 0; i < view->count; i++) {
-        view->up += view->nodes[i].up;
+        up[i] = view->nodes[i].up;
+        view->up += up[i];
+        view->agree += view->nodes[i].agrees;
     }
-    uint32_t quorum = view->table->owner_slots / 2 + 1;
-    for (uint32_t p = 0; p < view->table->partitions; p++) {
-        const uint16_t *owners = kith_table_owners(view->table, p);
-        uint32_t live = 0;
-        for (uint32_t i = 0; i < view->table->owner_slots; i++) {
-            live += view->nodes[owners[i]].up;
-        }
-        view->below += live < quorum;
-    }
-    return view->below > 0          ? KITH_CTL_BELOW
-           : view->up < view->count ? KITH_CTL_FAILED
-                                    : KITH_CTL_OK;
+    struct kith_reach reach = {view->count, up, view->hears};
+    view->health = kith_health_of(view->table, &reach);
+    kith_free(up);
+    return view->health.unreadable > 0 || view->health.unwritable > 0 ? KITH_CTL_BELOW
+           : view->agree < view->count                                ? KITH_CTL_FAILED
+                                                                      : KITH_CTL_OK;
 }

@@ -4,6 +4,7 @@
 #ifndef KITH_CTL_VIEW_H
 #define KITH_CTL_VIEW_H
 
+#include "ctl/health.h"
 #include "ctl/link.h"
 
 struct kith_view_node {
@@ -14,10 +15,15 @@ struct kith_view_node {
     bool up;              /* it answered */
     bool silent;          /* else: it, or what lies between, took the question and said nothing */
     bool agrees;          /* it is up, knows this table and holds every member for up */
+    struct kith_table_id knows; /* up: the table that it has */
     uint64_t seen_ms_ago; /* by the node that answered first; 0 for one that answered */
     uint32_t owned;       /* partitions */
-    uint64_t rows, chunks, chunk_bytes;
+    /* up: what it says of itself */
+    uint64_t rows, row_bytes, chunks, chunk_bytes;
     uint64_t disk_total_bytes, disk_free_bytes;
+    uint64_t hints, hint_bytes, hint_oldest_ms, custody, thin_rows;
+    uint32_t pairs, pairs_never;
+    uint64_t pairs_oldest_ms, uptime_ms;
     char error[400]; /* why it did not answer */
 };
 
@@ -26,8 +32,10 @@ struct kith_view {
     struct kith_table *table;
     uint32_t count;
     struct kith_view_node *nodes; /* by uuid, as in the table */
+    bool *hears;    /* [count * count], row: whom the node holds for up; itself always */
     uint32_t up;
-    uint32_t below; /* partitions with fewer live owners than a quorum */
+    uint32_t agree; /* nodes */
+    struct kith_health health;
 };
 
 /* Asks the servers for the cluster, then each member; each time those that are silent when one has
@@ -39,8 +47,9 @@ KITH_MUST_CHECK enum kith_err kith_view_read(struct kith_link *link, const char 
                                              struct kith_error *error);
 void kith_view_release(struct kith_view *view);
 
-/* KITH_CTL_OK, KITH_CTL_FAILED (degraded) or KITH_CTL_BELOW. Counts `up` and `below` from the
- * nodes. */
+/* KITH_CTL_OK; KITH_CTL_FAILED (degraded): a node is down, or those that are up do not agree on the
+ * table or on who is; KITH_CTL_BELOW: a partition cannot be read or written with a quorum. Makes
+ * `up`, `agree` and `health` of the nodes. ENOMEM is taken for KITH_CTL_BELOW. */
 int kith_view_health(struct kith_view *view);
 
 #endif

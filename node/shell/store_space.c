@@ -273,11 +273,12 @@ enum kith_err store_fail_space(struct store_worker *worker, struct kith_store_do
     return store_fail(worker, done, KITH_ENOSPC, "%s: the disk is full", worker->store->path);
 }
 
+/* As of the last checkpoint. */
 static uint64_t row_bytes(const struct kith_store *store)
 {
     char path[PATH_MAX];
     struct stat file;
-    int length = snprintf(path, sizeof path, "%s/rows.wt", store->path);
+    int length = snprintf(path, sizeof path, "%s/rows.wt", store->wt_path);
     bool known = length > 0 && (size_t)length < sizeof path && stat(path, &file) == 0;
     return known ? (uint64_t)file.st_size : 0;
 }

@@ -33,6 +33,22 @@ static void test_texts(void **state)
         kith_format_age(cases[i].value, text);
         assert_string_equal(text, cases[i].age);
     }
+    kith_format_count(0, text);
+    assert_string_equal(text, "0");
+    kith_format_count(999, text);
+    assert_string_equal(text, "999");
+    kith_format_count(1204567, text);
+    assert_string_equal(text, "1 204 567");
+    kith_format_count(UINT64_MAX, text);
+    assert_string_equal(text, "18 446 744 073 709 551 615");
+    kith_format_share(1, 3, text);
+    assert_string_equal(text, "33.3%");
+    kith_format_share(2, 3, text);
+    assert_string_equal(text, "66.7%");
+    kith_format_share(5, 0, text);
+    assert_string_equal(text, "-");
+    kith_format_share(UINT64_MAX / 2, UINT64_MAX, text);
+    assert_string_equal(text, "50.0%");
     kith_format_time(UINT64_C(1795197753123), text);
     assert_string_equal(text, "2026-11-20T18:02:33Z");
     kith_format_time(UINT64_MAX, text); /* a time that no calendar has does no harm */

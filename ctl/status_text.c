@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * status_text.c - the status screen: a line of the cluster, one of each node, then in words what can
+ * be read and written, and each trouble with what helps. */
+#include <string.h>
+
+#include "ctl/columns.h"
+#include "ctl/format.h"
+#include "ctl/status.h"
+
+#define LINES_MAX     4u  /* of one kind of trouble; then how many more there are */
+#define DISK_FULL_PCT 90u /* of a disk: worth a word */
+
+/* ---- The table of nodes ---- */
+
+static const char *const heads[] = {"STATE", "NODE",  "ADDRESS", "ZONE", "OWNS",
+                                    "DATA",  "DISK",  "HINTS",   "SEEN", "VERSION"};
+enum { HEADS = sizeof(heads) / sizeof(heads[0]) };
+
+static uint32_t disk_percent(const struct kith_view_node *node)
+{
+    uint64_t used = node->disk_total_bytes - node->disk_free_bytes;
+    return (uint32_t)(used / (node->disk_total_bytes / 100 + 1));
+}
+
+/* "kithd 0.1.0": the column says only the number. */
+static const char *software(const char *text)
+{
+    return strncmp(text, "kithd ", 6) == 0 ? text + 6 : text;
+}
+
+static void node_add(struct kith_columns *columns, const struct kith_view *view,
+                     const struct kith_view_node *node)
+{
+    char name[KITH_FORMAT_SIZE];
+    char owns[KITH_FORMAT_SIZE];
+    char data[KITH_FORMAT_SIZE] = "-";
+    char disk[KITH_FORMAT_SIZE] = "-";
+    char hints[KITH_FORMAT_SIZE] = "-";
+    char seen[KITH_FORMAT_SIZE] = "never";
+    kith_format_node(&node->uuid, name);
+    kith_format_share(node->owned, (uint64_t)view->table->partitions * view->table->owner_slots,
+                      owns);
+    if (node->seen_ms_ago != UINT64_MAX) {
+        kith_format_age(node->seen_ms_ago, seen);
+    }
+    if (node->up) {
+        kith_format_bytes(node->row_bytes + node->chunk_bytes, data);
+        kith_format_count(node->hints, hints);
+        if (node->disk_total_bytes > 0) {
+            (void)snprintf(disk, sizeof(disk), "%u%%", disk_percent(node));
+        }
+    }
+    const char *cells[HEADS] = {node->up ? "UP" : node->silent ? "SILENT" : "DOWN",
+                                name,
+                                *node->address ? node->address : "-",
+                                *node->zone ? node->zone : "-",
+                                owns,
+                                data,
+                                disk,
+                                hints,
+                                seen,
+                                *node->software ? software(node->software) : "-"};
+    enum kith_colour colour = !node->up       ? KITH_COLOUR_BAD
+                              : !node->agrees ? KITH_COLOUR_WARN
+                                              : KITH_COLOUR_GOOD;
+    kith_columns_add(columns, colour, cells);
+}
+
+static bool nodes_print(const struct kith_view *view, FILE *out, bool colours)
+{
+    struct kith_columns columns;
+    kith_columns_init(&columns, heads, HEADS);
+    for (uint32_t i = 0; i < view->count; i++) {
+        node_add(&columns, view, &view->nodes[i]);
+    }
+    bool good = kith_columns_print(&columns, out, colours);
+    kith_columns_release(&columns);
+    return good;
+}
+
+/* ---- In words ---- */
+
+static void partitions_print(const struct kith_health *health, uint32_t count, const char *what,
+                             FILE *out)
+{
+    char share[KITH_FORMAT_SIZE];
+    kith_format_share(count, health->partitions, share);
+    (void)fprintf(out, "%u of %u partitions (%s of the files) %s\n", count, health->partitions,
+                  share, what);
+}
+
+static void can_print(const struct kith_view *view, FILE *out)
+{
+    const struct kith_health *health = &view->health;
+    char text[200];
+    bool all = health->unreadable == 0 && health->unwritable == 0;
+    (void)fprintf(out, "%u of %u nodes up.%s\n", view->up, view->count,
+                  all ? " Every file can be read and written." : "");
+    uint32_t few = health->unreadable - health->ownerless;
+    uint32_t apart = health->unwritable - health->unreadable; /* readable ones are no others */
+    if (health->ownerless > 0) {
+        partitions_print(health, health->ownerless,
+                         "have no owner up: they cannot be read until one is back.", out);
+    }
+    if (few > 0) {
+        (void)snprintf(text, sizeof(text),
+                       "have fewer than %u owners up: they can still be read, maybe not as "
+                       "written last (strict readers wait), not written.",
+                       health->quorum);
+        partitions_print(health, few, text, out);
+    }
+    if (apart > 0) {
+        (void)snprintf(text, sizeof(text),
+                       "have no %u owners that hear each other: they can be read, not written.",
+                       health->quorum);
+        partitions_print(health, apart, text, out);
+    }
+    if (!all && health->unwritable < health->partitions) {
+        (void)fprintf(out, "The other files can be read and written.\n");
+    }
+}
+
+static void hints_print(const struct kith_view *view, FILE *out)
+{
+    for (uint32_t i = 0; i < view->count; i++) {
+        const struct kith_view_node *node = &view->nodes[i];
+        char name[KITH_FORMAT_SIZE];
+        char count[KITH_FORMAT_SIZE];
+        char size[KITH_FORMAT_SIZE];
+        char age[KITH_FORMAT_SIZE];
+        kith_format_node(&node->uuid, name);
+        if (node->up && node->hints > 0) {
+            kith_format_count(node->hints, count);
+            kith_format_bytes(node->hint_bytes, size);
+            kith_format_age(node->hint_oldest_ms, age);
+            (void)fprintf(out, "%s holds %s write%s (%s, the oldest of %s) for nodes that missed them",
+                          name, count, node->hints == 1 ? "" : "s", size, age);
+            kith_format_count(node->custody, count);
+            (void)fprintf(out, node->custody > 0 ? "; %s of them count as copies.\n" : ".\n", count);
+        }
+        if (node->up && node->thin_rows > 0) {
+            kith_format_count(node->thin_rows, count);
+            (void)fprintf(out, "%s has %s row%s that stand on fewer copies than a quorum.\n", name,
+                          count, node->thin_rows == 1 ? "" : "s");
+        }
+    }
+}
+
+/* Those of this node that it does not hear although they answer us. */
+static uint32_t unheard_name(const struct kith_view *view, uint32_t who, char *text, size_t size)
+{
+    uint32_t count = 0;
+    size_t used = 0;
+    for (uint32_t i = 0; i < view->count; i++) {
+        if (!view->nodes[i].up || view->hears[(size_t)who * view->count + i]) {
+            continue;
+        }
+        char name[KITH_FORMAT_SIZE];
+        kith_format_node(&view->nodes[i].uuid, name);
+        if (count < LINES_MAX) {
+            used += (size_t)snprintf(text + used, size - used, "%s%s", count > 0 ? ", " : "", name);
+        }
+        count++;
+    }
+    if (count > LINES_MAX) {
+        (void)snprintf(text + used, size - used, " and %u more", count - LINES_MAX);
+    }
+    return count;
+}
+
+static void disagreements_print(const struct kith_view *view, FILE *out)
+{
+    uint32_t told = 0;
+    uint32_t more = 0;
+    for (uint32_t i = 0; i < view->count; i++) {
+        const struct kith_view_node *node = &view->nodes[i];
+        char name[KITH_FORMAT_SIZE];
+        char others[LINES_MAX * 12 + 32];
+        kith_format_node(&node->uuid, name);
+        if (node->up && kith_table_id_compare(&node->knows, &view->table->id) != 0) {
+            (void)fprintf(out, "%s has table v%llu: it fetches the newer one by itself.\n", name,
+                          (unsigned long long)node->knows.version);
+        }
+        if (!node->up || unheard_name(view, i, others, sizeof(others)) == 0) {
+            continue;
+        }
+        if (told < LINES_MAX) {
+            (void)fprintf(out, "%s does not hear %s: is it starting, or the network cut between them?\n",
+                          name, others);
+            told++;
+        } else {
+            more++;
+        }
+    }
+    if (more > 0) {
+        (void)fprintf(out, "%u more nodes do not hear all others.\n", more);
+    }
+}
+
+static void absent_print(const struct kith_view *view, FILE *out)
+{
+    for (uint32_t i = 0; i < view->count; i++) {
+        const struct kith_view_node *node = &view->nodes[i];
+        if (node->silent) {
+            (void)fprintf(
+                out,
+                "Not answering: %s. Is kithd stopped, or its machine off, cut off or overloaded?\n",
+                node->error);
+        } else if (!node->up) {
+            (void)fprintf(out, "Down: %s. Start kithd there again.\n", node->error);
+        }
+    }
+}
+
+static void disks_print(const struct kith_view *view, FILE *out)
+{
+    uint64_t data = 0;
+    uint64_t total = 0;
+    uint64_t used = 0;
+    char text[3][KITH_FORMAT_SIZE];
+    for (uint32_t i = 0; i < view->count; i++) {
+        const struct kith_view_node *node = &view->nodes[i];
+        if (!node->up) {
+            continue;
+        }
+        data += node->row_bytes + node->chunk_bytes;
+        total += node->disk_total_bytes;
+        used += node->disk_total_bytes - node->disk_free_bytes;
+        if (node->disk_total_bytes > 0 && disk_percent(node) >= DISK_FULL_PCT) {
+            kith_format_node(&node->uuid, text[0]);
+            kith_format_bytes(node->disk_free_bytes, text[1]);
+            (void)fprintf(out, "The disk of %s is %u%% full (%s left): make room, or give it more.\n",
+                          text[0], disk_percent(node), text[1]);
+        }
+    }
+    kith_format_bytes(data, text[0]);
+    kith_format_bytes(total, text[1]);
+    (void)fprintf(out, "%s of data; the disks of the nodes that are up hold %s, %u%% full.", text[0],
+                  text[1], (unsigned)(used / (total / 100 + 1)));
+}
+
+static void compared_print(const struct kith_view *view, FILE *out)
+{
+    uint64_t pairs = 0;
+    uint64_t never = 0;
+    uint64_t oldest_ms = 0;
+    char age[KITH_FORMAT_SIZE];
+    for (uint32_t i = 0; i < view->count; i++) {
+        const struct kith_view_node *node = &view->nodes[i];
+        pairs += node->pairs;
+        never += node->pairs_never;
+        oldest_ms = node->pairs_oldest_ms > oldest_ms ? node->pairs_oldest_ms : oldest_ms;
+    }
+    kith_format_age(oldest_ms, age);
+    if (pairs == 0) {
+        (void)fputc('\n', out);
+    } else if (never == 0 && oldest_ms < 1000) {
+        (void)fprintf(out, " Last full exchange now.\n");
+    } else if (never == 0) {
+        (void)fprintf(out, " Last full exchange %s ago.\n", age);
+    } else {
+        kith_format_share(pairs - never, pairs, age);
+        (void)fprintf(out, " %s of the copies compared since the nodes' start.\n", age);
+    }
+}
+
+enum kith_err kith_status_print(struct kith_view *view, FILE *out, bool colours)
+{
+    int health = kith_view_health(view);
+    const char *word = health == KITH_CTL_OK      ? "healthy"
+                       : health == KITH_CTL_BELOW ? "BELOW QUORUM"
+                                                  : "DEGRADED";
+    (void)fprintf(out, "Cluster %s   table v%llu   N=%u R=%u W=%u   %u partitions   health: ",
+                  view->name, (unsigned long long)view->table->id.version, view->table->replicas,
+                  view->health.quorum, view->health.quorum, view->table->partitions);
+    kith_colour_print(out, colours,
+                      health == KITH_CTL_OK      ? KITH_COLOUR_GOOD
+                      : health == KITH_CTL_BELOW ? KITH_COLOUR_BAD
+                                                 : KITH_COLOUR_WARN,
+                      word);
+    (void)fputc('\n', out);
+    if (!nodes_print(view, out, colours)) {
+        return KITH_ENOMEM;
+    }
+    can_print(view, out);
+    absent_print(view, out);
+    disagreements_print(view, out);
+    hints_print(view, out);
+    disks_print(view, out);
+    compared_print(view, out);
+    return KITH_OK;
+}
