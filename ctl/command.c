@@ -39,6 +39,11 @@ static const struct kith_ctl_option status_options[] = {
     {"watch", NULL, "look again every 2 s, until it is interrupted"},
     {NULL, NULL, NULL},
 };
+static const struct kith_ctl_option ring_options[] = {
+    {"partition", "P", "only this one"},
+    {"key", "KEY", "only the one that this key of the key-value door lies in"},
+    {NULL, NULL, NULL},
+};
 static const struct kith_ctl_option get_options[] = {
     {"version", "K", "where there are several versions: print the K-th"},
     {NULL, NULL, NULL},
@@ -80,6 +85,10 @@ const struct kith_ctl_command kith_ctl_commands[] = {
      "heard of it.\n"
      "Exit status: 0 healthy, 1 degraded, 2 some keys below quorum, 3 no answer.\n",
      "kithctl status --servers 10.0.1.11 --watch", status_options, kith_ctl_status},
+    {NULL, "ring", "", 0, 0, "which nodes own what",
+     "COPIES: partitions that the node holds; FIRST: those that it is asked for first.\n"
+     "balance: what the fullest node has by its weight's due; 1.000 is even.\n",
+     "kithctl ring --key greeting", ring_options, kith_ctl_ring},
     {NULL, "get", "KEY", 1, 1, "print the value of a key",
      "Exit status 4: there are several versions (they are listed), 5: no such key. With --json\n"
      "both are answers: the list of versions has several members, or none.\n",

@@ -105,6 +105,7 @@ int kith_ctl_usage(const struct kith_ctl_args *args, const struct kith_error *er
 int kith_ctl_init(const struct kith_ctl_args *args);
 int kith_ctl_join(const struct kith_ctl_args *args);
 int kith_ctl_status(const struct kith_ctl_args *args);
+int kith_ctl_ring(const struct kith_ctl_args *args);
 int kith_ctl_get(const struct kith_ctl_args *args);
 int kith_ctl_put(const struct kith_ctl_args *args);
 int kith_ctl_delete(const struct kith_ctl_args *args);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# kithctl status: what it says, and its exit status, with nodes down, hung, and gone.
+# kithctl status and ring: what they say, and its exit status of the first, with nodes down, hung, and gone.
 . "$(dirname "$0")/lib.sh"
 
 # status_is STATUS: and what it says is in $work/status and, as JSON, in $work/json
@@ -43,6 +43,25 @@ compared() {
 wait_for 60 "all copies to be compared" compared
 ! grep -q $'\033' "$work/status" || fail "colours in a file"
 
+say "the ring"
+kv ring >"$work/status"
+says 'balance 1[.]000$'
+[ "$(grep -c '^UP .* 1 024 ' "$work/status")" = 3 ] || fail "$(cat "$work/status")"
+says '  1 *1 024 *0-1023$'
+says '^All partitions have all their owners up.$'
+kv ring --key key1 >"$work/status"
+says '^Key key1   partition [0-9]* of 1024 '
+says '^3 of 3 owners up: it can be read and written.$'
+kv ring --json >"$work/json"
+value 'len(s["partitions"]) == 1024 and all(p["writable"] for p in s["partitions"])'
+rc=0
+kv ring --partition 1024 2>"$work/err" || rc=$?
+[ $rc = 1 ] || fail "a partition that is not there gave $rc"
+grep -q "'1024' is no number from 0 to 1023" "$work/err" || fail "$(cat "$work/err")"
+rc=0
+kv ring --partition 1 --key a 2>"$work/err" || rc=$?
+[ $rc = 64 ] || fail "--partition with --key gave $rc"
+
 say "one of three is down"
 node_kill 2
 address=$(cat "$dir/node2/address")
@@ -51,6 +70,9 @@ says 'health: DEGRADED$'
 says '^2 of 3 nodes up. Every file can be read and written.$'
 says "^Down: $address: connection refused. Start kithd there again.$"
 value 's["health"] == "degraded" and s["partitions_thin"] == 1024'
+kv ring >"$work/status"
+says '^not all owners up  *1024 of 1024 partitions: 0-1023$'
+says '^fewer than R owners up  *0 of 1024 partitions$'
 value '[n for n in nodes if n["state"] == "down"][0]["error"].endswith("connection refused")'
 
 say "and another one hangs"
