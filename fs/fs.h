@@ -65,8 +65,8 @@
 #include "base/log.h"
 #include "client/client.h"
 #include "fs/content/content.h"
-#include "fs/format/inode_format.h"
-#include "fs/format/rowname.h"
+#include "format/inode_format.h"
+#include "format/rowname.h"
 #include "fs/mount/options.h"
 
 #define NSEC_PER_SEC   UINT64_C(1000000000)

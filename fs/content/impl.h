@@ -21,7 +21,7 @@
 
 #include "base/assert.h"
 #include "fs/content/content.h"
-#include "fs/format/extents.h"
+#include "format/extents.h"
 
 /* A mount is to stay within 200 MiB with 100,000 inodes known, which take 110. What is dirty is
  * uploaded while more comes, so a small budget is no slower than a large one. */

@@ -2,7 +2,7 @@
  *
  * rows.h - requests to the cluster from threads that may wait, and updates that are put together.
  *
- * Above the client (client.h) and the encoding of rows (fs/format) alone; of the tables only where
+ * Above the client (client.h) and the encoding of rows (common/format) alone; of the tables only where
  * the row of an inode is. */
 #ifndef KITH_FS_ROWS_ROWS_H
 #define KITH_FS_ROWS_ROWS_H

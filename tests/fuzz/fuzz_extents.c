@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "fs/format/extents.h"
+#include "format/extents.h"
 
 static void change(struct kith_extents *list)
 {

@@ -22,8 +22,8 @@
 
 #include "client/client.h"
 #include "fs/content/content.h"
-#include "fs/format/inode_format.h"
-#include "fs/format/rowname.h"
+#include "format/inode_format.h"
+#include "format/rowname.h"
 
 #define SERVERS_MAX 8u
 #define FOUND_MAX   100000u /* rows of shared inodes, and references to them */

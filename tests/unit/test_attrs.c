@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "fs/format/attrs.h"
+#include "format/attrs.h"
 
 static struct kith_attrs full(int64_t stamp)
 {

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/format/extents.h"
+#include "format/extents.h"
 #include "lib/random.h"
 
 #define REGIONS 6u

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/format/inode_format.h"
+#include "format/inode_format.h"
 
 #define MUTATIONS 20000u
 

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "fs/format/rowname.h"
+#include "format/rowname.h"
 
 static struct kith_bytes text(const char *string)
 {

@@ -18,12 +18,12 @@
  *
  * Canonical: decode refuses what encode would not have written. Pure; any thread. Checked by
  * tests/unit/test_inode_format.c. */
-#ifndef KITH_FS_FORMAT_INODE_FORMAT_H
-#define KITH_FS_FORMAT_INODE_FORMAT_H
+#ifndef KITH_FORMAT_INODE_FORMAT_H
+#define KITH_FORMAT_INODE_FORMAT_H
 
 #include "base/alloc.h"
 #include "data/key.h"
-#include "fs/format/attrs.h"
+#include "format/attrs.h"
 
 #define KITH_DIR_ID_SIZE 12u
 #define KITH_SYMLINK_MAX 4095u /* bytes, PATH_MAX without the NUL */

@@ -30,8 +30,8 @@
  *
  * Canonical: the same extents in the same leaves have one encoding, and decoding refuses any other.
  * Pure; one thread at a time. Checked by tests/unit/test_extents.c, tests/fuzz/fuzz_extents.c. */
-#ifndef KITH_FS_FORMAT_EXTENTS_H
-#define KITH_FS_FORMAT_EXTENTS_H
+#ifndef KITH_FORMAT_EXTENTS_H
+#define KITH_FORMAT_EXTENTS_H
 
 #include <stdbool.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "fs/format/inode_format.h"
+#include "format/inode_format.h"
 
 #include <string.h>
 
-#include "fs/format/rowname.h"
+#include "format/rowname.h"
 
 #define RECORD_VERSION 1u
 #define MARK_VERSION   1u

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "fs/format/rowname.h"
+#include "format/rowname.h"
 
 #include <string.h>
 

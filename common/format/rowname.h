@@ -11,8 +11,8 @@
  * ROW is NAME, "" or a shared inode's row name. File names hold no NUL, so an entry is followed at
  * once by its own attribute rows, and shared inodes come before all entries: a scan meets an inode
  * before the names that refer to it. Pure; any thread. Checked by tests/unit/test_rowname.c. */
-#ifndef KITH_FS_FORMAT_ROWNAME_H
-#define KITH_FS_FORMAT_ROWNAME_H
+#ifndef KITH_FORMAT_ROWNAME_H
+#define KITH_FORMAT_ROWNAME_H
 
 #include "data/key.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "fs/format/field.h"
+#include "format/field.h"
 
 void kith_field_put(struct kith_buf *buf, uint64_t tag, struct kith_bytes value)
 {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "fs/format/extents.h"
+#include "format/extents.h"
 
 /* The least that an extent takes: how many can be there is known before memory is asked for. */
 #define EXTENT_BYTES_MIN 4u

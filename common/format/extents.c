@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * extents.c - see extents.h. The bytes are in extents_codec.c. */
-#include "fs/format/extents.h"
+#include "format/extents.h"
 
 #include <string.h>
 

@@ -14,12 +14,12 @@
  *
  * The file id says whose they are: rows left from a file that bore the name before do not count.
  * Pure; any thread. Checked by tests/unit/test_attrs.c. */
-#ifndef KITH_FS_FORMAT_ATTRS_H
-#define KITH_FS_FORMAT_ATTRS_H
+#ifndef KITH_FORMAT_ATTRS_H
+#define KITH_FORMAT_ATTRS_H
 
 #include <stdbool.h>
 
-#include "fs/format/field.h"
+#include "format/field.h"
 
 /* Seconds since 1970 (any sign) and nanoseconds, as struct timespec, of fixed size. */
 struct kith_time {

@@ -5,8 +5,8 @@
  * A reader passes over fields it does not know and keeps their bytes, so that an older program does
  * not lose what a newer one wrote; a field with a tag from KITH_FIELD_CRITICAL on changes the
  * meaning of the others, and who does not know it must not read on (EVERSION). Pure. */
-#ifndef KITH_FS_FORMAT_FIELD_H
-#define KITH_FS_FORMAT_FIELD_H
+#ifndef KITH_FORMAT_FIELD_H
+#define KITH_FORMAT_FIELD_H
 
 #include "base/buf.h"
 

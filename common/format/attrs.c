@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "fs/format/attrs.h"
+#include "format/attrs.h"
 
 #include <string.h>
 
