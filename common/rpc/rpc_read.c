@@ -35,6 +35,7 @@ static bool is_question(enum kith_msg_kind kind)
     case KITH_MSG_WATCH_REQ:
     case KITH_MSG_SUMS_REQ:
     case KITH_MSG_LEAF_REQ:
+    case KITH_MSG_CHUNK_LIST_REQ:
         return true;
     default:
         return false;

@@ -18,6 +18,7 @@
 #define KITH_LEAF_SUMS_MAX 256u     /* leaves of a tree, core/tree.h */
 #define KITH_LEAF_ROWS_MAX 512u     /* of leaves, in one answer */
 #define KITH_LEAF_HASHES_MAX 16384u /* rows that an asker names */
+#define KITH_CHUNK_LIST_MAX 4096u   /* chunks named in one answer */
 #define KITH_PAGE_BYTES_MAX (1u << 20) /* bytes of states in one page; at least one row always comes */
 #define KITH_MESSAGE_MAX (4u << 20) /* bytes of one encoded gRPC message; larger ones are refused */
 #define KITH_ADDRESS_SIZE 280u      /* "host:port" or "[v6]:port" with the NUL */
@@ -174,11 +175,14 @@ struct kith_chunk_get_req {
     struct kith_chunk_id id;
     uint32_t offset;
     uint32_t size; /* 0 = all from offset */
+    bool refs;     /* also what it refers to: for who will hold it */
 };
 struct kith_chunk_res { /* answers both; payload only for a get */
     struct kith_status status; /* ENOTFOUND, ECORRUPT, ENOSPC, ESTALE .. */
     struct kith_checksum checksum; /* of the payload as sent */
     uint32_t chunk_size;           /* of the whole chunk */
+    uint32_t ref_count; /* where the get asked for them */
+    const struct kith_chunk_id *refs;
     struct kith_blob *payload;
 };
 /* Makes chunks that were stored at `os` durable. */
@@ -223,6 +227,7 @@ struct kith_sums_req {
     struct kith_table_id table;
     uint32_t partition;
     struct kith_checksum root; /* the asker's sum of all leaves */
+    bool chunks;               /* of the tree of chunks; else of that of rows */
 };
 struct kith_sums_res {
     struct kith_status status;
@@ -253,6 +258,26 @@ struct kith_leaf_res {
     bool more; /* ask again with what there is then */
     uint32_t row_count;
     const struct kith_leaf_row *rows; /* by leaf and key */
+};
+/* Which chunks there are in some leaves of the tree of chunks. */
+struct kith_chunk_list_req {
+    struct kith_table_id table;
+    uint32_t partition;
+    struct kith_leaf_set leaves;
+    bool has_after; /* from behind `after` on, in its leaf; else from the first one */
+    struct kith_chunk_id after;
+};
+struct kith_chunk_entry {
+    struct kith_chunk_id id;
+    struct kith_checksum checksum; /* of its contents */
+    uint32_t size;                 /* of them */
+};
+struct kith_chunk_list_res {
+    struct kith_status status;
+    struct kith_bytes table;
+    bool more; /* there are more behind the last one */
+    uint32_t chunk_count;
+    const struct kith_chunk_entry *chunks; /* by leaf and id */
 };
 
 /* "Do you know what this request made?" Answers with the states of the rows where it does. */
@@ -427,7 +452,9 @@ struct kith_watch_event {
     X(SUMS_REQ, 33, sums_req, kith_sums_req)     \
     X(SUMS_RES, 34, sums_res, kith_sums_res)     \
     X(LEAF_REQ, 35, leaf_req, kith_leaf_req)     \
-    X(LEAF_RES, 36, leaf_res, kith_leaf_res)
+    X(LEAF_RES, 36, leaf_res, kith_leaf_res)     \
+    X(CHUNK_LIST_REQ, 39, chunk_list_req, kith_chunk_list_req) \
+    X(CHUNK_LIST_RES, 40, chunk_list_res, kith_chunk_list_res)
 
 enum kith_msg_kind {
 #define X(name, number, member, type) KITH_MSG_##name = number,

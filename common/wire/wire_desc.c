@@ -164,14 +164,15 @@ DESC(chunk_put_req, "ChunkPutReq", true, false);
 #define T kith_chunk_get_req
 static const struct wire_field chunk_get_req_fields[] = {
     SUB(1, table, table_id_desc), U32(2, timeout_ms, KITH_TIMEOUT_MAX_MS), ARRAY(3, id),
-    U32(4, offset, KITH_CHUNK_MAX), U32(5, size, KITH_CHUNK_MAX)};
+    U32(4, offset, KITH_CHUNK_MAX), U32(5, size, KITH_CHUNK_MAX), BOOL(6, refs)};
 DESC(chunk_get_req, "ChunkGetReq", false, false);
 #undef T
 
 #define T kith_chunk_res
 static const struct wire_field chunk_res_fields[] = {
-    SUB(1, status, status_desc), ARRAY(2, checksum), U32(3, chunk_size, KITH_CHUNK_MAX)};
-DESC(chunk_res, "ChunkRes", false, true);
+    SUB(1, status, status_desc), ARRAY(2, checksum), U32(3, chunk_size, KITH_CHUNK_MAX),
+    ARRAYS(4, refs, ref_count, KITH_REFS_MAX)};
+DESC(chunk_res, "ChunkRes", true, true);
 #undef T
 
 #define T kith_chunk_sync_req
@@ -331,7 +332,8 @@ DESC(watch_event, "WatchEvent", true, false);
 
 #define T kith_sums_req
 static const struct wire_field sums_req_fields[] = {
-    SUB(1, table, table_id_desc), U32(2, partition, KITH_PARTITIONS_MAX - 1), ARRAY(3, root)};
+    SUB(1, table, table_id_desc), U32(2, partition, KITH_PARTITIONS_MAX - 1), ARRAY(3, root),
+    BOOL(4, chunks)};
 DESC(sums_req, "SumsReq", false, false);
 #undef T
 
@@ -360,6 +362,26 @@ static const struct wire_field leaf_res_fields[] = {
     SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX), BOOL(3, more),
     SUBS(4, rows, row_count, KITH_LEAF_ROWS_MAX, leaf_row_desc)};
 DESC(leaf_res, "LeafRes", true, true);
+#undef T
+
+#define T kith_chunk_list_req
+static const struct wire_field chunk_list_req_fields[] = {
+    SUB(1, table, table_id_desc), U32(2, partition, KITH_PARTITIONS_MAX - 1), ARRAY(3, leaves),
+    BOOL(4, has_after), ARRAY(5, after)};
+DESC(chunk_list_req, "ChunkListReq", false, false);
+#undef T
+
+#define T kith_chunk_entry
+static const struct wire_field chunk_entry_fields[] = {
+    ARRAY(1, id), ARRAY(2, checksum), U32(3, size, KITH_CHUNK_MAX)};
+DESC(chunk_entry, "ChunkEntry", false, false);
+#undef T
+
+#define T kith_chunk_list_res
+static const struct wire_field chunk_list_res_fields[] = {
+    SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX), BOOL(3, more),
+    SUBS(4, chunks, chunk_count, KITH_CHUNK_LIST_MAX, chunk_entry_desc)};
+DESC(chunk_list_res, "ChunkListRes", true, true);
 #undef T
 
 static const struct wire_desc *const descs[] = {

@@ -72,6 +72,7 @@ static void chunk_get(struct kith_node *node, uint64_t conn, const struct kith_m
     op->u.chunk_get.id = req->id;
     op->u.chunk_get.offset = req->offset;
     op->u.chunk_get.size = req->size;
+    op->u.chunk_get.refs = req->refs;
 }
 
 static void chunk_sync(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
@@ -141,6 +142,8 @@ void chunk_stored(struct kith_node *node, struct pending *pending,
         if (pending->asked == KITH_MSG_CHUNK_GET_REQ) {
             res->checksum = done->u.chunk.checksum;
             res->chunk_size = done->u.chunk.chunk_size;
+            res->ref_count = done->u.chunk.ref_count;
+            res->refs = done->u.chunk.refs;
             res->payload = done->u.chunk.payload;
         }
     }

@@ -59,6 +59,12 @@ void core_connect(struct kith_node *node, uint64_t conn, const char *address)
     effect->address = address;
 }
 
+void core_connect_bulk(struct kith_node *node, uint64_t conn, const char *address)
+{
+    core_connect(node, conn, address);
+    node->effects[node->effect_count - 1].cls = KITH_CONN_BULK;
+}
+
 void core_close(struct kith_node *node, uint64_t conn, const char *reason)
 {
     struct kith_effect *effect = effect_add(node, KITH_EFFECT_CLOSE);

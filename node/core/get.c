@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * get.c - reads of this replica: rows by name, a page of a group, what a request id made; and for
- * anti-entropy (exchange.c) a partition's sums and the rows of a leaf.
+ * anti-entropy (exchange.c) a partition's sums, the rows of leaves and a list of their chunks.
  *
  * A replica answers what it holds; merging and quorums are the reader's. Only an owner of the
  * partition answers, under the same table as the reader: a former owner says STALE, never not-found
@@ -142,7 +142,8 @@ void sums_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
     struct pending *pending = read_begin(node, conn, msg, 0);
     if (pending) {
         pending->u.read.root = req->root;
-        (void)core_store(node, pending, KITH_STORE_SUMS, req->partition);
+        struct kith_store_op *op = core_store(node, pending, KITH_STORE_SUMS, req->partition);
+        op->u.sums.chunks = req->chunks;
     }
 }
 
@@ -162,6 +163,21 @@ void leaf_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
         op->u.leaf.leaves = req->leaves;
         op->u.leaf.have_count = req->have_count;
         op->u.leaf.have = req->have;
+    }
+}
+
+void chunk_list_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    const struct kith_chunk_list_req *req = &msg->u.chunk_list_req;
+    if (!tree_admit(node, conn, msg, &req->table, req->partition)) {
+        return;
+    }
+    struct pending *pending = read_begin(node, conn, msg, 0);
+    if (pending) {
+        struct kith_store_op *op = core_store(node, pending, KITH_STORE_CHUNK_LIST, req->partition);
+        op->u.chunk_list.leaves = req->leaves;
+        op->u.chunk_list.has_after = req->has_after;
+        op->u.chunk_list.after = req->after;
     }
 }
 
@@ -201,6 +217,17 @@ static void leaf_answer(struct kith_node *node, const struct pending *pending,
     res->rows = done->u.leaf.rows;
 }
 
+static void chunk_list_answer(struct kith_node *node, const struct pending *pending,
+                              const struct kith_store_done *done)
+{
+    struct kith_chunk_list_res *res =
+        &core_send(node, pending->conn, KITH_MSG_CHUNK_LIST_RES, pending->msg_id)->u.chunk_list_res;
+    res->status = core_ok();
+    res->more = done->u.chunk_list.more;
+    res->chunk_count = done->u.chunk_list.count;
+    res->chunks = done->u.chunk_list.chunks;
+}
+
 static bool rows_fit(const struct kith_store_done *done)
 {
     size_t size = 0;
@@ -225,6 +252,8 @@ void read_stored(struct kith_node *node, struct pending *pending,
         sums_answer(node, pending, done);
     } else if (pending->asked == KITH_MSG_LEAF_REQ) {
         leaf_answer(node, pending, done);
+    } else if (pending->asked == KITH_MSG_CHUNK_LIST_REQ) {
+        chunk_list_answer(node, pending, done);
     } else if (pending->asked == KITH_MSG_REQUEST_FIND_REQ) {
         struct kith_request_find_res *res =
             &core_send(node, pending->conn, KITH_MSG_REQUEST_FIND_RES, pending->msg_id)

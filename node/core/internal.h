@@ -10,7 +10,9 @@
  *     members.c   membership records                     status.c     what this node says of itself
  *     tables.c    the partition table in use             join.c       init, joining
  *     meta.c      the node's own small records       agree.c      changes of the table
- *     watch.c     who is told what changes
+ *     watch.c     who is told what changes               bulk.c       connections for chunks
+ *     exchange.c  anti-entropy; exchange_rows.c and exchange_chunks.c: of rows, of chunks
+ *     pace.c      a bound on what background work moves
  *
  * ATOMIC STEPS. "An event that cannot be taken leaves the state unchanged": a handler first does
  * all that can fail (allocations, checks), then changes state and makes effects. Effects come from
@@ -32,6 +34,7 @@
  * ends the phase. Everything else of a step is below KITH_STEP_SPARE. */
 #define KITH_STEP_PINGS   128u
 #define KITH_STEP_SPARE   256u
+#define KITH_STEP_BULK    16u  /* bulk connections ended in one tick */
 #define KITH_STEP_WATCHES 64u /* watches told in one tick that they have ended; see watch.c for changes */
 /* Of what anti-entropy has brought: a group's watches are told in one go, others follow while there
  * were fewer than KITH_WATCH_GROUP_MAX before. */
@@ -63,7 +66,10 @@
 #define KITH_REPAIRS_MAX       64u  /* read repairs under way; more are dropped, a later read asks again */
 #define KITH_REPAIR_TIMEOUT_MS 5000u
 /* Anti-entropy: exchange.c */
-#define KITH_EXCHANGES_MAX     4u       /* under way */
+#define KITH_EXCHANGES_MAX     4u       /* of rows under way */
+#define KITH_EXCHANGES_CHUNKS  2u       /* of chunks */
+#define KITH_FETCHES_MAX       4u       /* chunks that one of these fetches at a time */
+#define KITH_FETCH_TIMEOUT_MS  30000u
 #define KITH_EXCHANGE_MS       1800000u /* between two of a pair, and up to as much more at random */
 #define KITH_EXCHANGE_AGAIN_MS 1000u    /* until leaves that differ are looked at again */
 #define KITH_EXCHANGE_REST_MS  10000u   /* at least between two of a pair: a node may come up often */
@@ -73,6 +79,7 @@
 #define KITH_EXCHANGE_FEW      16u      /* leaves that differ; more are not writes under way alone */
 #define KITH_EXCHANGE_YIELD    8u       /* requests under way beside; with more of them */
 #define KITH_EXCHANGE_GAP_MS   50u      /* one begins in so long: a node with 2,048 pairs needs 100 s */
+#define KITH_BULK_IDLE_MS      30000u   /* a bulk connection that nobody needs is closed */
 #define KITH_PING_MEMBERS      16u  /* membership records in one ping; the next ping brings the next */
 #define KITH_ANSWER_BYTES_MAX  (KITH_MESSAGE_MAX - (128u << 10)) /* of states in one answer */
 #define KITH_TEXT_MAX          300u /* bytes of a message for people */
@@ -95,6 +102,7 @@ enum pending_kind {
     PENDING_JOIN,       /* agree.c: a JOIN_REQ that waits for a decision */
     PENDING_VOTE,       /* agree.c: a vote that waits for a count or a record on disk */
     PENDING_EXCHANGE,   /* exchange.c */
+    PENDING_FETCH,      /* exchange_chunks.c */
     PENDING_KINDS
 };
 
@@ -130,27 +138,48 @@ struct pending_repair {
 enum exchange_phase {
     EXCHANGE_SUMS,       /* our leaves are being read */
     EXCHANGE_SUMS_ASKED,
+    /* exchange_rows.c */
     EXCHANGE_LEAF,       /* the hashes of our rows of those that differ are */
     EXCHANGE_LEAF_ASKED,
     EXCHANGE_ABSORB,     /* his rows are being merged */
+    /* exchange_chunks.c */
+    EXCHANGE_LIST_ASKED, /* which chunks he has in those that differ */
+    EXCHANGE_LACK,       /* which of them are not here is being read */
+    EXCHANGE_FETCH,      /* they are being fetched */
 };
 
 struct pending_exchange {
     enum exchange_phase phase;
     uint32_t pair;     /* index */
     uint16_t peer;
+    bool chunks;       /* else rows */
+    bool paused;       /* it goes on when it is looked at next */
+    bool failed;       /* something of his could not be brought here */
+    bool rested;       /* it has paused before what comes next */
     bool waiting;      /* for his answer */
     uint64_t until_ms; /* no further leaf is begun then */
-    uint64_t rows_taken;
+    uint64_t taken;    /* rows, or chunks, that it has brought */
     struct kith_sum *sums; /* in the arena, until they are compared */
     struct kith_leaf_set want; /* the leaves that differ */
     uint32_t leaf;             /* those from this one on are still to be fetched */
     uint32_t end;              /* and those before this one are asked for */
     /* the page at work, in the arena */
-    bool more; /* rows of these leaves are left there */
+    bool more; /* some of these leaves are left there */
     bool progress; /* the page has brought something */
     uint32_t row_count, told; /* rows; those that who watches was told of */
     const struct kith_leaf_row *rows;
+    struct kith_chunk_id after; /* the last chunk of the page */
+    bool has_after;
+    uint32_t lack_count, lack_at; /* chunks that are not here; the next one to be fetched */
+    const struct kith_chunk_entry *lack;
+    uint32_t fetches; /* under way */
+};
+
+struct pending_fetch { /* one chunk */
+    uint64_t parent;   /* the exchange's pending */
+    uint16_t peer;
+    bool waiting;      /* for his answer */
+    struct kith_chunk_entry chunk;
 };
 
 struct pending {
@@ -175,6 +204,7 @@ struct pending {
         struct pending_put put;
         struct pending_repair repair;
         struct pending_exchange exchange;
+        struct pending_fetch fetch;
         struct {
             struct kith_checksum root; /* SUMS_REQ: the asker's */
         } read;
@@ -198,6 +228,7 @@ struct pending {
 struct conn {
     uint64_t id; /* 0 = empty slot */
     bool ours;   /* we opened it */
+    bool bulk;   /* ours, and a bulk one */
     bool hello;  /* theirs has come and was right */
     enum kith_peer_role role;
     uint16_t peer;         /* KITH_NO_PEER: a client, or not known as a member */
@@ -208,6 +239,15 @@ struct conn {
 /* ---- Peers: the other members ---- */
 
 enum peer_state { PEER_IDLE, PEER_CONNECTING, PEER_OPENED, PEER_READY };
+
+struct bulk_link { /* bulk.c; all zero at first */
+    enum peer_state state;
+    uint64_t conn;
+    uint64_t since_ms; /* when the state was entered */
+    uint64_t used_ms;  /* READY: when it was last asked for */
+    uint64_t retry_ms; /* IDLE: not before */
+    uint32_t backoff_ms;
+};
 
 struct peer {
     struct kith_uuid uuid;
@@ -223,6 +263,7 @@ struct peer {
     uint64_t asked_ms; /* doubted: when it was asked for a sign of life; 0 = not yet */
     uint64_t late_ms;  /* no put waits for it before: another was faster although its copy could wait */
     uint32_t backoff_ms;
+    struct bulk_link bulk;
 };
 
 /* ---- Watches: watch.c ---- */
@@ -252,16 +293,29 @@ struct exchange_pair { /* a partition of ours, and another owner of it */
     uint64_t whole_ms; /* the last one that was carried through; 0: none yet */
 };
 
+enum exchange_class { EXCHANGE_ROWS, EXCHANGE_CHUNKS, EXCHANGE_CLASSES };
+
 struct exchanges {
     bool made; /* the pairs are those of the table */
-    uint32_t pair_count;
-    struct exchange_pair *pairs;
-    uint32_t next; /* the pair to look at */
-    uint32_t out;
+    uint32_t pair_count;         /* of each class */
+    struct exchange_pair *pairs; /* those of rows, then those of chunks */
+    uint32_t next[EXCHANGE_CLASSES]; /* the pair of each class to look at */
+    uint32_t out[EXCHANGE_CLASSES];  /* under way */
+    uint32_t fetches;                /* chunks that are being fetched */
     uint64_t due_ms;
     uint64_t gap_ms; /* while the node is busy none begins before */
-    uint64_t rows_taken; /* since it said so last */
+    uint64_t taken[EXCHANGE_CLASSES]; /* since it said so last */
     uint32_t tells;      /* of this step */
+};
+
+/* ---- A bound on background transfers: pace.c ---- */
+
+#define KITH_PACE_MAX (UINT64_C(1) << 40) /* bytes a second */
+
+struct pace {
+    uint64_t rate;   /* bytes a second; 0 = no bound */
+    int64_t balance; /* bytes that may be moved; below 0: so many too many were */
+    uint64_t at_ms;  /* of which time it is */
 };
 
 /* ---- The node ---- */
@@ -322,6 +376,8 @@ struct kith_node {
     uint64_t puts, gets, scans;
     struct watches watches;
     struct exchanges exchanges;
+    struct pace pace;
+    uint64_t bulk_due_ms;
 
     struct join_state *join;
 
@@ -347,6 +403,7 @@ struct kith_msg *core_send(struct kith_node *node, uint64_t conn, enum kith_msg_
 struct kith_store_op *core_store(struct kith_node *node, struct pending *pending,
                                  enum kith_store_kind kind, uint32_t partition);
 void core_connect(struct kith_node *node, uint64_t conn, const char *address);
+void core_connect_bulk(struct kith_node *node, uint64_t conn, const char *address);
 void core_close(struct kith_node *node, uint64_t conn, const char *reason);
 void core_log(struct kith_node *node, int level, const char *format, ...) KITH_PRINTF(3, 4);
 /* Text in the step's arena; "" when memory is short: text is for people, the code beside it for
@@ -496,6 +553,7 @@ void scan_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
 void find_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void sums_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void leaf_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+void chunk_list_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void read_stored(struct kith_node *node, struct pending *pending,
                  const struct kith_store_done *done);
 void repair_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
@@ -516,8 +574,12 @@ void exchange_release(struct kith_node *node);
 /* Another table is in use: other pairs. */
 void exchange_table_changed(struct kith_node *node);
 void exchange_peer_up(struct kith_node *node, uint16_t peer);
+/* An exchange or a fetch. */
 void exchange_peer_lost(struct kith_node *node, struct pending *pending, uint16_t peer);
-/* SUMS_RES or LEAF_RES of that peer. */
+/* The peer's bulk connection is there; it could not be opened, or has ended. */
+void exchange_bulk_up(struct kith_node *node, uint16_t peer);
+void exchange_bulk_down(struct kith_node *node, uint16_t peer);
+/* SUMS_RES, LEAF_RES or CHUNK_LIST_RES of that peer. */
 void exchange_got(struct kith_node *node, struct pending *pending, uint16_t peer,
                   const struct kith_msg *msg);
 void exchange_stored(struct kith_node *node, struct pending *pending,
@@ -528,6 +590,65 @@ void exchange_recheck(struct kith_node *node, struct pending *pending);
 void exchange_end(struct kith_node *node, struct pending *pending, uint64_t again_ms);
 void exchange_tick(struct kith_node *node);
 uint64_t exchange_due(const struct kith_node *node);
+
+/* ---- What the files of anti-entropy share ---- */
+
+/* exchange.c */
+struct exchange_pair *exchange_pair_of(struct kith_node *node, const struct pending *pending);
+/* A message to the other owner; NULL, and the exchange has ended: he is down. */
+struct kith_msg *exchange_ask(struct kith_node *node, struct pending *pending,
+                              enum kith_msg_kind kind);
+/* The leaves from `leaf` on that are wanted, and before `end`. */
+struct kith_leaf_set exchange_wanted(const struct pending_exchange *exchange, uint32_t end);
+/* Whether it is to begin no further page: it has ended (all leaves are done, or its slice is over),
+ * or waits until it may move more (exchange_recheck). Else `leaf` is one that is wanted. */
+bool exchange_rests(struct kith_node *node, struct pending *pending);
+/* Looked at again after so long. */
+void exchange_pause(struct kith_node *node, struct pending *pending, uint64_t ms);
+/* What clients wait for goes first. */
+bool exchange_busy(const struct kith_node *node);
+/* exchange_rows.c */
+void exchange_rows_next(struct kith_node *node, struct pending *pending);
+void exchange_rows_stored(struct kith_node *node, struct pending *pending,
+                          const struct kith_store_done *done);
+void exchange_rows_got(struct kith_node *node, struct pending *pending,
+                       const struct kith_leaf_res *res);
+void exchange_rows_recheck(struct kith_node *node, struct pending *pending);
+bool exchange_rows_tell(struct kith_node *node, struct pending_exchange *exchange);
+/* exchange_chunks.c */
+void exchange_chunks_next(struct kith_node *node, struct pending *pending);
+void exchange_chunks_stored(struct kith_node *node, struct pending *pending,
+                            const struct kith_store_done *done);
+void exchange_chunks_got(struct kith_node *node, struct pending *pending,
+                         const struct kith_chunk_list_res *res);
+void exchange_chunks_recheck(struct kith_node *node, struct pending *pending);
+void fetch_got(struct kith_node *node, struct pending *pending, uint16_t peer,
+               const struct kith_chunk_res *res);
+void fetch_stored(struct kith_node *node, struct pending *pending,
+                  const struct kith_store_done *done);
+void fetch_expire(struct kith_node *node, struct pending *pending);
+void fetch_lost(struct kith_node *node, struct pending *pending);
+
+/* ---- bulk.c: connections for contents of chunks ---- */
+
+/* That to the peer; 0: it is being opened, and exchange_bulk_up or _down follows. False: it cannot
+ * be had now. */
+bool bulk_conn(struct kith_node *node, uint16_t peer, uint64_t *ret_conn);
+/* Ends it: what was asked there got no answer. */
+void bulk_give_up(struct kith_node *node, uint16_t peer, const char *why);
+void bulk_opened(struct kith_node *node, const struct conn *conn);
+void bulk_ready(struct kith_node *node, const struct conn *conn);
+void bulk_closed(struct kith_node *node, const struct conn *conn);
+void bulk_tick(struct kith_node *node);
+uint64_t bulk_due(const struct kith_node *node);
+
+/* ---- pace.c ---- */
+
+/* How long background work has to wait before it moves more; 0: not at all. */
+uint64_t pace_wait_ms(struct kith_node *node);
+/* So much was moved, or is about to be. */
+void pace_took(struct kith_node *node, uint64_t bytes);
+void pace_set(struct kith_node *node, uint64_t rate);
 
 /* ---- watch.c ---- */
 

@@ -253,6 +253,7 @@ static enum kith_err take_tick(struct kith_node *node)
         members_save(node);
         watch_tick(node);
         exchange_tick(node);
+        bulk_tick(node);
     }
     return KITH_OK;
 }
@@ -331,6 +332,9 @@ static enum kith_err take_stored(struct kith_node *node, const struct kith_store
     case PENDING_EXCHANGE:
         exchange_stored(node, pending, done);
         return KITH_OK;
+    case PENDING_FETCH:
+        fetch_stored(node, pending, done);
+        return KITH_OK;
     default:
         return KITH_OK;
     }
@@ -351,8 +355,11 @@ static enum kith_err take_answer(struct kith_node *node, struct conn *conn,
     } else if (pending->kind == PENDING_REPAIR && msg->kind == KITH_MSG_GET_RES) {
         return repair_got(node, pending, conn->peer, &msg->u.get_res);
     } else if (pending->kind == PENDING_EXCHANGE &&
-               (msg->kind == KITH_MSG_SUMS_RES || msg->kind == KITH_MSG_LEAF_RES)) {
+               (msg->kind == KITH_MSG_SUMS_RES || msg->kind == KITH_MSG_LEAF_RES ||
+                msg->kind == KITH_MSG_CHUNK_LIST_RES)) {
         exchange_got(node, pending, conn->peer, msg);
+    } else if (pending->kind == PENDING_FETCH && msg->kind == KITH_MSG_CHUNK_RES) {
+        fetch_got(node, pending, conn->peer, &msg->u.chunk_res);
     }
     return KITH_OK;
 }
@@ -400,11 +407,16 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_LEAF_REQ:
         leaf_req(node, id, msg);
         return KITH_OK;
+    case KITH_MSG_CHUNK_LIST_REQ:
+        chunk_list_req(node, id, msg);
+        return KITH_OK;
     case KITH_MSG_REPLICATE_RES:
     case KITH_MSG_REQUEST_FIND_RES:
     case KITH_MSG_GET_RES:
     case KITH_MSG_SUMS_RES:
     case KITH_MSG_LEAF_RES:
+    case KITH_MSG_CHUNK_LIST_RES:
+    case KITH_MSG_CHUNK_RES:
         return take_answer(node, conn, msg);
     case KITH_MSG_PING:
         if (conn->role == KITH_ROLE_NODE) {
@@ -435,7 +447,6 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_WATCH_EVENT:
     case KITH_MSG_PUT_RES:
     case KITH_MSG_SCAN_RES:
-    case KITH_MSG_CHUNK_RES:
     case KITH_MSG_CHUNK_SYNC_RES:
     case KITH_MSG_STATUS_RES:
         return KITH_OK; /* answers to questions that a node never asks */
@@ -485,7 +496,7 @@ static uint64_t node_due(struct kith_node *node)
         return due;
     }
     uint64_t others[] = {peers_due(node), join_due(node), agree_due(node), watch_due(node),
-                         exchange_due(node)};
+                         exchange_due(node), bulk_due(node)};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         due = others[i] < due ? others[i] : due;
     }

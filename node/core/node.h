@@ -44,9 +44,12 @@ struct kith_event {
     const struct kith_store_done *done;  /* STORED */
 };
 
+/* What travels on a connection: rows and all that is small, or contents of chunks (rpc.h). */
+enum kith_conn_class { KITH_CONN_ROWS = 0, KITH_CONN_BULK };
+
 enum kith_effect_kind {
     KITH_EFFECT_SEND = 1, /* msg on conn; lost silently when the connection is gone */
-    KITH_EFFECT_CONNECT,  /* open a ROWS connection `conn` (the core's number) to address */
+    KITH_EFFECT_CONNECT,  /* open a connection `conn` (the core's number) of class cls to address */
     KITH_EFFECT_CLOSE,    /* end conn; `reason` for its log; CLOSED need not follow */
     KITH_EFFECT_STORE,    /* carry out op */
     KITH_EFFECT_LOG,      /* one line for the log: level (enum kith_log_level's number), text */
@@ -56,6 +59,7 @@ enum kith_effect_kind {
 struct kith_effect {
     enum kith_effect_kind kind;
     uint64_t conn;
+    enum kith_conn_class cls;
     const struct kith_msg *msg;
     const char *address;
     const char *reason;

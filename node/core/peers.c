@@ -91,7 +91,7 @@ static void peer_fail(struct kith_node *node, struct peer *peer)
         } else if (pending->kind == PENDING_REPAIR && pending->u.repair.waiting &&
                    pending->u.repair.peer == index) {
             repair_end(node, pending);
-        } else if (pending->kind == PENDING_EXCHANGE) {
+        } else if (pending->kind == PENDING_EXCHANGE || pending->kind == PENDING_FETCH) {
             exchange_peer_lost(node, pending, index);
         }
     }
@@ -195,6 +195,10 @@ static struct peer *peer_of(struct kith_node *node, const struct conn *conn)
 
 void peers_opened(struct kith_node *node, struct conn *conn)
 {
+    if (conn->bulk) {
+        bulk_opened(node, conn);
+        return;
+    }
     struct peer *peer = peer_of(node, conn);
     if (peer && peer->state == PEER_CONNECTING) {
         peer->state = PEER_OPENED;
@@ -205,6 +209,10 @@ void peers_opened(struct kith_node *node, struct conn *conn)
 
 void peers_closed(struct kith_node *node, struct conn *conn)
 {
+    if (conn->bulk) {
+        bulk_closed(node, conn);
+        return;
+    }
     struct peer *peer = peer_of(node, conn);
     if (peer) {
         peer_idle(node, peer);
@@ -213,6 +221,10 @@ void peers_closed(struct kith_node *node, struct conn *conn)
 
 void peers_ready(struct kith_node *node, struct conn *conn)
 {
+    if (conn->bulk) {
+        bulk_ready(node, conn);
+        return;
+    }
     struct peer *peer = peer_of(node, conn);
     if (!peer || peer->state == PEER_READY) {
         return;

@@ -199,6 +199,9 @@ static void pending_expire(struct kith_node *node, struct pending *pending)
     case PENDING_EXCHANGE:
         exchange_end(node, pending, KITH_EXCHANGE_FAILED_MS);
         return;
+    case PENDING_FETCH:
+        fetch_expire(node, pending);
+        return;
     default:
         pending_refuse(node, pending, KITH_ETIMEOUT, "the deadline passed");
         pending_end(node, pending);
@@ -272,6 +275,9 @@ static void refuse(struct kith_node *node, uint64_t conn, enum kith_msg_kind ask
         return;
     case KITH_MSG_LEAF_REQ:
         core_send(node, conn, KITH_MSG_LEAF_RES, id)->u.leaf_res.status = status;
+        return;
+    case KITH_MSG_CHUNK_LIST_REQ:
+        core_send(node, conn, KITH_MSG_CHUNK_LIST_RES, id)->u.chunk_list_res.status = status;
         return;
     default:
         return; /* answers, pings and repairs: nobody waits */

@@ -34,6 +34,8 @@ enum kith_store_kind {
     KITH_STORE_SUMS,       /* the sums of a partition's leaves (tree.h) */
     KITH_STORE_LEAF,       /* the rows of some leaves */
     KITH_STORE_ABSORB,     /* merge rows of many groups, as they came from a leaf */
+    KITH_STORE_CHUNK_LIST, /* the chunks of some leaves */
+    KITH_STORE_CHUNK_LACK, /* which chunks are not here */
 };
 
 enum kith_meta_key { /* what META_PUT writes; all are given back at the start, see kith_start */
@@ -103,11 +105,24 @@ struct kith_store_op {
             struct kith_chunk_id id;
             uint32_t offset;
             uint32_t size; /* 0 = to the end */
+            bool refs;     /* they are wanted, too */
         } chunk_get;
+        struct {
+            struct kith_leaf_set leaves;
+            bool has_after; /* from behind this one on, in its leaf */
+            struct kith_chunk_id after;
+        } chunk_list; /* up to KITH_CHUNK_LIST_MAX; one whose record is damaged is left out */
+        struct {
+            uint32_t count; /* of the partition, at most KITH_CHUNK_LIST_MAX */
+            const struct kith_chunk_entry *chunks;
+        } chunk_lack;
         struct {
             uint32_t id_count;
             const struct kith_chunk_id *ids;
         } chunk_sync;
+        struct {
+            bool chunks; /* of the tree of chunks; else of that of rows */
+        } sums;
         struct {
             struct kith_leaf_set leaves;
             bool digest; /* the hashes alone, of up to KITH_LEAF_HASHES_MAX rows */
@@ -165,12 +180,19 @@ struct kith_store_done {
         struct {
             struct kith_checksum checksum; /* of the payload */
             uint32_t chunk_size;
+            uint32_t ref_count; /* GET, where they are wanted */
+            const struct kith_chunk_id *refs;
             struct kith_blob *payload; /* GET; the receiver holds its own reference to keep it */
         } chunk;
         struct {
             uint32_t missing_count;
             const struct kith_chunk_id *missing;
         } chunk_sync;
+        struct {
+            bool more;
+            uint32_t count;
+            const struct kith_chunk_entry *chunks;
+        } chunk_list; /* CHUNK_LIST, and CHUNK_LACK: in the order of the question */
         struct kith_store_counts counts;
         const struct kith_sum *sums; /* SUMS: [KITH_TREE_LEAVES] */
         struct {

@@ -209,6 +209,11 @@ static void table_answer_stale(struct kith_node *node, uint64_t conn, const stru
         res->u.leaf_res.status = status;
         res->u.leaf_res.table = table;
         return;
+    case KITH_MSG_CHUNK_LIST_REQ:
+        res = core_send(node, conn, KITH_MSG_CHUNK_LIST_RES, msg->id);
+        res->u.chunk_list_res.status = status;
+        res->u.chunk_list_res.table = table;
+        return;
     default:
         core_refuse(node, conn, msg, KITH_ESTALE, why);
     }

@@ -25,6 +25,20 @@ uint32_t kith_tree_leaf(const struct kith_key *key)
     return (uint32_t)XXH3_64bits(bytes, KITH_GROUP_SIZE + key->name.size) & (KITH_TREE_LEAVES - 1);
 }
 
+struct kith_key kith_tree_chunk_key(const struct kith_chunk_id *id)
+{
+    struct kith_key key;
+    memcpy(key.group.bytes, id->bytes, KITH_GROUP_SIZE);
+    key.name = kith_bytes_make(id->bytes + KITH_GROUP_SIZE, KITH_CHUNK_ID_SIZE - KITH_GROUP_SIZE);
+    return key;
+}
+
+uint32_t kith_tree_chunk_leaf(const struct kith_chunk_id *id)
+{
+    struct kith_key key = kith_tree_chunk_key(id);
+    return kith_tree_leaf(&key);
+}
+
 static struct kith_sum sum_of_hash(const struct kith_checksum *hash)
 {
     struct kith_sum sum = {0, 0};

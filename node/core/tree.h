@@ -19,6 +19,10 @@ struct kith_sum {
 };
 
 uint32_t kith_tree_leaf(const struct kith_key *key);
+/* A chunk's place in the tree of chunks, which is one of its own: as if its id were a row's key, the
+ * first 16 bytes the group, and its checksum the state. */
+struct kith_key kith_tree_chunk_key(const struct kith_chunk_id *id); /* borrows from *id */
+uint32_t kith_tree_chunk_leaf(const struct kith_chunk_id *id);
 /* sum += new - old (all-zero hashes count as nothing). */
 void kith_sum_replace(struct kith_sum *sum, const struct kith_checksum *old_hash,
                       const struct kith_checksum *new_hash);

@@ -26,32 +26,25 @@ struct kith_bytes store_chunk_key(uint32_t partition, const struct kith_chunk_id
 {
     buffer[0] = (uint8_t)(partition >> 8);
     buffer[1] = (uint8_t)partition;
-    memcpy(buffer + 2, id->bytes, KITH_CHUNK_ID_SIZE);
+    buffer[2] = (uint8_t)kith_tree_chunk_leaf(id);
+    memcpy(buffer + STORE_CHUNK_KEY_ID, id->bytes, KITH_CHUNK_ID_SIZE);
     return kith_bytes_make(buffer, KITH_CHUNK_KEY_SIZE);
 }
 
-/* A chunk's place in its tree: as if its id were a row's key, the first 16 bytes the group. */
-static struct kith_key chunk_as_key(const struct kith_chunk_id *id)
+struct kith_chunk_id store_chunk_id(struct kith_bytes key)
 {
-    struct kith_key key;
-    memcpy(key.group.bytes, id->bytes, KITH_GROUP_SIZE);
-    key.name = kith_bytes_make(id->bytes + KITH_GROUP_SIZE, KITH_CHUNK_ID_SIZE - KITH_GROUP_SIZE);
-    return key;
+    struct kith_chunk_id id;
+    memcpy(id.bytes, key.data + STORE_CHUNK_KEY_ID, KITH_CHUNK_ID_SIZE);
+    return id;
 }
 
 struct kith_checksum store_chunk_hash(const struct kith_store *store,
                                       const struct kith_chunk_id *id,
                                       const struct kith_checksum *checksum)
 {
-    struct kith_key key = chunk_as_key(id);
+    struct kith_key key = kith_tree_chunk_key(id);
     return kith_row_hash(&key, kith_bytes_make(checksum->bytes, KITH_CHECKSUM_SIZE),
                          store_secret(store));
-}
-
-uint32_t store_chunk_leaf(const struct kith_chunk_id *id)
-{
-    struct kith_key key = chunk_as_key(id);
-    return kith_tree_leaf(&key);
 }
 
 enum kith_err store_chunk_decode(struct kith_bytes record, struct store_chunk *ret)
@@ -175,7 +168,7 @@ static enum kith_err chunk_insert(struct store_worker *worker, const struct kith
                                   .new_hash = &hash,
                                   .count = 1,
                                   .bytes = (int64_t)op->u.chunk_put.payload->size};
-    return store_tree_change(worker, op->partition, store_chunk_leaf(id), &change);
+    return store_tree_change(worker, op->partition, kith_tree_chunk_leaf(id), &change);
 }
 
 /* What it may take of the disk: contents in the table are in the log, too. */
@@ -254,8 +247,7 @@ enum kith_err store_chunk_remove(struct store_worker *worker, struct kith_bytes 
     if (err != KITH_OK) {
         return err;
     }
-    struct kith_chunk_id id;
-    memcpy(id.bytes, key.data + 2, KITH_CHUNK_ID_SIZE);
+    struct kith_chunk_id id = store_chunk_id(key);
     struct kith_checksum nothing = {{0}};
     struct kith_checksum hash = store_chunk_hash(worker->store, &id, &chunk.checksum);
     struct store_change change = {
@@ -263,7 +255,7 @@ enum kith_err store_chunk_remove(struct store_worker *worker, struct kith_bytes 
     uint32_t partition = (uint32_t)key.data[0] << 8 | key.data[1];
     err = store_remove(worker, worker->chunks, key);
     if (err == KITH_OK) {
-        err = store_tree_change(worker, partition, store_chunk_leaf(&id), &change);
+        err = store_tree_change(worker, partition, kith_tree_chunk_leaf(&id), &change);
     }
     return err;
 }
@@ -294,6 +286,12 @@ static enum kith_err chunk_load(struct store_worker *worker, const struct kith_s
     struct store_results *round = worker->round;
     if (err == KITH_OK && round->blob_count == sizeof round->blobs / sizeof round->blobs[0]) {
         err = KITH_ELIMIT;
+    }
+    if (err == KITH_OK && op->u.chunk_get.refs) {
+        done->u.chunk.refs = kith_arena_copy(&round->arena, chunk->refs,
+                                             (size_t)chunk->ref_count * KITH_CHUNK_ID_SIZE);
+        done->u.chunk.ref_count = chunk->ref_count;
+        err = done->u.chunk.refs == NULL ? KITH_ENOMEM : KITH_OK;
     }
     if (err != KITH_OK) {
         kith_blob_drop(blob);

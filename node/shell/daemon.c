@@ -137,7 +137,9 @@ static void do_connect(struct daemon *daemon, const struct kith_effect *effect)
     struct kith_error error = {KITH_OK, ""};
     uint64_t conn = 0;
     enum kith_err err =
-        kith_rpc_connect(daemon->rpc, effect->address, KITH_RPC_ROWS, &conn, &error);
+        kith_rpc_connect(daemon->rpc, effect->address,
+                         effect->cls == KITH_CONN_BULK ? KITH_RPC_BULK : KITH_RPC_ROWS, &conn,
+                         &error);
     if (err == KITH_OK) {
         err = kith_conn_map_put(&daemon->to_rpc, effect->conn, conn);
         if (err == KITH_OK) {

@@ -8,7 +8,7 @@
  * the next start. In table `segs`:
  *
  *     'S', u32be segment                 u64 synced: bytes before it are known to be on disk
- *     'E', u32be segment, u64be offset   22 bytes key in `chunks`, u32 size (LE)     one for each
+ *     'E', u32be segment, u64be offset   23 bytes key in `chunks`, u32 size (LE)     one for each
  * chunk
  *
  * After a crash the extents behind `synced` are read and compared with their checksums, and what a

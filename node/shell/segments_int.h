@@ -8,7 +8,7 @@
 
 #define SEGMENT_NAME_SIZE   16u
 #define SEGMENT_KEY_MAX     13u
-#define SEGMENT_EXTENT_SIZE 26u /* 22 bytes key in `chunks`, u32 size */
+#define SEGMENT_EXTENT_SIZE 27u /* 23 bytes key in `chunks`, u32 size */
 #define SEGMENT_TAG_STATE   'S'
 #define SEGMENT_TAG_EXTENT  'E'
 

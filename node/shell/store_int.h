@@ -30,7 +30,8 @@
 #define KITH_ROW_KEY_MAX       (2u + KITH_GROUP_SIZE + KITH_NAME_MAX)
 #define KITH_LEAF_KEY_MAX      (KITH_ROW_KEY_MAX + 1u)
 #define KITH_REF_KEY_MAX       (KITH_CHUNK_ID_SIZE + 1u + KITH_ROW_KEY_MAX)
-#define KITH_CHUNK_KEY_SIZE    (2u + KITH_CHUNK_ID_SIZE)
+#define STORE_CHUNK_KEY_ID     3u /* behind partition and leaf */
+#define KITH_CHUNK_KEY_SIZE    (STORE_CHUNK_KEY_ID + KITH_CHUNK_ID_SIZE)
 #define KITH_SECRET_MAX        192u
 #define KITH_SECRET_MIN        136u
 #define STORE_FOLD_MAX         32u /* partitions written with one transaction */
@@ -352,6 +353,10 @@ enum kith_err store_absorb(struct store_worker *worker, const struct kith_store_
                            struct kith_store_done *done);
 enum kith_err store_leaf_read(struct store_worker *worker, const struct kith_store_op *op,
                               struct kith_store_done *done);
+enum kith_err store_chunk_list(struct store_worker *worker, const struct kith_store_op *op,
+                               struct kith_store_done *done);
+enum kith_err store_chunk_lack(struct store_worker *worker, const struct kith_store_op *op,
+                               struct kith_store_done *done);
 enum kith_err store_meta_put(struct store_worker *worker, const struct kith_store_op *op,
                              struct kith_store_done *done);
 enum kith_err store_chunk_put(struct store_worker *worker, const struct kith_store_op *op,
@@ -390,6 +395,7 @@ struct kith_bytes store_leaf_key(uint32_t partition, uint32_t leaf, const struct
                                  struct kith_bytes name, uint8_t buffer[KITH_LEAF_KEY_MAX]);
 struct kith_bytes store_chunk_key(uint32_t partition, const struct kith_chunk_id *id,
                                   uint8_t buffer[KITH_CHUNK_KEY_SIZE]);
+struct kith_chunk_id store_chunk_id(struct kith_bytes key);
 
 /* A chunk's record, decoded; see chunks.c for its bytes. */
 struct store_chunk {
@@ -403,11 +409,10 @@ struct store_chunk {
     struct kith_bytes contents; /* when not in a segment */
 };
 KITH_MUST_CHECK enum kith_err store_chunk_decode(struct kith_bytes record, struct store_chunk *ret);
-/* What a chunk adds to its leaf, and which leaf that is. */
+/* What a chunk adds to its leaf (kith_tree_chunk_leaf). */
 struct kith_checksum store_chunk_hash(const struct kith_store *store,
                                       const struct kith_chunk_id *id,
                                       const struct kith_checksum *checksum);
-uint32_t store_chunk_leaf(const struct kith_chunk_id *id);
 /* Reads `size` bytes from `offset` of the contents. ECORRUPT when the segment ends before. */
 KITH_MUST_CHECK enum kith_err store_chunk_read(struct kith_store *store,
                                                struct kith_segment_cache *cache,

@@ -6,7 +6,7 @@
 
 #include "shell/store_int.h"
 
-#define STORE_FORMAT 1u
+#define STORE_FORMAT 2u /* 1: the key of a chunk did not bear its leaf */
 #define FORMAT_KEY   0xf0u /* beside the enum kith_meta_key numbers */
 #define CONFIG_KEY                                                                                 \
     0xf1u /* u32 partitions (LE), the secret: recovery needs them before the core does */
@@ -26,11 +26,14 @@ static enum kith_err keep_record(struct kith_store *store, WT_CURSOR *cursor, bo
     uint8_t number = *(const uint8_t *)key.data;
     if (number == FORMAT_KEY) {
         *format_seen = true;
-        if (value.size != 1 || *(const uint8_t *)value.data != STORE_FORMAT) {
+        unsigned found = value.size == 1 ? *(const uint8_t *)value.data : 0;
+        if (found != STORE_FORMAT) {
             return kith_error_set(error, KITH_EVERSION,
-                                  "%s: written by another version of kithd, which "
-                                  "this one (%s) does not understand",
-                                  store->path, KITH_VERSION);
+                                  "%s: written by %s version of kithd, in format %u, while this "
+                                  "one (%s) reads format %u; run that version on it, or move the "
+                                  "directory away and start anew",
+                                  store->path, found < STORE_FORMAT ? "an earlier" : "a later",
+                                  found, KITH_VERSION, STORE_FORMAT);
         }
         return KITH_OK;
     }

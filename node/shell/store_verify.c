@@ -182,9 +182,8 @@ static int check_chunk(struct verifier *verifier, uint32_t partition, struct kit
 {
     struct store_chunk chunk;
     struct store_refs refs;
-    struct kith_chunk_id id;
-    memcpy(id.bytes, key.data + 2, KITH_CHUNK_ID_SIZE);
-    uint32_t number = store_chunk_leaf(&id);
+    struct kith_chunk_id id = store_chunk_id(key);
+    uint32_t number = kith_tree_chunk_leaf(&id);
     verifier->verdict->chunks++;
     if (store_chunk_decode(record, &chunk) != KITH_OK) {
         wrong(verifier, &verifier->verdict->corrupt_chunks, "a chunk's record is damaged",

@@ -240,6 +240,10 @@ static enum kith_err run_op(struct store_worker *worker, const struct kith_store
         return store_leaf_read(worker, op, done);
     case KITH_STORE_ABSORB:
         return store_absorb(worker, op, done);
+    case KITH_STORE_CHUNK_LIST:
+        return store_chunk_list(worker, op, done);
+    case KITH_STORE_CHUNK_LACK:
+        return store_chunk_lack(worker, op, done);
     default:
         return store_fail(worker, done, KITH_EINVAL, "unknown storage operation %d", (int)op->kind);
     }

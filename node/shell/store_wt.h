@@ -16,7 +16,7 @@
  *     leaves   u16be partition, u8 leaf, 16 group, name     -            written when a row is new
  *     tree     u16be partition                              sums of its leaves (store_sums.c)
  *     refs     20 chunk id, u8 kind, key in rows or chunks  -            who refers to a chunk
- *     chunks   u16be partition, 20 chunk id                 record (chunks.c)
+ *     chunks   u16be partition, u8 leaf, 20 chunk id        record (chunks.c)
  *     ctree    u16be partition                              the same for chunks
  *     sums     u8 kind, u8 worker, u32be slot               the newest sums, journal (store_sums.c)
  *     segs     tag, u32be segment [, u64be offset]          see segments.h

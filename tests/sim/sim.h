@@ -10,7 +10,6 @@
  *     chance.c     chance, trace, failure
  *     store_sim.c  a node's disk: what is in memory, at the operating system, on the disk
  *     scenario.c   what clients do, and what each answer must be (sessions, copies, chunks)
- *     faults.c     what goes wrong, and when
  *     watches.c    what clients believe while they watch, and that it is true
  *     oracle.c     what was written and acknowledged, and what must hold (DESIGN section 9)
  *     joins.c      a join that a crash or lost messages break off, at every moment of it
@@ -61,24 +60,11 @@ enum sim_mutant {
     MUTANT_UNTOLD,        /* what comes by a merge is told to nobody who watches */
     MUTANT_EMPTY_PROMISE, /* nodes but the first promise to tell changes, and do not */
     MUTANT_LEAF_EMPTY,    /* an owner keeps the rows of a leaf to himself */
+    MUTANT_CHUNKS_KEPT,   /* ... or his chunks */
     MUTANT_COUNT
 };
 
 struct sim;
-struct sim_event;
-
-/* Kinds of faults. A seed has the first two, and some of the others. */
-enum sim_kind {
-    KIND_CRASH,
-    KIND_CUT,     /* between two, both ways */
-    KIND_ONE_WAY,
-    KIND_HALVES,  /* all that are on one side from all others, for a while */
-    KIND_FLAP,    /* between two, on and off */
-    KIND_FREEZE,  /* a process does nothing for a while; then all comes at once */
-    KIND_CLOCK,   /* a wall clock jumps */
-    KIND_CORRUPT, /* a byte of a message flips, and the connection ends */
-    KIND_COUNT
-};
 
 /* ---- chance.c ---- */
 uint64_t sim_random(struct sim *sim);
@@ -135,6 +121,9 @@ void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall
                      struct kith_bytes secret);
 struct kith_bytes store_sim_get(const struct store_sim *store, uint8_t type, const void *key,
                                 size_t key_size);
+/* Under the store's number, as a part of the transaction at hand. */
+void store_sim_put(struct store_sim *store, uint8_t type, const void *key, size_t key_size,
+                   struct kith_bytes value);
 bool store_sim_has_data(const struct store_sim *store);
 /* Whether the row's state that is at the operating system (on the disk) covers the dot. */
 bool store_sim_holds(struct store_sim *store, const struct kith_key *key,
@@ -147,6 +136,12 @@ void store_sim_release(struct store_sim *store);
 /* The row's state, empty where there is none. */
 struct kith_bytes store_sim_state(struct store_sim *store, const struct kith_key *key,
                                   struct kith_bytes secret);
+
+/* ---- store_chunks.c ---- */
+void store_sim_apply_chunk(struct store_sim *store, struct store_op *op);
+/* Adds up the leaves of the tree of chunks. */
+void store_sim_chunk_sums(const struct store_sim *store, uint32_t partition,
+                          struct kith_bytes secret, struct kith_sum *sums);
 
 /* ---- oracle.c ---- */
 struct sim_bytes {
@@ -249,8 +244,6 @@ void watches_read(struct sim *sim, uint32_t client, uint32_t row, const struct s
                   const struct kith_clock *clock);
 /* The write was acknowledged just now. */
 void watches_acked(struct sim *sim, uint32_t write);
-/* Until then the client cannot hear anything. */
-void watches_deaf(struct sim *sim, uint32_t client, uint64_t until_us);
 /* Judges what is believed after the writes whose time has come. */
 void watches_check(struct sim *sim);
 void watches_release(struct sim *sim);
@@ -258,7 +251,7 @@ void watches_release(struct sim *sim);
 /* ---- world.c ---- */
 struct sim_node {
     uint32_t index;
-    bool up, power_victim, clock_victim;
+    bool up, power_victim;
     bool held;      /* a crash is not followed by a start */
     bool full;      /* it has as many watches as it takes */
     uint64_t start; /* number of starts */
@@ -268,7 +261,6 @@ struct sim_node {
     char address[16];
     bool ready;
     uint64_t tick_us;
-    uint64_t stamped; /* the last time that it gave to a write since its start */
 };
 struct sim_client {
     uint32_t index;
@@ -283,6 +275,7 @@ struct sim_client {
 };
 struct sim_link {
     bool open;
+    enum kith_conn_class cls; /* of one between nodes */
     bool broken; /* nothing comes to the client any more: an event of a watch was lost */
     uint64_t watch_us[2]; /* what is sent to that side comes after what watches said there */
     uint32_t end[2];      /* entities: nodes, then clients */
@@ -301,7 +294,6 @@ struct sim_event {
     uint8_t phase;
     bool bulk;
     bool event; /* of a watch */
-    bool corrupt;
     uint8_t *bytes;
     size_t size;
     struct store_op *op;
@@ -329,9 +321,7 @@ struct sim {
     uint32_t link_count, link_capacity;
     struct sim_link *links;
     uint32_t link_heads[SIM_LINK_HEADS];
-    bool cut[SIM_ENTITIES][SIM_ENTITIES]; /* [from][to] */
-    uint64_t frozen_until_us[SIM_ENTITIES];
-    uint32_t kinds; /* bit k: enum sim_kind k */
+    bool cut[SIM_ENTITIES][SIM_ENTITIES];
     uint64_t conn_next;
     uint64_t ops_done, ops_ok, ops_unknown, crashes, degraded, lost_reads;
     uint64_t power_losses;
@@ -357,8 +347,6 @@ struct sim_event *sim_at(struct sim *sim, uint64_t at_us,
                          void (*fire)(struct sim *sim, struct sim_event *event));
 /* Takes the first one, the caller's from now on; there is one. */
 struct sim_event *sim_next(struct sim *sim);
-/* The same once more at that time, with all that it holds. */
-void sim_again(struct sim *sim, struct sim_event *event, uint64_t at_us);
 /* Takes an event back, with all that it holds. */
 void sim_event_done(struct sim *sim, struct sim_event *event);
 void sim_events_release(struct sim *sim);
@@ -366,7 +354,8 @@ void sim_events_release(struct sim *sim);
 /* Sends on the entity's connection; lost where that is not open. */
 void net_send(struct sim *sim, uint32_t entity, uint64_t conn, const struct kith_msg *msg);
 /* Opens a connection; the entity calls it `conn`. */
-void net_connect(struct sim *sim, uint32_t entity, uint64_t conn, const char *address);
+void net_connect(struct sim *sim, uint32_t entity, uint64_t conn, const char *address,
+                 enum kith_conn_class cls);
 /* The entity ends it; the other side is told. */
 void net_close(struct sim *sim, uint32_t entity, uint64_t conn);
 /* All connections of a node that has ended are told to the other sides. */
@@ -400,17 +389,6 @@ void world_client_op(struct sim *sim, uint32_t client, const struct kith_client_
 /* Begins (with a new tag) or ends the client's watch on the group. */
 void world_client_watch(struct sim *sim, uint32_t client, uint32_t group, bool begin);
 void world_admin_init(struct sim *sim);
-/* ---- faults.c ---- */
-/* Whether the seed has them, and faults may happen now. */
-bool faults_has(const struct sim *sim, enum sim_kind kind);
-/* What a seed has. */
-void faults_choose(struct sim *sim);
-/* One fault, or the end of one. */
-void faults_step(struct sim *sim);
-/* Whether the entity is frozen; then the event comes again when it is not. */
-bool faults_frozen(struct sim *sim, uint32_t entity, struct sim_event *event);
-/* All networks are whole, and nobody is frozen any more. */
-void faults_end(struct sim *sim);
 /* ---- main.c ---- */
 /* All members of the newest table know it; with `all`, every node is one. */
 bool sim_formed(const struct sim *sim, bool all);

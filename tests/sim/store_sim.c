@@ -60,8 +60,8 @@ static void *grow(void *memory, uint32_t count, uint32_t *capacity, size_t size)
     return memory;
 }
 
-static void cell_put(struct store_sim *store, uint8_t type, const void *key, size_t key_size,
-                     struct kith_bytes value)
+void store_sim_put(struct store_sim *store, uint8_t type, const void *key, size_t key_size,
+                   struct kith_bytes value)
 {
     struct cell *cell = cell_find(store, type, key, key_size);
     if (!cell) {
@@ -216,7 +216,7 @@ static void leaf_update(struct store_sim *store, const struct kith_key *key,
     if (store->sim->mutant == MUTANT_TREE && sim_chance(store->sim, 20)) {
         return;
     }
-    cell_put(store, 'l', name, sizeof name, kith_bytes_make(&sum, sizeof sum));
+    store_sim_put(store, 'l', name, sizeof name, kith_bytes_make(&sum, sizeof sum));
 }
 
 static void row_write(struct store_sim *store, const struct kith_key *key,
@@ -226,7 +226,7 @@ static void row_write(struct store_sim *store, const struct kith_key *key,
     size_t size = row_key(key, name);
     oracle_state(store->sim, key, result->state);
     if (result->changed) {
-        cell_put(store, 'r', name, size, result->record);
+        store_sim_put(store, 'r', name, size, result->record);
         leaf_update(store, key, result);
     }
 }
@@ -574,54 +574,15 @@ static void table_stored(struct store_sim *store, struct kith_bytes value)
     sim->newest = table;
 }
 
-static void apply_chunk(struct store_sim *store, struct store_op *op)
-{
-    const struct kith_store_op *ask = &op->op;
-    if (ask->kind == KITH_STORE_CHUNK_PUT) {
-        const struct kith_blob *payload = ask->u.chunk_put.payload;
-        const uint8_t *id = ask->u.chunk_put.id.bytes;
-        if (!cell_find(store, 'c', id, KITH_CHUNK_ID_SIZE) ||
-            store_sim_get(store, 'c', id, KITH_CHUNK_ID_SIZE).size == 0) {
-            store->seq++;
-            cell_put(store, 'c', id, KITH_CHUNK_ID_SIZE,
-                     kith_bytes_make(payload->data, payload->size));
-        }
-        return;
-    }
-    if (ask->kind == KITH_STORE_CHUNK_GET) {
-        struct kith_bytes bytes =
-            store_sim_get(store, 'c', ask->u.chunk_get.id.bytes, KITH_CHUNK_ID_SIZE);
-        if (bytes.size == 0) {
-            op->done.err = KITH_ENOTFOUND;
-            return;
-        }
-        op->blob = kith_blob_new(bytes.size);
-        KITH_ASSERT(op->blob);
-        memcpy(op->blob->data, bytes.data, bytes.size);
-        op->done.u.chunk.checksum = kith_checksum_of(bytes);
-        op->done.u.chunk.chunk_size = (uint32_t)bytes.size;
-        op->done.u.chunk.payload = op->blob;
-        return;
-    }
-    uint32_t count = ask->u.chunk_sync.id_count;
-    struct kith_chunk_id *missing = kith_arena_calloc(&op->arena, count, sizeof *missing);
-    KITH_ASSERT(missing);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct kith_chunk_id *id = &ask->u.chunk_sync.ids[i];
-        if (store_sim_get(store, 'c', id->bytes, sizeof id->bytes).size == 0) {
-            missing[op->done.u.chunk_sync.missing_count] = *id;
-            op->done.u.chunk_sync.missing_count++;
-        }
-    }
-    op->done.u.chunk_sync.missing = missing;
-}
-
-static void apply_sums(const struct store_sim *store, struct store_op *op)
+static void apply_sums(const struct store_sim *store, struct store_op *op, struct kith_bytes secret)
 {
     struct kith_sum *sums = kith_arena_calloc(&op->arena, KITH_TREE_LEAVES, sizeof *sums);
     KITH_ASSERT(sums);
-    for (uint32_t i = 0; i < KITH_TREE_LEAVES; i++) {
+    for (uint32_t i = 0; i < KITH_TREE_LEAVES && !op->op.u.sums.chunks; i++) {
         sums[i] = leaf_sum(store, op->op.partition, i);
+    }
+    if (op->op.u.sums.chunks) {
+        store_sim_chunk_sums(store, op->op.partition, secret, sums);
     }
     op->done.u.sums = sums;
 }
@@ -732,7 +693,7 @@ void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall
             joins_forget(op->op.u.meta.value, &forgets);
         }
         store->seq++;
-        cell_put(store, 'm', &key, 1, forget ? kith_buf_bytes(&forgets) : op->op.u.meta.value);
+        store_sim_put(store, 'm', &key, 1, forget ? kith_buf_bytes(&forgets) : op->op.u.meta.value);
         kith_buf_release(&forgets);
         if (op->op.u.meta.key == KITH_META_TABLE) {
             table_stored(store, op->op.u.meta.value);
@@ -740,7 +701,7 @@ void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall
         break;
     }
     case KITH_STORE_SUMS:
-        apply_sums(store, op);
+        apply_sums(store, op, secret);
         break;
     case KITH_STORE_LEAF:
         apply_leaf(store, op, secret);
@@ -754,7 +715,9 @@ void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall
     case KITH_STORE_CHUNK_PUT:
     case KITH_STORE_CHUNK_GET:
     case KITH_STORE_CHUNK_SYNC:
-        apply_chunk(store, op);
+    case KITH_STORE_CHUNK_LIST:
+    case KITH_STORE_CHUNK_LACK:
+        store_sim_apply_chunk(store, op);
         break;
     }
     if (op->seq == 0) { /* else: set by a mutant's transaction that is none */

@@ -13,12 +13,13 @@
 
 #define PEER 2u
 
-/* The first operation of that kind that the last step asked for. */
+/* The first operation of that kind, not about chunks, that the last step asked for. */
 static const struct kith_store_op *asked(const struct world *world, enum kith_store_kind kind)
 {
     for (uint32_t i = 0; i < world->last.count; i++) {
         const struct kith_effect *effect = &world->last.effects[i];
-        if (effect->kind == KITH_EFFECT_STORE && effect->op->kind == kind) {
+        if (effect->kind == KITH_EFFECT_STORE && effect->op->kind == kind &&
+            !(kind == KITH_STORE_SUMS && effect->op->u.sums.chunks)) {
             return effect->op;
         }
     }
@@ -44,6 +45,8 @@ static void sums_read(struct world *world, const struct kith_store_op *op)
     stored(world, op, &done);
 }
 
+static struct kith_store_op chunk_sums; /* the first one about chunks, of that step */
+
 /* A node that has been asked for its sums by the one under test, with the question. */
 static uint64_t asking(struct world *world, struct kith_msg *ret_msg)
 {
@@ -55,6 +58,12 @@ static uint64_t asking(struct world *world, struct kith_msg *ret_msg)
         op = asked(world, KITH_STORE_SUMS);
     }
     assert_non_null(op);
+    for (uint32_t i = world->last.count; i > 0; i--) {
+        const struct kith_store_op *other = world->last.effects[i - 1].op;
+        if (other != NULL && other->kind == KITH_STORE_SUMS && other->u.sums.chunks) {
+            chunk_sums = *other;
+        }
+    }
     sums_read(world, op);
     assert_non_null(sent(world, KITH_MSG_SUMS_REQ));
     *ret_msg = *sent(world, KITH_MSG_SUMS_REQ);
@@ -110,6 +119,12 @@ static void test_equal_roots(void **state)
     assert_int_equal(before.row_bytes, 4096);
     answer_sums(&world, conn, req.id, 0, NULL);
     assert_null(asked(&world, KITH_STORE_LEAF));
+    assert_int_equal(status_of(&world).pairs_never, before.pairs); /* its chunks were not yet */
+    assert_int_equal(chunk_sums.partition, req.u.sums_req.partition);
+    sums_read(&world, &chunk_sums);
+    const struct kith_msg *chunks = sent(&world, KITH_MSG_SUMS_REQ);
+    assert_true(chunks != NULL && chunks->u.sums_req.chunks);
+    answer_sums(&world, conn, chunks->id, 0, NULL);
     tick(&world, 2000);
     struct kith_node_status after = status_of(&world);
     assert_int_equal(after.pairs_never, before.pairs - 1); /* this one was compared */

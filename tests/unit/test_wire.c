@@ -233,8 +233,12 @@ static bool struct_equal(const struct wire_desc *desc, const void *a, const void
     return true;
 }
 
-#define KIND_FIRST KITH_MSG_HELLO
-#define KIND_LAST KITH_MSG_LEAF_RES
+static const enum kith_msg_kind kinds[] = {
+#define X(name, number, member, type) KITH_MSG_##name,
+    KITH_MSG_MAP(X)
+#undef X
+};
+#define KIND_COUNT (sizeof kinds / sizeof kinds[0])
 
 static void random_msg(struct kith_arena *arena, enum kith_msg_kind kind, struct kith_msg *ret_msg)
 {
@@ -278,7 +282,8 @@ static void test_round_trip(void **state)
     struct kith_buf buf;
     kith_buf_init(&buf);
     for (int round = 0; round < 300; round++) {
-        for (unsigned kind = KIND_FIRST; kind <= KIND_LAST; kind++) {
+        for (unsigned k = 0; k < KIND_COUNT; k++) {
+            unsigned kind = kinds[k];
             struct kith_msg msg;
             random_msg(&arena, (enum kith_msg_kind)kind, &msg);
             kith_buf_clear(&buf);
@@ -310,7 +315,8 @@ static void test_body(void **state)
     kith_arena_init(&arena, 0);
     struct kith_buf buf;
     kith_buf_init(&buf);
-    for (unsigned kind = KIND_FIRST; kind <= KIND_LAST; kind++) {
+    for (unsigned k = 0; k < KIND_COUNT; k++) {
+        unsigned kind = kinds[k];
         struct kith_msg msg;
         random_msg(&arena, (enum kith_msg_kind)kind, &msg);
         msg.id = 0;
@@ -375,8 +381,9 @@ static void test_tables(void **state)
 {
     (void)state;
     const ProtobufCMessageDescriptor *frame = &kith__v1__frame__descriptor;
-    assert_int_equal(frame->n_fields, KIND_LAST - KIND_FIRST + 2);
-    for (unsigned kind = KIND_FIRST; kind <= KIND_LAST; kind++) {
+    assert_int_equal(frame->n_fields, KIND_COUNT + 1);
+    for (unsigned k = 0; k < KIND_COUNT; k++) {
+        unsigned kind = kinds[k];
         const ProtobufCFieldDescriptor *field =
             protobuf_c_message_descriptor_get_field(frame, kind);
         assert_non_null(field);
@@ -384,7 +391,7 @@ static void test_tables(void **state)
     }
     assert_null(wire_desc_of((enum kith_msg_kind)0));
     assert_null(wire_desc_of((enum kith_msg_kind)1));
-    assert_null(wire_desc_of((enum kith_msg_kind)(KIND_LAST + 1)));
+    assert_null(wire_desc_of((enum kith_msg_kind)(kinds[KIND_COUNT - 1] + 1)));
 }
 
 /* Envelopes concatenate; every truncation and mutation ends in an error or in messages, never
@@ -401,7 +408,7 @@ static void test_concatenation_truncation_mutation(void **state)
         kith_buf_clear(&buf);
         struct kith_msg msgs[4];
         for (int i = 0; i < 4; i++) {
-            unsigned kind = KIND_FIRST + (unsigned)draw_below(KIND_LAST - KIND_FIRST + 1);
+            unsigned kind = kinds[draw_below(KIND_COUNT)];
             random_msg(&arena, (enum kith_msg_kind)kind, &msgs[i]);
             kith_wire_append(&msgs[i], &buf);
         }
