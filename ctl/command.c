@@ -44,6 +44,10 @@ static const struct kith_ctl_option ring_options[] = {
     {"key", "KEY", "only the one that this key of the key-value door lies in"},
     {NULL, NULL, NULL},
 };
+static const struct kith_ctl_option explain_options[] = {
+    {"key", NULL, "it is a key, although it begins with '/' or '.'"},
+    {NULL, NULL, NULL},
+};
 static const struct kith_ctl_option get_options[] = {
     {"version", "K", "where there are several versions: print the K-th"},
     {NULL, NULL, NULL},
@@ -89,6 +93,12 @@ const struct kith_ctl_command kith_ctl_commands[] = {
      "COPIES: partitions that the node holds; FIRST: those that it is asked for first.\n"
      "balance: what the fullest node has by its weight's due; 1.000 is even.\n",
      "kithctl ring --key greeting", ring_options, kith_ctl_ring},
+    {NULL, "explain", "PATH|KEY", 1, 1, "what each owner holds of a file or key",
+     "A PATH begins with '/' or '.': one below a mounted kithfs (its servers are asked where none\n"
+     "are named), else from the root of the filesystem. STATE: whole, behind (has missed\n"
+     "something), none, deleted, no answer. Each version with the dot that names it.\n"
+     "Exit status 5: no owner that answered has such a row.\n",
+     "kithctl explain ~/projects/plan.odt", explain_options, kith_ctl_explain},
     {NULL, "get", "KEY", 1, 1, "print the value of a key",
      "Exit status 4: there are several versions (they are listed), 5: no such key. With --json\n"
      "both are answers: the list of versions has several members, or none.\n",
@@ -385,6 +395,7 @@ enum kith_err kith_ctl_parse(const struct kith_ctl_command *command, int argc, c
         }
     }
     const char *servers = getenv("KITH_SERVERS");
+    ret_args->servers_given = common[0] || (servers && *servers);
     if (common[0] || !servers || !*servers || command->group) { /* those of a group ask none */
         return kith_ctl_servers(common[0] ? common[0] : "127.0.0.1", ret_args, error);
     }

@@ -62,6 +62,7 @@ struct kith_ctl_args {
     bool json;
     bool help;
     uint64_t timeout_ms; /* of the whole command, or of each request where that is said */
+    bool servers_given; /* on the command line or in $KITH_SERVERS */
     uint32_t server_count;
     char servers[KITH_CTL_SERVERS_MAX][280]; /* "host:port" */
 };
@@ -106,6 +107,7 @@ int kith_ctl_init(const struct kith_ctl_args *args);
 int kith_ctl_join(const struct kith_ctl_args *args);
 int kith_ctl_status(const struct kith_ctl_args *args);
 int kith_ctl_ring(const struct kith_ctl_args *args);
+int kith_ctl_explain(const struct kith_ctl_args *args);
 int kith_ctl_get(const struct kith_ctl_args *args);
 int kith_ctl_put(const struct kith_ctl_args *args);
 int kith_ctl_delete(const struct kith_ctl_args *args);

@@ -2,94 +2,15 @@
  *
  * kv.c - the key-value door: get, put, delete, scan. */
 #include <errno.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/clock.h"
-#include "client/client.h"
 #include "ctl/ctl.h"
+#include "ctl/door.h"
 #include "ctl/format.h"
 #include "data/hlc.h"
-
-/* Where every server refuses connections nobody is there: a node that is being started again is
- * back within that, or takes longer than a person wants to wait without being told. */
-#define TURNED_DOWN_MS 1000u
-
-/* ---- Common ---- */
-
-/* One command's connection. */
-struct door {
-    struct kith_client *client;
-    uint64_t deadline_ms; /* by kith_mono_ms, of the whole command */
-};
-
-static void writer_name(char *out, size_t size)
-{
-    char host[64] = "localhost";
-    struct passwd entry;
-    struct passwd *found = NULL;
-    char memory[4096];
-    (void)gethostname(host, sizeof(host) - 1);
-    (void)getpwuid_r(geteuid(), &entry, memory, sizeof(memory), &found);
-    if (found) {
-        (void)snprintf(out, size, "%s@%s", found->pw_name, host);
-    } else {
-        (void)snprintf(out, size, "%u@%s", (unsigned)geteuid(), host);
-    }
-}
-
-static enum kith_err door_open(const struct kith_ctl_args *args, struct door *ret_door,
-                               struct kith_error *error)
-{
-    ret_door->deadline_ms = kith_mono_ms() + args->timeout_ms;
-    const char *servers[KITH_CTL_SERVERS_MAX];
-    char writer[256]; /* the client cuts it to KITH_WRITER_MAX */
-    struct kith_client_options options;
-    memset(&options, 0, sizeof(options));
-    for (uint32_t i = 0; i < args->server_count; i++) {
-        servers[i] = args->servers[i];
-    }
-    writer_name(writer, sizeof(writer));
-    options.server_count = args->server_count;
-    options.servers = servers;
-    options.connect_timeout_ms = (uint32_t)args->timeout_ms;
-    options.turned_down_ms = TURNED_DOWN_MS;
-    options.op_timeout_ms = (uint32_t)args->timeout_ms;
-    options.writer = writer;
-    enum kith_err err = kith_client_open(&options, &ret_door->client, error);
-    if (err == KITH_EUNREACH) {
-        static const char remedy[] = "; is kithd running there?";
-        struct kith_error told = *error;
-        size_t room = sizeof(told.message) - sizeof(remedy);
-        bool cut = strlen(told.message) > room; /* many servers, each with its reason */
-        (void)kith_error_set(error, err, "%.*s%s%s", (int)(cut ? room - 4 : room), told.message,
-                             cut ? "...)" : "", remedy);
-    }
-    return err;
-}
-
-/* What is left of the command's time; at least 1. */
-static uint32_t left_ms(const struct door *door)
-{
-    uint64_t now_ms = kith_mono_ms();
-    return now_ms < door->deadline_ms ? (uint32_t)(door->deadline_ms - now_ms) : 1;
-}
-
-/* kith_client_call with the message carried over. */
-static enum kith_err call(struct kith_client *client, const struct kith_client_op *op,
-                          struct kith_client_answer *answer, struct kith_error *error)
-{
-    enum kith_err err = kith_client_call(client, op, answer);
-    if (err != KITH_OK) {
-        const char *message = answer->result.message;
-        return kith_error_set(error, err, "%s",
-                              message && *message ? message : kith_err_text((int)err));
-    }
-    return KITH_OK;
-}
 
 static enum kith_err key_check(const char *key, struct kith_bytes *ret_key,
                                struct kith_error *error)
@@ -102,17 +23,17 @@ static enum kith_err key_check(const char *key, struct kith_bytes *ret_key,
     return KITH_OK;
 }
 
-static enum kith_err row_get(const struct door *door, const struct kith_bytes *key,
+static enum kith_err row_get(const struct kith_door *door, const struct kith_bytes *key,
                              struct kith_client_answer *answer, struct kith_error *error)
 {
     struct kith_client_op op;
     memset(&op, 0, sizeof(op));
     op.kind = KITH_CLIENT_GET;
-    op.timeout_ms = left_ms(door);
+    op.timeout_ms = kith_door_left_ms(door);
     op.u.get.group = kith_group_of_kv(*key);
     op.u.get.name_count = 1;
     op.u.get.names = key;
-    return call(door->client, &op, answer, error);
+    return kith_door_call(door->client, &op, answer, error);
 }
 
 static uint32_t version_count(const struct kith_row *row)
@@ -227,13 +148,13 @@ int kith_ctl_get(const struct kith_ctl_args *args)
 {
     struct kith_error error;
     struct kith_bytes key;
-    struct door door;
+    struct kith_door door;
     uint64_t pick = 0; /* none chosen */
     if (key_check(args->positional[0], &key, &error) != KITH_OK ||
         kith_ctl_number(args, "version", 1, UINT32_MAX, &pick, &error) != KITH_OK) {
         return kith_ctl_usage(args, &error);
     }
-    if (door_open(args, &door, &error) != KITH_OK) {
+    if (kith_door_open(args, &door, &error) != KITH_OK) {
         return kith_ctl_fail(args, &error);
     }
     struct kith_client_answer answer;
@@ -300,7 +221,7 @@ static enum kith_err value_read(const struct kith_ctl_args *args, struct kith_bu
 }
 
 /* What the new state replaces: the clock of what is there now, none of its siblings kept. */
-static enum kith_err context_read(const struct door *door, const struct kith_bytes *key,
+static enum kith_err context_read(const struct kith_door *door, const struct kith_bytes *key,
                                   struct kith_buf *context, struct kith_error *error)
 {
     struct kith_client_answer answer;
@@ -318,7 +239,7 @@ static enum kith_err context_read(const struct door *door, const struct kith_byt
     return err;
 }
 
-static enum kith_err update_send(const struct kith_ctl_args *args, const struct door *door,
+static enum kith_err update_send(const struct kith_ctl_args *args, const struct kith_door *door,
                                  const struct kith_bytes *key, const struct kith_put_update *update,
                                  struct kith_error *error)
 {
@@ -326,12 +247,12 @@ static enum kith_err update_send(const struct kith_ctl_args *args, const struct 
     struct kith_client_answer answer;
     memset(&op, 0, sizeof(op));
     op.kind = KITH_CLIENT_PUT;
-    op.timeout_ms = left_ms(door);
+    op.timeout_ms = kith_door_left_ms(door);
     op.u.put.group = kith_group_of_kv(*key);
     op.u.put.durability = kith_ctl_value(args, "disk") ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
     op.u.put.update_count = 1;
     op.u.put.updates = update;
-    enum kith_err err = call(door->client, &op, &answer, error);
+    enum kith_err err = kith_door_call(door->client, &op, &answer, error);
     if (err == KITH_OK && args->json) {
         json_t *object =
             json_pack("{s:s, s:i}", "result", "ok", "copies", (int)answer.result.u.put.copies);
@@ -345,12 +266,12 @@ static int update_run(const struct kith_ctl_args *args, struct kith_bytes key,
                       struct kith_bytes value, bool has_value)
 {
     struct kith_error error;
-    struct door door = {NULL, 0};
+    struct kith_door door = {NULL, 0};
     struct kith_buf context;
     struct kith_put_update update;
     memset(&update, 0, sizeof(update));
     kith_buf_init(&context);
-    enum kith_err err = door_open(args, &door, &error);
+    enum kith_err err = kith_door_open(args, &door, &error);
     if (err == KITH_OK && !kith_ctl_value(args, "blind")) {
         err = context_read(&door, &key, &context, &error);
     }
@@ -461,7 +382,7 @@ static enum kith_err scan_pages(struct kith_client *client, const struct kith_gr
         op.u.scan.group = *group;
         op.u.scan.has_after = has_after;
         op.u.scan.after = kith_buf_bytes(&after);
-        err = call(client, &op, &answer, error);
+        err = kith_door_call(client, &op, &answer, error);
         if (err == KITH_OK) {
             for (uint32_t i = 0; i < answer.result.u.rows.row_count && left > 0; i++, left--) {
                 err = err == KITH_OK ? row_print(&answer.result.u.rows.rows[i], list) : err;
@@ -484,13 +405,13 @@ int kith_ctl_scan(const struct kith_ctl_args *args)
 {
     struct kith_error error;
     struct kith_group group;
-    struct door door;
+    struct kith_door door;
     uint64_t limit = UINT64_MAX;
     if (group_parse(args->positional[0], &group, &error) != KITH_OK ||
         kith_ctl_number(args, "limit", 0, UINT64_MAX, &limit, &error) != KITH_OK) {
         return kith_ctl_usage(args, &error);
     }
-    if (door_open(args, &door, &error) != KITH_OK) {
+    if (kith_door_open(args, &door, &error) != KITH_OK) {
         return kith_ctl_fail(args, &error);
     }
     json_t *list = args->json ? json_array() : NULL;

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Where a path lies in the cluster, by the mounts there are. */
+/* clang-format off */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+/* clang-format on */
+
+#include <string.h>
+
+#include "ctl/path.h"
+
+static const char mounts[] =
+    "22 1 0:20 / / rw - ext4 /dev/root rw\n"
+    "23 22 0:21 / /srv/kith rw,nosuid shared:5 - fuse.kithfs n1,n2:7071:/ rw\n"
+    "24 22 0:22 / /home/anna/my\\040files rw - fuse.kithfs [::1]:7070:/projects/x rw\n"
+    "25 23 0:23 / /srv/kith/deep rw - fuse.kithfs n9:/ rw\n"
+    "26 22 0:24 / /mnt/other rw - fuse.sshfs n1:/ rw\n"
+    "27 22 0:25 / /odd rw - fuse.kithfs /dev/odd rw\n"
+    "28 22\n";
+
+static void located(const char *cwd, const char *path, const char *want, const char *want_servers)
+{
+    char got[KITH_PATH_SIZE];
+    char servers[KITH_PATH_SIZE];
+    struct kith_error error;
+    assert_int_equal(kith_path_locate(mounts, cwd, path, got, servers, &error), KITH_OK);
+    assert_string_equal(got, want);
+    assert_string_equal(servers, want_servers);
+}
+
+static void test_locate(void **state)
+{
+    (void)state;
+    located("/", "/srv/kith/a/b", "/a/b", "n1,n2:7071");
+    located("/", "/srv/kith", "/", "n1,n2:7071");
+    located("/", "/srv/kith/", "/", "n1,n2:7071");
+    located("/", "/srv/kithless/a", "/srv/kithless/a", "");
+    located("/srv/kith/a", "./b/../c//d", "/a/c/d", "n1,n2:7071");
+}
+
+static void test_more(void **state)
+{
+    (void)state;
+    located("/", "/home/anna/my files/plan.odt", "/projects/x/plan.odt", "[::1]:7070");
+    located("/", "/srv/kith/deep/er", "/er", "n9"); /* the mount on top */
+    located("/", "/mnt/other/a", "/mnt/other/a", "");
+    located("/", "/odd/a", "/odd/a", ""); /* a source that is none */
+    located("/", "/", "/", "");
+    located("/", "/../..", "/", "");
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    char got[KITH_PATH_SIZE];
+    char servers[KITH_PATH_SIZE];
+    static char endless[KITH_PATH_SIZE + 2];
+    struct kith_error error;
+    assert_int_equal(kith_path_locate(mounts, "/home", "./a", got, servers, &error), KITH_EINVAL);
+    assert_non_null(strstr(error.message, "lies in no mounted kithfs"));
+    memset(endless, 'x', sizeof(endless) - 1);
+    endless[0] = '/';
+    assert_int_equal(kith_path_locate(mounts, "/", endless, got, servers, &error), KITH_ETOOBIG);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_locate), cmocka_unit_test(test_more),
+                                       cmocka_unit_test(test_refused)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
