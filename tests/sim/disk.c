@@ -46,7 +46,8 @@ static void stored(struct sim *sim, struct sim_event *event)
 {
     struct sim_node *node = &sim->nodes[event->entity];
     struct store_op *op = event->op;
-    if (!world_alive(sim, event->entity, event->start)) {
+    if (!world_alive(sim, event->entity, event->start) ||
+        faults_frozen(sim, event->entity, event)) {
         return;
     }
     enum kith_store_kind kind = op->op.kind;
@@ -106,6 +107,12 @@ void disk_submit(struct sim *sim, struct sim_node *node, const struct kith_store
 {
     struct store_op *copy = kith_calloc(1, sizeof *copy);
     KITH_ASSERT(copy);
+    if (op->kind == KITH_STORE_PUT) { /* whatever its clock does */
+        if (op->u.put.time <= node->stamped) {
+            sim_fail(sim, "node %u stamps a write no later than the one before", node->index);
+        }
+        node->stamped = op->u.put.time;
+    }
     copy->op = *op;
     copy->box = box ? kith_msg_box_hold(box) : NULL;
     kith_arena_init(&copy->arena, 0);

@@ -68,25 +68,6 @@ bool sim_formed(const struct sim *sim, bool all)
            (!all || count >= sim->node_count - late);
 }
 
-static void fault(struct sim *sim)
-{
-    uint32_t what = sim_below(sim, 10);
-    uint32_t a = sim_below(sim, sim->node_count);
-    uint32_t b = sim_below(sim, SIM_ENTITIES);
-    if (what < 2) {
-        bool power = sim->nodes[a].power_victim && sim_chance(sim, 500);
-        world_crash(sim, a, power && world_may_lose_power(sim));
-    } else if (what < 5) {
-        sim->cut[a][b] = sim->cut[b][a] = true;
-        sim_trace(sim, "cut %u %u", a, b);
-    } else if (what < 9) {
-        for (uint32_t i = 0; i < SIM_ENTITIES; i++) {
-            sim->cut[a][i] = sim->cut[i][a] = false;
-        }
-        sim_trace(sim, "mend %u", a);
-    }
-}
-
 /* Requests and faults for so long; `late`, a node starts at some time. */
 static void work(struct sim *sim, uint64_t for_us, bool requests, uint64_t late_us)
 {
@@ -102,7 +83,7 @@ static void work(struct sim *sim, uint64_t for_us, bool requests, uint64_t late_
             world_start(sim, sim->late);
         }
         if (sim->now_us >= next_fault && !sim->failed) {
-            fault(sim);
+            faults_step(sim);
             uint32_t pause = sim_below(sim, 800000);
             next_fault = sim->now_us + pause;
         }
@@ -272,6 +253,7 @@ static void run_random(struct sim *sim)
     for (uint32_t i = 0; i < full && full <= 3; i++) { /* three seeds in eight have such nodes */
         sim->nodes[(first + i) % sim->node_count].full = i < 2;
     }
+    faults_choose(sim);
     phase_form(sim);
     if (!sim->failed) {
         phase_work(sim);

@@ -47,7 +47,8 @@ static void tell_closed(struct sim *sim, struct sim_event *event)
     struct sim_link *link = &sim->links[event->link];
     uint32_t entity = link->end[event->side];
     uint64_t conn = link->conn[event->side];
-    if (!world_alive(sim, entity, event->start) || conn == 0) {
+    if (!world_alive(sim, entity, event->start) || conn == 0 ||
+        faults_frozen(sim, entity, event)) {
         return;
     }
     link->conn[event->side] = 0;
@@ -82,14 +83,14 @@ static void take_box(void *arg, struct kith_msg_box *box)
     *(struct kith_msg_box **)arg = box;
 }
 
-static struct kith_msg_box *unpack(struct sim *sim, const struct sim_event *event)
+/* NULL where it cannot be read. */
+static struct kith_msg_box *unpack(const struct sim_event *event, struct kith_error *error)
 {
     struct kith_msg_box *box = NULL;
-    struct kith_error error = {0};
     struct kith_bytes bytes = kith_bytes_make(event->bytes, event->size);
     enum kith_err err = KITH_OK;
     if (!event->bulk) {
-        err = kith_wire_unpack(bytes, take_box, &box, &error);
+        err = kith_wire_unpack(bytes, take_box, &box, error);
     } else {
         size_t prefix = 0, size = 0;
         struct kith_blob *blob = NULL;
@@ -100,12 +101,8 @@ static struct kith_msg_box *unpack(struct sim *sim, const struct sim_event *even
             memcpy(blob->data, bytes.data + prefix, size);
         }
         if (err == KITH_OK) {
-            err = kith_wire_bulk_unpack(kith_bytes_make(bytes.data, prefix), blob, &box, &error);
+            err = kith_wire_bulk_unpack(kith_bytes_make(bytes.data, prefix), blob, &box, error);
         }
-    }
-    if (err != KITH_OK || !box) {
-        sim_fail(sim, "a message does not decode: %s", error.message);
-        return NULL;
     }
     return box;
 }
@@ -145,9 +142,8 @@ static void link_break(struct sim *sim, uint32_t index)
         uint32_t delay = sim_below(sim, BREAK_MAX_US);
         sim->links[index].broken = true;
         sim_at(sim, sim->now_us + delay, link_over)->link = index;
-        struct sim_client *client = &sim->clients[sim->links[index].end[0] - SIM_NODES_MAX];
-        uint64_t known_us = sim->now_us + delay + CLOSE_MAX_US;
-        client->deaf_until_us = known_us > client->deaf_until_us ? known_us : client->deaf_until_us;
+        watches_deaf(sim, sim->links[index].end[0] - SIM_NODES_MAX,
+                     sim->now_us + delay + CLOSE_MAX_US);
     }
 }
 
@@ -172,6 +168,7 @@ static bool watch_refused(struct sim *sim, const struct sim_link *link, uint32_t
 static void deliver(struct sim *sim, struct sim_event *event)
 {
     struct sim_link *link = &sim->links[event->link];
+    struct kith_error error = {0};
     uint32_t side = event->side;
     uint32_t entity = link->end[side];
     if (!link->open || !world_alive(sim, entity, link->start[side]) ||
@@ -179,13 +176,25 @@ static void deliver(struct sim *sim, struct sim_event *event)
         (link->broken && entity >= SIM_NODES_MAX)) {
         return;
     }
-    if (sim->cut[link->end[0]][link->end[1]]) {
+    if (sim->cut[link->end[1 - side]][entity]) {
         if (event->event) {
             link_break(sim, event->link);
         }
         return;
     }
-    struct kith_msg_box *box = unpack(sim, event);
+    if (faults_frozen(sim, entity, event)) {
+        return;
+    }
+    if (event->corrupt) { /* the decoder may say what it likes; the transport ends it all */
+        kith_msg_box_drop(unpack(event, &error));
+        sim_trace(sim, "%u<-%u a corrupt message", entity, link->end[1 - side]);
+        link_close(sim, event->link, 2);
+        return;
+    }
+    struct kith_msg_box *box = unpack(event, &error);
+    if (!box) {
+        sim_fail(sim, "a message does not decode: %s", error.message);
+    }
     if (!box || !joins_deliver(sim, entity, &box->msg) ||
         watch_refused(sim, link, side, &box->msg)) {
         kith_msg_box_drop(box);
@@ -207,6 +216,16 @@ static void deliver(struct sim *sim, struct sim_event *event)
         world_client_step(sim, &sim->clients[entity - SIM_NODES_MAX], &message);
     }
     kith_msg_box_drop(box);
+}
+
+/* Now and then a byte is another one. */
+static void corrupt(struct sim *sim, struct sim_event *event)
+{
+    if (event->size > 0 && faults_has(sim, KIND_CORRUPT) && sim_chance(sim, 3)) {
+        size_t at = sim_random(sim) % event->size;
+        event->bytes[at] ^= (uint8_t)(1u << sim_below(sim, 8));
+        event->corrupt = true;
+    }
 }
 
 void net_send(struct sim *sim, uint32_t entity, uint64_t conn, const struct kith_msg *msg)
@@ -266,6 +285,7 @@ void net_send(struct sim *sim, uint32_t entity, uint64_t conn, const struct kith
         memcpy(event->bytes, buf.data, buf.size);
         event->size = buf.size;
         event->bulk = bulk;
+        corrupt(sim, event);
     }
     kith_buf_release(&buf);
 }
@@ -275,11 +295,15 @@ static void link_up(struct sim *sim, struct sim_event *event)
     struct sim_link *link = &sim->links[event->link];
     uint32_t from = link->end[0];
     uint32_t to = link->end[1];
-    if (!world_alive(sim, from, link->start[0]) || link->conn[0] == 0) {
+    if (!world_alive(sim, from, link->start[0]) || link->conn[0] == 0 ||
+        faults_frozen(sim, from, event)) {
         return;
     }
-    if (to >= SIM_NODES_MAX || !sim->nodes[to].up || sim->cut[from][to]) {
+    if (to >= SIM_NODES_MAX || !sim->nodes[to].up || sim->cut[from][to] || sim->cut[to][from]) {
         link_close(sim, event->link, 0);
+        return;
+    }
+    if (faults_frozen(sim, to, event)) {
         return;
     }
     link->start[1] = sim->nodes[to].start;

@@ -46,6 +46,17 @@ struct sim_event *sim_at(struct sim *sim, uint64_t at_us,
     return entry.event;
 }
 
+void sim_again(struct sim *sim, struct sim_event *event, uint64_t at_us)
+{
+    struct sim_event *again = sim_at(sim, at_us, event->fire);
+    struct sim_event *next_free = again->next_free;
+    *again = *event;
+    again->at_us = at_us;
+    again->next_free = next_free;
+    event->op = NULL;
+    event->bytes = NULL;
+}
+
 struct sim_event *sim_next(struct sim *sim)
 {
     struct sim_event *first = sim->events[0].event;

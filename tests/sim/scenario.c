@@ -403,7 +403,9 @@ void scenario_done(struct sim *sim, uint32_t client, uint64_t tag, enum kith_cli
         return;
     }
     record->out = false;
-    if (sim->now_us > record->deadline_us + SLACK_US) {
+    uint64_t thaws_us = sim->frozen_until_us[SIM_NODES_MAX + client];
+    uint64_t by_us = record->deadline_us > thaws_us ? record->deadline_us : thaws_us;
+    if (sim->now_us > by_us + SLACK_US) {
         sim_fail(sim, "invariant 8: op %llu ends %llu us late", (unsigned long long)tag,
                  (unsigned long long)(sim->now_us - record->deadline_us));
     }
@@ -640,8 +642,9 @@ void scenario_step(struct sim *sim)
     uint32_t any = sim_below(sim, SIM_ROWS);
     uint32_t row = watches_row(sim, any);
     uint32_t what = sim_below(sim, 100);
+    bool frozen = sim->frozen_until_us[SIM_NODES_MAX + client] > sim->now_us;
     watches_step(sim);
-    if (sim->clients[client].under_way >= 8) {
+    if (frozen || sim->clients[client].under_way >= 8) {
         return;
     }
     uint32_t chunk = any_chunk(sim);

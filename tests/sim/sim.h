@@ -10,6 +10,7 @@
  *     chance.c     chance, trace, failure
  *     store_sim.c  a node's disk: what is in memory, at the operating system, on the disk
  *     scenario.c   what clients do, and what each answer must be (sessions, copies, chunks)
+ *     faults.c     what goes wrong, and when
  *     watches.c    what clients believe while they watch, and that it is true
  *     oracle.c     what was written and acknowledged, and what must hold (DESIGN section 9)
  *     joins.c      a join that a crash or lost messages break off, at every moment of it
@@ -65,6 +66,20 @@ enum sim_mutant {
 };
 
 struct sim;
+struct sim_event;
+
+/* Kinds of faults. A seed has the first two, and some of the others. */
+enum sim_kind {
+    KIND_CRASH,
+    KIND_CUT,     /* between two, both ways */
+    KIND_ONE_WAY,
+    KIND_HALVES,  /* all that are on one side from all others, for a while */
+    KIND_FLAP,    /* between two, on and off */
+    KIND_FREEZE,  /* a process does nothing for a while; then all comes at once */
+    KIND_CLOCK,   /* a wall clock jumps */
+    KIND_CORRUPT, /* a byte of a message flips, and the connection ends */
+    KIND_COUNT
+};
 
 /* ---- chance.c ---- */
 uint64_t sim_random(struct sim *sim);
@@ -244,6 +259,8 @@ void watches_read(struct sim *sim, uint32_t client, uint32_t row, const struct s
                   const struct kith_clock *clock);
 /* The write was acknowledged just now. */
 void watches_acked(struct sim *sim, uint32_t write);
+/* Until then the client cannot hear anything. */
+void watches_deaf(struct sim *sim, uint32_t client, uint64_t until_us);
 /* Judges what is believed after the writes whose time has come. */
 void watches_check(struct sim *sim);
 void watches_release(struct sim *sim);
@@ -251,7 +268,7 @@ void watches_release(struct sim *sim);
 /* ---- world.c ---- */
 struct sim_node {
     uint32_t index;
-    bool up, power_victim;
+    bool up, power_victim, clock_victim;
     bool held;      /* a crash is not followed by a start */
     bool full;      /* it has as many watches as it takes */
     uint64_t start; /* number of starts */
@@ -261,6 +278,7 @@ struct sim_node {
     char address[16];
     bool ready;
     uint64_t tick_us;
+    uint64_t stamped; /* the last time that it gave to a write since its start */
 };
 struct sim_client {
     uint32_t index;
@@ -294,6 +312,7 @@ struct sim_event {
     uint8_t phase;
     bool bulk;
     bool event; /* of a watch */
+    bool corrupt;
     uint8_t *bytes;
     size_t size;
     struct store_op *op;
@@ -321,7 +340,9 @@ struct sim {
     uint32_t link_count, link_capacity;
     struct sim_link *links;
     uint32_t link_heads[SIM_LINK_HEADS];
-    bool cut[SIM_ENTITIES][SIM_ENTITIES];
+    bool cut[SIM_ENTITIES][SIM_ENTITIES]; /* [from][to] */
+    uint64_t frozen_until_us[SIM_ENTITIES];
+    uint32_t kinds; /* bit k: enum sim_kind k */
     uint64_t conn_next;
     uint64_t ops_done, ops_ok, ops_unknown, crashes, degraded, lost_reads;
     uint64_t power_losses;
@@ -347,6 +368,8 @@ struct sim_event *sim_at(struct sim *sim, uint64_t at_us,
                          void (*fire)(struct sim *sim, struct sim_event *event));
 /* Takes the first one, the caller's from now on; there is one. */
 struct sim_event *sim_next(struct sim *sim);
+/* The same once more at that time, with all that it holds. */
+void sim_again(struct sim *sim, struct sim_event *event, uint64_t at_us);
 /* Takes an event back, with all that it holds. */
 void sim_event_done(struct sim *sim, struct sim_event *event);
 void sim_events_release(struct sim *sim);
@@ -389,6 +412,17 @@ void world_client_op(struct sim *sim, uint32_t client, const struct kith_client_
 /* Begins (with a new tag) or ends the client's watch on the group. */
 void world_client_watch(struct sim *sim, uint32_t client, uint32_t group, bool begin);
 void world_admin_init(struct sim *sim);
+/* ---- faults.c ---- */
+/* Whether the seed has them, and faults may happen now. */
+bool faults_has(const struct sim *sim, enum sim_kind kind);
+/* What a seed has. */
+void faults_choose(struct sim *sim);
+/* One fault, or the end of one. */
+void faults_step(struct sim *sim);
+/* Whether the entity is frozen; then the event comes again when it is not. */
+bool faults_frozen(struct sim *sim, uint32_t entity, struct sim_event *event);
+/* All networks are whole, and nobody is frozen any more. */
+void faults_end(struct sim *sim);
 /* ---- main.c ---- */
 /* All members of the newest table know it; with `all`, every node is one. */
 bool sim_formed(const struct sim *sim, bool all);

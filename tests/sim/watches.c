@@ -50,7 +50,8 @@ void watches_step(struct sim *sim)
     uint32_t client = sim_below(sim, sim->client_count - 1);
     uint32_t group = any_group(sim);
     bool held = sim->clients[client].watches[group].tag != 0;
-    if (sim_chance(sim, held ? 20 : 4)) {
+    bool frozen = sim->frozen_until_us[SIM_NODES_MAX + client] > sim->now_us;
+    if (!frozen && sim_chance(sim, held ? 20 : 4)) {
         world_client_watch(sim, client, group, !held);
     }
 }
@@ -151,6 +152,12 @@ static void judge(struct sim *sim, uint32_t client, const struct oracle_write *w
                  (unsigned long long)(sim->now_us - write->acked_us) / 1000);
     }
     kith_arena_release(&arena);
+}
+
+void watches_deaf(struct sim *sim, uint32_t client, uint64_t until_us)
+{
+    struct sim_client *who = &sim->clients[client];
+    who->deaf_until_us = until_us > who->deaf_until_us ? until_us : who->deaf_until_us;
 }
 
 struct sim_reading watches_reading(const struct sim *sim, uint32_t client, uint32_t row)

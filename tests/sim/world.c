@@ -29,7 +29,12 @@ static void node_tick(struct sim *sim, struct sim_event *event)
 {
     struct sim_node *node = &sim->nodes[event->entity];
     /* else: an earlier one has been asked for since */
-    if (world_alive(sim, event->entity, event->start) && event->at_us == node->tick_us) {
+    if (!world_alive(sim, event->entity, event->start) || event->at_us != node->tick_us) {
+        return;
+    }
+    if (faults_frozen(sim, event->entity, event)) {
+        node->tick_us = sim->frozen_until_us[event->entity];
+    } else {
         node->tick_us = UINT64_MAX;
         struct kith_event tick = {.kind = KITH_EVENT_TICK};
         world_node_step(sim, node, &tick, NULL);
@@ -101,6 +106,7 @@ void world_start(struct sim *sim, uint32_t index)
     struct kith_start start;
     memset(&start, 0, sizeof start);
     node->start++;
+    node->stamped = 0;
     for (uint32_t i = 0; i < 4; i++) {
         start.random[i] = sim_random(sim);
     }
@@ -154,6 +160,7 @@ void world_crash(struct sim *sim, uint32_t index, bool power)
     sim_trace(sim, "%u %s", index, power ? "loses power" : "is killed");
     net_crashed(sim, index);
     node->up = false;
+    sim->frozen_until_us[index] = 0;
     struct sim_event *bury = sim_at(sim, sim->now_us, node_bury);
     bury->bytes = (uint8_t *)(void *)node->core;
     node->core = NULL;
@@ -168,7 +175,13 @@ void world_crash(struct sim *sim, uint32_t index, bool power)
 static void client_tick(struct sim *sim, struct sim_event *event)
 {
     struct sim_client *client = &sim->clients[event->entity];
-    if (event->at_us == client->tick_us) {
+    uint32_t entity = SIM_NODES_MAX + client->index;
+    if (event->at_us != client->tick_us) {
+        return;
+    }
+    if (faults_frozen(sim, entity, event)) {
+        client->tick_us = sim->frozen_until_us[entity];
+    } else {
         client->tick_us = UINT64_MAX;
         struct kith_client_event tick = {.kind = KITH_CLIENT_EVENT_TICK};
         world_client_step(sim, client, &tick);
@@ -341,8 +354,7 @@ void world_run(struct sim *sim, uint64_t until_us)
 
 void world_heal(struct sim *sim)
 {
-    sim->faults = false;
-    memset(sim->cut, 0, sizeof sim->cut);
+    faults_end(sim);
     for (uint32_t i = 0; i < sim->node_count && !sim->failed; i++) {
         if (!sim->nodes[i].up) {
             world_start(sim, i);

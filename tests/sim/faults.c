@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * faults.c - what goes wrong by itself: which kinds a seed has, and when each begins and ends.
+ *
+ * A seed has some kinds of faults and not others (`kinds`), chosen at its begin: with all of them at
+ * once each hides what another one shows. Crashes at the edges of promises are disk.c's, messages
+ * that are lost, late, doubled or corrupt net.c's.
+ *
+ * What survives is a matter of budget, as the oracle knows no more than was promised: one node loses
+ * power (power_victim), fewer than half of the nodes have clocks that jump (clock_victim). */
+#include <string.h>
+
+#include "sim.h"
+
+#define HALVES_MAX_US    5000000u
+#define FLAP_MAX_US      4000000u
+#define FLAP_EACH_US     400000u
+#define FREEZE_SHORT_US  3000000u  /* most freezes; some are longer than anybody waits */
+#define FREEZE_LONG_US   40000000u
+#define FREEZE_LEAST_US  100000u
+#define JUMP_SHORT_MS    600000    /* ten minutes */
+#define JUMP_LONG_MS     259200000 /* three days */
+
+bool faults_has(const struct sim *sim, enum sim_kind kind)
+{
+    return sim->faults && (sim->kinds >> kind & 1u) != 0;
+}
+
+void faults_choose(struct sim *sim)
+{
+    sim->kinds = 1u << KIND_CRASH | 1u << KIND_CUT;
+    for (uint32_t kind = KIND_CUT + 1; kind < KIND_COUNT; kind++) {
+        bool has = sim_chance(sim, 300);
+        sim->kinds |= has ? 1u << kind : 0;
+    }
+    uint32_t first = sim_below(sim, sim->node_count);
+    for (uint32_t i = 0; i < (sim->node_count - 1) / 2; i++) { /* the others tell the time */
+        sim->nodes[(first + i) % sim->node_count].clock_victim = true;
+    }
+}
+
+/* ---- Networks ---- */
+
+static void cut_sides(struct sim *sim, uint32_t side, bool cut)
+{
+    for (uint32_t a = 0; a < SIM_ENTITIES; a++) {
+        for (uint32_t b = 0; b < SIM_ENTITIES; b++) {
+            if ((side >> a & 1u) != (side >> b & 1u)) {
+                sim->cut[a][b] = cut;
+            }
+        }
+    }
+}
+
+static void halves_end(struct sim *sim, struct sim_event *event)
+{
+    sim_trace(sim, "sides %x are one again", event->link);
+    cut_sides(sim, event->link, false);
+}
+
+static void halves(struct sim *sim)
+{
+    uint32_t side = sim_below(sim, 1u << SIM_ENTITIES);
+    uint32_t lasts = sim_below(sim, HALVES_MAX_US);
+    sim_trace(sim, "cut in sides %x", side);
+    cut_sides(sim, side, true);
+    sim_at(sim, sim->now_us + lasts, halves_end)->link = side;
+}
+
+static void flap(struct sim *sim, struct sim_event *event)
+{
+    bool cut = sim->faults && sim->now_us < event->start && event->phase == 0;
+    sim->cut[event->entity][event->link] = cut;
+    sim->cut[event->link][event->entity] = cut;
+    if (sim->faults && sim->now_us < event->start) {
+        uint32_t lasts = sim_below(sim, FLAP_EACH_US);
+        struct sim_event *next = sim_at(sim, sim->now_us + lasts, flap);
+        next->entity = event->entity;
+        next->link = event->link;
+        next->start = event->start; /* until then */
+        next->phase = cut ? 1 : 0;
+    }
+}
+
+static void flap_begin(struct sim *sim, uint32_t a, uint32_t b)
+{
+    uint32_t lasts = sim_below(sim, FLAP_MAX_US);
+    struct sim_event *event = sim_at(sim, sim->now_us, flap);
+    sim_trace(sim, "the way between %u and %u flaps", a, b);
+    event->entity = a;
+    event->link = b;
+    event->start = sim->now_us + lasts;
+}
+
+/* ---- Nodes and clients that stand still ---- */
+
+
+bool faults_frozen(struct sim *sim, uint32_t entity, struct sim_event *event)
+{
+    if (sim->frozen_until_us[entity] <= sim->now_us) {
+        return false;
+    }
+    sim_again(sim, event, sim->frozen_until_us[entity]);
+    return true;
+}
+
+static void freeze(struct sim *sim, uint32_t entity)
+{
+    uint32_t most = sim_chance(sim, 150) ? FREEZE_LONG_US : FREEZE_SHORT_US;
+    uint32_t lasts = FREEZE_LEAST_US + sim_below(sim, most - FREEZE_LEAST_US);
+    uint64_t until_us = sim->now_us + lasts;
+    if (until_us < sim->frozen_until_us[entity]) {
+        return;
+    }
+    sim_trace(sim, "%u freezes for %u ms", entity, lasts / 1000);
+    sim->frozen_until_us[entity] = until_us;
+    if (entity >= SIM_NODES_MAX) {
+        watches_deaf(sim, entity - SIM_NODES_MAX, until_us);
+    }
+}
+
+/* A client in ten freezes. */
+static void freeze_any(struct sim *sim, uint32_t node)
+{
+    uint32_t client = sim_below(sim, 10 * sim->client_count);
+    freeze(sim, client < sim->client_count ? SIM_NODES_MAX + client : node);
+}
+
+/* ---- Clocks ---- */
+
+static void clock_jumps(struct sim *sim, struct sim_node *node)
+{
+    int64_t most = sim_chance(sim, 400) ? JUMP_LONG_MS : JUMP_SHORT_MS;
+    int64_t by = (int64_t)(sim_random(sim) % (uint64_t)(2 * most)) - most;
+    if (node->clock_victim) {
+        node->skew_ms += by;
+        sim_trace(sim, "the clock of %u jumps by %lld ms", node->index, (long long)by);
+    }
+}
+
+/* ---- Which, and when ---- */
+
+static void crash(struct sim *sim, uint32_t a)
+{
+    bool power = sim->nodes[a].power_victim && sim_chance(sim, 500);
+    world_crash(sim, a, power && world_may_lose_power(sim));
+}
+
+static void mend(struct sim *sim, uint32_t a)
+{
+    for (uint32_t i = 0; i < SIM_ENTITIES; i++) {
+        sim->cut[a][i] = sim->cut[i][a] = false;
+    }
+    sim_trace(sim, "mend %u", a);
+}
+
+static void special(struct sim *sim, uint32_t a, uint32_t b)
+{
+    uint32_t any = sim_below(sim, KIND_COUNT);
+    for (uint32_t i = 0; i < KIND_COUNT && !faults_has(sim, (enum sim_kind)any); i++) {
+        any = (any + 1) % KIND_COUNT;
+    }
+    enum sim_kind kind = (enum sim_kind)any;
+    switch (kind) {
+    case KIND_ONE_WAY:
+        sim->cut[a][b] = true;
+        sim_trace(sim, "cut from %u to %u", a, b);
+        break;
+    case KIND_HALVES:
+        halves(sim);
+        break;
+    case KIND_FLAP:
+        flap_begin(sim, a, b);
+        break;
+    case KIND_FREEZE:
+        freeze_any(sim, a);
+        break;
+    case KIND_CLOCK:
+        clock_jumps(sim, &sim->nodes[a]);
+        break;
+    case KIND_CRASH:
+    case KIND_CUT:
+    case KIND_CORRUPT:
+    case KIND_COUNT:
+        break;
+    }
+}
+
+void faults_step(struct sim *sim)
+{
+    uint32_t what = sim_below(sim, 14);
+    uint32_t a = sim_below(sim, sim->node_count);
+    uint32_t b = sim_below(sim, SIM_ENTITIES);
+    if (what < 2) {
+        crash(sim, a);
+    } else if (what < 4) {
+        sim->cut[a][b] = sim->cut[b][a] = true;
+        sim_trace(sim, "cut %u %u", a, b);
+    } else if (what < 8) {
+        mend(sim, a);
+    } else {
+        special(sim, a, b);
+    }
+}
+
+void faults_end(struct sim *sim)
+{
+    sim->faults = false;
+    memset(sim->cut, 0, sizeof sim->cut);
+    for (uint32_t i = 0; i < SIM_ENTITIES && !sim->failed; i++) {
+        if (sim->frozen_until_us[i] > sim->now_us) {
+            world_run(sim, sim->frozen_until_us[i]);
+        }
+    }
+}
