@@ -45,6 +45,7 @@
 
 #define KITH_CONNS_MAX         4096u /* connections at a time, both ways; 64 bytes each */
 #define KITH_CONN_SLOTS        (2u * KITH_CONNS_MAX)
+#define KITH_START_RETRY_MS    1000u /* a disk that was full at the start may have room later */
 #define KITH_PING_MS           1000u  /* between signs of life */
 #define KITH_DOWN_MS           3000u  /* silent for longer: routing leaves the peer out */
 #define KITH_PAUSE_MS          2000u  /* without an event, while we ping: it was us who stood still */
@@ -332,6 +333,7 @@ struct kith_node {
     char software[32];
     uint32_t put_timeout_ms;
     bool started;
+    uint64_t start_retry_ms; /* not started: its record could not be written; when to try again */
     bool serving;    /* its new incarnation is on disk: it may speak */
     bool ready_said;
     bool has_data; /* a row or a chunk is in the store */

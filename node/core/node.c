@@ -204,7 +204,8 @@ static void identity_stored(struct kith_node *node, uint64_t arg, enum kith_err 
 {
     (void)arg;
     if (err != KITH_OK) {
-        node->started = false; /* the next tick tries again */
+        node->started = false;
+        node->start_retry_ms = node->now_ms + KITH_START_RETRY_MS;
         return;
     }
     node->serving = true;
@@ -239,7 +240,7 @@ static enum kith_err node_start(struct kith_node *node)
 
 static enum kith_err take_tick(struct kith_node *node)
 {
-    if (!node->started) {
+    if (!node->started && node->now_ms >= node->start_retry_ms) {
         enum kith_err err = node_start(node);
         if (err != KITH_OK) {
             return err;
@@ -490,7 +491,7 @@ static uint64_t node_due(struct kith_node *node)
 {
     uint64_t due = pending_due(node);
     if (!node->started) {
-        return node->now_ms;
+        return node->start_retry_ms < due ? node->start_retry_ms : due;
     }
     if (!node->serving) {
         return due;

@@ -351,6 +351,41 @@ static void test_no_cluster(void **state)
     kith_node_free(world.node);
 }
 
+/* The disk is full at the start: it is tried once a second, and then the node serves. */
+static void test_start_retry(void **state)
+{
+    (void)state;
+    struct world world;
+    memset(&world, 0, sizeof world);
+    const struct kith_node_options options = {.address = "here:1"};
+    const struct kith_start begin = {.random = {1, 2, 3, 4}};
+    struct kith_error error;
+    assert_int_equal(kith_node_new(&options, &begin, &world.node, &error), KITH_OK);
+    struct kith_event accepted = {.kind = KITH_EVENT_ACCEPTED, .conn = 1};
+    run(&world, &accepted);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct kith_event event = {.kind = KITH_EVENT_TICK};
+        world.now_ms += i > 0 ? 999 : 0;
+        step(&world, &event);
+        assert_int_equal(world.last.count, i > 0 ? 0 : 1); /* too early */
+        world.now_ms += i > 0 ? 1 : 0;
+        if (i > 0) {
+            step(&world, &event);
+        }
+        assert_int_equal(world.last.count, 1);
+        assert_int_equal(world.last.effects[0].kind, KITH_EFFECT_STORE);
+        struct kith_store_done done = {.id = world.last.effects[0].op->id,
+                                       .message = "",
+                                       .err = i < 2 ? KITH_ENOSPC : KITH_OK,
+                                       .reached = KITH_DURABLE_DISK};
+        struct kith_event stored = {.kind = KITH_EVENT_STORED, .done = &done};
+        step(&world, &stored);
+        assert_true(i == 2 || world.last.deadline_ms == world.now_ms + 1000);
+    }
+    assert_non_null(sent(&world, KITH_MSG_HELLO));
+    kith_node_free(world.node);
+}
+
 /* All have stood still, and go on: nobody was silent, and nobody is down. */
 static void test_pause(void **state)
 {
@@ -396,6 +431,7 @@ int main(void)
         cmocka_unit_test(test_retry),
         cmocka_unit_test(test_batch),
         cmocka_unit_test(test_not_written),
+        cmocka_unit_test(test_start_retry),
         cmocka_unit_test(test_pause),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
