@@ -6,6 +6,8 @@
 
 #include "sim.h"
 
+#define SMALL_STATE_BYTES 80u /* of the simulation's rows, one or two siblings */
+
 static bool crash_here(struct sim *sim, uint32_t node, uint32_t per_mille)
 {
     if (!sim->faults || !sim_chance(sim, sim->storm ? 8 * per_mille : per_mille)) {
@@ -41,6 +43,50 @@ static void store_complete(struct sim *sim, struct sim_event *event, enum kith_d
     sim->untold = false;
 }
 
+/* Its flush finds no space: what it wrote may be there or not, and the node ends in order. */
+static void flush_fails(struct sim *sim, struct sim_event *event)
+{
+    struct store_sim *store = &sim->nodes[event->entity].store;
+    struct store_op *op = event->op;
+    bool there = sim_chance(sim, 500);
+    store->os_seq = there && op->seq > store->os_seq ? op->seq : store->os_seq;
+    op->done.err = KITH_EIO;
+    op->done.message = "the log cannot be written";
+    store_complete(sim, event, KITH_DURABLE_OS);
+    world_crash(sim, event->entity, false);
+}
+
+static bool is_value(size_t bytes, uint32_t rows)
+{
+    return bytes > rows * SMALL_STATE_BYTES;
+}
+
+/* What the operation needs, as in node/shell: store_rows.c, chunks.c, store_meta.c. */
+static enum disk_space room_needed(const struct kith_store_op *op)
+{
+    size_t bytes = 0;
+    bool value = false;
+    switch (op->kind) {
+    case KITH_STORE_PUT:
+        for (uint32_t i = 0; i < op->u.put.update_count; i++) {
+            value = value || op->u.put.updates[i].has_sibling;
+        }
+        return value ? DISK_WIDE : DISK_SMALL;
+    case KITH_STORE_MERGE:
+        for (uint32_t i = 0; i < op->u.merge.row_count; i++) {
+            bytes += op->u.merge.rows[i].state.size;
+        }
+        return is_value(bytes, op->u.merge.row_count) ? DISK_WIDE : DISK_SMALL;
+    case KITH_STORE_ABSORB:
+    case KITH_STORE_CHUNK_PUT:
+        return DISK_WIDE;
+    case KITH_STORE_META_PUT:
+        return DISK_SMALL;
+    default:
+        return DISK_FULL;
+    }
+}
+
 /* phases: 0 carry out, 1 at the operating system, 2 on disk */
 static void stored(struct sim *sim, struct sim_event *event)
 {
@@ -59,7 +105,13 @@ static void stored(struct sim *sim, struct sim_event *event)
     bool disk = op->op.durability == KITH_DURABLE_DISK;
     if (event->phase == 0) {
         uint64_t wall = world_wall_ms(sim, node);
-        store_sim_apply(&node->store, op, wall, sim->secret);
+        if (node->space > room_needed(&op->op)) {
+            op->done.id = op->op.id;
+            op->done.err = KITH_ENOSPC;
+            op->done.message = "the disk is full";
+        } else {
+            store_sim_apply(&node->store, op, wall, sim->secret);
+        }
         if (op->done.err != KITH_OK) {
             store_complete(sim, event, KITH_DURABLE_OS);
         } else if (sim->mutant == MUTANT_ACK_EARLY && write && !once && !disk) {
@@ -74,6 +126,10 @@ static void stored(struct sim *sim, struct sim_event *event)
     }
     if (event->phase == 1) {
         if (write && crash_here(sim, event->entity, 4)) {
+            return;
+        }
+        if (write && node->space == DISK_FULL && sim_chance(sim, 200)) {
+            flush_fails(sim, event);
             return;
         }
         node->store.os_seq = op->seq > node->store.os_seq ? op->seq : node->store.os_seq;

@@ -15,6 +15,7 @@
 #define HALVES_MAX_US    5000000u
 #define FLAP_MAX_US      4000000u
 #define FLAP_EACH_US     400000u
+#define SPACE_MAX_US     1500000u
 #define FREEZE_SHORT_US  3000000u  /* most freezes; some are longer than anybody waits */
 #define FREEZE_LONG_US   40000000u
 #define FREEZE_LEAST_US  100000u
@@ -138,6 +139,28 @@ static void clock_jumps(struct sim *sim, struct sim_node *node)
     }
 }
 
+/* ---- Disks that fill up ---- */
+
+static void space_changes(struct sim *sim, struct sim_event *event)
+{
+    struct sim_node *node = &sim->nodes[event->entity];
+    node->space = sim->faults ? (enum disk_space)event->phase : DISK_WIDE;
+    sim_trace(sim, "the disk of %u has room of kind %u", event->entity, event->phase);
+}
+
+static void disk_fills(struct sim *sim, uint32_t node)
+{
+    uint64_t at_us = sim->now_us;
+    enum disk_space stages[] = {DISK_SMALL, DISK_FULL, DISK_SMALL, DISK_WIDE};
+    uint32_t first = sim_below(sim, 2); /* another program may take all at once */
+    for (uint32_t i = first; i < sizeof stages / sizeof stages[0]; i++) {
+        struct sim_event *event = sim_at(sim, at_us, space_changes);
+        event->entity = node;
+        event->phase = (uint8_t)stages[i];
+        at_us += sim_below(sim, SPACE_MAX_US);
+    }
+}
+
 /* ---- Which, and when ---- */
 
 static void crash(struct sim *sim, uint32_t a)
@@ -178,6 +201,9 @@ static void special(struct sim *sim, uint32_t a, uint32_t b)
     case KIND_CLOCK:
         clock_jumps(sim, &sim->nodes[a]);
         break;
+    case KIND_FULL:
+        disk_fills(sim, a);
+        break;
     case KIND_CRASH:
     case KIND_CUT:
     case KIND_CORRUPT:
@@ -207,6 +233,9 @@ void faults_end(struct sim *sim)
 {
     sim->faults = false;
     memset(sim->cut, 0, sizeof sim->cut);
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        sim->nodes[i].space = DISK_WIDE;
+    }
     for (uint32_t i = 0; i < SIM_ENTITIES && !sim->failed; i++) {
         if (sim->frozen_until_us[i] > sim->now_us) {
             world_run(sim, sim->frozen_until_us[i]);

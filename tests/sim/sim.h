@@ -77,6 +77,7 @@ enum sim_kind {
     KIND_FLAP,    /* between two, on and off */
     KIND_FREEZE,  /* a process does nothing for a while; then all comes at once */
     KIND_CLOCK,   /* a wall clock jumps */
+    KIND_FULL,    /* a disk fills up: no values, then nothing at all, for a while */
     KIND_CORRUPT, /* a byte of a message flips, and the connection ends */
     KIND_COUNT
 };
@@ -265,12 +266,19 @@ void watches_deaf(struct sim *sim, uint32_t client, uint64_t until_us);
 void watches_check(struct sim *sim);
 void watches_release(struct sim *sim);
 
+/* ---- disk.c ---- */
+enum disk_space { /* what a disk has room for, as in store_space.c */
+    DISK_WIDE,
+    DISK_SMALL, /* for deletes and the node's own records */
+    DISK_FULL,  /* for nothing */
+};
 /* ---- world.c ---- */
 struct sim_node {
     uint32_t index;
     bool up, power_victim, clock_victim;
     bool held;      /* a crash is not followed by a start */
     bool full;      /* it has as many watches as it takes */
+    enum disk_space space;
     uint64_t start; /* number of starts */
     int64_t skew_ms;
     struct kith_node *core;
