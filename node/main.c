@@ -68,6 +68,12 @@ static const struct kith_config_key keys[] = {
      .min = 1,
      .max = KITH_WEIGHT_MAX,
      .help = "share of the data, relative to other nodes"},
+    {.section = "node",
+     .name = "repair_rate",
+     .type = KITH_CONFIG_SIZE,
+     .max = UINT64_C(1) << 40,
+     .help = "bytes a second that this node fetches of what it has missed (default no bound; it "
+             "always yields to requests)"},
     {.section = "store",
      .name = "cache",
      .type = KITH_CONFIG_SIZE,
@@ -181,6 +187,7 @@ static int run(const struct kith_config *config)
         .zone = kith_config_string(config, "zone"),
         .weight = (uint32_t)kith_config_number(config, "weight"),
         .cache_bytes = kith_config_number(config, "cache"),
+        .repair_rate = kith_config_number(config, "repair_rate"),
         .log_file = log_file,
     };
     enum kith_err err = kith_daemon_run(&options, &error);

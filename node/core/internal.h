@@ -317,6 +317,7 @@ struct pace {
     uint64_t rate;   /* bytes a second; 0 = no bound */
     int64_t balance; /* bytes that may be moved; below 0: so many too many were */
     uint64_t at_ms;  /* of which time it is */
+    uint32_t parts;  /* thousandths of a byte beside it */
 };
 
 /* ---- The node ---- */

@@ -89,6 +89,7 @@ static enum kith_err load_options(struct kith_node *node, const struct kith_node
         strncpy(node->software, options->software, sizeof node->software - 1);
     }
     node->weight = options->weight > 0 ? options->weight : 1;
+    pace_set(node, options->repair_rate);
     node->put_timeout_ms =
         options->put_timeout_ms > 0 ? options->put_timeout_ms : KITH_PUT_TIMEOUT_MS;
     return KITH_OK;

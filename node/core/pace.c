@@ -15,12 +15,12 @@ static void pay(struct kith_node *node)
     uint64_t passed = node->now_ms - pace->at_ms;
     uint64_t bytes = lacks;
     if (passed < lacks / pace->rate * 1000u + 1000u) { /* else all of it */
-        bytes = pace->rate / 1000u * passed + pace->rate % 1000u * passed / 1000u;
+        uint64_t parts = pace->rate % 1000u * passed + pace->parts;
+        bytes = pace->rate / 1000u * passed + parts / 1000u;
+        pace->parts = (uint32_t)(parts % 1000u);
     }
-    if (bytes > 0) { /* else too short a time for one byte: it goes on counting */
-        pace->at_ms = node->now_ms;
-        pace->balance += (int64_t)(bytes < lacks ? bytes : lacks);
-    }
+    pace->at_ms = node->now_ms;
+    pace->balance += (int64_t)(bytes < lacks ? bytes : lacks);
 }
 
 uint64_t pace_wait_ms(struct kith_node *node)
@@ -45,5 +45,6 @@ void pace_set(struct kith_node *node, uint64_t rate)
 {
     node->pace.rate = rate > KITH_PACE_MAX ? KITH_PACE_MAX : rate;
     node->pace.balance = 0;
+    node->pace.parts = 0;
     node->pace.at_ms = node->now_ms;
 }

@@ -31,6 +31,7 @@ struct kith_daemon_options {
     const char *zone;
     uint32_t weight;
     uint64_t cache_bytes; /* 0 = by the memory */
+    uint64_t repair_rate; /* bytes a second; 0 = no bound */
     const char *log_file; /* for SIGHUP; NULL = stderr */
 };
 

@@ -305,6 +305,7 @@ static enum kith_err start_node(struct daemon *daemon, struct kith_error *error)
                                         .zone = daemon->options->zone,
                                         .weight = daemon->options->weight,
                                         .software = "kithd " KITH_VERSION,
+                                        .repair_rate = daemon->options->repair_rate,
                                         .join = daemon->options->join};
     enum kith_err err = kith_node_new(&options, &start, &daemon->node, error);
     if (err != KITH_OK) {
