@@ -94,6 +94,20 @@ void exchange_peer_up(struct kith_node *node, uint16_t peer)
     exchanges->due_ms = node->now_ms;
 }
 
+void exchange_damaged(struct kith_node *node, uint32_t partition, uint32_t count)
+{
+    struct exchanges *exchanges = &node->exchanges;
+    exchanges->damaged += count;
+    for (uint32_t i = 0; i < EXCHANGE_CLASSES * exchanges->pair_count; i++) {
+        struct exchange_pair *pair = &exchanges->pairs[i];
+        if (pair->partition == partition) {
+            pair->again = pair->out;
+            pair->due_ms = node->now_ms;
+        }
+    }
+    exchanges->due_ms = node->now_ms;
+}
+
 /* ---- One exchange ---- */
 
 struct exchange_pair *exchange_pair_of(struct kith_node *node, const struct pending *pending)
@@ -108,6 +122,8 @@ void exchange_end(struct kith_node *node, struct pending *pending, uint64_t agai
         uint64_t rest = KITH_EXCHANGE_MS + core_random(node) % KITH_EXCHANGE_MS;
         pair->out = false;
         pair->ended_ms = node->now_ms;
+        again_ms = pair->again && again_ms == 0 ? 1 : again_ms;
+        pair->again = false;
         pair->due_ms = node->now_ms + (again_ms > 0 ? again_ms : rest);
         node->exchanges.out[pending->u.exchange.chunks ? EXCHANGE_CHUNKS : EXCHANGE_ROWS]--;
         node->exchanges.due_ms = node->now_ms;

@@ -287,6 +287,7 @@ struct exchange_pair { /* a partition of ours, and another owner of it */
     uint32_t partition;
     uint16_t peer;
     bool out;       /* an exchange is under way */
+    bool again;     /* at once after the one that is under way */
     bool suspected; /* leaves have differed: */
     struct kith_leaf_set suspects;
     uint64_t due_ms;
@@ -306,6 +307,7 @@ struct exchanges {
     uint64_t due_ms;
     uint64_t gap_ms; /* while the node is busy none begins before */
     uint64_t taken[EXCHANGE_CLASSES]; /* since it said so last */
+    uint64_t damaged;    /* rows and chunks found so, since the start */
     uint32_t tells;      /* of this step */
 };
 
@@ -577,6 +579,8 @@ void exchange_release(struct kith_node *node);
 /* Another table is in use: other pairs. */
 void exchange_table_changed(struct kith_node *node);
 void exchange_peer_up(struct kith_node *node, uint16_t peer);
+/* So many rows or chunks of the partition were damaged here, and are missing now. */
+void exchange_damaged(struct kith_node *node, uint32_t partition, uint32_t count);
 /* An exchange or a fetch. */
 void exchange_peer_lost(struct kith_node *node, struct pending *pending, uint16_t peer);
 /* The peer's bulk connection is there; it could not be opened, or has ended. */

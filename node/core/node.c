@@ -306,6 +306,9 @@ static enum kith_err take_stored(struct kith_node *node, const struct kith_store
     if (pending->writing && (done->err == KITH_OK || done->err == KITH_EIO)) {
         node->has_data = true; /* EIO: it may be there, and only its flush failed */
     }
+    if (done->damaged > 0) {
+        exchange_damaged(node, done->partition, done->damaged);
+    }
     switch (pending->kind) {
     case PENDING_PUT:
         return put_stored(node, pending, done);

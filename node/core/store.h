@@ -158,6 +158,10 @@ struct kith_store_done {
     enum kith_err err; /* OK; ELIMIT (too many siblings), ETOOBIG, EINVAL, ENOSPC, EIO, ECORRUPT, ENOTFOUND */
     const char *message; /* for people, when err is not OK; may be "" */
     enum kith_durability reached;
+    /* Rows or chunks of the partition that were met, do not fit their checksum, and were set aside:
+     * they are missing here now, and other owners have them. Also with an error. */
+    uint32_t damaged;
+    uint32_t partition; /* the operation's */
     union {
         struct {
             bool duplicate; /* the request was known: nothing was written, these are its results */

@@ -5,13 +5,13 @@
  * its own index. */
 #include <string.h>
 
-#include "base/log.h"
 #include "shell/store_int.h"
 
 /* A page under work. */
 struct list_page {
     uint8_t prefix[STORE_CHUNK_KEY_ID]; /* of the leaf at hand */
     uint32_t count;
+    uint32_t damaged;
     struct kith_chunk_entry *chunks; /* [KITH_CHUNK_LIST_MAX] */
 };
 
@@ -35,7 +35,7 @@ static enum kith_err list_start(struct store_worker *worker, const struct list_p
 }
 
 /* The chunk on which the cursor stands; ENOTFOUND: the leaf is over. */
-static enum kith_err list_entry(struct store_worker *worker, const struct list_page *page,
+static enum kith_err list_entry(struct store_worker *worker, struct list_page *page,
                                 struct kith_chunk_entry *entry, bool *ret_damaged)
 {
     WT_ITEM key, value;
@@ -52,9 +52,7 @@ static enum kith_err list_entry(struct store_worker *worker, const struct list_p
     entry->id = store_chunk_id(kith_bytes_make(key.data, key.size));
     *ret_damaged = store_chunk_decode(kith_bytes_make(value.data, value.size), &chunk) != KITH_OK;
     if (*ret_damaged) {
-        kith_log_error("store", "%s/chunks.wt: the record of a chunk in partition %u is damaged",
-                       worker->store->wt_path,
-                       (unsigned)page->prefix[0] << 8 | page->prefix[1]);
+        page->damaged++;
         return KITH_OK;
     }
     entry->checksum = chunk.checksum;
@@ -109,6 +107,7 @@ enum kith_err store_chunk_list(struct store_worker *worker, const struct kith_st
     if (err != KITH_OK && err != KITH_ENOTFOUND) {
         return store_fail(worker, done, err, "list of chunks: %s", kith_err_text((int)err));
     }
+    done->damaged = page.damaged; /* they are set aside after the round */
     done->u.chunk_list.more = err == KITH_OK;
     done->u.chunk_list.count = page.count;
     done->u.chunk_list.chunks = page.chunks;

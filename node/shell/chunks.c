@@ -14,7 +14,6 @@
  */
 #include <string.h>
 
-#include "base/log.h"
 #include "shell/store_int.h"
 
 #define CHUNK_FORMAT  1u
@@ -89,9 +88,8 @@ enum kith_err store_chunk_read(struct kith_store *store, struct kith_segment_cac
 
 /* ---- Put ---- */
 
-/* Whether what is stored is whole. */
-static enum kith_err chunk_check(struct store_worker *worker, const struct store_chunk *chunk,
-                                 bool *ret_good)
+enum kith_err store_chunk_check(struct store_worker *worker, const struct store_chunk *chunk,
+                                bool *ret_good)
 {
     struct kith_blob *blob = kith_blob_new(chunk->size);
     if (blob == NULL) {
@@ -210,7 +208,7 @@ enum kith_err store_chunk_put(struct store_worker *worker, const struct kith_sto
             return store_fail(worker, done, KITH_EINVAL, "a chunk of that id has other contents");
         }
         if (err == KITH_OK) {
-            err = chunk_check(worker, &old, &good);
+            err = store_chunk_check(worker, &old, &good);
         }
         if (err != KITH_OK || good) {
             return err;
@@ -295,11 +293,6 @@ static enum kith_err chunk_load(struct store_worker *worker, const struct kith_s
     }
     if (err != KITH_OK) {
         kith_blob_drop(blob);
-        if (err == KITH_ECORRUPT) {
-            kith_log_error("store", "%s: chunk in segment %06u at %llu does not fit its checksum",
-                           worker->store->chunks_path, chunk->segment,
-                           (unsigned long long)chunk->offset);
-        }
         return store_fail(worker, done, err, "chunk: %s", kith_err_text((int)err));
     }
     round->blobs[round->blob_count++] = blob;

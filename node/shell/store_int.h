@@ -132,13 +132,14 @@ struct store_worker {
     struct store_task *tasks; /* taken from the queue */
     uint32_t capacity;
     WT_SESSION *session;
-    WT_CURSOR *rows, *leaves, *tree, *journal_cursor, *refs, *chunks, *segs, *meta;
+    WT_CURSOR *rows, *leaves, *tree, *journal_cursor, *refs, *chunks, *segs, *meta, *bad;
     struct store_tree *sums;
     struct store_journal journal;
     struct store_touched *touched;
     uint32_t touched_count, touched_capacity;
     uint32_t serial;
     uint32_t writes;              /* WiredTiger writes in this transaction */
+    int64_t bad_change;           /* of entries of `bad`, in this transaction */
     bool broken;                  /* this transaction must be rolled back */
     bool retry;                   /* ... and may succeed when done again */
     _Atomic uint64_t promised;    /* of the disk, to the operation that is being done */
@@ -203,6 +204,7 @@ struct kith_store {
     _Atomic uint64_t run;
     _Atomic uint64_t counter; /* the last one drawn */
     _Atomic uint64_t row_count, chunk_count, chunk_bytes;
+    _Atomic uint64_t bad[2]; /* rows, chunks that are set aside (store_damage.c) */
     struct store_space space;
     struct store_tree row_tree, chunk_tree;
     _Atomic uint64_t sums_sequence; /* the last one drawn */
@@ -304,6 +306,9 @@ struct store_change {
 };
 KITH_MUST_CHECK enum kith_err store_tree_change(struct store_worker *worker, uint32_t partition,
                                                 uint32_t leaf, const struct store_change *change);
+/* The leaf as it was summed up anew. */
+KITH_MUST_CHECK enum kith_err store_tree_set(struct store_worker *worker, uint32_t partition,
+                                             uint32_t leaf, const struct store_leaf *to);
 /* After a commit: forgets what was touched; or takes everything back. */
 void store_tree_commit(struct store_worker *worker);
 void store_tree_rollback(struct store_worker *worker);
@@ -366,6 +371,20 @@ enum kith_err store_chunk_get(struct store_worker *worker, const struct kith_sto
 enum kith_err store_chunk_sync(struct store_worker *worker, const struct kith_store_op *op,
                                struct kith_store_done *done);
 
+/* ---- store_damage.c ---- */
+
+/* At open: how many are set aside. */
+KITH_MUST_CHECK enum kith_err store_damage_count(struct kith_store *store);
+/* After a round: sets aside what its operations have met; their dones say how many. True: it has
+ * written. */
+bool store_damage_settle(struct store_worker *worker, const struct store_task *tasks,
+                         uint32_t count);
+/* Whether the operation would read what is set aside. */
+bool store_damage_bars(struct store_worker *worker, const struct kith_store_op *op);
+/* The operation may have brought what was set aside. */
+KITH_MUST_CHECK enum kith_err store_damage_mended(struct store_worker *worker,
+                                                  const struct kith_store_op *op);
+
 /* ---- store_refs.c ---- */
 
 /* Brings `refs` in step: the chunks that `referrer` named before and names now. */
@@ -418,6 +437,9 @@ KITH_MUST_CHECK enum kith_err store_chunk_read(struct kith_store *store,
                                                struct kith_segment_cache *cache,
                                                const struct store_chunk *chunk, uint32_t offset,
                                                uint32_t size, uint8_t *buffer);
+/* Whether its contents are whole. */
+KITH_MUST_CHECK enum kith_err store_chunk_check(struct store_worker *worker,
+                                                const struct store_chunk *chunk, bool *ret_good);
 /* Removes everything that is kept of a chunk, in the worker's transaction. */
 KITH_MUST_CHECK enum kith_err store_chunk_remove(struct store_worker *worker,
                                                  struct kith_bytes key);

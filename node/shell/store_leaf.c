@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "shell/store_int.h"
 
 enum kith_err store_sums_read(struct store_worker *worker, const struct kith_store_op *op,
@@ -34,6 +33,7 @@ struct leaf_page {
     struct kith_checksum *have; /* sorted */
     uint8_t prefix[3];          /* of the leaf at hand */
     uint32_t count, most;
+    uint32_t damaged;
     size_t bytes;
     struct kith_leaf_row *rows;
 };
@@ -46,7 +46,7 @@ static bool has(const struct leaf_page *page, const struct kith_checksum *hash)
 }
 
 /* The row under a key of the index; ENOTFOUND: it is not to come. */
-static enum kith_err leaf_row(struct store_worker *worker, const struct leaf_page *page,
+static enum kith_err leaf_row(struct store_worker *worker, struct leaf_page *page,
                               struct kith_bytes index, struct kith_leaf_row *row)
 {
     uint8_t buffer[KITH_ROW_KEY_MAX];
@@ -63,9 +63,7 @@ static enum kith_err leaf_row(struct store_worker *worker, const struct leaf_pag
         err = kith_rowop_state(&key, record, store_secret(worker->store), &state, &row->hash);
     }
     if (err == KITH_ECORRUPT) { /* the rest of the leaf is worth as much as before */
-        kith_log_error("store", "row \"%.*s\": the stored row does not fit its checksum",
-                       row->name.size > 64 ? 64 : (int)row->name.size,
-                       row->name.size == 0 ? "" : (const char *)row->name.data);
+        page->damaged++;
         return KITH_ENOTFOUND;
     }
     if (err != KITH_OK || page->op->u.leaf.digest) {
@@ -168,6 +166,7 @@ enum kith_err store_leaf_read(struct store_worker *worker, const struct kith_sto
     if (err != KITH_OK && err != KITH_ENOTFOUND) {
         return store_fail(worker, done, err, "leaf: %s", kith_err_text((int)err));
     }
+    done->damaged = page.damaged; /* they are set aside after the round */
     done->u.leaf.more = err == KITH_OK;
     done->u.leaf.end = err == KITH_OK ? leaf - 1 : KITH_TREE_LEAVES;
     done->u.leaf.row_count = page.count;

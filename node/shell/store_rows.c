@@ -356,6 +356,7 @@ enum kith_err store_absorb(struct store_worker *worker, const struct kith_store_
         if (err != KITH_OK && (worker->broken || worker->writes != writes || err == KITH_ENOMEM)) {
             return row_error(worker, done, err, row->name);
         }
+        done->damaged += err == KITH_ECORRUPT ? 1 : 0; /* it is set aside after the round */
         if (err != KITH_OK) { /* the others are worth as much as before */
             kith_log_error("store", "row \"%.*s\" from another owner is not merged: %s",
                            row->name.size > 64 ? 64 : (int)row->name.size,
@@ -458,12 +459,7 @@ static enum kith_err scan_row(struct store_worker *worker, const struct kith_sto
     struct kith_key row_key = {op->u.scan.group, row->name};
     enum kith_err err =
         got_row(worker, &row_key, kith_bytes_make(value.data, value.size), false, row);
-    if (err == KITH_ECORRUPT) { /* to leave the row out would be to say that it does not exist */
-        kith_log_error("store", "row \"%.*s\": the stored row does not fit its checksum",
-                       row->name.size > 64 ? 64 : (int)row->name.size,
-                       (const char *)row->name.data);
-    }
-    return err;
+    return err; /* ECORRUPT: to leave the row out would be to say that it does not exist */
 }
 
 enum kith_err store_scan(struct store_worker *worker, const struct kith_store_op *op,

@@ -90,6 +90,21 @@ enum kith_err store_tree_change(struct store_worker *worker, uint32_t partition,
     return KITH_OK;
 }
 
+enum kith_err store_tree_set(struct store_worker *worker, uint32_t partition, uint32_t number,
+                             const struct store_leaf *to)
+{
+    struct store_leaf *leaf = store_tree_leaf(worker->sums, partition, number);
+    enum kith_err err = leaf == NULL ? KITH_ENOMEM : touch(worker, partition, number, leaf);
+    if (err != KITH_OK) {
+        worker->broken = true;
+        return err;
+    }
+    leaf->sum = to->sum;
+    leaf->count = to->count;
+    leaf->bytes = to->bytes;
+    return KITH_OK;
+}
+
 void store_tree_commit(struct store_worker *worker)
 {
     struct kith_store *store = worker->store;
@@ -106,6 +121,9 @@ void store_tree_commit(struct store_worker *worker)
     }
     if (worker->bulk && bytes != 0) {
         atomic_fetch_add(&store->chunk_bytes, bytes);
+    }
+    if (worker->bad_change != 0) { /* modulo 2^64 */
+        atomic_fetch_add(&store->bad[worker->bulk ? 1 : 0], (uint64_t)worker->bad_change);
     }
     worker->touched_count = 0;
 }

@@ -34,7 +34,7 @@ int store_worker_init(struct store_worker *worker, struct kith_store *store, uin
         {"tree", &worker->tree, !bulk},          {"ctree", &worker->tree, bulk},
         {"refs", &worker->refs, true},           {"chunks", &worker->chunks, bulk},
         {"segs", &worker->segs, bulk},           {"meta", &worker->meta, !bulk},
-        {"sums", &worker->journal_cursor, true},
+        {"sums", &worker->journal_cursor, true}, {"bad", &worker->bad, true},
     };
     for (size_t i = 0; ret == 0 && i < sizeof tables / sizeof tables[0]; i++) {
         if (tables[i].wanted) {
@@ -142,6 +142,7 @@ enum kith_err store_fail(struct store_worker *worker, struct kith_store_done *do
 enum kith_err store_begin(struct store_worker *worker)
 {
     worker->writes = 0;
+    worker->bad_change = 0;
     worker->broken = false;
     worker->retry = false;
     worker->serial += worker->serial == UINT32_MAX ? 2 : 1; /* never 0, an untouched leaf's */
@@ -202,17 +203,14 @@ static void prepare_done(const struct kith_store_op *op, struct kith_store_done 
 {
     memset(done, 0, sizeof *done);
     done->id = op->id;
+    done->partition = op->partition;
     done->message = "";
     done->reached = KITH_DURABLE_OS;
 }
 
-static enum kith_err run_op(struct store_worker *worker, const struct kith_store_op *op,
-                            struct kith_store_done *done)
+static enum kith_err do_op(struct store_worker *worker, const struct kith_store_op *op,
+                           struct kith_store_done *done)
 {
-    prepare_done(op, done);
-    if (atomic_load_explicit(&worker->store->failed, memory_order_relaxed)) {
-        return store_fail_failed(worker, done, KITH_OK);
-    }
     switch (op->kind) {
     case KITH_STORE_PUT:
         return store_put(worker, op, done);
@@ -247,6 +245,22 @@ static enum kith_err run_op(struct store_worker *worker, const struct kith_store
     default:
         return store_fail(worker, done, KITH_EINVAL, "unknown storage operation %d", (int)op->kind);
     }
+}
+
+static enum kith_err run_op(struct store_worker *worker, const struct kith_store_op *op,
+                            struct kith_store_done *done)
+{
+    prepare_done(op, done);
+    if (atomic_load_explicit(&worker->store->failed, memory_order_relaxed)) {
+        return store_fail_failed(worker, done, KITH_OK);
+    }
+    if (store_damage_bars(worker, op)) {
+        return store_fail(worker, done, KITH_ECORRUPT,
+                          "what was stored here was damaged, and has not come from another owner "
+                          "yet");
+    }
+    enum kith_err err = do_op(worker, op, done);
+    return err == KITH_OK ? store_damage_mended(worker, op) : err;
 }
 
 /* Sees to it that an error has its code and some words. */
@@ -437,6 +451,7 @@ void store_round(struct store_worker *worker, const struct store_task *tasks, ui
         }
         wrote = true;
     }
+    wrote = store_damage_settle(worker, tasks, count) || wrote;
     if (wrote) {
         int ret = worker->session->log_flush(worker->session, "sync=off");
         if (ret != 0) {

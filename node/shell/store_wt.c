@@ -35,7 +35,7 @@
 #define SESSIONS_MAX 64u
 
 const char *const store_tables[] = {"rows",  "leaves", "tree", "refs", "chunks",
-                                    "ctree", "segs",   "meta", "sums"};
+                                    "ctree", "segs",   "meta", "sums", "bad"};
 const size_t store_table_count = sizeof store_tables / sizeof store_tables[0];
 /* rows and chunks: larger leaf pages and values kept in the page up to the inline limit, since an
  * overflow item costs a page read each. The indices' keys are alike: prefix compression halves
@@ -50,6 +50,7 @@ static const char *const table_configs[] = {
     "key_format=u,value_format=u,leaf_page_max=16KB",
     "key_format=u,value_format=u",
     "key_format=u,value_format=u,leaf_page_max=32KB,leaf_value_max=64KB",
+    "key_format=u,value_format=u",
 };
 
 enum kith_err store_err(int ret)
@@ -432,6 +433,12 @@ static enum kith_err load_trees(struct kith_store *store, struct kith_error *err
     enum kith_err err = store_sums_load(store, false, error);
     if (err == KITH_OK) {
         err = store_sums_load(store, true, error);
+    }
+    if (err == KITH_OK && store_damage_count(store) != KITH_OK) {
+        err = kith_error_set(error, KITH_ECORRUPT,
+                             "%s/bad.wt: cannot be read; move %s away and start anew, so that the "
+                             "node fetches its data from the others",
+                             store->wt_path, store->path);
     }
     if (err == KITH_OK) {
         store_tree_count(&store->row_tree, &count, &bytes);

@@ -20,6 +20,7 @@
  *     ctree    u16be partition                              the same for chunks
  *     sums     u8 kind, u8 worker, u32be slot               the newest sums, journal (store_sums.c)
  *     segs     tag, u32be segment [, u64be offset]          see segments.h
+ *     bad      u8 kind, key in rows or chunks               a damaged record (store_damage.c)
  *     meta     u8 enum kith_meta_key                        value
  *
  * All that one operation changes is one transaction (so invariant 5 holds at every commit, and

@@ -365,6 +365,54 @@ static void test_looks_twice(void **state)
     kith_node_free(world.node);
 }
 
+/* Ends the exchanges that the last step began: nothing differs. Those that were of `partition`. */
+static uint32_t all_equal(struct world *world, uint64_t conn, uint32_t partition)
+{
+    struct kith_store_op ops[16];
+    uint32_t count = 0, found = 0;
+    for (uint32_t i = 0; i < world->last.count; i++) {
+        const struct kith_store_op *op = world->last.effects[i].op;
+        if (op != NULL && op->kind == KITH_STORE_SUMS) {
+            assert_true(count < 16);
+            ops[count++] = *op;
+            found += op->partition == partition ? 1 : 0;
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        sums_read(world, &ops[i]);
+        const struct kith_msg *req = sent(world, KITH_MSG_SUMS_REQ);
+        assert_non_null(req);
+        uint64_t id = req->id;
+        answer_sums(world, conn, id, 0, NULL);
+    }
+    return found;
+}
+
+/* What is found damaged here is compared with the other owners at once, its rows and its chunks,
+ * though that was done just before. */
+static void test_damaged(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 2);
+    uint64_t conn = peer_up(&world, PEER);
+    uint32_t found = all_equal(&world, conn, 3);
+    for (uint32_t i = 0; i < 100; i++) {
+        tick(&world, 10);
+        found += all_equal(&world, conn, 3);
+    }
+    assert_int_equal(found, 2);
+    struct kith_msg status = {.kind = KITH_MSG_STATUS_REQ, .id = 77};
+    message(&world, 10 + PEER, &status);
+    struct kith_store_done done = {.err = KITH_OK, .damaged = 1, .partition = 3};
+    stored(&world, asked(&world, KITH_STORE_COUNT), &done);
+    tick(&world, 1);
+    assert_int_equal(all_equal(&world, conn, 3), 2);
+    tick(&world, 10);
+    assert_int_equal(all_equal(&world, conn, 3), 0);
+    kith_node_free(world.node);
+}
+
 static enum kith_err refused(struct world *world, uint64_t conn, const struct kith_msg *msg)
 {
     message(world, conn, msg);
@@ -408,7 +456,7 @@ int main(void)
         cmocka_unit_test(test_equal_roots),     cmocka_unit_test(test_rows_are_merged),
         cmocka_unit_test(test_watchers_are_told),
         cmocka_unit_test(test_leaves_in_turn),  cmocka_unit_test(test_unsound_rows),
-        cmocka_unit_test(test_looks_twice),
+        cmocka_unit_test(test_looks_twice),    cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_who_may_ask),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
