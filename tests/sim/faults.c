@@ -139,6 +139,40 @@ static void clock_jumps(struct sim *sim, struct sim_node *node)
     }
 }
 
+/* ---- Disks that are lost, or restored ---- */
+
+/* The same node as loses power: what W - 1 nodes lose is survived. */
+static void disk_fails(struct sim *sim, enum sim_kind kind)
+{
+    struct sim_node *node = NULL;
+    uint32_t by_log = sim_below(sim, 12);
+    uint64_t by = sim_random(sim) % (UINT64_C(1) << by_log);
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        node = sim->nodes[i].power_victim ? &sim->nodes[i] : node;
+    }
+    uint8_t key = KITH_META_CLUSTER;
+    if (!node || !node->up || !world_may_lose_power(sim) ||
+        store_sim_get(&node->store, 'm', &key, 1).size == 0 ||
+        (kind == KIND_GONE && (!sim->working || sim->newest->owner_slots < SIM_REPLICAS))) {
+        return;
+    }
+    world_crash(sim, node->index, true);
+    if (store_sim_get(&node->store, 'm', &key, 1).size == 0) {
+        return; /* that was not on the disk yet */
+    }
+    sim->disk_losses++;
+    if (kind == KIND_OLD) {
+        store_sim_old(&node->store, by);
+        sim_trace(sim, "the disk of %u is as it was %llu transactions ago", node->index,
+                  (unsigned long long)by);
+    } else {
+        store_sim_lose(&node->store, kind == KIND_GONE);
+        sim_trace(sim, "the disk of %u is lost%s", node->index,
+                  kind == KIND_GONE ? " with all records" : "");
+        sim->gone = sim->gone || kind == KIND_GONE;
+    }
+}
+
 /* ---- Disks that fill up ---- */
 
 static void space_changes(struct sim *sim, struct sim_event *event)
@@ -200,6 +234,11 @@ static void special(struct sim *sim, uint32_t a, uint32_t b)
         break;
     case KIND_CLOCK:
         clock_jumps(sim, &sim->nodes[a]);
+        break;
+    case KIND_LOST:
+    case KIND_GONE:
+    case KIND_OLD:
+        disk_fails(sim, kind);
         break;
     case KIND_FULL:
         disk_fills(sim, a);

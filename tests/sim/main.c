@@ -64,7 +64,8 @@ bool sim_formed(const struct sim *sim, bool all)
         count += member ? 1 : 0;
     }
     uint32_t late = sim->late < sim->node_count ? 1 : 0;
-    return sim->newest && count >= sim->newest->member_count &&
+    uint32_t gone = sim->gone ? 1 : 0;
+    return sim->newest && count + gone >= sim->newest->member_count &&
            (!all || count >= sim->node_count - late);
 }
 
@@ -126,6 +127,7 @@ static void phase_form(struct sim *sim)
 
 static void phase_work(struct sim *sim)
 {
+    sim->working = true;
     watches_begin(sim);
     uint32_t late = sim_below(sim, 2) == 0 ? sim_below(sim, 300000) : sim_below(sim, 6000000);
     work(sim, 12000000, true, late);
@@ -220,7 +222,7 @@ void sim_heal(struct sim *sim)
     }
     scenario_write_all(sim);
     world_run(sim, sim->now_us + 4000000);
-    if (sim_below(sim, 4) == 0) {
+    if (sim_below(sim, 4) == 0 || sim->gone) { /* reads of a quorum may leave out one of three */
         heal_unread(sim);
     }
     for (uint32_t round = 0; round < 20 && !sim->failed && !(round > 0 && identical(sim));

@@ -29,7 +29,7 @@ struct op_record {
     uint32_t chunks[SIM_NAMES], chunk_count;
     bool has_after;
     bool disk;
-    uint64_t power_losses;
+    uint64_t power_losses, disk_losses;
     uint64_t deadline_us;
 };
 
@@ -191,6 +191,12 @@ static uint32_t copies_needed(const struct sim *sim)
     return sim->newest->owner_slots / 2 + 1;
 }
 
+/* Copies that may have been lost since the request began. */
+static uint64_t copies_lost(const struct sim *sim, const struct op_record *record, bool disk)
+{
+    return disk ? sim->disk_losses - record->disk_losses : sim->power_losses - record->power_losses;
+}
+
 static void check_copies(struct sim *sim, const struct op_record *record, uint32_t i)
 {
     const struct oracle_write *write = &sim->oracle.writes[record->writes[i]];
@@ -200,7 +206,7 @@ static void check_copies(struct sim *sim, const struct op_record *record, uint32
     for (uint32_t n = 0; n < sim->node_count; n++) {
         copies += store_sim_holds(&sim->nodes[n].store, &key, &write->dot, record->disk) ? 1 : 0;
     }
-    uint64_t lost = record->disk ? 0 : sim->power_losses - record->power_losses;
+    uint64_t lost = copies_lost(sim, record, record->disk);
     if (copies + lost < copies_needed(sim)) {
         sim_fail(sim, "invariant 1: write %llu is acknowledged with %u copies",
                  (unsigned long long)write->number, copies);
@@ -347,7 +353,7 @@ static void check_chunk_copies(struct sim *sim, const struct op_record *record, 
     for (uint32_t n = 0; n < sim->node_count; n++) {
         copies += store_sim_holds_chunk(&sim->nodes[n].store, &chunk->id, disk) ? 1 : 0;
     }
-    uint64_t lost = disk ? 0 : sim->power_losses - record->power_losses;
+    uint64_t lost = copies_lost(sim, record, disk);
     if (copies + lost < copies_needed(sim)) {
         sim_fail(sim, "invariant 1: chunk %llu is acknowledged%s with %u copies",
                  (unsigned long long)chunk->number, disk ? " as durable" : "", copies);
@@ -452,6 +458,7 @@ static struct op_record *record_new(struct sim *sim, uint32_t client, enum kith_
     record->kind = kind;
     record->owner = client;
     record->power_losses = sim->power_losses;
+    record->disk_losses = sim->disk_losses;
     record->deadline_us = sim->now_us + TIMEOUT_MS * 1000u;
     sim->clients[client].under_way++;
     return record;
@@ -678,7 +685,7 @@ void scenario_read_all(struct sim *sim)
 {
     uint32_t reader = sim->client_count - 1;
     for (uint32_t row = 0; row < SIM_ROWS && !sim->failed; row++) {
-        struct op_record *record = submit_get(sim, reader, row, KITH_LEVEL_ALL);
+        struct op_record *record = submit_get(sim, reader, row, sim->gone ? KITH_LEVEL_QUORUM : KITH_LEVEL_ALL);
         record->must_ok = true;
     }
     for (uint32_t i = 0; i < sim->oracle.chunk_count && !sim->failed; i++) {

@@ -77,6 +77,9 @@ enum sim_kind {
     KIND_FLAP,    /* between two, on and off */
     KIND_FREEZE,  /* a process does nothing for a while; then all comes at once */
     KIND_CLOCK,   /* a wall clock jumps */
+    KIND_LOST,    /* a disk loses all rows and chunks, and keeps the node's own records */
+    KIND_GONE,    /* it loses all: its node is another one then, and stays outside */
+    KIND_OLD,     /* it comes back as it was some time ago */
     KIND_FULL,    /* a disk fills up: no values, then nothing at all, for a while */
     KIND_CORRUPT, /* a byte of a message flips, and the connection ends */
     KIND_COUNT
@@ -132,6 +135,11 @@ struct store_op { /* one under way */
 void store_sim_start(struct store_sim *store, uint64_t run);
 /* Back to what was at the operating system, or on the disk. */
 void store_sim_crash(struct store_sim *store, bool power);
+/* What is on the disk goes, once it has crashed: all but the node's own records, or with them. */
+void store_sim_lose(struct store_sim *store, bool meta);
+/* Back to what was on the disk so many transactions ago; but no promise and no table is taken back:
+ * who has only an older one cannot know it (two of three could decide another table). */
+void store_sim_old(struct store_sim *store, uint64_t by);
 /* Carries the operation out in memory and prepares its completion. */
 void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall_ms,
                      struct kith_bytes secret);
@@ -353,8 +361,11 @@ struct sim {
     uint32_t kinds; /* bit k: enum sim_kind k */
     uint64_t conn_next;
     uint64_t ops_done, ops_ok, ops_unknown, crashes, degraded, lost_reads;
-    uint64_t power_losses;
-    uint64_t row_losses[SIM_ROWS]; /* power losses that destroyed a state of the row */
+    uint64_t power_losses; /* with disk_losses */
+    uint64_t disk_losses;
+    bool gone;    /* a member's disk is lost, and what comes up there is no member */
+    bool working; /* data may be there */
+    uint64_t row_losses[SIM_ROWS]; /* losses that destroyed a state of the row */
     uint32_t lost_accepts;         /* bit n: what asks node n to accept a table is lost, */
     uint64_t lost_until_us;        /* until then */
     uint32_t late;                 /* a node that starts while others work; SIM_NODES_MAX: none */

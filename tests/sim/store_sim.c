@@ -131,28 +131,61 @@ static void batches_check(struct store_sim *store, uint64_t keep)
     store->batch_count = count;
 }
 
-void store_sim_crash(struct store_sim *store, bool power)
+/* A state of the row goes for good that a kill would have left. */
+static void row_lost(struct sim *sim, const struct cell *cell)
 {
-    uint64_t keep = power ? store->disk_seq : store->os_seq;
+    struct kith_key key = key_of(cell);
+    uint32_t row = oracle_row(&key);
+    sim->row_losses[row]++;
+    for (uint32_t c = 0; c < sim->client_count; c++) {
+        sim_bytes_clear(&sim->clients[c].seen[row]);
+    }
+}
+
+static void back_to(struct store_sim *store, uint64_t keep, bool meta)
+{
     for (uint32_t i = 0; i < store->cell_count; i++) {
         struct cell *cell = store->cells[i];
-        while (cell->version_count > 0 && cell->versions[cell->version_count - 1].seq > keep) {
-            if (power && cell->type == 'r' &&
+        while ((meta || cell->type != 'm') && cell->version_count > 0 &&
+               cell->versions[cell->version_count - 1].seq > keep) {
+            if (cell->type == 'r' &&
                 cell->versions[cell->version_count - 1].seq <= store->os_seq) {
-                struct kith_key key = key_of(cell);
-                uint32_t row = oracle_row(&key);
-                store->sim->row_losses[row]++;
-                for (uint32_t c = 0; c < store->sim->client_count; c++) {
-                    sim_bytes_clear(&store->sim->clients[c].seen[row]);
-                }
+                row_lost(store->sim, cell);
             }
             cell->version_count--;
             kith_free(cell->versions[cell->version_count].data);
         }
     }
-    store->os_seq = keep;
     batches_check(store, keep);
+}
+
+void store_sim_crash(struct store_sim *store, bool power)
+{
+    back_to(store, power ? store->disk_seq : store->os_seq, true);
+    store->os_seq = power ? store->disk_seq : store->os_seq;
     store->busy_us = 0;
+}
+
+void store_sim_lose(struct store_sim *store, bool meta)
+{
+    back_to(store, 0, meta);
+}
+
+void store_sim_old(struct store_sim *store, uint64_t by)
+{
+    static const uint8_t keys[] = {KITH_META_CLUSTER, KITH_META_TABLE, KITH_META_DECIDE};
+    uint64_t first = 0;
+    for (uint32_t i = 0; i < sizeof keys; i++) {
+        const struct cell *cell = cell_find(store, 'm', &keys[i], 1);
+        if (cell && cell->version_count > 0) {
+            uint64_t seq = cell->versions[cell->version_count - 1].seq;
+            first = seq > first ? seq : first;
+        }
+    }
+    KITH_ASSERT(first <= store->disk_seq);
+    uint64_t keep = store->disk_seq - first > by ? store->disk_seq - by : first;
+    back_to(store, keep, true);
+    store->os_seq = store->disk_seq = keep;
 }
 
 void store_sim_release(struct store_sim *store)
