@@ -27,7 +27,7 @@ static void writer_name(char *out, size_t size)
 }
 
 enum kith_err kith_door_open(const struct kith_ctl_args *args, struct kith_door *ret_door,
-                               struct kith_error *error)
+                             struct kith_error *error)
 {
     ret_door->deadline_ms = kith_mono_ms() + args->timeout_ms;
     const char *servers[KITH_CTL_SERVERS_MAX];
@@ -63,7 +63,7 @@ uint32_t kith_door_left_ms(const struct kith_door *door)
 }
 
 enum kith_err kith_door_call(struct kith_client *client, const struct kith_client_op *op,
-                          struct kith_client_answer *answer, struct kith_error *error)
+                             struct kith_client_answer *answer, struct kith_error *error)
 {
     enum kith_err err = kith_client_call(client, op, answer);
     if (err != KITH_OK) {

@@ -224,8 +224,8 @@ static enum kith_err show(const struct kith_ctl_args *args, const struct kith_vi
             json_decref(list);
             list = NULL;
         }
-        json_t *object = json_pack("{s:I, s:o}", "table", (json_int_t)view->table->id.version,
-                                   "rows", list);
+        json_t *object =
+            json_pack("{s:I, s:o}", "table", (json_int_t)view->table->id.version, "rows", list);
         return kith_json_print(kith_json_named(kind, name, object), error);
     }
     (void)fputs(*place->path ? "Path " : "Key ", stdout);
@@ -253,8 +253,8 @@ static enum kith_err run(const struct kith_ctl_args *args, struct place *place,
     for (uint32_t i = 0; i < args->server_count; i++) {
         servers[i] = args->servers[i];
     }
-    enum kith_err err =
-        explains ? kith_link_new(&link, error) : kith_error_set(error, KITH_ENOMEM, "out of memory");
+    enum kith_err err = explains ? kith_link_new(&link, error)
+                                 : kith_error_set(error, KITH_ENOMEM, "out of memory");
     if (err != KITH_OK) {
         return err;
     }
@@ -265,8 +265,7 @@ static enum kith_err run(const struct kith_ctl_args *args, struct place *place,
         for (uint32_t i = 0; err == KITH_OK && i < place->count; i++) {
             explains[i].what = place->rows[i].what;
             explains[i].group = place->rows[i].group;
-            explains[i].name =
-                *place->path ? kith_rowname_bytes(&place->rows[i].name) : place->key;
+            explains[i].name = *place->path ? kith_rowname_bytes(&place->rows[i].name) : place->key;
             explains[i].partition =
                 kith_group_partition(&explains[i].group, view.table->partitions);
             err = owners_ask(args, link, &view, arena, &explains[i], error);

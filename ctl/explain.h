@@ -14,7 +14,7 @@ enum kith_explain_state {
     KITH_EXPLAIN_NEVER,     /* has no such row */
     KITH_EXPLAIN_WHOLE,     /* has all that any owner has */
     KITH_EXPLAIN_BEHIND,
-    KITH_EXPLAIN_WRONG,     /* the clock of another owner, with another state: must not be */
+    KITH_EXPLAIN_WRONG, /* the clock of another owner, with another state: must not be */
 };
 
 struct kith_explain_owner {

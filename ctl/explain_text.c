@@ -144,8 +144,9 @@ static void verdict_print(const struct kith_explain *explain, FILE *out)
         }
     }
     if (wrong) {
-        (void)fprintf(out, "Owners have one clock and different states: this is an error of kithfs or "
-                           "of a disk. Please report it.\n");
+        (void)fprintf(out,
+                      "Owners have one clock and different states: this is an error of kithfs or "
+                      "of a disk. Please report it.\n");
     } else if (!explain->agree) {
         (void)fprintf(out, "The owners do not agree: those that are behind get the rest when it is "
                            "read, or from the next exchange.\n");
@@ -153,13 +154,13 @@ static void verdict_print(const struct kith_explain *explain, FILE *out)
         (void)fprintf(out, "It was never written, as far as the %u owners that answered know.\n",
                       explain->answered);
     } else {
-        (void)fprintf(out, "%s%u of %u owners hold the same%s.\n",
-                      explain->answered == explain->count ? "All " : "", explain->answered,
-                      explain->count,
-                      explain->whole.sibling_count == 0  ? ": it was deleted"
-                      : explain->whole.sibling_count > 1 ? ": several versions, written at the same "
-                                                           "time"
-                                                         : "");
+        (void)fprintf(
+            out, "%s%u of %u owners hold the same%s.\n",
+            explain->answered == explain->count ? "All " : "", explain->answered, explain->count,
+            explain->whole.sibling_count == 0  ? ": it was deleted"
+            : explain->whole.sibling_count > 1 ? ": several versions, written at the same "
+                                                 "time"
+                                               : "");
     }
 }
 

@@ -17,18 +17,18 @@ struct kith_reach {
 };
 
 struct kith_partition_health {
-    uint32_t up;    /* owners */
-    bool readable;  /* R of them are */
-    bool writable;  /* one of them that is up hears W - 1 others that are */
+    uint32_t up;   /* owners */
+    bool readable; /* R of them are */
+    bool writable; /* one of them that is up hears W - 1 others that are */
 };
 
 struct kith_health {
-    uint32_t quorum;      /* R = W: a majority of the owners */
+    uint32_t quorum; /* R = W: a majority of the owners */
     uint32_t partitions;
-    uint32_t unreadable;  /* partitions */
+    uint32_t unreadable; /* partitions */
     uint32_t unwritable;
-    uint32_t ownerless;   /* without any owner that is up: among the unreadable */
-    uint32_t thin;        /* with fewer owners up than they have */
+    uint32_t ownerless; /* without any owner that is up: among the unreadable */
+    uint32_t thin;      /* with fewer owners up than they have */
 };
 
 struct kith_partition_health kith_partition_health(const struct kith_table *table,

@@ -241,8 +241,8 @@ static enum kith_err walk(const struct kith_door *door, const char *path, struct
 }
 
 enum kith_err kith_path_walk(const struct kith_door *door, const char *path,
-                             struct kith_path_row ret_rows[KITH_PATH_ROWS_MAX],
-                             uint32_t *ret_count, struct kith_error *error)
+                             struct kith_path_row ret_rows[KITH_PATH_ROWS_MAX], uint32_t *ret_count,
+                             struct kith_error *error)
 {
     struct kith_arena arena;
     kith_arena_init(&arena, 0);

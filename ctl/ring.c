@@ -289,7 +289,8 @@ static void zones_print(const struct kith_view *view, FILE *out)
 static void title_print(const struct kith_view *view, FILE *out)
 {
     uint32_t uneven = balance(view);
-    (void)fprintf(out, "Cluster %s   table v%llu   N=%u R=%u W=%u   %u partitions   balance %u.%03u\n",
+    (void)fprintf(out,
+                  "Cluster %s   table v%llu   N=%u R=%u W=%u   %u partitions   balance %u.%03u\n",
                   view->name, (unsigned long long)view->table->id.version, view->table->replicas,
                   view->health.quorum, view->health.quorum, view->table->partitions, uneven / 1000,
                   uneven % 1000);
@@ -398,10 +399,10 @@ static json_t *node_json(const struct kith_view *view, uint32_t i)
     const struct kith_view_node *node = &view->nodes[i];
     char uuid[KITH_UUID_TEXT_SIZE];
     kith_uuid_format(&node->uuid, uuid);
-    json_t *object = json_pack("{s:s, s:s, s:b, s:I, s:I}", "node", uuid, "address", node->address,
-                               "up", (int)node->up, "weight",
-                               (json_int_t)view->table->members[i].weight, "partitions",
-                               (json_int_t)node->owned);
+    json_t *object =
+        json_pack("{s:s, s:s, s:b, s:I, s:I}", "node", uuid, "address", node->address, "up",
+                  (int)node->up, "weight", (json_int_t)view->table->members[i].weight, "partitions",
+                  (json_int_t)node->owned);
     if (object && kith_json_bytes(object, "zone",
                                   kith_bytes_make(node->zone, strlen(node->zone))) != KITH_OK) {
         json_decref(object);

@@ -54,14 +54,14 @@ static json_t *node_json(const struct kith_view *view, const struct kith_view_no
     char uuid[KITH_UUID_TEXT_SIZE];
     kith_uuid_format(&node->uuid, uuid);
     bool seen = node->seen_ms_ago != UINT64_MAX;
-    json_t *object =
-        json_pack("{s:s, s:s, s:s, s:b, s:I, s:o, s:s}", "node", uuid, "address", node->address,
-                  "state", state_word(node), "agrees", node->agrees, "partitions",
-                  (json_int_t)node->owned, "seen_ms_ago",
-                  seen ? json_integer((json_int_t)node->seen_ms_ago) : json_null(), "version",
-                  node->software);
-    bool good = object && kith_json_bytes(object, "zone",
-                                          kith_bytes_make(node->zone, strlen(node->zone))) == KITH_OK;
+    json_t *object = json_pack("{s:s, s:s, s:s, s:b, s:I, s:o, s:s}", "node", uuid, "address",
+                               node->address, "state", state_word(node), "agrees", node->agrees,
+                               "partitions", (json_int_t)node->owned, "seen_ms_ago",
+                               seen ? json_integer((json_int_t)node->seen_ms_ago) : json_null(),
+                               "version", node->software);
+    bool good =
+        object &&
+        kith_json_bytes(object, "zone", kith_bytes_make(node->zone, strlen(node->zone))) == KITH_OK;
     if (good && node->up) {
         good = json_object_update_new(object, told_json(view, node)) == 0;
     } else if (good) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * status_text.c - the status screen: a line of the cluster, one of each node, then in words what can
- * be read and written, and each trouble with what helps. */
+ * status_text.c - the status screen: a line of the cluster, one of each node, then in words what
+ * can be read and written, and each trouble with what helps. */
 #include <string.h>
 
 #include "ctl/columns.h"
@@ -13,8 +13,8 @@
 
 /* ---- The table of nodes ---- */
 
-static const char *const heads[] = {"STATE", "NODE",  "ADDRESS", "ZONE", "OWNS",
-                                    "DATA",  "DISK",  "HINTS",   "SEEN", "VERSION"};
+static const char *const heads[] = {"STATE", "NODE", "ADDRESS", "ZONE", "OWNS",
+                                    "DATA",  "DISK", "HINTS",   "SEEN", "VERSION"};
 enum { HEADS = sizeof(heads) / sizeof(heads[0]) };
 
 static uint32_t disk_percent(const struct kith_view_node *node)
@@ -51,7 +51,9 @@ static void node_add(struct kith_columns *columns, const struct kith_view *view,
             (void)snprintf(disk, sizeof(disk), "%u%%", disk_percent(node));
         }
     }
-    const char *cells[HEADS] = {node->up ? "UP" : node->silent ? "SILENT" : "DOWN",
+    const char *cells[HEADS] = {node->up       ? "UP"
+                                : node->silent ? "SILENT"
+                                               : "DOWN",
                                 name,
                                 *node->address ? node->address : "-",
                                 *node->zone ? node->zone : "-",
@@ -134,10 +136,12 @@ static void hints_print(const struct kith_view *view, FILE *out)
             kith_format_count(node->hints, count);
             kith_format_bytes(node->hint_bytes, size);
             kith_format_age(node->hint_oldest_ms, age);
-            (void)fprintf(out, "%s holds %s write%s (%s, the oldest of %s) for nodes that missed them",
+            (void)fprintf(out,
+                          "%s holds %s write%s (%s, the oldest of %s) for nodes that missed them",
                           name, count, node->hints == 1 ? "" : "s", size, age);
             kith_format_count(node->custody, count);
-            (void)fprintf(out, node->custody > 0 ? "; %s of them count as copies.\n" : ".\n", count);
+            (void)fprintf(out, node->custody > 0 ? "; %s of them count as copies.\n" : ".\n",
+                          count);
         }
         if (node->up && node->thin_rows > 0) {
             kith_format_count(node->thin_rows, count);
@@ -186,7 +190,8 @@ static void disagreements_print(const struct kith_view *view, FILE *out)
             continue;
         }
         if (told < LINES_MAX) {
-            (void)fprintf(out, "%s does not hear %s: is it starting, or the network cut between them?\n",
+            (void)fprintf(out,
+                          "%s does not hear %s: is it starting, or the network cut between them?\n",
                           name, others);
             told++;
         } else {
@@ -230,14 +235,15 @@ static void disks_print(const struct kith_view *view, FILE *out)
         if (node->disk_total_bytes > 0 && disk_percent(node) >= DISK_FULL_PCT) {
             kith_format_node(&node->uuid, text[0]);
             kith_format_bytes(node->disk_free_bytes, text[1]);
-            (void)fprintf(out, "The disk of %s is %u%% full (%s left): make room, or give it more.\n",
+            (void)fprintf(out,
+                          "The disk of %s is %u%% full (%s left): make room, or give it more.\n",
                           text[0], disk_percent(node), text[1]);
         }
     }
     kith_format_bytes(data, text[0]);
     kith_format_bytes(total, text[1]);
-    (void)fprintf(out, "%s of data; the disks of the nodes that are up hold %s, %u%% full.", text[0],
-                  text[1], (unsigned)(used / (total / 100 + 1)));
+    (void)fprintf(out, "%s of data; the disks of the nodes that are up hold %s, %u%% full.",
+                  text[0], text[1], (unsigned)(used / (total / 100 + 1)));
 }
 
 static void compared_print(const struct kith_view *view, FILE *out)

@@ -101,23 +101,25 @@ static void test_screen(void **state)
     assert_int_equal(kith_explain_print(&view, &explain, out, false), KITH_OK);
     (void)fclose(out);
     assert_string_equal(
-        text, "\nRow \"greeting\" (key) of group 00000000000000000000000000000000   partition 0 of 8\n"
-              "STATE      NODE      ADDRESS  ZONE  VERSIONS  CLOCKS  HASH\n"
-              "behind     01000000  -        -     1         1       04000000\n"
-              "whole      02000000  -        -     1         1       05000000\n"
-              "no answer  03000000  -        -     -         -       -\n"
-              "TIME                  SIZE  KIND   OWNERS  DOT\n"
-              "1970-01-01T00:00:00Z  5 B   value  1 of 2  0000000000000007/1:3\n"
-              "0000000000000007/1:3 by anna@mars\\x1b\n"
-              "No answer: n3:7070: connection refused. See: kithctl status\n"
-              "The owners do not agree: those that are behind get the rest when it is read, or from "
-              "the next exchange.\n");
+        text,
+        "\nRow \"greeting\" (key) of group 00000000000000000000000000000000   partition 0 of 8\n"
+        "STATE      NODE      ADDRESS  ZONE  VERSIONS  CLOCKS  HASH\n"
+        "behind     01000000  -        -     1         1       04000000\n"
+        "whole      02000000  -        -     1         1       05000000\n"
+        "no answer  03000000  -        -     -         -       -\n"
+        "TIME                  SIZE  KIND   OWNERS  DOT\n"
+        "1970-01-01T00:00:00Z  5 B   value  1 of 2  0000000000000007/1:3\n"
+        "0000000000000007/1:3 by anna@mars\\x1b\n"
+        "No answer: n3:7070: connection refused. See: kithctl status\n"
+        "The owners do not agree: those that are behind get the rest when it is read, or from "
+        "the next exchange.\n");
     free(text);
     kith_arena_release(&arena);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_states), cmocka_unit_test(test_screen)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_states),
+                                       cmocka_unit_test(test_screen)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

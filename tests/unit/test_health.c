@@ -33,9 +33,9 @@ static struct kith_table *table_new(uint32_t replicas)
         }
     }
     struct kith_table *table = NULL;
-    assert_int_equal(kith_table_new(&cluster, 1, 7, PARTITIONS, replicas, members, NODES, owners,
-                                    &table),
-                     KITH_OK);
+    assert_int_equal(
+        kith_table_new(&cluster, 1, 7, PARTITIONS, replicas, members, NODES, owners, &table),
+        KITH_OK);
     return table;
 }
 
@@ -66,7 +66,7 @@ static void test_down(void **state)
     assert_true(all.unreadable == 0 && all.unwritable == 0 && all.thin == 0);
     struct kith_health three = health(3, 0xe, "");
     assert_true(three.unreadable == 0 && three.unwritable == 0);
-    assert_int_equal(three.thin, 3); /* 0 owns these */
+    assert_int_equal(three.thin, 3);             /* 0 owns these */
     struct kith_health two = health(3, 0xc, ""); /* 0 and 1 are down, who both own 0 and 3 */
     assert_int_equal(two.unreadable, 2);
     assert_int_equal(two.unwritable, 2);

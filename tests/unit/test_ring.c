@@ -82,30 +82,31 @@ static void test_screen(void **state)
     assert_int_equal(kith_ring_print_one(&view, 0, NULL, out, false), KITH_OK);
     (void)fclose(out);
     assert_string_equal(
-        text, "Cluster home   table v7   N=2 R=2 W=2   8 partitions   balance 1.250\n"
-              "STATE  NODE      ADDRESS  ZONE  WEIGHT  COPIES  SHARE  FIRST\n"
-              "UP     11111111  n1:7070  ams   1       5       31.3%  3\n"
-              "UP     22222222  n2:7070  ams   1       4       25.0%  3\n"
-              "DOWN   33333333  n3:7070  fra   2       7       43.8%  2\n"
-              "OWNERS             ZONES  PARTITIONS  WHICH\n"
-              "11111111 33333333  2      4           0-1, 4, 7\n"
-              "22222222 33333333  2      3           2-3, 6\n"
-              "11111111 22222222  1      1           5\n"
-              "1 of 8 partitions have their owners in fewer than 2 zones.\n"
-              "not all owners up                    7 of 8 partitions: 0-4, 6-7\n"
-              "fewer than R owners up               7 of 8 partitions: 0-4, 6-7\n"
-              "no W owners up that hear each other  7 of 8 partitions: 0-4, 6-7\n"
-              "Who is missing, and why: kithctl status\n"
-              "Key a\\x1bb   partition 5 of 8   table v7   N=2 R=2 W=2\n"
-              "STATE  NODE      ADDRESS  ZONE  ORDER\n"
-              "UP     22222222  n2:7070  ams   1\n"
-              "UP     11111111  n1:7070  ams   2\n"
-              "2 of 2 owners up: it can be read and written.\n"
-              "partition 0 of 8   table v7   N=2 R=2 W=2\n"
-              "STATE  NODE      ADDRESS  ZONE  ORDER\n"
-              "UP     11111111  n1:7070  ams   1\n"
-              "DOWN   33333333  n3:7070  fra   2\n"
-              "1 of 2 owners up: too few; what they hold can be read, maybe not as written last.\n");
+        text,
+        "Cluster home   table v7   N=2 R=2 W=2   8 partitions   balance 1.250\n"
+        "STATE  NODE      ADDRESS  ZONE  WEIGHT  COPIES  SHARE  FIRST\n"
+        "UP     11111111  n1:7070  ams   1       5       31.3%  3\n"
+        "UP     22222222  n2:7070  ams   1       4       25.0%  3\n"
+        "DOWN   33333333  n3:7070  fra   2       7       43.8%  2\n"
+        "OWNERS             ZONES  PARTITIONS  WHICH\n"
+        "11111111 33333333  2      4           0-1, 4, 7\n"
+        "22222222 33333333  2      3           2-3, 6\n"
+        "11111111 22222222  1      1           5\n"
+        "1 of 8 partitions have their owners in fewer than 2 zones.\n"
+        "not all owners up                    7 of 8 partitions: 0-4, 6-7\n"
+        "fewer than R owners up               7 of 8 partitions: 0-4, 6-7\n"
+        "no W owners up that hear each other  7 of 8 partitions: 0-4, 6-7\n"
+        "Who is missing, and why: kithctl status\n"
+        "Key a\\x1bb   partition 5 of 8   table v7   N=2 R=2 W=2\n"
+        "STATE  NODE      ADDRESS  ZONE  ORDER\n"
+        "UP     22222222  n2:7070  ams   1\n"
+        "UP     11111111  n1:7070  ams   2\n"
+        "2 of 2 owners up: it can be read and written.\n"
+        "partition 0 of 8   table v7   N=2 R=2 W=2\n"
+        "STATE  NODE      ADDRESS  ZONE  ORDER\n"
+        "UP     11111111  n1:7070  ams   1\n"
+        "DOWN   33333333  n3:7070  fra   2\n"
+        "1 of 2 owners up: too few; what they hold can be read, maybe not as written last.\n");
     free(text);
     json_t *json = kith_ring_json(&view);
     assert_int_equal(json_array_size(json_object_get(json, "partitions")), 8);
@@ -115,6 +116,7 @@ static void test_screen(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ranges), cmocka_unit_test(test_screen)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ranges),
+                                       cmocka_unit_test(test_screen)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

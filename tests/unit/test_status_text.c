@@ -36,8 +36,8 @@ static void view_new(struct kith_view *view)
             owners[p * 3 + k] = (uint16_t)((p + k) % NODES);
         }
     }
-    assert_int_equal(
-        kith_table_new(&cluster, 1, 7, 4, 3, members, NODES, owners, &view->table), KITH_OK);
+    assert_int_equal(kith_table_new(&cluster, 1, 7, 4, 3, members, NODES, owners, &view->table),
+                     KITH_OK);
     (void)strcpy(view->name, "home");
     view->count = NODES;
     view->nodes = kith_calloc(NODES, sizeof(*view->nodes));
@@ -121,19 +121,20 @@ static void test_one_down(void **state)
     view.nodes[1].hint_oldest_ms = 14 * 60000;
     view.nodes[3].pairs_never = 3;
     view.nodes[3].disk_free_bytes = UINT64_C(50) << 30;
-    shows(&view, KITH_CTL_FAILED,
-          "Cluster home   table v7   N=3 R=2 W=2   4 partitions   health: DEGRADED\n"
-          "STATE  NODE      ADDRESS         ZONE  OWNS   DATA     DISK  HINTS  SEEN  VERSION\n"
-          "UP     11111111  10.0.1.11:7070  ams   25.0%  412 GiB  60%   0      now   0.1.0\n"
-          "UP     22222222  10.0.1.12:7070  ams   25.0%  412 GiB  60%   1 204  now   0.1.0\n"
-          "DOWN   33333333  10.0.2.11:7070  fra   25.0%  -        -     -      14 m  0.1.0\n"
-          "UP     44444444  10.0.2.12:7070  fra   25.0%  412 GiB  94%   0      now   0.1.0\n"
-          "3 of 4 nodes up. Every file can be read and written.\n"
-          "Down: 10.0.2.11:7070: connection refused. Start kithd there again.\n"
-          "22222222 holds 1 204 writes (38 MiB, the oldest of 14 m) for nodes that missed them.\n"
-          "The disk of 44444444 is 94% full (50 GiB left): make room, or give it more.\n"
-          "1.2 TiB of data; the disks of the nodes that are up hold 2.9 TiB, 72% full. 87.5% of the "
-          "copies compared since the nodes' start.\n");
+    shows(
+        &view, KITH_CTL_FAILED,
+        "Cluster home   table v7   N=3 R=2 W=2   4 partitions   health: DEGRADED\n"
+        "STATE  NODE      ADDRESS         ZONE  OWNS   DATA     DISK  HINTS  SEEN  VERSION\n"
+        "UP     11111111  10.0.1.11:7070  ams   25.0%  412 GiB  60%   0      now   0.1.0\n"
+        "UP     22222222  10.0.1.12:7070  ams   25.0%  412 GiB  60%   1 204  now   0.1.0\n"
+        "DOWN   33333333  10.0.2.11:7070  fra   25.0%  -        -     -      14 m  0.1.0\n"
+        "UP     44444444  10.0.2.12:7070  fra   25.0%  412 GiB  94%   0      now   0.1.0\n"
+        "3 of 4 nodes up. Every file can be read and written.\n"
+        "Down: 10.0.2.11:7070: connection refused. Start kithd there again.\n"
+        "22222222 holds 1 204 writes (38 MiB, the oldest of 14 m) for nodes that missed them.\n"
+        "The disk of 44444444 is 94% full (50 GiB left): make room, or give it more.\n"
+        "1.2 TiB of data; the disks of the nodes that are up hold 2.9 TiB, 72% full. 87.5% of the "
+        "copies compared since the nodes' start.\n");
 }
 
 static void test_below(void **state)
@@ -167,7 +168,8 @@ static void test_below(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_healthy), cmocka_unit_test(test_one_down), cmocka_unit_test(test_below)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_healthy),
+                                       cmocka_unit_test(test_one_down),
+                                       cmocka_unit_test(test_below)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
