@@ -96,7 +96,8 @@ const struct kith_ctl_command kith_ctl_commands[] = {
     {NULL, "explain", "PATH|KEY", 1, 1, "what each owner holds of a file or key",
      "A PATH begins with '/' or '.': one below a mounted kithfs (its servers are asked where none\n"
      "are named), else from the root of the filesystem. STATE: whole, behind (has missed\n"
-     "something), none, deleted, no answer. Each version with the dot that names it.\n"
+     "something), none, deleted, no answer. COMPARED: how long ago it had all rows that each other\n"
+     "owner had. Each version with the dot that names it.\n"
      "Exit status 5: no owner that answered has such a row.\n",
      "kithctl explain ~/projects/plan.odt", explain_options, kith_ctl_explain},
     {NULL, "get", "KEY", 1, 1, "print the value of a key",

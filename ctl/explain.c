@@ -89,6 +89,34 @@ static void owner_take(struct kith_arena *arena, struct kith_explain_owner *owne
     owner->state = KITH_EXPLAIN_NEVER; /* until they are compared */
 }
 
+/* How far anti-entropy is there; where that cannot be learnt, the rest is told without it. */
+static void pairs_ask(struct kith_link *link, struct kith_explain *explain)
+{
+    struct kith_link_ask asks[KITH_REPLICAS_MAX];
+    struct kith_msg question;
+    memset(asks, 0, sizeof(asks));
+    memset(&question, 0, sizeof(question));
+    question.kind = KITH_MSG_EXPLAIN_REQ;
+    question.u.explain_req.group = explain->group;
+    question.u.explain_req.name = explain->name;
+    for (uint32_t i = 0; i < explain->count; i++) {
+        asks[i].address = explain->owners[i].node->address;
+    }
+    kith_link_ask(link, asks, explain->count, &question, PATIENCE_MS, PATIENCE_MS);
+    for (uint32_t i = 0; i < explain->count; i++) {
+        struct kith_explain_owner *owner = &explain->owners[i];
+        const struct kith_explain_res *res =
+            asks[i].box && asks[i].box->msg.kind == KITH_MSG_EXPLAIN_RES
+                ? &asks[i].box->msg.u.explain_res
+                : NULL;
+        owner->pair_count = res && res->status.err == KITH_OK ? res->pair_count : 0;
+        for (uint32_t k = 0; k < owner->pair_count; k++) {
+            owner->pairs[k] = res->pairs[k];
+        }
+        kith_msg_box_drop(asks[i].box);
+    }
+}
+
 static enum kith_err owners_ask(const struct kith_ctl_args *args, struct kith_link *link,
                                 const struct kith_view *view, struct kith_arena *arena,
                                 struct kith_explain *explain, struct kith_error *error)
@@ -113,6 +141,7 @@ static enum kith_err owners_ask(const struct kith_ctl_args *args, struct kith_li
         owner_take(arena, &explain->owners[i], &asks[i]);
         kith_msg_box_drop(asks[i].box);
     }
+    pairs_ask(link, explain);
     enum kith_err err = kith_explain_compare(arena, explain);
     if (err == KITH_OK && explain->answered == 0) {
         return kith_error_set(error, KITH_EUNREACH, "no owner answered (%s); see: kithctl status",

@@ -22,6 +22,8 @@ struct kith_explain_owner {
     enum kith_explain_state state;
     struct kith_checksum hash; /* of the state */
     struct kith_row row;
+    uint32_t pair_count;
+    struct kith_explain_pair pairs[KITH_REPLICAS_MAX]; /* when it had all that the others have */
     char error[400];
 };
 

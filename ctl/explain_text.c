@@ -48,10 +48,24 @@ static const char *kind_text(const struct kith_sibling *sibling)
 
 /* ---- Text ---- */
 
+/* Since it had all the rows that each other owner had then. */
+static void compared_text(const struct kith_explain_owner *owner, char text[KITH_FORMAT_SIZE])
+{
+    uint64_t most_ms = 0;
+    for (uint32_t i = 0; i < owner->pair_count; i++) {
+        most_ms = owner->pairs[i].rows_ms_ago > most_ms ? owner->pairs[i].rows_ms_ago : most_ms;
+    }
+    if (most_ms == UINT64_MAX || owner->pair_count == 0) {
+        (void)strcpy(text, owner->pair_count == 0 ? "-" : "not yet");
+    } else {
+        kith_format_age(most_ms, text);
+    }
+}
+
 static bool owners_print(const struct kith_explain *explain, FILE *out, bool colours)
 {
     static const char *const heads[] = {"STATE",    "NODE",   "ADDRESS", "ZONE",
-                                        "VERSIONS", "CLOCKS", "HASH"};
+                                        "VERSIONS", "CLOCKS", "HASH",    "COMPARED"};
     struct kith_columns columns;
     kith_columns_init(&columns, heads, sizeof(heads) / sizeof(heads[0]));
     for (uint32_t i = 0; i < explain->count; i++) {
@@ -61,6 +75,8 @@ static bool owners_print(const struct kith_explain *explain, FILE *out, bool col
         char versions[KITH_FORMAT_SIZE] = "-";
         char clocks[KITH_FORMAT_SIZE] = "-";
         char hash[KITH_FORMAT_SIZE] = "-";
+        char compared[KITH_FORMAT_SIZE];
+        compared_text(owner, compared);
         kith_format_node(&owner->node->uuid, name);
         if (row) {
             kith_format_count(owner->row.sibling_count, versions);
@@ -74,7 +90,8 @@ static bool owners_print(const struct kith_explain *explain, FILE *out, bool col
                                *owner->node->zone ? owner->node->zone : "-",
                                versions,
                                clocks,
-                               hash};
+                               hash,
+                               compared};
         bool well = owner->state == KITH_EXPLAIN_WHOLE ||
                     (owner->state == KITH_EXPLAIN_NEVER && kith_row_is_empty(&explain->whole));
         kith_columns_add(&columns, well ? KITH_COLOUR_GOOD : KITH_COLOUR_BAD, cells);
@@ -215,6 +232,29 @@ static json_t *sibling_json(const struct kith_explain *explain, const struct kit
     return object;
 }
 
+static json_t *ms_json(uint64_t ms)
+{
+    return ms == UINT64_MAX ? json_null() : json_integer((json_int_t)ms);
+}
+
+static json_t *pairs_json(const struct kith_explain_owner *owner)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < owner->pair_count; i++) {
+        char uuid[KITH_UUID_TEXT_SIZE];
+        kith_uuid_format(&owner->pairs[i].node, uuid);
+        (void)json_array_append_new(list,
+                                    json_pack("{s:s, s:o, s:o}", "with", uuid, "rows_ms_ago",
+                                              ms_json(owner->pairs[i].rows_ms_ago), "chunks_ms_ago",
+                                              ms_json(owner->pairs[i].chunks_ms_ago)));
+    } /* counted below */
+    if (json_array_size(list) != owner->pair_count) {
+        json_decref(list);
+        return NULL;
+    }
+    return list;
+}
+
 static json_t *owner_json(const struct kith_explain_owner *owner)
 {
     char uuid[KITH_UUID_TEXT_SIZE];
@@ -228,9 +268,10 @@ static json_t *owner_json(const struct kith_explain_owner *owner)
                          "state", state_text(owner), "error",
                          kith_json_text(owner->error, strlen(owner->error)));
     }
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:o}", "node", uuid, "address",
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:o, s:o}", "node", uuid, "address",
                      owner->node->address, "state", state_text(owner), "hash", hash, "versions",
-                     (int)owner->row.sibling_count, "clock", clock_json(&owner->row.clock));
+                     (int)owner->row.sibling_count, "clock", clock_json(&owner->row.clock),
+                     "compared", pairs_json(owner));
 }
 
 json_t *kith_explain_json(const struct kith_explain *explain)

@@ -36,6 +36,7 @@ static bool is_question(enum kith_msg_kind kind)
     case KITH_MSG_SUMS_REQ:
     case KITH_MSG_LEAF_REQ:
     case KITH_MSG_CHUNK_LIST_REQ:
+    case KITH_MSG_EXPLAIN_REQ:
         return true;
     default:
         return false;
@@ -58,6 +59,8 @@ static bool is_answer(enum kith_msg_kind kind)
     case KITH_MSG_WATCH_RES:
     case KITH_MSG_SUMS_RES:
     case KITH_MSG_LEAF_RES:
+    case KITH_MSG_CHUNK_LIST_RES:
+    case KITH_MSG_EXPLAIN_RES:
         return true;
     default:
         return false;

@@ -416,6 +416,22 @@ struct kith_watch_event {
     const struct kith_bytes *names;
 };
 
+/* For kithctl explain: what a node does for the partition of that row. */
+struct kith_explain_req {
+    struct kith_group group;
+    struct kith_bytes name;
+};
+struct kith_explain_pair { /* another owner of the partition */
+    struct kith_uuid node;
+    /* since all that it had was here, as far as this run of the node knows; UINT64_MAX: not yet */
+    uint64_t rows_ms_ago, chunks_ms_ago;
+};
+struct kith_explain_res {
+    struct kith_status status;
+    uint32_t pair_count; /* 0: the node owns no copy of it, or has only just learnt so */
+    const struct kith_explain_pair *pairs;
+};
+
 /* X(NAME, number = the Frame's oneof field, struct member) */
 #define KITH_MSG_MAP(X)                          \
     X(HELLO, 2, hello, kith_hello)               \
@@ -454,7 +470,9 @@ struct kith_watch_event {
     X(LEAF_REQ, 35, leaf_req, kith_leaf_req)     \
     X(LEAF_RES, 36, leaf_res, kith_leaf_res)     \
     X(CHUNK_LIST_REQ, 39, chunk_list_req, kith_chunk_list_req) \
-    X(CHUNK_LIST_RES, 40, chunk_list_res, kith_chunk_list_res)
+    X(CHUNK_LIST_RES, 40, chunk_list_res, kith_chunk_list_res) \
+    X(EXPLAIN_REQ, 47, explain_req, kith_explain_req) \
+    X(EXPLAIN_RES, 48, explain_res, kith_explain_res)
 
 enum kith_msg_kind {
 #define X(name, number, member, type) KITH_MSG_##name = number,

@@ -384,6 +384,24 @@ static const struct wire_field chunk_list_res_fields[] = {
 DESC(chunk_list_res, "ChunkListRes", true, true);
 #undef T
 
+#define T kith_explain_req
+static const struct wire_field explain_req_fields[] = {
+    ARRAY(1, group), BYTES(2, name, KITH_NAME_MAX)};
+DESC(explain_req, "ExplainReq", false, false);
+#undef T
+
+#define T kith_explain_pair
+static const struct wire_field explain_pair_fields[] = {
+    ARRAY(1, node), U64(2, rows_ms_ago), U64(3, chunks_ms_ago)};
+DESC(explain_pair, "ExplainPair", false, false);
+#undef T
+
+#define T kith_explain_res
+static const struct wire_field explain_res_fields[] = {
+    SUB(1, status, status_desc), SUBS(2, pairs, pair_count, KITH_REPLICAS_MAX, explain_pair_desc)};
+DESC(explain_res, "ExplainRes", true, true);
+#undef T
+
 static const struct wire_desc *const descs[] = {
 #define X(name, number, member, type) [number] = &member##_desc,
     KITH_MSG_MAP(X)

@@ -570,6 +570,7 @@ void chunk_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg
 void chunk_stored(struct kith_node *node, struct pending *pending,
                   const struct kith_store_done *done);
 void status_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+void explain_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void status_stored(struct kith_node *node, struct pending *pending,
                    const struct kith_store_done *done);
 

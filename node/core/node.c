@@ -445,6 +445,9 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_STATUS_REQ:
         status_req(node, id, msg);
         return KITH_OK;
+    case KITH_MSG_EXPLAIN_REQ:
+        explain_req(node, id, msg);
+        return KITH_OK;
     case KITH_MSG_WATCH_REQ:
         watch_req(node, conn, msg);
         return KITH_OK;
@@ -454,6 +457,7 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_SCAN_RES:
     case KITH_MSG_CHUNK_SYNC_RES:
     case KITH_MSG_STATUS_RES:
+    case KITH_MSG_EXPLAIN_RES:
         return KITH_OK; /* answers to questions that a node never asks */
     case KITH_MSG_ADMIN_RES: /* a peer says why it ends the connection */
         if (conn->role == KITH_ROLE_NODE && msg->id == 0 &&

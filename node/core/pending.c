@@ -276,6 +276,9 @@ static void refuse(struct kith_node *node, uint64_t conn, enum kith_msg_kind ask
     case KITH_MSG_LEAF_REQ:
         core_send(node, conn, KITH_MSG_LEAF_RES, id)->u.leaf_res.status = status;
         return;
+    case KITH_MSG_EXPLAIN_REQ:
+        core_send(node, conn, KITH_MSG_EXPLAIN_RES, id)->u.explain_res.status = status;
+        return;
     case KITH_MSG_CHUNK_LIST_REQ:
         core_send(node, conn, KITH_MSG_CHUNK_LIST_RES, id)->u.chunk_list_res.status = status;
         return;

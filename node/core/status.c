@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * status.c - what this node says of itself and of the members that it knows. */
+ * status.c - what this node says of itself, of the members that it knows, and of a row. */
 #include <string.h>
 
 #include "core/internal.h"
@@ -78,4 +78,42 @@ void status_stored(struct kith_node *node, struct pending *pending,
         status_answer(node, pending->conn, pending->msg_id, &done->u.counts);
     }
     pending_end(node, pending);
+}
+
+/* ---- For kithctl explain ---- */
+
+static uint64_t ms_ago(const struct kith_node *node, uint64_t whole_ms)
+{
+    return whole_ms > 0 ? node->now_ms - whole_ms : UINT64_MAX;
+}
+
+void explain_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    if (!node->has_cluster) {
+        core_refuse(node, conn, msg, KITH_ENOTREADY, "this node has no cluster yet");
+        return;
+    }
+    const struct exchanges *exchanges = &node->exchanges;
+    uint32_t partition =
+        kith_group_partition(&msg->u.explain_req.group, node->table->partitions);
+    struct kith_explain_pair *list =
+        kith_arena_calloc(&node->arena, KITH_REPLICAS_MAX, sizeof *list);
+    if (!list) {
+        core_refuse(node, conn, msg, KITH_ENOMEM, "out of memory");
+        return;
+    }
+    struct kith_explain_res *res =
+        &core_send(node, conn, KITH_MSG_EXPLAIN_RES, msg->id)->u.explain_res;
+    res->status = core_ok();
+    res->pairs = list;
+    for (uint32_t i = 0; i < exchanges->pair_count; i++) { /* a pair's rows, and its chunks */
+        const struct exchange_pair *rows = &exchanges->pairs[i];
+        const struct exchange_pair *chunks = &exchanges->pairs[exchanges->pair_count + i];
+        if (rows->partition == partition && res->pair_count < KITH_REPLICAS_MAX) {
+            struct kith_explain_pair *pair = &list[res->pair_count++];
+            pair->node = node->peers[rows->peer].uuid;
+            pair->rows_ms_ago = ms_ago(node, rows->whole_ms);
+            pair->chunks_ms_ago = ms_ago(node, chunks->whole_ms);
+        }
+    }
 }

@@ -38,6 +38,12 @@ says '^Row "greeting" (key) of group ffffffff.* partition [0-9]* of 1024$'
 says ' 5 B  *value  3 of 3 '
 says '^All 3 of 3 owners hold the same.$'
 holds 'states == ["whole"] * 3 and row["agree"] and row["versions"][0]["owners"] == 3'
+compared() {
+    explains 0 greeting "${at[@]}"
+    value 'all(len(o["compared"]) == 2 and None not in [c["rows_ms_ago"] for c in o["compared"]]
+               for o in row["owners"])'
+}
+wait_for 120 "the owners to have compared what they have" compared
 holds 'len({owner["hash"] for owner in row["owners"]}) == 1'
 explains 5 nothing "${at[@]}"
 says 'never written, as far as the 3 owners that answered know'

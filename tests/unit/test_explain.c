@@ -95,6 +95,10 @@ static void test_screen(void **state)
     struct kith_view view = {.table = &table};
     const struct kith_row rows[3] = {row_with(2, true), row_with(3, true), row_with(3, true)};
     struct kith_explain explain = explain_of(rows, (const uint8_t[]){4, 5, 0xff});
+    explain.owners[0].pair_count = 2;
+    explain.owners[0].pairs[1].rows_ms_ago = 14 * 60000;
+    explain.owners[1].pair_count = 1;
+    explain.owners[1].pairs[0].rows_ms_ago = UINT64_MAX;
     (void)strcpy(explain.owners[2].error, "n3:7070: connection refused");
     FILE *out = open_memstream(&text, &size);
     assert_non_null(out);
@@ -103,10 +107,10 @@ static void test_screen(void **state)
     assert_string_equal(
         text,
         "\nRow \"greeting\" (key) of group 00000000000000000000000000000000   partition 0 of 8\n"
-        "STATE      NODE      ADDRESS  ZONE  VERSIONS  CLOCKS  HASH\n"
-        "behind     01000000  -        -     1         1       04000000\n"
-        "whole      02000000  -        -     1         1       05000000\n"
-        "no answer  03000000  -        -     -         -       -\n"
+        "STATE      NODE      ADDRESS  ZONE  VERSIONS  CLOCKS  HASH      COMPARED\n"
+        "behind     01000000  -        -     1         1       04000000  14 m\n"
+        "whole      02000000  -        -     1         1       05000000  not yet\n"
+        "no answer  03000000  -        -     -         -       -         -\n"
         "TIME                  SIZE  KIND   OWNERS  DOT\n"
         "1970-01-01T00:00:00Z  5 B   value  1 of 2  0000000000000007/1:3\n"
         "0000000000000007/1:3 by anna@mars\\x1b\n"

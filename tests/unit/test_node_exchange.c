@@ -104,6 +104,27 @@ static struct kith_node_status status_of(struct world *world)
     return sent(world, KITH_MSG_STATUS_RES)->u.status_res.node;
 }
 
+/* Of the group's pair with the peer. */
+static struct kith_explain_pair explained(struct world *world, const struct kith_group *group)
+{
+    struct kith_msg req = {.kind = KITH_MSG_EXPLAIN_REQ, .id = 78};
+    req.u.explain_req.group = *group;
+    message(world, 10 + PEER, &req);
+    const struct kith_msg *res = sent(world, KITH_MSG_EXPLAIN_RES);
+    assert_non_null(res);
+    assert_int_equal(res->u.explain_res.status.err, KITH_OK);
+    struct kith_uuid peer = uuid_of(PEER);
+    for (uint32_t i = 0; i < res->u.explain_res.pair_count; i++) {
+        if (kith_uuid_equal(&res->u.explain_res.pairs[i].node, &peer)) {
+            return res->u.explain_res.pairs[i];
+        }
+    }
+    fail_msg("the pair is missing");
+    return (struct kith_explain_pair){0};
+}
+
+static struct kith_group group_in(uint32_t partition);
+
 static void test_equal_roots(void **state)
 {
     (void)state;
@@ -129,6 +150,8 @@ static void test_equal_roots(void **state)
     struct kith_node_status after = status_of(&world);
     assert_int_equal(after.pairs_never, before.pairs - 1); /* this one was compared */
     assert_int_equal(after.pairs_oldest_ms, 2000);
+    struct kith_group group = group_in(req.u.sums_req.partition);
+    assert_int_equal(explained(&world, &group).rows_ms_ago, 2000);
     kith_node_free(world.node);
 }
 
