@@ -126,7 +126,9 @@ enum kith_err kith_path_locate(const char *mounts, const char *cwd, const char *
                               "filesystem, /...",
                               path);
     }
-    (void)strcpy(ret_path, best > 0 ? ret_path : whole);
+    if (best == 0) {
+        (void)strcpy(ret_path, whole);
+    }
     if (!*ret_path) {
         (void)strcpy(ret_path, "/");
     }
