@@ -62,6 +62,10 @@ enum sim_mutant {
     MUTANT_EMPTY_PROMISE, /* nodes but the first promise to tell changes, and do not */
     MUTANT_LEAF_EMPTY,    /* an owner keeps the rows of a leaf to himself */
     MUTANT_CHUNKS_KEPT,   /* ... or his chunks */
+    MUTANT_KEEP_TAIL,     /* a start goes on under the run before, whatever the crash has lost */
+    MUTANT_KEEP_ACTOR,    /* ... and a lost disk leaves the actors of rows and their counters */
+    MUTANT_COLLAPSE,      /* siblings that look equal are stored as one */
+    MUTANT_NOT_CARRIED,   /* siblings that a writer keeps are kept only where they are already */
     MUTANT_COUNT
 };
 
@@ -132,7 +136,15 @@ struct store_op { /* one under way */
     struct kith_blob *blob; /* held */
     struct kith_store_done done;
 };
+#define SIM_ROW_KEY_MAX 82u
 void store_sim_start(struct store_sim *store, uint64_t run);
+struct cell *store_sim_cell(const struct store_sim *store, uint8_t type, const void *key,
+                            size_t size); /* NULL: none */
+struct kith_key store_sim_key(const struct cell *cell); /* of a row; it borrows the name */
+size_t store_sim_row_key(const struct kith_key *key, uint8_t out[SIM_ROW_KEY_MAX]);
+void store_sim_leaf_update(struct store_sim *store, const struct kith_key *key,
+                           const struct kith_rowop_result *result);
+/* ---- store_loss.c ---- */
 /* Back to what was at the operating system, or on the disk. */
 void store_sim_crash(struct store_sim *store, bool power);
 /* What is on the disk goes, once it has crashed: all but the node's own records, or with them. */
@@ -167,6 +179,19 @@ void store_sim_apply_chunk(struct store_sim *store, struct store_op *op);
 void store_sim_chunk_sums(const struct store_sim *store, uint32_t partition,
                           struct kith_bytes secret, struct kith_sum *sums);
 
+/* ---- store_mutants.c ---- */
+/* The result with one of the siblings that look equal. */
+void store_mutant_collapse(struct store_sim *store, struct kith_arena *arena,
+                           const struct kith_key *key, struct kith_rowop_result *result);
+/* The context of a put without the siblings that the store has not. */
+struct kith_bytes store_mutant_context(struct store_sim *store, struct kith_arena *arena,
+                                       const struct kith_key *key, struct kith_bytes context);
+/* What is left of a record of which only the actor is known: its note, and its entry in the clock.
+ * False where it has none. */
+bool store_mutant_actor(struct store_sim *store, struct kith_arena *arena,
+                        const struct kith_key *key, struct kith_bytes record,
+                        struct kith_rowop_result *result);
+
 /* ---- oracle.c ---- */
 struct sim_bytes {
     uint8_t *data;
@@ -181,6 +206,7 @@ struct oracle_write {
     uint32_t client; /* who wrote it */
     uint64_t number; /* its value */
     bool is_delete;
+    bool shared; /* another write has the same value */
     enum write_state state;
     uint64_t acked_us; /* WRITE_OK */
     uint64_t losses;   /* of the row, when it was submitted */

@@ -28,7 +28,7 @@ static uint32_t cell_place(const struct store_sim *store, uint8_t type, const vo
     return first;
 }
 
-static struct cell *cell_find(const struct store_sim *store, uint8_t type, const void *key,
+struct cell *store_sim_cell(const struct store_sim *store, uint8_t type, const void *key,
                               size_t size)
 {
     uint32_t at = cell_place(store, type, key, size);
@@ -41,7 +41,7 @@ static struct cell *cell_find(const struct store_sim *store, uint8_t type, const
 struct kith_bytes store_sim_get(const struct store_sim *store, uint8_t type, const void *key,
                                 size_t size)
 {
-    const struct cell *cell = cell_find(store, type, key, size);
+    const struct cell *cell = store_sim_cell(store, type, key, size);
     if (!cell || cell->version_count == 0) {
         return kith_bytes_make(NULL, 0);
     }
@@ -63,7 +63,7 @@ static void *grow(void *memory, uint32_t count, uint32_t *capacity, size_t size)
 void store_sim_put(struct store_sim *store, uint8_t type, const void *key, size_t key_size,
                    struct kith_bytes value)
 {
-    struct cell *cell = cell_find(store, type, key, key_size);
+    struct cell *cell = store_sim_cell(store, type, key, key_size);
     if (!cell) {
         store->cells = grow(store->cells, store->cell_count, &store->cell_capacity, sizeof cell);
         cell = kith_calloc(1, sizeof *cell);
@@ -92,6 +92,10 @@ void store_sim_put(struct store_sim *store, uint8_t type, const void *key, size_
 
 void store_sim_start(struct store_sim *store, uint64_t run)
 {
+    bool kept = store->sim->mutant == MUTANT_KEEP_TAIL || store->sim->mutant == MUTANT_KEEP_ACTOR;
+    if (kept && store->first_run != 0) {
+        return;
+    }
     store->run = run;
     store->counter = 0;
     if (store->first_run == 0) {
@@ -101,91 +105,12 @@ void store_sim_start(struct store_sim *store, uint64_t run)
     }
 }
 
-static struct kith_key key_of(const struct cell *cell)
+struct kith_key store_sim_key(const struct cell *cell)
 {
     struct kith_key key;
     memcpy(key.group.bytes, cell->key + 2, 16);
     key.name = kith_bytes_make(cell->key + 18, cell->key_size - 18);
     return key;
-}
-
-/* All or nothing: of a transaction that stands no row may be missing. */
-static void batches_check(struct store_sim *store, uint64_t keep)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < store->batch_count; i++) {
-        const struct sim_batch *batch = &store->batches[i];
-        for (uint32_t r = 0; batch->seq <= keep && r < batch->count; r++) {
-            struct kith_key key;
-            sim_key(batch->rows[r], &key);
-            if (!store_sim_holds(store, &key, &batch->dots[r], false)) {
-                sim_fail(store->sim, "node %u: half of a batch: row %u has not what row %u has",
-                         store->node, batch->rows[r], batch->rows[0]);
-            }
-        }
-        if (batch->seq <= keep) {
-            store->batches[count] = *batch;
-            count++;
-        }
-    }
-    store->batch_count = count;
-}
-
-/* A state of the row goes for good that a kill would have left. */
-static void row_lost(struct sim *sim, const struct cell *cell)
-{
-    struct kith_key key = key_of(cell);
-    uint32_t row = oracle_row(&key);
-    sim->row_losses[row]++;
-    for (uint32_t c = 0; c < sim->client_count; c++) {
-        sim_bytes_clear(&sim->clients[c].seen[row]);
-    }
-}
-
-static void back_to(struct store_sim *store, uint64_t keep, bool meta)
-{
-    for (uint32_t i = 0; i < store->cell_count; i++) {
-        struct cell *cell = store->cells[i];
-        while ((meta || cell->type != 'm') && cell->version_count > 0 &&
-               cell->versions[cell->version_count - 1].seq > keep) {
-            if (cell->type == 'r' &&
-                cell->versions[cell->version_count - 1].seq <= store->os_seq) {
-                row_lost(store->sim, cell);
-            }
-            cell->version_count--;
-            kith_free(cell->versions[cell->version_count].data);
-        }
-    }
-    batches_check(store, keep);
-}
-
-void store_sim_crash(struct store_sim *store, bool power)
-{
-    back_to(store, power ? store->disk_seq : store->os_seq, true);
-    store->os_seq = power ? store->disk_seq : store->os_seq;
-    store->busy_us = 0;
-}
-
-void store_sim_lose(struct store_sim *store, bool meta)
-{
-    back_to(store, 0, meta);
-}
-
-void store_sim_old(struct store_sim *store, uint64_t by)
-{
-    static const uint8_t keys[] = {KITH_META_CLUSTER, KITH_META_TABLE, KITH_META_DECIDE};
-    uint64_t first = 0;
-    for (uint32_t i = 0; i < sizeof keys; i++) {
-        const struct cell *cell = cell_find(store, 'm', &keys[i], 1);
-        if (cell && cell->version_count > 0) {
-            uint64_t seq = cell->versions[cell->version_count - 1].seq;
-            first = seq > first ? seq : first;
-        }
-    }
-    KITH_ASSERT(first <= store->disk_seq);
-    uint64_t keep = store->disk_seq - first > by ? store->disk_seq - by : first;
-    back_to(store, keep, true);
-    store->os_seq = store->disk_seq = keep;
 }
 
 void store_sim_release(struct store_sim *store)
@@ -212,7 +137,7 @@ bool store_sim_has_data(const struct store_sim *store)
     return false;
 }
 
-static size_t row_key(const struct kith_key *key, uint8_t out[82])
+size_t store_sim_row_key(const struct kith_key *key, uint8_t out[SIM_ROW_KEY_MAX])
 {
     uint32_t partition = kith_group_partition(&key->group, SIM_PARTITIONS);
     out[0] = (uint8_t)(partition >> 8);
@@ -236,7 +161,7 @@ static struct kith_sum leaf_sum(const struct store_sim *store, uint32_t partitio
     return sum;
 }
 
-static void leaf_update(struct store_sim *store, const struct kith_key *key,
+void store_sim_leaf_update(struct store_sim *store, const struct kith_key *key,
                         const struct kith_rowop_result *result)
 {
     uint8_t name[3];
@@ -252,22 +177,25 @@ static void leaf_update(struct store_sim *store, const struct kith_key *key,
     store_sim_put(store, 'l', name, sizeof name, kith_bytes_make(&sum, sizeof sum));
 }
 
-static void row_write(struct store_sim *store, const struct kith_key *key,
-                      const struct kith_rowop_result *result)
+static void row_write(struct store_sim *store, struct kith_arena *arena,
+                      const struct kith_key *key, struct kith_rowop_result *result)
 {
-    uint8_t name[82];
-    size_t size = row_key(key, name);
+    if (store->sim->mutant == MUTANT_COLLAPSE) {
+        store_mutant_collapse(store, arena, key, result);
+    }
+    uint8_t name[SIM_ROW_KEY_MAX];
+    size_t size = store_sim_row_key(key, name);
     oracle_state(store->sim, key, result->state);
     if (result->changed) {
         store_sim_put(store, 'r', name, size, result->record);
-        leaf_update(store, key, result);
+        store_sim_leaf_update(store, key, result);
     }
 }
 
 static struct kith_bytes row_record(struct store_sim *store, const struct kith_key *key)
 {
-    uint8_t name[82];
-    size_t size = row_key(key, name);
+    uint8_t name[SIM_ROW_KEY_MAX];
+    size_t size = store_sim_row_key(key, name);
     return store_sim_get(store, 'r', name, size);
 }
 
@@ -299,9 +227,9 @@ static const struct cell_version *cell_safe(const struct store_sim *store, const
 bool store_sim_holds(struct store_sim *store, const struct kith_key *key,
                      const struct kith_dot *dot, bool disk)
 {
-    uint8_t name[82];
-    size_t size = row_key(key, name);
-    const struct cell_version *version = cell_safe(store, cell_find(store, 'r', name, size), disk);
+    uint8_t name[SIM_ROW_KEY_MAX];
+    size_t size = store_sim_row_key(key, name);
+    const struct cell_version *version = cell_safe(store, store_sim_cell(store, 'r', name, size), disk);
     if (!version) {
         return false;
     }
@@ -320,7 +248,7 @@ bool store_sim_holds(struct store_sim *store, const struct kith_key *key,
 
 bool store_sim_holds_chunk(const struct store_sim *store, const struct kith_chunk_id *id, bool disk)
 {
-    return cell_safe(store, cell_find(store, 'c', id->bytes, sizeof id->bytes), disk) != NULL;
+    return cell_safe(store, store_sim_cell(store, 'c', id->bytes, sizeof id->bytes), disk) != NULL;
 }
 
 static void batch_note(struct store_sim *store, const struct kith_group *group, uint32_t count,
@@ -376,12 +304,16 @@ static void apply_put(struct store_sim *store, struct store_op *op, uint64_t wal
         struct kith_request_id request = op->op.u.put.request;
         struct kith_dot known;
         struct kith_bytes record = row_record(store, &key);
+        struct kith_put_update update = op->op.u.put.updates[i];
+        if (sim->mutant == MUTANT_NOT_CARRIED) {
+            update.context = store_mutant_context(store, &op->arena, &key, update.context);
+        }
         bool again = record.size > 0 && kith_rowop_find(record, &request, &known) == KITH_OK;
         if (again && sim->mutant == MUTANT_SECOND_DOT) {
             memset(&request, 0xff, sizeof request);
         }
         enum kith_err err =
-            kith_rowop_put(&op->arena, &env, &key, record, &op->op.u.put.updates[i],
+            kith_rowop_put(&op->arena, &env, &key, record, &update,
                            op->op.u.put.writer, op->op.u.put.time, &request, &results[i]);
         if (err == KITH_OK && again && !kith_dot_equal(&known, &results[i].dot)) {
             sim_fail(sim, "node %u: a request that it knew drew a second dot", store->node);
@@ -420,7 +352,7 @@ static void apply_put(struct store_sim *store, struct store_op *op, uint64_t wal
             store->seq++;
         }
         if (!drop) {
-            row_write(store, &key, &results[i]);
+            row_write(store, &op->arena, &key, &results[i]);
         }
         sim_trace(store->sim, "%u puts %s of group %u: dot %016llx.%llu.%llu%s", store->node,
                   key.name.size > 0 ? (const char *)"named" : "unnamed", key.group.bytes[4],
@@ -493,7 +425,7 @@ static void apply_merge(struct store_sim *store, struct store_op *op, uint64_t w
     }
     for (uint32_t i = 0; i < count; i++) {
         struct kith_key key = {op->op.u.merge.group, op->op.u.merge.rows[i].name};
-        row_write(store, &key, &results[i]);
+        row_write(store, &op->arena, &key, &results[i]);
     }
 }
 
@@ -642,7 +574,7 @@ static void apply_leaf(struct store_sim *store, struct store_op *op, struct kith
         if (cell->type != 'r' || cell->version_count == 0) {
             continue;
         }
-        struct kith_key key = key_of(cell);
+        struct kith_key key = store_sim_key(cell);
         if (kith_group_partition(&key.group, SIM_PARTITIONS) != ask->partition ||
             !kith_leaf_in(&ask->u.leaf.leaves, kith_tree_leaf(&key))) {
             continue;
@@ -765,7 +697,7 @@ void store_sim_verify(struct store_sim *store, struct kith_bytes secret)
     for (uint32_t i = 0; i < store->cell_count; i++) {
         struct cell *cell = store->cells[i];
         if (cell->type == 'r' && cell->version_count > 0) {
-            struct kith_key key = key_of(cell);
+            struct kith_key key = store_sim_key(cell);
             struct kith_bytes state = store_sim_state(store, &key, secret);
             struct kith_checksum none;
             memset(&none, 0, sizeof none);

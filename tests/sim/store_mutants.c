@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * store_mutants.c - deliberate faults of a store that rowop.h, which all stores share, does not
+ * have: records are taken apart and put together again here. */
+#include <string.h>
+
+#include "sim.h"
+
+/* The header (up to the checksum) of a record, with another state. */
+static struct kith_bytes record_make(struct kith_arena *arena, const struct kith_key *key,
+                                     struct kith_bytes header, const struct kith_row *row,
+                                     struct kith_bytes secret, struct kith_checksum *ret_hash,
+                                     struct kith_bytes *ret_state)
+{
+    size_t state_size = kith_row_encoded_size(row);
+    size_t size = header.size + KITH_CHECKSUM_SIZE + state_size;
+    uint8_t *bytes = kith_arena_alloc(arena, size);
+    KITH_ASSERT(bytes);
+    uint8_t *state = bytes + header.size + KITH_CHECKSUM_SIZE;
+    memcpy(bytes, header.data, header.size);
+    (void)kith_row_write(row, state);
+    *ret_state = kith_bytes_make(state, state_size);
+    *ret_hash = kith_row_hash(key, *ret_state, secret);
+    memcpy(bytes + header.size, ret_hash->bytes, KITH_CHECKSUM_SIZE);
+    return kith_bytes_make(bytes, size);
+}
+
+static bool is_double(const struct kith_row *row, uint32_t at)
+{
+    for (uint32_t i = 0; i < at; i++) {
+        if (kith_bytes_equal(row->siblings[i].value, row->siblings[at].value)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void store_mutant_collapse(struct store_sim *store, struct kith_arena *arena,
+                           const struct kith_key *key, struct kith_rowop_result *result)
+{
+    struct kith_row row = result->new_row;
+    struct kith_sibling *rest = kith_arena_calloc(arena, row.sibling_count + 1, sizeof *rest);
+    uint32_t count = 0;
+    KITH_ASSERT(rest);
+    for (uint32_t i = 0; i < row.sibling_count; i++) {
+        if (!is_double(&row, i)) {
+            rest[count] = row.siblings[i];
+            count++;
+        }
+    }
+    if (!result->changed || count == row.sibling_count) {
+        return;
+    }
+    row.siblings = rest;
+    row.sibling_count = count;
+    struct kith_bytes header = kith_bytes_make(
+        result->record.data, result->record.size - result->state.size - KITH_CHECKSUM_SIZE);
+    result->record = record_make(arena, key, header, &row, store->sim->secret, &result->new_hash,
+                                 &result->state);
+    result->new_row = row;
+}
+
+struct kith_bytes store_mutant_context(struct store_sim *store, struct kith_arena *arena,
+                                       const struct kith_key *key, struct kith_bytes context)
+{
+    struct kith_row read, here;
+    struct kith_bytes state = store_sim_state(store, key, store->sim->secret);
+    if (context.size == 0 || kith_row_decode(arena, context, &read) != KITH_OK ||
+        kith_row_decode(arena, state, &here) != KITH_OK) {
+        return context;
+    }
+    struct kith_sibling *kept = kith_arena_calloc(arena, read.sibling_count + 1, sizeof *kept);
+    uint32_t count = 0;
+    KITH_ASSERT(kept);
+    for (uint32_t i = 0; i < read.sibling_count; i++) {
+        if (kith_row_find(&here, &read.siblings[i].dot)) {
+            kept[count] = read.siblings[i];
+            count++;
+        }
+    }
+    read.siblings = kept;
+    read.sibling_count = count;
+    size_t size = kith_row_encoded_size(&read);
+    uint8_t *bytes = kith_arena_alloc(arena, size);
+    KITH_ASSERT(bytes);
+    (void)kith_row_write(&read, bytes);
+    return kith_bytes_make(bytes, size);
+}
+
+bool store_mutant_actor(struct store_sim *store, struct kith_arena *arena,
+                        const struct kith_key *key, struct kith_bytes record,
+                        struct kith_rowop_result *result)
+{
+    struct kith_row row;
+    struct kith_actor note;
+    struct kith_reader reader;
+    kith_reader_init(&reader, record);
+    (void)kith_read_u8(&reader);
+    uint8_t flags = kith_read_u8(&reader);
+    note.run = kith_read_u64(&reader);
+    note.epoch = kith_read_varint(&reader);
+    struct kith_bytes state;
+    struct kith_checksum hash;
+    if (flags == 0 || kith_rowop_state(key, record, store->sim->secret, &state, &hash) != KITH_OK ||
+        kith_row_decode(arena, state, &row) != KITH_OK) {
+        return false;
+    }
+    struct kith_clock_entry entry = {note, kith_clock_get(&row.clock, &note)};
+    if (entry.counter == 0) {
+        return false;
+    }
+    struct kith_row left = {.clock = {.count = 1, .entries = &entry}};
+    struct kith_buf header;
+    kith_buf_init(&header);
+    kith_buf_put_u8(&header, KITH_RECORD_FORMAT);
+    kith_buf_put_u8(&header, flags);
+    kith_buf_put_u64(&header, note.run);
+    kith_buf_put_varint(&header, note.epoch);
+    kith_buf_put_varint(&header, 0);
+    memset(result, 0, sizeof *result);
+    result->changed = true;
+    result->record = record_make(arena, key, kith_buf_bytes(&header), &left, store->sim->secret,
+                                 &result->new_hash, &result->state);
+    kith_buf_release(&header);
+    return true;
+}
