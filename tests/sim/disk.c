@@ -105,7 +105,11 @@ static void stored(struct sim *sim, struct sim_event *event)
     bool disk = op->op.durability == KITH_DURABLE_DISK;
     if (event->phase == 0) {
         uint64_t wall = world_wall_ms(sim, node);
-        if (node->space > room_needed(&op->op)) {
+        bool full = node->space > room_needed(&op->op);
+        if (full && sim->mutant == MUTANT_FULL_WRITES && kind == KITH_STORE_PUT) {
+            store_sim_apply(&node->store, op, wall, sim->secret);
+        }
+        if (full) {
             op->done.id = op->op.id;
             op->done.err = KITH_ENOSPC;
             op->done.message = "the disk is full";
@@ -164,10 +168,12 @@ void disk_submit(struct sim *sim, struct sim_node *node, const struct kith_store
     struct store_op *copy = kith_calloc(1, sizeof *copy);
     KITH_ASSERT(copy);
     if (op->kind == KITH_STORE_PUT) { /* whatever its clock does */
-        if (op->u.put.time <= node->stamped) {
+        uint64_t time =
+            sim->mutant == MUTANT_WALL_TIME ? world_wall_ms(sim, node) << 16 : op->u.put.time;
+        if (time < node->stamped || (time == node->stamped && sim->mutant != MUTANT_WALL_TIME)) {
             sim_fail(sim, "node %u stamps a write no later than the one before", node->index);
         }
-        node->stamped = op->u.put.time;
+        node->stamped = time;
     }
     copy->op = *op;
     copy->box = box ? kith_msg_box_hold(box) : NULL;

@@ -2,11 +2,12 @@
  *
  * main.c - a seed's scenario: form a cluster, work while things fail, heal, read everything, judge.
  *
- *     sim [--joins] --seeds N [--first S] [--jobs J] [--mutant M] [--trace] [--hash]
+ *     sim [--joins] --seeds N [--first S] [--jobs J] [--mutant NAME] [--trace] [--hash]
  *
- * Prints each failing seed with the command that replays it, and "N passed, M failed". --mutant M:
- * a deliberate fault is on; the exit status is 0 when some seed catches it. --hash: the trace
- * hashes. --joins: a seed is a case of joins.c. --jobs: as many processes share the seeds. */
+ * Prints each failing seed with the command that replays it, and "N passed, M failed". --mutant: a
+ * deliberate fault of mutants.def is on; the exit status is 0 when some seed catches it; kinds of
+ * seeds and the first one are those of its line, if nothing else is said. --hash: the trace hashes.
+ * --joins: a seed is a case of joins.c. --jobs: as many processes share the seeds. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -31,6 +32,19 @@ struct options {
     uint32_t jobs;
     enum sim_mutant mutant;
     bool verbose, hash, joins;
+};
+
+enum mutant_seeds { RANDOM, JOINS };
+static const struct {
+    const char *name;
+    enum mutant_seeds seeds;
+    uint64_t first;
+    const char *text;
+} mutants[MUTANT_COUNT] = {
+    {"NONE", RANDOM, 1, "nothing is wrong"},
+#define SIM_MUTANT(name, seeds, first, text) {#name, seeds, first, text},
+#include "mutants.def"
+#undef SIM_MUTANT
 };
 
 struct shared { /* by all processes */
@@ -330,7 +344,7 @@ static void run_seeds(const struct options *options, struct shared *shared, uint
         bool good = run_seed(seed, options);
         atomic_fetch_add(good ? &shared->passed : &shared->failed, 1);
         if (!good && options->mutant != MUTANT_NONE && !atomic_exchange(&shared->caught, true)) {
-            printf("mutant %u caught by seed %llu\n", (unsigned)options->mutant,
+            printf("mutant %s caught by seed %llu\n", mutants[options->mutant].name,
                    (unsigned long long)seed);
         }
         (void)fflush(stdout);
@@ -365,9 +379,27 @@ static bool run_jobs(const struct options *options, struct shared *shared)
 
 /* ---- options ---- */
 
+static bool mutant_read(const char *name, struct options *options)
+{
+    for (uint32_t i = 0; i < MUTANT_COUNT; i++) {
+        if (strcmp(name, mutants[i].name) == 0) {
+            options->mutant = (enum sim_mutant)i;
+            options->joins = options->joins || mutants[i].seeds == JOINS;
+            options->first = options->first > 0 ? options->first : mutants[i].first;
+            return true;
+        }
+    }
+    fprintf(stderr, "sim: there is no mutant %s; there are\n", name);
+    for (uint32_t i = 0; i < MUTANT_COUNT; i++) {
+        fprintf(stderr, "    %-16s %s\n", mutants[i].name, mutants[i].text);
+    }
+    return false;
+}
+
 static bool options_read(struct options *options, int argc, char **argv)
 {
-    unsigned long mutant = MUTANT_NONE, jobs = 1;
+    const char *mutant = mutants[MUTANT_NONE].name;
+    unsigned long jobs = 1;
     for (int i = 1; i < argc; i++) {
         bool value = i + 1 < argc;
         if (strcmp(argv[i], "--trace") == 0) {
@@ -383,26 +415,24 @@ static bool options_read(struct options *options, int argc, char **argv)
         } else if (strcmp(argv[i], "--jobs") == 0 && value) {
             jobs = strtoul(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--mutant") == 0 && value) {
-            mutant = strtoul(argv[++i], NULL, 10);
+            mutant = argv[++i];
         } else {
-            fprintf(stderr, "usage: sim [--joins] --seeds N [--first S] [--jobs J] [--mutant M] "
-                            "[--trace] [--hash]\n");
+            fprintf(stderr, "usage: sim [--joins] --seeds N [--first S] [--jobs J] "
+                            "[--mutant NAME] [--trace] [--hash]\n");
             return false;
         }
     }
-    if (mutant >= MUTANT_COUNT || jobs == 0 || jobs > JOBS_MAX) {
-        fprintf(stderr, "sim: there are mutants 0 to %u, and 1 to %u jobs\n",
-                (unsigned)MUTANT_COUNT - 1, JOBS_MAX);
+    if (jobs == 0 || jobs > JOBS_MAX) {
+        fprintf(stderr, "sim: there are 1 to %u jobs\n", JOBS_MAX);
         return false;
     }
-    options->mutant = (enum sim_mutant)mutant;
     options->jobs = (uint32_t)jobs;
-    return true;
+    return mutant_read(mutant, options);
 }
 
 int main(int argc, char **argv)
 {
-    struct options options = {.seeds = 1, .first = 1};
+    struct options options = {.seeds = 1}; /* first 0: none was named */
     if (!options_read(&options, argc, argv)) {
         return 2;
     }

@@ -710,7 +710,8 @@ void scenario_read_all(struct sim *sim)
 {
     uint32_t reader = sim->client_count - 1;
     for (uint32_t row = 0; row < SIM_ROWS && !sim->failed; row++) {
-        struct op_record *record = submit_get(sim, reader, row, sim->gone ? KITH_LEVEL_QUORUM : KITH_LEVEL_ALL);
+        enum kith_level level = sim->gone ? KITH_LEVEL_QUORUM : KITH_LEVEL_ALL;
+        struct op_record *record = submit_get(sim, reader, row, level);
         record->must_ok = true;
     }
     for (uint32_t i = 0; i < sim->oracle.chunk_count && !sim->failed; i++) {

@@ -8,7 +8,10 @@
  *     disk.c       when an operation is carried out, and when it is safe
  *     queue.c      time and events
  *     chance.c     chance, trace, failure
- *     store_sim.c  a node's disk: what is in memory, at the operating system, on the disk
+ *     store_sim.c  a node's store: what is in memory, at the operating system, on the disk
+ *     store_loss.c      ... and what of it is lost
+ *     store_mutants.c   deliberate faults of it
+ *     mutants.def  the deliberate faults, and the seed that catches each
  *     scenario.c   what clients do, and what each answer must be (sessions, copies, chunks)
  *     faults.c     what goes wrong, and when
  *     watches.c    what clients believe while they watch, and that it is true
@@ -39,33 +42,14 @@
 #define SIM_ROWS        (SIM_GROUPS * SIM_NAMES)
 #define SIM_REPLICAS    3u
 #define SIM_LEAF_PAGE   3u /* rows of leaves in one answer */
+#define SIM_ROW_KEY     82u /* bytes: partition, group, name */
 
-/* Deliberate faults: each must be caught (see CMakeLists.txt). */
+/* Deliberate faults: each must be caught. */
 enum sim_mutant {
     MUTANT_NONE,
-    MUTANT_ACK_EARLY,     /* a write is completed before it is at the operating system */
-    MUTANT_SKIP_MERGE,    /* node 0 answers merges without doing them, now and then */
-    MUTANT_TREE,          /* a tree update is dropped, now and then */
-    MUTANT_KEEP_RUN,      /* a start takes the run and the counter of the first one */
-    MUTANT_FORGET_ROW,    /* a merge replaces the row instead of merging */
-    MUTANT_NO_DELETE,     /* a delete is answered and not written, now and then */
-    MUTANT_COUNT_TWICE,   /* a coordinator counts one copy as two */
-    MUTANT_DELETE_NO_DOT, /* a delete draws no dot */
-    MUTANT_REPLICA_EARLY, /* a replica acknowledges before its store has completed */
-    MUTANT_HALF_BATCH,    /* the rows of a batch are not one transaction */
-    MUTANT_SECOND_DOT,    /* a request that is known draws a second dot */
-    MUTANT_NO_SESSION,    /* reads are answered by any one replica, whatever the session has seen */
-    MUTANT_SYNC_LIES,     /* chunks are said to be synced that are not on the disk */
-    MUTANT_OVERHEAR,      /* who proposes a table overhears objections */
-    MUTANT_THAW,          /* a start forgets that writes are held off until a table is decided */
-    MUTANT_UNTOLD,        /* what comes by a merge is told to nobody who watches */
-    MUTANT_EMPTY_PROMISE, /* nodes but the first promise to tell changes, and do not */
-    MUTANT_LEAF_EMPTY,    /* an owner keeps the rows of a leaf to himself */
-    MUTANT_CHUNKS_KEPT,   /* ... or his chunks */
-    MUTANT_KEEP_TAIL,     /* a start goes on under the run before, whatever the crash has lost */
-    MUTANT_KEEP_ACTOR,    /* ... and a lost disk leaves the actors of rows and their counters */
-    MUTANT_COLLAPSE,      /* siblings that look equal are stored as one */
-    MUTANT_NOT_CARRIED,   /* siblings that a writer keeps are kept only where they are already */
+#define SIM_MUTANT(name, seeds, first, text) MUTANT_##name,
+#include "mutants.def"
+#undef SIM_MUTANT
     MUTANT_COUNT
 };
 
@@ -136,12 +120,11 @@ struct store_op { /* one under way */
     struct kith_blob *blob; /* held */
     struct kith_store_done done;
 };
-#define SIM_ROW_KEY_MAX 82u
 void store_sim_start(struct store_sim *store, uint64_t run);
 struct cell *store_sim_cell(const struct store_sim *store, uint8_t type, const void *key,
                             size_t size); /* NULL: none */
-struct kith_key store_sim_key(const struct cell *cell); /* of a row; it borrows the name */
-size_t store_sim_row_key(const struct kith_key *key, uint8_t out[SIM_ROW_KEY_MAX]);
+struct kith_key store_sim_key_of(const struct cell *cell); /* of a row; it borrows the name */
+size_t store_sim_row_key(const struct kith_key *key, uint8_t out[SIM_ROW_KEY]);
 void store_sim_leaf_update(struct store_sim *store, const struct kith_key *key,
                            const struct kith_rowop_result *result);
 /* ---- store_loss.c ---- */
@@ -180,6 +163,9 @@ void store_sim_chunk_sums(const struct store_sim *store, uint32_t partition,
                           struct kith_bytes secret, struct kith_sum *sums);
 
 /* ---- store_mutants.c ---- */
+/* Keeps the run and its counter beside the rows; takes them from there, if they are there. */
+void store_mutant_keep_run(struct store_sim *store);
+void store_mutant_take_run(struct store_sim *store);
 /* The result with one of the siblings that look equal. */
 void store_mutant_collapse(struct store_sim *store, struct kith_arena *arena,
                            const struct kith_key *key, struct kith_rowop_result *result);

@@ -31,7 +31,7 @@ static void batches_check(struct store_sim *store, uint64_t keep)
 /* A state of the row goes for good that a kill would have left. */
 static void row_lost(struct sim *sim, const struct cell *cell)
 {
-    struct kith_key key = store_sim_key(cell);
+    struct kith_key key = store_sim_key_of(cell);
     uint32_t row = oracle_row(&key);
     sim->row_losses[row]++;
     for (uint32_t c = 0; c < sim->client_count; c++) {
@@ -78,7 +78,7 @@ static void lose_but_actors(struct store_sim *store)
         }
         KITH_ASSERT(count < SIM_ROWS);
         const struct cell_version *last = &cell->versions[cell->version_count - 1];
-        keys[count] = store_sim_key(cell);
+        keys[count] = store_sim_key_of(cell);
         count += store_mutant_actor(store, &arena, &keys[count],
                                     kith_bytes_make(last->data, last->size), &results[count])
                      ? 1
@@ -87,7 +87,7 @@ static void lose_but_actors(struct store_sim *store)
     back_to(store, 0, false);
     store->seq++;
     for (uint32_t i = 0; i < count; i++) {
-        uint8_t name[SIM_ROW_KEY_MAX];
+        uint8_t name[SIM_ROW_KEY];
         size_t size = store_sim_row_key(&keys[i], name);
         store_sim_put(store, 'r', name, size, results[i].record);
         store_sim_leaf_update(store, &keys[i], &results[i]);

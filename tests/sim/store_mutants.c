@@ -124,3 +124,20 @@ bool store_mutant_actor(struct store_sim *store, struct kith_arena *arena,
     kith_buf_release(&header);
     return true;
 }
+
+void store_mutant_keep_run(struct store_sim *store)
+{
+    uint64_t kept[2] = {store->run, store->counter};
+    store_sim_put(store, 'x', "run", 3, kith_bytes_make(kept, sizeof kept));
+}
+
+void store_mutant_take_run(struct store_sim *store)
+{
+    uint64_t kept[2];
+    struct kith_bytes bytes = store_sim_get(store, 'x', "run", 3);
+    if (bytes.size == sizeof kept) {
+        memcpy(kept, bytes.data, sizeof kept);
+        store->run = kept[0];
+        store->counter = kept[1];
+    }
+}

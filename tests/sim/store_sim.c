@@ -98,6 +98,9 @@ void store_sim_start(struct store_sim *store, uint64_t run)
     }
     store->run = run;
     store->counter = 0;
+    if (store->sim->mutant == MUTANT_RUN_STORED) {
+        store_mutant_take_run(store);
+    }
     if (store->first_run == 0) {
         store->first_run = run;
     } else if (store->sim->mutant == MUTANT_KEEP_RUN) {
@@ -105,7 +108,7 @@ void store_sim_start(struct store_sim *store, uint64_t run)
     }
 }
 
-struct kith_key store_sim_key(const struct cell *cell)
+struct kith_key store_sim_key_of(const struct cell *cell)
 {
     struct kith_key key;
     memcpy(key.group.bytes, cell->key + 2, 16);
@@ -137,7 +140,7 @@ bool store_sim_has_data(const struct store_sim *store)
     return false;
 }
 
-size_t store_sim_row_key(const struct kith_key *key, uint8_t out[SIM_ROW_KEY_MAX])
+size_t store_sim_row_key(const struct kith_key *key, uint8_t out[SIM_ROW_KEY])
 {
     uint32_t partition = kith_group_partition(&key->group, SIM_PARTITIONS);
     out[0] = (uint8_t)(partition >> 8);
@@ -183,7 +186,7 @@ static void row_write(struct store_sim *store, struct kith_arena *arena,
     if (store->sim->mutant == MUTANT_COLLAPSE) {
         store_mutant_collapse(store, arena, key, result);
     }
-    uint8_t name[SIM_ROW_KEY_MAX];
+    uint8_t name[SIM_ROW_KEY];
     size_t size = store_sim_row_key(key, name);
     oracle_state(store->sim, key, result->state);
     if (result->changed) {
@@ -194,7 +197,7 @@ static void row_write(struct store_sim *store, struct kith_arena *arena,
 
 static struct kith_bytes row_record(struct store_sim *store, const struct kith_key *key)
 {
-    uint8_t name[SIM_ROW_KEY_MAX];
+    uint8_t name[SIM_ROW_KEY];
     size_t size = store_sim_row_key(key, name);
     return store_sim_get(store, 'r', name, size);
 }
@@ -227,9 +230,10 @@ static const struct cell_version *cell_safe(const struct store_sim *store, const
 bool store_sim_holds(struct store_sim *store, const struct kith_key *key,
                      const struct kith_dot *dot, bool disk)
 {
-    uint8_t name[SIM_ROW_KEY_MAX];
+    uint8_t name[SIM_ROW_KEY];
     size_t size = store_sim_row_key(key, name);
-    const struct cell_version *version = cell_safe(store, store_sim_cell(store, 'r', name, size), disk);
+    const struct cell *cell = store_sim_cell(store, 'r', name, size);
+    const struct cell_version *version = cell_safe(store, cell, disk);
     if (!version) {
         return false;
     }
@@ -341,6 +345,9 @@ static void apply_put(struct store_sim *store, struct store_op *op, uint64_t wal
     }
     store->counter = counter;
     store->seq++;
+    if (sim->mutant == MUTANT_RUN_STORED) {
+        store_mutant_keep_run(store);
+    }
     (void)oracle_batch(sim, &op->op.u.put.request, count);
     batch_note(store, &op->op.u.put.group, count, names, dots);
     op->seq = store->seq;
@@ -574,7 +581,7 @@ static void apply_leaf(struct store_sim *store, struct store_op *op, struct kith
         if (cell->type != 'r' || cell->version_count == 0) {
             continue;
         }
-        struct kith_key key = store_sim_key(cell);
+        struct kith_key key = store_sim_key_of(cell);
         if (kith_group_partition(&key.group, SIM_PARTITIONS) != ask->partition ||
             !kith_leaf_in(&ask->u.leaf.leaves, kith_tree_leaf(&key))) {
             continue;
@@ -697,7 +704,7 @@ void store_sim_verify(struct store_sim *store, struct kith_bytes secret)
     for (uint32_t i = 0; i < store->cell_count; i++) {
         struct cell *cell = store->cells[i];
         if (cell->type == 'r' && cell->version_count > 0) {
-            struct kith_key key = store_sim_key(cell);
+            struct kith_key key = store_sim_key_of(cell);
             struct kith_bytes state = store_sim_state(store, &key, secret);
             struct kith_checksum none;
             memset(&none, 0, sizeof none);
