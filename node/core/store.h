@@ -36,6 +36,7 @@ enum kith_store_kind {
     KITH_STORE_ABSORB,     /* merge rows of many groups, as they came from a leaf */
     KITH_STORE_CHUNK_LIST, /* the chunks of some leaves */
     KITH_STORE_CHUNK_LACK, /* which chunks are not here */
+    KITH_STORE_SCRUB,      /* read a leaf: is all there as it was written? */
 };
 
 enum kith_meta_key { /* what META_PUT writes; all are given back at the start, see kith_start */
@@ -44,7 +45,8 @@ enum kith_meta_key { /* what META_PUT writes; all are given back at the start, s
     KITH_META_TABLE = 3,    /* encoded table */
     KITH_META_DECIDE = 4,   /* Paxos: promises and acceptances */
     KITH_META_MEMBERS = 5,  /* last known membership records */
-    KITH_META_KEYS = 6,
+    KITH_META_SCRUB = 6,    /* how far the scrub is (scrub.c) */
+    KITH_META_KEYS = 7,
 };
 
 struct kith_store_op {
@@ -117,6 +119,12 @@ struct kith_store_op {
             const struct kith_chunk_entry *chunks;
         } chunk_lack;
         struct {
+            bool chunks; /* else rows */
+            uint32_t leaf;  /* this one, and those behind it as far as little is in them */
+            bool has_after; /* chunks: go on behind this one */
+            struct kith_chunk_id after;
+        } scrub;
+        struct {
             uint32_t id_count;
             const struct kith_chunk_id *ids;
         } chunk_sync;
@@ -149,6 +157,7 @@ struct kith_store_put_row {
 struct kith_store_counts {
     uint64_t rows, chunks, chunk_bytes;
     uint64_t row_bytes; /* of the file that they lie in */
+    uint64_t bad_rows, bad_chunks; /* damaged and set aside, and not back yet */
     uint64_t disk_total_bytes, disk_free_bytes;
 };
 
@@ -197,6 +206,14 @@ struct kith_store_done {
             uint32_t count;
             const struct kith_chunk_entry *chunks;
         } chunk_list; /* CHUNK_LIST, and CHUNK_LACK: in the order of the question */
+        struct {
+            uint32_t leaf; /* to go on with; KITH_TREE_LEAVES: that was the last one */
+            bool more; /* chunks: with those behind `after` */
+            struct kith_chunk_id after;
+            uint32_t count; /* rows, or chunks, that were read */
+            uint64_t bytes;
+            bool wrong; /* the leaf's sum was, and has been put right */
+        } scrub; /* what was damaged: `damaged` above */
         struct kith_store_counts counts;
         const struct kith_sum *sums; /* SUMS: [KITH_TREE_LEAVES] */
         struct {

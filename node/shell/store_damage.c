@@ -75,10 +75,8 @@ static bool row_good(struct store_worker *worker, struct kith_bytes key, struct 
     return kith_rowop_state(&row, record, store_secret(worker->store), &state, ret_hash) == KITH_OK;
 }
 
-/* Adds up the leaf that begins with the prefix; damaged records count as entries, and will be met
- * on their own. */
-static enum kith_err sum_up(struct store_worker *worker, const uint8_t prefix[3],
-                            struct store_leaf *ret_leaf)
+enum kith_err store_damage_sum(struct store_worker *worker, const uint8_t prefix[3],
+                               struct store_leaf *ret_leaf, uint32_t *damaged, uint64_t *bytes)
 {
     static const struct kith_checksum nothing;
     WT_CURSOR *cursor = worker->bulk ? worker->chunks : worker->leaves;
@@ -117,10 +115,12 @@ static enum kith_err sum_up(struct store_worker *worker, const uint8_t prefix[3]
                 return err;
             }
             good = err == KITH_OK && row_good(worker, key, record, &hash);
+            *bytes += record.size;
         }
         if (good) {
             kith_sum_replace(&ret_leaf->sum, &nothing, &hash);
         }
+        *damaged += good ? 0 : 1;
         ret_leaf->count++;
     }
     return ret == 0 || ret == WT_NOTFOUND ? KITH_OK : store_break(worker, ret);
@@ -231,8 +231,10 @@ static enum kith_err set_aside(struct store_worker *worker, struct kith_bytes ke
         err = store_remove(worker, worker->chunks, key);
     }
     uint8_t prefix[3] = {key.data[0], key.data[1], leaf_of(worker, key)};
+    uint32_t others = 0; /* damaged, too: they will be met on their own */
+    uint64_t bytes = 0;
     if (err == KITH_OK) {
-        err = sum_up(worker, prefix, &leaf);
+        err = store_damage_sum(worker, prefix, &leaf, &others, &bytes);
     }
     if (err == KITH_OK) {
         err = store_tree_set(worker, (uint32_t)prefix[0] << 8 | prefix[1], prefix[2], &leaf);
@@ -306,7 +308,26 @@ static void suspect_range(struct suspects *suspects, WT_CURSOR *cursor, struct k
     }
 }
 
-static void suspect_op(struct suspects *suspects, const struct kith_store_op *op)
+/* The chunks of its page are read again; its rows are few beside. */
+static void suspect_scrub(struct suspects *suspects, const struct kith_store_op *op,
+                          const struct kith_store_done *done)
+{
+    uint8_t prefix[3] = {(uint8_t)(op->partition >> 8), (uint8_t)op->partition,
+                         (uint8_t)done->u.scrub.leaf};
+    struct kith_store_op here = *op;
+    here.u.scrub.has_after = op->u.scrub.has_after && op->u.scrub.leaf == done->u.scrub.leaf;
+    struct store_scrub_page page;
+    if (!suspects->worker->bulk) {
+        suspect_range(suspects, suspects->worker->rows, kith_bytes_make(prefix, 2));
+    } else if (store_scrub_page(suspects->worker, &here, prefix, &page) == KITH_OK) {
+        for (uint32_t i = 0; i < page.count; i++) {
+            suspect(suspects, kith_bytes_make(page.keys[i], KITH_CHUNK_KEY_SIZE));
+        }
+    }
+}
+
+static void suspect_op(struct suspects *suspects, const struct kith_store_op *op,
+                       const struct kith_store_done *done)
 {
     uint8_t buffer[KITH_ROW_KEY_MAX];
     struct kith_bytes none = {NULL, 0};
@@ -348,6 +369,9 @@ static void suspect_op(struct suspects *suspects, const struct kith_store_op *op
         suspect_range(suspects,
                       suspects->worker->bulk ? suspects->worker->chunks : suspects->worker->rows,
                       kith_bytes_make(buffer, 2));
+        return;
+    case KITH_STORE_SCRUB:
+        suspect_scrub(suspects, op, done);
         return;
     case KITH_STORE_CHUNK_GET:
         suspect(suspects, store_chunk_key(op->partition, &op->u.chunk_get.id, buffer));
@@ -392,7 +416,7 @@ bool store_damage_settle(struct store_worker *worker, const struct store_task *t
             atomic_load(&worker->store->failed) || store_begin(worker) != KITH_OK) {
             continue;
         }
-        suspect_op(&suspects, &tasks[i].op);
+        suspect_op(&suspects, &tasks[i].op, done);
         store_rollback(worker);
         done->damaged = 0;
         for (uint32_t k = 0; k < suspects.count; k++) {

@@ -385,6 +385,30 @@ bool store_damage_bars(struct store_worker *worker, const struct kith_store_op *
 KITH_MUST_CHECK enum kith_err store_damage_mended(struct store_worker *worker,
                                                   const struct kith_store_op *op);
 
+/* Adds up the leaf that begins with the prefix (partition, leaf): damaged records count as entries
+ * and in *damaged, and rows in *bytes. */
+KITH_MUST_CHECK enum kith_err store_damage_sum(struct store_worker *worker,
+                                               const uint8_t prefix[3],
+                                               struct store_leaf *ret_leaf, uint32_t *damaged,
+                                               uint64_t *bytes);
+
+/* ---- store_scrub.c ---- */
+
+#define STORE_SCRUB_CHUNKS 32u
+#define STORE_SCRUB_ROWS   512u /* or so: the rest of the leaf comes, too */
+#define STORE_SCRUB_BYTES  (4u << 20) /* then a page is full: what a request may have to wait for */
+struct store_scrub_page { /* chunks of a leaf */
+    uint32_t count;
+    bool more;
+    uint8_t keys[STORE_SCRUB_CHUNKS][KITH_CHUNK_KEY_SIZE];
+};
+KITH_MUST_CHECK enum kith_err store_scrub_page(struct store_worker *worker,
+                                               const struct kith_store_op *op,
+                                               const uint8_t prefix[3],
+                                               struct store_scrub_page *ret_page);
+enum kith_err store_scrub(struct store_worker *worker, const struct kith_store_op *op,
+                          struct kith_store_done *done);
+
 /* ---- store_refs.c ---- */
 
 /* Brings `refs` in step: the chunks that `referrer` named before and names now. */

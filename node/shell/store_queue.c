@@ -45,7 +45,8 @@ static struct store_worker *worker_of(struct kith_store *store, const struct kit
     case KITH_STORE_CHUNK_LACK:
         return &store->workers[store->worker_count + op->partition % store->bulk_count];
     case KITH_STORE_SUMS:
-        return op->u.sums.chunks
+    case KITH_STORE_SCRUB:
+        return (op->kind == KITH_STORE_SUMS ? op->u.sums.chunks : op->u.scrub.chunks)
                    ? &store->workers[store->worker_count + op->partition % store->bulk_count]
                    : &store->workers[op->partition % store->worker_count];
     case KITH_STORE_META_PUT: /* one worker for all, so that they stay in order */
@@ -164,6 +165,7 @@ static uint32_t op_weight(const struct kith_store_op *op)
     case KITH_STORE_LEAF:
     case KITH_STORE_CHUNK_LIST:
     case KITH_STORE_CHUNK_LACK:
+    case KITH_STORE_SCRUB:
         return KITH_ROUND_UPDATES / 4u; /* up to 1 MiB of results */
     case KITH_STORE_CHUNK_PUT:
     case KITH_STORE_CHUNK_GET:

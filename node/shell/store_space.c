@@ -289,6 +289,8 @@ struct kith_store_counts kith_store_counts(struct kith_store *store)
     struct kith_store_counts counts = {
         .rows = atomic_load(&store->row_count),
         .row_bytes = row_bytes(store),
+        .bad_rows = atomic_load(&store->bad[0]),
+        .bad_chunks = atomic_load(&store->bad[1]),
         .chunks = atomic_load(&store->chunk_count),
         .chunk_bytes = atomic_load(&store->chunk_bytes),
         .disk_total_bytes = atomic_load(&store->space.disk_total),

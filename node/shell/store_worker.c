@@ -242,6 +242,8 @@ static enum kith_err do_op(struct store_worker *worker, const struct kith_store_
         return store_chunk_list(worker, op, done);
     case KITH_STORE_CHUNK_LACK:
         return store_chunk_lack(worker, op, done);
+    case KITH_STORE_SCRUB:
+        return store_scrub(worker, op, done);
     default:
         return store_fail(worker, done, KITH_EINVAL, "unknown storage operation %d", (int)op->kind);
     }

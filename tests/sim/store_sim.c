@@ -691,6 +691,9 @@ void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall
     case KITH_STORE_CHUNK_LACK:
         store_sim_apply_chunk(store, op);
         break;
+    case KITH_STORE_SCRUB: /* nothing rots here */
+        op->done.u.scrub.leaf = KITH_TREE_LEAVES;
+        break;
     }
     if (op->seq == 0) { /* else: set by a mutant's transaction that is none */
         op->seq = store->seq;
