@@ -113,6 +113,27 @@ const struct kith_ctl_command kith_ctl_commands[] = {
     {NULL, "scan", "GROUP", 1, 1, "list the rows of a group",
      "GROUP is 32 hex digits (8 of them the volume), or key:KEY for the group that KEY lies in.\n",
      "kithctl scan key:greeting", scan_options, kith_ctl_scan},
+    {"repair", "start", "", 0, 0, "compare everything with every other owner, now",
+     "Nodes do that on their own, each pair within the hour, and at once with one that comes up.\n",
+     "kithctl repair start", no_options, kith_ctl_repair_start},
+    {"repair", "status", "", 0, 0, "how far each node is with each other one",
+     "COMPARED: of the partitions that both hold, their rows and their chunks, since the node's\n"
+     "start or the last 'repair start'. ROWS, CHUNKS, BYTES: what came from there since.\n"
+     "Exit status 1: a member did not answer.\n",
+     "kithctl repair status --watch", status_options, kith_ctl_repair_status},
+    {"repair", "stop", "", 0, 0, "compare nothing until it is started again",
+     "Until then a node that has missed something stays behind; one that is started anew forgets\n"
+     "it, and compares.\n", "kithctl repair stop",
+     no_options, kith_ctl_repair_stop},
+    {"repair", "limit", "RATE", 1, 1, "bytes a second that each node may fetch",
+     "0 is no limit. Until the node ends; kithd --repair-rate is for good.\n",
+     "kithctl repair limit 20M", no_options, kith_ctl_repair_limit},
+    {NULL, "scrub", "[start|status|stop]", 0, 1, "read everything, to find what disks damaged",
+     "What does not fit its checksum is set aside and comes from another owner. Nodes do that on\n"
+     "their own, slowly (kithd --scrub); 'start' does not wait, 'stop' goes back to that.\n"
+     "DAMAGED: found by this pass, wrong sums of trees, too. SET ASIDE: not back yet.\n"
+     "Exit status 1: a member did not answer.\n",
+     "kithctl scrub status --watch", status_options, kith_ctl_scrub},
     {"local", "up", "DIR", 1, 1, "start a cluster on this machine",
      "Data, logs and cluster.json lie under DIR. Running it again starts what is not running.\n"
      "A run that fails removes what it has made and ends the new nodes; those of earlier runs run on.\n"

@@ -6,16 +6,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "ctl/again.h"
 #include "ctl/columns.h"
 #include "ctl/format.h"
 
 /* What a node that hangs may add, twice: in finding the cluster and in asking its members. Nodes
  * that work answer in milliseconds, on a loaded machine in some hundred. */
 #define PATIENCE_MS 1000u
-#define WATCH_MS    2000u /* between two looks */
 
 /* ---- JSON ---- */
 
@@ -131,21 +130,17 @@ static int look(const struct kith_ctl_args *args, struct kith_link *link,
     return err == KITH_OK ? health : kith_ctl_fail(args, &error);
 }
 
-/* Until it is ended by a signal, or nobody reads any more. A terminal shows the last look only. */
-static int watch(const struct kith_ctl_args *args, struct kith_link *link,
-                 const char *const servers[], uint32_t count)
+struct looking {
+    const struct kith_ctl_args *args;
+    struct kith_link *link;
+    const char *const *servers;
+    uint32_t count;
+};
+
+static int look_again(void *arg)
 {
-    bool screen = !args->json && kith_colours_shown(stdout);
-    const struct timespec pause = {WATCH_MS / 1000, (long)(WATCH_MS % 1000) * 1000000};
-    for (;;) {
-        (void)fputs(screen ? "\033[H\033[J" : "", stdout);
-        int status = look(args, link, servers, count);
-        (void)fputs(args->json || screen ? "" : "\n", stdout);
-        if (fflush(stdout) != 0) {
-            return status; /* main tells it */
-        }
-        (void)nanosleep(&pause, NULL); /* earlier is no harm */
-    }
+    const struct looking *looking = arg;
+    return look(looking->args, looking->link, looking->servers, looking->count);
 }
 
 static int show(const struct kith_ctl_args *args, const char *const servers[], uint32_t count,
@@ -156,7 +151,8 @@ static int show(const struct kith_ctl_args *args, const char *const servers[], u
     if (kith_link_new(&link, &error) != KITH_OK) {
         return kith_ctl_fail(args, &error);
     }
-    int status = again ? watch(args, link, servers, count) : look(args, link, servers, count);
+    struct looking looking = {args, link, servers, count};
+    int status = again ? kith_again(args->json, look_again, &looking) : look_again(&looking);
     kith_link_free(link);
     return status;
 }

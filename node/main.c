@@ -74,6 +74,20 @@ static const struct kith_config_key keys[] = {
      .max = UINT64_C(1) << 40,
      .help = "bytes a second that this node fetches of what it has missed (default no bound; it "
              "always yields to requests)"},
+    {.section = "node",
+     .name = "scrub",
+     .type = KITH_CONFIG_DURATION,
+     .fallback = "30d",
+     .max = UINT64_C(3650) * 86400000,
+     .help = "read everything again within this time, to find what the disk has damaged; 0 only "
+             "when asked for"},
+    {.section = "node",
+     .name = "scrub_rate",
+     .type = KITH_CONFIG_SIZE,
+     .fallback = "64M",
+     .max = UINT64_C(1) << 40,
+     .help = "bytes a second that it reads for that at most; 0 no bound (it always yields to "
+             "requests)"},
     {.section = "store",
      .name = "cache",
      .type = KITH_CONFIG_SIZE,
@@ -188,6 +202,8 @@ static int run(const struct kith_config *config)
         .weight = (uint32_t)kith_config_number(config, "weight"),
         .cache_bytes = kith_config_number(config, "cache"),
         .repair_rate = kith_config_number(config, "repair_rate"),
+        .scrub_ms = kith_config_number(config, "scrub"),
+        .scrub_rate = kith_config_number(config, "scrub_rate"),
         .log_file = log_file,
     };
     enum kith_err err = kith_daemon_run(&options, &error);

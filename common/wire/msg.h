@@ -390,6 +390,50 @@ struct kith_status_res {
     const struct kith_member_info *members;
 };
 
+/* Administrator to a node: what its anti-entropy (exchange.c) and its scrub do, or are to do. */
+enum kith_repair_action {
+    KITH_REPAIR_STATUS = 0,
+    KITH_REPAIR_START = 1, /* compare everything with every other owner, now */
+    KITH_REPAIR_STOP = 2,  /* none until it is started again */
+    KITH_REPAIR_LIMIT = 3,
+    KITH_SCRUB_START = 4, /* read everything, now */
+    KITH_SCRUB_STOP = 5,  /* no faster than the node's option says */
+};
+struct kith_repair_cmd {
+    enum kith_repair_action action;
+    uint64_t rate; /* LIMIT: bytes a second; 0 = no bound */
+};
+/* What a node shares with another one. A pair is a partition of both, its rows or its chunks. */
+struct kith_repair_peer {
+    struct kith_uuid peer;
+    const char *address;
+    bool up;
+    uint32_t pairs;
+    uint32_t compared; /* of them, since the start or the last REPAIR_START */
+    uint32_t running;
+    uint64_t rows, chunks, bytes; /* that came from there since */
+};
+struct kith_repair_scrub {
+    bool asked;         /* SCRUB_START is being carried out */
+    uint64_t period_ms; /* else a pass takes so long; 0: there is none */
+    uint32_t left, partitions;
+    uint64_t begun, ended; /* wall clock, ms; 0 = never */
+    uint64_t rows, chunks, bytes, damaged, wrong; /* of this pass */
+    uint64_t eta_ms; /* until its end; 0: not known */
+    uint64_t ended_damaged; /* what the pass before found, wrong sums, too */
+};
+struct kith_repair_res {
+    struct kith_status status;
+    bool stopped;
+    uint64_t rate;
+    uint64_t since_ms; /* so long ago all pairs began to be compared */
+    uint64_t found;    /* rows and chunks found damaged since the node's start */
+    uint64_t bad_rows, bad_chunks; /* set aside, and not back yet */
+    struct kith_repair_scrub scrub;
+    uint32_t peer_count;
+    const struct kith_repair_peer *peers;
+};
+
 /* "Tell me what changes in this group, for so long": the watch of DESIGN section 7. Asking again
  * renews it; it ends by itself. For clients. */
 struct kith_watch_req {
@@ -471,6 +515,8 @@ struct kith_explain_res {
     X(LEAF_RES, 36, leaf_res, kith_leaf_res)     \
     X(CHUNK_LIST_REQ, 39, chunk_list_req, kith_chunk_list_req) \
     X(CHUNK_LIST_RES, 40, chunk_list_res, kith_chunk_list_res) \
+    X(REPAIR_CMD, 41, repair_cmd, kith_repair_cmd) \
+    X(REPAIR_RES, 42, repair_res, kith_repair_res) \
     X(EXPLAIN_REQ, 47, explain_req, kith_explain_req) \
     X(EXPLAIN_RES, 48, explain_res, kith_explain_res)
 

@@ -384,6 +384,37 @@ static const struct wire_field chunk_list_res_fields[] = {
 DESC(chunk_list_res, "ChunkListRes", true, true);
 #undef T
 
+#define T kith_repair_cmd
+static const struct wire_field repair_cmd_fields[] = {
+    U32(1, action, KITH_SCRUB_STOP), U64(2, rate)};
+DESC(repair_cmd, "RepairCmd", false, false);
+#undef T
+
+#define T kith_repair_peer
+static const struct wire_field repair_peer_fields[] = {
+    ARRAY(1, peer), STRING(2, address, ADDRESS_MAX), BOOL(3, up), U32(4, pairs, UINT32_MAX),
+    U32(5, compared, UINT32_MAX), U32(6, running, UINT32_MAX), U64(7, rows), U64(8, chunks),
+    U64(9, bytes)};
+DESC(repair_peer, "RepairPeer", false, true);
+#undef T
+
+#define T kith_repair_scrub
+static const struct wire_field repair_scrub_fields[] = {
+    BOOL(1, asked), U64(2, period_ms), U32(3, left, UINT32_MAX),
+    U32(4, partitions, KITH_PARTITIONS_MAX), FIXED64(5, begun), FIXED64(6, ended), U64(7, rows),
+    U64(8, chunks), U64(9, bytes), U64(10, damaged), U64(11, wrong),
+    U64(12, eta_ms), U64(13, ended_damaged)};
+DESC(repair_scrub, "RepairScrub", false, false);
+#undef T
+
+#define T kith_repair_res
+static const struct wire_field repair_res_fields[] = {
+    SUB(1, status, status_desc), BOOL(2, stopped), U64(3, rate), U64(4, since_ms), U64(5, found),
+    U64(6, bad_rows), U64(7, bad_chunks), SUB(8, scrub, repair_scrub_desc),
+    SUBS(9, peers, peer_count, KITH_MEMBERS_MAX, repair_peer_desc)};
+DESC(repair_res, "RepairRes", true, true);
+#undef T
+
 #define T kith_explain_req
 static const struct wire_field explain_req_fields[] = {
     ARRAY(1, group), BYTES(2, name, KITH_NAME_MAX)};

@@ -73,8 +73,29 @@ static bool make_pairs(struct kith_node *node)
     return true;
 }
 
+void exchange_start(struct kith_node *node)
+{
+    struct exchanges *exchanges = &node->exchanges;
+    exchanges->stopped = false;
+    exchanges->round_ms = node->now_ms;
+    exchanges->due_ms = node->now_ms;
+    for (uint32_t i = 0; i < EXCHANGE_CLASSES * exchanges->pair_count; i++) {
+        struct exchange_pair *pair = &exchanges->pairs[i];
+        pair->due_ms = node->now_ms;
+        pair->again = pair->out;
+        pair->brought = pair->bytes = 0;
+    }
+}
+
+void exchange_stop(struct kith_node *node)
+{
+    node->exchanges.stopped = true;
+    end_all(node);
+}
+
 void exchange_table_changed(struct kith_node *node)
 {
+    node->exchanges.round_ms = node->now_ms;
     end_all(node);
     node->exchanges.pair_count = 0;
     node->exchanges.made = false;
@@ -140,6 +161,15 @@ void exchange_end(struct kith_node *node, struct pending *pending, uint64_t agai
     }
     pending->u.exchange.waiting = false;
     pending_end(node, pending);
+}
+
+void exchange_brought(struct kith_node *node, struct pending *pending, uint64_t count,
+                      uint64_t bytes)
+{
+    struct pending_exchange *exchange = &pending->u.exchange;
+    exchange->taken += count;
+    exchange_pair_of(node, pending)->brought += count;
+    exchange_pair_of(node, pending)->bytes += bytes;
 }
 
 static bool exchange_begin(struct kith_node *node, uint32_t index)
@@ -229,7 +259,7 @@ bool exchange_rests(struct kith_node *node, struct pending *pending)
         exchange_end(node, pending, exchange->leaf == KITH_TREE_LEAVES ? 0 : 1);
         return true;
     }
-    uint64_t wait_ms = pace_wait_ms(node);
+    uint64_t wait_ms = pace_wait_ms(&node->pace, node->now_ms);
     if (wait_ms == 0) {
         return false;
     }
@@ -463,7 +493,7 @@ void exchange_tick(struct kith_node *node)
     if (!exchanges->made && node->self != KITH_NO_MEMBER) {
         exchanges->made = make_pairs(node);
     }
-    if (join_frozen(node) || !exchanges->made) {
+    if (join_frozen(node) || !exchanges->made || exchanges->stopped) {
         return;
     }
     if (exchange_busy(node) && node->now_ms < exchanges->gap_ms) {

@@ -109,7 +109,7 @@ static bool fetch_begin(struct kith_node *node, struct pending *parent, uint64_t
     exchange->lack_at++;
     exchange->fetches++;
     node->exchanges.fetches++;
-    pace_took(node, fetch->chunk.size);
+    pace_took(&node->pace, node->now_ms, fetch->chunk.size);
     struct kith_chunk_get_req *req =
         &core_send(node, conn, KITH_MSG_CHUNK_GET_REQ, pending->id)->u.chunk_get_req;
     req->table = node->table->id;
@@ -124,7 +124,7 @@ static bool fetch_begin(struct kith_node *node, struct pending *parent, uint64_t
 static bool fetch_may(struct kith_node *node, struct pending *pending, uint64_t *ret_conn)
 {
     struct pending_exchange *exchange = &pending->u.exchange;
-    uint64_t wait_ms = pace_wait_ms(node);
+    uint64_t wait_ms = pace_wait_ms(&node->pace, node->now_ms);
     bool frozen = join_frozen(node);
     bool late = node->now_ms + wait_ms >= exchange->until_ms || frozen;
     if (exchange->fetches > 0 &&
@@ -194,7 +194,9 @@ static void fetch_end(struct kith_node *node, struct pending *pending, bool stor
     }
     if (parent) {
         parent->u.exchange.fetches--;
-        parent->u.exchange.taken += stored ? 1 : 0;
+        if (stored) {
+            exchange_brought(node, parent, 1, pending->u.fetch.chunk.size);
+        }
         parent->u.exchange.failed = parent->u.exchange.failed || !stored;
         exchange_chunks_recheck(node, parent);
     }

@@ -96,7 +96,11 @@ static void absorbed(struct kith_node *node, struct pending *pending,
 {
     struct pending_exchange *exchange = &pending->u.exchange;
     exchange->progress = done->u.absorb.changed > 0;
-    exchange->taken += done->u.absorb.changed;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < exchange->row_count; i++) {
+        bytes += exchange->rows[i].name.size + exchange->rows[i].state.size;
+    }
+    exchange_brought(node, pending, done->u.absorb.changed, bytes);
     node->exchanges.taken[EXCHANGE_ROWS] += done->u.absorb.changed;
     if (done->u.absorb.failed > 0) { /* the next exchange tries again */
         exchange->failed = true;
@@ -181,7 +185,7 @@ void exchange_rows_got(struct kith_node *node, struct pending *pending,
     for (uint32_t i = 0; i < res->row_count; i++) {
         bytes += res->rows[i].name.size + res->rows[i].state.size;
     }
-    pace_took(node, bytes);
+    pace_took(&node->pace, node->now_ms, bytes);
     exchange->phase = EXCHANGE_ABSORB;
     exchange->more = res->more;
     exchange->told = 0;

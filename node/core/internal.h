@@ -12,7 +12,7 @@
  *     meta.c      the node's own small records       agree.c      changes of the table
  *     watch.c     who is told what changes               bulk.c       connections for chunks
  *     exchange.c  anti-entropy; exchange_rows.c and exchange_chunks.c: of rows, of chunks
- *     pace.c      a bound on what background work moves
+ *     pace.c      a bound on what background work moves  scrub.c      reads everything, for damage
  *
  * ATOMIC STEPS. "An event that cannot be taken leaves the state unchanged": a handler first does
  * all that can fail (allocations, checks), then changes state and makes effects. Effects come from
@@ -104,6 +104,7 @@ enum pending_kind {
     PENDING_VOTE,       /* agree.c: a vote that waits for a count or a record on disk */
     PENDING_EXCHANGE,   /* exchange.c */
     PENDING_FETCH,      /* exchange_chunks.c */
+    PENDING_SCRUB,      /* scrub.c */
     PENDING_KINDS
 };
 
@@ -292,6 +293,7 @@ struct exchange_pair { /* a partition of ours, and another owner of it */
     struct kith_leaf_set suspects;
     uint64_t due_ms;
     uint64_t ended_ms; /* the last one; 0: none yet */
+    uint64_t brought, bytes; /* rows, or chunks, since `round_ms` */
     uint64_t whole_ms; /* the last one that was carried through; 0: none yet */
 };
 
@@ -308,6 +310,8 @@ struct exchanges {
     uint64_t gap_ms; /* while the node is busy none begins before */
     uint64_t taken[EXCHANGE_CLASSES]; /* since it said so last */
     uint64_t damaged;    /* rows and chunks found so, since the start */
+    uint64_t round_ms;   /* when all pairs began to be compared */
+    bool stopped;        /* by an administrator */
     uint32_t tells;      /* of this step */
 };
 
@@ -320,6 +324,29 @@ struct pace {
     int64_t balance; /* bytes that may be moved; below 0: so many too many were */
     uint64_t at_ms;  /* of which time it is */
     uint32_t parts;  /* thousandths of a byte beside it */
+};
+
+/* ---- Scrub: scrub.c ---- */
+
+struct scrub {
+    uint64_t period_ms; /* of a pass; 0: only when asked for */
+    struct pace pace;
+    bool asked;         /* a pass is to be as fast as it may */
+    bool anew;          /* it has begun; an operation that is out is of the one before */
+    bool out;           /* an operation is */
+    bool rested;        /* it has waited before what comes next */
+    /* where it is */
+    uint32_t partition, leaf;
+    bool chunks, has_after;
+    struct kith_chunk_id after;
+    uint32_t left;    /* partitions of this pass, this one included */
+    uint64_t slot_ms; /* when the partition's rows, or chunks, were begun */
+    uint64_t due_ms;
+    uint64_t saved_ms;
+    /* of this pass */
+    uint64_t begun_wall_ms, rows, chunk_count, bytes, damaged, wrong;
+    uint64_t ended_wall_ms; /* the last one; 0: none yet */
+    uint64_t ended_damaged; /* what that found */
 };
 
 /* ---- The node ---- */
@@ -382,6 +409,7 @@ struct kith_node {
     struct watches watches;
     struct exchanges exchanges;
     struct pace pace;
+    struct scrub scrub;
     uint64_t bulk_due_ms;
 
     struct join_state *join;
@@ -569,6 +597,10 @@ void repair_end(struct kith_node *node, struct pending *pending);
 void chunk_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void chunk_stored(struct kith_node *node, struct pending *pending,
                   const struct kith_store_done *done);
+/* repair_cmd.c */
+void repair_cmd(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+void repair_answer(struct kith_node *node, const struct pending *pending,
+                   const struct kith_store_counts *counts);
 void status_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void explain_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void status_stored(struct kith_node *node, struct pending *pending,
@@ -596,6 +628,12 @@ void exchange_stored(struct kith_node *node, struct pending *pending,
 void exchange_recheck(struct kith_node *node, struct pending *pending);
 /* The pair is due again after so long; 0: with all others. */
 void exchange_end(struct kith_node *node, struct pending *pending, uint64_t again_ms);
+/* What one has brought. */
+void exchange_brought(struct kith_node *node, struct pending *pending, uint64_t count,
+                      uint64_t bytes);
+/* All pairs are due; or none is compared any more. */
+void exchange_start(struct kith_node *node);
+void exchange_stop(struct kith_node *node);
 void exchange_tick(struct kith_node *node);
 uint64_t exchange_due(const struct kith_node *node);
 
@@ -650,13 +688,26 @@ void bulk_closed(struct kith_node *node, const struct conn *conn);
 void bulk_tick(struct kith_node *node);
 uint64_t bulk_due(const struct kith_node *node);
 
+/* ---- scrub.c ---- */
+
+/* From the record where the last run of the daemon was; empty: none. `rate` as pace_set has it. */
+void scrub_load(struct kith_node *node, uint64_t period_ms, uint64_t rate,
+                struct kith_bytes record);
+/* A pass from here on, as fast as it may; or no longer so. */
+void scrub_ask(struct kith_node *node, bool begin);
+void scrub_stored(struct kith_node *node, struct pending *pending,
+                  const struct kith_store_done *done);
+void scrub_tick(struct kith_node *node);
+uint64_t scrub_due(const struct kith_node *node);
+
 /* ---- pace.c ---- */
 
 /* How long background work has to wait before it moves more; 0: not at all. */
-uint64_t pace_wait_ms(struct kith_node *node);
+uint64_t pace_wait_ms(struct pace *pace, uint64_t now_ms);
 /* So much was moved, or is about to be. */
-void pace_took(struct kith_node *node, uint64_t bytes);
-void pace_set(struct kith_node *node, uint64_t rate);
+void pace_took(struct pace *pace, uint64_t now_ms, uint64_t bytes);
+/* Bytes a second; 0: no bound. */
+void pace_set(struct pace *pace, uint64_t now_ms, uint64_t rate);
 
 /* ---- watch.c ---- */
 

@@ -89,7 +89,7 @@ static enum kith_err load_options(struct kith_node *node, const struct kith_node
         strncpy(node->software, options->software, sizeof node->software - 1);
     }
     node->weight = options->weight > 0 ? options->weight : 1;
-    pace_set(node, options->repair_rate);
+    pace_set(&node->pace, node->now_ms, options->repair_rate);
     node->put_timeout_ms =
         options->put_timeout_ms > 0 ? options->put_timeout_ms : KITH_PUT_TIMEOUT_MS;
     return KITH_OK;
@@ -141,6 +141,7 @@ enum kith_err kith_node_new(const struct kith_node_options *options, const struc
         err = load_cluster(node, start, error);
     }
     if (err == KITH_OK) {
+        scrub_load(node, options->scrub_ms, options->scrub_rate, start->meta[KITH_META_SCRUB]);
         err = join_new(node, options, start->meta[KITH_META_DECIDE], error);
     }
     if (err != KITH_OK) {
@@ -256,6 +257,7 @@ static enum kith_err take_tick(struct kith_node *node)
         watch_tick(node);
         exchange_tick(node);
         bulk_tick(node);
+        scrub_tick(node);
     }
     return KITH_OK;
 }
@@ -339,6 +341,9 @@ static enum kith_err take_stored(struct kith_node *node, const struct kith_store
         return KITH_OK;
     case PENDING_FETCH:
         fetch_stored(node, pending, done);
+        return KITH_OK;
+    case PENDING_SCRUB:
+        scrub_stored(node, pending, done);
         return KITH_OK;
     default:
         return KITH_OK;
@@ -445,6 +450,9 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_STATUS_REQ:
         status_req(node, id, msg);
         return KITH_OK;
+    case KITH_MSG_REPAIR_CMD:
+        repair_cmd(node, id, msg);
+        return KITH_OK;
     case KITH_MSG_EXPLAIN_REQ:
         explain_req(node, id, msg);
         return KITH_OK;
@@ -457,6 +465,7 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_SCAN_RES:
     case KITH_MSG_CHUNK_SYNC_RES:
     case KITH_MSG_STATUS_RES:
+    case KITH_MSG_REPAIR_RES:
     case KITH_MSG_EXPLAIN_RES:
         return KITH_OK; /* answers to questions that a node never asks */
     case KITH_MSG_ADMIN_RES: /* a peer says why it ends the connection */
@@ -505,7 +514,7 @@ static uint64_t node_due(struct kith_node *node)
         return due;
     }
     uint64_t others[] = {peers_due(node), join_due(node), agree_due(node), watch_due(node),
-                         exchange_due(node), bulk_due(node)};
+                         exchange_due(node), bulk_due(node), scrub_due(node)};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         due = others[i] < due ? others[i] : due;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * pace.c - a bound on what background work (exchange.c) moves: a token bucket.
+ * pace.c - a bound on what background work moves (exchange.c) or reads (scrub.c): a token bucket.
  *
  * What begins may take as much as it needs and leaves a debt; the next waits until that is paid.
  * So a chunk of 1 MiB passes at 1 KiB/s, too, and the next one a quarter of an hour later. What was
@@ -8,43 +8,41 @@
 #include "core/internal.h"
 
 /* Time pays. */
-static void pay(struct kith_node *node)
+static void pay(struct pace *pace, uint64_t now_ms)
 {
-    struct pace *pace = &node->pace;
     uint64_t lacks = (uint64_t)((int64_t)pace->rate - pace->balance); /* to a second's worth */
-    uint64_t passed = node->now_ms - pace->at_ms;
+    uint64_t passed = now_ms - pace->at_ms;
     uint64_t bytes = lacks;
     if (passed < lacks / pace->rate * 1000u + 1000u) { /* else all of it */
         uint64_t parts = pace->rate % 1000u * passed + pace->parts;
         bytes = pace->rate / 1000u * passed + parts / 1000u;
         pace->parts = (uint32_t)(parts % 1000u);
     }
-    pace->at_ms = node->now_ms;
+    pace->at_ms = now_ms;
     pace->balance += (int64_t)(bytes < lacks ? bytes : lacks);
 }
 
-uint64_t pace_wait_ms(struct kith_node *node)
+uint64_t pace_wait_ms(struct pace *pace, uint64_t now_ms)
 {
-    struct pace *pace = &node->pace;
     if (pace->rate == 0) {
         return 0;
     }
-    pay(node);
+    pay(pace, now_ms);
     return pace->balance >= 0 ? 0 : (uint64_t)-pace->balance * 1000u / pace->rate + 1u;
 }
 
-void pace_took(struct kith_node *node, uint64_t bytes)
+void pace_took(struct pace *pace, uint64_t now_ms, uint64_t bytes)
 {
-    if (node->pace.rate > 0) {
-        pay(node);
-        node->pace.balance -= (int64_t)bytes;
+    if (pace->rate > 0) {
+        pay(pace, now_ms);
+        pace->balance -= (int64_t)bytes;
     }
 }
 
-void pace_set(struct kith_node *node, uint64_t rate)
+void pace_set(struct pace *pace, uint64_t now_ms, uint64_t rate)
 {
-    node->pace.rate = rate > KITH_PACE_MAX ? KITH_PACE_MAX : rate;
-    node->pace.balance = 0;
-    node->pace.parts = 0;
-    node->pace.at_ms = node->now_ms;
+    pace->rate = rate > KITH_PACE_MAX ? KITH_PACE_MAX : rate;
+    pace->balance = 0;
+    pace->parts = 0;
+    pace->at_ms = now_ms;
 }

@@ -75,7 +75,11 @@ void status_stored(struct kith_node *node, struct pending *pending,
         pending_refuse(node, pending, done->err, core_text(node, "%s", done->message));
     } else if (!pending->answered) {
         pending->answered = true;
-        status_answer(node, pending->conn, pending->msg_id, &done->u.counts);
+        if (pending->asked == KITH_MSG_REPAIR_CMD) {
+            repair_answer(node, pending, &done->u.counts);
+        } else {
+            status_answer(node, pending->conn, pending->msg_id, &done->u.counts);
+        }
     }
     pending_end(node, pending);
 }

@@ -32,6 +32,8 @@ struct kith_daemon_options {
     uint32_t weight;
     uint64_t cache_bytes; /* 0 = by the memory */
     uint64_t repair_rate; /* bytes a second; 0 = no bound */
+    uint64_t scrub_ms;    /* everything is read within; 0 = only when asked for */
+    uint64_t scrub_rate;  /* bytes a second at most for that; 0 = no bound */
     const char *log_file; /* for SIGHUP; NULL = stderr */
 };
 

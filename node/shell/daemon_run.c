@@ -306,6 +306,8 @@ static enum kith_err start_node(struct daemon *daemon, struct kith_error *error)
                                         .weight = daemon->options->weight,
                                         .software = "kithd " KITH_VERSION,
                                         .repair_rate = daemon->options->repair_rate,
+                                        .scrub_ms = daemon->options->scrub_ms,
+                                        .scrub_rate = daemon->options->scrub_rate,
                                         .join = daemon->options->join};
     enum kith_err err = kith_node_new(&options, &start, &daemon->node, error);
     if (err != KITH_OK) {

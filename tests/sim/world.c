@@ -102,7 +102,10 @@ void world_start(struct sim *sim, uint32_t index)
 {
     struct sim_node *node = &sim->nodes[index];
     struct kith_node_options options = {
-        .address = node->address, .software = "sim", .join = index > 0 ? "n0" : NULL};
+        .address = node->address,
+        .software = "sim",
+        .scrub_ms = 3600000,
+        .join = index > 0 ? "n0" : NULL};
     struct kith_start start;
     memset(&start, 0, sizeof start);
     node->start++;

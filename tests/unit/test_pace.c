@@ -15,12 +15,12 @@ static uint64_t moved(struct kith_node *node, uint64_t size, uint64_t for_ms)
 {
     uint64_t bytes = 0, end = node->now_ms + for_ms;
     while (node->now_ms < end) {
-        uint64_t wait_ms = pace_wait_ms(node);
+        uint64_t wait_ms = pace_wait_ms(&node->pace, node->now_ms);
         if (wait_ms > 0) {
             node->now_ms += wait_ms;
             continue;
         }
-        pace_took(node, size);
+        pace_took(&node->pace, node->now_ms, size);
         bytes += size;
     }
     return bytes;
@@ -36,7 +36,7 @@ static void test_rates(void **state)
         for (uint32_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
             memset(&node, 0, sizeof node);
             node.now_ms = 1000000;
-            pace_set(&node, rates[r]);
+            pace_set(&node.pace, node.now_ms, rates[r]);
             uint64_t rate = rates[r] > 100 * (1 << 20) ? 0 : rates[r];
             if (rate / sizes[s] > 100000) {
                 continue; /* too many pieces for a test */
@@ -55,9 +55,9 @@ static void test_no_bound(void **state)
 {
     (void)state;
     static struct kith_node node;
-    pace_set(&node, 0);
-    pace_took(&node, UINT64_C(1) << 50);
-    assert_int_equal(pace_wait_ms(&node), 0);
+    pace_set(&node.pace, node.now_ms, 0);
+    pace_took(&node.pace, node.now_ms, UINT64_C(1) << 50);
+    assert_int_equal(pace_wait_ms(&node.pace, node.now_ms), 0);
 }
 
 /* What was not used is not saved for long; another rate begins anew, whatever was owed. */
@@ -66,15 +66,15 @@ static void test_no_saving(void **state)
     (void)state;
     static struct kith_node node;
     memset(&node, 0, sizeof node);
-    pace_set(&node, 1000);
+    pace_set(&node.pace, node.now_ms, 1000);
     node.now_ms = UINT64_C(1) << 41;
-    assert_int_equal(pace_wait_ms(&node), 0);
-    pace_took(&node, 3000);
-    assert_in_range(pace_wait_ms(&node), 1990, 2010);
-    pace_set(&node, 50);
-    assert_int_equal(pace_wait_ms(&node), 0);
-    pace_took(&node, 50);
-    assert_in_range(pace_wait_ms(&node), 990, 1010);
+    assert_int_equal(pace_wait_ms(&node.pace, node.now_ms), 0);
+    pace_took(&node.pace, node.now_ms, 3000);
+    assert_in_range(pace_wait_ms(&node.pace, node.now_ms), 1990, 2010);
+    pace_set(&node.pace, node.now_ms, 50);
+    assert_int_equal(pace_wait_ms(&node.pace, node.now_ms), 0);
+    pace_took(&node.pace, node.now_ms, 50);
+    assert_in_range(pace_wait_ms(&node.pace, node.now_ms), 990, 1010);
 }
 
 int main(void)
