@@ -24,6 +24,8 @@
 #define KITH_ADDRESS_SIZE 280u      /* "host:port" or "[v6]:port" with the NUL */
 #define KITH_TIMEOUT_MAX_MS 600000u
 #define KITH_WATCH_LEASE_MAX_MS 10000u
+#define KITH_PING_NEWS_MAX 64u      /* records in one ping */
+#define KITH_SYNC_SUMS 64u          /* of members by the first byte of their uuid */
 
 enum kith_durability {
     KITH_DURABLE_OS = 0,   /* in the operating system: survives kill -9 of the daemon */
@@ -53,6 +55,20 @@ struct kith_member_info {
     bool up;              /* as seen by the sender */
     uint64_t seen_ms_ago; /* since the sender last heard from it */
     char software[32];
+};
+
+/* What is known of a member. The newest wins, by (incarnation, said, state): a node's own word takes
+ * the next number, and so beats all that others have said of it. */
+enum kith_liveness { KITH_ALIVE = 0, KITH_SUSPECT = 1, KITH_DOWN = 2 };
+struct kith_member_news {
+    struct kith_uuid uuid;
+    uint64_t incarnation; /* of its start */
+    uint64_t said;        /* how often it has said since then that it is alive after all */
+    enum kith_liveness state;
+    struct kith_uuid by; /* SUSPECT, DOWN: who says so */
+    const char *address;
+    const char *software;
+    uint64_t check; /* of all the above: core/swim.c */
 };
 
 /* Every answer begins with this. `message` is for people; "" where there is none to tell. */
@@ -299,8 +315,24 @@ struct kith_ping {
     bool is_answer;
     struct kith_table_id table;
     uint64_t wall_ms;
-    uint32_t member_count; /* membership records to spread */
+    uint32_t member_count; /* learnt from, not sent any more: news has taken its place */
     const struct kith_member_info *members;
+    uint64_t digest; /* of all the sender's records of the members of that table */
+    uint32_t news_count;
+    const struct kith_member_news *news;
+};
+
+/* "I hear nothing from that member: does it answer you?" */
+struct kith_probe_req { struct kith_uuid target; };
+struct kith_probe_res { bool alive; /* false: nor do I */ };
+
+/* Compares records, and exchanges those that differ: core/swim.c. */
+struct kith_members_sync {
+    struct kith_table_id table; /* with another one nothing is compared */
+    bool is_answer;
+    struct kith_bytes sums; /* KITH_SYNC_SUMS of 8 bytes, big-endian; or empty */
+    uint32_t news_count;
+    const struct kith_member_news *news;
 };
 
 /* Everything a node must know to be a member, made once at init. */
@@ -517,6 +549,9 @@ struct kith_explain_res {
     X(CHUNK_LIST_RES, 40, chunk_list_res, kith_chunk_list_res) \
     X(REPAIR_CMD, 41, repair_cmd, kith_repair_cmd) \
     X(REPAIR_RES, 42, repair_res, kith_repair_res) \
+    X(PROBE_REQ, 43, probe_req, kith_probe_req)  \
+    X(PROBE_RES, 44, probe_res, kith_probe_res)  \
+    X(MEMBERS_SYNC, 45, members_sync, kith_members_sync) \
     X(EXPLAIN_REQ, 47, explain_req, kith_explain_req) \
     X(EXPLAIN_RES, 48, explain_res, kith_explain_res)
 

@@ -59,6 +59,13 @@ static const struct wire_field member_fields[] = {
 DESC(member, "MemberInfo", false, false);
 #undef T
 
+#define T kith_member_news
+static const struct wire_field news_fields[] = {
+    ARRAY(1, uuid), U64(2, incarnation), U64(3, said), U32(4, state, KITH_DOWN), ARRAY(5, by),
+    STRING(6, address, ADDRESS_MAX), STRING(7, software, 31), FIXED64(8, check)};
+DESC(news, "MemberNews", false, true);
+#undef T
+
 #define T kith_hello
 static const struct wire_field hello_fields[] = {
     U32(1, protocol, UINT32_MAX), U64(2, features), U32(3, role, KITH_ROLE_NODE),
@@ -226,8 +233,28 @@ DESC(request_find_res, "RequestFindRes", true, true);
 #define T kith_ping
 static const struct wire_field ping_fields[] = {
     BOOL(1, is_answer), SUB(2, table, table_id_desc), U64(3, wall_ms),
-    SUBS(4, members, member_count, KITH_MEMBERS_MAX, member_desc)};
+    SUBS(4, members, member_count, KITH_MEMBERS_MAX, member_desc), FIXED64(5, digest),
+    SUBS(6, news, news_count, KITH_PING_NEWS_MAX, news_desc)};
 DESC(ping, "Ping", true, false);
+#undef T
+
+#define T kith_probe_req
+static const struct wire_field probe_req_fields[] = {
+    ARRAY(1, target)};
+DESC(probe_req, "ProbeReq", false, false);
+#undef T
+
+#define T kith_probe_res
+static const struct wire_field probe_res_fields[] = {
+    BOOL(1, alive)};
+DESC(probe_res, "ProbeRes", false, false);
+#undef T
+
+#define T kith_members_sync
+static const struct wire_field members_sync_fields[] = {
+    SUB(1, table, table_id_desc), BOOL(2, is_answer), BYTES(3, sums, 8 * KITH_SYNC_SUMS),
+    SUBS(4, news, news_count, KITH_MEMBERS_MAX, news_desc)};
+DESC(members_sync, "MembersSync", true, false);
 #undef T
 
 #define T kith_init_req

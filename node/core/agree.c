@@ -96,6 +96,17 @@ static enum kith_err joiner_table(struct kith_node *node, const struct kith_memb
     return err;
 }
 
+/* A change needs every member: connections that are not kept are made for it. */
+static bool agree_connected(struct kith_node *node)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < node->peer_count; i++) {
+        struct peer *peer = &node->peers[i];
+        all = (!peer->member || peer_want(node, peer)) && all;
+    }
+    return all;
+}
+
 static bool joiner_admit(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
 {
     struct join_state *join = node->join;
@@ -116,12 +127,16 @@ static bool joiner_admit(struct kith_node *node, uint64_t conn, const struct kit
     }
     for (uint32_t i = 0; i < node->table->member_count; i++) {
         uint16_t peer = node->peer_of_member[i];
-        if (peer != KITH_NO_PEER && !node->peers[peer].up) {
+        if (peer != KITH_NO_PEER && !peer_alive(&node->peers[peer])) {
             core_refuse(node, conn, msg, KITH_EUNREACH,
                         core_text(node, "member %s is down: every member must be up for a join",
                                   node->peers[peer].info.address));
             return false;
         }
+    }
+    if (!agree_connected(node)) {
+        core_refuse(node, conn, msg, KITH_EBUSY, "connecting with all members");
+        return false;
     }
     return true;
 }
@@ -198,9 +213,10 @@ static void vote_send(struct kith_node *node, const struct kith_uuid *to,
         } /* no memory: as if the answer were lost; the proposer's timer tries again */
         return;
     }
-    struct peer *peer = peer_find(node, to);
-    if (peer && peer->state == PEER_READY) {
-        core_send(node, peer->conn, KITH_MSG_DECIDE, 0)->u.decide = *answer;
+    const struct peer *peer = peer_find(node, to);
+    uint64_t conn = peer ? peer_reach(node, peer) : 0;
+    if (conn != 0) {
+        core_send(node, conn, KITH_MSG_DECIDE, 0)->u.decide = *answer;
     }
 }
 
@@ -373,8 +389,8 @@ void agree_decide(struct kith_node *node, struct conn *conn, const struct kith_m
 static void agree_broadcast(struct kith_node *node, const struct kith_decide *decide)
 {
     for (uint32_t i = 0; i < node->peer_count; i++) {
-        const struct peer *peer = &node->peers[i];
-        if (peer->state == PEER_READY) {
+        struct peer *peer = &node->peers[i];
+        if (peer->member && peer_want(node, peer)) { /* to others with the next phase */
             core_send(node, peer->conn, KITH_MSG_DECIDE, 0)->u.decide = *decide;
         }
     }
@@ -447,7 +463,7 @@ static bool finish_possible(const struct kith_node *node)
     uint32_t up = 1; /* this one */
     for (uint32_t i = 0; i < node->table->member_count; i++) {
         uint16_t peer = node->peer_of_member[i];
-        up += peer != KITH_NO_PEER && node->peers[peer].up ? 1 : 0;
+        up += peer != KITH_NO_PEER && peer_alive(&node->peers[peer]) ? 1 : 0;
     }
     return up >= node->table->member_count / 2 + 1;
 }
@@ -469,7 +485,7 @@ static uint64_t finish_due(struct kith_node *node)
     }
     const struct kith_uuid *by = &join->acceptor.promised.proposer;
     const struct peer *peer = peer_find(node, by);
-    bool alone = !peer || !peer->up; /* nobody else, or we ourselves, before a restart */
+    bool alone = !peer || !peer_alive(peer); /* nobody else, or we ourselves, before a restart */
     return alone ? join->alone_ms : join->finish_ms;
 }
 

@@ -151,7 +151,7 @@ void conn_take_hello(struct kith_node *node, struct conn *conn, const struct kit
         memset(info.software, 0, sizeof info.software);
         strncpy(info.software, hello->software ? hello->software : "", sizeof info.software - 1);
         members_learn(node, &info);
-        peer_seen(node, conn->peer);
+        peers_heard(node, conn, KITH_MSG_HELLO);
     }
     if (conn->ours) {
         if (join_is_contact(node, conn->id)) {

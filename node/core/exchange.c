@@ -35,7 +35,7 @@ void exchange_release(struct kith_node *node)
 /* Those under way are of the table before: they end without a word. */
 static void end_all(struct kith_node *node)
 {
-    for (uint32_t i = 0; i < KITH_PENDING_MAX; i++) {
+    for (uint32_t i = 0; i < node->pending_fresh; i++) {
         struct pending *pending = &node->pendings[i];
         if (pending->kind == PENDING_EXCHANGE && !pending->answered) {
             exchange_end(node, pending, 0);

@@ -7,7 +7,8 @@
  *     pending.c   requests under way, their deadlines    get.c        reads of the local replica
  *     conns.c     connections and who is behind them     repair.c     read repair
  *     peers.c     members as seen from here: up or down  chunk.c      immutable values
- *     members.c   membership records                     status.c     what this node says of itself
+ *     swim*.c     what members say of each other
+ *     members.c   where members are                      status.c     what this node says of itself
  *     tables.c    the partition table in use             join.c       init, joining
  *     meta.c      the node's own small records       agree.c      changes of the table
  *     watch.c     who is told what changes               bulk.c       connections for chunks
@@ -25,6 +26,7 @@
 #include "base/assert.h"
 #include "core/decide.h"
 #include "core/node.h"
+#include "core/swim.h"
 #include "core/tree.h"
 #include "data/hlc.h"
 
@@ -46,8 +48,13 @@
 #define KITH_CONNS_MAX         4096u /* connections at a time, both ways; 64 bytes each */
 #define KITH_CONN_SLOTS        (2u * KITH_CONNS_MAX)
 #define KITH_START_RETRY_MS    1000u /* a disk that was full at the start may have room later */
-#define KITH_PING_MS           1000u  /* between signs of life */
-#define KITH_DOWN_MS           3000u  /* silent for longer: routing leaves the peer out */
+#define KITH_KEEP_OPEN         32u    /* in a cluster of so many all are connected with all */
+#define KITH_IDLE_MS           3000u  /* then a connection that was opened for a probe is closed */
+#define KITH_RECONNECTS        4u     /* attempts at a time to reach members that are down */
+#define KITH_PING_MS           1000u  /* between signs of life on a connection that is kept */
+#define KITH_PING_PEERS        64u    /* more of them: so much less often */
+#define KITH_PING_GAP_MS       100u   /* one that is down and was heard is asked so often at most */
+#define KITH_DOWN_MS           3000u  /* no answer for longer: routing leaves the peer out */
 #define KITH_PAUSE_MS          2000u  /* without an event, while we ping: it was us who stood still */
 /* The request path's own view, peers.c: a peer that is waited for and silent for so long is asked
  * for a sign of life, and routing leaves it out when none has come by then. */
@@ -56,7 +63,8 @@
 #define KITH_LATE_STEP_MS      100u   /* a step so much later than asked for: it was us who stood still */
 #define KITH_RECONNECT_MS      8000u  /* silent for longer: the connection is given up */
 #define KITH_BACKOFF_MIN_MS    100u   /* between attempts to connect, doubling */
-#define KITH_BACKOFF_MAX_MS    5000u
+#define KITH_BACKOFF_MAX_MS    5000u  /* to those whom we keep a connection with */
+#define KITH_BACKOFF_DOWN_MS   60000u /* to others that are down */
 #define KITH_PUT_TIMEOUT_MS    10000u
 #define KITH_READ_TIMEOUT_MS   10000u
 /* A retry waits so long, in all, to learn what became of the first try: with the client's 400 ms
@@ -81,7 +89,6 @@
 #define KITH_EXCHANGE_YIELD    8u       /* requests under way beside; with more of them */
 #define KITH_EXCHANGE_GAP_MS   50u      /* one begins in so long: a node with 2,048 pairs needs 100 s */
 #define KITH_BULK_IDLE_MS      30000u   /* a bulk connection that nobody needs is closed */
-#define KITH_PING_MEMBERS      16u  /* membership records in one ping; the next ping brings the next */
 #define KITH_ANSWER_BYTES_MAX  (KITH_MESSAGE_MAX - (128u << 10)) /* of states in one answer */
 #define KITH_TEXT_MAX          300u /* bytes of a message for people */
 
@@ -255,17 +262,30 @@ struct peer {
     struct kith_uuid uuid;
     struct kith_member_info info; /* incarnation, address; zone and weight as in the table */
     enum peer_state state;
-    bool up;           /* READY and heard from within KITH_DOWN_MS */
+    bool member;       /* of the table in use */
+    bool kept;         /* its connection is always open, or being made */
+    bool up;           /* requests may go to it: READY, and it answers (peers.c) */
+    bool said_up;      /* what the log says last */
+    bool busy;         /* among node->busy: something may have to be done with it */
     uint64_t conn;     /* ours to it, 0 = none */
     uint64_t since_ms; /* when the state was entered */
     uint64_t seen_ms;  /* last sign of life, on any connection; 0 = never */
+    uint64_t answered_ms; /* last answer on our connection: what we send gets there */
+    uint64_t used_ms;  /* somebody wanted the connection */
     uint64_t retry_ms; /* IDLE: when to connect */
     uint64_t ping_ms;  /* READY: when to ping */
-    uint64_t doubt_ms; /* a request waits since then, and nothing was heard since; 0 = none */
+    uint64_t pinged_ms;
+    uint64_t doubt_ms; /* a request waits since then, and nothing was answered since; 0 = none */
     uint64_t asked_ms; /* doubted: when it was asked for a sign of life; 0 = not yet */
     uint64_t late_ms;  /* no put waits for it before: another was faster although its copy could wait */
     uint32_t backoff_ms;
     struct bulk_link bulk;
+    /* swim.c */
+    enum kith_liveness live; /* what members say of it */
+    uint64_t said;           /* of its incarnation */
+    uint64_t suspect_ms;     /* since when */
+    uint8_t by_count, sends; /* sends: how often the record is still to go out */
+    struct kith_uuid by[KITH_CONFIRMS + 1]; /* who say so */
 };
 
 /* ---- Watches: watch.c ---- */
@@ -391,7 +411,11 @@ struct kith_node {
     struct peer *peers;
     uint16_t *peer_of_member; /* [table->member_count]; KITH_NO_PEER for ourselves */
     uint64_t peers_due_ms;
-    uint32_t ping_member_at;
+    uint16_t *busy; /* [peer_capacity] those that a tick looks at */
+    uint32_t busy_count;
+    uint32_t kept_count, reconnects; /* attempts to reach members that are down */
+    uint32_t keep_open; /* as KITH_KEEP_OPEN */
+    struct swim swim;
     bool members_dirty, members_writing;
     struct conn *conns; /* [KITH_CONN_SLOTS], open addressing */
     uint32_t conn_count;
@@ -400,6 +424,7 @@ struct kith_node {
     /* requests */
     struct pending *pendings; /* [KITH_PENDING_MAX] */
     uint32_t pending_free, pending_count;
+    uint32_t pending_fresh; /* slots from this one on were never used, nor their memory touched */
     uint32_t pending_ended; /* slots that become free with the next step */
     uint64_t pending_use;
     uint32_t *heap; /* slots by due_ms */
@@ -424,6 +449,9 @@ struct kith_node {
 
 /* ---- node.c ---- */
 
+/* Writes the record with which this node starts, under that incarnation; then as for meta_put. */
+enum kith_err node_identity_put(struct kith_node *node, uint64_t incarnation,
+                                void (*then)(struct kith_node *, uint64_t, enum kith_err));
 /* The node has a cluster and a table: says READY, once. */
 void node_ready(struct kith_node *node);
 
@@ -505,10 +533,25 @@ enum kith_err peers_prepare(struct kith_node *node, const struct kith_table *tab
 void peers_opened(struct kith_node *node, struct conn *conn);
 void peers_closed(struct kith_node *node, struct conn *conn);
 void peers_ready(struct kith_node *node, struct conn *conn);
-void peer_seen(struct kith_node *node, uint16_t peer);
-/* A request has waited for this peer since then. After KITH_DOUBT_AFTER_MS without a word from it,
- * on any connection, it is asked for a sign of life, and without one by KITH_DOUBT_MS it is no
- * longer up: what waits for it fails, and nothing new is sent to it. Whatever is heard brings it
+/* A message has come over that connection. */
+void peers_heard(struct kith_node *node, const struct conn *conn, enum kith_msg_kind kind);
+/* Decides which connections are kept, after a change of the table. */
+void peers_keep(struct kith_node *node);
+/* Somebody needs the connection: it is made where there is none, and stays a while. True: it is
+ * open, and a message may go. */
+bool peer_want(struct kith_node *node, struct peer *peer);
+/* READY ones only. A ping asks for an answer, a push for none. */
+void peer_ping(struct kith_node *node, struct peer *peer);
+void peer_push(struct kith_node *node, struct peer *peer);
+/* A connection to it on which a message may go, whoever has opened it; 0: none. */
+uint64_t peer_reach(const struct kith_node *node, const struct peer *peer);
+/* Whether it lives, as far as this node knows: for people, and where a majority counts. */
+bool peer_alive(const struct peer *peer);
+/* What members say of it is another word than before. */
+void peer_live_changed(struct kith_node *node, struct peer *peer);
+/* A request has waited for this peer since then. After KITH_DOUBT_AFTER_MS without an answer to
+ * anything it is asked for a sign of life, and without one by KITH_DOUBT_MS it is no
+ * longer up: what waits for it fails, and nothing new is sent to it. Whatever it answers brings it
  * back at once. Only this node goes by that: it is never gossiped, and it takes a request that waits.
  * To be called when a request is sent (costs two comparisons), and again where one waits on. */
 void peer_doubt(struct kith_node *node, uint16_t peer, uint64_t since_ms);
@@ -526,9 +569,11 @@ void peer_retry_now(struct kith_node *node, struct peer *peer);
 
 void members_self(const struct kith_node *node, struct kith_member_info *ret_info);
 void members_learn(struct kith_node *node, const struct kith_member_info *info);
+/* The peer has started again, under a higher incarnation than was known, and listens there. */
+void members_moved(struct kith_node *node, struct peer *peer, uint64_t incarnation,
+                   const char *address, const char *software);
 /* All records, our own first, in the step's arena; 0 when memory is short. */
 uint32_t members_all(struct kith_node *node, const struct kith_member_info **ret_members);
-uint32_t members_some(struct kith_node *node, const struct kith_member_info **ret_members);
 void members_encode(const struct kith_member_info *infos, uint32_t count, struct kith_buf *buf);
 void members_save(struct kith_node *node); /* when dirty and not being written */
 enum kith_err members_load(struct kith_node *node, struct kith_bytes bytes,

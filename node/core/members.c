@@ -4,8 +4,8 @@
  *
  * An address is only an attribute of a member. A record (uuid, incarnation, address) is made by the
  * node itself at each start, under a higher incarnation; the higher one wins everywhere, hellos and
- * pings carry them, and all are kept on disk, so that a node that restarts finds the others even
- * when every port has changed but one. Zone and weight are the table's, and are not learnt here.
+ * news (swim.c) carry them, and all are kept on disk, so that a node that restarts finds the others
+ * even when every port has changed but one. Zone and weight are the table's, and are not learnt here.
  *
  * The record on disk: u8 format, varint count, each: 16 uuid, varint incarnation, sized address;
  * and a checksum (meta_seal). */
@@ -32,6 +32,26 @@ void members_self(const struct kith_node *node, struct kith_member_info *ret_inf
     ret_info->up = true;
 }
 
+static void text_set(char *to, size_t size, const char *from)
+{
+    size_t length = strlen(from);
+    length = length < size ? length : size - 1;
+    memset(to, 0, size);
+    memcpy(to, from, length);
+}
+
+void members_moved(struct kith_node *node, struct peer *peer, uint64_t incarnation,
+                   const char *address, const char *software)
+{
+    peer->info.incarnation = incarnation;
+    text_set(peer->info.address, sizeof peer->info.address, address);
+    if (software[0]) {
+        text_set(peer->info.software, sizeof peer->info.software, software);
+    }
+    node->members_dirty = true;
+    peer_retry_now(node, peer);
+}
+
 void members_learn(struct kith_node *node, const struct kith_member_info *info)
 {
     struct peer *peer = peer_find(node, &info->uuid);
@@ -39,31 +59,25 @@ void members_learn(struct kith_node *node, const struct kith_member_info *info)
         return;
     }
     if (info->software[0]) {
-        memcpy(peer->info.software, info->software, sizeof peer->info.software);
-        peer->info.software[sizeof peer->info.software - 1] = 0;
+        text_set(peer->info.software, sizeof peer->info.software, info->software);
     }
-    if (info->incarnation == peer->info.incarnation) {
-        return;
+    if (info->incarnation > peer->info.incarnation) {
+        members_moved(node, peer, info->incarnation, info->address, info->software);
+        swim_started_again(node, peer);
     }
-    peer->info.incarnation = info->incarnation;
-    memcpy(peer->info.address, info->address, sizeof peer->info.address);
-    peer->info.address[sizeof peer->info.address - 1] = 0;
-    node->members_dirty = true;
-    peer_retry_now(node, peer);
 }
 
 static void member_fill(const struct kith_node *node, const struct peer *peer,
                         struct kith_member_info *ret_info)
 {
     *ret_info = peer->info;
-    ret_info->up = peer->up;
+    ret_info->up = peer_alive(peer);
     ret_info->seen_ms_ago = peer->seen_ms > 0 ? node->now_ms - peer->seen_ms : UINT64_MAX;
 }
 
-/* `count` records: ours, then those of the peers from `first` on, around. */
-static uint32_t members_list(struct kith_node *node, uint32_t first, uint32_t count,
-                             const struct kith_member_info **ret_members)
+uint32_t members_all(struct kith_node *node, const struct kith_member_info **ret_members)
 {
+    uint32_t count = node->peer_count + 1;
     struct kith_member_info *list = kith_arena_alloc(&node->arena, count * sizeof *list);
     *ret_members = list;
     if (!list) {
@@ -71,25 +85,9 @@ static uint32_t members_list(struct kith_node *node, uint32_t first, uint32_t co
     }
     members_self(node, &list[0]);
     for (uint32_t i = 1; i < count; i++) {
-        member_fill(node, &node->peers[(first + i - 1) % node->peer_count], &list[i]);
+        member_fill(node, &node->peers[i - 1], &list[i]);
     }
     return count;
-}
-
-uint32_t members_all(struct kith_node *node, const struct kith_member_info **ret_members)
-{
-    return members_list(node, 0, node->peer_count + 1, ret_members);
-}
-
-uint32_t members_some(struct kith_node *node, const struct kith_member_info **ret_members)
-{
-    uint32_t count = node->peer_count + 1;
-    if (count <= KITH_PING_MEMBERS) {
-        return members_list(node, 0, count, ret_members);
-    }
-    uint32_t first = node->ping_member_at % node->peer_count;
-    node->ping_member_at = (first + KITH_PING_MEMBERS - 1) % node->peer_count;
-    return members_list(node, first, KITH_PING_MEMBERS, ret_members);
 }
 
 static void members_saved(struct kith_node *node, uint64_t arg, enum kith_err err)

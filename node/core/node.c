@@ -90,6 +90,7 @@ static enum kith_err load_options(struct kith_node *node, const struct kith_node
     }
     node->weight = options->weight > 0 ? options->weight : 1;
     pace_set(&node->pace, node->now_ms, options->repair_rate);
+    node->keep_open = options->keep_open > 0 ? options->keep_open : KITH_KEEP_OPEN;
     node->put_timeout_ms =
         options->put_timeout_ms > 0 ? options->put_timeout_ms : KITH_PUT_TIMEOUT_MS;
     return KITH_OK;
@@ -163,6 +164,8 @@ void kith_node_free(struct kith_node *node)
     exchange_release(node);
     kith_free(node->conns);
     kith_free(node->peers);
+    kith_free(node->swim.order);
+    kith_free(node->busy);
     kith_free(node->peer_of_member);
     kith_table_drop(node->table);
     kith_table_drop(node->table_next);
@@ -219,16 +222,23 @@ static void identity_stored(struct kith_node *node, uint64_t arg, enum kith_err 
     node->peers_due_ms = node->now_ms;
 }
 
-static enum kith_err node_start(struct kith_node *node)
+enum kith_err node_identity_put(struct kith_node *node, uint64_t incarnation,
+                                void (*then)(struct kith_node *, uint64_t, enum kith_err))
 {
     struct kith_buf buf;
     kith_buf_init(&buf);
     kith_buf_put(&buf, node->uuid.bytes, sizeof node->uuid.bytes);
-    kith_buf_put_u64(&buf, node->incarnation);
+    kith_buf_put_u64(&buf, incarnation);
     enum kith_err err = buf.failed ? KITH_ENOMEM
-                                   : meta_put(node, KITH_META_NODE, kith_buf_bytes(&buf),
-                                              identity_stored, 0);
+                                   : meta_put(node, KITH_META_NODE, kith_buf_bytes(&buf), then,
+                                              incarnation);
     kith_buf_release(&buf);
+    return err;
+}
+
+static enum kith_err node_start(struct kith_node *node)
+{
+    enum kith_err err = node_identity_put(node, node->incarnation, identity_stored);
     if (err == KITH_OK) {
         node->started = true;
         if (node->has_cluster) {
@@ -251,6 +261,7 @@ static enum kith_err take_tick(struct kith_node *node)
     pending_tick(node);
     if (node->serving) {
         peers_tick(node);
+        swim_tick(node);
         join_tick(node);
         agree_tick(node);
         members_save(node);
@@ -433,6 +444,15 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
             peers_ping(node, conn, msg);
         }
         return KITH_OK;
+    case KITH_MSG_PROBE_REQ:
+        swim_probe_req(node, conn, msg);
+        return KITH_OK;
+    case KITH_MSG_PROBE_RES:
+        swim_probe_res(node, msg);
+        return KITH_OK;
+    case KITH_MSG_MEMBERS_SYNC:
+        swim_sync(node, conn, msg);
+        return KITH_OK;
     case KITH_MSG_INIT_REQ:
         join_init_req(node, id, msg);
         return KITH_OK;
@@ -500,7 +520,7 @@ static enum kith_err take_message(struct kith_node *node, const struct kith_even
         core_refuse(node, conn->id, event->msg, KITH_ENOTREADY, "the node is starting");
         return KITH_OK;
     }
-    peer_seen(node, conn->peer);
+    peers_heard(node, conn, event->msg->kind);
     return dispatch(node, conn, event->msg);
 }
 
@@ -513,8 +533,8 @@ static uint64_t node_due(struct kith_node *node)
     if (!node->serving) {
         return due;
     }
-    uint64_t others[] = {peers_due(node), join_due(node), agree_due(node), watch_due(node),
-                         exchange_due(node), bulk_due(node), scrub_due(node)};
+    uint64_t others[] = {peers_due(node), swim_due(node),     join_due(node), agree_due(node),
+                         watch_due(node), exchange_due(node), bulk_due(node), scrub_due(node)};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         due = others[i] < due ? others[i] : due;
     }
@@ -532,6 +552,7 @@ enum kith_err kith_node_step(struct kith_node *node, const struct kith_event *ev
     pending_bury(node);
     node->effect_count = 0;
     node->exchanges.tells = 0;
+    node->swim.lines = 0;
     if (event->mono_ms > node->now_ms) {
         uint64_t pause_ms = event->mono_ms - node->now_ms;
         uint64_t wanted_ms = node->deadline_ms > node->now_ms ? node->deadline_ms : node->now_ms;

@@ -83,6 +83,7 @@ struct kith_node_options {
     uint32_t weight;
     const char *software;
     const char *join;     /* a member's address: join through it when the node has no cluster; or NULL */
+    uint32_t keep_open;      /* in a cluster of so many nodes all keep connections to all; 0 = 32 */
     uint32_t put_timeout_ms; /* bound on a put's wait for replicas; 0 = 10000 */
     uint64_t scrub_ms;    /* everything is read within that time; 0 = only when asked for */
     uint64_t scrub_rate;  /* bytes a second at most for that; 0 = no bound */

@@ -1,20 +1,27 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * peers.c - the other members as seen from here.
+ * peers.c - the other members as seen from here: connections to them, and whom requests may go to.
  *
- *     IDLE --retry_ms--> CONNECTING --OPENED--> OPENED --their HELLO--> READY
- *       ^______________________________closed, or silent_____________________|
+ *     IDLE --wanted, retry_ms--> CONNECTING --OPENED--> OPENED --their HELLO--> READY --answer--> up
+ *       ^_____________________closed, silent, or idle for long enough____________|
  *
- * This node asks every member over a connection of its own; what they ask comes over theirs. A peer
- * is up while it is READY and was heard from (on any connection) within KITH_DOWN_MS. Up and down
- * only route: ownership never follows from them. What waits for a peer is failed the moment it goes
- * down.
+ * This node asks others over connections of its own; what they ask comes over theirs. Those to
+ * co-owners of its partitions are KEPT, because requests need them at once; in a small cluster,
+ * those to all. Others are made when somebody wants them (a probe, a change of the table) and closed
+ * after KITH_IDLE_MS without use: no node of a thousand holds a thousand. Members that are down are
+ * tried for ever, a few at a time: whoever comes back is found, though every seed be gone.
+ *
+ * UP means that what we send gets there and is answered: only what comes over our own connection
+ * proves it, for what comes over theirs says nothing of the way there. A kept connection is pinged
+ * each second, and is not up after KITH_DOWN_MS without an answer. Up and down only route; ownership
+ * never follows from them, and they are nobody else's business (what members tell each other is
+ * swim.c's). What waits for a peer is failed the moment it goes down.
  *
  * THE FAST VIEW. While a request waits for a peer that says nothing, KITH_DOWN_MS would be too long:
  *
  *     sent --200 ms silent--> asked for a sign of life --400 ms silent--> not up
  *
- * Whatever is heard ends the doubt, and brings the peer back. Time in which this node itself stood
+ * Whatever it answers ends the doubt, and brings the peer back. Time in which this node itself stood
  * still does not count: it may have been told, and not have read it. */
 #include <string.h>
 
@@ -22,6 +29,10 @@
 
 struct peer *peer_find(struct kith_node *node, const struct kith_uuid *uuid)
 {
+    uint16_t member = node->peer_of_member ? kith_table_find(node->table, uuid) : KITH_NO_MEMBER;
+    if (member != KITH_NO_MEMBER && node->peer_of_member[member] != KITH_NO_PEER) {
+        return &node->peers[node->peer_of_member[member]];
+    }
     for (uint32_t i = 0; i < node->peer_count; i++) {
         if (kith_uuid_equal(&node->peers[i].uuid, uuid)) {
             return &node->peers[i];
@@ -43,6 +54,7 @@ static void peer_init(struct kith_node *node, struct peer *peer, const struct ki
     memcpy(peer->info.zone, member->zone, sizeof peer->info.zone);
     peer->info.weight = member->weight;
     peer->retry_ms = node->now_ms;
+    peer->backoff_ms = KITH_BACKOFF_MIN_MS;
 }
 
 enum kith_err peers_prepare(struct kith_node *node, const struct kith_table *table,
@@ -55,6 +67,16 @@ enum kith_err peers_prepare(struct kith_node *node, const struct kith_table *tab
             return KITH_ENOMEM;
         }
         node->peers = peers;
+        uint16_t *order = kith_realloc(node->swim.order, most * sizeof *order);
+        if (!order) {
+            return KITH_ENOMEM;
+        }
+        node->swim.order = order;
+        uint16_t *busy = kith_realloc(node->busy, most * sizeof *busy);
+        if (!busy) {
+            return KITH_ENOMEM;
+        }
+        node->busy = busy;
         node->peer_capacity = most;
     }
     uint16_t *map = kith_calloc(table->member_count, sizeof *map);
@@ -80,11 +102,52 @@ enum kith_err peers_prepare(struct kith_node *node, const struct kith_table *tab
     return KITH_OK;
 }
 
+/* The next tick looks at it. */
+static void peer_busy(struct kith_node *node, struct peer *peer)
+{
+    if (!peer->busy) {
+        peer->busy = true;
+        node->busy[node->busy_count++] = peer_index(node, peer);
+    }
+    node->peers_due_ms = node->now_ms;
+}
+
+void peers_keep(struct kith_node *node)
+{
+    const struct kith_table *table = node->table;
+    bool all = table->member_count <= node->keep_open;
+    for (uint32_t i = 0; i < node->peer_count; i++) {
+        node->peers[i].member = false;
+        node->peers[i].kept = false;
+    }
+    for (uint32_t i = 0; i < table->member_count; i++) {
+        if (node->peer_of_member[i] != KITH_NO_PEER) {
+            node->peers[node->peer_of_member[i]].member = true;
+            node->peers[node->peer_of_member[i]].kept = all;
+        }
+    }
+    for (uint32_t p = 0; !all && node->self != KITH_NO_MEMBER && p < table->partitions; p++) {
+        const uint16_t *owners = kith_table_owners(table, p);
+        bool ours = kith_table_owns(table, p, node->self);
+        for (uint32_t k = 0; ours && k < table->owner_slots; k++) {
+            uint16_t peer = node->peer_of_member[owners[k]];
+            if (peer != KITH_NO_PEER) {
+                node->peers[peer].kept = true;
+            }
+        }
+    }
+    node->kept_count = 0;
+    for (uint32_t i = 0; i < node->peer_count; i++) {
+        node->kept_count += node->peers[i].kept ? 1 : 0;
+        peer_busy(node, &node->peers[i]);
+    }
+}
+
 /* Fails what waits for it: in the next tick, so that no step has too much to do. */
 static void peer_fail(struct kith_node *node, struct peer *peer)
 {
     uint16_t index = peer_index(node, peer);
-    for (uint32_t i = 0; node->pending_count > 0 && i < KITH_PENDING_MAX; i++) {
+    for (uint32_t i = 0; node->pending_count > 0 && i < node->pending_fresh; i++) {
         struct pending *pending = &node->pendings[i];
         if (pending->kind == PENDING_PUT) {
             put_peer_lost(node, pending, index);
@@ -97,14 +160,30 @@ static void peer_fail(struct kith_node *node, struct peer *peer)
     }
 }
 
+bool peer_alive(const struct peer *peer)
+{
+    return peer->up || (!peer->kept && peer->live != KITH_DOWN);
+}
+
+static void peer_say(struct kith_node *node, struct peer *peer)
+{
+    bool alive = peer_alive(peer);
+    if (alive != peer->said_up && node->swim.lines < KITH_STEP_PINGS) {
+        node->swim.lines++;
+        peer->said_up = alive;
+        core_log(node, alive ? LEVEL_INFO : LEVEL_WARN, "node %s is %s", peer->info.address,
+                 alive ? "up" : "down");
+    }
+}
+
 static void peer_set_up(struct kith_node *node, struct peer *peer, bool up)
 {
     if (peer->up == up) {
         return;
     }
     peer->up = up;
-    core_log(node, up ? LEVEL_INFO : LEVEL_WARN, "node %s is %s",
-             peer->info.address, up ? "up" : "down");
+    peer->doubt_ms = 0;
+    peer_say(node, peer);
     if (up) {
         exchange_peer_up(node, peer_index(node, peer));
     } else {
@@ -112,23 +191,72 @@ static void peer_set_up(struct kith_node *node, struct peer *peer, bool up)
     }
 }
 
-void peer_seen(struct kith_node *node, uint16_t index)
+static bool peer_wanted(const struct kith_node *node, const struct peer *peer)
 {
-    if (index == KITH_NO_PEER) {
+    return peer->kept || (peer->used_ms > 0 && node->now_ms < peer->used_ms + KITH_IDLE_MS);
+}
+
+void peer_live_changed(struct kith_node *node, struct peer *peer)
+{
+    peer_say(node, peer);
+    peer_busy(node, peer);
+}
+
+bool peer_want(struct kith_node *node, struct peer *peer)
+{
+    peer->used_ms = node->now_ms;
+    if (peer->state == PEER_IDLE) {
+        uint64_t soonest = peer->since_ms + KITH_BACKOFF_MIN_MS;
+        soonest = peer->since_ms > 0 && soonest > node->now_ms ? soonest : node->now_ms;
+        peer->retry_ms = peer->retry_ms < soonest ? peer->retry_ms : soonest;
+        peer_busy(node, peer);
+    }
+    return peer->state == PEER_READY;
+}
+
+uint64_t peer_reach(const struct kith_node *node, const struct peer *peer)
+{
+    if (peer->state == PEER_READY) {
+        return peer->conn;
+    }
+    uint16_t index = peer_index(node, peer);
+    for (uint32_t i = 0; i < KITH_CONN_SLOTS; i++) {
+        const struct conn *conn = &node->conns[i];
+        if (conn->id != 0 && conn->hello && conn->peer == index && !conn->ours) {
+            return conn->id;
+        }
+    }
+    return 0;
+}
+
+void peers_heard(struct kith_node *node, const struct conn *conn, enum kith_msg_kind kind)
+{
+    if (conn->peer == KITH_NO_PEER) {
         return;
     }
-    struct peer *peer = &node->peers[index];
+    struct peer *peer = &node->peers[conn->peer];
     peer->seen_ms = node->now_ms;
-    peer->doubt_ms = 0;
-    if (peer->state == PEER_READY) {
+    if (peer->state == PEER_READY && peer->conn == conn->id && kind != KITH_MSG_HELLO) {
+        peer->answered_ms = node->now_ms;
+        peer->doubt_ms = 0;
+        peer->used_ms = kind != KITH_MSG_PING ? node->now_ms : peer->used_ms;
         peer_set_up(node, peer, true);
+        swim_answered(node, conn->peer);
+    } else if (peer->state == PEER_READY && !peer->up) { /* it lives: does it answer? */
+        uint64_t soonest = peer->pinged_ms + KITH_PING_GAP_MS;
+        peer->ping_ms = peer->ping_ms < soonest ? peer->ping_ms : soonest;
+        node->peers_due_ms = soonest < node->peers_due_ms ? soonest : node->peers_due_ms;
+    } else if (peer->state == PEER_IDLE && peer->kept) {
+        uint64_t soonest = peer->since_ms + KITH_BACKOFF_MIN_MS;
+        peer->retry_ms = peer->retry_ms < soonest ? peer->retry_ms : soonest;
+        node->peers_due_ms = soonest < node->peers_due_ms ? soonest : node->peers_due_ms;
     }
 }
 
 void peer_doubt(struct kith_node *node, uint16_t index, uint64_t since_ms)
 {
     struct peer *peer = &node->peers[index];
-    if (!peer->up || peer->doubt_ms != 0 || peer->seen_ms > since_ms) {
+    if (!peer->up || peer->doubt_ms != 0 || peer->answered_ms > since_ms) {
         return;
     }
     peer->doubt_ms = since_ms;
@@ -168,11 +296,25 @@ static void peer_idle(struct kith_node *node, struct peer *peer)
     peer->since_ms = node->now_ms;
     peer->conn = 0;
     uint32_t backoff = peer->backoff_ms;
+    uint32_t most = peer->kept ? KITH_BACKOFF_MAX_MS : KITH_BACKOFF_DOWN_MS;
     uint64_t jitter = core_random(node) % (backoff / 2 + 1);
     peer->retry_ms = node->now_ms + backoff / 2 + jitter + 1;
-    peer->backoff_ms = backoff * 2 < KITH_BACKOFF_MAX_MS ? backoff * 2 : KITH_BACKOFF_MAX_MS;
+    peer->backoff_ms = backoff * 2 < most ? backoff * 2 : most;
     node->peers_due_ms = node->now_ms;
     peer_set_up(node, peer, false);
+}
+
+/* Nobody has needed the connection for long. */
+static void peer_release(struct kith_node *node, struct peer *peer)
+{
+    uint64_t conn = peer->conn;
+    peer->state = PEER_IDLE;
+    peer->since_ms = node->now_ms;
+    peer->conn = 0;
+    peer->up = false;
+    core_close(node, conn, "not needed now");
+    conn_remove(node, conn);
+    peer_fail(node, peer);
 }
 
 void peer_retry_now(struct kith_node *node, struct peer *peer)
@@ -232,9 +374,8 @@ void peers_ready(struct kith_node *node, struct conn *conn)
     peer->state = PEER_READY;
     peer->since_ms = node->now_ms;
     peer->backoff_ms = KITH_BACKOFF_MIN_MS;
-    peer->ping_ms = node->now_ms;
-    node->peers_due_ms = node->now_ms;
-    peer_seen(node, conn->peer);
+    peer->answered_ms = 0;
+    peer_ping(node, peer); /* with its answer it is up */
 }
 
 static void peer_connect(struct kith_node *node, struct peer *peer)
@@ -264,51 +405,90 @@ static void peer_give_up(struct kith_node *node, struct peer *peer, const char *
     peer_idle(node, peer);
 }
 
-static void ping_fill(struct kith_node *node, struct kith_ping *ping, bool is_answer)
+static void ping_fill(struct kith_node *node, struct kith_ping *ping, const struct peer *to,
+                      bool is_answer)
 {
     ping->is_answer = is_answer;
     if (node->table) {
         ping->table = node->table->id;
     }
     ping->wall_ms = node->wall_ms;
-    ping->member_count = members_some(node, &ping->members);
+    swim_ping_fill(node, ping, to);
+}
+
+static uint64_t ping_pause_ms(const struct kith_node *node)
+{
+    return (uint64_t)KITH_PING_MS * (1 + node->kept_count / KITH_PING_PEERS);
+}
+
+void peer_ping(struct kith_node *node, struct peer *peer)
+{
+    peer->pinged_ms = node->now_ms;
+    peer->ping_ms = node->now_ms + ping_pause_ms(node);
+    node->peers_due_ms =
+        peer->ping_ms < node->peers_due_ms ? peer->ping_ms : node->peers_due_ms;
+    ping_fill(node, &core_send(node, peer->conn, KITH_MSG_PING, 0)->u.ping, peer, false);
+}
+
+void peer_push(struct kith_node *node, struct peer *peer)
+{
+    ping_fill(node, &core_send(node, peer->conn, KITH_MSG_PING, 0)->u.ping, peer, true);
+}
+
+static uint64_t down_ms(const struct kith_node *node)
+{
+    return KITH_DOWN_MS + ping_pause_ms(node) - KITH_PING_MS;
+}
+
+/* A member that is down is tried though nobody wants it. */
+static bool peer_lost(const struct peer *peer)
+{
+    return peer->member && peer->live == KITH_DOWN;
+}
+
+static bool ready_tick(struct kith_node *node, struct peer *peer)
+{
+    uint64_t now = node->now_ms;
+    uint64_t last = peer->answered_ms > peer->since_ms ? peer->answered_ms : peer->since_ms;
+    if (now - last >= KITH_RECONNECT_MS) {
+        peer_give_up(node, peer, "no sign of life");
+        return true;
+    }
+    if (!peer_wanted(node, peer) && now >= peer->since_ms + KITH_IDLE_MS) {
+        peer_release(node, peer);
+        return true;
+    }
+    bool lost = doubt_tick(node, peer) ||
+                (peer->up && now - peer->answered_ms >= down_ms(node));
+    if (lost) {
+        peer_set_up(node, peer, false);
+    }
+    if (now < peer->ping_ms) {
+        return lost; /* its line in the log counts: after a pause all may be lost at once */
+    }
+    peer_ping(node, peer);
+    return true;
 }
 
 /* What a peer wants done now; true where it made effects. */
 static bool peer_tick(struct kith_node *node, struct peer *peer)
 {
-    uint64_t now = node->now_ms;
-    uint64_t last = peer->seen_ms > peer->since_ms ? peer->seen_ms : peer->since_ms;
-    bool lost = false;
     switch (peer->state) {
     case PEER_IDLE:
-        if (now < peer->retry_ms) {
-            return false;
+        if (node->now_ms < peer->retry_ms || !peer_wanted(node, peer)) {
+            return false; /* one that is lost: lost_connect() */
         }
         peer_connect(node, peer);
         return true;
     case PEER_CONNECTING:
     case PEER_OPENED:
-        if (now - peer->since_ms < KITH_RECONNECT_MS) {
+        if (node->now_ms - peer->since_ms < KITH_RECONNECT_MS) {
             return false;
         }
         peer_give_up(node, peer, "no answer while connecting");
         return true;
     case PEER_READY:
-        if (now - last >= KITH_RECONNECT_MS) {
-            peer_give_up(node, peer, "no sign of life");
-            return true;
-        }
-        lost = doubt_tick(node, peer) || (peer->up && now - peer->seen_ms >= KITH_DOWN_MS);
-        if (lost) {
-            peer_set_up(node, peer, false);
-        }
-        if (now < peer->ping_ms) {
-            return lost; /* its line in the log counts: after a pause all may be lost at once */
-        }
-        peer->ping_ms = now + KITH_PING_MS;
-        ping_fill(node, &core_send(node, peer->conn, KITH_MSG_PING, 0)->u.ping, false);
-        return true;
+        return ready_tick(node, peer);
     }
     return false;
 }
@@ -319,6 +499,7 @@ void peers_paused(struct kith_node *node, uint64_t pause_ms)
         struct peer *peer = &node->peers[i];
         if (peer->state != PEER_IDLE) { /* with an idle one alone there is nothing to do for seconds */
             peer->seen_ms += peer->seen_ms > 0 ? pause_ms : 0;
+            peer->answered_ms += peer->answered_ms > 0 ? pause_ms : 0;
             peer->since_ms += pause_ms;
         }
     }
@@ -332,24 +513,53 @@ void peers_late(struct kith_node *node, uint64_t late_ms)
         peer->doubt_ms += peer->doubt_ms != 0 ? late_ms : 0;
         peer->asked_ms = peer->asked_ms != 0 ? node->now_ms : 0; /* its answer may be there, unread */
     }
+    swim_late(node, late_ms);
 }
 
-static uint64_t peer_due(const struct peer *peer)
+static uint64_t peer_due(const struct kith_node *node, const struct peer *peer)
 {
     switch (peer->state) {
     case PEER_IDLE:
-        return peer->retry_ms;
+        return peer_wanted(node, peer) ||
+                       (peer_lost(peer) && node->reconnects < KITH_RECONNECTS)
+                   ? peer->retry_ms
+                   : UINT64_MAX;
     case PEER_CONNECTING:
     case PEER_OPENED:
         return peer->since_ms + KITH_RECONNECT_MS;
     case PEER_READY: {
         uint64_t due = doubt_due(peer);
         due = peer->ping_ms < due ? peer->ping_ms : due;
-        uint64_t down = peer->up ? peer->seen_ms + KITH_DOWN_MS : UINT64_MAX;
+        uint64_t down = peer->up ? peer->answered_ms + down_ms(node) : UINT64_MAX;
         return down < due ? down : due;
     }
     }
     return UINT64_MAX;
+}
+
+/* Of those that are down, whoever has waited longest comes first: each has its turn, though most of
+ * the others never answer. */
+static void lost_connect(struct kith_node *node)
+{
+    node->reconnects = 0;
+    for (uint32_t i = 0; i < node->busy_count; i++) {
+        const struct peer *peer = &node->peers[node->busy[i]];
+        bool trying = peer->state == PEER_CONNECTING || peer->state == PEER_OPENED;
+        node->reconnects += trying && peer_lost(peer) && !peer_wanted(node, peer) ? 1 : 0;
+    }
+    for (uint32_t tries = 0; node->reconnects < KITH_RECONNECTS && tries < KITH_RECONNECTS; tries++) {
+        struct peer *first = NULL;
+        for (uint32_t i = 0; i < node->busy_count; i++) {
+            struct peer *peer = &node->peers[node->busy[i]];
+            bool waits = peer->state == PEER_IDLE && peer_lost(peer) && !peer_wanted(node, peer);
+            first = waits && (!first || peer->retry_ms < first->retry_ms) ? peer : first;
+        }
+        if (!first || first->retry_ms > node->now_ms) {
+            return;
+        }
+        peer_connect(node, first);
+        node->reconnects += first->state == PEER_CONNECTING ? 1 : 0;
+    }
 }
 
 void peers_tick(struct kith_node *node)
@@ -357,16 +567,24 @@ void peers_tick(struct kith_node *node)
     if (node->now_ms < node->peers_due_ms) {
         return;
     }
-    uint32_t busy = 0;
+    uint32_t done = 0;
     uint64_t due = UINT64_MAX;
-    for (uint32_t i = 0; i < node->peer_count; i++) {
-        struct peer *peer = &node->peers[i];
+    lost_connect(node);
+    for (uint32_t i = 0; i < node->busy_count;) {
+        struct peer *peer = &node->peers[node->busy[i]];
         /* a peer makes two effects at most (what it does, and a line in the log) */
-        if (busy < KITH_STEP_PINGS / 2 && peer_tick(node, peer)) {
-            busy++;
+        if (done < KITH_STEP_PINGS / 2 && peer_tick(node, peer)) {
+            done++;
         }
-        uint64_t next = peer_due(peer);
+        if (peer->state == PEER_IDLE && !peer_wanted(node, peer) && !peer_lost(peer)) {
+            peer->busy = false;
+            node->busy_count--;
+            node->busy[i] = node->busy[node->busy_count];
+            continue;
+        }
+        uint64_t next = peer_due(node, peer);
         due = next < due ? next : due;
+        i++;
     }
     node->peers_due_ms = due;
 }
@@ -382,8 +600,10 @@ void peers_ping(struct kith_node *node, struct conn *conn, const struct kith_msg
     for (uint32_t i = 0; i < ping->member_count && i < KITH_MEMBERS_MAX; i++) {
         members_learn(node, &ping->members[i]);
     }
+    swim_pinged(node, conn, ping);
     if (!ping->is_answer) {
-        ping_fill(node, &core_send(node, conn->id, KITH_MSG_PING, msg->id)->u.ping, true);
+        const struct peer *from = conn->peer != KITH_NO_PEER ? &node->peers[conn->peer] : NULL;
+        ping_fill(node, &core_send(node, conn->id, KITH_MSG_PING, msg->id)->u.ping, from, true);
     }
     if (node->has_cluster && conn->peer != KITH_NO_PEER &&
         kith_table_id_compare(&ping->table, &node->table->id) > 0) {

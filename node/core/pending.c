@@ -20,19 +20,14 @@ enum kith_err pending_init(struct kith_node *node)
     if (!node->pendings || !node->heap) {
         return KITH_ENOMEM;
     }
-    for (uint32_t i = 0; i < KITH_PENDING_MAX; i++) {
-        node->pendings[i].slot = i;
-        node->pendings[i].next_free = i + 1;
-        node->pendings[i].heap_at = KITH_NOT_HEAPED;
-    }
-    node->pending_free = 0;
+    node->pending_free = KITH_PENDING_MAX;
     node->pending_ended = KITH_PENDING_MAX;
     return KITH_OK;
 }
 
 void pending_release_all(struct kith_node *node)
 {
-    for (uint32_t i = 0; node->pendings && i < KITH_PENDING_MAX; i++) {
+    for (uint32_t i = 0; node->pendings && i < node->pending_fresh; i++) {
         kith_arena_release(&node->pendings[i].arena);
     }
     kith_free(node->pendings);
@@ -98,12 +93,17 @@ static void heap_remove(struct kith_node *node, struct pending *pending)
 struct pending *pending_new(struct kith_node *node, enum pending_kind kind, uint64_t conn,
                             const struct kith_msg *asked, uint64_t timeout_ms)
 {
-    if (node->pending_free == KITH_PENDING_MAX) {
+    bool fresh = node->pending_free == KITH_PENDING_MAX;
+    uint32_t slot = fresh ? node->pending_fresh : node->pending_free;
+    if (slot == KITH_PENDING_MAX) {
         return NULL;
     }
-    uint32_t slot = node->pending_free;
     struct pending *pending = &node->pendings[slot];
-    node->pending_free = pending->next_free;
+    if (fresh) {
+        node->pending_fresh++;
+    } else {
+        node->pending_free = pending->next_free;
+    }
     memset(pending, 0, sizeof *pending);
     kith_arena_init(&pending->arena, 0);
     node->pending_use++;

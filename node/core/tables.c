@@ -44,6 +44,8 @@ enum kith_err table_use(struct kith_node *node, struct kith_table *table, struct
             info->weight = table->members[i].weight;
         }
     }
+    peers_keep(node);
+    swim_table_changed(node);
     for (uint32_t i = 0; i < KITH_CONN_SLOTS; i++) { /* who came before the table knew him */
         struct conn *conn = &node->conns[i];
         if (conn->id != 0 && conn->hello && conn->role == KITH_ROLE_NODE &&

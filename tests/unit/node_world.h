@@ -259,6 +259,10 @@ static inline uint64_t peer_up(struct world *world, uint8_t byte)
     struct kith_event opened = {.kind = KITH_EVENT_OPENED, .conn = conn};
     run(world, &opened);
     message(world, conn, &msg);
+    memset(&msg, 0, sizeof msg);
+    msg.kind = KITH_MSG_PING;
+    msg.u.ping.is_answer = true; /* to the one that was sent at once */
+    message(world, conn, &msg);
     return conn;
 }
 

@@ -405,8 +405,8 @@ static void test_pause(void **state)
             tick(&world, KITH_DOUBT_AFTER_MS);
         }
     }
-    for (uint32_t k = 0; k < 4; k++) {
-        tick(&world, 500);
+    for (uint32_t k = 0; k < 40; k++) {
+        tick(&world, 50);
     }
     struct kith_msg msg = put_msg(&world, KITH_DURABLE_OS);
     world.has_put = false;

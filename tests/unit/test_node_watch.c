@@ -265,6 +265,10 @@ static uint64_t peer_up(struct world *world)
     struct kith_event opened = {.kind = KITH_EVENT_OPENED, .conn = conn};
     run(world, &opened);
     message(world, conn, &msg);
+    memset(&msg, 0, sizeof msg);
+    msg.kind = KITH_MSG_PING;
+    msg.u.ping.is_answer = true; /* to the one that was sent at once */
+    message(world, conn, &msg);
     return conn;
 }
 
