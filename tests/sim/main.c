@@ -255,6 +255,7 @@ static void run_random(struct sim *sim)
     static const uint32_t sizes[] = {3, 3, 3, 4, 5, 2, 1, 7};
     sim->node_count = sizes[sim_below(sim, 8)];
     sim->storm = sim_chance(sim, 200);
+    sim->few_open = sim_chance(sim, 250);
     bool late = sim_chance(sim, 300) && sim->node_count > 1;
     sim->few = late && sim->node_count == SIM_NODES_MAX;
     sim->late = late ? sim->node_count - 1 : SIM_NODES_MAX;

@@ -354,6 +354,7 @@ struct sim {
     enum sim_mutant mutant;
     bool verbose, tracing, failed, faults;
     bool few;   /* rows: most nodes hold nothing, and might agree to move what others hold */
+    bool few_open; /* nodes keep connections to co-owners only */
     bool storm; /* crashes around every promise of durability */
     char reason[400];
     uint64_t trace;

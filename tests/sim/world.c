@@ -105,7 +105,8 @@ void world_start(struct sim *sim, uint32_t index)
         .address = node->address,
         .software = "sim",
         .scrub_ms = 3600000,
-        .join = index > 0 ? "n0" : NULL};
+        .join = index > 0 ? "n0" : NULL,
+        .keep_open = sim->few_open ? 1 : 0};
     struct kith_start start;
     memset(&start, 0, sizeof start);
     node->start++;
