@@ -51,6 +51,8 @@
 #define KITH_KEEP_OPEN         32u    /* in a cluster of so many all are connected with all */
 #define KITH_IDLE_MS           3000u  /* then a connection that was opened for a probe is closed */
 #define KITH_RECONNECTS        4u     /* attempts at a time to reach members that are down */
+#define KITH_RECONNECTS_ALONE  32u    /* or any member, when none has been reached for KITH_ALONE_MS */
+#define KITH_ALONE_MS          3000u
 #define KITH_PING_MS           1000u  /* between signs of life on a connection that is kept */
 #define KITH_PING_PEERS        64u    /* more of them: so much less often */
 #define KITH_PING_GAP_MS       100u   /* one that is down and was heard is asked so often at most */
@@ -413,7 +415,9 @@ struct kith_node {
     uint64_t peers_due_ms;
     uint16_t *busy; /* [peer_capacity] those that a tick looks at */
     uint32_t busy_count;
-    uint32_t kept_count, reconnects; /* attempts to reach members that are down */
+    uint32_t kept_count, up_count;
+    uint64_t alone_ms;   /* since when up_count is 0 */
+    uint32_t reconnects; /* attempts to reach members that are down */
     uint32_t keep_open; /* as KITH_KEEP_OPEN */
     struct swim swim;
     bool members_dirty, members_writing;

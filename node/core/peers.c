@@ -9,7 +9,8 @@
  * co-owners of its partitions are KEPT, because requests need them at once; in a small cluster,
  * those to all. Others are made when somebody wants them (a probe, a change of the table) and closed
  * after KITH_IDLE_MS without use: no node of a thousand holds a thousand. Members that are down are
- * tried for ever, a few at a time: whoever comes back is found, though every seed be gone.
+ * tried for ever, a few at a time, and all members by a node that reaches nobody: whoever comes back
+ * is found, and finds the others, though every seed be gone.
  *
  * UP means that what we send gets there and is answered: only what comes over our own connection
  * proves it, for what comes over theirs says nothing of the way there. A kept connection is pinged
@@ -136,6 +137,7 @@ void peers_keep(struct kith_node *node)
             }
         }
     }
+    node->alone_ms = node->alone_ms > 0 ? node->alone_ms : node->now_ms;
     node->kept_count = 0;
     for (uint32_t i = 0; i < node->peer_count; i++) {
         node->kept_count += node->peers[i].kept ? 1 : 0;
@@ -176,12 +178,28 @@ static void peer_say(struct kith_node *node, struct peer *peer)
     }
 }
 
+static void up_set(struct kith_node *node, struct peer *peer, bool up)
+{
+    if (peer->up == up) {
+        return;
+    }
+    node->up_count -= peer->up ? 1 : 0;
+    peer->up = up;
+    node->up_count += up ? 1 : 0;
+    if (node->up_count == 0) {
+        node->alone_ms = node->now_ms;
+        for (uint32_t i = 0; i < node->peer_count; i++) { /* all are tried now */
+            peer_busy(node, &node->peers[i]);
+        }
+    }
+}
+
 static void peer_set_up(struct kith_node *node, struct peer *peer, bool up)
 {
     if (peer->up == up) {
         return;
     }
-    peer->up = up;
+    up_set(node, peer, up);
     peer->doubt_ms = 0;
     peer_say(node, peer);
     if (up) {
@@ -311,7 +329,7 @@ static void peer_release(struct kith_node *node, struct peer *peer)
     peer->state = PEER_IDLE;
     peer->since_ms = node->now_ms;
     peer->conn = 0;
-    peer->up = false;
+    up_set(node, peer, false);
     core_close(node, conn, "not needed now");
     conn_remove(node, conn);
     peer_fail(node, peer);
@@ -440,10 +458,16 @@ static uint64_t down_ms(const struct kith_node *node)
     return KITH_DOWN_MS + ping_pause_ms(node) - KITH_PING_MS;
 }
 
-/* A member that is down is tried though nobody wants it. */
-static bool peer_lost(const struct peer *peer)
+/* A member that is down is tried though nobody wants it; and so are all by who reaches nobody. */
+static bool peer_lost(const struct kith_node *node, const struct peer *peer)
 {
-    return peer->member && peer->live == KITH_DOWN;
+    return peer->member && (peer->live == KITH_DOWN || node->up_count == 0);
+}
+
+static uint32_t reconnects_most(const struct kith_node *node)
+{
+    bool alone = node->up_count == 0 && node->now_ms >= node->alone_ms + KITH_ALONE_MS;
+    return alone ? KITH_RECONNECTS_ALONE : KITH_RECONNECTS;
 }
 
 static bool ready_tick(struct kith_node *node, struct peer *peer)
@@ -521,7 +545,7 @@ static uint64_t peer_due(const struct kith_node *node, const struct peer *peer)
     switch (peer->state) {
     case PEER_IDLE:
         return peer_wanted(node, peer) ||
-                       (peer_lost(peer) && node->reconnects < KITH_RECONNECTS)
+                       (peer_lost(node, peer) && node->reconnects < reconnects_most(node))
                    ? peer->retry_ms
                    : UINT64_MAX;
     case PEER_CONNECTING:
@@ -541,17 +565,19 @@ static uint64_t peer_due(const struct kith_node *node, const struct peer *peer)
  * the others never answer. */
 static void lost_connect(struct kith_node *node)
 {
+    uint32_t most = reconnects_most(node);
     node->reconnects = 0;
     for (uint32_t i = 0; i < node->busy_count; i++) {
         const struct peer *peer = &node->peers[node->busy[i]];
         bool trying = peer->state == PEER_CONNECTING || peer->state == PEER_OPENED;
-        node->reconnects += trying && peer_lost(peer) && !peer_wanted(node, peer) ? 1 : 0;
+        node->reconnects += trying && peer_lost(node, peer) && !peer_wanted(node, peer) ? 1 : 0;
     }
-    for (uint32_t tries = 0; node->reconnects < KITH_RECONNECTS && tries < KITH_RECONNECTS; tries++) {
+    for (uint32_t tries = 0; node->reconnects < most && tries < most; tries++) {
         struct peer *first = NULL;
         for (uint32_t i = 0; i < node->busy_count; i++) {
             struct peer *peer = &node->peers[node->busy[i]];
-            bool waits = peer->state == PEER_IDLE && peer_lost(peer) && !peer_wanted(node, peer);
+            bool waits =
+                peer->state == PEER_IDLE && peer_lost(node, peer) && !peer_wanted(node, peer);
             first = waits && (!first || peer->retry_ms < first->retry_ms) ? peer : first;
         }
         if (!first || first->retry_ms > node->now_ms) {
@@ -576,7 +602,7 @@ void peers_tick(struct kith_node *node)
         if (done < KITH_STEP_PINGS / 2 && peer_tick(node, peer)) {
             done++;
         }
-        if (peer->state == PEER_IDLE && !peer_wanted(node, peer) && !peer_lost(peer)) {
+        if (peer->state == PEER_IDLE && !peer_wanted(node, peer) && !peer_lost(node, peer)) {
             peer->busy = false;
             node->busy_count--;
             node->busy[i] = node->busy[node->busy_count];

@@ -204,7 +204,7 @@ static void test_kept(void **state)
         pass(&net, 20);
         most = open_count(&net) > most ? open_count(&net) : most;
     }
-    assert_in_range(most, kept + 1, kept + 6);
+    assert_in_range(most, kept + 1, kept + 6 + KITH_RECONNECTS); /* at first it reaches nobody */
     for (uint8_t b = 2; b <= MEMBERS; b++) {
         bool is_kept = peer_at(&net, b)->kept;
         assert_true(!is_kept || (net.conns[b] != 0 && peer_at(&net, b)->up));
@@ -261,7 +261,7 @@ static void test_all_gone(void **state)
     net.trying_most = net.trying;
     memset(net.connects, 0, sizeof net.connects);
     pass(&net, 150000);
-    assert_in_range(net.trying_most, 1, kept_count(&net) + KITH_RECONNECTS);
+    assert_in_range(net.trying_most, 1, kept_count(&net) + KITH_RECONNECTS_ALONE);
     uint8_t last = MEMBERS;
     while (peer_at(&net, last)->kept) {
         last--;
@@ -281,6 +281,32 @@ static void test_all_gone(void **state)
         assert_true(net.pings[b] > 0);
     }
     kith_node_free(net.world.node);
+}
+
+/* Whoever reaches nobody tries all, many at a time, not one a second as they come up for a probe. */
+static void test_alone(void **state)
+{
+    (void)state;
+    for (uint32_t hole = 0; hole < 2; hole++) {
+        struct net net;
+        net_new(&net);
+        uint8_t last = MEMBERS;
+        while (peer_at(&net, last)->kept) {
+            last--;
+        }
+        for (uint8_t b = 2; b <= MEMBERS; b++) {
+            net.away[b] = b != last;
+        }
+        net.hole = hole != 0;
+        uint64_t from = net.world.now_ms;
+        while (!peer_at(&net, last)->up && net.world.now_ms - from < 60000) {
+            pass(&net, 20);
+        }
+        assert_true(peer_at(&net, last)->up);
+        assert_in_range(net.world.now_ms - from, 20, 12000);
+        assert_in_range(net.trying_most, 4, KITH_RECONNECTS_ALONE + kept_count(&net) + 6);
+        kith_node_free(net.world.node);
+    }
 }
 
 /* Attempts that hear nothing at all hold the few places for long: each has its turn all the same. */
@@ -311,6 +337,7 @@ int main(void)
         cmocka_unit_test(test_kept),
         cmocka_unit_test(test_wanted),
         cmocka_unit_test(test_all_gone),
+        cmocka_unit_test(test_alone),
         cmocka_unit_test(test_all_silent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
