@@ -53,6 +53,11 @@ static void cut_sides(struct sim *sim, uint32_t side, bool cut)
     }
 }
 
+void faults_cut_off(struct sim *sim, uint32_t node)
+{
+    cut_sides(sim, 1u << node, true);
+}
+
 static void halves_end(struct sim *sim, struct sim_event *event)
 {
     sim_trace(sim, "sides %x are one again", event->link);

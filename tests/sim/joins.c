@@ -9,7 +9,10 @@
  * (store_sim.c looks at each table), and a write that the members there are can take is taken
  * within its deadline.
  *
- * A case is a number: all members, moments, losses and returns in turn, JOINS_CASES of them. */
+ * A case is a number: all members, moments, losses and returns in turn, JOINS_CASES of them. The
+ * last VOTES_CASES are about votes: the member through which the join goes is cut off at that
+ * moment, and may know of a decision that nobody else does; one of the other two is killed, comes
+ * back, and the two settle it. */
 #include "sim.h"
 
 #define MOMENTS        60u
@@ -20,6 +23,8 @@
 #define WRITES         12u
 #define WRITE_EVERY_US 40000u
 #define WRITE_LASTS_US 3500000u /* a write's deadline, and some */
+
+#define VOTES_CASES (MOMENTS * 2 * 2 * 3)
 
 struct joins {
     uint32_t members, victim, moment;
@@ -97,16 +102,46 @@ static void joins_write(struct sim *sim, const struct joins *joins)
     }
 }
 
-void joins_case(struct sim *sim, uint32_t number)
+static void joins_begin(struct sim *sim, uint32_t members)
 {
-    struct joins joins = joins_of(number);
-    uint32_t others =
-        ((1u << joins.members) - 1) & ~1u; /* the first proposes: all join through it */
-    sim->node_count = joins.members + 1;
-    sim->late = joins.members;
+    sim->node_count = members + 1;
+    sim->late = members;
     sim->client_count = 3;
     world_init(sim);
     joins_form(sim);
+}
+
+static void votes_case(struct sim *sim, uint32_t number)
+{
+    uint32_t moment = number % MOMENTS;
+    uint32_t victim = 1 + number / MOMENTS % 2;
+    bool power = number / MOMENTS / 2 % 2 != 0;
+    uint32_t unasked = number / MOMENTS / 4; /* 0: nobody */
+    struct joins joins = {.members = 3, .lost = 2};
+    joins_begin(sim, joins.members);
+    if (sim->failed) {
+        return;
+    }
+    sim->lost_accepts = unasked > 0 ? 1u << unasked : 0;
+    sim->lost_until_us = sim->now_us + moment * MOMENT_US;
+    world_start(sim, sim->late);
+    world_run(sim, sim->now_us + moment * MOMENT_US);
+    faults_cut_off(sim, 0);
+    world_crash(sim, victim, power);
+    world_run(sim, sim->now_us + AWAY_US);
+    joins_write(sim, &joins);
+}
+
+void joins_case(struct sim *sim, uint32_t number)
+{
+    if (number >= JOINS_CASES - VOTES_CASES) {
+        votes_case(sim, number - (JOINS_CASES - VOTES_CASES));
+        return;
+    }
+    struct joins joins = joins_of(number);
+    uint32_t others =
+        ((1u << joins.members) - 1) & ~1u; /* the first proposes: all join through it */
+    joins_begin(sim, joins.members);
     if (sim->failed) {
         return;
     }

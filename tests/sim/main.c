@@ -241,13 +241,46 @@ void sim_heal(struct sim *sim)
     }
     for (uint32_t round = 0; round < 20 && !sim->failed && !(round > 0 && identical(sim));
          round++) {
-        scenario_read_all(sim);
+        scenario_read_all(sim, sim->gone ? KITH_LEVEL_QUORUM : KITH_LEVEL_ALL);
+        scenario_read_chunks(sim);
         world_run(sim, sim->now_us + 4000000);
     }
     scenario_all_ended(sim);
     if (!sim->failed && !identical(sim)) {
         sim_fail(sim, "invariant 2: replicas differ after healing and reading everything");
     }
+}
+
+/* With one member away, down or only silent, the others do all that they are asked. */
+static void phase_one_away(struct sim *sim)
+{
+    uint32_t away = sim_below(sim, sim->node_count);
+    bool silent = sim_chance(sim, 500);
+    uint32_t since_us = sim_below(sim, 3000000);
+    world_heal(sim);
+    for (uint32_t i = 0; i < 400 && !sim->failed && (i < 50 || !sim_formed(sim, false)); i++) {
+        world_run(sim, sim->now_us + 100000);
+    }
+    if (sim->failed || sim->gone || sim->newest->member_count < SIM_REPLICAS) {
+        return;
+    }
+    sim_trace(sim, "%u is away, %s", away, silent ? "silent" : "down");
+    sim->nodes[away].held = !silent;
+    if (silent) {
+        faults_cut_off(sim, away);
+    } else {
+        world_crash(sim, away, false);
+    }
+    world_run(sim, sim->now_us + since_us);
+    scenario_write_all(sim);
+    world_run(sim, sim->now_us + 4000000);
+    scenario_read_all(sim, KITH_LEVEL_QUORUM);
+    if (sim->power_losses == 0) { /* else one copy may be all there is until repair */
+        scenario_read_chunks(sim);
+    }
+    world_run(sim, sim->now_us + 4000000);
+    scenario_all_ended(sim);
+    sim->nodes[away].held = false;
 }
 
 static void run_random(struct sim *sim)
@@ -274,6 +307,10 @@ static void run_random(struct sim *sim)
     phase_form(sim);
     if (!sim->failed) {
         phase_work(sim);
+    }
+    judge_copies(sim);
+    if (!sim->failed && sim_chance(sim, 250)) {
+        phase_one_away(sim);
     }
 }
 

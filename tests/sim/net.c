@@ -113,6 +113,9 @@ static void mutate(struct sim *sim, struct sim_node *node, uint64_t conn, struct
     if (sim->mutant == MUTANT_COUNT_TWICE && msg->kind == KITH_MSG_PUT_REQ) {
         msg->u.put_req.w = 1;
     }
+    if (sim->mutant == MUTANT_WAIT_ALL && msg->kind == KITH_MSG_PUT_REQ) {
+        msg->u.put_req.w = SIM_REPLICAS;
+    }
     if (sim->mutant == MUTANT_EMPTY_PROMISE && msg->kind == KITH_MSG_WATCH_REQ && node->index > 0) {
         msg->u.watch_req.group.bytes[KITH_GROUP_SIZE - 1] ^= 0x55; /* of which nothing changes */
     }

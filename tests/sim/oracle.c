@@ -266,8 +266,10 @@ void oracle_check(struct sim *sim)
                 check_write(sim, &arena, &sim->oracle.writes[i], &merged);
             }
         }
+        judge_siblings(sim, r, &merged);
     }
     kith_arena_release(&arena);
+    judge_copies(sim);
     for (uint32_t c = 0; c < sim->oracle.chunk_count; c++) {
         const struct oracle_chunk *chunk = &sim->oracle.chunks[c];
         uint32_t holders = 0;

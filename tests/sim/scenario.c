@@ -31,7 +31,7 @@ struct op_record {
     bool has_after;
     bool disk;
     uint64_t power_losses, disk_losses;
-    uint64_t deadline_us;
+    uint64_t begun_us, deadline_us;
 };
 
 static struct op_record records[OPS_MAX];
@@ -233,6 +233,9 @@ static void put_done(struct sim *sim, uint32_t client, struct op_record *record,
             if (kith_row_decode(&arena, result->u.put.results[i].context, &row) != KITH_OK) {
                 sim_fail(sim, "the context of write %llu does not decode",
                          (unsigned long long)write->number);
+            } else if (!kith_clock_covers(&row.clock, &write->dot)) {
+                sim_fail(sim, "who goes on from write %llu would make a sibling of it",
+                         (unsigned long long)write->number);
             } else if (record->power_losses == sim->power_losses) {
                 seen_join(sim, client, record->rows[i], &row.clock);
             }
@@ -263,6 +266,7 @@ static void get_done(struct sim *sim, uint32_t client, struct op_record *record,
         if (!result->degraded) {
             seen_check(sim, record, i, &row.clock);
             ghost_check(sim, record, i, &row);
+            judge_read(sim, client, record->rows[i], record->begun_us, &row.clock);
             watches_read(sim, client, record->rows[i], &record->readings[i], &row.clock);
         }
         if (record->power_losses == sim->power_losses) {
@@ -320,6 +324,7 @@ static void scan_done(struct sim *sim, uint32_t client, struct op_record *record
             if (!result->degraded) {
                 seen_check(sim, record, i, clock);
                 ghost_check(sim, record, i, &result->u.rows.rows[at].row);
+                judge_read(sim, client, record->rows[i], record->begun_us, clock);
                 watches_read(sim, client, record->rows[i], &record->readings[i], clock);
             }
             if (record->power_losses == sim->power_losses) {
@@ -328,6 +333,7 @@ static void scan_done(struct sim *sim, uint32_t client, struct op_record *record
             at++;
         } else if (!result->degraded) {
             scan_absent(sim, record, i);
+            judge_absent(sim, client, record->rows[i], record->begun_us);
         }
     }
     if (at != result->u.rows.row_count) {
@@ -461,6 +467,7 @@ static struct op_record *record_new(struct sim *sim, uint32_t client, enum kith_
     record->owner = client;
     record->power_losses = sim->power_losses;
     record->disk_losses = sim->disk_losses;
+    record->begun_us = sim->now_us;
     record->deadline_us = sim->now_us + TIMEOUT_MS * 1000u;
     sim->clients[client].under_way++;
     return record;
@@ -487,7 +494,7 @@ static struct op_record *submit_get(struct sim *sim, uint32_t client, uint32_t r
     sim_trace(sim, "client %u: op %llu gets %u rows from row %u, level %d", client,
               (unsigned long long)tag, record->row_count, row, (int)level);
     bool other = sim->mutant == MUTANT_NO_SESSION && level == KITH_LEVEL_QUORUM;
-    op.level = other ? KITH_LEVEL_ONE : level;
+    op.level = other || sim->mutant == MUTANT_READ_ONE ? KITH_LEVEL_ONE : level;
     world_client_op(sim, other ? sim->client_count - 1 : client, &op, tag);
     return record;
 }
@@ -706,17 +713,20 @@ void scenario_write_all(struct sim *sim)
     }
 }
 
-void scenario_read_all(struct sim *sim)
+void scenario_read_all(struct sim *sim, enum kith_level level)
 {
     uint32_t reader = sim->client_count - 1;
     for (uint32_t row = 0; row < SIM_ROWS && !sim->failed; row++) {
-        enum kith_level level = sim->gone ? KITH_LEVEL_QUORUM : KITH_LEVEL_ALL;
         struct op_record *record = submit_get(sim, reader, row, level);
         record->must_ok = true;
     }
+}
+
+void scenario_read_chunks(struct sim *sim)
+{
     for (uint32_t i = 0; i < sim->oracle.chunk_count && !sim->failed; i++) {
         if (sim->oracle.chunks[i].state == WRITE_OK) {
-            submit_chunk_get(sim, reader, i, true);
+            submit_chunk_get(sim, sim->client_count - 1, i, true);
         }
     }
 }

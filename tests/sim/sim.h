@@ -16,6 +16,7 @@
  *     faults.c     what goes wrong, and when
  *     watches.c    what clients believe while they watch, and that it is true
  *     oracle.c     what was written and acknowledged, and what must hold (DESIGN section 9)
+ *     judge.c      ... between clients and at every time
  *     joins.c      a join that a crash or lost messages break off, at every moment of it
  *     main.c       a seed's phases: form a cluster, work while things fail, heal; options
  *
@@ -108,6 +109,7 @@ struct store_sim {
     uint64_t busy_us; /* operations are carried out one after the other */
     uint64_t run, counter;
     uint64_t first_run, first_counter;
+    struct kith_dot early[SIM_ROWS]; /* MUTANT_COUNTER_EARLY: drawn, and not written yet */
     uint32_t batch_count, batch_capacity;
     struct sim_batch *batches;
 };
@@ -172,6 +174,13 @@ void store_mutant_collapse(struct store_sim *store, struct kith_arena *arena,
 /* The context of a put without the siblings that the store has not. */
 struct kith_bytes store_mutant_context(struct store_sim *store, struct kith_arena *arena,
                                        const struct kith_key *key, struct kith_bytes context);
+/* Counters are drawn before the transaction, and two of them change places: what the counter at
+ * hand gives away. */
+uint64_t store_mutant_counter(struct store_sim *store, struct kith_arena *arena,
+                              const struct kith_key *key, uint64_t counter,
+                              struct kith_rowop_result *result);
+/* Rows without a sibling go. */
+void store_mutant_reap(struct store_sim *store);
 /* What is left of a record of which only the actor is known: its note, and its entry in the clock.
  * False where it has none. */
 bool store_mutant_actor(struct store_sim *store, struct kith_arena *arena,
@@ -246,6 +255,17 @@ uint32_t oracle_row(const struct kith_key *key); /* UINT32_MAX: none of ours */
 void oracle_check(struct sim *sim);
 void oracle_release(struct oracle *oracle);
 void sim_key(uint32_t row, struct kith_key *ret_key);
+
+/* ---- judge.c ---- */
+/* A quorum's answer to a request that began then. */
+void judge_read(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_us,
+                const struct kith_clock *clock);
+/* ... to a scan, in which the row is missing. */
+void judge_absent(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_us);
+/* What W owners have acknowledged is in as many stores at any time. */
+void judge_copies(struct sim *sim);
+/* All siblings were written, and none was replaced by a write that the state covers. */
+void judge_siblings(struct sim *sim, uint32_t row, const struct kith_row *state);
 
 /* ---- watches.c ---- */
 /* What a client may believe of a row: it was read under the watch's number, and no change of it was
@@ -455,13 +475,15 @@ void faults_step(struct sim *sim);
 bool faults_frozen(struct sim *sim, uint32_t entity, struct sim_event *event);
 /* All networks are whole, and nobody is frozen any more. */
 void faults_end(struct sim *sim);
+/* Between the node and all others, and the clients, nothing gets through. */
+void faults_cut_off(struct sim *sim, uint32_t node);
 /* ---- main.c ---- */
 /* All members of the newest table know it; with `all`, every node is one. */
 bool sim_formed(const struct sim *sim, bool all);
 /* Ends all faults, writes and reads everything, and judges. */
 void sim_heal(struct sim *sim);
 /* ---- joins.c ---- */
-#define JOINS_CASES 2880u
+#define JOINS_CASES 3600u
 /* One case of the sweep, on a new world. */
 void joins_case(struct sim *sim, uint32_t number);
 /* Looks at a message about a table that comes to `entity`; false: it is lost. */
@@ -478,7 +500,8 @@ void scenario_step(struct sim *sim);
 bool scenario_full(void);
 /* Once everything is well: a put in each group, reads of everything; all must succeed. */
 void scenario_write_all(struct sim *sim);
-void scenario_read_all(struct sim *sim);
+void scenario_read_all(struct sim *sim, enum kith_level level);
+void scenario_read_chunks(struct sim *sim);
 void scenario_all_ended(struct sim *sim);
 void scenario_done(struct sim *sim, uint32_t client, uint64_t tag, enum kith_client_kind kind,
                    const struct kith_client_result *result);

@@ -58,6 +58,17 @@ static void back_to(struct store_sim *store, uint64_t keep, bool meta)
 
 void store_sim_crash(struct store_sim *store, bool power)
 {
+    uint8_t votes = KITH_META_DECIDE;
+    struct cell *cell = store_sim_cell(store, 'm', &votes, 1);
+    if (store->sim->mutant == MUTANT_VOTE_TWICE && cell) {
+        while (cell->version_count > 0) {
+            cell->version_count--;
+            kith_free(cell->versions[cell->version_count].data);
+        }
+    }
+    if (store->sim->mutant == MUTANT_KILL_LOSES && !power && store->os_seq > store->disk_seq) {
+        store->os_seq--;
+    }
     back_to(store, power ? store->disk_seq : store->os_seq, true);
     store->os_seq = power ? store->disk_seq : store->os_seq;
     store->busy_us = 0;

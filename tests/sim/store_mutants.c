@@ -141,3 +141,131 @@ void store_mutant_take_run(struct store_sim *store)
         store->counter = kept[1];
     }
 }
+
+/* The header with another counter in the request that made `dot`. */
+static struct kith_bytes header_renamed(struct kith_arena *arena, struct kith_bytes header,
+                                        const struct kith_dot *dot, uint64_t counter)
+{
+    struct kith_reader reader;
+    struct kith_buf buf;
+    kith_reader_init(&reader, header);
+    kith_buf_init(&buf);
+    kith_buf_put_u8(&buf, kith_read_u8(&reader));
+    kith_buf_put_u8(&buf, kith_read_u8(&reader));
+    kith_buf_put_u64(&buf, kith_read_u64(&reader));
+    kith_buf_put_varint(&buf, kith_read_varint(&reader));
+    uint64_t count = kith_read_varint(&reader);
+    kith_buf_put_varint(&buf, count);
+    for (uint64_t i = 0; i < count; i++) {
+        struct kith_dot each;
+        const uint8_t *request = kith_read(&reader, sizeof(struct kith_request_id));
+        each.actor.run = kith_read_u64(&reader);
+        each.actor.epoch = kith_read_varint(&reader);
+        each.counter = kith_read_varint(&reader);
+        uint64_t wall_ms = kith_read_varint(&reader);
+        kith_buf_put(&buf, request, sizeof(struct kith_request_id));
+        kith_buf_put_u64(&buf, each.actor.run);
+        kith_buf_put_varint(&buf, each.actor.epoch);
+        kith_buf_put_varint(&buf, kith_dot_equal(&each, dot) ? counter : each.counter);
+        kith_buf_put_varint(&buf, wall_ms);
+    }
+    KITH_ASSERT(kith_reader_done(&reader) && !buf.failed);
+    void *bytes = kith_arena_copy(arena, buf.data, buf.size);
+    KITH_ASSERT(bytes);
+    struct kith_bytes renamed = kith_bytes_make(bytes, buf.size);
+    kith_buf_release(&buf);
+    return renamed;
+}
+
+/* The write at hand bears another counter of its actor. */
+static void renumber(struct store_sim *store, struct kith_arena *arena, const struct kith_key *key,
+                     uint64_t counter, struct kith_rowop_result *result)
+{
+    struct kith_row row = result->new_row;
+    struct kith_dot dot = result->dot;
+    size_t entries_size = row.clock.count * sizeof *row.clock.entries;
+    size_t siblings_size = row.sibling_count * sizeof *row.siblings;
+    struct kith_clock_entry *entries = kith_arena_copy(arena, row.clock.entries, entries_size);
+    struct kith_sibling *siblings = kith_arena_copy(arena, row.siblings, siblings_size + 1);
+    KITH_ASSERT(entries && siblings);
+    uint64_t before = kith_clock_get(&result->old_row.clock, &dot.actor);
+    for (uint32_t i = 0; i < row.clock.count; i++) {
+        if (kith_actor_compare(&entries[i].actor, &dot.actor) == 0) {
+            entries[i].counter = counter > before ? counter : before;
+        }
+    }
+    result->dot.counter = counter;
+    for (uint32_t i = 0; i < row.sibling_count; i++) {
+        siblings[i].dot = kith_dot_equal(&siblings[i].dot, &dot) ? result->dot : siblings[i].dot;
+        for (uint32_t k = i; k > 0; k--) { /* they are in order */
+            if (kith_dot_compare(&siblings[k - 1].dot, &siblings[k].dot) > 0) {
+                struct kith_sibling swap = siblings[k];
+                siblings[k] = siblings[k - 1];
+                siblings[k - 1] = swap;
+            }
+        }
+    }
+    row.clock.entries = entries;
+    row.siblings = siblings;
+    struct kith_bytes header = kith_bytes_make(
+        result->record.data, result->record.size - result->state.size - KITH_CHECKSUM_SIZE);
+    header = header_renamed(arena, header, &dot, counter);
+    result->record = record_make(arena, key, header, &row, store->sim->secret, &result->new_hash,
+                                 &result->state);
+    result->new_row = row;
+}
+
+uint64_t store_mutant_counter(struct store_sim *store, struct kith_arena *arena,
+                              const struct kith_key *key, uint64_t counter,
+                              struct kith_rowop_result *result)
+{
+    struct kith_dot *early = &store->early[oracle_row(key)];
+    bool same = early->counter > 0 && kith_actor_compare(&early->actor, &result->dot.actor) == 0;
+    if (result->duplicate) {
+        return counter;
+    }
+    if (same) { /* the write that has drawn it comes only now */
+        renumber(store, arena, key, early->counter, result);
+        early->counter = 0;
+        return counter;
+    }
+    if (result->dot.actor.epoch == counter || !sim_chance(store->sim, 300)) {
+        return counter;
+    }
+    *early = result->dot;
+    renumber(store, arena, key, counter + 1, result);
+    return counter + 1;
+}
+
+void store_mutant_reap(struct store_sim *store)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < store->cell_count; i++) {
+        struct cell *cell = store->cells[i];
+        struct kith_arena arena;
+        struct kith_row row;
+        kith_arena_init(&arena, 0);
+        if (cell->type == 'r' && cell->version_count > 0) {
+            const struct cell_version *last = &cell->versions[cell->version_count - 1];
+            struct kith_key key = store_sim_key_of(cell);
+            struct kith_rowop_result result;
+            memset(&result, 0, sizeof result);
+            struct kith_bytes state;
+            if (kith_rowop_state(&key, kith_bytes_make(last->data, last->size), store->sim->secret,
+                                 &state, &result.old_hash) == KITH_OK &&
+                kith_row_decode(&arena, state, &row) == KITH_OK && row.sibling_count == 0) {
+                store->seq += any ? 0 : 1;
+                any = true;
+                store_sim_leaf_update(store, &key, &result);
+                while (cell->version_count > 0) {
+                    cell->version_count--;
+                    kith_free(cell->versions[cell->version_count].data);
+                }
+            }
+        }
+        kith_arena_release(&arena);
+    }
+    if (any) {
+        store->os_seq = store->disk_seq = store->seq;
+    }
+}

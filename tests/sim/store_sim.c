@@ -98,6 +98,9 @@ void store_sim_start(struct store_sim *store, uint64_t run)
     }
     store->run = run;
     store->counter = 0;
+    if (store->sim->mutant == MUTANT_REAP_EARLY) {
+        store_mutant_reap(store);
+    }
     if (store->sim->mutant == MUTANT_RUN_STORED) {
         store_mutant_take_run(store);
     }
@@ -335,6 +338,9 @@ static void apply_put(struct store_sim *store, struct store_op *op, uint64_t wal
         if (sim->mutant == MUTANT_DELETE_NO_DOT && !op->op.u.put.updates[i].has_sibling &&
             !results[i].duplicate) {
             delete_no_dot(store, op, &key, &op->op.u.put.updates[i], wall_ms, secret, &results[i]);
+        }
+        if (sim->mutant == MUTANT_COUNTER_EARLY) {
+            counter = store_mutant_counter(store, &op->arena, &key, counter, &results[i]);
         }
         names[i] = key.name;
         dots[i] = results[i].dot;

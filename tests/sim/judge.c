@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * judge.c - what holds between clients, and at every time: whoever asks a quorum is told of all
+ * that W owners had confirmed before he asked; what was acknowledged stays in W stores; a sibling
+ * that an acknowledged write has replaced never comes back. What one client may expect of its own
+ * requests is scenario.c's. */
+#include "sim.h"
+
+/* Whether the write was acknowledged before, and no loss since could have taken a copy of it. */
+static bool stands(const struct sim *sim, const struct oracle_write *write, uint32_t row,
+                   uint64_t before_us)
+{
+    return write->row == row && write->acked_us < before_us &&
+           write->losses == sim->row_losses[row];
+}
+
+void judge_read(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_us,
+                const struct kith_clock *clock)
+{
+    for (uint32_t i = 0; i < sim->acked_count; i++) {
+        const struct oracle_write *write = &sim->oracle.writes[sim->acked[i]];
+        if (stands(sim, write, row, begun_us) && !kith_clock_covers(clock, &write->dot)) {
+            sim_fail(
+                sim,
+                "client %u asks a quorum for row %u, and write %llu is not in the answer, which "
+                "was acknowledged %llu us before",
+                client, row, (unsigned long long)write->number,
+                (unsigned long long)(begun_us - write->acked_us));
+        }
+    }
+}
+
+void judge_absent(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_us)
+{
+    for (uint32_t i = 0; i < sim->acked_count; i++) {
+        const struct oracle_write *write = &sim->oracle.writes[sim->acked[i]];
+        if (stands(sim, write, row, begun_us) && !write->is_delete &&
+            !oracle_superseded(sim, row, &write->dot)) {
+            sim_fail(sim,
+                     "client %u scans, and row %u is not there, of which write %llu was "
+                     "acknowledged %llu us before",
+                     client, row, (unsigned long long)write->number,
+                     (unsigned long long)(begun_us - write->acked_us));
+        }
+    }
+}
+
+void judge_copies(struct sim *sim)
+{
+    uint32_t needed = sim->newest ? sim->newest->owner_slots / 2 + 1 : 0;
+    for (uint32_t i = 0; i < sim->acked_count && !sim->failed; i++) {
+        const struct oracle_write *write = &sim->oracle.writes[sim->acked[i]];
+        struct kith_key key;
+        uint32_t copies = 0;
+        sim_key(write->row, &key);
+        for (uint32_t n = 0; n < sim->node_count && copies < needed; n++) {
+            copies += store_sim_holds(&sim->nodes[n].store, &key, &write->dot, false) ? 1 : 0;
+        }
+        if (copies < needed && write->losses == sim->row_losses[write->row]) {
+            sim_fail(sim, "invariant 1: write %llu of row %u was acknowledged, and has %u copies",
+                     (unsigned long long)write->number, write->row, copies);
+        }
+    }
+}
+
+void judge_siblings(struct sim *sim, uint32_t row, const struct kith_row *state)
+{
+    for (uint32_t s = 0; s < state->sibling_count; s++) {
+        const struct oracle_write *whose = NULL;
+        for (uint32_t i = 0; i < sim->oracle.count && !whose; i++) {
+            const struct oracle_write *write = &sim->oracle.writes[i];
+            bool same = write->row == row && !write->is_delete &&
+                        kith_bytes_equal(state->siblings[s].value,
+                                         kith_bytes_make(&write->number, sizeof write->number));
+            whose = same ? write : NULL;
+        }
+        if (!whose) {
+            sim_fail(sim, "row %u: a sibling that nobody wrote", row);
+        } else if (oracle_replaced(sim, row, &state->siblings[s].dot, &state->clock)) {
+            sim_fail(sim, "invariant 4: row %u: write %llu was replaced, and is there", row,
+                     (unsigned long long)whose->number);
+        }
+    }
+}
