@@ -207,6 +207,7 @@ struct kith_store {
     _Atomic uint64_t bad[2]; /* rows, chunks that are set aside (store_damage.c) */
     struct store_space space;
     struct store_tree row_tree, chunk_tree;
+    bool derived_marked;            /* the tables of these are whole; at open */
     _Atomic uint64_t sums_sequence; /* the last one drawn */
     _Atomic uint32_t segment_last;  /* the highest number in use */
     uint32_t worker_count, bulk_count;
@@ -233,6 +234,7 @@ static inline struct kith_bytes store_secret(const struct kith_store *store)
 }
 /* 64 random bits, never 0. */
 KITH_MUST_CHECK enum kith_err store_random(uint64_t *ret_value);
+int store_table_create(WT_SESSION *session, const char *table);
 /* Opens a session and the cursor of a table. */
 int store_session(struct kith_store *store, WT_SESSION **ret_session);
 int store_cursor(WT_SESSION *session, const char *table, WT_CURSOR **ret_cursor);
@@ -312,6 +314,23 @@ KITH_MUST_CHECK enum kith_err store_tree_set(struct store_worker *worker, uint32
 /* After a commit: forgets what was touched; or takes everything back. */
 void store_tree_commit(struct store_worker *worker);
 void store_tree_rollback(struct store_worker *worker);
+
+/* ---- store_derived.c ---- */
+
+/* At open: reads the trees, or makes them and the index of leaves anew. */
+KITH_MUST_CHECK enum kith_err store_derived_load(struct kith_store *store,
+                                                 struct kith_error *error);
+/* Then, with the workers there, before their threads run: from here on the whole journal may be
+ * overwritten. */
+KITH_MUST_CHECK enum kith_err store_derived_settle(struct kith_store *store,
+                                                   struct kith_error *error);
+bool store_derived_is_mark(struct kith_bytes key);
+/* Whether the engine's message names the file of such a table. */
+bool store_derived_named(const char *message);
+/* The next start is to make them anew. */
+void store_derived_note(const struct kith_store *store);
+/* Removes their files, for an engine that could not be opened with them. */
+void store_derived_discard(const struct kith_store *store);
 
 /* ---- store_sums.c ---- */
 

@@ -127,6 +127,7 @@ void store_meta_release(struct kith_store *store)
 {
     for (uint32_t i = 0; i < KITH_META_KEYS; i++) {
         kith_free((void *)(uintptr_t)store->meta[i].data);
+        store->meta[i] = kith_bytes_make(NULL, 0);
     }
 }
 

@@ -261,7 +261,7 @@ static enum kith_err load_tables(struct loader *loader, WT_SESSION *session, con
     int ret = store_cursor(session, table, &cursor);
     while (err == KITH_OK && ret == 0 && (ret = cursor->next(cursor)) == 0 &&
            (ret = current(cursor, &key, &value)) == 0) {
-        err = load_partition(loader, key, value);
+        err = store_derived_is_mark(key) ? KITH_OK : load_partition(loader, key, value);
     }
     if (err != KITH_OK || ret != WT_NOTFOUND) {
         return err != KITH_OK ? err : store_err(ret);
@@ -269,7 +269,7 @@ static enum kith_err load_tables(struct loader *loader, WT_SESSION *session, con
     ret = store_cursor(session, "sums", &cursor);
     while (err == KITH_OK && ret == 0 && (ret = cursor->next(cursor)) == 0 &&
            (ret = current(cursor, &key, &value)) == 0) {
-        if (key.size != SUMS_KEY_SIZE) {
+        if (key.size != SUMS_KEY_SIZE && !store_derived_is_mark(key)) {
             err = KITH_ECORRUPT;
         } else if (key.data[0] == kind) {
             err = load_record(loader, value);
@@ -307,12 +307,8 @@ enum kith_err store_sums_load(struct kith_store *store, bool bulk, struct kith_e
     kith_free(loader.as_of);
     if (err != KITH_OK) {
         err = err == KITH_EIO ? KITH_ECORRUPT : err;
-        return kith_error_set(
-            error, err,
-            "%s/%s.wt or sums.wt: cannot be read: %s; put it back from a backup, or "
-            "move %s away and start anew, so that the node fetches its data from the "
-            "others",
-            store->wt_path, table, kith_err_text((int)err), store->path);
+        return kith_error_set(error, err, "%s/%s.wt or sums.wt: cannot be read: %s", store->wt_path,
+                              table, kith_err_text((int)err));
     }
     return KITH_OK;
 }

@@ -160,6 +160,9 @@ void store_fatal(struct kith_store *store, const char *what, int ret)
     store->fatal_space = space;
     pthread_mutex_unlock(&store->message_lock);
     kith_log_error("store", "%s", message);
+    if (store_derived_named(said)) {
+        store_derived_note(store);
+    }
     if (atomic_load(&store->opened) && store->options.fatal != NULL) {
         store->options.fatal(store->options.arg, message);
     }
@@ -336,14 +339,24 @@ static enum kith_err open_wiredtiger(struct kith_store *store, struct kith_error
     WT_SESSION *session;
     ret = store_session(store, &session);
     for (size_t i = 0; ret == 0 && i < store_table_count; i++) {
-        char uri[32];
-        snprintf(uri, sizeof uri, "table:%s", store_tables[i]);
-        ret = session->create(session, uri, table_configs[i]);
+        ret = store_table_create(session, store_tables[i]);
     }
     if (ret == 0) {
         ret = session->close(session, NULL);
     }
     return ret == 0 ? KITH_OK : open_failed(store, ret, error);
+}
+
+int store_table_create(WT_SESSION *session, const char *table)
+{
+    char uri[32];
+    snprintf(uri, sizeof uri, "table:%s", table);
+    for (size_t i = 0; i < store_table_count; i++) {
+        if (strcmp(store_tables[i], table) == 0) {
+            return session->create(session, uri, table_configs[i]);
+        }
+    }
+    return EINVAL;
 }
 
 int store_session(struct kith_store *store, WT_SESSION **ret_session)
@@ -426,42 +439,36 @@ static void size_logs(struct kith_store *store)
     store_space_size(store, (2u * logs + READY_LOGS) * size);
 }
 
-static enum kith_err load_trees(struct kith_store *store, struct kith_error *error)
+static enum kith_err load_tables(struct kith_store *store, struct kith_error *error)
 {
-    uint64_t count = 0;
-    uint64_t bytes = 0;
-    enum kith_err err = store_sums_load(store, false, error);
+    enum kith_err err = open_wiredtiger(store, error);
     if (err == KITH_OK) {
-        err = store_sums_load(store, true, error);
+        err = store_meta_load(store, error);
     }
-    if (err == KITH_OK && store_damage_count(store) != KITH_OK) {
-        err = kith_error_set(error, KITH_ECORRUPT,
-                             "%s/bad.wt: cannot be read; move %s away and start anew, so that the "
-                             "node fetches its data from the others",
-                             store->wt_path, store->path);
-    }
-    if (err == KITH_OK) {
-        store_tree_count(&store->row_tree, &count, &bytes);
-        atomic_store(&store->row_count, count);
-        store_tree_count(&store->chunk_tree, &count, &bytes);
-        atomic_store(&store->chunk_count, count);
-        atomic_store(&store->chunk_bytes, bytes);
-    }
-    return err;
+    return err == KITH_OK ? store_derived_load(store, error) : err;
 }
 
-/* From here on the whole journal may be overwritten. */
-static enum kith_err settle_trees(struct kith_store *store, struct kith_error *error)
+/* Where WiredTiger gives up over a file that can be made anew: once more without that. */
+static enum kith_err open_tables(struct kith_store *store, struct kith_error *error)
 {
-    enum kith_err err = store_sums_settle(&store->workers[0]);
-    if (err == KITH_OK) {
-        err = store_sums_settle(&store->workers[store->worker_count]);
+    char said[sizeof store->wt_message];
+    enum kith_err err = load_tables(store, error);
+    said_by_engine(store, said);
+    if (err == KITH_OK || !store_derived_named(said)) {
+        return err;
     }
-    return err == KITH_OK ? KITH_OK
-                          : kith_error_set(error, err,
-                                           "%s: the sums of the trees cannot be "
-                                           "written: %s; check the disk and its free space",
-                                           store->wt_path, kith_err_text((int)err));
+    kith_log_error("store", "%s: %s", store->wt_path, said);
+    if (store->conn != NULL) {
+        (void)store->conn->close(store->conn, "leak_memory=true");
+        store->conn = NULL;
+    }
+    store->wt_message[0] = '\0';
+    store->wt_message_rank = 0;
+    store_meta_release(store);
+    store_tree_release(&store->row_tree);
+    store_tree_release(&store->chunk_tree);
+    store_derived_discard(store);
+    return load_tables(store, error);
 }
 
 static enum kith_err store_fill(struct kith_store *store, struct kith_error *error)
@@ -491,25 +498,19 @@ static enum kith_err store_fill(struct kith_store *store, struct kith_error *err
         }
     }
     if (err == KITH_OK) {
-        err = open_wiredtiger(store, error);
-    }
-    if (err == KITH_OK) {
-        err = store_meta_load(store, error);
-    }
-    if (err == KITH_OK) {
-        err = load_trees(store, error);
+        err = open_tables(store, error);
     }
     if (err == KITH_OK) {
         err = make_workers(store, error);
     }
     if (err == KITH_OK) { /* first: what is written from here on overwrites the journal */
-        err = settle_trees(store, error);
+        err = store_derived_settle(store, error);
     }
     if (err == KITH_OK) {
         err = segments_recover(store, &store->workers[store->worker_count], error);
     }
     if (err == KITH_OK) { /* again: one worker's journal now names partitions of the others */
-        err = settle_trees(store, error);
+        err = store_derived_settle(store, error);
     }
     return err == KITH_OK ? start_threads(store, error) : err;
 }

@@ -37,6 +37,10 @@
  * them and a kill -9 nothing was left; a sync for each commit gave 3-5 k/s, one for a batch 22-27
  * k/s.)
  *
+ * DAMAGE. A row or chunk that does not fit its checksum is set aside (store_damage.c); what only says
+ * again what they say - leaves, tree, ctree, sums - is made anew (store_derived.c). A damaged page of
+ * any other table ends the store, and a person has to decide.
+ *
  * A FULL DISK. WiredTiger gives up (panics) when it finds no space. So value-bearing writes are
  * refused with ENOSPC while less is free than the next checkpoint may add to the files and a
  * reserve of ten log files, deletes and the node's records below a quarter of that reserve
