@@ -37,6 +37,21 @@ enum kith_store_kind {
     KITH_STORE_CHUNK_LIST, /* the chunks of some leaves */
     KITH_STORE_CHUNK_LACK, /* which chunks are not here */
     KITH_STORE_SCRUB,      /* read a leaf: is all there as it was written? */
+    /* What is kept for others (hintop.h). */
+    KITH_STORE_HINT_NOTE,  /* rows of ours that stand on fewer than W copies; always disk, one
+                              completion (DISK) */
+    KITH_STORE_HINT_PAGE,  /* hints that an owner is to have */
+    KITH_STORE_HINT_ACK,   /* an owner has them */
+    KITH_STORE_HINT_DROP,  /* plain hints that are too old go */
+    KITH_STORE_HINT_LIST,  /* which partitions have hints */
+};
+
+/* That a write is kept for others; beside a PUT, MERGE or HINT_NOTE. */
+struct kith_hint_want {
+    bool custody; /* it counts as a copy: never dropped, never refused for their number */
+    bool thin;    /* the row is among our own, and is marked; else the hint has the row */
+    uint32_t target_count;
+    const struct kith_uuid *targets; /* owners that are to have it */
 };
 
 enum kith_meta_key { /* what META_PUT writes; all are given back at the start, see kith_start */
@@ -65,6 +80,7 @@ struct kith_store_op {
             uint64_t wall_ms; /* for the request log's hour */
             uint32_t update_count;
             const struct kith_put_update *updates;
+            const struct kith_hint_want *hint; /* NULL: nothing is kept for others */
         } put;
         struct {
             struct kith_group group;
@@ -72,15 +88,20 @@ struct kith_store_op {
             uint64_t wall_ms;
             uint32_t row_count;
             const struct kith_replica_row *rows;
+            /* NULL: into our own rows. Else into hints; a plain one is ELIMIT where there are too
+             * many. */
+            const struct kith_hint_want *hint;
         } merge;
         struct {
             struct kith_group group;
+            bool hints; /* of hints, not of our own rows; so in scan and find */
             bool digest;
             uint32_t name_count;
             const struct kith_bytes *names;
         } get;
         struct {
             struct kith_group group;
+            bool hints;
             bool has_after;
             struct kith_bytes after;
             uint32_t max_rows;
@@ -88,6 +109,7 @@ struct kith_store_op {
         } scan;
         struct {
             struct kith_group group;
+            bool hints;
             struct kith_request_id request;
             uint32_t name_count;
             const struct kith_bytes *names;
@@ -145,6 +167,33 @@ struct kith_store_op {
             uint32_t row_count; /* each key once */
             const struct kith_leaf_row *rows;
         } absorb;
+        struct {
+            struct kith_group group;
+            uint64_t wall_ms;
+            uint32_t name_count;
+            const struct kith_bytes *names;
+            const struct kith_hint_want *hint;
+        } hint_note;
+        struct {
+            struct kith_uuid node; /* that wants them; our own: those that we own by now */
+            uint32_t owner_count;  /* of the partition, by the newest table */
+            const struct kith_uuid *owners;
+            bool has_after; /* start behind this key */
+            struct kith_group after_group;
+            struct kith_bytes after_name;
+            uint32_t max_rows; /* 0 = KITH_LEAF_ROWS_MAX */
+        } hint_page;
+        struct {
+            struct kith_uuid node;
+            uint32_t owner_count;
+            const struct kith_uuid *owners;
+            uint32_t w; /* so many owners are to have what was counted as a copy */
+            uint32_t row_count;
+            const struct kith_leaf_row *rows; /* with the hashes of what was sent */
+        } hint_ack;
+        struct {
+            uint64_t before_ms; /* wall: what was first kept before that */
+        } hint_drop;
     } u;
 };
 
@@ -154,11 +203,20 @@ struct kith_store_put_row {
     struct kith_bytes state; /* the whole row after the put, encoded */
 };
 
+/* What is kept for others, of a partition or in all. */
+struct kith_store_hints {
+    uint32_t partition; /* HINT_LIST */
+    uint64_t count, bytes; /* thin rows are among the count, and have no bytes */
+    uint64_t custody, thin;
+    uint64_t first_ms; /* wall: the oldest of it, at most a while too old; 0: none */
+};
+
 struct kith_store_counts {
     uint64_t rows, chunks, chunk_bytes;
     uint64_t row_bytes; /* of the file that they lie in */
     uint64_t bad_rows, bad_chunks; /* damaged and set aside, and not back yet */
     uint64_t disk_total_bytes, disk_free_bytes;
+    struct kith_store_hints hints;
 };
 
 /* Everything it points to stays valid until the event that carries it has been handled. */
@@ -226,6 +284,20 @@ struct kith_store_done {
             uint32_t changed; /* rows */
             uint32_t failed;  /* each of them logged: the stored one is corrupt, or too large then */
         } absorb;
+        struct {
+            uint32_t count;
+            const struct kith_store_hints *list;
+        } hint_list;
+        /* HINT_PAGE: KITH_PAGE_BYTES_MAX of states, or one row. One that does not fit its checksum
+         * is left out and logged. With `more` the next page begins behind `last`, and this one may
+         * be empty: so many hints are for others. */
+        struct {
+            bool more;
+            struct kith_group last_group;
+            struct kith_bytes last_name;
+            uint32_t row_count;
+            const struct kith_leaf_row *rows; /* with hashes */
+        } hint_page;
     } u;
 };
 

@@ -480,13 +480,15 @@ bool store_damage_bars(struct store_worker *worker, const struct kith_store_op *
     }
     switch (op->kind) {
     case KITH_STORE_GET:
-        return row_aside(worker, op->partition, &op->u.get.group, op->u.get.name_count,
+        return !op->u.get.hints &&
+               row_aside(worker, op->partition, &op->u.get.group, op->u.get.name_count,
                          op->u.get.names);
     case KITH_STORE_FIND:
-        return row_aside(worker, op->partition, &op->u.find.group, op->u.find.name_count,
+        return !op->u.find.hints &&
+               row_aside(worker, op->partition, &op->u.find.group, op->u.find.name_count,
                          op->u.find.names);
     case KITH_STORE_SCAN:
-        return group_aside(worker, op->partition, &op->u.scan.group);
+        return !op->u.scan.hints && group_aside(worker, op->partition, &op->u.scan.group);
     case KITH_STORE_CHUNK_GET:
         return set_aside_before(worker,
                                 store_chunk_key(op->partition, &op->u.chunk_get.id, buffer));

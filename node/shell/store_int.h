@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <wiredtiger.h>
 
+#include "core/hintop.h"
 #include "core/rowop.h"
 #include "core/tree.h"
 #include "shell/segments.h"
@@ -83,6 +84,17 @@ struct store_touched {
     uint8_t number;
 };
 
+/* What is kept for others of a partition; changed by its worker, read by any thread. */
+struct store_hint_sum {
+    _Atomic uint64_t count, bytes, custody, thin;
+    _Atomic uint64_t first_ms; /* the oldest; what goes may leave it too old until the next look */
+};
+struct store_hint_change {
+    uint32_t partition;
+    int64_t count, bytes, custody, thin;
+    uint64_t first_ms; /* of one that is new; else UINT64_MAX */
+};
+
 /* A worker's part of the journal of sums (store_sums.c). */
 struct store_pass {
     bool on;
@@ -132,11 +144,13 @@ struct store_worker {
     struct store_task *tasks; /* taken from the queue */
     uint32_t capacity;
     WT_SESSION *session;
-    WT_CURSOR *rows, *leaves, *tree, *journal_cursor, *refs, *chunks, *segs, *meta, *bad;
+    WT_CURSOR *rows, *leaves, *tree, *journal_cursor, *refs, *chunks, *segs, *meta, *bad, *hints;
     struct store_tree *sums;
     struct store_journal journal;
     struct store_touched *touched;
     uint32_t touched_count, touched_capacity;
+    struct store_hint_change *hint_changes; /* of the transaction under way */
+    uint32_t hint_change_count, hint_change_capacity;
     uint32_t serial;
     uint32_t writes;              /* WiredTiger writes in this transaction */
     int64_t bad_change;           /* of entries of `bad`, in this transaction */
@@ -208,6 +222,8 @@ struct kith_store {
     struct store_space space;
     struct store_tree row_tree, chunk_tree;
     bool derived_marked;            /* the tables of these are whole; at open */
+    struct store_hint_sum *hint_sums; /* [KITH_PARTITIONS_MAX] */
+    struct store_hint_sum hint_total; /* first_ms is not kept here */
     _Atomic uint64_t sums_sequence; /* the last one drawn */
     _Atomic uint32_t segment_last;  /* the highest number in use */
     uint32_t worker_count, bulk_count;
@@ -403,6 +419,58 @@ bool store_damage_bars(struct store_worker *worker, const struct kith_store_op *
 /* The operation may have brought what was set aside. */
 KITH_MUST_CHECK enum kith_err store_damage_mended(struct store_worker *worker,
                                                   const struct kith_store_op *op);
+/* ---- What is kept for others (store_hint.c) ---- */
+
+/* Reads the table, at open: how much there is. */
+KITH_MUST_CHECK enum kith_err store_hints_load(struct kith_store *store, struct kith_error *error);
+/* After a commit; after a rollback. */
+void store_hints_commit(struct store_worker *worker);
+void store_hints_rollback(struct store_worker *worker);
+/* Plain ones are as many bytes as may be. */
+bool store_hints_full(const struct kith_store *store);
+struct kith_store_hints store_hints_total(const struct kith_store *store);
+/* The record in a hint, empty where there is none; borrowed from the page. */
+KITH_MUST_CHECK enum kith_err store_hint_record(struct store_worker *worker, uint32_t partition,
+                                                const struct kith_key *key,
+                                                struct kith_bytes *ret_record);
+/* One row of a PUT or MERGE; as store_put and store_merge do with `rows`. */
+KITH_MUST_CHECK enum kith_err store_hint_put(struct store_worker *worker,
+                                             const struct kith_store_op *op,
+                                             const struct kith_put_update *update,
+                                             struct kith_rowop_result *result);
+KITH_MUST_CHECK enum kith_err store_hint_merge(struct store_worker *worker, uint32_t partition,
+                                               const struct kith_key *key,
+                                               const struct kith_replica_row *incoming,
+                                               const struct kith_request_id *request,
+                                               const struct kith_hint_want *want,
+                                               uint64_t wall_ms);
+/* Notes that a row of ours is thin. */
+KITH_MUST_CHECK enum kith_err store_hint_mark(struct store_worker *worker, uint32_t partition,
+                                              const struct kith_key *key,
+                                              const struct kith_hint_want *want, uint64_t wall_ms);
+enum kith_err store_hint_note(struct store_worker *worker, const struct kith_store_op *op,
+                              struct kith_store_done *done);
+enum kith_err store_hint_page(struct store_worker *worker, const struct kith_store_op *op,
+                              struct kith_store_done *done);
+enum kith_err store_hint_ack(struct store_worker *worker, const struct kith_store_op *op,
+                             struct kith_store_done *done);
+enum kith_err store_hint_drop(struct store_worker *worker, const struct kith_store_op *op,
+                              struct kith_store_done *done);
+enum kith_err store_hint_list(struct store_worker *worker, const struct kith_store_op *op,
+                              struct kith_store_done *done);
+
+/* What rowop.h does, with the counters and runs of this store (store_rows.c). */
+KITH_MUST_CHECK enum kith_err store_rowop_put(struct store_worker *worker,
+                                              const struct kith_store_op *op,
+                                              const struct kith_key *key, struct kith_bytes old,
+                                              const struct kith_put_update *update,
+                                              struct kith_rowop_result *result);
+KITH_MUST_CHECK enum kith_err store_rowop_merge(struct store_worker *worker,
+                                                const struct kith_key *key, struct kith_bytes old,
+                                                const struct kith_replica_row *incoming,
+                                                const struct kith_request_id *request,
+                                                uint64_t wall_ms,
+                                                struct kith_rowop_result *result);
 
 /* Adds up the leaf that begins with the prefix (partition, leaf): damaged records count as entries
  * and in *damaged, and rows in *bytes. */

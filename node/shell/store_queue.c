@@ -32,7 +32,8 @@ void store_queue_stop(struct store_queue *queue)
 
 static bool op_needs_cluster(enum kith_store_kind kind)
 {
-    return kind != KITH_STORE_META_PUT && kind != KITH_STORE_COUNT;
+    return kind != KITH_STORE_META_PUT && kind != KITH_STORE_COUNT &&
+           kind != KITH_STORE_HINT_LIST;
 }
 
 static struct store_worker *worker_of(struct kith_store *store, const struct kith_store_op *op)
@@ -51,6 +52,7 @@ static struct store_worker *worker_of(struct kith_store *store, const struct kit
                    : &store->workers[op->partition % store->worker_count];
     case KITH_STORE_META_PUT: /* one worker for all, so that they stay in order */
     case KITH_STORE_COUNT:
+    case KITH_STORE_HINT_LIST:
         return &store->workers[0];
     default:
         return &store->workers[op->partition % store->worker_count];
@@ -160,12 +162,15 @@ static uint32_t op_weight(const struct kith_store_op *op)
     case KITH_STORE_GET:
         return op->u.get.name_count;
     case KITH_STORE_ABSORB:
+    case KITH_STORE_HINT_ACK:
+    case KITH_STORE_HINT_DROP:
         return KITH_ROUND_UPDATES / 2u;
     case KITH_STORE_SCAN:
     case KITH_STORE_LEAF:
     case KITH_STORE_CHUNK_LIST:
     case KITH_STORE_CHUNK_LACK:
     case KITH_STORE_SCRUB:
+    case KITH_STORE_HINT_PAGE:
         return KITH_ROUND_UPDATES / 4u; /* up to 1 MiB of results */
     case KITH_STORE_CHUNK_PUT:
     case KITH_STORE_CHUNK_GET:

@@ -61,6 +61,22 @@ static enum kith_err row_read(struct store_worker *worker, uint32_t partition,
     return err == KITH_ENOTFOUND ? KITH_OK : err;
 }
 
+/* The same of a hint: `old` is the record in it. */
+static enum kith_err hint_read(struct store_worker *worker, uint32_t partition,
+                               const struct kith_group *group, struct kith_bytes name,
+                               struct row_place *ret_place)
+{
+    if (name.size > KITH_NAME_MAX) {
+        return KITH_EINVAL;
+    }
+    ret_place->partition = partition;
+    ret_place->key.group = *group;
+    ret_place->key.name = name;
+    enum kith_err err = store_hint_record(worker, partition, &ret_place->key, &ret_place->old);
+    ret_place->existed = err == KITH_OK && ret_place->old.size > 0;
+    return err;
+}
+
 static bool row_has_refs(const struct kith_row *row)
 {
     for (uint32_t i = 0; i < row->sibling_count; i++) {
@@ -177,24 +193,48 @@ static enum kith_err row_error(struct store_worker *worker, struct kith_store_do
                       name.size == 0 ? "" : (const char *)name.data, what);
 }
 
-static enum kith_err put_one(struct store_worker *worker, const struct kith_store_op *op,
-                             const struct kith_put_update *update, struct kith_rowop_result *result)
+/* Draws a counter and carries the update out on `old`, again under a new run where that must be. */
+enum kith_err store_rowop_put(struct store_worker *worker, const struct kith_store_op *op,
+                              const struct kith_key *key, struct kith_bytes old,
+                              const struct kith_put_update *update,
+                              struct kith_rowop_result *result)
 {
-    struct row_place place;
-    enum kith_err err = row_read(worker, op->partition, &op->u.put.group, update->name, &place);
+    enum kith_err err = KITH_OK;
     for (uint32_t attempt = 0; err == KITH_OK; attempt++) {
         struct kith_rowop_env env = row_env(worker, op->u.put.wall_ms, true);
-        err = kith_rowop_put(&worker->round->arena, &env, &place.key, place.old, update,
-                             op->u.put.writer, op->u.put.time, &op->u.put.request, result);
+        err = kith_rowop_put(&worker->round->arena, &env, key, old, update, op->u.put.writer,
+                             op->u.put.time, &op->u.put.request, result);
         if (err != KITH_OK || !result->foreign_run) {
             break;
         }
         err = attempt < RUN_RETRIES ? take_new_run(worker, env.run) : KITH_EIO;
     }
+    return err;
+}
+
+static enum kith_err put_one(struct store_worker *worker, const struct kith_store_op *op,
+                             const struct kith_put_update *update, struct kith_rowop_result *result)
+{
+    const struct kith_hint_want *hint = op->u.put.hint;
+    if (hint != NULL && !hint->thin) {
+        enum kith_err err = store_hint_put(worker, op, update, result);
+        return err == KITH_OK ? keep_state(worker, result) : err;
+    }
+    struct row_place place;
+    enum kith_err err = row_read(worker, op->partition, &op->u.put.group, update->name, &place);
+    if (err == KITH_OK) {
+        err = store_rowop_put(worker, op, &place.key, place.old, update, result);
+    }
     if (err == KITH_OK && result->changed) {
         err = row_write(worker, &place, result);
     }
-    return err == KITH_OK ? keep_state(worker, result) : err;
+    if (err == KITH_OK) {
+        err = keep_state(worker, result);
+    }
+    if (err == KITH_OK && hint != NULL) {
+        err = store_hint_mark(worker, op->partition, &place.key, hint, op->u.put.wall_ms);
+    }
+    return err;
 }
 
 /* A batch names each row once: the second update of a row would be made from the state before the
@@ -271,28 +311,46 @@ struct merge {
     const struct kith_group *group;
     const struct kith_request_id *request;
     uint64_t wall_ms;
+    const struct kith_hint_want *hint;
 };
+
+enum kith_err store_rowop_merge(struct store_worker *worker, const struct kith_key *key,
+                                struct kith_bytes old, const struct kith_replica_row *incoming,
+                                const struct kith_request_id *request, uint64_t wall_ms,
+                                struct kith_rowop_result *result)
+{
+    enum kith_err err = KITH_OK;
+    struct kith_arena *arena = &worker->round->arena;
+    for (uint32_t attempt = 0; err == KITH_OK; attempt++) {
+        struct kith_rowop_env env = row_env(worker, wall_ms, false);
+        err = kith_rowop_merge(arena, &env, key, old, incoming, request, result);
+        if (err == KITH_OK && result->wants_counter) { /* seldom: a twin is to be removed */
+            env = row_env(worker, wall_ms, true);
+            err = kith_rowop_merge(arena, &env, key, old, incoming, request, result);
+        }
+        if (err != KITH_OK || !result->foreign_run) {
+            break;
+        }
+        err = attempt < RUN_RETRIES ? take_new_run(worker, env.run) : KITH_EIO;
+    }
+    return err;
+}
 
 static enum kith_err merge_one(struct store_worker *worker, const struct merge *merge,
                                const struct kith_replica_row *incoming, bool *changed)
 {
     struct row_place place;
     struct kith_rowop_result result;
-    struct kith_arena *arena = &worker->round->arena;
+    if (merge->hint != NULL) {
+        const struct kith_key key = {*merge->group, incoming->name};
+        *changed = true;
+        return store_hint_merge(worker, merge->partition, &key, incoming, merge->request,
+                                merge->hint, merge->wall_ms);
+    }
     enum kith_err err = row_read(worker, merge->partition, merge->group, incoming->name, &place);
-    for (uint32_t attempt = 0; err == KITH_OK; attempt++) {
-        struct kith_rowop_env env = row_env(worker, merge->wall_ms, false);
-        err = kith_rowop_merge(arena, &env, &place.key, place.old, incoming, merge->request,
-                               &result);
-        if (err == KITH_OK && result.wants_counter) { /* seldom: a twin is to be removed */
-            env = row_env(worker, merge->wall_ms, true);
-            err = kith_rowop_merge(arena, &env, &place.key, place.old, incoming, merge->request,
-                                   &result);
-        }
-        if (err != KITH_OK || !result.foreign_run) {
-            break;
-        }
-        err = attempt < RUN_RETRIES ? take_new_run(worker, env.run) : KITH_EIO;
+    if (err == KITH_OK) {
+        err = store_rowop_merge(worker, &place.key, place.old, incoming, merge->request,
+                                merge->wall_ms, &result);
     }
     if (err == KITH_OK && result.changed) {
         *changed = true;
@@ -322,7 +380,10 @@ enum kith_err store_merge(struct store_worker *worker, const struct kith_store_o
     }
     bool changed = false;
     const struct merge merge = {op->partition, &op->u.merge.group, &op->u.merge.request,
-                                op->u.merge.wall_ms};
+                                op->u.merge.wall_ms, op->u.merge.hint};
+    if (merge.hint != NULL && !merge.hint->custody && store_hints_full(worker->store)) {
+        return store_fail(worker, done, KITH_ELIMIT, "as much is kept for others as may be");
+    }
     for (uint32_t i = 0; i < op->u.merge.row_count; i++) {
         enum kith_err err = merge_one(worker, &merge, &op->u.merge.rows[i], &changed);
         if (err != KITH_OK) {
@@ -348,7 +409,7 @@ enum kith_err store_absorb(struct store_worker *worker, const struct kith_store_
     }
     for (uint32_t i = 0; i < count; i++) {
         const struct kith_leaf_row *row = &op->u.absorb.rows[i];
-        const struct merge merge = {op->partition, &row->group, &none, op->u.absorb.wall_ms};
+        const struct merge merge = {op->partition, &row->group, &none, op->u.absorb.wall_ms, NULL};
         const struct kith_replica_row incoming = {.name = row->name, .state = row->state};
         bool changed = false;
         uint32_t writes = worker->writes;
@@ -396,8 +457,11 @@ enum kith_err store_get(struct store_worker *worker, const struct kith_store_op 
     }
     for (uint32_t i = 0; i < count; i++) {
         struct row_place place;
-        enum kith_err err =
-            row_read(worker, op->partition, &op->u.get.group, op->u.get.names[i], &place);
+        enum kith_err err = op->u.get.hints
+                                ? hint_read(worker, op->partition, &op->u.get.group,
+                                            op->u.get.names[i], &place)
+                                : row_read(worker, op->partition, &op->u.get.group,
+                                           op->u.get.names[i], &place);
         if (err == KITH_OK && place.existed) {
             err = got_row(worker, &place.key, place.old, op->u.get.digest, &rows[i]);
         }
@@ -417,7 +481,7 @@ static enum kith_err scan_start(struct store_worker *worker, const struct kith_s
     struct kith_bytes first = {NULL, 0};
     struct kith_bytes key = store_row_key(op->partition, &op->u.scan.group,
                                           op->u.scan.has_after ? op->u.scan.after : first, buffer);
-    WT_CURSOR *cursor = worker->rows;
+    WT_CURSOR *cursor = op->u.scan.hints ? worker->hints : worker->rows;
     WT_ITEM item = {.data = key.data, .size = key.size};
     int exact = 0;
     cursor->set_key(cursor, &item);
@@ -435,7 +499,7 @@ static enum kith_err scan_start(struct store_worker *worker, const struct kith_s
 static enum kith_err scan_row(struct store_worker *worker, const struct kith_store_op *op,
                               const uint8_t *prefix, struct kith_got_row *row)
 {
-    WT_CURSOR *cursor = worker->rows;
+    WT_CURSOR *cursor = op->u.scan.hints ? worker->hints : worker->rows;
     WT_ITEM key, value;
     int ret = cursor->get_key(cursor, &key);
     if (ret != 0) {
@@ -457,8 +521,19 @@ static enum kith_err scan_row(struct store_worker *worker, const struct kith_sto
         return KITH_ENOMEM;
     }
     struct kith_key row_key = {op->u.scan.group, row->name};
-    enum kith_err err =
-        got_row(worker, &row_key, kith_bytes_make(value.data, value.size), false, row);
+    struct kith_bytes record = kith_bytes_make(value.data, value.size);
+    enum kith_err err = KITH_OK;
+    if (op->u.scan.hints) {
+        struct kith_hint hint;
+        err = kith_hint_decode(record, &hint);
+        record = hint.record;
+        if (err == KITH_OK && record.size == 0) {
+            return KITH_OK; /* no state: it is among the rows */
+        }
+    }
+    if (err == KITH_OK) {
+        err = got_row(worker, &row_key, record, false, row);
+    }
     return err; /* ECORRUPT: to leave the row out would be to say that it does not exist */
 }
 
@@ -494,8 +569,11 @@ enum kith_err store_scan(struct store_worker *worker, const struct kith_store_op
             more = true;
             break;
         }
-        rows[count++] = row;
-        int ret = worker->rows->next(worker->rows);
+        if (row.state.size > 0) {
+            rows[count++] = row;
+        }
+        WT_CURSOR *cursor = op->u.scan.hints ? worker->hints : worker->rows;
+        int ret = cursor->next(cursor);
         err = ret == 0 ? KITH_OK : ret == WT_NOTFOUND ? KITH_ENOTFOUND : store_break(worker, ret);
     }
     if (err != KITH_OK && err != KITH_ENOTFOUND) {
@@ -518,8 +596,11 @@ enum kith_err store_find(struct store_worker *worker, const struct kith_store_op
     for (uint32_t i = 0; i < count; i++) {
         struct row_place place;
         struct kith_got_row row = {.state = {NULL, 0}};
-        enum kith_err err =
-            row_read(worker, op->partition, &op->u.find.group, op->u.find.names[i], &place);
+        enum kith_err err = op->u.find.hints
+                                ? hint_read(worker, op->partition, &op->u.find.group,
+                                            op->u.find.names[i], &place)
+                                : row_read(worker, op->partition, &op->u.find.group,
+                                           op->u.find.names[i], &place);
         if (err == KITH_OK) {
             err = place.existed ? kith_rowop_find(place.old, &op->u.find.request, &rows[i].dot)
                                 : KITH_ENOTFOUND;

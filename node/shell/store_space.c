@@ -295,6 +295,7 @@ struct kith_store_counts kith_store_counts(struct kith_store *store)
         .chunk_bytes = atomic_load(&store->chunk_bytes),
         .disk_total_bytes = atomic_load(&store->space.disk_total),
         .disk_free_bytes = atomic_load(&store->space.disk_free),
+        .hints = store_hints_total(store),
     };
     return counts;
 }

@@ -35,6 +35,7 @@ int store_worker_init(struct store_worker *worker, struct kith_store *store, uin
         {"refs", &worker->refs, true},           {"chunks", &worker->chunks, bulk},
         {"segs", &worker->segs, bulk},           {"meta", &worker->meta, !bulk},
         {"sums", &worker->journal_cursor, true}, {"bad", &worker->bad, true},
+        {"hints", &worker->hints, !bulk},
     };
     for (size_t i = 0; ret == 0 && i < sizeof tables / sizeof tables[0]; i++) {
         if (tables[i].wanted) {
@@ -56,6 +57,7 @@ void store_worker_release(struct store_worker *worker)
     /* the session and its cursors end with the connection */
     kith_buf_release(&worker->journal.record);
     kith_free(worker->touched);
+    kith_free(worker->hint_changes);
     kith_free(worker->tasks);
     store_queue_release(&worker->queue);
 }
@@ -158,6 +160,7 @@ void store_rollback(struct store_worker *worker)
         kith_log_error("store", "rollback: %s", wiredtiger_strerror(ret));
     }
     store_tree_rollback(worker);
+    store_hints_rollback(worker);
     if (worker->bulk) {
         segment_rollback(worker);
     }
@@ -178,6 +181,7 @@ enum kith_err store_commit(struct store_worker *worker)
     if (ret != 0) { /* WiredTiger has rolled back */
         err = store_break(worker, ret);
         store_tree_rollback(worker);
+        store_hints_rollback(worker);
         if (worker->bulk) {
             segment_rollback(worker);
         }
@@ -185,6 +189,7 @@ enum kith_err store_commit(struct store_worker *worker)
     }
     store_sums_commit(worker);
     store_tree_commit(worker);
+    store_hints_commit(worker);
     if (worker->bulk) {
         segment_after_commit(worker);
     }
@@ -244,6 +249,16 @@ static enum kith_err do_op(struct store_worker *worker, const struct kith_store_
         return store_chunk_lack(worker, op, done);
     case KITH_STORE_SCRUB:
         return store_scrub(worker, op, done);
+    case KITH_STORE_HINT_NOTE:
+        return store_hint_note(worker, op, done);
+    case KITH_STORE_HINT_PAGE:
+        return store_hint_page(worker, op, done);
+    case KITH_STORE_HINT_ACK:
+        return store_hint_ack(worker, op, done);
+    case KITH_STORE_HINT_DROP:
+        return store_hint_drop(worker, op, done);
+    case KITH_STORE_HINT_LIST:
+        return store_hint_list(worker, op, done);
     default:
         return store_fail(worker, done, KITH_EINVAL, "unknown storage operation %d", (int)op->kind);
     }
@@ -326,20 +341,23 @@ static bool op_writes(const struct kith_store_op *op)
 {
     return op->kind == KITH_STORE_PUT || op->kind == KITH_STORE_MERGE ||
            op->kind == KITH_STORE_META_PUT || op->kind == KITH_STORE_CHUNK_PUT ||
-           op->kind == KITH_STORE_CHUNK_SYNC || op->kind == KITH_STORE_ABSORB;
+           op->kind == KITH_STORE_CHUNK_SYNC || op->kind == KITH_STORE_ABSORB ||
+           op->kind == KITH_STORE_HINT_NOTE || op->kind == KITH_STORE_HINT_ACK ||
+           op->kind == KITH_STORE_HINT_DROP;
+}
+
+/* These have one completion only, when the disk has it. */
+static bool op_only_disk(const struct kith_store_op *op)
+{
+    return op->kind == KITH_STORE_META_PUT || op->kind == KITH_STORE_CHUNK_SYNC ||
+           op->kind == KITH_STORE_HINT_NOTE;
 }
 
 /* A completion at `disk` is to follow. */
 static bool op_wants_disk(const struct kith_store_op *op)
 {
     return op_writes(op) && (op->durability == KITH_DURABLE_DISK ||
-                             op->kind == KITH_STORE_META_PUT || op->kind == KITH_STORE_CHUNK_SYNC);
-}
-
-/* These have one completion only, when the disk has it. */
-static bool op_only_disk(const struct kith_store_op *op)
-{
-    return op->kind == KITH_STORE_META_PUT || op->kind == KITH_STORE_CHUNK_SYNC;
+                             op_only_disk(op));
 }
 
 static void fail_writes(struct store_worker *worker, const struct store_task *tasks, uint32_t count,

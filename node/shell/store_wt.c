@@ -27,6 +27,7 @@
 #define CHECKPOINT_LOGS_MIN  4u
 #define CHECKPOINT_LOGS_MAX  16u
 #define CHECKPOINT_SHARE     32u /* of the free disk: so much of it for more than the fewest */
+#define HINT_SHARE           16u /* of the disk: so much may be kept for others, custody apart */
 #define READY_LOGS           2u  /* made in advance */
 #define CHECKPOINT_DEFAULT_S 60u
 #define JOURNAL_SLOTS        16384u /* of a worker; 39 bytes each, 16 KB under large rounds */
@@ -35,7 +36,7 @@
 #define SESSIONS_MAX 64u
 
 const char *const store_tables[] = {"rows",  "leaves", "tree", "refs", "chunks",
-                                    "ctree", "segs",   "meta", "sums", "bad"};
+                                    "ctree", "segs",   "meta", "sums", "bad",  "hints"};
 const size_t store_table_count = sizeof store_tables / sizeof store_tables[0];
 /* rows and chunks: larger leaf pages and values kept in the page up to the inline limit, since an
  * overflow item costs a page read each. The indices' keys are alike: prefix compression halves
@@ -51,6 +52,7 @@ static const char *const table_configs[] = {
     "key_format=u,value_format=u",
     "key_format=u,value_format=u,leaf_page_max=32KB,leaf_value_max=64KB",
     "key_format=u,value_format=u",
+    "key_format=u,value_format=u,leaf_page_max=32KB,leaf_value_max=64KB",
 };
 
 enum kith_err store_err(int ret)
@@ -434,6 +436,9 @@ static void size_logs(struct kith_store *store)
     logs = logs < CHECKPOINT_LOGS_MIN || size < LOG_FILE_MAX ? CHECKPOINT_LOGS_MIN : logs;
     logs = logs > CHECKPOINT_LOGS_MAX ? CHECKPOINT_LOGS_MAX : logs;
     store->options.log_file_bytes = size;
+    if (store->options.hint_bytes_max == 0) {
+        store->options.hint_bytes_max = store_space_disk(store) / HINT_SHARE;
+    }
     store->checkpoint_logs = (uint32_t)logs;
     /* those of before the checkpoint, those that come while it is made, and the ready ones */
     store_space_size(store, (2u * logs + READY_LOGS) * size);
@@ -499,6 +504,9 @@ static enum kith_err store_fill(struct kith_store *store, struct kith_error *err
     }
     if (err == KITH_OK) {
         err = open_tables(store, error);
+    }
+    if (err == KITH_OK) {
+        err = store_hints_load(store, error);
     }
     if (err == KITH_OK) {
         err = make_workers(store, error);
@@ -639,6 +647,7 @@ static void store_destroy(struct kith_store *store)
     }
     store_tree_release(&store->row_tree);
     store_tree_release(&store->chunk_tree);
+    kith_free(store->hint_sums);
     store_meta_release(store);
     if (store->chunks_fd >= 0) {
         close(store->chunks_fd);
@@ -693,7 +702,9 @@ enum kith_err kith_store_close(struct kith_store *store, struct kith_error *erro
 
 void kith_store_start(const struct kith_store *store, struct kith_start *start)
 {
-    start->has_data = atomic_load(&store->row_count) != 0 || atomic_load(&store->chunk_count) != 0;
+    start->has_data = atomic_load(&store->row_count) != 0 ||
+                      atomic_load(&store->chunk_count) != 0 ||
+                      atomic_load(&store->hint_total.count) != 0;
     memcpy(start->meta, store->meta, sizeof start->meta);
 }
 

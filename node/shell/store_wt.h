@@ -22,6 +22,7 @@
  *     segs     tag, u32be segment [, u64be offset]          see segments.h
  *     bad      u8 kind, key in rows or chunks               a damaged record (store_damage.c)
  *     meta     u8 enum kith_meta_key                        value
+ *     hints    as rows                                      record (core/hintop.h)
  *
  * All that one operation changes is one transaction (so invariant 5 holds at every commit, and
  * after every recovery); operations that wait together share one, and are done again singly if it
@@ -78,7 +79,9 @@ struct kith_store_options {
     uint64_t
         log_file_bytes; /* size of WiredTiger's log files; 0 = a 96th of the disk, at most 64 MiB */
     uint32_t journal_slots; /* of a worker, for the trees' sums (store_sums.c); 0 = 16,384 */
-    uint64_t run;           /* random bits for this start; never 0 */
+    /* Of states kept for others that need not be (plain hints); 0 = a 16th of the disk. */
+    uint64_t hint_bytes_max;
+    uint64_t run; /* random bits for this start; never 0 */
     void *arg;
     /* From any of the store's threads, several at a time. Must not block nor call the store. */
     void (*completed)(void *arg, struct kith_store_results *results);

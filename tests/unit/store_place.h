@@ -31,6 +31,7 @@ struct place {
     bool fatal;
     uint32_t list_taken, done_taken;
     uint32_t workers, journal_slots; /* options of the store; 0: its own */
+    uint64_t hint_bytes_max;
 };
 
 static inline void completed(void *arg, struct kith_store_results *results)
@@ -65,6 +66,7 @@ static inline enum kith_err place_open(struct place *place, struct kith_error *e
                                          .workers = place->workers,
                                          .bulk_workers = place->workers,
                                          .journal_slots = place->journal_slots,
+                                         .hint_bytes_max = place->hint_bytes_max,
                                          .cache_bytes = 16u << 20,
                                          .log_file_bytes = 1u << 20};
     static uint64_t runs = 0x1234567;
