@@ -469,6 +469,8 @@ static enum kith_err start(struct kith_client *client, const struct kith_client_
                                                     .op_timeout_ms = options->op_timeout_ms,
                                                     .hedge_ms = options->hedge_ms,
                                                     .writer = options->writer,
+                                                    .strict = options->strict,
+                                                    .w_min = options->w_min,
                                                     .mono_ms = kith_mono_ms()};
     random_fill(core_options.random, sizeof(core_options.random));
     random_fill(&client->random, sizeof(client->random));

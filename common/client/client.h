@@ -36,6 +36,11 @@ struct kith_client_options {
     uint32_t op_timeout_ms;      /* deadline of a request that names none; 0 = 10000 */
     uint32_t hedge_ms;           /* a read that has not its R answers by then asks one more; 0 = 50 */
     const char *writer;          /* "user@host" in siblings; cut to KITH_WRITER_MAX */
+    /* Puts count owners alone, and are refused (EUNREACH) while fewer than W of them can be
+     * reached; reads are never degraded. Else (sloppy, DESIGN section 5) other nodes stand in for
+     * owners, and where fewer than W nodes are alive a put is content with those there are. */
+    bool strict;
+    uint32_t w_min; /* sloppy: with so many at least; 0 = 1 */
 };
 
 /* Connects: returns when a node has answered with the table, or with EUNREACH and a message that
@@ -65,7 +70,8 @@ struct kith_client_op {
     uint32_t timeout_ms; /* 0 = the client's op_timeout_ms */
     enum kith_level level;
     /* GET and SCAN: never a degraded answer; where R owners cannot be reached it waits for them
-     * until the deadline. For what must not be done on the word of fewer. */
+     * until the deadline. For what must not be done on the word of fewer. PUT: as the client's
+     * `strict`. */
     bool strict;
     union {
         struct {
@@ -140,7 +146,8 @@ struct kith_client_result {
         struct {
             uint32_t result_count;
             const struct kith_put_result *results;
-            uint32_t copies;
+            uint32_t copies; /* fewer than W: it is thin, and flushed on those */
+            uint32_t owners; /* owners among them */
         } put;
         struct {
             struct kith_blob *payload; /* hold it to keep it */

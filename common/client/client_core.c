@@ -624,6 +624,8 @@ enum kith_err kith_client_core_new(const struct kith_client_core_options *option
     core->client_id[1] = options->random[1];
     core->op_timeout_ms = options->op_timeout_ms != 0 ? options->op_timeout_ms : OP_TIMEOUT_MS;
     core->hedge_ms = options->hedge_ms != 0 ? options->hedge_ms : HEDGE_MS;
+    core->strict = options->strict;
+    core->w_min = options->w_min;
     core->next_conn = 1;
     core->peers_wake_ms = core->now;
     core->watches.wake_ms = CC_NEVER;

@@ -109,6 +109,8 @@ struct kith_client_core_options {
     uint32_t op_timeout_ms;     /* 0 = 10000 */
     uint32_t hedge_ms;          /* 0 = 50 */
     const char *writer;         /* NULL = "" */
+    bool strict;                /* see client.h, like the next one */
+    uint32_t w_min;
     uint64_t mono_ms;
     uint64_t random[4]; /* the client's id, and jitter */
 };

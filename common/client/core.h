@@ -52,7 +52,7 @@
 #define CC_PAUSE_MIN_MS   20u   /* before failed owners are asked again, doubling */
 #define CC_PAUSE_MAX_MS   500u
 #define CC_TABLE_AGAIN_MS 1000u /* TABLE_REQs because of unreachable members: one in this time */
-#define CC_REPS_MAX       (KITH_REPLICAS_MAX + 2u) /* a put may fall back on two that own nothing */
+#define CC_REPS_MAX       (KITH_REPLICAS_MAX + 2u) /* owners, and who may stand in for them */
 #define CC_WINDOW         32u /* unanswered chunk puts to one node: 32 MiB on their way */
 #define CC_LINGER_MAX     64u /* answered chunk puts whose last copies are still on their way */
 #define CC_ASK_BLOCK      1024u
@@ -258,6 +258,7 @@ struct cc_session {
     uint64_t changes; /* of entries' clocks so far; each is known by its number, from 1 */
     uint32_t count;
     uint32_t bucket_count; /* a power of two, of both tables */
+    size_t kept_bytes;
     struct cc_session_entry **rows;
     struct cc_session_group **groups;
     struct cc_session_entry *oldest, *newest;
@@ -332,6 +333,8 @@ struct kith_client_core {
     uint64_t now;
     uint64_t random;
     uint32_t op_timeout_ms, hedge_ms;
+    bool strict;
+    uint32_t w_min;
     char writer[KITH_WRITER_MAX + 1];
     uint64_t client_id[2];
     uint64_t sequence;
@@ -474,6 +477,19 @@ void cc_replicas_unbind(struct kith_client_core *core, struct cc_op *op);
 uint32_t cc_replicas_next(struct kith_client_core *core, const struct cc_op *op, bool bulk,
                           uint32_t first);
 uint32_t cc_replicas_count(const struct cc_op *op, enum cc_rep_state state);
+/* Owners alone: those whose word counts. */
+uint32_t cc_owners_count(const struct cc_op *op, enum cc_rep_state state);
+/* Where owners cannot be reached: adds those who stand in for them, the first that can be reached.
+ */
+void cc_replicas_fallbacks(struct kith_client_core *core, struct cc_op *op);
+static inline bool cc_is_fallback(const struct cc_op *op, uint32_t rep)
+{
+    return rep >= op->slots;
+}
+static inline uint32_t cc_owners_mask(const struct cc_op *op)
+{
+    return (1u << op->slots) - 1u;
+}
 /* Whether an owner that was not asked may still come up: worth a wait. Where the last try to reach
  * one is not quite new there is another at once: a node that is back is otherwise found only after
  * the back-off, and meanwhile one that goes would leave too few. */
@@ -489,8 +505,8 @@ void cc_replica_failed(struct kith_client_core *core, struct cc_op *op, uint32_t
 bool cc_replica_stale(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
                       struct kith_bytes table);
 /* A read found the answers older than what the session has seen of row `name`, and there is nobody
- * else to ask now: all will be asked anew. The round counts as a sign of loss when all owners have
- * answered in it and the session has wanted the same since the first of them was asked. */
+ * else to ask now: all will be asked anew. The round counts as a sign of loss when all have answered
+ * in it who may have it (owners, and those who stand in for them) and the session has wanted the same since the first of them was asked. */
 void cc_replicas_behind(struct kith_client_core *core, struct cc_op *op, struct kith_bytes name);
 /* At the deadline of a read: whether enough rounds say that what the session wants of the row
  * op->behind_row is lost for good (session.c). */
@@ -508,6 +524,11 @@ static inline uint32_t cc_majority(const struct cc_op *op)
 {
     return op->slots / 2 + 1;
 }
+/* Merges into *row what the session keeps of it; *holders then counts nobody, where that adds
+ * something. ENOMEM, EFORMAT, ELIMIT. */
+KITH_MUST_CHECK enum kith_err cc_merge_kept(struct kith_client_core *core, struct cc_op *op,
+                                            const struct kith_group *group, struct kith_bytes name,
+                                            struct kith_row *row, uint32_t *holders);
 /* Merges copies[0 .. rep_count - 1] (NULL: no answer; zero hash: nothing there): *ret_holders has
  * the bit of each replica that holds exactly the merged state. ENOMEM, EFORMAT, ELIMIT. */
 KITH_MUST_CHECK enum kith_err cc_merge(struct cc_op *op, const struct cc_copy *const copies[],
@@ -600,6 +621,15 @@ void cc_session_sweep(struct cc_session *session, uint64_t order);
 /* The entry goes at once. */
 void cc_session_drop(struct cc_session *session, const struct kith_group *group,
                      struct kith_bytes name);
+/* The names in that range of rows that are kept, ascending, into the arena; *ret_names is NULL where
+ * there are none. ENOMEM. */
+KITH_MUST_CHECK enum kith_err cc_session_kept_names(const struct cc_session *session,
+                                                    uint64_t order,
+                                                    const struct kith_group *group,
+                                                    bool has_after, struct kith_bytes after,
+                                                    struct kith_arena *arena,
+                                                    struct kith_bytes **ret_names,
+                                                    uint32_t *ret_count);
 /* Calls take(arg, name) for each row of the session in the range of cc_session_count, until it says
  * false. */
 void cc_session_each(const struct cc_session *session, uint64_t order,
@@ -611,6 +641,15 @@ void cc_session_each(const struct cc_session *session, uint64_t order,
 bool cc_session_covered(const struct cc_session *session, uint64_t order,
                         const struct kith_group *group, struct kith_bytes name,
                         const struct kith_clock *clock, bool *ret_known);
+/* Rows that this client wrote and that fewer than W owners have confirmed are kept whole, up to
+ * CC_KEPT_MAX bytes, the oldest going first: they are merged into every answer. */
+#define CC_KEPT_MAX (16u << 20)
+/* `state` is of a write that is noted (cc_session_note). false: memory is short. */
+bool cc_session_keep(struct cc_session *session, const struct kith_group *group,
+                     struct kith_bytes name, const struct kith_row *state);
+/* The encoded row that is kept, for the request `order`; empty: none. Until the session changes. */
+struct kith_bytes cc_session_kept(const struct cc_session *session, uint64_t order,
+                                  const struct kith_group *group, struct kith_bytes name);
 /* The number of the change that made the entry's clock what it is; 0: no entry. */
 uint64_t cc_session_change(const struct cc_session *session, const struct kith_group *group,
                            struct kith_bytes name);

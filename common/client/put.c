@@ -36,6 +36,9 @@ static void ask(struct kith_client_core *core, struct cc_op *op, uint32_t i)
         req->writer = kith_bytes_make(core->writer, strlen(core->writer));
         req->update_count = put->update_count;
         req->updates = put->updates;
+        req->strict = op->strict;
+        req->w_min = core->w_min;
+        req->fallback = cc_is_fallback(op, i);
     }
     cc_replica_ask(core, op, i, msg);
     if (op->reps[i].state == CC_REP_ASKED) {
@@ -103,6 +106,10 @@ void cc_put_drive(struct kith_client_core *core, struct cc_op *op)
     while (in_time(core, op) == 0) {
         /* a fallback stands in only where no owner may still come */
         uint32_t next = cc_replicas_next(core, op, false, 0);
+        if (next == CC_REPS_MAX && !cc_replicas_hope(core, op, false)) {
+            cc_replicas_fallbacks(core, op);
+            next = cc_replicas_next(core, op, false, 0);
+        }
         if (next == CC_REPS_MAX || (next >= op->slots && cc_replicas_hope(core, op, false))) {
             break;
         }
@@ -131,7 +138,44 @@ void cc_put_deadline(struct kith_client_core *core, struct cc_op *op, enum kith_
     }
 }
 
-/* The rows that were written must be in every later answer. */
+/* The row as the put made it: its context, and the writer's own sibling. */
+static bool keep_row(struct kith_client_core *core, const struct cc_op *op, uint32_t i,
+                     const struct kith_put_result *result, struct kith_row *row)
+{
+    const struct cc_put *put = &op->u.put;
+    const struct kith_put_update *update = &put->updates[i];
+    struct kith_sibling *siblings =
+        kith_arena_alloc(&core->step_arena, (row->sibling_count + 1u) * sizeof(*siblings));
+    if (siblings == NULL) {
+        return false;
+    }
+    uint32_t at = 0;
+    while (at < row->sibling_count && kith_dot_compare(&row->siblings[at].dot, &result->dot) < 0) {
+        at++;
+    }
+    memcpy(siblings, row->siblings, at * sizeof(*siblings));
+    if (update->has_sibling) {
+        const struct kith_sibling own = {
+            .dot = result->dot,
+            .request = put->request,
+            .time = result->time,
+            .kind = update->kind,
+            .writer = kith_bytes_make(core->writer, strlen(core->writer)),
+            .ref_count = update->ref_count,
+            .refs = update->refs,
+            .value = update->value,
+        };
+        siblings[at] = own;
+        memcpy(siblings + at + 1, row->siblings + at,
+               (row->sibling_count - at) * sizeof(*siblings));
+        row->siblings = siblings;
+        row->sibling_count++;
+    }
+    return cc_session_keep(&core->session, &put->group, update->name, row);
+}
+
+/* The rows that were written must be in every later answer; those that too few owners have are
+ * kept. */
 static bool note_session(struct kith_client_core *core, const struct cc_op *op,
                          const struct kith_put_res *res)
 {
@@ -139,7 +183,9 @@ static bool note_session(struct kith_client_core *core, const struct cc_op *op,
         struct kith_row row;
         if (kith_row_decode(&core->step_arena, res->results[i].context, &row) != KITH_OK ||
             !cc_session_note(&core->session, &op->u.put.group, op->u.put.updates[i].name,
-                             &row.clock)) {
+                             &row.clock) ||
+            (res->owners < cc_majority(op) &&
+             !keep_row(core, op, i, &res->results[i], &row))) {
             return false;
         }
     }
@@ -165,6 +211,7 @@ static bool take_results(struct cc_op *op, const struct kith_put_res *res, struc
     op->result.u.put.results = results;
     op->result.u.put.result_count = res->result_count;
     op->result.u.put.copies = res->copies;
+    op->result.u.put.owners = res->owners;
     return true;
 }
 

@@ -5,7 +5,8 @@
  * An answer is complete when every state that a digest names is here. Where a digest differs, the
  * differing rows are fetched in full from the one that has them. What is answered covers all that
  * this session has seen (invariant 9), or further owners are asked. With fewer than R owners to be
- * had, what they say is answered and marked degraded. */
+ * had, what they and those who stand in for them say is answered and marked degraded; with none,
+ * only what is found: "not found" from a stand-in says nothing. */
 #include <string.h>
 
 #include "client/core.h"
@@ -53,6 +54,7 @@ static void ask(struct kith_client_core *core, struct cc_op *op, uint32_t i, boo
         }
     }
     req->digest = rep->digest;
+    req->fallback = cc_is_fallback(op, i);
     cc_replica_ask(core, op, i, msg);
 }
 
@@ -141,7 +143,7 @@ static enum outcome session_row(struct kith_client_core *core, struct cc_op *op,
     /* a read of level ONE may meet any owner: then all of them must have it before it is forgotten
      */
     uint32_t enough = core->one_used ? op->slots : cc_majority(op);
-    if ((uint32_t)__builtin_popcount(holders) >= enough) {
+    if ((uint32_t)__builtin_popcount(holders & cc_owners_mask(op)) >= enough) {
         if (known) {
             cc_session_settle(&core->session, &get->group, get->names[n], core->order);
         }
@@ -174,6 +176,13 @@ static enum outcome finish(struct kith_client_core *core, struct cc_op *op, bool
         }
         rows[n].name = get->names[n];
         err = cc_merge(op, copies, &rows[n].row, &holders);
+        if (err == KITH_OK) {
+            err = cc_merge_kept(core, op, &get->group, get->names[n], &rows[n].row, &holders);
+        }
+        if (err == KITH_OK && rows[n].row.clock.count == 0 &&
+            cc_owners_count(op, CC_REP_HAVE) == 0) {
+            return OUTCOME_WAIT; /* "not found" is for owners to say: one may come back */
+        }
         if (err == KITH_OK &&
             !cc_twins_drop(core, op, &get->group, get->names[n], &rows[n].row)) {
             err = KITH_ENOMEM;
@@ -206,13 +215,25 @@ static enum outcome finish(struct kith_client_core *core, struct cc_op *op, bool
     return OUTCOME_ENDED;
 }
 
+/* Those who may keep something for owners that cannot be reached; how many are asked. */
+static uint32_t ask_fallbacks(struct kith_client_core *core, struct cc_op *op)
+{
+    cc_replicas_fallbacks(core, op);
+    for (uint32_t i = op->slots; i < op->rep_count; i++) {
+        if (op->reps[i].state == CC_REP_NEW && cc_peer_link(core, op->reps[i].peer, false)) {
+            ask(core, op, i, false);
+        }
+    }
+    return cc_replicas_count(op, CC_REP_ASKED);
+}
+
 void cc_get_drive(struct kith_client_core *core, struct cc_op *op)
 {
     if (!cc_replicas_prepare(core, op, false)) {
         return;
     }
     cc_replicas_late(core, op, core->hedge_ms, CC_READ_TRY_MS);
-    uint32_t have = cc_replicas_count(op, CC_REP_HAVE);
+    uint32_t have = cc_owners_count(op, CC_REP_HAVE);
     uint32_t asked = cc_replicas_count(op, CC_REP_ASKED);
     uint32_t want = op->need + op->extra;
     bool behind = false;
@@ -223,12 +244,12 @@ void cc_get_drive(struct kith_client_core *core, struct cc_op *op)
         }
         behind = outcome == OUTCOME_BEHIND;
         want = behind && want <= have ? have + 1 : want;
-        have = cc_replicas_count(op, CC_REP_HAVE);
+        have = cc_owners_count(op, CC_REP_HAVE);
         asked = cc_replicas_count(op, CC_REP_ASKED);
     }
     while (have + asked < want) {
         uint32_t next = cc_replicas_next(core, op, false, 0);
-        if (next == CC_REPS_MAX) {
+        if (next == CC_REPS_MAX || cc_is_fallback(op, next)) {
             break;
         }
         ask(core, op, next, false);
@@ -239,7 +260,10 @@ void cc_get_drive(struct kith_client_core *core, struct cc_op *op)
     if (asked == 0 && cc_replicas_hope(core, op, false)) {
         return;
     }
-    if (asked == 0 && have > 0 && !behind && !op->strict) {
+    if (asked == 0 && (have < op->need || behind)) {
+        asked = ask_fallbacks(core, op);
+    }
+    if (asked == 0 && !behind && !op->strict && cc_replicas_count(op, CC_REP_HAVE) > 0) {
         enum outcome outcome = finish(core, op, have < op->need);
         if (outcome == OUTCOME_ENDED) {
             return;

@@ -11,6 +11,8 @@
 #include "base/assert.h"
 #include "client/core.h"
 
+#define CC_FALLBACKS_MAX 16u /* of the table's order; the first that can be reached are asked */
+
 static uint32_t op_partition(const struct cc_op *op, uint32_t partitions)
 {
     switch (op->kind) {
@@ -46,14 +48,32 @@ static void bind(struct kith_client_core *core, struct cc_op *op)
     op->need = op->level == KITH_LEVEL_ONE   ? 1
                : op->level == KITH_LEVEL_ALL ? op->slots
                                              : cc_majority(op);
-    if (op->kind != KITH_CLIENT_PUT) {
+}
+
+static bool has_rep(const struct cc_op *op, const struct cc_peer *peer)
+{
+    for (uint32_t i = 0; i < op->rep_count; i++) {
+        if (op->reps[i].peer == peer) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void cc_replicas_fallbacks(struct kith_client_core *core, struct cc_op *op)
+{
+    uint16_t members[CC_FALLBACKS_MAX];
+    if (op->table->member_count == op->slots || op->table != core->table ||
+        (op->kind == KITH_CLIENT_PUT && op->strict)) {
         return;
     }
-    /* any node coordinates a put when no owner can be reached */
-    for (uint32_t i = 0; i < table->member_count && op->rep_count < CC_REPS_MAX; i++) {
-        uint32_t member = (partition + i) % table->member_count;
-        if (!kith_table_owns(table, partition, (uint16_t)member)) {
-            op->reps[op->rep_count++].peer = core->by_member[member];
+    uint32_t partition = op_partition(op, op->table->partitions);
+    uint32_t count = kith_table_fallbacks(op->table, partition, CC_FALLBACKS_MAX, members);
+    for (uint32_t i = 0; i < count && op->rep_count < CC_REPS_MAX; i++) {
+        struct cc_peer *peer = core->by_member[members[i]];
+        if (cc_peer_link(core, peer, false) != NULL && !has_rep(op, peer)) {
+            memset(&op->reps[op->rep_count], 0, sizeof(op->reps[0]));
+            op->reps[op->rep_count++].peer = peer;
         }
     }
 }
@@ -141,6 +161,15 @@ uint32_t cc_replicas_count(const struct cc_op *op, enum cc_rep_state state)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < op->rep_count; i++) {
+        count += op->reps[i].state == state ? 1 : 0;
+    }
+    return count;
+}
+
+uint32_t cc_owners_count(const struct cc_op *op, enum cc_rep_state state)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < op->slots && i < op->rep_count; i++) {
         count += op->reps[i].state == state ? 1 : 0;
     }
     return count;
@@ -249,10 +278,26 @@ static uint64_t entry_change(const struct kith_client_core *core, const struct c
                              name);
 }
 
+/* Whether nobody is left who may have what all that were asked lack: all members were, or, in a
+ * large cluster, all can be reached, so that what one keeps for another is handed over at once. */
+static bool nobody_left(const struct kith_client_core *core, const struct cc_op *op, uint32_t have)
+{
+    if (op->table->member_count <= CC_REPS_MAX) {
+        return have == op->table->member_count;
+    }
+    for (uint32_t i = 0; i < core->table->member_count; i++) {
+        if (!cc_peer_up(core->by_member[i])) {
+            return false;
+        }
+    }
+    return cc_owners_count(op, CC_REP_HAVE) == op->slots;
+}
+
 void cc_replicas_behind(struct kith_client_core *core, struct cc_op *op, struct kith_bytes name)
 {
     uint32_t have = 0;
     uint64_t oldest = UINT64_MAX; /* of the round's asks */
+    bool all = nobody_left(core, op, cc_replicas_count(op, CC_REP_HAVE));
     for (uint32_t i = 0; i < op->rep_count; i++) {
         struct cc_rep *rep = &op->reps[i];
         if (rep->state == CC_REP_HAVE) {
@@ -263,7 +308,7 @@ void cc_replicas_behind(struct kith_client_core *core, struct cc_op *op, struct 
         }
     }
     uint64_t change = entry_change(core, op, name);
-    if (have == op->slots && change <= oldest) {
+    if (all && have > 0 && change <= oldest) {
         bool same = op->behind_all > 0 && op->behind_change == change &&
                     kith_bytes_equal(op->behind_row, name);
         op->behind_all = same ? op->behind_all + 1 : 1;
@@ -410,6 +455,30 @@ enum kith_err cc_merge(struct cc_op *op, const struct cc_copy *const copies[],
     return kith_row_decode(&op->arena, first->state, ret_row);
 }
 
+enum kith_err cc_merge_kept(struct kith_client_core *core, struct cc_op *op,
+                            const struct kith_group *group, struct kith_bytes name,
+                            struct kith_row *row, uint32_t *holders)
+{
+    struct kith_bytes bytes = cc_session_kept(&core->session, op->order, group, name);
+    struct kith_row kept, merged;
+    if (bytes.size == 0) {
+        return KITH_OK;
+    }
+    uint8_t *copy = kith_arena_copy(&op->arena, bytes.data, bytes.size); /* the session goes on */
+    enum kith_err err = copy == NULL ? KITH_ENOMEM : KITH_OK;
+    if (err == KITH_OK) {
+        err = kith_row_decode(&op->arena, kith_bytes_make(copy, bytes.size), &kept);
+    }
+    if (err == KITH_OK) {
+        err = kith_row_merge(&op->arena, row, &kept, &merged);
+    }
+    if (err == KITH_OK && kith_clock_compare(&row->clock, &merged.clock) != KITH_CLOCK_EQUAL) {
+        *row = merged;
+        *holders = 0;
+    }
+    return err;
+}
+
 /* ---- Repair ---- */
 
 static bool repair_add(struct cc_op *op, struct cc_repairs *repairs, uint32_t to, uint32_t from,
@@ -437,6 +506,8 @@ void cc_repair_note(struct cc_op *op, struct cc_repairs **repairs, struct kith_b
     if (*repairs == NULL) {
         *repairs = kith_arena_calloc(&op->arena, 1, sizeof(**repairs));
     }
+    holders &= cc_owners_mask(op); /* who stands in is repaired by nobody, and repairs nobody */
+    asked &= cc_owners_mask(op);
     for (uint32_t to = 0; to < op->slots && *repairs != NULL; to++) {
         if ((asked & ~holders & (1u << to)) == 0) {
             continue;

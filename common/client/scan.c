@@ -24,6 +24,7 @@ static void ask(struct kith_client_core *core, struct cc_op *op, uint32_t i)
         req->has_after = scan->has_after;
         req->after = scan->after;
         req->max_rows = scan->max_rows;
+        req->fallback = cc_is_fallback(op, i);
     }
     cc_replica_ask(core, op, i, msg);
 }
@@ -40,13 +41,22 @@ struct merge {
     struct kith_bytes last; /* the last name that was merged */
     bool more;
     uint32_t known; /* rows that the session knew */
+    uint32_t kept_count, kept_at; /* rows of the session's own, see session.c */
+    struct kith_bytes *kept;
     struct cc_repairs *repairs;
 };
 
-static bool merge_init(const struct cc_op *op, struct merge *merge, struct kith_arena *arena)
+static bool merge_init(struct kith_client_core *core, const struct cc_op *op, struct merge *merge,
+                       struct kith_arena *arena)
 {
+    const struct cc_scan *scan = &op->u.scan;
     size_t total = 0;
     memset(merge, 0, sizeof(*merge));
+    if (cc_session_kept_names(&core->session, op->order, &scan->group, scan->has_after,
+                              scan->after, arena, &merge->kept, &merge->kept_count) != KITH_OK) {
+        return false;
+    }
+    total = merge->kept_count;
     for (uint32_t i = 0; i < op->rep_count; i++) {
         const struct cc_rep *rep = &op->reps[i];
         if (rep->state != CC_REP_HAVE) {
@@ -71,20 +81,22 @@ static bool merge_init(const struct cc_op *op, struct merge *merge, struct kith_
 static bool merge_next(const struct cc_op *op, struct merge *merge, struct kith_bytes *ret_name,
                        const struct cc_copy *copies[])
 {
-    const struct cc_copy *first = NULL;
+    bool any = merge->kept_at < merge->kept_count;
+    struct kith_bytes first = any ? merge->kept[merge->kept_at] : kith_bytes_make(NULL, 0);
     for (uint32_t i = 0; i < op->rep_count; i++) {
         const struct cc_rep *rep = &op->reps[i];
         if ((merge->asked & (1u << i)) != 0 && merge->at[i] < rep->row_count) {
-            const struct cc_copy *copy = &rep->rows[merge->at[i]];
-            if (first == NULL || kith_bytes_compare(copy->name, first->name) < 0) {
-                first = copy;
+            struct kith_bytes name = rep->rows[merge->at[i]].name;
+            if (!any || kith_bytes_compare(name, first) < 0) {
+                first = name;
+                any = true;
             }
         }
     }
-    if (first == NULL) {
+    if (!any) {
         return false;
     }
-    if ((merge->has_bound && kith_bytes_compare(first->name, merge->bound) > 0) ||
+    if ((merge->has_bound && kith_bytes_compare(first, merge->bound) > 0) ||
         merge->row_count == op->u.scan.max_rows) {
         merge->more = true;
         return false;
@@ -95,11 +107,15 @@ static bool merge_next(const struct cc_op *op, struct merge *merge, struct kith_
         const struct cc_rep *rep = &op->reps[i];
         copies[i] = (merge->asked & (1u << i)) != 0 ? &none : NULL;
         if (copies[i] != NULL && merge->at[i] < rep->row_count &&
-            kith_bytes_equal(rep->rows[merge->at[i]].name, first->name)) {
+            kith_bytes_equal(rep->rows[merge->at[i]].name, first)) {
             copies[i] = &rep->rows[merge->at[i]++];
         }
     }
-    *ret_name = first->name;
+    if (merge->kept_at < merge->kept_count &&
+        kith_bytes_equal(merge->kept[merge->kept_at], first)) {
+        merge->kept_at++;
+    }
+    *ret_name = first;
     return true;
 }
 
@@ -115,6 +131,10 @@ static enum kith_err merge_row(struct kith_client_core *core, struct cc_op *op, 
         return err == KITH_EFORMAT ? KITH_ECORRUPT : err;
     }
     const struct kith_group *group = &op->u.scan.group;
+    err = cc_merge_kept(core, op, group, name, &row, &holders);
+    if (err != KITH_OK) {
+        return err == KITH_EFORMAT ? KITH_ECORRUPT : err;
+    }
     if (!cc_twins_drop(core, op, group, name, &row)) {
         return KITH_ENOMEM;
     }
@@ -124,7 +144,7 @@ static enum kith_err merge_row(struct kith_client_core *core, struct cc_op *op, 
         return KITH_ENOTREADY;
     }
     uint32_t enough = core->one_used ? op->slots : cc_majority(op);
-    bool settled = (uint32_t)__builtin_popcount(holders) >= enough;
+    bool settled = (uint32_t)__builtin_popcount(holders & cc_owners_mask(op)) >= enough;
     if (known && settled) {
         cc_session_settle(&core->session, group, name, core->order);
         merge->known++;
@@ -189,7 +209,7 @@ static enum kith_err merge_pages(struct kith_client_core *core, struct cc_op *op
                                  struct merge *merge)
 {
     struct cc_scan *scan = &op->u.scan;
-    if (!merge_init(op, merge, &op->arena)) {
+    if (!merge_init(core, op, merge, &op->arena)) {
         return KITH_ENOMEM;
     }
     const struct cc_copy *copies[CC_REPS_MAX] = {0};
@@ -233,13 +253,24 @@ static bool finish(struct kith_client_core *core, struct cc_op *op, bool degrade
     return true;
 }
 
+static uint32_t ask_fallbacks(struct kith_client_core *core, struct cc_op *op)
+{
+    cc_replicas_fallbacks(core, op);
+    for (uint32_t i = op->slots; i < op->rep_count; i++) {
+        if (op->reps[i].state == CC_REP_NEW && cc_peer_link(core, op->reps[i].peer, false)) {
+            ask(core, op, i);
+        }
+    }
+    return cc_replicas_count(op, CC_REP_ASKED);
+}
+
 void cc_scan_drive(struct kith_client_core *core, struct cc_op *op)
 {
     if (!cc_replicas_prepare(core, op, false)) {
         return;
     }
     cc_replicas_late(core, op, core->hedge_ms, CC_READ_TRY_MS);
-    uint32_t have = cc_replicas_count(op, CC_REP_HAVE);
+    uint32_t have = cc_owners_count(op, CC_REP_HAVE);
     uint32_t asked = cc_replicas_count(op, CC_REP_ASKED);
     uint32_t want = op->need + op->extra;
     bool behind = false;
@@ -251,7 +282,7 @@ void cc_scan_drive(struct kith_client_core *core, struct cc_op *op)
     }
     while (have + asked < want) {
         uint32_t next = cc_replicas_next(core, op, false, 0);
-        if (next == CC_REPS_MAX) {
+        if (next == CC_REPS_MAX || cc_is_fallback(op, next)) {
             break;
         }
         ask(core, op, next);
@@ -262,6 +293,10 @@ void cc_scan_drive(struct kith_client_core *core, struct cc_op *op)
     if (asked == 0 && cc_replicas_hope(core, op, false)) {
         return;
     }
+    if (asked == 0 && (have < op->need || behind)) {
+        asked = ask_fallbacks(core, op);
+    }
+    /* a listing without any owner would be nearly empty: there is none */
     if (asked == 0 && have > 0 && !behind && !op->strict && finish(core, op, true, &behind)) {
         return;
     }

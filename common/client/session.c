@@ -13,16 +13,22 @@
  * and is swept when the last of them has ended.
  *
  * LOST FOR GOOD. What was read from a minority may be destroyed (a power loss before its flush),
- * and then no answer can ever cover the entry. When all owners have answered a read at least twice,
- * the first time in the first half of its time, and none has it, that read ends in EIO at its
+ * and then no answer can ever cover the entry. When all who may have it (owners, and those who stand
+ * in for them) have answered a read at least twice, the first time in the first half of its time,
+ * and none has it, that read ends in EIO at its
  * deadline and the entry goes: the loss is told once, in words, and the row can be read again as it
  * is. Until then a state may still be on its way. A round of answers says something only of an
  * entry that is as it was when the round was asked: one that a put of this mount has raised
  * meanwhile wants a state that the owners had not when they answered. So every change of an entry's
  * clock has a number, and the rounds that are counted together are all held against the same one.
  *
+ * KEPT ROWS. A write that stand-ins took is where no read quorum looks until it has been handed over.
+ * So the row is kept whole until W owners have it (the same reads that settle the entry), and is
+ * merged into every answer meanwhile; a row that a page lacks is put into it.
+ *
  * Two hash tables with chains: rows by (group, name), groups by group; a scan must know of rows
  * that its pages lack, so each group has the list of its rows. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -41,6 +47,8 @@ struct cc_session_entry {
     uint32_t name_size;
     uint32_t clock_count;
     struct kith_clock_entry *clock; /* of its own: it grows */
+    uint8_t *kept;                  /* an encoded row; NULL: none */
+    size_t kept_size;
     uint8_t name[];
 };
 
@@ -142,6 +150,14 @@ static void age_newest(struct cc_session *session, struct cc_session_entry *entr
     *last = entry;
 }
 
+static void kept_drop(struct cc_session *session, struct cc_session_entry *entry)
+{
+    session->kept_bytes -= entry->kept_size;
+    kith_free(entry->kept);
+    entry->kept = NULL;
+    entry->kept_size = 0;
+}
+
 static void entry_drop(struct cc_session *session, struct cc_session_entry **at)
 {
     struct cc_session_entry *entry = *at;
@@ -162,6 +178,7 @@ static void entry_drop(struct cc_session *session, struct cc_session_entry **at)
         *group_slot = group->chain;
         kith_free(group);
     }
+    kept_drop(session, entry);
     kith_free(entry->clock);
     kith_free(entry);
     session->count--;
@@ -332,6 +349,52 @@ bool cc_session_covered(const struct cc_session *session, uint64_t order,
     return is == KITH_CLOCK_EQUAL || is == KITH_CLOCK_AFTER;
 }
 
+/* Too many bytes: the oldest go, of which then only the clock is known. */
+static void kept_bound(struct cc_session *session)
+{
+    for (struct cc_session_entry *entry = session->oldest;
+         entry != NULL && session->kept_bytes > CC_KEPT_MAX; entry = entry->newer) {
+        kept_drop(session, entry);
+    }
+}
+
+bool cc_session_keep(struct cc_session *session, const struct kith_group *group,
+                     struct kith_bytes name, const struct kith_row *state)
+{
+    struct cc_session_entry *entry = *entry_at(session, group, name, row_hash(group, name));
+    if (entry == NULL) {
+        return true; /* nothing was noted: a row without a clock */
+    }
+    struct kith_arena arena;
+    struct kith_row old, merged;
+    kith_arena_init(&arena, 0);
+    enum kith_err err =
+        kith_row_decode(&arena, kith_bytes_make(entry->kept, entry->kept_size), &old);
+    if (err == KITH_OK) {
+        err = kith_row_merge(&arena, &old, state, &merged);
+    }
+    size_t size = err == KITH_OK ? kith_row_encoded_size(&merged) : 0;
+    uint8_t *bytes = size > 0 ? kith_malloc(size) : NULL;
+    if (bytes != NULL) {
+        (void)kith_row_write(&merged, bytes);
+        kept_drop(session, entry);
+        entry->kept = bytes;
+        entry->kept_size = size;
+        session->kept_bytes += size;
+        kept_bound(session);
+    }
+    kith_arena_release(&arena);
+    return bytes != NULL;
+}
+
+struct kith_bytes cc_session_kept(const struct cc_session *session, uint64_t order,
+                                  const struct kith_group *group, struct kith_bytes name)
+{
+    const struct cc_session_entry *entry = *entry_at(session, group, name, row_hash(group, name));
+    bool any = entry != NULL && entry->kept != NULL && binds(entry, order);
+    return any ? kith_bytes_make(entry->kept, entry->kept_size) : kith_bytes_make(NULL, 0);
+}
+
 uint64_t cc_session_change(const struct cc_session *session, const struct kith_group *group,
                            struct kith_bytes name)
 {
@@ -353,6 +416,56 @@ void cc_session_each(const struct cc_session *session, uint64_t order,
             return;
         }
     }
+}
+
+static int name_compare(const void *a, const void *b)
+{
+    return kith_bytes_compare(*(const struct kith_bytes *)a, *(const struct kith_bytes *)b);
+}
+
+enum kith_err cc_session_kept_names(const struct cc_session *session, uint64_t order,
+                                    const struct kith_group *group, bool has_after,
+                                    struct kith_bytes after, struct kith_arena *arena,
+                                    struct kith_bytes **ret_names, uint32_t *ret_count)
+{
+    const struct cc_session_group *in = *group_at(session, group);
+    struct kith_bytes *names = NULL;
+    uint32_t count = 0;
+    for (uint32_t pass = 0; pass < 2; pass++) {
+        uint32_t at = 0;
+        for (const struct cc_session_entry *entry = in == NULL ? NULL : in->entries;
+             entry != NULL; entry = entry->group_next) {
+            struct kith_bytes name = entry_name(entry);
+            if (entry->kept == NULL || !binds(entry, order) ||
+                (has_after && kith_bytes_compare(name, after) <= 0)) {
+                continue;
+            }
+            if (pass == 1) {
+                names[at].size = name.size;
+                names[at].data = kith_arena_copy(arena, name.data, name.size);
+                if (names[at].data == NULL) {
+                    return KITH_ENOMEM;
+                }
+            }
+            at++;
+        }
+        count = at;
+        if (pass == 0 && count > 0) {
+            names = kith_arena_calloc(arena, count, sizeof(*names));
+        }
+        if (count == 0 || names == NULL) {
+            break;
+        }
+    }
+    if (count > 0 && names == NULL) {
+        return KITH_ENOMEM;
+    }
+    if (count > 1) {
+        qsort(names, count, sizeof(*names), name_compare);
+    }
+    *ret_names = names;
+    *ret_count = count;
+    return KITH_OK;
 }
 
 static bool count_one(void *arg, struct kith_bytes name)

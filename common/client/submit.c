@@ -182,7 +182,7 @@ enum kith_err cc_submit_copy(struct kith_client_core *core, struct cc_op *op,
 {
     op->kind = from->kind;
     op->level = from->level;
-    op->strict = from->strict || from->level == KITH_LEVEL_ALL;
+    op->strict = from->strict || core->strict || from->level == KITH_LEVEL_ALL;
     if (from->level > KITH_LEVEL_ALL) {
         return KITH_EINVAL;
     }

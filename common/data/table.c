@@ -112,6 +112,26 @@ static struct kith_table *table_alloc(uint32_t partitions, uint32_t replicas, ui
     return table;
 }
 
+/* Whether another member before this one is in its zone. */
+static bool zone_seen(const struct kith_table *table, uint32_t member)
+{
+    for (uint32_t i = 0; i < member; i++) {
+        if (strcmp(table->members[i].zone, table->members[member].zone) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint32_t zones_count(const struct kith_table *table)
+{
+    uint32_t zones = 0;
+    for (uint32_t i = 0; i < table->member_count; i++) {
+        zones += zone_seen(table, i) ? 0 : 1;
+    }
+    return zones;
+}
+
 /* A member with the caller's index, to carry owners over when members are sorted. */
 struct indexed_member {
     struct kith_member member;
@@ -221,6 +241,7 @@ enum kith_err kith_table_new(const struct kith_uuid *cluster, uint64_t epoch, ui
         goto out;
     }
     table->id.hash = kith_checksum_of(kith_buf_bytes(&body));
+    table->zones = zones_count(table);
     *ret_table = table;
     table = NULL;
     err = KITH_OK;
@@ -299,6 +320,46 @@ bool kith_table_owns(const struct kith_table *table, uint32_t partition, uint16_
     return false;
 }
 
+/* Whether one of the first `count` owners is in the zone. */
+static bool zone_owns(const struct kith_table *table, const uint16_t *owners, uint32_t count,
+                      const char *zone)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(table->members[owners[i]].zone, zone) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool zones_all_own(const struct kith_table *table, const uint16_t *owners)
+{
+    uint32_t zones = 0;
+    for (uint32_t i = 0; i < table->owner_slots; i++) {
+        zones += zone_owns(table, owners, i, table->members[owners[i]].zone) ? 0 : 1;
+    }
+    return zones == table->zones;
+}
+
+uint32_t kith_table_fallbacks(const struct kith_table *table, uint32_t partition, uint32_t most,
+                              uint16_t ret_members[])
+{
+    const uint16_t *owners = kith_table_owners(table, partition);
+    uint32_t count = 0;
+    for (uint32_t pass = zones_all_own(table, owners) ? 1 : 0; pass < 2; pass++) {
+        for (uint32_t i = 0; i < table->member_count && count < most; i++) {
+            uint16_t member = (uint16_t)((partition + i) % table->member_count);
+            bool covered = table->zones == 1 || zone_owns(table, owners, table->owner_slots,
+                                                          table->members[member].zone);
+            if (covered == (pass == 1) && !kith_table_owns(table, partition, member)) {
+                ret_members[count] = member;
+                count++;
+            }
+        }
+    }
+    return count;
+}
+
 /* ---- Bytes ---- */
 
 void kith_table_encode(const struct kith_table *table, struct kith_buf *buf)
@@ -370,6 +431,7 @@ static enum kith_err body_decode(struct kith_reader *reader, struct kith_table *
         kith_free(table);
         return KITH_EFORMAT;
     }
+    table->zones = zones_count(table);
     *ret_table = table;
     return KITH_OK;
 }

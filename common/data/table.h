@@ -43,6 +43,7 @@ struct kith_table {
     uint32_t replicas;       /* N as asked for */
     uint32_t member_count;
     const struct kith_member *members; /* ascending by uuid */
+    uint32_t zones;                    /* distinct ones of the members */
     uint32_t owner_slots;              /* min(replicas, member_count) */
     const uint16_t *owners;            /* [partitions][owner_slots] indices into members, ascending
                                           preference: slot 0 is asked first */
@@ -67,6 +68,12 @@ const uint16_t *kith_table_owners(const struct kith_table *table, uint32_t parti
 /* The index of a member, KITH_NO_MEMBER when it is none. */
 uint16_t kith_table_find(const struct kith_table *table, const struct kith_uuid *uuid);
 bool kith_table_owns(const struct kith_table *table, uint32_t partition, uint16_t member);
+
+/* Who stands in for owners of `partition` that cannot be reached, first choice first: up to `most` of
+ * the members that own it not, those in zones without an owner before the others. The same for
+ * everyone with this table, so that a reader asks where a writer went. Returns how many. */
+uint32_t kith_table_fallbacks(const struct kith_table *table, uint32_t partition, uint32_t most,
+                              uint16_t ret_members[]);
 
 /* Canonical bytes, with a checksum at the end. Check buf->failed. */
 void kith_table_encode(const struct kith_table *table, struct kith_buf *buf);

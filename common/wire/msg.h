@@ -109,6 +109,9 @@ struct kith_put_req {
     struct kith_bytes writer;
     uint32_t update_count;
     const struct kith_put_update *updates;
+    bool strict;    /* only owners count; without w of them it is refused */
+    uint32_t w_min; /* not strict: where fewer than w nodes are alive, so many suffice; 0 = 1 */
+    bool fallback;  /* no owner can be reached: the receiver, which is none, stands in */
 };
 struct kith_put_result {
     struct kith_dot dot;
@@ -123,6 +126,7 @@ struct kith_put_res {
     uint32_t copies;           /* stores that have it at the durability asked */
     uint32_t result_count;
     const struct kith_put_result *results; /* in the order of the updates */
+    uint32_t owners;                       /* owners among the copies */
 };
 
 /* Reads one replica's rows. */
@@ -133,6 +137,7 @@ struct kith_get_req {
     struct kith_group group;
     uint32_t name_count;
     const struct kith_bytes *names;
+    bool fallback; /* to a node that is no owner: what it keeps for owners */
 };
 struct kith_got_row {
     struct kith_bytes name;    /* in scans; empty in gets (the order of the request) */
@@ -156,6 +161,7 @@ struct kith_scan_req {
     struct kith_bytes after;
     uint32_t max_rows;       /* 0 = KITH_PAGE_ROWS_MAX */
     uint32_t max_bytes;      /* 0 = KITH_PAGE_BYTES_MAX */
+    bool fallback;           /* as in get_req */
 };
 struct kith_scan_res {
     struct kith_status status;
@@ -232,6 +238,7 @@ struct kith_replicate_req {
     uint32_t row_count;
     const struct kith_replica_row *rows;
     bool may_wait; /* the sender does not wait for the answer: it may leave with others */
+    bool custody;  /* a hint that counts as a copy */
 };
 struct kith_replicate_res {
     struct kith_status status;
@@ -294,6 +301,20 @@ struct kith_chunk_list_res {
     bool more; /* there are more behind the last one */
     uint32_t chunk_count;
     const struct kith_chunk_entry *chunks; /* by leaf and id */
+};
+
+/* What was kept for an owner, handed to him: merged and flushed before the answer. One request at a
+ * time from a sender; without rows it only asks for leave. */
+struct kith_handoff_req {
+    struct kith_table_id table;
+    uint32_t partition;
+    uint32_t row_count;
+    const struct kith_leaf_row *rows;
+};
+struct kith_handoff_res {
+    struct kith_status status; /* EBUSY: others hand over now */
+    struct kith_bytes table;
+    uint32_t wait_ms; /* the next one comes no sooner */
 };
 
 /* "Do you know what this request made?" Answers with the states of the rows where it does. */
@@ -545,6 +566,8 @@ struct kith_explain_res {
     X(SUMS_RES, 34, sums_res, kith_sums_res)     \
     X(LEAF_REQ, 35, leaf_req, kith_leaf_req)     \
     X(LEAF_RES, 36, leaf_res, kith_leaf_res)     \
+    X(HANDOFF_REQ, 37, handoff_req, kith_handoff_req) \
+    X(HANDOFF_RES, 38, handoff_res, kith_handoff_res) \
     X(CHUNK_LIST_REQ, 39, chunk_list_req, kith_chunk_list_req) \
     X(CHUNK_LIST_RES, 40, chunk_list_res, kith_chunk_list_res) \
     X(REPAIR_CMD, 41, repair_cmd, kith_repair_cmd) \

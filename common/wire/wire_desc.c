@@ -100,7 +100,8 @@ static const struct wire_field put_req_fields[] = {
     SUB(1, table, table_id_desc), U32(2, timeout_ms, KITH_TIMEOUT_MAX_MS), ARRAY(3, request),
     BOOL(4, retry), U32(5, durability, KITH_DURABLE_DISK), U32(6, w, KITH_REPLICAS_MAX),
     ARRAY(7, group), BYTES(8, writer, KITH_WRITER_MAX),
-    SUBS(9, updates, update_count, KITH_BATCH_MAX, put_update_desc)};
+    SUBS(9, updates, update_count, KITH_BATCH_MAX, put_update_desc),
+    BOOL(10, strict), U32(11, w_min, KITH_REPLICAS_MAX), BOOL(12, fallback)};
 DESC(put_req, "PutReq", true, false);
 #undef T
 
@@ -114,14 +115,16 @@ DESC(put_result, "PutResult", false, false);
 static const struct wire_field put_res_fields[] = {
     SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX),
     U32(3, copies, KITH_MEMBERS_MAX),
-    SUBS(4, results, result_count, KITH_BATCH_MAX, put_result_desc)};
+    SUBS(4, results, result_count, KITH_BATCH_MAX, put_result_desc),
+    U32(5, owners, KITH_MEMBERS_MAX)};
 DESC(put_res, "PutRes", true, true);
 #undef T
 
 #define T kith_get_req
 static const struct wire_field get_req_fields[] = {
     SUB(1, table, table_id_desc), U32(2, timeout_ms, KITH_TIMEOUT_MAX_MS), BOOL(3, digest),
-    ARRAY(4, group), BYTESES(5, names, name_count, KITH_NAMES_MAX, KITH_NAME_MAX)};
+    ARRAY(4, group), BYTESES(5, names, name_count, KITH_NAMES_MAX, KITH_NAME_MAX),
+    BOOL(6, fallback)};
 DESC(get_req, "GetReq", true, false);
 #undef T
 
@@ -142,7 +145,7 @@ DESC(get_res, "GetRes", true, true);
 static const struct wire_field scan_req_fields[] = {
     SUB(1, table, table_id_desc), U32(2, timeout_ms, KITH_TIMEOUT_MAX_MS), ARRAY(3, group),
     BOOL(4, has_after), BYTES(5, after, KITH_NAME_MAX), U32(6, max_rows, KITH_PAGE_ROWS_MAX),
-    U32(7, max_bytes, KITH_PAGE_BYTES_MAX)};
+    U32(7, max_bytes, KITH_PAGE_BYTES_MAX), BOOL(8, fallback)};
 DESC(scan_req, "ScanReq", false, false);
 #undef T
 
@@ -206,7 +209,8 @@ DESC(replica_row, "ReplicaRow", false, false);
 static const struct wire_field replicate_req_fields[] = {
     SUB(1, table, table_id_desc), U32(2, timeout_ms, KITH_TIMEOUT_MAX_MS), ARRAY(3, request),
     U32(4, durability, KITH_DURABLE_DISK), BOOL(5, has_hint), ARRAY(6, hint_for), ARRAY(7, group),
-    SUBS(8, rows, row_count, KITH_BATCH_MAX, replica_row_desc), BOOL(9, may_wait)};
+    SUBS(8, rows, row_count, KITH_BATCH_MAX, replica_row_desc), BOOL(9, may_wait),
+    BOOL(10, custody)};
 DESC(replicate_req, "ReplicateReq", true, false);
 #undef T
 
@@ -409,6 +413,19 @@ static const struct wire_field chunk_list_res_fields[] = {
     SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX), BOOL(3, more),
     SUBS(4, chunks, chunk_count, KITH_CHUNK_LIST_MAX, chunk_entry_desc)};
 DESC(chunk_list_res, "ChunkListRes", true, true);
+#undef T
+#define T kith_handoff_req
+static const struct wire_field handoff_req_fields[] = {
+    SUB(1, table, table_id_desc), U32(2, partition, KITH_PARTITIONS_MAX - 1),
+    SUBS(3, rows, row_count, KITH_LEAF_ROWS_MAX, leaf_row_desc)};
+DESC(handoff_req, "HandoffReq", true, false);
+#undef T
+
+#define T kith_handoff_res
+static const struct wire_field handoff_res_fields[] = {
+    SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX),
+    U32(3, wait_ms, KITH_TIMEOUT_MAX_MS)};
+DESC(handoff_res, "HandoffRes", false, true);
 #undef T
 
 #define T kith_repair_cmd

@@ -5,7 +5,9 @@
  *
  * A replica answers what it holds; merging and quorums are the reader's. Only an owner of the
  * partition answers, under the same table as the reader: a former owner says STALE, never not-found
- * (invariant 7; synchronising, and with it ENOTREADY, comes with table changes that move data). */
+ * (invariant 7; synchronising, and with it ENOTREADY, comes with table changes that move data). Any
+ * other node answers what it keeps for owners where it is asked for just that (`fallback`): such an
+ * answer is no vote. */
 #include <string.h>
 
 #include "core/internal.h"
@@ -39,12 +41,22 @@ static struct pending *read_begin(struct kith_node *node, uint64_t conn, const s
     return pending;
 }
 
+/* Whether it may be answered; *ret_hints: with what is kept for owners. */
+static bool read_admit(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
+                       const struct kith_table_id *table, uint32_t partition, bool fallback,
+                       bool *ret_hints)
+{
+    *ret_hints = fallback && table_check(node, table, partition) == TABLE_NOT_OURS;
+    return *ret_hints || table_admit(node, conn, msg, table, partition);
+}
+
 void get_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
 {
     const struct kith_get_req *req = &msg->u.get_req;
     uint32_t partition =
         node->has_cluster ? kith_group_partition(&req->group, node->table->partitions) : 0;
-    if (!table_admit(node, conn, msg, &req->table, partition)) {
+    bool hints = false;
+    if (!read_admit(node, conn, msg, &req->table, partition, req->fallback, &hints)) {
         return;
     }
     if (!names_sound(req->name_count, req->names)) {
@@ -58,6 +70,7 @@ void get_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
     node->gets++;
     struct kith_store_op *op = core_store(node, pending, KITH_STORE_GET, partition);
     op->u.get.group = req->group;
+    op->u.get.hints = hints;
     op->u.get.digest = req->digest;
     op->u.get.name_count = req->name_count;
     op->u.get.names = req->names;
@@ -68,7 +81,8 @@ void scan_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
     const struct kith_scan_req *req = &msg->u.scan_req;
     uint32_t partition =
         node->has_cluster ? kith_group_partition(&req->group, node->table->partitions) : 0;
-    if (!table_admit(node, conn, msg, &req->table, partition)) {
+    bool hints = false;
+    if (!read_admit(node, conn, msg, &req->table, partition, req->fallback, &hints)) {
         return;
     }
     if (req->has_after && req->after.size > KITH_NAME_MAX) {
@@ -82,6 +96,7 @@ void scan_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
     node->scans++;
     struct kith_store_op *op = core_store(node, pending, KITH_STORE_SCAN, partition);
     op->u.scan.group = req->group;
+    op->u.scan.hints = hints;
     op->u.scan.has_after = req->has_after;
     op->u.scan.after = req->after;
     op->u.scan.max_rows = req->max_rows == 0 || req->max_rows > KITH_PAGE_ROWS_MAX
@@ -108,10 +123,11 @@ void find_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
     if (!pending) {
         return;
     }
-    struct kith_store_op *op =
-        core_store(node, pending, KITH_STORE_FIND,
-                   kith_group_partition(&req->group, node->table->partitions));
+    uint32_t partition = kith_group_partition(&req->group, node->table->partitions);
+    struct kith_store_op *op = core_store(node, pending, KITH_STORE_FIND, partition);
     op->u.find.group = req->group;
+    op->u.find.hints = node->self == KITH_NO_MEMBER ||
+                       !kith_table_owns(node->table, partition, node->self);
     op->u.find.request = req->request;
     op->u.find.name_count = req->name_count;
     op->u.find.names = req->names;

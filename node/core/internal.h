@@ -3,6 +3,7 @@
  * internal.h - what the files of the node's core share; nobody else includes it.
  *
  *     node.c      life of a node, dispatch of events     put.c        coordination of writes
+ *     put_spread.c  copies of a write: owners, and who stands in for them
  *     effect.c    how effects are made                   replicate.c  merging what others coordinated
  *     pending.c   requests under way, their deadlines    get.c        reads of the local replica
  *     conns.c     connections and who is behind them     repair.c     read repair
@@ -14,6 +15,7 @@
  *     watch.c     who is told what changes               bulk.c       connections for chunks
  *     exchange.c  anti-entropy; exchange_rows.c and exchange_chunks.c: of rows, of chunks
  *     pace.c      a bound on what background work moves  scrub.c      reads everything, for damage
+ *     handoff.c   what is kept for others goes to them
  *
  * ATOMIC STEPS. "An event that cannot be taken leaves the state unchanged": a handler first does
  * all that can fail (allocations, checks), then changes state and makes effects. Effects come from
@@ -31,9 +33,9 @@
 #include "data/hlc.h"
 
 #define KITH_STEP_TIMERS 64u /* pendings handled in one tick; the rest follows in the next, at once */
-/* A pending makes at most one message for each other owner and one answer; a ping round takes
- * KITH_STEP_PINGS peers; what is proposed goes to every member, twice where our own answer to it
- * ends the phase. Everything else of a step is below KITH_STEP_SPARE. */
+/* A pending makes at most one message for each other owner, one for who stands in for him, and one
+ * answer; a ping round takes KITH_STEP_PINGS peers; what is proposed goes to every member, twice
+ * where our own answer to it ends the phase. Everything else of a step is below KITH_STEP_SPARE. */
 #define KITH_STEP_PINGS   128u
 #define KITH_STEP_SPARE   256u
 #define KITH_STEP_BULK    16u  /* bulk connections ended in one tick */
@@ -41,7 +43,7 @@
 /* Of what anti-entropy has brought: a group's watches are told in one go, others follow while there
  * were fewer than KITH_WATCH_GROUP_MAX before. */
 #define KITH_STEP_TELLS   (2u * KITH_WATCH_GROUP_MAX)
-#define KITH_STEP_EFFECTS (KITH_STEP_TIMERS * (KITH_REPLICAS_MAX + 1u) + KITH_STEP_PINGS + \
+#define KITH_STEP_EFFECTS (KITH_STEP_TIMERS * (2u * KITH_REPLICAS_MAX + 1u) + KITH_STEP_PINGS + \
                            2u * KITH_MEMBERS_MAX + KITH_STEP_WATCHES + KITH_STEP_TELLS + \
                            KITH_STEP_SPARE)
 
@@ -74,6 +76,21 @@
 #define KITH_LATE_AFTER_MS     20u    /* a copy that was asked for at once, and others are made meanwhile */
 #define KITH_LATE_MS           1000u  /* then its node is tried again */
 #define KITH_FIND_TIMEOUT_MS   250u
+/* Hints and custody: put.c, handoff.c */
+#define KITH_STAND_IN_MS       150u /* a copy that is so late: another node stands in, */
+#define KITH_STAND_IN_DISK_MS  600u /* where it has to be flushed */
+#define KITH_HINT_AGE_MS       10800000u /* plain hints go after 3 h: anti-entropy does as well */
+#define KITH_HANDOFFS_MAX      2u    /* owners that are handed something at a time */
+#define KITH_HANDOFF_SENDERS   2u    /* that hand something over to us at a time */
+#define KITH_HANDOFF_LEASE_MS  2000u /* one that says nothing for so long has made room */
+#define KITH_HANDOFF_BUSY_MS   500u  /* who finds no room tries again */
+#define KITH_HANDOFF_YIELD_MS  20u   /* between pages, where requests are under way */
+#define KITH_HANDOFF_SOON_MS   1000u /* from a hint to the first look whether its owner is up */
+#define KITH_HANDOFF_LOOK_MS   30000u /* between looks */
+#define KITH_HANDOFF_TIMEOUT_MS 60000u
+#define KITH_FALLBACKS_KEPT    3u   /* first ones to whom connections are kept, always */
+#define KITH_FALLBACKS_MAX     16u  /* so far down the table's order one is looked for */
+#define KITH_FIND_FALLBACKS    3u   /* asked for what a retried request made */
 #define KITH_REPAIRS_MAX       64u  /* read repairs under way; more are dropped, a later read asks again */
 #define KITH_REPAIR_TIMEOUT_MS 5000u
 /* Anti-entropy: exchange.c */
@@ -114,26 +131,54 @@ enum pending_kind {
     PENDING_EXCHANGE,   /* exchange.c */
     PENDING_FETCH,      /* exchange_chunks.c */
     PENDING_SCRUB,      /* scrub.c */
+    PENDING_HANDOFF,    /* handoff.c: hints on their way to an owner */
+    PENDING_ABSORB,     /* handoff.c: what comes that way */
+    PENDING_HINTS,      /* handoff.c: the list of what is kept; what is too old */
     PENDING_KINDS
 };
 
-enum put_phase { PUT_FIND, PUT_MERGE, PUT_STORE, PUT_SPREAD };
+enum put_phase {
+    PUT_FIND,
+    PUT_MERGE,
+    PUT_STORE,
+    PUT_SPREAD,
+    PUT_REREAD, /* the states are read again, for more nodes to stand in */
+    PUT_NOTE,   /* it is noted on disk that there are too few copies */
+};
+
+/* Other owners, and who stands in for them. */
+#define KITH_PUT_PLACES (2u * KITH_REPLICAS_MAX)
 
 struct pending_put {
     enum put_phase phase;
     enum kith_durability durability;
     uint32_t w;
-    uint32_t copies;             /* stores that have it at `durability` */
-    uint8_t other_count;         /* other owners */
-    uint16_t others[KITH_REPLICAS_MAX]; /* peers */
-    uint8_t waiting;             /* bit i: an answer of others[i] is due */
-    uint8_t urgent;              /* bit i: the answer to the client waits for others[i] */
+    uint32_t need;   /* copies for an answer: w, or fewer where fewer nodes are alive */
+    uint32_t w_min;
+    bool strict;     /* only owners count */
+    bool owner;      /* we are one; else we stand in */
+    bool thin;       /* it is noted that there are fewer than w copies */
+    bool own_due;    /* our own copy is on its way to `durability` */
+    uint32_t copies;        /* stores that have it at `durability`, and count */
+    uint32_t owner_copies;  /* those of owners */
+    uint8_t other_count;    /* other owners: the first of the places */
+    uint8_t place_count;
+    uint16_t others[KITH_PUT_PLACES]; /* peers */
+    uint16_t stands_for[KITH_PUT_PLACES]; /* behind the owners: the member */
+    uint16_t waiting; /* bit i: an answer of others[i] is due */
+    uint16_t urgent;  /* bit i: the answer to the client waits for others[i] */
+    uint16_t counts;  /* bit i: its copy counts */
+    uint16_t got;     /* bit i: it has said that it has it */
+    uint16_t asked;   /* bit i: it was sent the states (before), and is not asked again */
     uint64_t spread_ms;          /* when the copies went out */
     uint64_t find_until_ms;      /* PUT_FIND: then it is carried out without the rest */
     struct kith_table_id table;     /* under which it began */
     const struct kith_put_req *req; /* in the message (while its op is out) or in the arena */
     uint32_t result_count;
-    struct kith_put_result *results; /* in the arena */
+    struct kith_put_result *results; /* in the arena, like names */
+    struct kith_bytes *names;
+    struct kith_group group; /* from PUT_SPREAD on, when req may be gone; so the next one */
+    struct kith_request_id request;
 };
 
 struct pending_repair {
@@ -193,6 +238,41 @@ struct pending_fetch { /* one chunk */
     struct kith_chunk_entry chunk;
 };
 
+enum handoff_phase {
+    HANDOFF_PAGE,   /* hints are being read */
+    HANDOFF_ASKED,  /* they are on their way */
+    HANDOFF_ABSORB, /* this node owns the partition by now: they are being merged here */
+    HANDOFF_ACK,    /* it is being noted that they are there */
+    HANDOFF_PAUSE,  /* the owner wants it to wait */
+};
+
+struct pending_handoff {
+    enum handoff_phase phase;
+    uint16_t peer; /* KITH_NO_PEER: this node itself */
+    struct kith_uuid node;
+    struct kith_table_id table;
+    uint32_t partition;
+    uint32_t w;
+    uint32_t owner_count;
+    struct kith_uuid owners[KITH_REPLICAS_MAX];
+    bool waiting; /* for its answer */
+    bool more;
+    bool has_after; /* where this page begins; in the arena, like the next ones */
+    struct kith_group after_group, last_group;
+    struct kith_bytes after_name, last_name;
+    uint32_t row_count;
+    const struct kith_leaf_row *rows;
+    uint32_t singly;  /* so many rows go one by one: a page of them failed */
+    uint32_t failed;  /* ABSORB: rows that did not merge */
+    uint32_t wait_ms; /* before the next page */
+    uint64_t rows_sent;
+};
+
+struct pending_absorb {
+    const struct kith_handoff_req *req; /* in the message, while its op is out */
+    uint32_t failed;
+};
+
 struct pending {
     enum pending_kind kind;
     bool op_out;   /* a store operation is out: the slot stays until its last completion */
@@ -221,7 +301,11 @@ struct pending {
         } read;
         struct {
             const struct kith_replicate_req *req; /* in the message, while its op is out */
+            struct kith_hint_want want;           /* where it is a hint */
+            struct kith_uuid target;
         } merge;
+        struct pending_handoff handoff;
+        struct pending_absorb absorb;
         struct {
             enum kith_meta_key key;
             void (*then)(struct kith_node *node, uint64_t arg, enum kith_err err);
@@ -371,6 +455,24 @@ struct scrub {
     uint64_t ended_damaged; /* what that found */
 };
 
+/* ---- Hints: handoff.c ---- */
+
+struct handoffs {
+    bool listing;      /* the list is being read, by the pending of this id */
+    uint64_t list_id;
+    bool again;        /* hints came, or an owner came up: it is to be read again */
+    uint32_t count, capacity;
+    struct kith_store_hints *list; /* partitions with hints, as it was a while ago */
+    uint32_t turn;     /* the next peer that is looked at; peer_count: this node; then none */
+    uint32_t out;      /* on their way to owners */
+    uint64_t due_ms;
+    uint64_t sent;     /* rows since it was said last */
+    struct {           /* who hands over to us now */
+        struct kith_uuid node;
+        uint64_t until_ms;
+    } senders[KITH_HANDOFF_SENDERS];
+};
+
 /* ---- The node ---- */
 
 struct join_state; /* below */
@@ -440,6 +542,7 @@ struct kith_node {
     struct pace pace;
     struct scrub scrub;
     uint64_t bulk_due_ms;
+    struct handoffs handoffs;
 
     struct join_state *join;
 
@@ -626,6 +729,30 @@ void put_replicated(struct kith_node *node, struct pending *pending, uint16_t pe
 void put_peer_lost(struct kith_node *node, struct pending *pending, uint16_t peer);
 void put_recheck(struct kith_node *node, struct pending *pending);
 void put_expire(struct kith_node *node, struct pending *pending);
+/* put.c, for put_spread.c */
+void put_answer_ok(struct kith_node *node, struct pending *pending);
+uint32_t put_timeout(const struct kith_node *node, uint32_t asked);
+/* The place of a peer whose answer is due; -1. */
+int put_other(const struct pending_put *put, uint16_t peer);
+const char *put_down_names(struct kith_node *node, const struct pending_put *put);
+/* put_spread.c */
+/* Our own store has it at `os`: copies go out. ENOMEM: nothing has happened. */
+enum kith_err put_stored_os(struct kith_node *node, struct pending *pending,
+                            const struct kith_store_done *done);
+/* The completion of a REREAD or NOTE. */
+enum kith_err put_again_stored(struct kith_node *node, struct pending *pending,
+                               const struct kith_store_done *done);
+/* After a change of copies, of those who are waited for, or of time: answers when the outcome is
+ * known, and sees to more copies. */
+void put_progress(struct kith_node *node, struct pending *pending);
+/* How many nodes could stand in, `most` at most. */
+uint32_t put_stand_ins_up(const struct kith_node *node, const struct pending_put *put,
+                          uint32_t partition, uint32_t most);
+/* Places for nodes that may have stood in for the first try. */
+void put_add_fallbacks(const struct kith_node *node, struct pending_put *put, uint32_t partition);
+/* In the pending's arena: what our own store keeps for the owners; NULL: no memory. */
+const struct kith_hint_want *put_hint_want(struct kith_node *node, struct pending *pending,
+                                           uint32_t partition);
 
 void replicate_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void replicate_stored(struct kith_node *node, struct pending *pending,
@@ -757,6 +884,27 @@ uint64_t pace_wait_ms(struct pace *pace, uint64_t now_ms);
 void pace_took(struct pace *pace, uint64_t now_ms, uint64_t bytes);
 /* Bytes a second; 0: no bound. */
 void pace_set(struct pace *pace, uint64_t now_ms, uint64_t rate);
+
+/* ---- handoff.c: what is kept for others goes to them ---- */
+
+void handoff_release(struct kith_node *node);
+/* Hints came, an owner came up, another table is in use: look soon. */
+void handoff_wake(struct kith_node *node, uint64_t after_ms);
+void handoff_tick(struct kith_node *node);
+uint64_t handoff_due(const struct kith_node *node);
+void handoff_stored(struct kith_node *node, struct pending *pending,
+                    const struct kith_store_done *done);
+void handoff_got(struct kith_node *node, struct pending *pending, uint16_t peer,
+                 const struct kith_handoff_res *res);
+void handoff_peer_lost(struct kith_node *node, struct pending *pending, uint16_t peer);
+/* Goes on after a pause; or the time is over. */
+void handoff_expire(struct kith_node *node, struct pending *pending);
+/* The other side: rows that are handed over to us. */
+void handoff_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+void handoff_absorbed(struct kith_node *node, struct pending *pending,
+                      const struct kith_store_done *done);
+void hints_stored(struct kith_node *node, struct pending *pending,
+                  const struct kith_store_done *done);
 
 /* ---- watch.c ---- */
 

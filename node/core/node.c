@@ -162,6 +162,7 @@ void kith_node_free(struct kith_node *node)
     pending_release_all(node);
     watch_release_all(node);
     exchange_release(node);
+    handoff_release(node);
     kith_free(node->conns);
     kith_free(node->peers);
     kith_free(node->swim.order);
@@ -269,6 +270,7 @@ static enum kith_err take_tick(struct kith_node *node)
         exchange_tick(node);
         bulk_tick(node);
         scrub_tick(node);
+        handoff_tick(node);
     }
     return KITH_OK;
 }
@@ -356,6 +358,15 @@ static enum kith_err take_stored(struct kith_node *node, const struct kith_store
     case PENDING_SCRUB:
         scrub_stored(node, pending, done);
         return KITH_OK;
+    case PENDING_HANDOFF:
+        handoff_stored(node, pending, done);
+        return KITH_OK;
+    case PENDING_ABSORB:
+        handoff_absorbed(node, pending, done);
+        return KITH_OK;
+    case PENDING_HINTS:
+        hints_stored(node, pending, done);
+        return KITH_OK;
     default:
         return KITH_OK;
     }
@@ -381,6 +392,8 @@ static enum kith_err take_answer(struct kith_node *node, struct conn *conn,
         exchange_got(node, pending, conn->peer, msg);
     } else if (pending->kind == PENDING_FETCH && msg->kind == KITH_MSG_CHUNK_RES) {
         fetch_got(node, pending, conn->peer, &msg->u.chunk_res);
+    } else if (pending->kind == PENDING_HANDOFF && msg->kind == KITH_MSG_HANDOFF_RES) {
+        handoff_got(node, pending, conn->peer, &msg->u.handoff_res);
     }
     return KITH_OK;
 }
@@ -431,6 +444,9 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_CHUNK_LIST_REQ:
         chunk_list_req(node, id, msg);
         return KITH_OK;
+    case KITH_MSG_HANDOFF_REQ:
+        handoff_req(node, id, msg);
+        return KITH_OK;
     case KITH_MSG_REPLICATE_RES:
     case KITH_MSG_REQUEST_FIND_RES:
     case KITH_MSG_GET_RES:
@@ -438,6 +454,7 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_LEAF_RES:
     case KITH_MSG_CHUNK_LIST_RES:
     case KITH_MSG_CHUNK_RES:
+    case KITH_MSG_HANDOFF_RES:
         return take_answer(node, conn, msg);
     case KITH_MSG_PING:
         if (conn->role == KITH_ROLE_NODE) {
@@ -533,8 +550,9 @@ static uint64_t node_due(struct kith_node *node)
     if (!node->serving) {
         return due;
     }
-    uint64_t others[] = {peers_due(node), swim_due(node),     join_due(node), agree_due(node),
-                         watch_due(node), exchange_due(node), bulk_due(node), scrub_due(node)};
+    uint64_t others[] = {peers_due(node), swim_due(node),     join_due(node),
+                         agree_due(node), watch_due(node),    exchange_due(node),
+                         bulk_due(node),  handoff_due(node),  scrub_due(node)};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         due = others[i] < due ? others[i] : due;
     }

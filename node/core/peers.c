@@ -6,8 +6,8 @@
  *       ^_____________________closed, silent, or idle for long enough____________|
  *
  * This node asks others over connections of its own; what they ask comes over theirs. Those to
- * co-owners of its partitions are KEPT, because requests need them at once; in a small cluster,
- * those to all. Others are made when somebody wants them (a probe, a change of the table) and closed
+ * co-owners of its partitions and to who stands in first are KEPT, because requests need them at
+ * once; in a small cluster, those to all. Others are made when somebody wants them (a probe, a change of the table) and closed
  * after KITH_IDLE_MS without use: no node of a thousand holds a thousand. Members that are down are
  * tried for ever, a few at a time, and all members by a node that reaches nobody: whoever comes back
  * is found, and finds the others, though every seed be gone.
@@ -113,6 +113,36 @@ static void peer_busy(struct kith_node *node, struct peer *peer)
     node->peers_due_ms = node->now_ms;
 }
 
+static bool among(uint16_t member, const uint16_t *members, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (members[i] == member) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Those with whom this node works for the partition's requests: its owners and who stands in for
+ * them first, where this node is one of all these. */
+static void keep_partition(struct kith_node *node, const struct kith_table *table,
+                           uint32_t partition)
+{
+    uint16_t stand_ins[KITH_FALLBACKS_KEPT];
+    const uint16_t *owners = kith_table_owners(table, partition);
+    uint32_t count = kith_table_fallbacks(table, partition, KITH_FALLBACKS_KEPT, stand_ins);
+    if (!among(node->self, owners, table->owner_slots) && !among(node->self, stand_ins, count)) {
+        return;
+    }
+    for (uint32_t i = 0; i < table->owner_slots + count; i++) {
+        uint16_t member = i < table->owner_slots ? owners[i] : stand_ins[i - table->owner_slots];
+        uint16_t peer = node->peer_of_member[member];
+        if (peer != KITH_NO_PEER) {
+            node->peers[peer].kept = true;
+        }
+    }
+}
+
 void peers_keep(struct kith_node *node)
 {
     const struct kith_table *table = node->table;
@@ -128,14 +158,7 @@ void peers_keep(struct kith_node *node)
         }
     }
     for (uint32_t p = 0; !all && node->self != KITH_NO_MEMBER && p < table->partitions; p++) {
-        const uint16_t *owners = kith_table_owners(table, p);
-        bool ours = kith_table_owns(table, p, node->self);
-        for (uint32_t k = 0; ours && k < table->owner_slots; k++) {
-            uint16_t peer = node->peer_of_member[owners[k]];
-            if (peer != KITH_NO_PEER) {
-                node->peers[peer].kept = true;
-            }
-        }
+        keep_partition(node, table, p);
     }
     node->alone_ms = node->alone_ms > 0 ? node->alone_ms : node->now_ms;
     node->kept_count = 0;
@@ -158,6 +181,8 @@ static void peer_fail(struct kith_node *node, struct peer *peer)
             repair_end(node, pending);
         } else if (pending->kind == PENDING_EXCHANGE || pending->kind == PENDING_FETCH) {
             exchange_peer_lost(node, pending, index);
+        } else if (pending->kind == PENDING_HANDOFF) {
+            handoff_peer_lost(node, pending, index);
         }
     }
 }
@@ -204,6 +229,7 @@ static void peer_set_up(struct kith_node *node, struct peer *peer, bool up)
     peer_say(node, peer);
     if (up) {
         exchange_peer_up(node, peer_index(node, peer));
+        handoff_wake(node, 0);
     } else {
         peer_fail(node, peer);
     }

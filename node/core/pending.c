@@ -202,6 +202,9 @@ static void pending_expire(struct kith_node *node, struct pending *pending)
     case PENDING_FETCH:
         fetch_expire(node, pending);
         return;
+    case PENDING_HANDOFF:
+        handoff_expire(node, pending);
+        return;
     default:
         pending_refuse(node, pending, KITH_ETIMEOUT, "the deadline passed");
         pending_end(node, pending);
@@ -284,6 +287,9 @@ static void refuse(struct kith_node *node, uint64_t conn, enum kith_msg_kind ask
         return;
     case KITH_MSG_CHUNK_LIST_REQ:
         core_send(node, conn, KITH_MSG_CHUNK_LIST_RES, id)->u.chunk_list_res.status = status;
+        return;
+    case KITH_MSG_HANDOFF_REQ:
+        core_send(node, conn, KITH_MSG_HANDOFF_RES, id)->u.handoff_res.status = status;
         return;
     default:
         return; /* answers, pings and repairs: nobody waits */

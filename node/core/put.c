@@ -6,27 +6,30 @@
  *     PUT_REQ --retry?--> FIND --found--> MERGE --+
  *        |                  |not found            v
  *        +------------------+------------------> STORE --at os--> SPREAD --W copies--> OK
+ *                                                                  |  ^
+ *                                       a copy is late, or fails   v  |states, for stand-ins
+ *                                                                 REREAD
+ *                                       nobody is left: NOTE that it is thin --> OK
  *
  * FIND and MERGE: a retry may meet a coordinator that knows nothing of the first try. It asks the
- * other owners for the request id; what is found is merged (which notes the request here), and the
- * STORE that follows recognises it and gives the same results. Where nobody that can be reached
- * knows it, it is carried out again: two siblings with one request id are one write (rowop.h,
- * TWINS).
+ * other owners, and who may have stood in for them, for the request id; what is found is merged
+ * (which notes the request here), and the STORE that follows recognises it and gives the same
+ * results. Where nobody that can be reached knows it, it is carried out again: two siblings with one
+ * request id are one write (rowop.h, TWINS).
  *
- * COPIES. A store counts once it has said that the states are at the durability asked: our own by
- * its completion, another's by its answer. The states go out when they are at `os` here, so that
- * another never holds a dot that we could give out again after a kill. W - 1 of them leave at once;
- * the others may wait a few milliseconds for company, as may their answers: nobody waits for those,
- * a message by itself costs a node four times what it costs among others, and reads go to the same
- * first owners. A node that is late loses its place among the first for a while.
+ * SLOPPY QUORUM (DESIGN section 5). An owner that is down or late is replaced by the next node of
+ * the table's order of fallbacks, which keeps the state for it (hintop.h). What is needed for W is
+ * custody there, and counts; for an owner that is down beyond that it is a plain hint. Where no
+ * owner can be reached the client comes to a node that is none, and that coordinates, on the hint's
+ * record. Where fewer than W nodes are alive at all, those there are suffice (w_min, 1 by default),
+ * flushed to disk whatever was asked, and the rows are marked as thin: the marks are worked off
+ * like custody (handoff.c). `strict` has none of that: owners count, or it is refused.
  *
  * OUTCOMES. Before STORE is emitted everything that fails is REFUSED (nothing happened). From then
- * on it is OK at W copies and otherwise UNKNOWN (it may yet appear), at the deadline or as soon as
- * too few owners are left to reach W; only an error of the store that says "not written" still
- * refuses.
+ * on it is OK or UNKNOWN (it may yet appear), at the deadline, or, strict, as soon as too few owners
+ * are left to reach W; only an error of the store that says "not written" still refuses.
  *
- * SLOPPY QUORUM. With fewer than W owners up a put is refused here; put_quorum_missing is where
- * other nodes will stand in for those that are down. */
+ * Copies and who makes them: put_spread.c. */
 #include <string.h>
 
 #include "core/internal.h"
@@ -80,7 +83,7 @@ static uint32_t put_others(const struct kith_node *node, uint32_t partition, uin
     return up;
 }
 
-static const char *put_down_names(struct kith_node *node, const struct pending_put *put)
+const char *put_down_names(struct kith_node *node, const struct pending_put *put)
 {
     const char *names = "";
     for (uint32_t i = 0; i < put->other_count; i++) {
@@ -93,12 +96,39 @@ static const char *put_down_names(struct kith_node *node, const struct pending_p
     return names;
 }
 
-static void put_quorum_missing(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
-                               const struct pending_put *put, uint32_t up)
+/* Too few nodes are up: why, and false; or how many copies an answer needs. */
+static bool put_quorum(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
+                       struct pending_put *put, uint32_t partition, uint32_t up)
 {
+    uint32_t here = up + 1; /* our own copy, as an owner or a stand-in */
+    put->need = put->w;
+    if (here >= put->w) {
+        return true;
+    }
+    if (put->strict) {
+        core_refuse(node, conn, msg, KITH_EUNREACH,
+                    core_text(node,
+                              "%u of the %u owners that must take it can be reached, and none may "
+                              "stand in for them (strict); down: %s",
+                              here, put->w, put_down_names(node, put)));
+        return false;
+    }
+    /* each stands in for one that is down, and we may be one of those who do */
+    uint32_t most = put->other_count - up - (put->owner ? 0u : 1u);
+    uint32_t stand_ins = put_stand_ins_up(node, put, partition, most);
+    if (here + stand_ins >= put->w) {
+        return true;
+    }
+    put->need = here + stand_ins;
+    if (put->need >= put->w_min) {
+        put->thin = true;
+        put->durability = KITH_DURABLE_DISK;
+        return true;
+    }
     core_refuse(node, conn, msg, KITH_EUNREACH,
-                core_text(node, "%u of the %u owners that must take it can be reached; down: %s",
-                          up, put->w, put_down_names(node, put)));
+                core_text(node, "%u nodes can take it, %u are wanted at least (w_min); down: %s",
+                          put->need, put->w_min, put_down_names(node, put)));
+    return false;
 }
 
 /* ---- A copy of the request, for what outlives its message ---- */
@@ -137,6 +167,19 @@ static uint32_t put_partition(const struct kith_node *node, const struct pending
     return kith_group_partition(&put->req->group, node->table->partitions);
 }
 
+/* What our own store is to keep for others beside; NULL: nothing. */
+static bool put_want(struct kith_node *node, struct pending *pending,
+                     const struct kith_hint_want **ret_want)
+{
+    const struct pending_put *put = &pending->u.put;
+    *ret_want = NULL;
+    if (put->owner && !put->thin) {
+        return true;
+    }
+    *ret_want = put_hint_want(node, pending, put_partition(node, put));
+    return *ret_want != NULL;
+}
+
 static void put_store(struct kith_node *node, struct pending *pending)
 {
     struct pending_put *put = &pending->u.put;
@@ -145,9 +188,17 @@ static void put_store(struct kith_node *node, struct pending *pending)
         pending_end(node, pending);
         return;
     }
+    const struct kith_hint_want *want = NULL;
+    if (!put_want(node, pending, &want)) {
+        pending_refuse(node, pending, KITH_EREFUSED, "out of memory");
+        pending_end(node, pending);
+        return;
+    }
     pending_set_due(node, pending, pending->deadline_ms);
     put->phase = PUT_STORE;
     put->waiting = 0;
+    put->place_count = put->other_count;
+    put->own_due = true;
     struct kith_store_op *op =
         core_store(node, pending, KITH_STORE_PUT, put_partition(node, put));
     op->durability = put->durability;
@@ -158,6 +209,7 @@ static void put_store(struct kith_node *node, struct pending *pending)
     op->u.put.wall_ms = node->wall_ms;
     op->u.put.update_count = put->req->update_count;
     op->u.put.updates = put->req->updates;
+    op->u.put.hint = want;
 }
 
 static void put_find(struct kith_node *node, struct pending *pending,
@@ -165,12 +217,13 @@ static void put_find(struct kith_node *node, struct pending *pending,
 {
     struct pending_put *put = &pending->u.put;
     put->phase = PUT_FIND;
-    for (uint32_t i = 0; i < put->other_count; i++) {
+    put_add_fallbacks(node, put, put_partition(node, put));
+    for (uint32_t i = 0; i < put->place_count; i++) {
         const struct peer *peer = &node->peers[put->others[i]];
         if (!peer->up) {
             continue;
         }
-        put->waiting |= (uint8_t)(1u << i);
+        put->waiting |= (uint16_t)(1u << i);
         peer_doubt(node, put->others[i], node->now_ms);
         struct kith_msg *msg =
             core_send(node, peer->conn, KITH_MSG_REQUEST_FIND_REQ, pending->id);
@@ -179,9 +232,12 @@ static void put_find(struct kith_node *node, struct pending *pending,
         msg->u.request_find_req.name_count = put->req->update_count;
         msg->u.request_find_req.names = names;
     }
+    if (put->waiting == 0) {
+        put_store(node, pending);
+    }
 }
 
-static uint32_t put_timeout(const struct kith_node *node, uint32_t asked)
+uint32_t put_timeout(const struct kith_node *node, uint32_t asked)
 {
     return asked == 0 || asked > node->put_timeout_ms ? node->put_timeout_ms : asked;
 }
@@ -227,12 +283,26 @@ static void put_begin(struct kith_node *node, uint64_t conn, const struct kith_m
     put_find(node, pending, names);
 }
 
+/* Whether we may coordinate it: as an owner, or standing in for them. */
+static bool put_admit(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
+                      uint32_t partition, bool *ret_owner)
+{
+    const struct kith_put_req *req = &msg->u.put_req;
+    enum table_verdict verdict = table_check(node, &req->table, partition);
+    *ret_owner = verdict == TABLE_FITS;
+    if (verdict == TABLE_NOT_OURS && req->fallback && !req->strict) {
+        return true;
+    }
+    return table_admit(node, conn, msg, &req->table, partition);
+}
+
 void put_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
 {
     const struct kith_put_req *req = &msg->u.put_req;
+    bool owner = false;
     uint32_t partition =
         node->has_cluster ? kith_group_partition(&req->group, node->table->partitions) : 0;
-    if (!table_admit(node, conn, msg, &req->table, partition)) {
+    if (!put_admit(node, conn, msg, partition, &owner)) {
         return;
     }
     const char *wrong = put_check(node, req);
@@ -246,23 +316,26 @@ void put_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
     }
     struct pending_put plan = {.req = req,
                                .table = node->table->id,
+                               .owner = owner,
+                               .strict = req->strict,
+                               .w_min = req->w_min == 0 ? 1 : req->w_min,
                                .durability = req->durability == KITH_DURABLE_DISK
                                                  ? KITH_DURABLE_DISK
                                                  : KITH_DURABLE_OS};
     uint32_t slots = node->table->owner_slots;
     plan.w = req->w == 0 ? slots / 2 + 1 : req->w;
     plan.w = plan.w > slots ? slots : plan.w;
+    plan.w_min = plan.w_min > plan.w ? plan.w : plan.w_min;
     uint32_t up = put_others(node, partition, plan.others, &plan.other_count);
-    if (up + 1 < plan.w) {
-        put_quorum_missing(node, conn, msg, &plan, up + 1);
-        return;
+    plan.place_count = plan.other_count;
+    if (put_quorum(node, conn, msg, &plan, partition, up)) {
+        put_begin(node, conn, msg, &plan, req->retry);
     }
-    put_begin(node, conn, msg, &plan, req->retry && up > 0);
 }
 
 /* ---- Ends ---- */
 
-static void put_answer_ok(struct kith_node *node, struct pending *pending)
+void put_answer_ok(struct kith_node *node, struct pending *pending)
 {
     struct pending_put *put = &pending->u.put;
     if (pending->answered) {
@@ -273,54 +346,36 @@ static void put_answer_ok(struct kith_node *node, struct pending *pending)
         &core_send(node, pending->conn, KITH_MSG_PUT_RES, pending->msg_id)->u.put_res;
     res->status = core_ok();
     res->copies = put->copies;
+    res->owners = put->owner_copies;
     res->result_count = put->result_count;
     res->results = put->results;
-}
-
-/* After a change of copies or waiting: answers when the outcome is known. */
-static void put_progress(struct kith_node *node, struct pending *pending)
-{
-    struct pending_put *put = &pending->u.put;
-    if (put->phase != PUT_SPREAD) {
-        return;
-    }
-    uint32_t possible = put->copies + (uint32_t)__builtin_popcount(put->waiting);
-    possible += pending->op_out ? 1 : 0; /* our own copy is on its way to the disk */
-    if (put->copies >= put->w) {
-        put_answer_ok(node, pending);
-        pending_end(node, pending);
-    } else if (possible < put->w) {
-        pending_refuse(node, pending, KITH_EUNKNOWN,
-                       core_text(node, "%u of %u copies are made; unreachable: %s", put->copies,
-                                 put->w, put_down_names(node, put)));
-        pending_end(node, pending);
-    }
 }
 
 void put_expire(struct kith_node *node, struct pending *pending)
 {
     struct pending_put *put = &pending->u.put;
+    if (node->now_ms < pending->deadline_ms) {
+        pending_set_due(node, pending, pending->deadline_ms);
+        put_recheck(node, pending);
+        return;
+    }
     if (put->phase == PUT_FIND) {
-        if (node->now_ms < pending->deadline_ms) {
-            put_store(node, pending);
-            return;
-        }
         pending_refuse(node, pending, KITH_EREFUSED, "the other owners were asked in vain");
     } else if (put->phase == PUT_MERGE) {
         pending_refuse(node, pending, KITH_EUNKNOWN, "the deadline passed");
     } else {
         pending_refuse(node, pending, KITH_EUNKNOWN,
                        core_text(node, "%u of %u copies were made by the deadline", put->copies,
-                                 put->w));
+                                 put->need));
     }
     pending_end(node, pending);
 }
 
 /* ---- Find ---- */
 
-static int put_other(const struct pending_put *put, uint16_t peer)
+int put_other(const struct pending_put *put, uint16_t peer)
 {
-    for (int i = 0; i < put->other_count; i++) {
+    for (int i = 0; i < put->place_count; i++) {
         if (put->others[i] == peer && (put->waiting & (1u << i))) {
             return i;
         }
@@ -331,12 +386,12 @@ static int put_other(const struct pending_put *put, uint16_t peer)
 void put_recheck(struct kith_node *node, struct pending *pending)
 {
     struct pending_put *put = &pending->u.put;
-    if (put->phase == PUT_FIND && put->waiting == 0) {
-        put_store(node, pending);
-    } else if (put->phase == PUT_FIND) {
-        pending_set_due(node, pending, put->find_until_ms); /* an answer buys no more time */
-    } else {
+    if (put->phase > PUT_FIND) {
         put_progress(node, pending);
+    } else if (put->waiting == 0 || node->now_ms >= put->find_until_ms) {
+        put_store(node, pending);
+    } else {
+        pending_set_due(node, pending, put->find_until_ms); /* an answer buys no more time */
     }
 }
 
@@ -344,7 +399,7 @@ void put_peer_lost(struct kith_node *node, struct pending *pending, uint16_t pee
 {
     int i = put_other(&pending->u.put, peer);
     if (i >= 0) {
-        pending->u.put.waiting &= (uint8_t)~(1u << i);
+        pending->u.put.waiting &= (uint16_t)~(1u << i);
         pending_poke(node, pending);
     }
 }
@@ -360,7 +415,7 @@ enum kith_err put_found(struct kith_node *node, struct pending *pending, uint16_
     }
     if (res->status.err != KITH_OK || !res->found || join_frozen(node) ||
         res->row_count != put->req->update_count) {
-        put->waiting &= (uint8_t)~(1u << i);
+        put->waiting &= (uint16_t)~(1u << i);
         put_recheck(node, pending);
         return KITH_OK;
     }
@@ -374,6 +429,13 @@ enum kith_err put_found(struct kith_node *node, struct pending *pending, uint16_
     for (uint32_t k = 0; k < res->row_count; k++) {
         rows[k].name = put->req->updates[k].name;
     }
+    const struct kith_hint_want *want = NULL;
+    if (!put->owner) {
+        want = put_hint_want(node, pending, put_partition(node, put));
+        if (!want) {
+            return KITH_ENOMEM;
+        }
+    }
     put->phase = PUT_MERGE;
     put->waiting = 0;
     pending_set_due(node, pending, pending->deadline_ms);
@@ -384,130 +446,11 @@ enum kith_err put_found(struct kith_node *node, struct pending *pending, uint16_
     op->u.merge.wall_ms = node->wall_ms;
     op->u.merge.row_count = res->row_count;
     op->u.merge.rows = rows;
+    op->u.merge.hint = want;
     return KITH_OK;
 }
 
-/* ---- Store and spread ---- */
-
-/* The row without the writer's own sibling, encoded into the arena. */
-static enum kith_err put_context(struct kith_node *node, struct kith_arena *arena,
-                                 const struct kith_store_put_row *row, struct kith_bytes *ret_bytes)
-{
-    struct kith_row state;
-    enum kith_err err = kith_row_decode(&node->arena, row->state, &state);
-    if (err != KITH_OK) {
-        return err;
-    }
-    const struct kith_sibling *own = kith_row_find(&state, &row->dot);
-    if (!own) {
-        *ret_bytes = kith_bytes_make(kith_arena_copy(arena, row->state.data, row->state.size),
-                                     row->state.size);
-        return ret_bytes->data ? KITH_OK : KITH_ENOMEM;
-    }
-    struct kith_sibling *rest = kith_arena_alloc(&node->arena, state.sibling_count * sizeof *rest);
-    if (!rest) {
-        return KITH_ENOMEM;
-    }
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < state.sibling_count; i++) {
-        if (&state.siblings[i] != own) {
-            rest[count] = state.siblings[i];
-            count++;
-        }
-    }
-    state.siblings = rest;
-    state.sibling_count = count;
-    struct kith_buf buf;
-    kith_buf_init(&buf);
-    kith_row_encode(&state, &buf);
-    uint8_t *copy = buf.failed ? NULL : kith_arena_copy(arena, buf.data, buf.size);
-    *ret_bytes = kith_bytes_make(copy, buf.size);
-    kith_buf_release(&buf);
-    return copy ? KITH_OK : KITH_ENOMEM;
-}
-
-/* Whose copies go out at once: as many as W asks for, first in the table's order, and none of a
- * node that was late; all where too few are left. The rest is not waited for, and leaves with other
- * messages. */
-static uint8_t put_urgent(const struct kith_node *node, const struct pending_put *put)
-{
-    uint32_t wanted = put->w - 1; /* our own copy is one of them */
-    uint32_t count = 0;
-    uint8_t chosen = 0;
-    uint8_t all = 0;
-    for (uint32_t i = 0; i < put->other_count; i++) {
-        const struct peer *peer = &node->peers[put->others[i]];
-        uint8_t bit = (uint8_t)(1u << i);
-        all |= bit;
-        if (peer->up && node->now_ms >= peer->late_ms && count < wanted) {
-            chosen |= bit;
-            count++;
-        }
-    }
-    return count < wanted ? all : chosen;
-}
-
-static void put_spread(struct kith_node *node, struct pending *pending,
-                       const struct kith_replica_row *rows)
-{
-    struct pending_put *put = &pending->u.put;
-    put->phase = PUT_SPREAD;
-    uint64_t left = put_timeout(node, 0);
-    if (pending->deadline_ms > node->now_ms && pending->deadline_ms - node->now_ms < left) {
-        left = pending->deadline_ms - node->now_ms;
-    }
-    put->urgent = put_urgent(node, put);
-    put->spread_ms = node->now_ms;
-    for (uint32_t i = 0; i < put->other_count; i++) {
-        const struct peer *peer = &node->peers[put->others[i]];
-        if (!peer->up) {
-            continue;
-        }
-        put->waiting |= (uint8_t)(1u << i);
-        peer_doubt(node, put->others[i], node->now_ms);
-        struct kith_msg *msg = core_send(node, peer->conn, KITH_MSG_REPLICATE_REQ, pending->id);
-        struct kith_replicate_req *req = &msg->u.replicate_req;
-        msg->may_wait = (put->urgent & (1u << i)) == 0;
-        req->may_wait = msg->may_wait;
-        req->table = node->table->id;
-        req->timeout_ms = (uint32_t)left;
-        req->request = put->req->request;
-        req->durability = put->durability;
-        req->group = put->req->group;
-        req->row_count = put->result_count;
-        req->rows = rows;
-    }
-}
-
-static enum kith_err put_stored_os(struct kith_node *node, struct pending *pending,
-                                   const struct kith_store_done *done)
-{
-    struct pending_put *put = &pending->u.put;
-    uint32_t count = done->u.put.row_count;
-    KITH_ASSERT(count == put->req->update_count);
-    struct kith_put_result *results = kith_arena_alloc(&pending->arena, count * sizeof *results);
-    struct kith_replica_row *rows = kith_arena_alloc(&node->arena, count * sizeof *rows);
-    if (!results || !rows) {
-        return KITH_ENOMEM;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        const struct kith_store_put_row *row = &done->u.put.rows[i];
-        enum kith_err err = put_context(node, &pending->arena, row, &results[i].context);
-        if (err != KITH_OK) {
-            return err;
-        }
-        results[i].dot = row->dot;
-        results[i].time = row->time;
-        rows[i].name = put->req->updates[i].name;
-        rows[i].state = row->state;
-        rows[i].has_dot = true;
-        rows[i].dot = row->dot;
-    }
-    put->results = results;
-    put->result_count = count;
-    put_spread(node, pending, rows);
-    return KITH_OK;
-}
+/* ---- The store's answers ---- */
 
 /* What the store says, in the terms of a put. */
 static enum kith_err put_error(enum kith_err err)
@@ -534,6 +477,9 @@ enum kith_err put_stored(struct kith_node *node, struct pending *pending,
                          const struct kith_store_done *done)
 {
     struct pending_put *put = &pending->u.put;
+    if (put->phase > PUT_SPREAD) {
+        return put_again_stored(node, pending, done);
+    }
     bool last = done->err != KITH_OK || put->phase == PUT_MERGE || done->reached == put->durability;
     if (done->err != KITH_OK) {
         watch_tell_put(node, put->req); /* it may be there all the same */
@@ -567,7 +513,9 @@ enum kith_err put_stored(struct kith_node *node, struct pending *pending,
         return KITH_OK;
     }
     if (last) {
+        put->own_due = false;
         put->copies++;
+        put->owner_copies += put->owner ? 1 : 0;
     }
     if (pending->answered) { /* spread all the same; nobody counts */
         pending_end(node, pending);
@@ -577,34 +525,3 @@ enum kith_err put_stored(struct kith_node *node, struct pending *pending,
     return KITH_OK;
 }
 
-/* others[i] has its copy: whoever was asked at once, where i was not, and is not through, is
- * late. */
-static void put_late(struct kith_node *node, const struct pending_put *put, int i)
-{
-    if ((put->urgent & (1u << i)) || node->now_ms - put->spread_ms < KITH_LATE_AFTER_MS) {
-        return;
-    }
-    for (uint32_t k = 0; k < put->other_count; k++) {
-        if (put->waiting & put->urgent & (1u << k)) {
-            node->peers[put->others[k]].late_ms = node->now_ms + KITH_LATE_MS;
-        }
-    }
-}
-
-void put_replicated(struct kith_node *node, struct pending *pending, uint16_t peer,
-                    const struct kith_replicate_res *res)
-{
-    struct pending_put *put = &pending->u.put;
-    int i = put_other(put, peer);
-    if (put->phase != PUT_SPREAD || i < 0) {
-        return;
-    }
-    put->waiting &= (uint8_t)~(1u << i);
-    if (res->status.err == KITH_OK) {
-        put->copies++;
-        put_late(node, put, i);
-    } else if (res->status.err == KITH_ESTALE) {
-        table_learn(node, res->table);
-    }
-    put_progress(node, pending);
-}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * replicate.c - the other owners' part in a put: merge the states, answer when they are stored.
+ * replicate.c - the other owners' part in a put, and that of a node that stands in for one: merge
+ * the states, answer when they are stored. A stand-in keeps them apart (hintop.h).
  *
  * Only nodes may send rows: a client that wakes after days would bring the dead back. A sender
  * whose table is newer than ours may name us an owner that we do not know we are; his rows are
@@ -10,7 +11,7 @@
 #include "core/internal.h"
 
 static bool replicate_admit(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
-                            uint32_t partition)
+                            uint32_t partition, bool *ret_hint)
 {
     const struct kith_replicate_req *req = &msg->u.replicate_req;
     struct conn *from = conn_find(node, conn);
@@ -18,8 +19,14 @@ static bool replicate_admit(struct kith_node *node, uint64_t conn, const struct 
         core_refuse(node, conn, msg, KITH_EPERM, "only nodes may send rows");
         return false;
     }
-    if (table_check(node, &req->table, partition) == TABLE_AHEAD) {
+    enum table_verdict verdict = table_check(node, &req->table, partition);
+    bool owner = verdict != TABLE_NONE && node->self != KITH_NO_MEMBER &&
+                 kith_table_owns(node->table, partition, node->self);
+    *ret_hint = req->has_hint && !owner;
+    if (verdict == TABLE_AHEAD) {
         table_ask(node, conn);
+    } else if (verdict == TABLE_NOT_OURS && req->has_hint) {
+        /* that is why */
     } else if (!table_admit(node, conn, msg, &req->table, partition)) {
         return false;
     }
@@ -43,7 +50,8 @@ void replicate_req(struct kith_node *node, uint64_t conn, const struct kith_msg 
     const struct kith_replicate_req *req = &msg->u.replicate_req;
     uint32_t partition =
         node->has_cluster ? kith_group_partition(&req->group, node->table->partitions) : 0;
-    if (!replicate_admit(node, conn, msg, partition)) {
+    bool hint = false;
+    if (!replicate_admit(node, conn, msg, partition, &hint)) {
         return;
     }
     uint32_t timeout = req->timeout_ms > 0 && req->timeout_ms <= KITH_TIMEOUT_MAX_MS
@@ -65,6 +73,15 @@ void replicate_req(struct kith_node *node, uint64_t conn, const struct kith_msg 
     op->u.merge.wall_ms = node->wall_ms;
     op->u.merge.row_count = req->row_count;
     op->u.merge.rows = req->rows;
+    if (hint) {
+        struct kith_hint_want *want = &pending->u.merge.want;
+        pending->u.merge.target = req->hint_for;
+        want->custody = req->custody;
+        want->target_count = 1;
+        want->targets = &pending->u.merge.target;
+        op->u.merge.hint = want;
+        handoff_wake(node, KITH_HANDOFF_SOON_MS);
+    }
 }
 
 void replicate_stored(struct kith_node *node, struct pending *pending,

@@ -47,6 +47,13 @@ static void status_answer(struct kith_node *node, uint64_t conn, uint64_t id,
     self->puts = node->puts;
     self->gets = node->gets;
     self->scans = node->scans;
+    self->hints = counts->hints.count;
+    self->hint_bytes = counts->hints.bytes;
+    self->custody = counts->hints.custody;
+    self->thin_rows = counts->hints.thin;
+    if (counts->hints.first_ms != 0 && counts->hints.first_ms < node->wall_ms) {
+        self->hint_oldest_ms = node->wall_ms - counts->hints.first_ms;
+    }
     self->uptime_ms = node->now_ms - node->started_ms;
     pairs_count(node, self);
     res->member_count = members_all(node, &res->members);

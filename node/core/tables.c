@@ -37,6 +37,7 @@ enum kith_err table_use(struct kith_node *node, struct kith_table *table, struct
     node->members_dirty = true;
     watch_end_all(node);
     exchange_table_changed(node);
+    handoff_wake(node, 0);
     for (uint32_t i = 0; i < table->member_count; i++) {
         if (map[i] != KITH_NO_PEER) {
             struct kith_member_info *info = &node->peers[map[i]].info;
@@ -215,6 +216,11 @@ static void table_answer_stale(struct kith_node *node, uint64_t conn, const stru
         res = core_send(node, conn, KITH_MSG_CHUNK_LIST_RES, msg->id);
         res->u.chunk_list_res.status = status;
         res->u.chunk_list_res.table = table;
+        return;
+    case KITH_MSG_HANDOFF_REQ:
+        res = core_send(node, conn, KITH_MSG_HANDOFF_RES, msg->id);
+        res->u.handoff_res.status = status;
+        res->u.handoff_res.table = table;
         return;
     default:
         core_refuse(node, conn, msg, KITH_ESTALE, why);

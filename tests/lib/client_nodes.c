@@ -355,6 +355,9 @@ static void node_put(struct client_world *w, uint64_t conn, const struct kith_ms
         results[i].context = put_context(w, world_row(node, put->updates[i].name), counter);
     }
     msg->u.put_res.copies = 2;
+    msg->u.put_res.owners = node->put_owners != 0
+                                ? node->put_owners
+                                : (uint32_t)__builtin_popcount(node->put_copies);
     msg->u.put_res.result_count = put->update_count;
     msg->u.put_res.results = world_keep(w, results, put->update_count * sizeof(results[0]));
 }

@@ -98,10 +98,12 @@ static void stored(struct sim *sim, struct sim_event *event)
     }
     enum kith_store_kind kind = op->op.kind;
     bool write = kind == KITH_STORE_PUT || kind == KITH_STORE_MERGE ||
-                 kind == KITH_STORE_ABSORB ||
+                 kind == KITH_STORE_ABSORB || kind == KITH_STORE_HINT_NOTE ||
+                 kind == KITH_STORE_HINT_ACK || kind == KITH_STORE_HINT_DROP ||
                  kind == KITH_STORE_META_PUT || kind == KITH_STORE_CHUNK_PUT ||
                  kind == KITH_STORE_CHUNK_SYNC;
-    bool once = kind == KITH_STORE_META_PUT || kind == KITH_STORE_CHUNK_SYNC; /* at disk */
+    bool once = kind == KITH_STORE_META_PUT || kind == KITH_STORE_CHUNK_SYNC ||
+                kind == KITH_STORE_HINT_NOTE; /* at disk */
     bool disk = op->op.durability == KITH_DURABLE_DISK;
     if (event->phase == 0) {
         uint64_t wall = world_wall_ms(sim, node);

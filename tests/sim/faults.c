@@ -13,6 +13,7 @@
 #include "sim.h"
 
 #define HALVES_MAX_US    5000000u
+#define LONELY_MAX_US    2000000u
 #define FLAP_MAX_US      4000000u
 #define FLAP_EACH_US     400000u
 #define SPACE_MAX_US     1500000u
@@ -33,6 +34,9 @@ void faults_choose(struct sim *sim)
     for (uint32_t kind = KIND_CUT + 1; kind < KIND_COUNT; kind++) {
         bool has = sim_chance(sim, 300);
         sim->kinds |= has ? 1u << kind : 0;
+    }
+    if (sim->mutant == MUTANT_HINT_EPOCH) { /* one stand-in twice for a row: else too seldom */
+        sim->kinds = 1u << KIND_CRASH | 1u << KIND_CUT | 1u << KIND_LONELY;
     }
     uint32_t first = sim_below(sim, sim->node_count);
     for (uint32_t i = 0; i < (sim->node_count - 1) / 2; i++) { /* the others tell the time */
@@ -71,6 +75,31 @@ static void halves(struct sim *sim)
     sim_trace(sim, "cut in sides %x", side);
     cut_sides(sim, side, true);
     sim_at(sim, sim->now_us + lasts, halves_end)->link = side;
+}
+
+/* A client is cut off from all nodes but one, or joined to them again. */
+static void lonely_cut(struct sim *sim, uint32_t client, uint32_t node, bool cut)
+{
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        if (i != node) {
+            sim->cut[client][i] = sim->cut[i][client] = cut;
+        }
+    }
+}
+
+static void lonely_end(struct sim *sim, struct sim_event *event)
+{
+    lonely_cut(sim, event->entity, event->link, false);
+}
+
+static void lonely(struct sim *sim, uint32_t node)
+{
+    uint32_t client = SIM_NODES_MAX + sim_below(sim, sim->client_count);
+    struct sim_event *event = sim_at(sim, sim->now_us + sim_below(sim, LONELY_MAX_US), lonely_end);
+    event->entity = client;
+    event->link = node;
+    sim_trace(sim, "client %u reaches %u alone", client, node);
+    lonely_cut(sim, client, node, true);
 }
 
 static void flap(struct sim *sim, struct sim_event *event)
@@ -154,6 +183,9 @@ static void disk_fails(struct sim *sim, enum sim_kind kind)
     uint64_t by = sim_random(sim) % (UINT64_C(1) << by_log);
     for (uint32_t i = 0; i < sim->node_count; i++) {
         node = sim->nodes[i].power_victim ? &sim->nodes[i] : node;
+        if (store_hints_owed(&sim->nodes[i].store)) {
+            return; /* there may be writes that stand on this one alone */
+        }
     }
     uint8_t key = KITH_META_CLUSTER;
     if (!node || !node->up || !world_may_lose_power(sim) ||
@@ -247,6 +279,9 @@ static void special(struct sim *sim, uint32_t a, uint32_t b)
         break;
     case KIND_FULL:
         disk_fills(sim, a);
+        break;
+    case KIND_LONELY:
+        lonely(sim, a);
         break;
     case KIND_CRASH:
     case KIND_CUT:

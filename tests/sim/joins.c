@@ -107,6 +107,7 @@ static void joins_begin(struct sim *sim, uint32_t members)
     sim->node_count = members + 1;
     sim->late = members;
     sim->client_count = 3;
+    sim->strict = 7; /* else fewer than two of three would do */
     world_init(sim);
     joins_form(sim);
 }

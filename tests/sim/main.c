@@ -184,8 +184,16 @@ static bool chunks_identical(struct sim *sim)
     return true;
 }
 
-static bool identical(struct sim *sim)
+/* What differs between owners of a row, or is owed to them; "" when nothing does. */
+static const char *difference(struct sim *sim)
 {
+    static char text[80];
+    for (uint32_t n = 0; n < sim->node_count; n++) {
+        if (store_hints_owed(&sim->nodes[n].store)) {
+            (void)snprintf(text, sizeof text, "node %u owes what it was counted for", n);
+            return text;
+        }
+    }
     for (uint32_t r = 0; r < SIM_ROWS; r++) {
         struct kith_key key;
         struct kith_bytes first = {NULL, 0};
@@ -195,7 +203,8 @@ static bool identical(struct sim *sim)
             bool owner = owns(sim, n, kith_group_partition(&key.group, SIM_PARTITIONS));
             struct kith_bytes state = store_sim_state(&sim->nodes[n].store, &key, sim->secret);
             if (owner && have && !kith_bytes_equal(first, state)) {
-                return false;
+                (void)snprintf(text, sizeof text, "row %u at node %u", r, n);
+                return text;
             }
             if (owner) {
                 first = state;
@@ -203,7 +212,12 @@ static bool identical(struct sim *sim)
             }
         }
     }
-    return true;
+    return "";
+}
+
+static bool identical(struct sim *sim)
+{
+    return difference(sim)[0] == '\0';
 }
 
 /* What the nodes do among themselves is enough, if nobody reads. */
@@ -214,7 +228,8 @@ static void heal_unread(struct sim *sim)
         world_run(sim, sim->now_us + 10000000);
     }
     if (!sim->failed && !identical(sim)) {
-        sim_fail(sim, "invariant 2: replicas differ three hours after healing, where nobody reads");
+        sim_fail(sim, "invariant 2: replicas differ three hours after healing, where nobody reads: %s",
+                 difference(sim));
     } else if (!sim->failed && !chunks_identical(sim)) {
         sim_fail(sim, "invariant 2: a chunk is not at all its owners three hours after healing");
     }
@@ -247,7 +262,8 @@ void sim_heal(struct sim *sim)
     }
     scenario_all_ended(sim);
     if (!sim->failed && !identical(sim)) {
-        sim_fail(sim, "invariant 2: replicas differ after healing and reading everything");
+        sim_fail(sim, "invariant 2: replicas differ after healing and reading everything: %s",
+                 difference(sim));
     }
 }
 
@@ -287,6 +303,7 @@ static void run_random(struct sim *sim)
 {
     static const uint32_t sizes[] = {3, 3, 3, 4, 5, 2, 1, 7};
     sim->node_count = sizes[sim_below(sim, 8)];
+    sim->strict = sim_chance(sim, 300) ? 1u << sim_below(sim, SIM_CLIENTS_MAX) : 0;
     sim->storm = sim_chance(sim, 200);
     sim->few_open = sim_chance(sim, 250);
     bool late = sim_chance(sim, 300) && sim->node_count > 1;
@@ -329,11 +346,13 @@ static void print_end(const struct sim *sim, const struct options *options)
     }
     if (options->verbose) {
         printf("%u nodes, %llu ops, %llu ok, %llu unknown, %llu degraded, %llu told of a loss, "
-               "%llu crashes, %llu beliefs judged\n",
+               "%llu crashes, %llu beliefs judged, %llu writes by fewer than W owners, %llu of them "
+               "thin\n",
                sim->node_count, (unsigned long long)sim->ops_done, (unsigned long long)sim->ops_ok,
                (unsigned long long)sim->ops_unknown, (unsigned long long)sim->degraded,
                (unsigned long long)sim->lost_reads, (unsigned long long)sim->crashes,
-               (unsigned long long)sim->believed);
+               (unsigned long long)sim->believed, (unsigned long long)sim->custody_acks,
+               (unsigned long long)sim->thin_acks);
     }
     if (options->hash) {
         printf("seed %llu trace %016llx\n", (unsigned long long)sim->seed,

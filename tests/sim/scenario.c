@@ -199,20 +199,31 @@ static uint64_t copies_lost(const struct sim *sim, const struct op_record *recor
     return disk ? sim->disk_losses - record->disk_losses : sim->power_losses - record->power_losses;
 }
 
-static void check_copies(struct sim *sim, const struct op_record *record, uint32_t i)
+/* A write that is acknowledged is in W stores, as a row or as custody; or it is on the disk of as
+ * many as were told, and one of those has noted that there are too few. */
+static void check_copies(struct sim *sim, const struct op_record *record, uint32_t i, uint32_t told)
 {
     const struct oracle_write *write = &sim->oracle.writes[record->writes[i]];
     struct kith_key key;
     uint32_t copies = 0;
+    bool thin = told < copies_needed(sim);
+    bool disk = record->disk || thin;
+    bool noted = false;
     sim_key(record->rows[i], &key);
     for (uint32_t n = 0; n < sim->node_count; n++) {
-        copies += store_sim_holds(&sim->nodes[n].store, &key, &write->dot, record->disk) ? 1 : 0;
+        struct store_sim *store = &sim->nodes[n].store;
+        copies += store_sim_holds(store, &key, &write->dot, disk) ? 1 : 0;
+        noted = noted || store_hints_noted(store, &key);
     }
-    uint64_t lost = copies_lost(sim, record, record->disk);
-    if (copies + lost < copies_needed(sim)) {
+    uint64_t lost = copies_lost(sim, record, disk);
+    if (copies + lost < (thin ? told : copies_needed(sim)) || copies + lost == 0) {
         sim_fail(sim, "invariant 1: write %llu is acknowledged with %u copies",
                  (unsigned long long)write->number, copies);
+    } else if (thin && !noted && copies + lost < copies_needed(sim)) {
+        sim_fail(sim, "write %llu has %u copies, and nobody has noted that",
+                 (unsigned long long)write->number, copies);
     }
+    sim->thin_acks += thin ? 1 : 0;
 }
 
 static void put_done(struct sim *sim, uint32_t client, struct op_record *record,
@@ -226,7 +237,10 @@ static void put_done(struct sim *sim, uint32_t client, struct op_record *record,
         case KITH_OK:
             write->state = WRITE_OK;
             write->dot = result->u.put.results[i].dot;
-            watches_acked(sim, record->writes[i]);
+            if (result->u.put.owners >= copies_needed(sim)) { /* else no owner may have it to tell */
+                watches_acked(sim, record->writes[i]);
+            }
+            sim->custody_acks += i == 0 && result->u.put.owners < copies_needed(sim) ? 1 : 0;
             sim_bytes_set(&sim->clients[client].context[record->rows[i]],
                           result->u.put.results[i].context);
             kith_arena_init(&arena, 0);
@@ -240,7 +254,12 @@ static void put_done(struct sim *sim, uint32_t client, struct op_record *record,
                 seen_join(sim, client, record->rows[i], &row.clock);
             }
             kith_arena_release(&arena);
-            check_copies(sim, record, i);
+            check_copies(sim, record, i, result->u.put.copies);
+            if ((sim->strict >> client & 1u) != 0 &&
+                result->u.put.owners < copies_needed(sim)) {
+                sim_fail(sim, "a strict write is acknowledged with %u owners",
+                         result->u.put.owners);
+            }
             break;
         case KITH_EREFUSED:
         case KITH_ELIMIT:

@@ -11,6 +11,7 @@
  *     store_sim.c  a node's store: what is in memory, at the operating system, on the disk
  *     store_loss.c      ... and what of it is lost
  *     store_mutants.c   deliberate faults of it
+ *     store_hints.c     ... what is kept for others
  *     mutants.def  the deliberate faults, and the seed that catches each
  *     scenario.c   what clients do, and what each answer must be (sessions, copies, chunks)
  *     faults.c     what goes wrong, and when
@@ -29,6 +30,7 @@
 #include "client/client_core.h"
 #include "client/epoch.h"
 #include "core/decide.h"
+#include "core/hintop.h"
 #include "core/node.h"
 #include "core/rowop.h"
 #include "core/tree.h"
@@ -71,6 +73,7 @@ enum sim_kind {
     KIND_OLD,     /* it comes back as it was some time ago */
     KIND_FULL,    /* a disk fills up: no values, then nothing at all, for a while */
     KIND_CORRUPT, /* a byte of a message flips, and the connection ends */
+    KIND_LONELY,  /* a client reaches one node alone, for a while */
     KIND_COUNT
 };
 
@@ -110,6 +113,7 @@ struct store_sim {
     uint64_t run, counter;
     uint64_t first_run, first_counter;
     struct kith_dot early[SIM_ROWS]; /* MUTANT_COUNTER_EARLY: drawn, and not written yet */
+    struct kith_actor hint_actors[SIM_ROWS]; /* MUTANT_HINT_EPOCH: the last ones */
     uint32_t batch_count, batch_capacity;
     struct sim_batch *batches;
 };
@@ -154,6 +158,27 @@ bool store_sim_holds_chunk(const struct store_sim *store, const struct kith_chun
 /* Recomputes the trees (invariant 5). */
 void store_sim_verify(struct store_sim *store, struct kith_bytes secret);
 void store_sim_release(struct store_sim *store);
+/* Under the number of the transaction at hand; for the files of the store. */
+void store_sim_put(struct store_sim *store, uint8_t type, const void *key, size_t key_size,
+                   struct kith_bytes value);
+size_t store_sim_row_key(const struct kith_key *key, uint8_t out[SIM_ROW_KEY]);
+struct kith_key store_sim_key_of(const struct cell *cell); /* of a row or a hint */
+/* ---- store_hints.c ---- */
+/* The record in a hint, empty where there is none. */
+struct kith_bytes store_hints_record(struct store_sim *store, const struct kith_key *key);
+void store_hints_write(struct store_sim *store, const struct kith_key *key,
+                       const struct kith_rowop_result *result, const struct kith_hint_want *want,
+                       uint64_t wall_ms);
+void store_hints_old_epoch(struct store_sim *store, struct kith_arena *arena,
+                           const struct kith_rowop_env *env, const struct kith_key *key,
+                           struct kith_rowop_result *result);
+void store_hints_mark(struct store_sim *store, const struct kith_key *key,
+                      const struct kith_hint_want *want, uint64_t wall_ms);
+void store_hints_apply(struct store_sim *store, struct store_op *op); /* HINT_* */
+/* Whether something is kept that counted as a copy, or a row is thin. */
+bool store_hints_owed(const struct store_sim *store);
+/* The same of one row. */
+bool store_hints_noted(const struct store_sim *store, const struct kith_key *key);
 /* The row's state, empty where there is none. */
 struct kith_bytes store_sim_state(struct store_sim *store, const struct kith_key *key,
                                   struct kith_bytes secret);
@@ -392,7 +417,9 @@ struct sim {
     bool cut[SIM_ENTITIES][SIM_ENTITIES]; /* [from][to] */
     uint64_t frozen_until_us[SIM_ENTITIES];
     uint32_t kinds; /* bit k: enum sim_kind k */
+    uint32_t strict; /* bit c: client c writes strictly */
     uint64_t conn_next;
+    uint64_t thin_acks, custody_acks; /* writes that fewer than W nodes, than W owners took */
     uint64_t ops_done, ops_ok, ops_unknown, crashes, degraded, lost_reads;
     uint64_t power_losses; /* with disk_losses */
     uint64_t disk_losses;

@@ -45,7 +45,7 @@ static void back_to(struct store_sim *store, uint64_t keep, bool meta)
         struct cell *cell = store->cells[i];
         while ((meta || cell->type != 'm') && cell->version_count > 0 &&
                cell->versions[cell->version_count - 1].seq > keep) {
-            if (cell->type == 'r' &&
+            if ((cell->type == 'r' || cell->type == 'h') &&
                 cell->versions[cell->version_count - 1].seq <= store->os_seq) {
                 row_lost(store->sim, cell);
             }

@@ -135,8 +135,8 @@ void store_sim_release(struct store_sim *store)
 bool store_sim_has_data(const struct store_sim *store)
 {
     for (uint32_t i = 0; i < store->cell_count; i++) {
-        if ((store->cells[i]->type == 'r' || store->cells[i]->type == 'c') &&
-            store->cells[i]->version_count > 0) {
+        uint8_t type = store->cells[i]->type;
+        if ((type == 'r' || type == 'c') && store->cells[i]->version_count > 0) {
             return true;
         }
     }
@@ -205,16 +205,21 @@ static struct kith_bytes row_record(struct store_sim *store, const struct kith_k
     return store_sim_get(store, 'r', name, size);
 }
 
-struct kith_bytes store_sim_state(struct store_sim *store, const struct kith_key *key,
-                                  struct kith_bytes secret)
+static struct kith_bytes record_state(const struct store_sim *store, const struct kith_key *key,
+                                      struct kith_bytes record, struct kith_bytes secret)
 {
     struct kith_bytes state = kith_bytes_make(NULL, 0);
     struct kith_checksum hash;
-    struct kith_bytes record = row_record(store, key);
     if (record.size > 0 && kith_rowop_state(key, record, secret, &state, &hash) != KITH_OK) {
         sim_fail(store->sim, "node %u: a record does not fit its hash", store->node);
     }
     return state;
+}
+
+struct kith_bytes store_sim_state(struct store_sim *store, const struct kith_key *key,
+                                  struct kith_bytes secret)
+{
+    return record_state(store, key, row_record(store, key), secret);
 }
 
 /* The newest version that is safe; NULL: there is none. */
@@ -230,27 +235,37 @@ static const struct cell_version *cell_safe(const struct store_sim *store, const
     return NULL;
 }
 
-bool store_sim_holds(struct store_sim *store, const struct kith_key *key,
-                     const struct kith_dot *dot, bool disk)
+static bool record_covers(const struct store_sim *store, const struct kith_key *key,
+                          struct kith_bytes record, const struct kith_dot *dot)
 {
-    uint8_t name[SIM_ROW_KEY];
-    size_t size = store_sim_row_key(key, name);
-    const struct cell *cell = store_sim_cell(store, 'r', name, size);
-    const struct cell_version *version = cell_safe(store, cell, disk);
-    if (!version) {
-        return false;
-    }
     struct kith_bytes state;
     struct kith_checksum hash;
     struct kith_arena arena;
     struct kith_row row;
     kith_arena_init(&arena, 0);
-    bool holds = kith_rowop_state(key, kith_bytes_make(version->data, version->size),
-                                  store->sim->secret, &state, &hash) == KITH_OK &&
-                 kith_row_decode(&arena, state, &row) == KITH_OK &&
-                 kith_clock_covers(&row.clock, dot);
+    bool covers = record.size > 0 &&
+                  kith_rowop_state(key, record, store->sim->secret, &state, &hash) == KITH_OK &&
+                  kith_row_decode(&arena, state, &row) == KITH_OK &&
+                  kith_clock_covers(&row.clock, dot);
     kith_arena_release(&arena);
-    return holds;
+    return covers;
+}
+
+bool store_sim_holds(struct store_sim *store, const struct kith_key *key,
+                     const struct kith_dot *dot, bool disk)
+{
+    uint8_t name[SIM_ROW_KEY];
+    size_t size = store_sim_row_key(key, name);
+    const struct cell_version *version = cell_safe(store, store_sim_cell(store, 'r', name, size), disk);
+    if (version &&
+        record_covers(store, key, kith_bytes_make(version->data, version->size), dot)) {
+        return true;
+    }
+    struct kith_hint hint;
+    version = cell_safe(store, store_sim_cell(store, 'h', name, size), disk);
+    return version &&
+           kith_hint_decode(kith_bytes_make(version->data, version->size), &hint) == KITH_OK &&
+           record_covers(store, key, hint.record, dot);
 }
 
 bool store_sim_holds_chunk(const struct store_sim *store, const struct kith_chunk_id *id, bool disk)
@@ -293,6 +308,13 @@ static void delete_no_dot(struct store_sim *store, struct store_op *op, const st
     }
 }
 
+/* What the operation works on: the row, or what is kept of it for others. */
+static struct kith_bytes old_record(struct store_sim *store, const struct kith_key *key,
+                                    const struct kith_hint_want *hint)
+{
+    return hint && !hint->thin ? store_hints_record(store, key) : row_record(store, key);
+}
+
 static void apply_put(struct store_sim *store, struct store_op *op, uint64_t wall_ms,
                       struct kith_bytes secret)
 {
@@ -310,7 +332,7 @@ static void apply_put(struct store_sim *store, struct store_op *op, uint64_t wal
         struct kith_rowop_env env = {store->run, counter, counter, wall_ms, secret};
         struct kith_request_id request = op->op.u.put.request;
         struct kith_dot known;
-        struct kith_bytes record = row_record(store, &key);
+        struct kith_bytes record = old_record(store, &key, op->op.u.put.hint);
         struct kith_put_update update = op->op.u.put.updates[i];
         if (sim->mutant == MUTANT_NOT_CARRIED) {
             update.context = store_mutant_context(store, &op->arena, &key, update.context);
@@ -342,6 +364,9 @@ static void apply_put(struct store_sim *store, struct store_op *op, uint64_t wal
         if (sim->mutant == MUTANT_COUNTER_EARLY) {
             counter = store_mutant_counter(store, &op->arena, &key, counter, &results[i]);
         }
+        if (sim->mutant == MUTANT_HINT_EPOCH && op->op.u.put.hint && !op->op.u.put.hint->thin) {
+            store_hints_old_epoch(store, &op->arena, &env, &key, &results[i]);
+        }
         names[i] = key.name;
         dots[i] = results[i].dot;
         rows[i].dot = results[i].dot;
@@ -355,7 +380,10 @@ static void apply_put(struct store_sim *store, struct store_op *op, uint64_t wal
         store_mutant_keep_run(store);
     }
     (void)oracle_batch(sim, &op->op.u.put.request, count);
-    batch_note(store, &op->op.u.put.group, count, names, dots);
+    const struct kith_hint_want *hint = op->op.u.put.hint;
+    if (!hint || hint->thin) { /* what is kept for others goes again */
+        batch_note(store, &op->op.u.put.group, count, names, dots);
+    }
     op->seq = store->seq;
     for (uint32_t i = 0; i < count; i++) {
         struct kith_key key = {op->op.u.put.group, op->op.u.put.updates[i].name};
@@ -364,8 +392,13 @@ static void apply_put(struct store_sim *store, struct store_op *op, uint64_t wal
         if (sim->mutant == MUTANT_HALF_BATCH && i > 0) {
             store->seq++;
         }
-        if (!drop) {
+        if (hint && !hint->thin) {
+            store_hints_write(store, &key, &results[i], hint, wall_ms);
+        } else if (!drop) {
             row_write(store, &op->arena, &key, &results[i]);
+        }
+        if (hint && hint->thin) {
+            store_hints_mark(store, &key, hint, wall_ms);
         }
         sim_trace(store->sim, "%u puts %s of group %u: dot %016llx.%llu.%llu%s", store->node,
                   key.name.size > 0 ? (const char *)"named" : "unnamed", key.group.bytes[4],
@@ -399,7 +432,7 @@ static void apply_merge(struct store_sim *store, struct store_op *op, uint64_t w
     for (uint32_t i = 0; i < count; i++) {
         struct kith_key key = {op->op.u.merge.group, op->op.u.merge.rows[i].name};
         struct kith_rowop_env env = {store->run, 0, counter, wall_ms, secret};
-        struct kith_bytes old = row_record(store, &key);
+        struct kith_bytes old = old_record(store, &key, op->op.u.merge.hint);
         if (sim->mutant == MUTANT_FORGET_ROW && sim_chance(sim, 100)) {
             old.size = 0;
         }
@@ -433,12 +466,17 @@ static void apply_merge(struct store_sim *store, struct store_op *op, uint64_t w
     for (uint32_t i = 0; i < count; i++) {
         op->done.u.merge.changed = op->done.u.merge.changed || results[i].changed;
     }
-    if (whole) {
+    const struct kith_hint_want *hint = op->op.u.merge.hint;
+    if (whole && !hint) {
         batch_note(store, &op->op.u.merge.group, count, names, dots);
     }
     for (uint32_t i = 0; i < count; i++) {
         struct kith_key key = {op->op.u.merge.group, op->op.u.merge.rows[i].name};
-        row_write(store, &op->arena, &key, &results[i]);
+        if (hint) {
+            store_hints_write(store, &key, &results[i], hint, wall_ms);
+        } else {
+            row_write(store, &op->arena, &key, &results[i]);
+        }
     }
 }
 
@@ -449,7 +487,8 @@ static void apply_get(struct store_sim *store, struct store_op *op, struct kith_
     KITH_ASSERT(rows);
     for (uint32_t i = 0; i < count; i++) {
         struct kith_key key = {op->op.u.get.group, op->op.u.get.names[i]};
-        struct kith_bytes record = row_record(store, &key);
+        struct kith_bytes record =
+            op->op.u.get.hints ? store_hints_record(store, &key) : row_record(store, &key);
         struct kith_bytes state = kith_bytes_make(NULL, 0);
         if (record.size == 0) {
             continue;
@@ -474,7 +513,7 @@ static void apply_scan(struct store_sim *store, struct store_op *op, struct kith
     uint32_t count = 0;
     for (uint32_t i = 0; i < store->cell_count; i++) {
         struct cell *cell = store->cells[i];
-        if (cell->type != 'r' || cell->version_count == 0 ||
+        if (cell->type != (op->op.u.scan.hints ? 'h' : 'r') || cell->version_count == 0 ||
             memcmp(cell->key + 2, op->op.u.scan.group.bytes, 16) != 0) {
             continue;
         }
@@ -487,8 +526,13 @@ static void apply_scan(struct store_sim *store, struct store_op *op, struct kith
             op->done.u.rows.more = true;
             break;
         }
-        struct kith_bytes state = store_sim_state(store, &key, secret);
+        struct kith_bytes record =
+            op->op.u.scan.hints ? store_hints_record(store, &key) : row_record(store, &key);
+        struct kith_bytes state = record_state(store, &key, record, secret);
         struct kith_checksum hash = kith_row_hash(&key, state, secret);
+        if (record.size == 0) {
+            continue;
+        }
         rows[count].name.data = kith_arena_copy(&op->arena, key.name.data, key.name.size);
         rows[count].name.size = key.name.size;
         rows[count].hash = hash;
@@ -507,12 +551,13 @@ static void apply_find(struct store_sim *store, struct store_op *op, struct kith
     KITH_ASSERT(rows);
     for (uint32_t i = 0; i < count; i++) {
         struct kith_key key = {op->op.u.find.group, op->op.u.find.names[i]};
-        struct kith_bytes record = row_record(store, &key);
+        struct kith_bytes record =
+            op->op.u.find.hints ? store_hints_record(store, &key) : row_record(store, &key);
         if (record.size == 0 ||
             kith_rowop_find(record, &op->op.u.find.request, &rows[i].dot) != KITH_OK) {
             return;
         }
-        struct kith_bytes state = store_sim_state(store, &key, secret);
+        struct kith_bytes state = record_state(store, &key, record, secret);
         rows[i].name = op->op.u.find.names[i];
         rows[i].has_dot = true;
         rows[i].state.data = kith_arena_copy(&op->arena, state.data, state.size);
@@ -686,6 +731,13 @@ void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall
         break;
     case KITH_STORE_ABSORB:
         apply_absorb(store, op, wall_ms, secret);
+        break;
+    case KITH_STORE_HINT_NOTE:
+    case KITH_STORE_HINT_PAGE:
+    case KITH_STORE_HINT_ACK:
+    case KITH_STORE_HINT_DROP:
+    case KITH_STORE_HINT_LIST:
+        store_hints_apply(store, op);
         break;
     case KITH_STORE_COUNT:
         op->done.u.counts.rows = store_sim_has_data(store) ? 1 : 0;

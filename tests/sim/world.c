@@ -305,6 +305,7 @@ void world_init(struct sim *sim)
                                                    .servers = servers,
                                                    .op_timeout_ms = 3000,
                                                    .writer = "sim",
+                                                   .strict = (sim->strict >> i & 1u) != 0,
                                                    .mono_ms = sim->now_us / 1000};
         for (uint32_t k = 0; k < 4; k++) {
             options.random[k] = sim_random(sim);

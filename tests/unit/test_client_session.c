@@ -15,7 +15,8 @@ static void test_session_own_writes(void **state)
 {
     struct client_world *w = *state;
     world_write_all(w, "a", "old");
-    w->nodes[0].put_copies = 1; /* acknowledged with a stand-in: no other owner has it */
+    w->nodes[0].put_copies = 1; /* W owners had it; but 0 they have lost it (a power loss) */
+    w->nodes[0].put_owners = 2;
     struct kith_bytes context = world_row_state(world_row(&w->nodes[0], text("a")));
     struct kith_put_update update = {
         .name = text("a"), .has_sibling = true, .value = text("mine"), .context = context};
@@ -95,7 +96,8 @@ static void test_session_overtaken(void **state)
     for (uint32_t scans = 0; scans < 2; scans++) {
         const char *name = scans == 0 ? "a" : "b";
         world_write_all(w, name, "old");
-        w->nodes[0].put_copies = 1; /* acknowledged with a stand-in: no other owner has it */
+        w->nodes[0].put_copies = 1; /* as above */
+        w->nodes[0].put_owners = 2;
         struct kith_bytes names[] = {text(name)};
         struct kith_client_op read = {.kind = KITH_CLIENT_GET, .timeout_ms = 2000};
         read.u.get.group = WORLD_GROUP;
@@ -133,6 +135,53 @@ static void test_session_overtaken(void **state)
         assert_non_null(strstr(world_values(w, world_get(w, name, KITH_LEVEL_QUORUM, 0)), "two"));
     }
 }
+/* What stand-ins took is kept until W owners have it, and is in every answer meanwhile: in a get, in
+ * a scan (where no page has the row, too), with other people's versions beside it. */
+static void test_session_kept(void **state)
+{
+    struct client_world *w = *state;
+    world_write_all(w, "a", "old");
+    w->nodes[0].put_copies = 1; /* custody elsewhere: no other owner has it */
+    struct kith_bytes context = world_row_state(world_row(&w->nodes[0], text("a")));
+    struct kith_put_update update = {
+        .name = text("a"), .has_sibling = true, .value = text("mine"), .context = context};
+    struct kith_client_op op = {.kind = KITH_CLIENT_PUT};
+    op.u.put.group = WORLD_GROUP;
+    op.u.put.update_count = 1;
+    op.u.put.updates = &update;
+    assert_int_equal(KITH_OK, world_err(w, world_submit(w, &op)));
+    assert_int_equal(KITH_OK, world_err(w, world_put(w, "b", "fresh", 0)));
+    world_set_mode(w, 0, DEAD);
+    enum kith_level levels[] = {KITH_LEVEL_QUORUM, KITH_LEVEL_ONE};
+    for (uint32_t i = 0; i < 2; i++) {
+        uint64_t tag = world_get(w, "a", levels[i], 2000);
+        assert_non_null(strstr(world_values(w, tag), "mine"));
+        assert_string_equal("fresh", world_values(w, world_get(w, "b", levels[i], 2000)));
+    }
+    uint32_t pages;
+    assert_string_equal("a b ", world_scan_all(w, 0, &pages));
+    world_set_mode(w, 2, DEAD); /* degraded, but not wrong */
+    assert_string_equal("a b ", world_scan_all(w, 0, &pages));
+    world_set_mode(w, 2, ALIVE);
+    world_write_on(w, 1, "b", "theirs"); /* blind: concurrent */
+    uint64_t tag = world_get(w, "b", KITH_LEVEL_QUORUM, 2000);
+    assert_non_null(strstr(world_values(w, tag), "theirs"));
+    assert_non_null(strstr(world_values(w, tag), "fresh"));
+    /* handed over, and read by a quorum: nothing is kept any more */
+    world_set_mode(w, 0, ALIVE);
+    world_pass(w, 3000);
+    for (uint32_t to = 1; to < 3; to++) {
+        world_copy_row(w, 0, to, "a");
+    }
+    tag = world_get(w, "a", KITH_LEVEL_ALL, 2000); /* level ONE may meet any: all must have it */
+    assert_non_null(strstr(world_values(w, tag), "mine"));
+    for (uint32_t to = 0; to < 3; to++) {
+        world_lose_row(w, to, "a");
+    }
+    world_pass(w, 10);
+    assert_string_equal("", world_values(w, world_get(w, "a", KITH_LEVEL_QUORUM, 2000)));
+}
+
 static void test_scan_session(void **state)
 {
     struct client_world *w = *state;
@@ -159,6 +208,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_session_reads, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_session_lost, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_session_overtaken, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_session_kept, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_scan_session, world_setup, world_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

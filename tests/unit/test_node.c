@@ -263,10 +263,18 @@ static void test_put_refused(void **state)
     struct world world;
     world_new(&world, 2);
     struct kith_msg msg = put_msg(&world, KITH_DURABLE_OS);
+    msg.u.put_req.strict = true;
     world.has_put = false;
     message(&world, 1, &msg);
     assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_EUNREACH);
+    assert_non_null(strstr(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.message, "strict"));
+    msg.u.put_req.strict = false;
+    msg.u.put_req.w_min = 2;
+    message(&world, 1, &msg);
+    assert_int_equal(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.err, KITH_EUNREACH);
+    assert_non_null(strstr(sent(&world, KITH_MSG_PUT_RES)->u.put_res.status.message, "w_min"));
     assert_false(world.has_put);
+    msg.u.put_req.strict = true;
     msg.u.put_req.w = 1; /* for one copy nobody else is needed */
     message(&world, 1, &msg);
     assert_true(world.has_put);
@@ -409,6 +417,7 @@ static void test_pause(void **state)
         tick(&world, 50);
     }
     struct kith_msg msg = put_msg(&world, KITH_DURABLE_OS);
+    msg.u.put_req.strict = true;
     world.has_put = false;
     message(&world, 1, &msg);
     assert_false(world.has_put);

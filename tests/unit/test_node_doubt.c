@@ -48,6 +48,7 @@ static void put_all(struct world *world, const uint64_t conns[2])
     says(world, conns[1]);
     msg = put_msg(world, KITH_DURABLE_OS);
     msg.u.put_req.w = 3;
+    msg.u.put_req.strict = true; /* nobody stands in */
     msg.u.put_req.timeout_ms = 5000;
     message(world, 1, &msg);
     put_done(world, KITH_DURABLE_OS);

@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * put_spread.c - the copies of a write that this node coordinates.
+ *
+ * COPIES. A store counts once it has said that the states are at the durability asked: our own by
+ * its completion, another's by its answer. The states go out when they are at `os` here, so that
+ * another never holds a dot that we could give out again after a kill. W - 1 of them leave at once;
+ * the others may wait a few milliseconds for company, as may their answers: nobody waits for those,
+ * a message by itself costs a node four times what it costs among others, and reads go to the same
+ * first owners. A node that is late loses its place among the first for a while.
+ *
+ * PLACES. First the other owners, then who stands in for one that is down or late: each node once.
+ * A stand-in whose copy is needed for W has custody of it and counts; one for an owner beyond that
+ * has a plain hint, and does not (hintop.h). Who is asked later, because a copy is late or has
+ * failed, gets the states as they are by then: they have been let go, and are read again (REREAD).
+ *
+ * THIN. Where nobody is left to ask and there are fewer than W copies, that is noted beside the rows
+ * and flushed, with them, before the answer (NOTE). */
+#include <string.h>
+
+#include "core/internal.h"
+
+/* The row without the writer's own sibling, encoded into the arena. */
+static enum kith_err put_context(struct kith_node *node, struct kith_arena *arena,
+                                 const struct kith_store_put_row *row, struct kith_bytes *ret_bytes)
+{
+    struct kith_row state;
+    enum kith_err err = kith_row_decode(&node->arena, row->state, &state);
+    if (err != KITH_OK) {
+        return err;
+    }
+    const struct kith_sibling *own = kith_row_find(&state, &row->dot);
+    if (!own) {
+        *ret_bytes = kith_bytes_make(kith_arena_copy(arena, row->state.data, row->state.size),
+                                     row->state.size);
+        return ret_bytes->data ? KITH_OK : KITH_ENOMEM;
+    }
+    struct kith_sibling *rest = kith_arena_alloc(&node->arena, state.sibling_count * sizeof *rest);
+    if (!rest) {
+        return KITH_ENOMEM;
+    }
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < state.sibling_count; i++) {
+        if (&state.siblings[i] != own) {
+            rest[count] = state.siblings[i];
+            count++;
+        }
+    }
+    state.siblings = rest;
+    state.sibling_count = count;
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    kith_row_encode(&state, &buf);
+    uint8_t *copy = buf.failed ? NULL : kith_arena_copy(arena, buf.data, buf.size);
+    *ret_bytes = kith_bytes_make(copy, buf.size);
+    kith_buf_release(&buf);
+    return copy ? KITH_OK : KITH_ENOMEM;
+}
+
+/* ---- Who stands in ---- */
+
+static bool has_place(const struct pending_put *put, uint16_t peer)
+{
+    for (uint32_t i = 0; i < put->place_count; i++) {
+        if (put->others[i] == peer) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Up to `most` nodes that are up, own nothing and have no place. */
+static uint32_t stand_ins(const struct kith_node *node, const struct pending_put *put,
+                          uint32_t partition, uint32_t most, uint16_t peers[])
+{
+    uint16_t members[KITH_FALLBACKS_MAX];
+    uint32_t count = 0;
+    uint32_t known = kith_table_fallbacks(node->table, partition, KITH_FALLBACKS_MAX, members);
+    for (uint32_t i = 0; i < known && count < most; i++) {
+        uint16_t peer = node->peer_of_member[members[i]];
+        if (peer != KITH_NO_PEER && node->peers[peer].up && !has_place(put, peer)) {
+            peers[count] = peer;
+            count++;
+        }
+    }
+    return count;
+}
+
+uint32_t put_stand_ins_up(const struct kith_node *node, const struct pending_put *put,
+                          uint32_t partition, uint32_t most)
+{
+    uint16_t peers[KITH_REPLICAS_MAX];
+    KITH_ASSERT(most <= KITH_REPLICAS_MAX);
+    return stand_ins(node, put, partition, most, peers);
+}
+
+void put_add_fallbacks(const struct kith_node *node, struct pending_put *put, uint32_t partition)
+{
+    uint16_t peers[KITH_REPLICAS_MAX];
+    if (put->strict || node->table->member_count == node->table->owner_slots) {
+        return;
+    }
+    uint32_t count = stand_ins(node, put, partition, KITH_FIND_FALLBACKS, peers);
+    for (uint32_t i = 0; i < count; i++) {
+        put->others[put->place_count++] = peers[i];
+    }
+}
+
+const struct kith_hint_want *put_hint_want(struct kith_node *node, struct pending *pending,
+                                           uint32_t partition)
+{
+    const struct pending_put *put = &pending->u.put;
+    const struct kith_table *table = node->table;
+    const uint16_t *owners = kith_table_owners(table, partition);
+    struct kith_hint_want *want = kith_arena_calloc(&pending->arena, 1, sizeof *want);
+    struct kith_uuid *targets =
+        kith_arena_alloc(&pending->arena, table->owner_slots * sizeof *targets);
+    if (!want || !targets) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < table->owner_slots; i++) {
+        if (owners[i] != node->self) {
+            targets[want->target_count++] = table->members[owners[i]].uuid;
+        }
+    }
+    want->custody = !put->owner;
+    want->thin = put->owner;
+    want->targets = targets;
+    handoff_wake(node, KITH_HANDOFF_SOON_MS); /* they may be up by then */
+    return want;
+}
+
+/* Whether this other owner has no copy, and (but for `late`) none is expected. */
+static bool owner_missing(const struct kith_node *node, const struct pending_put *put,
+                          uint16_t member, bool late)
+{
+    uint16_t peer = node->peer_of_member[member];
+    for (uint32_t i = 0; i < put->other_count; i++) {
+        if (put->others[i] == peer) {
+            uint16_t bit = (uint16_t)(1u << i);
+            return (put->got & bit) == 0 && (late || (put->waiting & bit) == 0);
+        }
+    }
+    return false; /* it is this node */
+}
+
+/* A place for a node that stands in for the first owner that is down, or late, and has none.
+ * False: nobody is left, or nobody needs it. */
+static bool add_stand_in(struct kith_node *node, struct pending_put *put, uint32_t partition,
+                         uint32_t *at_owner, bool late)
+{
+    uint16_t peer = KITH_NO_PEER;
+    const uint16_t *owners = kith_table_owners(node->table, partition);
+    for (; *at_owner < node->table->owner_slots; (*at_owner)++) {
+        uint16_t member = owners[*at_owner];
+        bool missing = owner_missing(node, put, member, late);
+        for (uint32_t k = put->other_count; missing && k < put->place_count; k++) {
+            missing = put->stands_for[k] != member;
+        }
+        if (!missing) {
+            continue;
+        }
+        if (put->place_count == KITH_PUT_PLACES ||
+            stand_ins(node, put, partition, 1, &peer) == 0) {
+            return false;
+        }
+        put->others[put->place_count] = peer;
+        put->stands_for[put->place_count] = member;
+        put->place_count++;
+        (*at_owner)++;
+        return true;
+    }
+    return false;
+}
+
+/* ---- Sending ---- */
+
+/* Whose copies go out at once: as many as W asks for, first in the table's order, and none of a
+ * node that was late; all where too few are left. The rest is not waited for, and leaves with other
+ * messages. */
+static uint16_t put_urgent(const struct kith_node *node, const struct pending_put *put)
+{
+    uint32_t wanted = put->need - 1; /* our own copy is one of them */
+    uint32_t count = 0;
+    uint16_t chosen = 0;
+    uint16_t all = 0;
+    for (uint32_t i = 0; i < put->other_count; i++) {
+        const struct peer *peer = &node->peers[put->others[i]];
+        uint16_t bit = (uint16_t)(1u << i);
+        all |= bit;
+        if (peer->up && node->now_ms >= peer->late_ms && count < wanted) {
+            chosen |= bit;
+            count++;
+        }
+    }
+    return count < wanted ? all : chosen;
+}
+
+static uint32_t time_left(const struct kith_node *node, const struct pending *pending)
+{
+    uint64_t left = put_timeout(node, 0);
+    if (pending->deadline_ms > node->now_ms && pending->deadline_ms - node->now_ms < left) {
+        left = pending->deadline_ms - node->now_ms;
+    }
+    return (uint32_t)left;
+}
+
+static void send_copy(struct kith_node *node, struct pending *pending, uint32_t i,
+                      const struct kith_replica_row *rows)
+{
+    struct pending_put *put = &pending->u.put;
+    const struct peer *peer = &node->peers[put->others[i]];
+    uint16_t bit = (uint16_t)(1u << i);
+    put->waiting |= bit;
+    put->asked |= bit;
+    peer_doubt(node, put->others[i], node->now_ms);
+    struct kith_msg *msg = core_send(node, peer->conn, KITH_MSG_REPLICATE_REQ, pending->id);
+    struct kith_replicate_req *req = &msg->u.replicate_req;
+    msg->may_wait = (put->urgent & bit) == 0;
+    req->may_wait = msg->may_wait;
+    req->table = node->table->id;
+    req->timeout_ms = time_left(node, pending);
+    req->request = put->request;
+    req->durability = put->durability;
+    req->group = put->group;
+    req->row_count = put->result_count;
+    req->rows = rows;
+    if (i >= put->other_count) {
+        req->has_hint = true;
+        req->hint_for = node->table->members[put->stands_for[i]].uuid;
+        req->custody = (put->counts & bit) != 0;
+    }
+}
+
+static uint32_t put_partition(const struct kith_node *node, const struct pending_put *put)
+{
+    return kith_group_partition(&put->group, node->table->partitions);
+}
+
+/* Copies that may still come to count. */
+static uint32_t put_possible(const struct pending_put *put)
+{
+    return put->copies + (uint32_t)__builtin_popcount(put->waiting & put->counts) +
+           (put->own_due ? 1u : 0u);
+}
+
+/* Gives places to stand-ins: with custody as long as copies are missing, then (`hints`) for the
+ * other owners that are down. Returns how many. */
+static uint32_t recruit(struct kith_node *node, struct pending *pending, uint32_t missing,
+                        bool late, bool hints)
+{
+    struct pending_put *put = &pending->u.put;
+    uint32_t first = put->place_count, at_owner = 0;
+    uint32_t partition = put_partition(node, put);
+    const uint16_t *owners = kith_table_owners(node->table, partition);
+    missing = put->strict ? 0 : missing;
+    while (!put->owner && at_owner < node->table->owner_slots &&
+           !owner_missing(node, put, owners[at_owner++], late)) {
+        /* the first one that is missing is ours to stand in for */
+    }
+    while ((missing > 0 || hints) && add_stand_in(node, put, partition, &at_owner, late)) {
+        uint16_t bit = (uint16_t)(1u << (put->place_count - 1u));
+        if (missing > 0) {
+            put->counts |= bit;
+            put->urgent |= bit;
+            missing--;
+        }
+    }
+    return put->place_count - first;
+}
+
+static void put_timer(struct kith_node *node, struct pending *pending)
+{
+    bool disk = pending->u.put.durability == KITH_DURABLE_DISK;
+    pending_set_due(node, pending,
+                    node->now_ms + (disk ? KITH_STAND_IN_DISK_MS : KITH_STAND_IN_MS));
+}
+
+static void put_spread(struct kith_node *node, struct pending *pending,
+                       const struct kith_replica_row *rows)
+{
+    struct pending_put *put = &pending->u.put;
+    uint32_t up = 0;
+    put->phase = PUT_SPREAD;
+    put->urgent = put_urgent(node, put);
+    put->counts = (uint16_t)((1u << put->other_count) - 1u);
+    put->spread_ms = node->now_ms;
+    for (uint32_t i = 0; i < put->other_count; i++) {
+        if (node->peers[put->others[i]].up) {
+            send_copy(node, pending, i, rows);
+            up++;
+        }
+    }
+    if (up < put->other_count && node->table->member_count > node->table->owner_slots) {
+        uint32_t possible = put_possible(put);
+        uint32_t missing = possible < put->w ? put->w - possible : 0;
+        (void)recruit(node, pending, missing, false, true);
+        for (uint32_t i = put->other_count; i < put->place_count; i++) {
+            send_copy(node, pending, i, rows);
+        }
+    }
+    put_timer(node, pending);
+}
+
+/* Keeps of the request what is needed once its message is gone. */
+static bool keep_names(struct pending *pending)
+{
+    struct pending_put *put = &pending->u.put;
+    uint32_t count = put->req->update_count;
+    put->group = put->req->group;
+    put->request = put->req->request;
+    put->names = kith_arena_alloc(&pending->arena, count * sizeof *put->names);
+    for (uint32_t i = 0; put->names && i < count; i++) {
+        struct kith_bytes name = put->req->updates[i].name;
+        put->names[i] =
+            kith_bytes_make(kith_arena_copy(&pending->arena, name.data, name.size), name.size);
+        if (!put->names[i].data) {
+            return false;
+        }
+    }
+    return put->names != NULL;
+}
+
+enum kith_err put_stored_os(struct kith_node *node, struct pending *pending,
+                            const struct kith_store_done *done)
+{
+    struct pending_put *put = &pending->u.put;
+    uint32_t count = done->u.put.row_count;
+    KITH_ASSERT(count == put->req->update_count);
+    struct kith_put_result *results = kith_arena_alloc(&pending->arena, count * sizeof *results);
+    struct kith_replica_row *rows = kith_arena_alloc(&node->arena, count * sizeof *rows);
+    if (!results || !rows || !keep_names(pending)) {
+        return KITH_ENOMEM;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct kith_store_put_row *row = &done->u.put.rows[i];
+        enum kith_err err = put_context(node, &pending->arena, row, &results[i].context);
+        if (err != KITH_OK) {
+            return err;
+        }
+        results[i].dot = row->dot;
+        results[i].time = row->time;
+        rows[i].name = put->req->updates[i].name;
+        rows[i].state = row->state;
+        rows[i].has_dot = true;
+        rows[i].dot = row->dot;
+    }
+    put->results = results;
+    put->result_count = count;
+    put_spread(node, pending, rows);
+    return KITH_OK;
+}
+
+/* ---- When copies are late, or fail ---- */
+
+static void put_reread(struct kith_node *node, struct pending *pending)
+{
+    struct pending_put *put = &pending->u.put;
+    put->phase = PUT_REREAD;
+    struct kith_store_op *op =
+        core_store(node, pending, KITH_STORE_GET, put_partition(node, put));
+    op->u.get.group = put->group;
+    op->u.get.hints = !put->owner;
+    op->u.get.name_count = put->result_count;
+    op->u.get.names = put->names;
+}
+
+/* False: no memory; the deadline decides. */
+static bool put_note(struct kith_node *node, struct pending *pending)
+{
+    struct pending_put *put = &pending->u.put;
+    uint32_t partition = put_partition(node, put);
+    const struct kith_hint_want *want = put_hint_want(node, pending, partition);
+    if (!want) {
+        return false;
+    }
+    put->phase = PUT_NOTE;
+    struct kith_store_op *op = core_store(node, pending, KITH_STORE_HINT_NOTE, partition);
+    op->durability = KITH_DURABLE_DISK;
+    op->u.hint_note.group = put->group;
+    op->u.hint_note.wall_ms = node->wall_ms;
+    op->u.hint_note.name_count = put->result_count;
+    op->u.hint_note.names = put->names;
+    op->u.hint_note.hint = want;
+    return true;
+}
+
+/* Too few copies can come: others are asked, or it is noted. */
+static void put_replace(struct kith_node *node, struct pending *pending)
+{
+    struct pending_put *put = &pending->u.put;
+    if (pending->op_out) {
+        return; /* its completion comes first */
+    }
+    if (recruit(node, pending, put->need - put_possible(put), true, false) > 0) {
+        put_reread(node, pending);
+    } else if (put->copies < put->w_min || !put_note(node, pending)) {
+        pending_refuse(node, pending, KITH_EUNKNOWN,
+                       core_text(node, "%u of %u copies are made; unreachable: %s", put->copies,
+                                 put->need, put_down_names(node, put)));
+        pending_end(node, pending);
+    }
+}
+
+/* The copies that an answer waits for are late: others are asked beside, where there are any. */
+static void put_hedge(struct kith_node *node, struct pending *pending)
+{
+    struct pending_put *put = &pending->u.put;
+    for (uint32_t i = 0; i < put->place_count; i++) {
+        if (put->waiting & (1u << i)) {
+            peer_doubt(node, put->others[i], put->spread_ms);
+        }
+    }
+    if (!put->strict && !pending->op_out &&
+        recruit(node, pending, put->need - put->copies, true, false) > 0) {
+        put_reread(node, pending);
+    }
+    put_timer(node, pending);
+}
+
+void put_progress(struct kith_node *node, struct pending *pending)
+{
+    struct pending_put *put = &pending->u.put;
+    uint32_t after = put->durability == KITH_DURABLE_DISK ? KITH_STAND_IN_DISK_MS
+                                                          : KITH_STAND_IN_MS;
+    if (put->phase < PUT_SPREAD) {
+        return;
+    }
+    if (put->copies >= put->need) {
+        put_answer_ok(node, pending);
+        pending_end(node, pending);
+    } else if (put->phase != PUT_SPREAD) {
+        return; /* more may come of it */
+    } else if (put_possible(put) >= put->need) {
+        if (node->now_ms >= put->spread_ms + after) {
+            put_hedge(node, pending);
+        } else if (node->now_ms > put->spread_ms) {
+            pending_set_due(node, pending, put->spread_ms + after);
+        }
+    } else if (put->strict) {
+        pending_refuse(node, pending, KITH_EUNKNOWN,
+                       core_text(node, "%u of %u copies are made; unreachable: %s", put->copies,
+                                 put->need, put_down_names(node, put)));
+        pending_end(node, pending);
+    } else {
+        put_replace(node, pending);
+    }
+}
+
+/* The states, read again, go to those that have a place and were not asked. */
+static void put_reread_done(struct kith_node *node, struct pending *pending,
+                            const struct kith_store_done *done)
+{
+    struct pending_put *put = &pending->u.put;
+    uint32_t count = done->u.rows.row_count;
+    struct kith_replica_row *rows = kith_arena_alloc(&node->arena, (count + 1u) * sizeof *rows);
+    bool good = rows && count == put->result_count;
+    for (uint32_t i = 0; good && i < count; i++) {
+        rows[i].name = put->names[i];
+        rows[i].state = done->u.rows.rows[i].state;
+        rows[i].has_dot = true;
+        rows[i].dot = put->results[i].dot;
+        good = rows[i].state.size > 0; /* custody that has been delivered meanwhile is gone */
+    }
+    for (uint32_t i = put->other_count; i < put->place_count; i++) {
+        bool asked = (put->asked & (1u << i)) != 0;
+        if (!asked && good && node->peers[put->others[i]].up) {
+            send_copy(node, pending, i, rows);
+        }
+        put->asked |= (uint16_t)(1u << i);
+    }
+}
+
+enum kith_err put_again_stored(struct kith_node *node, struct pending *pending,
+                               const struct kith_store_done *done)
+{
+    struct pending_put *put = &pending->u.put;
+    enum put_phase phase = put->phase;
+    core_stored_last(node, pending);
+    if (pending->answered) {
+        pending_end(node, pending);
+        return KITH_OK;
+    }
+    put->phase = PUT_SPREAD;
+    if (phase == PUT_REREAD) {
+        if (done->err == KITH_OK) {
+            put_reread_done(node, pending, done);
+        }
+    } else if (done->err == KITH_OK) {
+        put->thin = true;
+        put->need = put->w_min < put->copies ? put->copies : put->w_min;
+    } else {
+        pending_refuse(node, pending, KITH_EUNKNOWN,
+                       core_text(node, "%u of %u copies are made; node %s: %s", put->copies,
+                                 put->need, node->address, done->message));
+        pending_end(node, pending);
+        return KITH_OK;
+    }
+    put_progress(node, pending);
+    return KITH_OK;
+}
+
+/* ---- Answers ---- */
+
+/* others[i] has its copy: whoever was asked at once, where i was not, and is not through, is
+ * late. */
+static void put_late(struct kith_node *node, const struct pending_put *put, int i)
+{
+    if ((put->urgent & (1u << i)) || node->now_ms - put->spread_ms < KITH_LATE_AFTER_MS) {
+        return;
+    }
+    for (uint32_t k = 0; k < put->other_count; k++) {
+        if (put->waiting & put->urgent & (1u << k)) {
+            node->peers[put->others[k]].late_ms = node->now_ms + KITH_LATE_MS;
+        }
+    }
+}
+
+void put_replicated(struct kith_node *node, struct pending *pending, uint16_t peer,
+                    const struct kith_replicate_res *res)
+{
+    struct pending_put *put = &pending->u.put;
+    int i = put_other(put, peer);
+    if (put->phase < PUT_SPREAD || i < 0) {
+        return;
+    }
+    put->waiting &= (uint16_t)~(1u << i);
+    if (res->status.err == KITH_OK) {
+        bool owner = i < put->other_count;
+        put->got |= (uint16_t)(1u << i);
+        put->copies += (put->counts & (1u << i)) != 0 ? 1 : 0;
+        put->owner_copies += owner ? 1 : 0;
+        if (owner) {
+            put_late(node, put, i);
+        }
+    } else if (res->status.err == KITH_ESTALE) {
+        table_learn(node, res->table);
+    }
+    put_progress(node, pending);
+}
