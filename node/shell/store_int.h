@@ -235,6 +235,12 @@ struct kith_store {
     uint32_t pool_count;
 };
 
+/* ---- store_log.c ---- */
+
+/* Before WiredTiger opens: log files that were being made when the node ended. */
+KITH_MUST_CHECK enum kith_err store_log_mend(const struct kith_store *store,
+                                             struct kith_error *error);
+
 /* ---- store_wt.c ---- */
 
 /* The code for a return value of WiredTiger or an errno. */

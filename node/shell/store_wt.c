@@ -333,6 +333,10 @@ static enum kith_err open_wiredtiger(struct kith_store *store, struct kith_error
              small ? "file_extend=(log=0)," : "", (unsigned long long)options->log_file_bytes,
              options->checkpoint_s,
              (unsigned long long)(store->checkpoint_logs * options->log_file_bytes));
+    enum kith_err err = store_log_mend(store, error);
+    if (err != KITH_OK) {
+        return err;
+    }
     int ret = wiredtiger_open(store->wt_path, &store->handler, config, &store->conn);
     if (ret != 0) {
         store->conn = NULL;

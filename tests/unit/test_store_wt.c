@@ -651,6 +651,40 @@ static void test_damaged_file(void **state)
     assert_int_equal(place_open(place, &error), KITH_ECORRUPT);
 }
 
+/* The node ended while the engine made its next log file: that has a header, and nothing else. */
+static void test_begun_log(void **state)
+{
+    struct place *place = *state;
+    char path[256], next[256], value[32];
+    uint8_t header[128];
+    unsigned number = 0;
+    put_text(place, 1, "row", "value");
+    must_close(place);
+    for (unsigned i = 1; i < 1000; i++) {
+        snprintf(path, sizeof path, "%s/wt/WiredTigerLog.%010u", place->dir, i);
+        number = access(path, F_OK) == 0 ? i : number;
+    }
+    assert_int_not_equal(number, 0);
+    snprintf(path, sizeof path, "%s/wt/WiredTigerLog.%010u", place->dir, number);
+    snprintf(next, sizeof next, "%s/wt/WiredTigerLog.%010u", place->dir, number + 1);
+    int from = open(path, O_RDONLY);
+    int to = open(next, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    assert_true(from >= 0 && to >= 0);
+    assert_int_equal(read(from, header, sizeof header), sizeof header);
+    assert_int_equal(write(to, header, sizeof header), sizeof header);
+    close(from);
+    close(to);
+    for (uint32_t i = 0; i < 3; i++) { /* and writes go on */
+        must_open(place);
+        assert_int_equal(siblings_of(place, 1, "row", value), 1);
+        assert_string_equal(value, i == 0 ? "value" : "later");
+        put_text(place, 1, "row", "later");
+        verify(place, 1, 0);
+        must_close(place);
+    }
+    must_open(place);
+}
+
 static void test_bad_paths(void **state)
 {
     struct place *place = *state;
@@ -703,6 +737,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_random, setup, teardown),
         cmocka_unit_test_setup_teardown(test_second_open_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_file, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_begun_log, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_paths, setup, teardown),
         cmocka_unit_test_setup_teardown(test_read_only, setup, teardown),
     };
