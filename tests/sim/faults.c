@@ -240,6 +240,20 @@ static void crash(struct sim *sim, uint32_t a)
     world_crash(sim, a, power && world_may_lose_power(sim));
 }
 
+static void all_crash(struct sim *sim, bool power)
+{
+    if (!sim_chance(sim, 300)) { /* once or twice is enough */
+        return;
+    }
+    sim_trace(sim, "all %s", power ? "lose power" : "are killed");
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        world_crash(sim, i, power);
+    }
+    if (power) {
+        oracle_shaken(&sim->oracle);
+    }
+}
+
 static void mend(struct sim *sim, uint32_t a)
 {
     for (uint32_t i = 0; i < SIM_ENTITIES; i++) {
@@ -282,6 +296,10 @@ static void special(struct sim *sim, uint32_t a, uint32_t b)
         break;
     case KIND_LONELY:
         lonely(sim, a);
+        break;
+    case KIND_ALL:
+    case KIND_DARK:
+        all_crash(sim, kind == KIND_DARK);
         break;
     case KIND_CRASH:
     case KIND_CUT:

@@ -6,12 +6,17 @@
  * requests is scenario.c's. */
 #include "sim.h"
 
-/* Whether the write was acknowledged before, and no loss since could have taken a copy of it. */
+/* Whether no loss since could have taken a copy of it. */
+static bool safe(const struct sim *sim, const struct oracle_write *write)
+{
+    return write->losses == sim->row_losses[write->row] || (write->disk && sim->disk_losses == 0);
+}
+
+/* Whether the write was acknowledged before, and has all its copies. */
 static bool stands(const struct sim *sim, const struct oracle_write *write, uint32_t row,
                    uint64_t before_us)
 {
-    return write->row == row && write->acked_us < before_us &&
-           write->losses == sim->row_losses[row];
+    return write->row == row && write->acked_us < before_us && safe(sim, write);
 }
 
 void judge_read(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_us,
@@ -54,9 +59,9 @@ void judge_copies(struct sim *sim)
         uint32_t copies = 0;
         sim_key(write->row, &key);
         for (uint32_t n = 0; n < sim->node_count && copies < needed; n++) {
-            copies += store_sim_holds(&sim->nodes[n].store, &key, &write->dot, false) ? 1 : 0;
+            copies += store_sim_holds(&sim->nodes[n].store, &key, &write->dot, write->disk) ? 1 : 0;
         }
-        if (copies < needed && write->losses == sim->row_losses[write->row]) {
+        if (copies < needed && safe(sim, write)) {
             sim_fail(sim, "invariant 1: write %llu of row %u was acknowledged, and has %u copies",
                      (unsigned long long)write->number, write->row, copies);
         }

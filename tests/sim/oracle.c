@@ -206,6 +206,18 @@ bool oracle_superseded(struct sim *sim, uint32_t row, const struct kith_dot *dot
     return is;
 }
 
+void oracle_shaken(struct oracle *oracle)
+{
+    for (uint32_t i = 0; i < oracle->count; i++) {
+        oracle->writes[i].shaken = !oracle->writes[i].disk;
+    }
+    for (uint32_t i = 0; i < oracle->chunk_count; i++) {
+        struct oracle_chunk *chunk = &oracle->chunks[i];
+        chunk->shaken = !chunk->disk;
+        chunk->state = chunk->shaken && chunk->state == WRITE_OK ? WRITE_UNKNOWN : chunk->state;
+    }
+}
+
 bool oracle_holds(const struct kith_row *row, uint64_t number)
 {
     for (uint32_t i = 0; i < row->sibling_count; i++) {
@@ -225,7 +237,7 @@ static void check_write(struct sim *sim, struct kith_arena *arena, const struct 
         sim_fail(sim, "row %u: write %llu was refused and is there", write->row,
                  (unsigned long long)write->number);
     }
-    if (write->state != WRITE_OK) {
+    if (write->state != WRITE_OK || write->shaken) {
         return;
     }
     if (!kith_clock_covers(&row->clock, &write->dot)) {

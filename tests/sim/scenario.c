@@ -392,7 +392,7 @@ static void chunk_done(struct sim *sim, struct op_record *record,
 {
     struct oracle_chunk *chunk = &sim->oracle.chunks[record->chunks[0]];
     if (record->kind == KITH_CLIENT_CHUNK_PUT) {
-        chunk->state = result->err == KITH_OK ? WRITE_OK : WRITE_UNKNOWN;
+        chunk->state = result->err == KITH_OK && !chunk->shaken ? WRITE_OK : WRITE_UNKNOWN;
         if (result->err == KITH_OK) {
             check_chunk_copies(sim, record, record->chunks[0], record->disk);
         }
@@ -417,6 +417,7 @@ static void chunk_done(struct sim *sim, struct op_record *record,
                 m++;
             } else {
                 check_chunk_copies(sim, record, record->chunks[i], true);
+                sim->oracle.chunks[record->chunks[i]].disk = true;
             }
         }
         if (m != result->u.chunk_sync.missing_count) {
@@ -607,6 +608,9 @@ static struct op_record *submit_put(struct sim *sim, uint32_t client, uint32_t r
     struct kith_client_op op = {.kind = KITH_CLIENT_PUT, .timeout_ms = TIMEOUT_MS};
     record->disk = sim_chance(sim, 250);
     op.u.put.group = key.group;
+    for (uint32_t i = 0; i < record->row_count; i++) {
+        sim->oracle.writes[record->writes[i]].disk = record->disk;
+    }
     op.u.put.durability = record->disk ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
     op.u.put.update_count = record->row_count;
     op.u.put.updates = updates;
@@ -640,7 +644,7 @@ static void submit_chunk_put(struct sim *sim, uint32_t client)
     KITH_ASSERT(payload);
     chunk_bytes(chunk->number, payload->data, payload->size);
     struct kith_client_op op = {.kind = KITH_CLIENT_CHUNK_PUT, .timeout_ms = TIMEOUT_MS};
-    record->disk = sim_chance(sim, 200);
+    record->disk = chunk->disk = sim_chance(sim, 200);
     op.u.chunk_put.id = chunk->id;
     op.u.chunk_put.durability = record->disk ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
     op.u.chunk_put.checksum = kith_checksum_of(kith_bytes_make(payload->data, payload->size));

@@ -62,7 +62,7 @@ struct sim_event;
 /* Kinds of faults. A seed has the first two, and some of the others. */
 enum sim_kind {
     KIND_CRASH,
-    KIND_CUT,     /* between two, both ways */
+    KIND_CUT, /* between two, both ways */
     KIND_ONE_WAY,
     KIND_HALVES,  /* all that are on one side from all others, for a while */
     KIND_FLAP,    /* between two, on and off */
@@ -74,6 +74,8 @@ enum sim_kind {
     KIND_FULL,    /* a disk fills up: no values, then nothing at all, for a while */
     KIND_CORRUPT, /* a byte of a message flips, and the connection ends */
     KIND_LONELY,  /* a client reaches one node alone, for a while */
+    KIND_ALL,     /* every node is killed at once */
+    KIND_DARK,    /* every node loses power at once: what was acknowledged as durable stays */
     KIND_COUNT
 };
 
@@ -227,6 +229,9 @@ struct oracle_write {
     uint64_t number; /* its value */
     bool is_delete;
     bool shared; /* another write has the same value */
+    bool disk;   /* it is to be durable on disks */
+    bool
+        shaken; /* all lost power since it was submitted: it may be gone, where it is not durable */
     enum write_state state;
     uint64_t acked_us; /* WRITE_OK */
     uint64_t losses;   /* of the row, when it was submitted */
@@ -238,6 +243,7 @@ struct oracle_chunk {
     struct kith_chunk_id id;
     uint64_t number; /* its contents */
     enum write_state state;
+    bool disk, shaken; /* as above */
 };
 #define SIM_CHUNKS_MAX 64u
 struct oracle {
@@ -276,6 +282,8 @@ bool oracle_replaced(struct sim *sim, uint32_t row, const struct kith_dot *dot,
 bool oracle_superseded(struct sim *sim, uint32_t row, const struct kith_dot *dot);
 /* Whether a sibling is of the write with that number. */
 bool oracle_holds(const struct kith_row *row, uint64_t number);
+/* All nodes lose power: what is not durable may be gone. */
+void oracle_shaken(struct oracle *oracle);
 uint32_t oracle_row(const struct kith_key *key); /* UINT32_MAX: none of ours */
 void oracle_check(struct sim *sim);
 void oracle_release(struct oracle *oracle);
@@ -349,6 +357,7 @@ struct sim_node {
     struct kith_node *core;
     struct store_sim store;
     char address[16];
+    const char *join; /* the address that it joins through; NULL: it makes the cluster */
     bool ready;
     uint64_t tick_us;
     uint64_t stamped; /* the last time that it gave to a write since its start */

@@ -101,12 +101,11 @@ void world_node_step(struct sim *sim, struct sim_node *node, struct kith_event *
 void world_start(struct sim *sim, uint32_t index)
 {
     struct sim_node *node = &sim->nodes[index];
-    struct kith_node_options options = {
-        .address = node->address,
-        .software = "sim",
-        .scrub_ms = 3600000,
-        .join = index > 0 ? "n0" : NULL,
-        .keep_open = sim->few_open ? 1 : 0};
+    struct kith_node_options options = {.address = node->address,
+                                        .software = "sim",
+                                        .scrub_ms = 3600000,
+                                        .join = node->join,
+                                        .keep_open = sim->few_open ? 1 : 0};
     struct kith_start start;
     memset(&start, 0, sizeof start);
     node->start++;
@@ -293,6 +292,7 @@ void world_init(struct sim *sim)
         node->store.node = i;
         node->skew_ms = (int64_t)sim_below(sim, 4000) - 2000;
         (void)snprintf(node->address, sizeof node->address, "n%u", i);
+        node->join = i > 0 ? "n0" : NULL;
         if (i != sim->late) {
             world_start(sim, i);
         }
@@ -357,9 +357,34 @@ void world_run(struct sim *sim, uint64_t until_us)
     }
 }
 
+static bool in_cluster(const struct sim_node *node)
+{
+    uint8_t key = KITH_META_CLUSTER;
+    return store_sim_get(&node->store, 'm', &key, 1).size > 0;
+}
+
+/* The first node is gone for good, and another has not heard that it is a member now: nobody but
+ * its operator can tell it where the others are. */
+static void join_elsewhere(struct sim *sim, uint32_t index)
+{
+    struct sim_node *node = &sim->nodes[index];
+    for (uint32_t i = 1; i < sim->node_count; i++) {
+        if (in_cluster(&sim->nodes[i])) {
+            node->join = sim->nodes[i].address;
+            world_crash(sim, index, false);
+            return;
+        }
+    }
+}
+
 void world_heal(struct sim *sim)
 {
     faults_end(sim);
+    for (uint32_t i = 1; i < sim->node_count && !sim->failed; i++) {
+        if (sim->gone && !in_cluster(&sim->nodes[0]) && !in_cluster(&sim->nodes[i])) {
+            join_elsewhere(sim, i);
+        }
+    }
     for (uint32_t i = 0; i < sim->node_count && !sim->failed; i++) {
         if (!sim->nodes[i].up) {
             world_start(sim, i);
