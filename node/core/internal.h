@@ -324,6 +324,7 @@ struct conn {
     uint64_t id; /* 0 = empty slot */
     bool ours;   /* we opened it */
     bool bulk;   /* ours, and a bulk one */
+    bool theirs_bulk; /* theirs, and a bulk one: what is small does not go there */
     bool hello;  /* theirs has come and was right */
     enum kith_peer_role role;
     uint16_t peer;         /* KITH_NO_PEER: a client, or not known as a member */

@@ -275,13 +275,17 @@ static enum kith_err take_tick(struct kith_node *node)
     return KITH_OK;
 }
 
-static void take_accepted(struct kith_node *node, uint64_t id)
+static void take_accepted(struct kith_node *node, uint64_t id, enum kith_conn_class cls)
 {
-    if (id >= KITH_CONN_CORE_BASE || (!node->serving && node->conn_count >= EARLY_CONNS_MAX) ||
-        !conn_add(node, id, false)) {
+    struct conn *conn = NULL;
+    if (id < KITH_CONN_CORE_BASE && (node->serving || node->conn_count < EARLY_CONNS_MAX)) {
+        conn = conn_add(node, id, false);
+    }
+    if (!conn) {
         core_close(node, id, "too many connections");
         return;
     }
+    conn->theirs_bulk = cls == KITH_CONN_BULK;
     if (node->serving) {
         conn_hello(node, id);
     }
@@ -589,7 +593,7 @@ enum kith_err kith_node_step(struct kith_node *node, const struct kith_event *ev
         err = take_tick(node);
         break;
     case KITH_EVENT_ACCEPTED:
-        take_accepted(node, event->conn);
+        take_accepted(node, event->conn, event->cls);
         break;
     case KITH_EVENT_OPENED:
         take_opened(node, event->conn);

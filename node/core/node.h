@@ -25,6 +25,9 @@
 
 struct kith_node;
 
+/* What travels on a connection: rows and all that is small, or contents of chunks (rpc.h). */
+enum kith_conn_class { KITH_CONN_ROWS = 0, KITH_CONN_BULK };
+
 enum kith_event_kind {
     KITH_EVENT_TICK = 1,  /* time has come to the deadline asked for, or any time */
     KITH_EVENT_ACCEPTED,  /* a peer or client opened connection `conn` */
@@ -40,12 +43,10 @@ struct kith_event {
     uint64_t wall_ms; /* milliseconds since 1970; may jump */
     uint64_t random;  /* 64 fresh random bits */
     uint64_t conn;    /* ACCEPTED, OPENED, CLOSED, MESSAGE */
+    enum kith_conn_class cls;            /* ACCEPTED */
     const struct kith_msg *msg;          /* MESSAGE */
     const struct kith_store_done *done;  /* STORED */
 };
-
-/* What travels on a connection: rows and all that is small, or contents of chunks (rpc.h). */
-enum kith_conn_class { KITH_CONN_ROWS = 0, KITH_CONN_BULK };
 
 enum kith_effect_kind {
     KITH_EFFECT_SEND = 1, /* msg on conn; lost silently when the connection is gone */

@@ -266,7 +266,8 @@ uint64_t peer_reach(const struct kith_node *node, const struct peer *peer)
     uint16_t index = peer_index(node, peer);
     for (uint32_t i = 0; i < KITH_CONN_SLOTS; i++) {
         const struct conn *conn = &node->conns[i];
-        if (conn->id != 0 && conn->hello && conn->peer == index && !conn->ours) {
+        if (conn->id != 0 && conn->hello && conn->peer == index && !conn->ours &&
+            !conn->theirs_bulk) {
             return conn->id;
         }
     }

@@ -276,7 +276,8 @@ static void on_message(struct daemon *daemon, uint64_t rpc, struct kith_msg_box 
 }
 
 /* OPENED and CLOSED of one that the core asked for, ACCEPTED and CLOSED of others. */
-static void on_connection(struct daemon *daemon, enum kith_event_kind kind, uint64_t rpc)
+static void on_connection(struct daemon *daemon, enum kith_event_kind kind, uint64_t rpc,
+                          enum kith_conn_class cls)
 {
     uint64_t conn = rpc;
     uint64_t core = 0;
@@ -290,7 +291,7 @@ static void on_connection(struct daemon *daemon, enum kith_event_kind kind, uint
     if (conn == 0) {
         return; /* the core has closed it */
     }
-    struct kith_event event = {.kind = kind, .conn = conn};
+    struct kith_event event = {.kind = kind, .conn = conn, .cls = cls};
     enum kith_err err = step(daemon, &event, NULL);
     if (err != KITH_OK && kind != KITH_EVENT_CLOSED) {
         kith_rpc_close(daemon->rpc, rpc, kith_err_text((int)err));
@@ -363,13 +364,16 @@ static void on_item(struct daemon *daemon, const struct kith_inbox_item *item)
 {
     switch (item->kind) {
     case KITH_INBOX_ACCEPTED:
-        on_connection(daemon, KITH_EVENT_ACCEPTED, item->conn);
+        on_connection(daemon, KITH_EVENT_ACCEPTED, item->conn, KITH_CONN_ROWS);
+        break;
+    case KITH_INBOX_ACCEPTED_BULK:
+        on_connection(daemon, KITH_EVENT_ACCEPTED, item->conn, KITH_CONN_BULK);
         break;
     case KITH_INBOX_OPENED:
-        on_connection(daemon, KITH_EVENT_OPENED, item->conn);
+        on_connection(daemon, KITH_EVENT_OPENED, item->conn, KITH_CONN_ROWS);
         break;
     case KITH_INBOX_CLOSED:
-        on_connection(daemon, KITH_EVENT_CLOSED, item->conn);
+        on_connection(daemon, KITH_EVENT_CLOSED, item->conn, KITH_CONN_ROWS);
         break;
     case KITH_INBOX_MESSAGE:
         on_message(daemon, item->conn, item->pointer);

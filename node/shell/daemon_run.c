@@ -39,7 +39,8 @@ static void rpc_accepted(void *arg, uint64_t conn, enum kith_rpc_class cls, cons
 {
     kith_log_debug("kithd", "connection %llu accepted from %s%s", (unsigned long long)conn, peer,
                    cls == KITH_RPC_BULK ? " (bulk)" : "");
-    daemon_put(arg, KITH_INBOX_ACCEPTED, conn, NULL);
+    daemon_put(arg, cls == KITH_RPC_BULK ? KITH_INBOX_ACCEPTED_BULK : KITH_INBOX_ACCEPTED, conn,
+               NULL);
 }
 
 static void rpc_opened(void *arg, uint64_t conn)

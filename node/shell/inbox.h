@@ -20,6 +20,7 @@
 
 enum kith_inbox_kind {
     KITH_INBOX_ACCEPTED = 1,
+    KITH_INBOX_ACCEPTED_BULK,
     KITH_INBOX_OPENED,
     KITH_INBOX_CLOSED,
     KITH_INBOX_MESSAGE, /* pointer: struct kith_msg_box */

@@ -314,7 +314,8 @@ static void link_up(struct sim *sim, struct sim_event *event)
     sim->conn_next++;
     link->open = true;
     link_enter(sim, event->link, 1);
-    struct kith_event accepted = {.kind = KITH_EVENT_ACCEPTED, .conn = link->conn[1]};
+    struct kith_event accepted = {
+        .kind = KITH_EVENT_ACCEPTED, .conn = link->conn[1], .cls = link->cls};
     world_node_step(sim, &sim->nodes[to], &accepted, NULL);
     link = &sim->links[event->link];
     if (from < SIM_NODES_MAX) {

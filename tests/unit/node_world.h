@@ -25,7 +25,8 @@ struct world {
     struct kith_store_op op; /* the last MERGE or COUNT operation */
     uint32_t ops;            /* all of these */
     uint64_t peer_conn;      /* the last CONNECT */
-    uint32_t answers;        /* DECIDEs that were sent, and the last one's phase and error */
+    uint32_t answers;        /* DECIDEs that were sent, and the last one's phase, error and way */
+    uint64_t answer_conn;
     enum kith_decide_phase phase;
     enum kith_err answer;
     char text[300];
@@ -85,6 +86,7 @@ static inline void run(struct world *world, struct kith_event *event)
         if (effect->kind == KITH_EFFECT_SEND && effect->msg->kind == KITH_MSG_DECIDE) {
             const struct kith_decide *decide = &effect->msg->u.decide;
             world->answers++;
+            world->answer_conn = effect->conn;
             world->phase = decide->phase;
             world->answer = decide->status.err;
             (void)snprintf(world->text, sizeof world->text, "%s",

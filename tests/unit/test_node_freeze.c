@@ -172,6 +172,35 @@ static void test_freeze_alone(void **state)
     kith_node_free(world.node);
 }
 
+/* Who proposes has opened connections of both kinds, and cannot be reached: a vote goes back as
+ * what is small does, wherever that connection stands among the others. */
+static void test_vote_way(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 2);
+    for (uint64_t conn = 20; conn < 28; conn++) {
+        enum kith_conn_class cls = conn == 24 ? KITH_CONN_ROWS : KITH_CONN_BULK;
+        struct kith_event accepted = {.kind = KITH_EVENT_ACCEPTED, .conn = conn, .cls = cls};
+        run(&world, &accepted);
+        struct kith_msg msg = {.kind = KITH_MSG_HELLO};
+        msg.u.hello.protocol = KITH_PROTOCOL_VERSION;
+        msg.u.hello.role = KITH_ROLE_NODE;
+        msg.u.hello.node = uuid_of(2);
+        msg.u.hello.incarnation = 1;
+        msg.u.hello.address = "there:2";
+        msg.u.hello.software = "test";
+        message(&world, conn, &msg);
+    }
+    struct kith_buf buf;
+    struct kith_msg msg = prepare_msg(&world, 1, &buf);
+    message(&world, 24, &msg);
+    assert_int_equal(world.phase, KITH_DECIDE_PROMISE);
+    assert_int_equal(world.answer_conn, 24);
+    kith_buf_release(&buf);
+    kith_node_free(world.node);
+}
+
 /* Restarts with a record of promises that cannot be read. */
 static void restart_damaged(struct world *world)
 {
@@ -237,7 +266,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_freeze),        cmocka_unit_test(test_objection),
         cmocka_unit_test(test_freeze_alone),  cmocka_unit_test(test_freeze_damaged),
-        cmocka_unit_test(test_damaged_alone),
+        cmocka_unit_test(test_damaged_alone), cmocka_unit_test(test_vote_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
