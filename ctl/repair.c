@@ -89,10 +89,11 @@ static enum kith_err ask_all(const struct kith_ctl_args *args, const struct kith
 
 static json_t *peer_json(const struct kith_repair_peer *peer)
 {
-    return json_pack("{s:s, s:b, s:i, s:i, s:i, s:I, s:I, s:I}", "address", peer->address, "up",
-                     peer->up, "pairs", (int)peer->pairs, "compared", (int)peer->compared,
+    return json_pack("{s:s, s:b, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "address", peer->address,
+                     "up", peer->up, "pairs", (int)peer->pairs, "compared", (int)peer->compared,
                      "running", (int)peer->running, "rows", (json_int_t)peer->rows, "chunks",
-                     (json_int_t)peer->chunks, "bytes", (json_int_t)peer->bytes);
+                     (json_int_t)peer->chunks, "bytes", (json_int_t)peer->bytes, "tree_bytes",
+                     (json_int_t)peer->tree_bytes);
 }
 
 static json_t *scrub_json(const struct kith_repair_res *res)

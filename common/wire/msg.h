@@ -465,6 +465,7 @@ struct kith_repair_peer {
     uint32_t compared; /* of them, since the start or the last REPAIR_START */
     uint32_t running;
     uint64_t rows, chunks, bytes; /* that came from there since */
+    uint64_t tree_bytes;          /* sums and hashes that it took to find them */
 };
 struct kith_repair_scrub {
     bool asked;         /* SCRUB_START is being carried out */

@@ -438,7 +438,7 @@ DESC(repair_cmd, "RepairCmd", false, false);
 static const struct wire_field repair_peer_fields[] = {
     ARRAY(1, peer), STRING(2, address, ADDRESS_MAX), BOOL(3, up), U32(4, pairs, UINT32_MAX),
     U32(5, compared, UINT32_MAX), U32(6, running, UINT32_MAX), U64(7, rows), U64(8, chunks),
-    U64(9, bytes)};
+    U64(9, bytes), U64(10, tree_bytes)};
 DESC(repair_peer, "RepairPeer", false, true);
 #undef T
 

@@ -11,7 +11,8 @@
  *
  * A few leaves that differ may be writes under way: they are looked at again a second later, and
  * only those that differ then, too, are fetched. Nothing is remembered of an exchange that breaks
- * off: what it brought makes its leaves equal, and the next one begins behind them.
+ * off: what it brought makes its leaves equal, and the next one begins behind them. A partition is
+ * compared with one other owner at a time, for what two have is to come once.
  *
  * WHEN. Each pair once in half an hour to an hour; at once with a node that has come up, for either
  * side may have missed something, and after a change of the table. KITH_EXCHANGES_MAX at a time
@@ -83,7 +84,7 @@ void exchange_start(struct kith_node *node)
         struct exchange_pair *pair = &exchanges->pairs[i];
         pair->due_ms = node->now_ms;
         pair->again = pair->out;
-        pair->brought = pair->bytes = 0;
+        pair->brought = pair->bytes = pair->tree_bytes = 0;
     }
 }
 
@@ -350,6 +351,7 @@ static void sums_got(struct kith_node *node, struct pending *pending,
     struct exchange_pair *pair = exchange_pair_of(node, pending);
     bool suspected = pair->suspected;
     pair->suspected = false;
+    pair->tree_bytes += (1u + res->leaf_count) * sizeof(struct kith_checksum);
     if (res->leaf_count != KITH_TREE_LEAVES) { /* none: the roots are equal */
         pair->whole_ms = res->leaf_count == 0 ? node->now_ms : pair->whole_ms;
         exchange_end(node, pending, res->leaf_count == 0 ? 0 : KITH_EXCHANGE_FAILED_MS);
@@ -454,6 +456,24 @@ bool exchange_busy(const struct kith_node *node)
                                      exchanges->fetches + KITH_EXCHANGE_YIELD;
 }
 
+/* Whether the partition of the pair is being compared with another owner: he may well have the same,
+ * and what both have would come twice. Its pairs stand side by side. */
+static bool partition_out(const struct exchanges *exchanges, enum exchange_class class,
+                          uint32_t next)
+{
+    const struct exchange_pair *pairs = &exchanges->pairs[class * exchanges->pair_count];
+    uint32_t first = next;
+    while (first > 0 && pairs[first - 1].partition == pairs[next].partition) {
+        first--;
+    }
+    bool out = false;
+    for (uint32_t i = first;
+         i < exchanges->pair_count && pairs[i].partition == pairs[next].partition; i++) {
+        out = out || pairs[i].out;
+    }
+    return out;
+}
+
 /* Begins those of the class that are due, as many as may be under way. False: no more now. When the
  * next one is due comes out, as far as that is known: one that ends looks again. */
 static bool begin_due(struct kith_node *node, enum exchange_class class, uint64_t *due)
@@ -471,6 +491,8 @@ static bool begin_due(struct kith_node *node, enum exchange_class class, uint64_
         }
         if (pair->due_ms > node->now_ms) {
             next_due = pair->due_ms < next_due ? pair->due_ms : next_due;
+        } else if (partition_out(exchanges, class, next)) {
+            continue; /* the same */
         } else if (!exchange_begin(node, at)) {
             return false;
         } else if (exchange_busy(node)) {

@@ -53,6 +53,7 @@ static void leaf_read(struct kith_node *node, struct pending *pending,
     msg->u.leaf_req.leaves = exchange_wanted(exchange, exchange->end);
     msg->u.leaf_req.have_count = count;
     msg->u.leaf_req.have = have;
+    exchange_pair_of(node, pending)->tree_bytes += count * sizeof *have;
 }
 
 /* Tells those who watch the groups, as many as one step may; true: all of them. */

@@ -401,6 +401,7 @@ struct exchange_pair { /* a partition of ours, and another owner of it */
     uint64_t due_ms;
     uint64_t ended_ms; /* the last one; 0: none yet */
     uint64_t brought, bytes; /* rows, or chunks, since `round_ms` */
+    uint64_t tree_bytes;     /* sums and hashes that were exchanged to find them */
     uint64_t whole_ms; /* the last one that was carried through; 0: none yet */
 };
 

@@ -78,6 +78,7 @@ static uint32_t peers_list(struct kith_node *node, const struct kith_repair_peer
         peer->compared += pair->whole_ms > 0 && pair->whole_ms >= exchanges->round_ms ? 1 : 0;
         *(i < exchanges->pair_count ? &peer->rows : &peer->chunks) += pair->brought;
         peer->bytes += pair->bytes;
+        peer->tree_bytes += pair->tree_bytes;
     }
     for (uint32_t i = 0; peers && i < node->peer_count; i++) {
         if (peers[i].pairs > 0) {
