@@ -24,6 +24,12 @@ static const char *state_word(const struct kith_view_node *node)
 }
 
 /* What only a node that answers has told. */
+static const char *space_word(uint32_t space)
+{
+    static const char *const words[] = {"wide", "low", "scarce", "full"};
+    return words[space < 3 ? space : 3];
+}
+
 static json_t *told_json(const struct kith_view *view, const struct kith_view_node *node)
 {
     json_t *unheard = json_array();
@@ -36,16 +42,17 @@ static json_t *told_json(const struct kith_view *view, const struct kith_view_no
         }
     }
     return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, "
+        "s:o}",
         "rows", (json_int_t)node->rows, "row_bytes", (json_int_t)node->row_bytes, "chunks",
         (json_int_t)node->chunks, "chunk_bytes", (json_int_t)node->chunk_bytes, "disk_total_bytes",
         (json_int_t)node->disk_total_bytes, "disk_free_bytes", (json_int_t)node->disk_free_bytes,
         "hints", (json_int_t)node->hints, "hint_bytes", (json_int_t)node->hint_bytes,
         "hint_oldest_ms", (json_int_t)node->hint_oldest_ms, "custody", (json_int_t)node->custody,
         "thin_rows", (json_int_t)node->thin_rows, "pairs", (json_int_t)node->pairs, "pairs_never",
-        (json_int_t)node->pairs_never, "pairs_oldest_ms", (json_int_t)node->pairs_oldest_ms,
-        "uptime_ms", (json_int_t)node->uptime_ms, "table", (json_int_t)node->knows.version,
-        "does_not_hear", unheard);
+        (json_int_t)node->pairs_never, "space", space_word(node->space), "pairs_oldest_ms",
+        (json_int_t)node->pairs_oldest_ms, "uptime_ms", (json_int_t)node->uptime_ms, "table",
+        (json_int_t)node->knows.version, "does_not_hear", unheard);
 }
 
 static json_t *node_json(const struct kith_view *view, const struct kith_view_node *node)

@@ -218,6 +218,16 @@ static void absent_print(const struct kith_view *view, FILE *out)
     }
 }
 
+/* What it does no more. */
+static const char *space_words(uint32_t space)
+{
+    static const char *const words[] = {
+        "", "chunks that it has missed are not fetched",
+        "and nothing more is kept there for other nodes",
+        "it takes deletes and repairs only, and writes go to other nodes"};
+    return words[space < 3 ? space : 3];
+}
+
 static void disks_print(const struct kith_view *view, FILE *out)
 {
     uint64_t data = 0;
@@ -232,12 +242,15 @@ static void disks_print(const struct kith_view *view, FILE *out)
         data += node->row_bytes + node->chunk_bytes;
         total += node->disk_total_bytes;
         used += node->disk_total_bytes - node->disk_free_bytes;
-        if (node->disk_total_bytes > 0 && disk_percent(node) >= DISK_FULL_PCT) {
+        if (node->space > 0 ||
+            (node->disk_total_bytes > 0 && disk_percent(node) >= DISK_FULL_PCT)) {
             kith_format_node(&node->uuid, text[0]);
             kith_format_bytes(node->disk_free_bytes, text[1]);
             (void)fprintf(out,
-                          "The disk of %s is %u%% full (%s left): make room, or give it more.\n",
-                          text[0], disk_percent(node), text[1]);
+                          "The disk of %s is %u%% full (%s left)%s%s: make room, or give it "
+                          "more.\n",
+                          text[0], disk_percent(node), text[1], node->space > 0 ? "; " : "",
+                          space_words(node->space));
         }
     }
     kith_format_bytes(data, text[0]);

@@ -159,6 +159,7 @@ static void self_told(struct kith_view_node *node, const struct kith_node_status
     node->pairs = told->pairs;
     node->pairs_never = told->pairs_never;
     node->pairs_oldest_ms = told->pairs_oldest_ms;
+    node->space = told->space;
     node->uptime_ms = told->uptime_ms;
 }
 

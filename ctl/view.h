@@ -24,6 +24,7 @@ struct kith_view_node {
     uint64_t hints, hint_bytes, hint_oldest_ms, custody, thin_rows;
     uint32_t pairs, pairs_never;
     uint64_t pairs_oldest_ms, uptime_ms;
+    uint32_t space; /* how full its disk is, as NodeStatus has it */
     char error[400]; /* why it did not answer */
 };
 

@@ -341,6 +341,7 @@ struct kith_ping {
     uint64_t digest; /* of all the sender's records of the members of that table */
     uint32_t news_count;
     const struct kith_member_news *news;
+    uint32_t space; /* how full the sender's disk is: enum kith_space of core/store.h */
 };
 
 /* "I hear nothing from that member: does it answer you?" */
@@ -435,6 +436,7 @@ struct kith_node_status {
      * compared since the start; how long ago that was for the one of the rest that was last. */
     uint32_t pairs, pairs_never;
     uint64_t pairs_oldest_ms;
+    uint32_t space; /* enum kith_space of core/store.h */
 };
 struct kith_status_res {
     struct kith_status status;

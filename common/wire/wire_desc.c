@@ -236,9 +236,10 @@ DESC(request_find_res, "RequestFindRes", true, true);
 
 #define T kith_ping
 static const struct wire_field ping_fields[] = {
-    BOOL(1, is_answer), SUB(2, table, table_id_desc), U64(3, wall_ms),
-    SUBS(4, members, member_count, KITH_MEMBERS_MAX, member_desc), FIXED64(5, digest),
-    SUBS(6, news, news_count, KITH_PING_NEWS_MAX, news_desc)};
+    BOOL(1, is_answer), SUB(2, table, table_id_desc),
+    U64(3, wall_ms),    SUBS(4, members, member_count, KITH_MEMBERS_MAX, member_desc),
+    FIXED64(5, digest), SUBS(6, news, news_count, KITH_PING_NEWS_MAX, news_desc),
+    U32(7, space, 255)};
 DESC(ping, "Ping", true, false);
 #undef T
 
@@ -323,15 +324,32 @@ DESC(status_req, "StatusReq", false, false);
 #undef T
 
 #define T kith_node_status
-static const struct wire_field node_status_fields[] = {
-    ARRAY(1, node), ARRAY(2, cluster), STRING(3, cluster_name, CLUSTER_NAME_MAX),
-    STRING(4, software, KITH_SOFTWARE_MAX), SUB(5, table, table_id_desc),
-    U32(6, partitions, KITH_PARTITIONS_MAX), U32(7, replicas, KITH_REPLICAS_MAX), U64(8, rows),
-    U64(9, chunks), U64(10, chunk_bytes), U64(11, disk_total_bytes), U64(12, disk_free_bytes),
-    U64(13, puts), U64(14, gets), U64(15, scans), U64(16, uptime_ms), U64(17, hints),
-    U64(18, hint_bytes), U64(19, hint_oldest_ms), U64(20, custody), U64(21, thin_rows),
-    U64(22, row_bytes), U32(23, pairs, UINT32_MAX), U32(24, pairs_never, UINT32_MAX),
-    U64(25, pairs_oldest_ms)};
+static const struct wire_field node_status_fields[] = {ARRAY(1, node),
+                                                       ARRAY(2, cluster),
+                                                       STRING(3, cluster_name, CLUSTER_NAME_MAX),
+                                                       STRING(4, software, KITH_SOFTWARE_MAX),
+                                                       SUB(5, table, table_id_desc),
+                                                       U32(6, partitions, KITH_PARTITIONS_MAX),
+                                                       U32(7, replicas, KITH_REPLICAS_MAX),
+                                                       U64(8, rows),
+                                                       U64(9, chunks),
+                                                       U64(10, chunk_bytes),
+                                                       U64(11, disk_total_bytes),
+                                                       U64(12, disk_free_bytes),
+                                                       U64(13, puts),
+                                                       U64(14, gets),
+                                                       U64(15, scans),
+                                                       U64(16, uptime_ms),
+                                                       U64(17, hints),
+                                                       U64(18, hint_bytes),
+                                                       U64(19, hint_oldest_ms),
+                                                       U64(20, custody),
+                                                       U64(21, thin_rows),
+                                                       U64(22, row_bytes),
+                                                       U32(23, pairs, UINT32_MAX),
+                                                       U32(24, pairs_never, UINT32_MAX),
+                                                       U64(25, pairs_oldest_ms),
+                                                       U32(26, space, 255)};
 DESC(node_status, "NodeStatus", false, true);
 #undef T
 

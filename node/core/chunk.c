@@ -41,6 +41,9 @@ static void chunk_put(struct kith_node *node, uint64_t conn, const struct kith_m
         core_refuse(node, conn, msg, KITH_ENOTREADY, "a table change is being decided");
         return;
     }
+    if (space_refuses(node, conn, msg, KITH_SPACE_FULL)) {
+        return;
+    }
     struct pending *pending = chunk_begin(node, conn, msg, req->timeout_ms);
     if (!pending) {
         return;

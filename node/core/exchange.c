@@ -3,8 +3,8 @@
  * exchange.c - anti-entropy: what other owners of our partitions have, and we have not.
  *
  * An exchange is of one partition with one other owner, a PAIR, and brings his rows, or his chunks,
- * here; he does the same with us on his own. So each owner ends with what both had, and nobody needs
- * to be told that he is behind.
+ * here; he does the same with us on his own. So each owner ends with what both had, and nobody
+ * needs to be told that he is behind.
  *
  *     SUMS (our leaves) --> SUMS_ASKED (his, where the roots differ) --> of the leaves that differ:
  *         what is in them: exchange_rows.c, exchange_chunks.c
@@ -16,8 +16,9 @@
  *
  * WHEN. Each pair once in half an hour to an hour; at once with a node that has come up, for either
  * side may have missed something, and after a change of the table. KITH_EXCHANGES_MAX at a time
- * (rows and chunks each have their own: a chunk takes long), rows first, and while many requests are
- * under way, one at most every KITH_EXCHANGE_GAP_MS. What they may move is bounded, too (pace.c).
+ * (rows and chunks each have their own: a chunk takes long), rows first, and while many requests
+ * are under way, one at most every KITH_EXCHANGE_GAP_MS. What they may move is bounded, too
+ * (pace.c); and no chunks are looked for while the disk fills up (space.c).
  *
  * DESIGN section 6, with two differences: the level between root and leaves is left out, for the
  * 4 KiB of all leaves cost less than another round trip; and a leaf is told by the hashes of its
@@ -456,8 +457,8 @@ bool exchange_busy(const struct kith_node *node)
                                      exchanges->fetches + KITH_EXCHANGE_YIELD;
 }
 
-/* Whether the partition of the pair is being compared with another owner: he may well have the same,
- * and what both have would come twice. Its pairs stand side by side. */
+/* Whether the partition of the pair is being compared with another owner: he may well have the
+ * same, and what both have would come twice. Its pairs stand side by side. */
 static bool partition_out(const struct exchanges *exchanges, enum exchange_class class,
                           uint32_t next)
 {
@@ -523,7 +524,9 @@ void exchange_tick(struct kith_node *node)
         return;
     }
     uint64_t due = UINT64_MAX;
-    if (!begin_due(node, EXCHANGE_ROWS, &due) || !begin_due(node, EXCHANGE_CHUNKS, &due)) {
+    bool chunks = node->space < KITH_SPACE_LOW;
+    if (!begin_due(node, EXCHANGE_ROWS, &due) ||
+        (chunks && !begin_due(node, EXCHANGE_CHUNKS, &due))) {
         return;
     }
     exchanges->due_ms = due;

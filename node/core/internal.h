@@ -16,6 +16,7 @@
  *     exchange.c  anti-entropy; exchange_rows.c and exchange_chunks.c: of rows, of chunks
  *     pace.c      a bound on what background work moves  scrub.c      reads everything, for damage
  *     handoff.c   what is kept for others goes to them
+ *     space.c     how full the disk is
  *
  * ATOMIC STEPS. "An event that cannot be taken leaves the state unchanged": a handler first does
  * all that can fail (allocations, checks), then changes state and makes effects. Effects come from
@@ -107,6 +108,8 @@
 #define KITH_EXCHANGE_FEW      16u      /* leaves that differ; more are not writes under way alone */
 #define KITH_EXCHANGE_YIELD    8u       /* requests under way beside; with more of them */
 #define KITH_EXCHANGE_GAP_MS   50u      /* one begins in so long: a node with 2,048 pairs needs 100 s */
+#define KITH_SPACE_MS          5000u    /* between two looks at how full the disk is */
+#define KITH_SMALL_STATE       256u     /* bytes of a row; with more it is taken to bear a value */
 #define KITH_BULK_IDLE_MS      30000u   /* a bulk connection that nobody needs is closed */
 #define KITH_ANSWER_BYTES_MAX  (KITH_MESSAGE_MAX - (128u << 10)) /* of states in one answer */
 #define KITH_TEXT_MAX          300u /* bytes of a message for people */
@@ -134,6 +137,7 @@ enum pending_kind {
     PENDING_HANDOFF,    /* handoff.c: hints on their way to an owner */
     PENDING_ABSORB,     /* handoff.c: what comes that way */
     PENDING_HINTS,      /* handoff.c: the list of what is kept; what is too old */
+    PENDING_SPACE,      /* space.c */
     PENDING_KINDS
 };
 
@@ -157,6 +161,7 @@ struct pending_put {
     uint32_t w_min;
     bool strict;     /* only owners count */
     bool owner;      /* we are one; else we stand in */
+    bool value;      /* not only deletes: nodes without room are left out */
     bool thin;       /* it is noted that there are fewer than w copies */
     bool own_due;    /* our own copy is on its way to `durability` */
     uint32_t copies;        /* stores that have it at `durability`, and count */
@@ -354,6 +359,7 @@ struct peer {
     bool up;           /* requests may go to it: READY, and it answers (peers.c) */
     bool said_up;      /* what the log says last */
     bool busy;         /* among node->busy: something may have to be done with it */
+    bool full;         /* it takes no values, as it said last (space.c) */
     uint64_t conn;     /* ours to it, 0 = none */
     uint64_t since_ms; /* when the state was entered */
     uint64_t seen_ms;  /* last sign of life, on any connection; 0 = never */
@@ -543,6 +549,8 @@ struct kith_node {
     struct exchanges exchanges;
     struct pace pace;
     struct scrub scrub;
+    enum kith_space space; /* as the store said last */
+    uint64_t space_ms;     /* when it is asked again; UINT64_MAX: its answer comes first */
     uint64_t bulk_due_ms;
     struct handoffs handoffs;
 
@@ -751,6 +759,8 @@ void put_progress(struct kith_node *node, struct pending *pending);
 uint32_t put_stand_ins_up(const struct kith_node *node, const struct pending_put *put,
                           uint32_t partition, uint32_t most);
 /* Places for nodes that may have stood in for the first try. */
+/* Whether a copy may go there: it is up, and takes such a write. */
+bool put_takes(const struct kith_node *node, const struct pending_put *put, uint16_t peer);
 void put_add_fallbacks(const struct kith_node *node, struct pending_put *put, uint32_t partition);
 /* In the pending's arena: what our own store keeps for the owners; NULL: no memory. */
 const struct kith_hint_want *put_hint_want(struct kith_node *node, struct pending *pending,
@@ -877,6 +887,19 @@ void scrub_stored(struct kith_node *node, struct pending *pending,
                   const struct kith_store_done *done);
 void scrub_tick(struct kith_node *node);
 uint64_t scrub_due(const struct kith_node *node);
+
+/* ---- space.c ---- */
+
+/* With each completion. */
+void space_seen(struct kith_node *node, enum kith_space space);
+/* Answers ENOSPC where the disk is so full (enum kith_space), or fuller; true: it has. */
+bool space_refuses(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
+                   uint32_t from);
+/* Whether rows bear values: what deletes leave is small. */
+bool space_is_value(const struct kith_replica_row *rows, uint32_t count);
+void space_stored(struct kith_node *node, struct pending *pending);
+void space_tick(struct kith_node *node);
+uint64_t space_due(const struct kith_node *node);
 
 /* ---- pace.c ---- */
 

@@ -270,6 +270,7 @@ static enum kith_err take_tick(struct kith_node *node)
         exchange_tick(node);
         bulk_tick(node);
         scrub_tick(node);
+        space_tick(node);
         handoff_tick(node);
     }
     return KITH_OK;
@@ -325,6 +326,7 @@ static enum kith_err take_stored(struct kith_node *node, const struct kith_store
     if (pending->writing && (done->err == KITH_OK || done->err == KITH_EIO)) {
         node->has_data = true; /* EIO: it may be there, and only its flush failed */
     }
+    space_seen(node, done->space);
     if (done->damaged > 0) {
         exchange_damaged(node, done->partition, done->damaged);
     }
@@ -361,6 +363,9 @@ static enum kith_err take_stored(struct kith_node *node, const struct kith_store
         return KITH_OK;
     case PENDING_SCRUB:
         scrub_stored(node, pending, done);
+        return KITH_OK;
+    case PENDING_SPACE:
+        space_stored(node, pending);
         return KITH_OK;
     case PENDING_HANDOFF:
         handoff_stored(node, pending, done);
@@ -554,9 +559,9 @@ static uint64_t node_due(struct kith_node *node)
     if (!node->serving) {
         return due;
     }
-    uint64_t others[] = {peers_due(node), swim_due(node),     join_due(node),
-                         agree_due(node), watch_due(node),    exchange_due(node),
-                         bulk_due(node),  handoff_due(node),  scrub_due(node)};
+    uint64_t others[] = {peers_due(node), swim_due(node),     join_due(node), agree_due(node),
+                         watch_due(node), exchange_due(node), bulk_due(node), handoff_due(node),
+                         scrub_due(node), space_due(node)};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         due = others[i] < due ? others[i] : due;
     }

@@ -458,6 +458,7 @@ static void ping_fill(struct kith_node *node, struct kith_ping *ping, const stru
         ping->table = node->table->id;
     }
     ping->wall_ms = node->wall_ms;
+    ping->space = node->space;
     swim_ping_fill(node, ping, to);
 }
 
@@ -654,6 +655,9 @@ void peers_ping(struct kith_node *node, struct conn *conn, const struct kith_msg
         members_learn(node, &ping->members[i]);
     }
     swim_pinged(node, conn, ping);
+    if (conn->peer != KITH_NO_PEER) {
+        node->peers[conn->peer].full = ping->space >= KITH_SPACE_FULL;
+    }
     if (!ping->is_answer) {
         const struct peer *from = conn->peer != KITH_NO_PEER ? &node->peers[conn->peer] : NULL;
         ping_fill(node, &core_send(node, conn->id, KITH_MSG_PING, msg->id)->u.ping, from, true);

@@ -64,9 +64,14 @@ static const char *put_check(struct kith_node *node, const struct kith_put_req *
     return NULL;
 }
 
-/* The other owners of the partition: all, and how many of them are up. */
-static uint32_t put_others(const struct kith_node *node, uint32_t partition, uint16_t others[],
-                           uint8_t *ret_count)
+bool put_takes(const struct kith_node *node, const struct pending_put *put, uint16_t peer)
+{
+    return node->peers[peer].up && !(put->value && node->peers[peer].full);
+}
+
+/* The other owners of the partition: all, and how many of them can take a copy. */
+static uint32_t put_others(const struct kith_node *node, uint32_t partition,
+                           struct pending_put *put)
 {
     const uint16_t *owners = kith_table_owners(node->table, partition);
     uint32_t up = 0;
@@ -74,12 +79,12 @@ static uint32_t put_others(const struct kith_node *node, uint32_t partition, uin
     for (uint32_t i = 0; i < node->table->owner_slots; i++) {
         uint16_t peer = node->peer_of_member[owners[i]];
         if (peer != KITH_NO_PEER) {
-            others[count] = peer;
+            put->others[count] = peer;
             count++;
-            up += node->peers[peer].up ? 1 : 0;
+            up += put_takes(node, put, peer) ? 1 : 0;
         }
     }
-    *ret_count = count;
+    put->other_count = count;
     return up;
 }
 
@@ -88,9 +93,10 @@ const char *put_down_names(struct kith_node *node, const struct pending_put *put
     const char *names = "";
     for (uint32_t i = 0; i < put->other_count; i++) {
         const struct peer *peer = &node->peers[put->others[i]];
-        if (!peer->up) {
+        if (!put_takes(node, put, put->others[i])) {
             const char *address = peer->info.address[0] ? peer->info.address : "(address unknown)";
-            names = core_text(node, "%s%s%s", names, names[0] ? ", " : "", address);
+            names = core_text(node, "%s%s%s%s", names, names[0] ? ", " : "", address,
+                              peer->up ? " (its disk is full)" : "");
         }
     }
     return names;
@@ -326,7 +332,16 @@ void put_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
     plan.w = req->w == 0 ? slots / 2 + 1 : req->w;
     plan.w = plan.w > slots ? slots : plan.w;
     plan.w_min = plan.w_min > plan.w ? plan.w : plan.w_min;
-    uint32_t up = put_others(node, partition, plan.others, &plan.other_count);
+    for (uint32_t i = 0; i < req->update_count; i++) {
+        plan.value = plan.value || req->updates[i].has_sibling;
+    }
+    if (space_refuses(node, conn, msg,
+                      !owner       ? KITH_SPACE_SCARCE
+                      : plan.value ? KITH_SPACE_FULL
+                                   : KITH_SPACE_FULL + 1u)) {
+        return;
+    }
+    uint32_t up = put_others(node, partition, &plan);
     plan.place_count = plan.other_count;
     if (put_quorum(node, conn, msg, &plan, partition, up)) {
         put_begin(node, conn, msg, &plan, req->retry);

@@ -9,13 +9,14 @@
  * a message by itself costs a node four times what it costs among others, and reads go to the same
  * first owners. A node that is late loses its place among the first for a while.
  *
- * PLACES. First the other owners, then who stands in for one that is down or late: each node once.
- * A stand-in whose copy is needed for W has custody of it and counts; one for an owner beyond that
+ * PLACES. First the other owners, then who stands in for one that is down, late, or has no room
+ * (which it says of itself, space.c, and which does not count for deletes): each node once. A
+ * stand-in whose copy is needed for W has custody of it and counts; one for an owner beyond that
  * has a plain hint, and does not (hintop.h). Who is asked later, because a copy is late or has
  * failed, gets the states as they are by then: they have been let go, and are read again (REREAD).
  *
- * THIN. Where nobody is left to ask and there are fewer than W copies, that is noted beside the rows
- * and flushed, with them, before the answer (NOTE). */
+ * THIN. Where nobody is left to ask and there are fewer than W copies, that is noted beside the
+ * rows and flushed, with them, before the answer (NOTE). */
 #include <string.h>
 
 #include "core/internal.h"
@@ -78,7 +79,7 @@ static uint32_t stand_ins(const struct kith_node *node, const struct pending_put
     uint32_t known = kith_table_fallbacks(node->table, partition, KITH_FALLBACKS_MAX, members);
     for (uint32_t i = 0; i < known && count < most; i++) {
         uint16_t peer = node->peer_of_member[members[i]];
-        if (peer != KITH_NO_PEER && node->peers[peer].up && !has_place(put, peer)) {
+        if (peer != KITH_NO_PEER && put_takes(node, put, peer) && !has_place(put, peer)) {
             peers[count] = peer;
             count++;
         }
@@ -188,7 +189,8 @@ static uint16_t put_urgent(const struct kith_node *node, const struct pending_pu
         const struct peer *peer = &node->peers[put->others[i]];
         uint16_t bit = (uint16_t)(1u << i);
         all |= bit;
-        if (peer->up && node->now_ms >= peer->late_ms && count < wanted) {
+        if (put_takes(node, put, put->others[i]) && node->now_ms >= peer->late_ms &&
+            count < wanted) {
             chosen |= bit;
             count++;
         }
@@ -286,7 +288,7 @@ static void put_spread(struct kith_node *node, struct pending *pending,
     put->counts = (uint16_t)((1u << put->other_count) - 1u);
     put->spread_ms = node->now_ms;
     for (uint32_t i = 0; i < put->other_count; i++) {
-        if (node->peers[put->others[i]].up) {
+        if (put_takes(node, put, put->others[i])) {
             send_copy(node, pending, i, rows);
             up++;
         }
@@ -464,7 +466,7 @@ static void put_reread_done(struct kith_node *node, struct pending *pending,
     }
     for (uint32_t i = put->other_count; i < put->place_count; i++) {
         bool asked = (put->asked & (1u << i)) != 0;
-        if (!asked && good && node->peers[put->others[i]].up) {
+        if (!asked && good && put_takes(node, put, put->others[i])) {
             send_copy(node, pending, i, rows);
         }
         put->asked |= (uint16_t)(1u << i);

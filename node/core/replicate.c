@@ -41,8 +41,13 @@ static bool replicate_admit(struct kith_node *node, uint64_t conn, const struct 
     }
     if (!sound) {
         core_refuse(node, conn, msg, KITH_EINVAL, "rows out of bounds");
+        return false;
     }
-    return sound;
+    bool value = node->space == KITH_SPACE_FULL && space_is_value(req->rows, req->row_count);
+    return !space_refuses(node, conn, msg,
+                          *ret_hint ? KITH_SPACE_SCARCE
+                          : value   ? KITH_SPACE_FULL
+                                    : KITH_SPACE_FULL + 1u);
 }
 
 void replicate_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)

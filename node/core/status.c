@@ -44,6 +44,7 @@ static void status_answer(struct kith_node *node, uint64_t conn, uint64_t id,
     self->chunk_bytes = counts->chunk_bytes;
     self->disk_total_bytes = counts->disk_total_bytes;
     self->disk_free_bytes = counts->disk_free_bytes;
+    self->space = node->space;
     self->puts = node->puts;
     self->gets = node->gets;
     self->scans = node->scans;

@@ -219,6 +219,14 @@ struct kith_store_counts {
     struct kith_store_hints hints;
 };
 
+/* How full the disk is. Each has what those before it have. */
+enum kith_space {
+    KITH_SPACE_WIDE = 0,
+    KITH_SPACE_LOW,    /* background work that needs space stops */
+    KITH_SPACE_SCARCE, /* nothing is kept for others that was not kept before */
+    KITH_SPACE_FULL,   /* deletes and repairs only; other nodes leave it out */
+};
+
 /* Everything it points to stays valid until the event that carries it has been handled. */
 struct kith_store_done {
     uint64_t id;
@@ -229,6 +237,7 @@ struct kith_store_done {
      * they are missing here now, and other owners have them. Also with an error. */
     uint32_t damaged;
     uint32_t partition; /* the operation's */
+    enum kith_space space; /* a second ago, at most */
     union {
         struct {
             bool duplicate; /* the request was known: nothing was written, these are its results */

@@ -274,6 +274,7 @@ static enum kith_err start_store(struct daemon *daemon, struct kith_error *error
                                          .arg = daemon,
                                          .completed = store_completed,
                                          .fatal = store_failed};
+    memcpy(options.space_percent, daemon->options->space_percent, sizeof options.space_percent);
     while (options.run == 0) {
         daemon_random(&options.run, sizeof options.run);
     }

@@ -178,6 +178,7 @@ struct store_committer {
 struct store_space {
     _Atomic int64_t room; /* free bytes, less what a checkpoint may write and what was promised */
     _Atomic uint64_t disk_total, disk_free, seen_ms;
+    _Atomic uint32_t level; /* enum kith_space; set under lock */
     uint64_t reserve_bytes; /* fixed at open, like the next two */
     uint64_t edge_bytes;    /* with less free, the dirty pages are counted */
     atomic_bool exact;      /* they can be: WiredTiger's statistics are on */
@@ -336,6 +337,10 @@ KITH_MUST_CHECK enum kith_err store_tree_set(struct store_worker *worker, uint32
 /* After a commit: forgets what was touched; or takes everything back. */
 void store_tree_commit(struct store_worker *worker);
 void store_tree_rollback(struct store_worker *worker);
+
+/* How full a disk is of which that much is free, when it was `before`; store_wt.h. */
+enum kith_space store_space_level(enum kith_space before, uint64_t total_bytes,
+                                  uint64_t free_bytes, const uint32_t percent[3]);
 
 /* ---- store_derived.c ---- */
 

@@ -35,6 +35,8 @@
 #define PAUSE_MS         100u /* between two that nobody waits for */
 #define WAIT_S           10   /* for a checkpoint; a disk that needs longer is as good as full */
 #define WAITS_MAX        3u   /* of one operation: others may take what a checkpoint has given */
+#define BACK_SHARE       10u  /* thousandths of the disk: so much less ends a level */
+#define BACK_ROOM        4u   /* this part of the reserve more than it, too */
 #define TABLE_EXTRA      (UINT64_C(64) << 10) /* a table's lists of blocks, its root */
 
 static uint64_t coarse_ms(void)
@@ -145,6 +147,34 @@ static bool checkpoint_is_due(const struct store_space *space, uint64_t free_byt
            coarse_ms() - space->ended_ms >= PAUSE_MS;
 }
 
+enum kith_space store_space_level(enum kith_space before, uint64_t total_bytes, uint64_t free_bytes,
+                                  const uint32_t percent[3])
+{
+    uint64_t used = total_bytes > free_bytes ? total_bytes - free_bytes : 0;
+    uint64_t share = used / (total_bytes / 1000u + 1u); /* in thousandths */
+    for (uint32_t level = KITH_SPACE_FULL; level > KITH_SPACE_WIDE; level--) {
+        uint64_t from = (uint64_t)percent[level - 1] * 10u;
+        if (share + (before >= level ? BACK_SHARE : 0) >= from) {
+            return (enum kith_space)level;
+        }
+    }
+    return KITH_SPACE_WIDE;
+}
+
+/* `room` is what there is, as measured; values are refused below the reserve. lock held. */
+static void set_level(struct kith_store *store, int64_t room)
+{
+    struct store_space *space = &store->space;
+    enum kith_space before = (enum kith_space)atomic_load(&space->level);
+    enum kith_space level =
+        store_space_level(before, atomic_load(&space->disk_total), atomic_load(&space->disk_free),
+                          store->options.space_percent);
+    int64_t reserve = (int64_t)space->reserve_bytes;
+    int64_t least = before == KITH_SPACE_FULL ? reserve + reserve / BACK_ROOM : reserve;
+    bool refused = atomic_load(&space->exact) && room + gain(space) < least;
+    atomic_store(&space->level, (uint32_t)(refused ? KITH_SPACE_FULL : level));
+}
+
 /* Sets room anew. lock held. */
 static void measure(struct kith_store *store)
 {
@@ -170,6 +200,7 @@ static void measure(struct kith_store *store)
     }
     atomic_store(&space->room, room);
     space->need = need;
+    set_level(store, room);
 }
 
 void store_space_look(struct kith_store *store)

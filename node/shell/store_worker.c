@@ -204,13 +204,16 @@ static enum kith_err run_count(struct store_worker *worker, struct kith_store_do
     return KITH_OK;
 }
 
-static void prepare_done(const struct kith_store_op *op, struct kith_store_done *done)
+static void prepare_done(const struct store_worker *worker, const struct kith_store_op *op,
+                         struct kith_store_done *done)
 {
     memset(done, 0, sizeof *done);
     done->id = op->id;
     done->partition = op->partition;
     done->message = "";
     done->reached = KITH_DURABLE_OS;
+    done->space =
+        (enum kith_space)atomic_load_explicit(&worker->store->space.level, memory_order_relaxed);
 }
 
 static enum kith_err do_op(struct store_worker *worker, const struct kith_store_op *op,
@@ -267,7 +270,7 @@ static enum kith_err do_op(struct store_worker *worker, const struct kith_store_
 static enum kith_err run_op(struct store_worker *worker, const struct kith_store_op *op,
                             struct kith_store_done *done)
 {
-    prepare_done(op, done);
+    prepare_done(worker, op, done);
     if (atomic_load_explicit(&worker->store->failed, memory_order_relaxed)) {
         return store_fail_failed(worker, done, KITH_OK);
     }
@@ -294,7 +297,8 @@ static void run_alone(struct store_worker *worker, const struct kith_store_op *o
                       struct kith_store_done *done)
 {
     for (uint32_t attempt = 0;; attempt++) {
-        prepare_done(op, done); /* when not even a transaction can begin, it holds another's */
+        prepare_done(worker, op,
+                     done); /* when not even a transaction can begin, it holds another's */
         if (atomic_load(&worker->store->failed)) { /* it may have been in the round that failed */
             store_fail_failed(worker, done, KITH_EIO);
             return;
@@ -418,6 +422,7 @@ static void hand_over(struct store_worker *worker, const struct store_task *task
                 keep_missing(op, later, disk);
             }
             disk->id = op->id;
+            disk->space = done->space;
             disk->message = disk->err == KITH_OK ? "" : kith_err_text((int)disk->err);
             disk->reached = KITH_DURABLE_DISK;
         }

@@ -55,6 +55,9 @@ static const char *const table_configs[] = {
     "key_format=u,value_format=u,leaf_page_max=32KB,leaf_value_max=64KB",
 };
 
+/* LOW, SCARCE, FULL: Ceph warns at 85, stops moving data there at 90, and refuses writes at 95. */
+static const uint32_t space_percent[3] = {85, 92, 95};
+
 enum kith_err store_err(int ret)
 {
     switch (ret) {
@@ -554,6 +557,10 @@ static enum kith_err check_options(struct kith_store *store, struct kith_error *
                               "store workers of a kind are needed, and %u slots of the journal",
                               options->path, (unsigned)(KITH_STORE_CACHE_MIN >> 20),
                               KITH_STORE_WORKERS_MAX, JOURNAL_SLOTS_MIN);
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        options->space_percent[i] =
+            options->space_percent[i] == 0 ? space_percent[i] : options->space_percent[i];
     }
     store->worker_count = options->workers;
     store->bulk_count = options->bulk_workers;

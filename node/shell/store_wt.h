@@ -42,7 +42,7 @@
  * again what they say - leaves, tree, ctree, sums - is made anew (store_derived.c). A damaged page of
  * any other table ends the store, and a person has to decide.
  *
- * A FULL DISK. WiredTiger gives up (panics) when it finds no space. So value-bearing writes are
+ * A FULL DISK. Each completion says how full it is (enum kith_space). WiredTiger gives up (panics) when it finds no space. So value-bearing writes are
  * refused with ENOSPC while less is free than the next checkpoint may add to the files and a
  * reserve of ten log files, deletes and the node's records below a quarter of that reserve
  * (store_space.c). When another program takes even that, the store fails, see `fatal`.
@@ -82,6 +82,10 @@ struct kith_store_options {
     /* Of states kept for others that need not be (plain hints); 0 = a 16th of the disk. */
     uint64_t hint_bytes_max;
     uint64_t run; /* random bits for this start; never 0 */
+    /* Of the disk, when so much is used: LOW, SCARCE, FULL of enum kith_space; 0 = 85, 92, 95. One
+     * ends when it is a percent less again. FULL, too, as long as values are refused for the sake
+     * of the reserve (below). */
+    uint32_t space_percent[3];
     void *arg;
     /* From any of the store's threads, several at a time. Must not block nor call the store. */
     void (*completed)(void *arg, struct kith_store_results *results);

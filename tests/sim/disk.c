@@ -33,7 +33,10 @@ static void store_next(struct sim *sim, struct sim_event *event, uint8_t phase, 
 static void store_complete(struct sim *sim, struct sim_event *event, enum kith_durability reached)
 {
     struct store_op *op = event->op;
+    static const enum kith_space spaces[] = {KITH_SPACE_WIDE, KITH_SPACE_SCARCE, KITH_SPACE_FULL,
+                                             KITH_SPACE_FULL};
     op->done.reached = reached;
+    op->done.space = spaces[sim->nodes[event->entity].space];
     struct kith_event done = {.kind = KITH_EVENT_STORED, .done = &op->done};
     sim_trace(sim, "%u stored kind %d at %d: %d", event->entity, (int)op->op.kind, (int)reached,
               (int)op->done.err);
@@ -71,15 +74,15 @@ static enum disk_space room_needed(const struct kith_store_op *op)
         for (uint32_t i = 0; i < op->u.put.update_count; i++) {
             value = value || op->u.put.updates[i].has_sibling;
         }
-        return value ? DISK_WIDE : DISK_SMALL;
+        return value ? DISK_TIGHT : DISK_SMALL;
     case KITH_STORE_MERGE:
         for (uint32_t i = 0; i < op->u.merge.row_count; i++) {
             bytes += op->u.merge.rows[i].state.size;
         }
-        return is_value(bytes, op->u.merge.row_count) ? DISK_WIDE : DISK_SMALL;
+        return is_value(bytes, op->u.merge.row_count) ? DISK_TIGHT : DISK_SMALL;
     case KITH_STORE_ABSORB:
     case KITH_STORE_CHUNK_PUT:
-        return DISK_WIDE;
+        return DISK_TIGHT;
     case KITH_STORE_META_PUT:
         return DISK_SMALL;
     default:

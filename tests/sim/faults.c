@@ -222,8 +222,9 @@ static void space_changes(struct sim *sim, struct sim_event *event)
 static void disk_fills(struct sim *sim, uint32_t node)
 {
     uint64_t at_us = sim->now_us;
-    enum disk_space stages[] = {DISK_SMALL, DISK_FULL, DISK_SMALL, DISK_WIDE};
-    uint32_t first = sim_below(sim, 2); /* another program may take all at once */
+    enum disk_space stages[] = {DISK_TIGHT, DISK_SMALL, DISK_FULL,
+                                DISK_SMALL, DISK_TIGHT, DISK_WIDE};
+    uint32_t first = sim_below(sim, 3); /* another program may take all at once */
     for (uint32_t i = first; i < sizeof stages / sizeof stages[0]; i++) {
         struct sim_event *event = sim_at(sim, at_us, space_changes);
         event->entity = node;

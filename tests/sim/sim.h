@@ -342,6 +342,7 @@ void watches_release(struct sim *sim);
 /* ---- disk.c ---- */
 enum disk_space { /* what a disk has room for, as in store_space.c */
     DISK_WIDE,
+    DISK_TIGHT, /* for everything; but nothing more is kept for others (KITH_SPACE_SCARCE) */
     DISK_SMALL, /* for deletes and the node's own records */
     DISK_FULL,  /* for nothing */
 };

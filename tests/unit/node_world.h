@@ -20,6 +20,7 @@ struct world {
     size_t meta_size[KITH_META_KEYS];
     struct kith_effects last;
     uint64_t now_ms;
+    enum kith_space space; /* as the store has it */
     struct kith_store_op put; /* the last PUT operation */
     bool has_put;
     struct kith_store_op op; /* the last MERGE or COUNT operation */
@@ -103,8 +104,10 @@ static inline void run(struct world *world, struct kith_event *event)
         assert_true(value.size <= META_MAX);
         memcpy(world->meta[metas[i].u.meta.key], value.data, value.size);
         world->meta_size[metas[i].u.meta.key] = value.size;
-        struct kith_store_done done = {
-            .id = metas[i].id, .message = "", .reached = KITH_DURABLE_DISK};
+        struct kith_store_done done = {.id = metas[i].id,
+                                       .message = "",
+                                       .reached = KITH_DURABLE_DISK,
+                                       .space = world->space};
         struct kith_event stored = {.kind = KITH_EVENT_STORED, .done = &done};
         run(world, &stored);
     }
@@ -280,7 +283,8 @@ static inline uint32_t sent_count(const struct world *world, enum kith_msg_kind 
 
 static inline void op_done(struct world *world)
 {
-    struct kith_store_done done = {.id = world->op.id, .message = "", .reached = KITH_DURABLE_OS};
+    struct kith_store_done done = {
+        .id = world->op.id, .message = "", .reached = KITH_DURABLE_OS, .space = world->space};
     done.u.counts.rows = world->op.kind == KITH_STORE_COUNT ? 7 : 0;
     struct kith_event stored = {.kind = KITH_EVENT_STORED, .done = &done};
     run(world, &stored);

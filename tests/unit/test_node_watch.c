@@ -71,8 +71,8 @@ static void run(struct world *world, struct kith_event *event)
             assert_true(count < OPS_MAX);
             metas[count] = *effect->op;
             count++;
-        } else if (effect->kind == KITH_EFFECT_STORE &&
-                   effect->op->kind != KITH_STORE_HINT_LIST) {
+        } else if (effect->kind == KITH_EFFECT_STORE && effect->op->kind != KITH_STORE_HINT_LIST &&
+                   effect->op->kind != KITH_STORE_COUNT) {
             world->op = *effect->op;
             world->ops++;
         }
