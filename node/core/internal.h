@@ -377,6 +377,7 @@ struct peer {
     enum kith_liveness live; /* what members say of it */
     uint64_t said;           /* of its incarnation */
     uint64_t suspect_ms;     /* since when */
+    uint64_t changed_ms;     /* when the record was last news; 0 = never */
     uint8_t by_count, sends; /* sends: how often the record is still to go out */
     struct kith_uuid by[KITH_CONFIRMS + 1]; /* who say so */
 };

@@ -616,6 +616,17 @@ static void lost_connect(struct kith_node *node)
     }
 }
 
+/* In another order each time: news goes with the first pings only, and not always to the same. */
+static struct peer *busy_pick(struct kith_node *node, uint32_t at)
+{
+    uint64_t random = core_random(node);
+    uint32_t other = at + (uint32_t)(random % (node->busy_count - at));
+    uint16_t index = node->busy[other];
+    node->busy[other] = node->busy[at];
+    node->busy[at] = index;
+    return &node->peers[index];
+}
+
 void peers_tick(struct kith_node *node)
 {
     if (node->now_ms < node->peers_due_ms) {
@@ -625,7 +636,7 @@ void peers_tick(struct kith_node *node)
     uint64_t due = UINT64_MAX;
     lost_connect(node);
     for (uint32_t i = 0; i < node->busy_count;) {
-        struct peer *peer = &node->peers[node->busy[i]];
+        struct peer *peer = busy_pick(node, i);
         /* a peer makes two effects at most (what it does, and a line in the log) */
         if (done < KITH_STEP_PINGS / 2 && peer_tick(node, peer)) {
             done++;

@@ -18,10 +18,12 @@
  *
  * SPREADING. A record that is news goes out with the next pings and answers, and every PUSH_MS to a
  * few nodes that a connection is open to, some 2 log2 n times in all; those that went out least come
- * first. A ping bears the sum of its sender's records: where it differs from ours although nothing
- * is on its way, the two compare sums of groups of members and exchange those that differ
- * (MEMBERS_SYNC); and so they do with somebody at random every half minute, in large clusters less
- * often. Hearing that way that somebody is down makes him suspected: he has a say.
+ * first. As those are mostly co-owners, who are mostly co-owners of each other, the others that a
+ * probe brings together are told for log2 n seconds in any case. A ping bears the sum of its sender's
+ * records: where it differs from ours although nothing is on its way, the two compare sums of groups
+ * of members and exchange those that differ (MEMBERS_SYNC); and so they do with somebody at random
+ * every half minute, in large clusters less often. Hearing that way that somebody is down makes him
+ * suspected: he has a say.
  *
  * SUSPICION lasts log2 n seconds at least, and several times as long while only one node suspects:
  * each other one that does, by its own probe, makes it shorter (confirmations). Who is suspected is
@@ -43,6 +45,7 @@
 #define SUSPECT_STRETCH 5u     /* as long for a suspicion that nobody shares */
 #define HEARD_MS        2000u  /* whom we have heard since is not declared down */
 #define NEWS_FACTOR     2u     /* times log2 n: how often a record goes out */
+#define RECENT_MS       1000u  /* times log2 n: how long whom we meet by chance is told */
 #define PUSH_MS         200u
 #define PUSH_PEERS      3u
 #define ABSURD          (UINT64_C(1) << 20) /* starts at once; and refutations of one start: << 12 */
@@ -177,6 +180,7 @@ static void record_set(struct kith_node *node, struct peer *peer, uint64_t said,
     peer->said = said;
     peer->live = live;
     peer->suspect_ms = node->now_ms;
+    peer->changed_ms = node->swim.changed_ms = node->now_ms;
     peer->by_count = 0;
     if (live != KITH_ALIVE) {
         peer->by[0] = *by;
@@ -330,16 +334,30 @@ void swim_news_take(struct kith_node *node, const struct kith_member_news *news,
 
 /* ---- News that goes ---- */
 
+/* Records that were news a while ago: for whom we meet by chance, see SPREADING. */
+static uint32_t recent_pick(const struct kith_node *node, const struct peer *to,
+                            struct kith_member_news *list, uint32_t count)
+{
+    uint64_t recent_ms = (uint64_t)RECENT_MS * swim_log2(node);
+    if (!to || to->kept || node->now_ms >= node->swim.changed_ms + recent_ms) {
+        return count;
+    }
+    for (uint32_t i = 0; i < node->peer_count && count < KITH_PING_NEWS_MAX; i++) {
+        const struct peer *peer = &node->peers[i];
+        bool recent = peer->changed_ms > 0 && node->now_ms < peer->changed_ms + recent_ms;
+        if (recent && peer->sends == 0 && peer != to) {
+            swim_record(peer, &list[count++]);
+        }
+    }
+    return count;
+}
+
 /* The records that went out least, and what the receiver should know of himself. */
 static uint32_t news_pick(struct kith_node *node, const struct peer *to,
                           const struct kith_member_news **ret_news)
 {
     struct swim *swim = &node->swim;
     *ret_news = NULL;
-    bool about_him = to && to->live != KITH_ALIVE;
-    if (swim->news_count == 0 && swim->self_sends == 0 && !about_him) {
-        return 0;
-    }
     struct kith_member_news *list =
         kith_arena_alloc(&node->arena, KITH_PING_NEWS_MAX * sizeof *list);
     uint32_t count = 0;
@@ -350,7 +368,7 @@ static uint32_t news_pick(struct kith_node *node, const struct peer *to,
         swim->self_sends--;
         swim_record_self(node, &list[count++]);
     }
-    if (about_him) {
+    if (to && to->live != KITH_ALIVE) {
         swim_record(to, &list[count++]);
     }
     struct peer *picked[KITH_PING_NEWS_MAX];
@@ -366,6 +384,7 @@ static uint32_t news_pick(struct kith_node *node, const struct peer *to,
         }
         left = count < KITH_PING_NEWS_MAX ? left : 0;
     }
+    count = recent_pick(node, to, list, count);
     for (uint32_t i = 0; i < picked_count; i++) {
         sends_set(node, picked[i], picked[i]->sends - 1u);
     }
@@ -374,12 +393,21 @@ static uint32_t news_pick(struct kith_node *node, const struct peer *to,
     return count;
 }
 
+/* Whether there is anything to tell. */
+static bool news_any(const struct kith_node *node, const struct peer *to)
+{
+    const struct swim *swim = &node->swim;
+    return swim->news_count > 0 || swim->self_sends > 0 || (to && to->live != KITH_ALIVE) ||
+           (to && !to->kept &&
+            node->now_ms < swim->changed_ms + (uint64_t)RECENT_MS * swim_log2(node));
+}
+
 void swim_ping_fill(struct kith_node *node, struct kith_ping *ping, const struct peer *to)
 {
     if (swim_active(node)) {
         swim_sums_make(node);
         ping->digest = node->swim.digest;
-        ping->news_count = news_pick(node, to, &ping->news);
+        ping->news_count = news_any(node, to) ? news_pick(node, to, &ping->news) : 0;
     }
 }
 

@@ -34,6 +34,7 @@ struct swim {
     uint32_t news_count;              /* peers whose record is */
     uint32_t suspects;                /* peers that are suspected */
     uint32_t news_at;
+    uint64_t changed_ms; /* when the last record was news */
     uint16_t *order; /* [peer_capacity] this round's, of which order_at are through */
     uint32_t order_count, order_at;
     enum probe_phase phase;

@@ -19,6 +19,7 @@ struct net {
     bool away[MEMBERS + 1];
     uint64_t conns[MEMBERS + 1]; /* open ones, by member */
     uint32_t connects[MEMBERS + 1], pings[MEMBERS + 1];
+    uint32_t told[MEMBERS + 1]; /* pings that bore news */
     uint32_t trying, trying_most; /* attempts that have not ended */
     uint64_t slow[MEMBERS + 1];   /* attempts to those who are away */
     bool hole;                    /* these never end by themselves */
@@ -93,6 +94,7 @@ static void note(struct net *net, struct work *work)
             } else if (his && effect->kind == KITH_EFFECT_SEND &&
                        effect->msg->kind == KITH_MSG_PING && !effect->msg->u.ping.is_answer) {
                 net->pings[b]++;
+                net->told[b] += effect->msg->u.ping.news_count > 0;
                 work->pings[work->ping_count] = effect->conn;
                 work->ping_bytes[work->ping_count++] = b;
             }
@@ -283,6 +285,53 @@ static void test_all_gone(void **state)
     kith_node_free(net.world.node);
 }
 
+/* News has gone out often enough, to the same few: whom a probe meets later is told all the same. */
+static void test_met_by_chance(void **state)
+{
+    (void)state;
+    struct net net;
+    net_new(&net);
+    pass(&net, 3000);
+    uint8_t kept = 2, other = 2;
+    while (!peer_at(&net, kept)->kept) {
+        kept++;
+    }
+    while (peer_at(&net, other)->kept) {
+        other++;
+    }
+    net.away[other] = true;
+    struct kith_member_news news = {.uuid = uuid_of(other),
+                                    .incarnation = 1,
+                                    .state = KITH_DOWN,
+                                    .by = uuid_of(kept),
+                                    .address = "m:2",
+                                    .software = ""};
+    news.check = swim_check(&news);
+    struct kith_msg msg = {.kind = KITH_MSG_PING};
+    msg.u.ping.is_answer = true;
+    msg.u.ping.news_count = 1;
+    msg.u.ping.news = &news;
+    message(&net.world, net.conns[kept], &msg);
+    assert_int_equal(peer_at(&net, other)->live, KITH_DOWN);
+    pass(&net, 3000);
+    assert_int_equal(net.world.node->swim.news_count, 0); /* so often it was told */
+    memset(net.told, 0, sizeof net.told);
+    pass(&net, 3000);
+    uint32_t told = 0;
+    for (uint8_t b = 2; b <= MEMBERS; b++) {
+        told += net.told[b];
+        assert_true(!peer_at(&net, b)->kept || net.told[b] == 0);
+    }
+    assert_in_range(told, 1, 8);
+    pass(&net, 6000);
+    memset(net.told, 0, sizeof net.told);
+    pass(&net, 6000);
+    for (uint8_t b = 2; b <= MEMBERS; b++) {
+        assert_true(b == other || net.told[b] == 0); /* and then no more */
+    }
+    kith_node_free(net.world.node);
+}
+
 /* Whoever reaches nobody tries all, many at a time, not one a second as they come up for a probe. */
 static void test_alone(void **state)
 {
@@ -337,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_kept),
         cmocka_unit_test(test_wanted),
         cmocka_unit_test(test_all_gone),
+        cmocka_unit_test(test_met_by_chance),
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_all_silent),
     };

@@ -19,6 +19,7 @@ struct cluster {
     uint8_t silent;          /* bit: this node answers nothing */
     uint8_t refuses;         /* bit: a helper that hears nothing of the target, either */
     uint32_t pings[5], asked[5]; /* PINGs and PROBE_REQs sent to node `byte` */
+    uint32_t syncs[5];           /* MEMBERS_SYNCs with sums, unasked */
     uint32_t suspected[5], down[5], alive[5]; /* records of it that were sent */
     struct kith_uuid by[8];  /* who suspect, as was sent */
     uint32_t by_count;
@@ -56,6 +57,8 @@ static void note(struct cluster *cluster)
             bool his = effect->conn == cluster->conns[b];
             cluster->pings[b] += his && effect->msg->kind == KITH_MSG_PING;
             cluster->asked[b] += his && effect->msg->kind == KITH_MSG_PROBE_REQ;
+            cluster->syncs[b] += his && effect->msg->kind == KITH_MSG_MEMBERS_SYNC &&
+                                 effect->msg->u.members_sync.sums.size > 0;
         }
         const struct kith_ping *ping = &effect->msg->u.ping;
         for (uint32_t k = 0; effect->msg->kind == KITH_MSG_PING && k < ping->news_count; k++) {
@@ -422,6 +425,44 @@ static void test_paused(void **state)
     kith_node_free(cluster.world.node);
 }
 
+/* With somebody at random all is compared every half minute, though nothing seems to differ. */
+static void test_full_sync(void **state)
+{
+    (void)state;
+    struct cluster cluster;
+    cluster_new(&cluster);
+    pass(&cluster, 600000);
+    uint32_t all = 0;
+    for (uint8_t b = 2; b < 5; b++) {
+        assert_true(cluster.syncs[b] > 0);
+        all += cluster.syncs[b];
+    }
+    assert_in_range(all, 600000 / 45000, 600000 / 15000);
+    kith_node_free(cluster.world.node);
+}
+
+/* Nobody answers, and no helper says that it hears nothing, either: this node doubts itself, and is
+ * slow to suspect the next one. */
+static void test_doubts_itself(void **state)
+{
+    (void)state;
+    struct cluster cluster;
+    cluster_new(&cluster);
+    cluster.silent = 1u << 2 | 1u << 3 | 1u << 4;
+    uint64_t from = cluster.world.now_ms;
+    uint32_t suspects = 0;
+    while (suspects < 3 && cluster.world.now_ms - from < 60000) {
+        pass(&cluster, STEP_MS);
+        suspects = 0;
+        for (uint8_t b = 2; b < 5; b++) {
+            suspects += peer_at(&cluster, b)->live != KITH_ALIVE;
+        }
+    }
+    assert_in_range(cluster.world.now_ms - from, 7000, 40000); /* in good health: 3000 to 5000 */
+    assert_true(cluster.world.node->swim.health > 2);
+    kith_node_free(cluster.world.node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -430,6 +471,7 @@ int main(void)
         cmocka_unit_test(test_refutes),  cmocka_unit_test(test_outdated),
         cmocka_unit_test(test_unsound),  cmocka_unit_test(test_helps),
         cmocka_unit_test(test_sync),     cmocka_unit_test(test_paused),
+        cmocka_unit_test(test_full_sync), cmocka_unit_test(test_doubts_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
