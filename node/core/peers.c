@@ -451,7 +451,7 @@ static void peer_give_up(struct kith_node *node, struct peer *peer, const char *
 }
 
 static void ping_fill(struct kith_node *node, struct kith_ping *ping, const struct peer *to,
-                      bool is_answer)
+                      bool is_answer, bool unasked)
 {
     ping->is_answer = is_answer;
     if (node->table) {
@@ -459,7 +459,7 @@ static void ping_fill(struct kith_node *node, struct kith_ping *ping, const stru
     }
     ping->wall_ms = node->wall_ms;
     ping->space = node->space;
-    swim_ping_fill(node, ping, to);
+    swim_ping_fill(node, ping, to, unasked);
 }
 
 static uint64_t ping_pause_ms(const struct kith_node *node)
@@ -473,12 +473,12 @@ void peer_ping(struct kith_node *node, struct peer *peer)
     peer->ping_ms = node->now_ms + ping_pause_ms(node);
     node->peers_due_ms =
         peer->ping_ms < node->peers_due_ms ? peer->ping_ms : node->peers_due_ms;
-    ping_fill(node, &core_send(node, peer->conn, KITH_MSG_PING, 0)->u.ping, peer, false);
+    ping_fill(node, &core_send(node, peer->conn, KITH_MSG_PING, 0)->u.ping, peer, false, true);
 }
 
 void peer_push(struct kith_node *node, struct peer *peer)
 {
-    ping_fill(node, &core_send(node, peer->conn, KITH_MSG_PING, 0)->u.ping, peer, true);
+    ping_fill(node, &core_send(node, peer->conn, KITH_MSG_PING, 0)->u.ping, peer, true, true);
 }
 
 static uint64_t down_ms(const struct kith_node *node)
@@ -671,7 +671,8 @@ void peers_ping(struct kith_node *node, struct conn *conn, const struct kith_msg
     }
     if (!ping->is_answer) {
         const struct peer *from = conn->peer != KITH_NO_PEER ? &node->peers[conn->peer] : NULL;
-        ping_fill(node, &core_send(node, conn->id, KITH_MSG_PING, msg->id)->u.ping, from, true);
+        struct kith_ping *answer = &core_send(node, conn->id, KITH_MSG_PING, msg->id)->u.ping;
+        ping_fill(node, answer, from, true, false);
     }
     if (node->has_cluster && conn->peer != KITH_NO_PEER &&
         kith_table_id_compare(&ping->table, &node->table->id) > 0) {

@@ -16,14 +16,15 @@
  * never stored. A record is checksummed from its maker on; what does not add up, is of no member, or
  * is absurd (ABSURD starts ahead of what is known) is dropped and goes no further.
  *
- * SPREADING. A record that is news goes out with the next pings and answers, and every PUSH_MS to a
- * few nodes that a connection is open to, some 2 log2 n times in all; those that went out least come
- * first. As those are mostly co-owners, who are mostly co-owners of each other, the others that a
- * probe brings together are told for log2 n seconds in any case. A ping bears the sum of its sender's
- * records: where it differs from ours although nothing is on its way, the two compare sums of groups
- * of members and exchange those that differ (MEMBERS_SYNC); and so they do with somebody at random
- * every half minute, in large clusters less often. Hearing that way that somebody is down makes him
- * suspected: he has a say.
+ * SPREADING. A record that is news goes out with the next pings, and every PUSH_MS to a few nodes that
+ * a connection is open to, some 2 log2 n times in all; those that went out least come first. Until
+ * then it goes with answers, too, which do not count: whoever pings everybody would get them all, and
+ * others none. As connections are mostly to co-owners, who are mostly co-owners of each other, the
+ * others that a probe brings together are told for log2 n seconds in any case. A ping bears the sum of
+ * its sender's records: where it differs from ours although nothing is on its way, the two compare
+ * sums of groups of members and exchange those that differ (MEMBERS_SYNC); and so they do with
+ * somebody at random every half minute, in large clusters less often. Hearing that way that somebody
+ * is down makes him suspected: he has a say.
  *
  * SUSPICION lasts log2 n seconds at least, and several times as long while only one node suspects:
  * each other one that does, by its own probe, makes it shorter (confirmations). Who is suspected is
@@ -353,7 +354,7 @@ static uint32_t recent_pick(const struct kith_node *node, const struct peer *to,
 }
 
 /* The records that went out least, and what the receiver should know of himself. */
-static uint32_t news_pick(struct kith_node *node, const struct peer *to,
+static uint32_t news_pick(struct kith_node *node, const struct peer *to, bool unasked,
                           const struct kith_member_news **ret_news)
 {
     struct swim *swim = &node->swim;
@@ -365,7 +366,7 @@ static uint32_t news_pick(struct kith_node *node, const struct peer *to,
         return 0;
     }
     if (swim->self_sends > 0) {
-        swim->self_sends--;
+        swim->self_sends -= unasked ? 1 : 0;
         swim_record_self(node, &list[count++]);
     }
     if (to && to->live != KITH_ALIVE) {
@@ -385,7 +386,7 @@ static uint32_t news_pick(struct kith_node *node, const struct peer *to,
         left = count < KITH_PING_NEWS_MAX ? left : 0;
     }
     count = recent_pick(node, to, list, count);
-    for (uint32_t i = 0; i < picked_count; i++) {
+    for (uint32_t i = 0; unasked && i < picked_count; i++) {
         sends_set(node, picked[i], picked[i]->sends - 1u);
     }
     swim->news_at++; /* where more are fresh than fit, others come first the next time */
@@ -402,12 +403,13 @@ static bool news_any(const struct kith_node *node, const struct peer *to)
             node->now_ms < swim->changed_ms + (uint64_t)RECENT_MS * swim_log2(node));
 }
 
-void swim_ping_fill(struct kith_node *node, struct kith_ping *ping, const struct peer *to)
+void swim_ping_fill(struct kith_node *node, struct kith_ping *ping, const struct peer *to,
+                    bool unasked)
 {
     if (swim_active(node)) {
         swim_sums_make(node);
         ping->digest = node->swim.digest;
-        ping->news_count = news_any(node, to) ? news_pick(node, to, &ping->news) : 0;
+        ping->news_count = news_any(node, to) ? news_pick(node, to, unasked, &ping->news) : 0;
     }
 }
 

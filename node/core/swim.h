@@ -52,8 +52,9 @@ struct swim {
 
 /* ---- For the node ---- */
 
-/* What a ping to that peer (NULL: unknown) says of the members. */
-void swim_ping_fill(struct kith_node *node, struct kith_ping *ping, const struct peer *to);
+/* What a ping to that peer (NULL: unknown) says of the members. `unasked`: it is no answer. */
+void swim_ping_fill(struct kith_node *node, struct kith_ping *ping, const struct peer *to,
+                    bool unasked);
 /* Messages of members; what comes from others changes nothing. */
 void swim_pinged(struct kith_node *node, struct conn *conn, const struct kith_ping *ping);
 void swim_sync(struct kith_node *node, struct conn *conn, const struct kith_msg *msg);

@@ -425,6 +425,27 @@ static void test_paused(void **state)
     kith_node_free(cluster.world.node);
 }
 
+/* News goes with answers as long as it is told, but is not told less often to others for it. */
+static void test_answers(void **state)
+{
+    (void)state;
+    struct cluster cluster;
+    cluster_new(&cluster);
+    struct kith_member_news news = news_of(4, 1, 0, KITH_DOWN, 2);
+    tell(&cluster, 2, &news);
+    uint32_t sends = peer_at(&cluster, 4)->sends;
+    assert_true(sends > 0);
+    struct kith_msg msg = {.kind = KITH_MSG_PING};
+    for (uint32_t i = 0; i < 3 * sends; i++) {
+        message(&cluster.world, 10 + 3, &msg); /* on node 3's own connection */
+        const struct kith_msg *res = sent(&cluster.world, KITH_MSG_PING);
+        assert_non_null(res);
+        assert_int_equal(res->u.ping.news_count, 1);
+    }
+    assert_int_equal(peer_at(&cluster, 4)->sends, sends);
+    kith_node_free(cluster.world.node);
+}
+
 /* With somebody at random all is compared every half minute, though nothing seems to differ. */
 static void test_full_sync(void **state)
 {
@@ -471,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_refutes),  cmocka_unit_test(test_outdated),
         cmocka_unit_test(test_unsound),  cmocka_unit_test(test_helps),
         cmocka_unit_test(test_sync),     cmocka_unit_test(test_paused),
+        cmocka_unit_test(test_answers),
         cmocka_unit_test(test_full_sync), cmocka_unit_test(test_doubts_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
