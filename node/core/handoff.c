@@ -56,8 +56,9 @@ static void handoff_end(struct kith_node *node, struct pending *pending, uint64_
     }
     pending->u.handoff.waiting = false;
     pending_end(node, pending);
-    if (node->handoffs.due_ms > node->now_ms + KITH_HANDOFF_YIELD_MS) {
-        node->handoffs.due_ms = node->now_ms + KITH_HANDOFF_YIELD_MS; /* the next owner's turn */
+    if (node->handoffs.turn <= node->peer_count && /* it is the next owner's */
+        node->handoffs.due_ms > node->now_ms + KITH_HANDOFF_YIELD_MS) {
+        node->handoffs.due_ms = node->now_ms + KITH_HANDOFF_YIELD_MS;
     }
 }
 
