@@ -336,17 +336,19 @@ void cc_replicas_again(struct kith_client_core *core, struct cc_op *op)
     cc_op_wake(core, op, op->again_ms);
 }
 
-/* The time in which a replica must answer, at most half of the request's. */
-static uint32_t try_limit(const struct cc_op *op, uint32_t try_ms)
+/* The time in which replica i must answer, at most half of the request's; and of one who stands in,
+ * and is asked only when owners have been waited for, half of what was left then: what the others
+ * have said is answered before the deadline. */
+static uint32_t try_limit(const struct cc_op *op, uint32_t i, uint32_t try_ms)
 {
-    uint32_t half_ms = (uint32_t)(op->deadline_ms - op->started_ms) / 2;
+    uint64_t since_ms = cc_is_fallback(op, i) ? op->reps[i].asked_ms : op->started_ms;
+    uint32_t half_ms = (uint32_t)(op->deadline_ms - since_ms) / 2;
     return try_ms < half_ms ? try_ms : half_ms + 1;
 }
 
 void cc_replicas_late(struct kith_client_core *core, struct cc_op *op, uint32_t hedge_ms,
                       uint32_t try_ms)
 {
-    try_ms = try_limit(op, try_ms);
     for (uint32_t i = 0; i < op->rep_count; i++) {
         struct cc_rep *rep = &op->reps[i];
         if (rep->state != CC_REP_ASKED) {
@@ -357,7 +359,7 @@ void cc_replicas_late(struct kith_client_core *core, struct cc_op *op, uint32_t 
             rep->hedged = true;
             op->extra++;
         }
-        if (late_ms >= try_ms) {
+        if (late_ms >= try_limit(op, i, try_ms)) {
             cc_ask_forget(core, op, i);
             cc_replica_failed(core, op, i, KITH_ETIMEOUT, NULL);
         }
@@ -367,12 +369,12 @@ void cc_replicas_late(struct kith_client_core *core, struct cc_op *op, uint32_t 
 void cc_replicas_watch(struct kith_client_core *core, struct cc_op *op, uint32_t hedge_ms,
                        uint32_t try_ms)
 {
-    try_ms = try_limit(op, try_ms);
     for (uint32_t i = 0; i < op->rep_count; i++) {
         const struct cc_rep *rep = &op->reps[i];
         if (rep->state == CC_REP_ASKED) {
-            uint64_t next_ms = rep->hedged ? try_ms : hedge_ms;
-            cc_op_wake(core, op, rep->asked_ms + (next_ms < try_ms ? next_ms : try_ms));
+            uint32_t limit_ms = try_limit(op, i, try_ms);
+            uint64_t next_ms = rep->hedged ? limit_ms : hedge_ms;
+            cc_op_wake(core, op, rep->asked_ms + (next_ms < limit_ms ? next_ms : limit_ms));
         }
     }
 }
