@@ -36,7 +36,8 @@ void faults_choose(struct sim *sim)
         sim->kinds |= has ? 1u << kind : 0;
     }
     if (sim->mutant == MUTANT_HINT_EPOCH) { /* one stand-in twice for a row: else too seldom */
-        sim->kinds = 1u << KIND_CRASH | 1u << KIND_CUT | 1u << KIND_LONELY;
+        sim->kinds = 1u << KIND_CUT | 1u << KIND_LONELY;
+        sim->few = true;
     }
     uint32_t first = sim_below(sim, sim->node_count);
     for (uint32_t i = 0; i < (sim->node_count - 1) / 2; i++) { /* the others tell the time */
@@ -243,9 +244,6 @@ static void crash(struct sim *sim, uint32_t a)
 
 static void all_crash(struct sim *sim, bool power)
 {
-    if (!sim_chance(sim, 300)) { /* once or twice is enough */
-        return;
-    }
     sim_trace(sim, "all %s", power ? "lose power" : "are killed");
     for (uint32_t i = 0; i < sim->node_count; i++) {
         world_crash(sim, i, power);
@@ -253,6 +251,11 @@ static void all_crash(struct sim *sim, bool power)
     if (power) {
         oracle_shaken(&sim->oracle);
     }
+}
+
+void faults_dark(struct sim *sim)
+{
+    all_crash(sim, true);
 }
 
 static void mend(struct sim *sim, uint32_t a)
@@ -300,7 +303,9 @@ static void special(struct sim *sim, uint32_t a, uint32_t b)
         break;
     case KIND_ALL:
     case KIND_DARK:
-        all_crash(sim, kind == KIND_DARK);
+        if (sim_chance(sim, 300)) { /* once or twice is enough */
+            all_crash(sim, kind == KIND_DARK);
+        }
         break;
     case KIND_CRASH:
     case KIND_CUT:
@@ -315,7 +320,9 @@ void faults_step(struct sim *sim)
     uint32_t what = sim_below(sim, 14);
     uint32_t a = sim_below(sim, sim->node_count);
     uint32_t b = sim_below(sim, SIM_ENTITIES);
-    if (what < 2) {
+    if (sim->mutant == MUTANT_HINT_EPOCH) {
+        special(sim, a, b);
+    } else if (what < 2 && faults_has(sim, KIND_CRASH)) {
         crash(sim, a);
     } else if (what < 4) {
         sim->cut[a][b] = sim->cut[b][a] = true;

@@ -52,9 +52,9 @@ void judge_absent(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun
 
 void judge_copies(struct sim *sim)
 {
-    uint32_t needed = sim->newest ? sim->newest->owner_slots / 2 + 1 : 0;
-    for (uint32_t i = 0; i < sim->acked_count && !sim->failed; i++) {
-        const struct oracle_write *write = &sim->oracle.writes[sim->acked[i]];
+    for (uint32_t i = 0; i < sim->oracle.count && !sim->failed; i++) {
+        const struct oracle_write *write = &sim->oracle.writes[i];
+        uint32_t needed = write->state == WRITE_OK ? write->copies : 0;
         struct kith_key key;
         uint32_t copies = 0;
         sim_key(write->row, &key);

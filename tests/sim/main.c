@@ -83,6 +83,22 @@ bool sim_formed(const struct sim *sim, bool all)
            (!all || count >= sim->node_count - late);
 }
 
+bool sim_owns(const struct sim *sim, uint32_t node, uint32_t partition)
+{
+    struct kith_table *table = NULL;
+    uint8_t meta = KITH_META_TABLE, self = KITH_META_NODE;
+    struct kith_bytes bytes = store_sim_get(&sim->nodes[node].store, 'm', &meta, 1);
+    struct kith_bytes identity = store_sim_get(&sim->nodes[node].store, 'm', &self, 1);
+    if (bytes.size == 0 || kith_table_decode(bytes, &table) != KITH_OK) {
+        return false;
+    }
+    struct kith_uuid uuid;
+    memcpy(uuid.bytes, identity.data, sizeof uuid.bytes);
+    bool owner = kith_table_owns(table, partition, kith_table_find(table, &uuid));
+    kith_table_drop(table);
+    return owner;
+}
+
 /* Requests and faults for so long; `late`, a node starts at some time. */
 static void work(struct sim *sim, uint64_t for_us, bool requests, uint64_t late_us)
 {
@@ -147,23 +163,6 @@ static void phase_work(struct sim *sim)
     work(sim, 12000000, true, late);
 }
 
-/* Whether the node owns the partition, by its own table. */
-static bool owns(struct sim *sim, uint32_t node, uint32_t partition)
-{
-    struct kith_table *table = NULL;
-    uint8_t meta = KITH_META_TABLE, self = KITH_META_NODE;
-    struct kith_bytes bytes = store_sim_get(&sim->nodes[node].store, 'm', &meta, 1);
-    struct kith_bytes identity = store_sim_get(&sim->nodes[node].store, 'm', &self, 1);
-    if (bytes.size == 0 || kith_table_decode(bytes, &table) != KITH_OK) {
-        return false;
-    }
-    struct kith_uuid uuid;
-    memcpy(uuid.bytes, identity.data, sizeof uuid.bytes);
-    bool owner = kith_table_owns(table, partition, kith_table_find(table, &uuid));
-    kith_table_drop(table);
-    return owner;
-}
-
 /* Every chunk is at all its owners, or at none. */
 static bool chunks_identical(struct sim *sim)
 {
@@ -171,7 +170,7 @@ static bool chunks_identical(struct sim *sim)
         const struct kith_chunk_id *id = &sim->oracle.chunks[c].id;
         uint32_t owners = 0, holders = 0;
         for (uint32_t n = 0; n < sim->node_count; n++) {
-            bool owner = owns(sim, n, kith_chunk_partition(id, SIM_PARTITIONS));
+            bool owner = sim_owns(sim, n, kith_chunk_partition(id, SIM_PARTITIONS));
             bool holds =
                 store_sim_get(&sim->nodes[n].store, 'c', id->bytes, sizeof id->bytes).size > 0;
             owners += owner ? 1 : 0;
@@ -200,7 +199,7 @@ static const char *difference(struct sim *sim)
         bool have = false;
         sim_key(r, &key);
         for (uint32_t n = 0; n < sim->node_count; n++) {
-            bool owner = owns(sim, n, kith_group_partition(&key.group, SIM_PARTITIONS));
+            bool owner = sim_owns(sim, n, kith_group_partition(&key.group, SIM_PARTITIONS));
             struct kith_bytes state = store_sim_state(&sim->nodes[n].store, &key, sim->secret);
             if (owner && have && !kith_bytes_equal(first, state)) {
                 (void)snprintf(text, sizeof text, "row %u at node %u", r, n);
@@ -249,14 +248,14 @@ void sim_heal(struct sim *sim)
     if (!sim->failed && !sim_formed(sim, false)) {
         sim_fail(sim, "the members do not come together again");
     }
-    scenario_write_all(sim);
+    scenario_write_all(sim, false);
     world_run(sim, sim->now_us + 4000000);
     if (sim_below(sim, 4) == 0 || sim->gone) { /* reads of a quorum may leave out one of three */
         heal_unread(sim);
     }
     for (uint32_t round = 0; round < 20 && !sim->failed && !(round > 0 && identical(sim));
          round++) {
-        scenario_read_all(sim, sim->gone ? KITH_LEVEL_QUORUM : KITH_LEVEL_ALL);
+        scenario_read_all(sim, sim->gone ? KITH_LEVEL_QUORUM : KITH_LEVEL_ALL, false);
         scenario_read_chunks(sim);
         world_run(sim, sim->now_us + 4000000);
     }
@@ -267,36 +266,57 @@ void sim_heal(struct sim *sim)
     }
 }
 
-/* With one member away, down or only silent, the others do all that they are asked. */
-static void phase_one_away(struct sim *sim)
+/* Some of the members, down or only silent; who is left does all that he is asked. */
+static void go_away(struct sim *sim, uint32_t count)
 {
-    uint32_t away = sim_below(sim, sim->node_count);
+    uint32_t first = sim_below(sim, sim->node_count);
     bool silent = sim_chance(sim, 500);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t away = (first + i) % sim->node_count;
+        sim_trace(sim, "%u is away, %s", away, silent ? "silent" : "down");
+        sim->nodes[away].away = true;
+        sim->nodes[away].held = !silent;
+        if (silent) {
+            faults_cut_off(sim, away);
+        } else {
+            world_crash(sim, away, false);
+        }
+    }
+}
+
+/* With one member away nothing is amiss. With more, even with all but one, writes are taken all the
+ * same, and read where one owner is there: of strict clients nothing is expected then. */
+static void phase_away(struct sim *sim)
+{
+    bool many = sim_chance(sim, 500);
+    bool dark = sim_chance(sim, 300);
     uint32_t since_us = sim_below(sim, 3000000);
     world_heal(sim);
     for (uint32_t i = 0; i < 400 && !sim->failed && (i < 50 || !sim_formed(sim, false)); i++) {
         world_run(sim, sim->now_us + 100000);
     }
-    if (sim->failed || sim->gone || sim->newest->member_count < SIM_REPLICAS) {
+    if (sim->failed || sim->gone || sim->newest->member_count < SIM_REPLICAS ||
+        sim->newest->member_count < sim->node_count) {
         return;
     }
-    sim_trace(sim, "%u is away, %s", away, silent ? "silent" : "down");
-    sim->nodes[away].held = !silent;
-    if (silent) {
-        faults_cut_off(sim, away);
-    } else {
-        world_crash(sim, away, false);
-    }
+    uint32_t count = many ? 1 + sim_below(sim, sim->node_count - 1) : 1;
+    go_away(sim, count);
     world_run(sim, sim->now_us + since_us);
-    scenario_write_all(sim);
+    scenario_write_all(sim, count > 1);
     world_run(sim, sim->now_us + 4000000);
-    scenario_read_all(sim, KITH_LEVEL_QUORUM);
-    if (sim->power_losses == 0) { /* else one copy may be all there is until repair */
+    scenario_read_all(sim, KITH_LEVEL_QUORUM, count > 1);
+    if (sim->power_losses == 0 && count == 1) { /* else one copy may be all there is */
         scenario_read_chunks(sim);
     }
     world_run(sim, sim->now_us + 4000000);
     scenario_all_ended(sim);
-    sim->nodes[away].held = false;
+    judge_copies(sim);
+    if (dark) {
+        faults_dark(sim);
+    }
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        sim->nodes[i].held = sim->nodes[i].away = false;
+    }
 }
 
 static void run_random(struct sim *sim)
@@ -327,7 +347,7 @@ static void run_random(struct sim *sim)
     }
     judge_copies(sim);
     if (!sim->failed && sim_chance(sim, 250)) {
-        phase_one_away(sim);
+        phase_away(sim);
     }
 }
 

@@ -229,7 +229,8 @@ struct oracle_write {
     uint64_t number; /* its value */
     bool is_delete;
     bool shared; /* another write has the same value */
-    bool disk;   /* it is to be durable on disks */
+    bool disk;   /* it is to be durable on disks, or had to be, as there were few */
+    uint32_t copies; /* WRITE_OK: in how many stores it is, at least */
     bool
         shaken; /* all lost power since it was submitted: it may be gone, where it is not durable */
     enum write_state state;
@@ -295,7 +296,7 @@ void judge_read(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_u
                 const struct kith_clock *clock);
 /* ... to a scan, in which the row is missing. */
 void judge_absent(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_us);
-/* What W owners have acknowledged is in as many stores at any time. */
+/* What was acknowledged is in as many stores at any time, as rows or as custody. */
 void judge_copies(struct sim *sim);
 /* All siblings were written, and none was replaced by a write that the state covers. */
 void judge_siblings(struct sim *sim, uint32_t row, const struct kith_row *state);
@@ -351,6 +352,7 @@ struct sim_node {
     uint32_t index;
     bool up, power_victim, clock_victim;
     bool held;      /* a crash is not followed by a start */
+    bool away;      /* for a while nobody can reach it */
     bool full;      /* it has as many watches as it takes */
     enum disk_space space;
     uint64_t start; /* number of starts */
@@ -512,11 +514,15 @@ void faults_step(struct sim *sim);
 bool faults_frozen(struct sim *sim, uint32_t entity, struct sim_event *event);
 /* All networks are whole, and nobody is frozen any more. */
 void faults_end(struct sim *sim);
+/* All nodes lose power. */
+void faults_dark(struct sim *sim);
 /* Between the node and all others, and the clients, nothing gets through. */
 void faults_cut_off(struct sim *sim, uint32_t node);
 /* ---- main.c ---- */
 /* All members of the newest table know it; with `all`, every node is one. */
 bool sim_formed(const struct sim *sim, bool all);
+/* Whether the node owns the partition, by its own table. */
+bool sim_owns(const struct sim *sim, uint32_t node, uint32_t partition);
 /* Ends all faults, writes and reads everything, and judges. */
 void sim_heal(struct sim *sim);
 /* ---- joins.c ---- */
@@ -535,9 +541,10 @@ void scenario_end(void);
 /* One random request of a random client. */
 void scenario_step(struct sim *sim);
 bool scenario_full(void);
-/* Once everything is well: a put in each group, reads of everything; all must succeed. */
-void scenario_write_all(struct sim *sim);
-void scenario_read_all(struct sim *sim, enum kith_level level);
+/* Once everything is well: a put in each group, reads of everything; all must succeed. few: but for
+ * some nodes that are away, and all that can be done is done. */
+void scenario_write_all(struct sim *sim, bool few);
+void scenario_read_all(struct sim *sim, enum kith_level level, bool few);
 void scenario_read_chunks(struct sim *sim);
 void scenario_all_ended(struct sim *sim);
 void scenario_done(struct sim *sim, uint32_t client, uint64_t tag, enum kith_client_kind kind,
