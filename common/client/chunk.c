@@ -9,7 +9,12 @@
  * The copies beyond W go on after the answer (the op lingers). To bound what lies in memory, each
  * node has a window of unanswered puts, and while CC_LINGER_MAX ops linger an answer waits for all
  * its live owners, up to LINGER_MS: that is the brake for a writer who is faster than the slowest
- * node. A node that is silent does not brake. */
+ * node. A node that is silent does not brake.
+ *
+ * THIN (sloppy alone). Where the owners that can be reached are fewer than W, a chunk is put by
+ * those, flushed: what is acknowledged lies on as many disks as there are nodes. No other node
+ * stands in: a reader of an immutable chunk needs one copy, and the owners bring each other what
+ * they lack when they are back (node/core/exchange_chunks.c). */
 #include <string.h>
 
 #include "client/core.h"
@@ -129,6 +134,50 @@ static bool put_short(struct kith_client_core *core, struct cc_op *op)
     return true;
 }
 
+/* Whether the owner may have it soon. */
+static bool may_take(struct kith_client_core *core, struct cc_op *op, struct cc_rep *rep)
+{
+    if (rep->state == CC_REP_HAVE || rep->final || rep->peer->slow) {
+        return false;
+    }
+    if (rep->state == CC_REP_ASKED) {
+        return !cc_peer_silent(core, op, rep->peer, rep->asked_ms);
+    }
+    uint64_t lost_ms = cc_peer_lost_for(core, rep->peer, true);
+    if (!cc_peer_down(core, rep->peer, true) || lost_ms < CC_THIN_MS) {
+        cc_op_wake(core, op, core->now + CC_THIN_MS - (lost_ms < CC_THIN_MS ? lost_ms : 0));
+        return true;
+    }
+    return false;
+}
+
+/* Fewer than W have it, and nobody else will soon: flushed, that is enough. */
+static bool put_thin(struct kith_client_core *core, struct cc_op *op, uint32_t have)
+{
+    uint32_t least = core->w_min > 0 ? core->w_min : 1;
+    if (op->strict || have < least) {
+        return false;
+    }
+    bool others = false;
+    for (uint32_t i = 0; i < op->slots; i++) { /* all: each is asked for a sign of life */
+        others = may_take(core, op, &op->reps[i]) || others;
+    }
+    if (others) {
+        return false;
+    }
+    if (op->u.chunk.durability == KITH_DURABLE_DISK) {
+        put_finish(core, op, have);
+        return true;
+    }
+    op->u.chunk.durability = KITH_DURABLE_DISK;
+    for (uint32_t i = 0; i < op->slots; i++) {
+        if (op->reps[i].state == CC_REP_HAVE && cc_peer_link(core, op->reps[i].peer, true)) {
+            ask_put(core, op, i);
+        }
+    }
+    return true;
+}
+
 /* Fewer than W owners can have it, and asking again changes nothing. */
 static bool put_impossible(const struct cc_op *op)
 {
@@ -166,6 +215,9 @@ void cc_chunk_put_drive(struct kith_client_core *core, struct cc_op *op)
         return;
     }
     op->waits = true; /* for links and windows */
+    if (put_thin(core, op, have)) {
+        return;
+    }
     if (put_impossible(op)) {
         char text[CC_MESSAGE_SIZE];
         memcpy(text, op->message, sizeof(text));

@@ -46,6 +46,7 @@
 /* A node that stores or flushes chunks may take seconds, but says something meanwhile: who waits
  * for one that has said nothing for so long has it asked for a sign of life, and without one within
  * the second time it is slow. Together below the second that a call may stall. */
+#define CC_THIN_MS        300u /* an owner that was lost is back by then, or not soon */
 #define CC_DOUBT_AFTER_MS 200u
 #define CC_DOUBT_MS       400u
 #define CC_READ_TRY_MS    2000u /* a read counts a silent owner as failed after this */
@@ -76,6 +77,7 @@ struct cc_link {
     uint64_t at_ms;     /* CONNECTING, HELLO: give up then; WAITING: try then; UP: up since */
     uint64_t since_ms;  /* of the first try */
     uint64_t failed_ms; /* of the last failure */
+    uint64_t lost_ms;   /* of the first one since it was up; 0: none */
     uint32_t down_count; /* tries in a row, up to the last, that were turned down */
     uint64_t down_ms;    /* of the first of these */
     uint32_t backoff_ms;
@@ -194,6 +196,7 @@ struct cc_sync {
     uint32_t id_count;
     struct kith_chunk_id *ids;
     uint32_t *holders;
+    uint32_t *gone; /* owners that cannot be reached, once it is over */
     uint32_t need;
     uint32_t node_count;
     struct cc_sync_node *nodes;
@@ -450,6 +453,9 @@ static inline bool cc_peer_up(const struct cc_peer *peer)
 /* Down for good as far as this moment goes: its last connect failed, or the first one takes long.
  */
 bool cc_peer_down(const struct kith_client_core *core, const struct cc_peer *peer, bool bulk);
+/* How long there has been none since the last one, ms; 0: there is one, or it has not been tried. */
+uint64_t cc_peer_lost_for(const struct kith_client_core *core, const struct cc_peer *peer,
+                          bool bulk);
 void cc_peer_missed(struct kith_client_core *core, struct cc_peer *peer);
 /* Somebody has waited for it since since_ms. After a while it is asked for a sign of life; without
  * one it becomes slow, and ops that wait (op->waits) are driven. True: it is known to be silent. The

@@ -119,6 +119,7 @@ static void link_down(struct kith_client_core *core, struct cc_peer *peer, struc
                        core->now + CC_CONNECT_MS - link->at_ms < CC_TURNED_DOWN_MS;
     link->down_ms = link->down_count == 0 ? core->now : link->down_ms;
     link->down_count = turned_down ? link->down_count + 1 : 0;
+    link->lost_ms = link->lost_ms == 0 ? core->now : link->lost_ms;
     link->state = CC_LINK_WAITING;
     link->failed = true;
     link->failed_ms = core->now;
@@ -169,6 +170,13 @@ bool cc_peer_down(const struct kith_client_core *core, const struct cc_peer *pee
         return true;
     }
     return link->failed || (link->since_ms != 0 && core->now - link->since_ms >= CC_GRACE_MS);
+}
+
+uint64_t cc_peer_lost_for(const struct kith_client_core *core, const struct cc_peer *peer,
+                          bool bulk)
+{
+    const struct cc_link *link = bulk && peer->rows.state == CC_LINK_UP ? &peer->bulk : &peer->rows;
+    return link->lost_ms == 0 ? 0 : core->now - link->lost_ms;
 }
 
 /* ---- The fast view ---- */
@@ -417,6 +425,7 @@ void cc_nodes_closed(struct kith_client_core *core, uint64_t conn, const char *r
 static void link_up(struct kith_client_core *core, struct cc_peer *peer, struct cc_link *link)
 {
     link->state = CC_LINK_UP;
+    link->lost_ms = 0;
     link->down_count = 0;
     link->failed = false;
     link->at_ms = core->now;

@@ -159,7 +159,8 @@ static enum kith_err copy_sync(struct cc_op *op, const struct kith_client_op *fr
     sync->ids =
         kith_arena_copy(&op->arena, from->u.chunk_sync.ids, sync->id_count * sizeof(*sync->ids));
     sync->holders = kith_arena_calloc(&op->arena, sync->id_count, sizeof(*sync->holders));
-    return sync->ids == NULL || sync->holders == NULL ? KITH_ENOMEM : KITH_OK;
+    sync->gone = kith_arena_calloc(&op->arena, sync->id_count, sizeof(*sync->gone));
+    return sync->ids == NULL || sync->holders == NULL || sync->gone == NULL ? KITH_ENOMEM : KITH_OK;
 }
 
 static enum kith_err copy_status(struct kith_client_core *core, struct cc_op *op,

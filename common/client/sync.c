@@ -3,7 +3,8 @@
  * sync.c - CHUNK_SYNC: makes chunks durable at W owners each, one message a node; STATUS.
  *
  * A node that cannot be asked, or does not answer, holds nothing for this count: ids that end with
- * fewer than W holders are reported missing, and the caller puts them again. One that flushes for
+ * fewer than W holders are reported missing, and the caller puts them again; sloppy, those that all
+ * owners that can be reached hold are not (chunk.c). One that flushes for
  * long is waited for, for half of the time there is; one that gives no sign of life is not. */
 #include <string.h>
 
@@ -67,9 +68,41 @@ static bool sync_bind(struct kith_client_core *core, struct cc_op *op)
     return true;
 }
 
-static void sync_finish(struct kith_client_core *core, struct cc_op *op, uint32_t missing_count)
+static bool sync_is_bulk(void)
+{
+    return kith_wire_is_bulk(KITH_MSG_CHUNK_SYNC_REQ);
+}
+
+/* Whether as many hold it as must; sloppy, as many as there are. */
+static bool sync_held(const struct kith_client_core *core, const struct cc_op *op, uint32_t id)
+{
+    const struct cc_sync *sync = &op->u.sync;
+    uint32_t least = core->w_min > 0 ? core->w_min : 1;
+    uint32_t held = sync->holders[id];
+    return held >= sync->need ||
+           (!op->strict && held >= least && held + sync->gone[id] >= core->table->owner_slots);
+}
+
+/* Counts, for each id, the owners that nobody can ask. */
+static void sync_gone(struct kith_client_core *core, struct cc_sync *sync)
+{
+    for (uint32_t i = 0; i < sync->node_count; i++) {
+        const struct cc_sync_node *node = &sync->nodes[i];
+        bool lost = cc_peer_lost_for(core, node->peer, sync_is_bulk()) >= CC_THIN_MS;
+        for (uint32_t n = 0; n < node->count && (lost || node->peer->slow); n++) {
+            sync->gone[node->at[n]] += node->state != CC_REP_HAVE ? 1 : 0;
+        }
+    }
+}
+
+static void sync_finish(struct kith_client_core *core, struct cc_op *op)
 {
     struct cc_sync *sync = &op->u.sync;
+    uint32_t missing_count = 0;
+    sync_gone(core, sync);
+    for (uint32_t i = 0; i < sync->id_count; i++) {
+        missing_count += sync_held(core, op, i) ? 0 : 1;
+    }
     struct kith_chunk_id *missing = kith_arena_calloc(&op->arena, missing_count, sizeof(*missing));
     if (missing == NULL) {
         cc_op_fail(core, op, KITH_ENOMEM, "out of memory");
@@ -77,7 +110,7 @@ static void sync_finish(struct kith_client_core *core, struct cc_op *op, uint32_
     }
     uint32_t count = 0;
     for (uint32_t i = 0; i < sync->id_count; i++) {
-        if (sync->holders[i] < sync->need) {
+        if (!sync_held(core, op, i)) {
             missing[count++] = sync->ids[i];
         }
     }
@@ -86,11 +119,6 @@ static void sync_finish(struct kith_client_core *core, struct cc_op *op, uint32_
     op->result.u.chunk_sync.missing_count = count;
     op->result.u.chunk_sync.missing = missing;
     cc_op_finish(core, op);
-}
-
-static bool sync_is_bulk(void)
-{
-    return kith_wire_is_bulk(KITH_MSG_CHUNK_SYNC_REQ);
 }
 
 static void sync_ask(struct kith_client_core *core, struct cc_op *op, uint32_t i)
@@ -137,7 +165,7 @@ void cc_sync_drive(struct kith_client_core *core, struct cc_op *op)
     }
     uint64_t half_ms = op->started_ms + (op->deadline_ms - op->started_ms) / 2;
     if (missing == 0 || open == 0 || core->now >= half_ms) {
-        sync_finish(core, op, missing);
+        sync_finish(core, op);
         return;
     }
     cc_op_wake(core, op, half_ms);

@@ -369,6 +369,9 @@ static void node_chunk(struct client_world *w, uint64_t conn, const struct kith_
     bool get = req->kind == KITH_MSG_CHUNK_GET_REQ;
     node->chunk_gets += get ? 1 : 0;
     node->chunk_puts += get ? 0 : 1;
+    if (!get) {
+        node->chunk_durability = req->u.chunk_put_req.durability;
+    }
     struct kith_msg *msg = world_answer(w, conn, KITH_MSG_CHUNK_RES, req->id);
     msg->u.chunk_res.status.err = node->chunk_err;
     msg->u.chunk_res.status.message = "as scripted";

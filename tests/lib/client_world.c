@@ -102,13 +102,14 @@ void world_set_mode(struct client_world *w, uint32_t node, enum world_mode mode)
     world_deliver(w);
 }
 
-struct client_world *world_new(void)
+static struct client_world *make(bool strict)
 {
     static const char *const servers[] = {"n0:1", "n1:1"};
     struct client_world *w = calloc(1, sizeof(*w));
     struct kith_client_core_options options = {
         .server_count = 2, .servers = servers, .mono_ms = 1000, .random = {1, 2, 3, 4}};
     options.writer = "me@here";
+    options.strict = strict;
     assert_non_null(w);
     w->now = 1000;
     w->table = world_make_table(1);
@@ -120,6 +121,11 @@ struct client_world *world_new(void)
     return w;
 }
 
+struct client_world *world_new(void)
+{
+    return make(false);
+}
+
 void world_start(struct client_world *w)
 {
     struct kith_client_event event = {.kind = KITH_CLIENT_EVENT_TICK};
@@ -128,13 +134,23 @@ void world_start(struct client_world *w)
     world_pass(w, 1);
 }
 
-int world_setup(void **state)
+static int set_up(void **state, bool strict)
 {
-    struct client_world *w = world_new();
+    struct client_world *w = make(strict);
     world_start(w);
     assert_true(kith_client_core_ready(w->core));
     *state = w;
     return 0;
+}
+
+int world_setup(void **state)
+{
+    return set_up(state, false);
+}
+
+int world_setup_strict(void **state)
+{
+    return set_up(state, true);
 }
 
 int world_teardown(void **state)

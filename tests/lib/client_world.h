@@ -54,6 +54,7 @@ struct world_node {
     uint32_t row_count;
     uint64_t counter;
     /* what was seen */
+    enum kith_durability chunk_durability; /* of the last chunk put */
     uint32_t puts, gets, digests, scans, chunk_puts, chunk_gets, syncs, repairs;
     struct kith_request_id last_request;
     bool last_retry;
@@ -109,6 +110,7 @@ static inline struct kith_bytes text(const char *s)
 
 /* For cmocka: *state is a world whose client knows the table. teardown releases what is done. */
 int world_setup(void **state);
+int world_setup_strict(void **state); /* the client's `strict` */
 int world_teardown(void **state);
 /* The same in two steps: what is changed in between the client meets at its start. */
 struct client_world *world_new(void);

@@ -39,7 +39,62 @@ static void test_chunk_put(void **state)
     assert_int_equal(0, kith_client_core_pending(w->core));
 }
 
-/* Fewer than W owners alive: an error soon, not at the deadline; and a blip is none. */
+static void take_in(struct client_world *w, uint64_t most_ms, uint32_t copies)
+{
+    uint64_t start = w->now;
+    uint64_t tag = world_chunk_put(w, 10000);
+    world_pass(w, 3000);
+    assert_int_equal(KITH_OK, world_err(w, tag));
+    assert_in_range(world_done(w, tag)->at_ms - start, 0, most_ms);
+    assert_int_equal(copies, world_done(w, tag)->result->u.put.copies);
+}
+
+/* Fewer than W owners alive, and not strict: those that there are take it, flushed. */
+static void test_chunk_put_thin(void **state)
+{
+    struct client_world *w = *state;
+    world_set_mode(w, 0, DEAD);
+    take_in(w, 10, 2);
+    assert_int_equal(KITH_DURABLE_OS, w->nodes[2].chunk_durability);
+    world_set_mode(w, 1, DEAD);
+    take_in(w, 310, 1); /* it might be back at once */
+    assert_int_equal(KITH_DURABLE_DISK, w->nodes[2].chunk_durability);
+    take_in(w, 10, 1);
+    struct kith_chunk_id id = world_chunk_id(0);
+    struct kith_client_op op = {.kind = KITH_CLIENT_CHUNK_SYNC};
+    op.u.chunk_sync.id_count = 1;
+    op.u.chunk_sync.ids = &id;
+    uint64_t tag = world_submit(w, &op);
+    world_pass(w, 10);
+    assert_int_equal(0, world_done(w, tag)->result->u.chunk_sync.missing_count);
+    w->nodes[2].sync_missing = true;
+    tag = world_submit(w, &op);
+    world_pass(w, 10);
+    assert_int_equal(1, world_done(w, tag)->result->u.chunk_sync.missing_count);
+    world_set_mode(w, 1, ALIVE);
+    world_pass(w, 5000);
+    take_in(w, 10, 2);
+    assert_int_equal(KITH_DURABLE_OS, w->nodes[1].chunk_durability);
+    w->nodes[1].chunk_err = KITH_ENOSPC; /* who is full takes none either */
+    take_in(w, 10, 1);
+    w->nodes[2].chunk_err = KITH_ENOSPC;
+    tag = world_chunk_put(w, 3000);
+    world_pass(w, 3500);
+    assert_int_equal(KITH_ENOSPC, world_err(w, tag));
+}
+
+/* The same with nodes that are silent: none is waited for to the deadline. */
+static void test_chunk_put_thin_silent(void **state)
+{
+    struct client_world *w = *state;
+    take_in(w, 10, 2);
+    world_set_mode(w, 0, FROZEN);
+    world_set_mode(w, 1, FROZEN);
+    take_in(w, 700, 1);
+    take_in(w, 10, 1);
+}
+
+/* Strict, and fewer than W owners alive: an error soon, not at the deadline; and a blip is none. */
 static void test_chunk_put_short(void **state)
 {
     struct client_world *w = *state;
@@ -191,8 +246,10 @@ static void test_chunk_sync_silent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_chunk_put, world_setup, world_teardown),
-        cmocka_unit_test_setup_teardown(test_chunk_put_short, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_chunk_put, world_setup_strict, world_teardown),
+        cmocka_unit_test_setup_teardown(test_chunk_put_thin, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_chunk_put_thin_silent, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_chunk_put_short, world_setup_strict, world_teardown),
         cmocka_unit_test_setup_teardown(test_chunk_get, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_chunk_brake, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_chunk_sync, world_setup, world_teardown),
