@@ -19,7 +19,6 @@
 
 #include "client/core.h"
 
-#define SHORT_MS  (CC_BACKOFF_MAX_MS + CC_GRACE_MS) /* too few owners for so long: given up */
 #define LINGER_MS 1000u
 
 /* The answer brings no table along: it is asked for. */
@@ -122,8 +121,8 @@ static bool put_short(struct kith_client_core *core, struct cc_op *op)
         return false;
     }
     op->short_ms = op->short_ms == 0 ? core->now : op->short_ms;
-    if (core->now - op->short_ms < SHORT_MS) {
-        cc_op_wake(core, op, op->short_ms + SHORT_MS);
+    if (core->now - op->short_ms < CC_SHORT_MS) {
+        cc_op_wake(core, op, op->short_ms + CC_SHORT_MS);
         return false;
     }
     char text[CC_MESSAGE_SIZE];

@@ -71,7 +71,7 @@ struct kith_client_op {
     enum kith_level level;
     /* GET and SCAN: never a degraded answer; where R owners cannot be reached it waits for them
      * until the deadline. For what must not be done on the word of fewer. PUT: as the client's
-     * `strict`. */
+     * `strict`. EUNREACH where too few have been unreachable for some seconds. */
     bool strict;
     union {
         struct {

@@ -43,10 +43,13 @@
 #define CC_SLOW_MIN_MS    1000u /* asked last for this long, doubling */
 #define CC_SLOW_MAX_MS    30000u
 #define CC_FAILS_MAX      3u    /* failed answers in a row that make a node slow */
+/* Owners that were lost for so long are given up: a connection that is lost may be back at once, and
+ * a node that came back is tried again only after the back-off. */
+#define CC_SHORT_MS       (CC_BACKOFF_MAX_MS + CC_GRACE_MS)
+#define CC_THIN_MS        300u /* an owner that was lost is back by then, or not soon */
 /* A node that stores or flushes chunks may take seconds, but says something meanwhile: who waits
  * for one that has said nothing for so long has it asked for a sign of life, and without one within
  * the second time it is slow. Together below the second that a call may stall. */
-#define CC_THIN_MS        300u /* an owner that was lost is back by then, or not soon */
 #define CC_DOUBT_AFTER_MS 200u
 #define CC_DOUBT_MS       400u
 #define CC_READ_TRY_MS    2000u /* a read counts a silent owner as failed after this */
@@ -517,6 +520,9 @@ void cc_replicas_behind(struct kith_client_core *core, struct cc_op *op, struct 
 /* At the deadline of a read: whether enough rounds say that what the session wants of the row
  * op->behind_row is lost for good (session.c). */
 bool cc_replicas_lost(const struct kith_client_core *core, const struct cc_op *op);
+/* Strict: fewer than R owners can be reached, and have not been for so long that they will hardly be
+ * back at once; true: the op has ended. */
+bool cc_replicas_short(struct kith_client_core *core, struct cc_op *op);
 /* Failed replicas are to be asked again after a pause. */
 void cc_replicas_again(struct kith_client_core *core, struct cc_op *op);
 /* Late replicas of a read: one more is to be asked after hedge_ms; it counts as failed after

@@ -326,6 +326,30 @@ bool cc_replicas_lost(const struct kith_client_core *core, const struct cc_op *o
            entry_change(core, op, op->behind_row) == op->behind_change;
 }
 
+bool cc_replicas_short(struct kith_client_core *core, struct cc_op *op)
+{
+    uint32_t there = 0;
+    char text[CC_MESSAGE_SIZE];
+    for (uint32_t i = 0; i < op->slots; i++) {
+        const struct cc_rep *rep = &op->reps[i];
+        uint64_t lost_ms = cc_peer_lost_for(core, rep->peer, false);
+        bool here = rep->state == CC_REP_HAVE || lost_ms < CC_SHORT_MS ||
+                    !cc_peer_down(core, rep->peer, false);
+        there += here ? 1 : 0;
+        if (here && lost_ms > 0) {
+            cc_op_wake(core, op, core->now + CC_SHORT_MS - lost_ms);
+        }
+    }
+    if (!op->strict || there >= op->need) {
+        return false;
+    }
+    memcpy(text, op->message, sizeof(text));
+    cc_op_fail(core, op, KITH_EUNREACH,
+               "%u of the %u owners that must answer can be reached (%.170s)", there, op->need,
+               text[0] != '\0' ? text : "the others are down");
+    return true;
+}
+
 void cc_replicas_again(struct kith_client_core *core, struct cc_op *op)
 {
     op->waits = true;

@@ -304,6 +304,9 @@ void cc_scan_drive(struct kith_client_core *core, struct cc_op *op)
     if (asked == 0 && behind) {
         cc_replicas_behind(core, op, op->u.scan.behind);
     } else if (asked == 0) {
+        if (cc_replicas_short(core, op)) {
+            return;
+        }
         cc_replicas_again(core, op);
     }
     cc_replicas_watch(core, op, core->hedge_ms, CC_READ_TRY_MS);
