@@ -244,6 +244,7 @@ struct kith_fs {
     uint64_t load_count;
     uint64_t random_state[2];
     atomic_bool put_trouble; /* since the last put that failed: nothing waits in memory */
+    _Atomic uint64_t failed_told_ns; /* when the log was told last of nodes that cannot be reached */
     atomic_uint_fast64_t put_failures;
     struct statvfs statvfs;
     uint64_t statvfs_at;

@@ -12,6 +12,7 @@
 #include "fs/fs.h"
 #include "fs/mount/mount.h"
 #include "fs/requests/requests.h"
+#include "fs/rows/rows.h"
 #include "fs/tables/tables.h"
 
 #define THREADS_MAX 64u   /* requests that wait at the same time; each may wait for op_timeout */
@@ -343,6 +344,9 @@ bool kith_job_go_on(struct kith_job *job, void (*run)(struct kith_job *))
 static void on_result(void *arg, const struct kith_client_result *result)
 {
     struct kith_job *job = arg;
+    if (result->err != KITH_OK) {
+        kith_rows_failed(job->fs, result);
+    }
     job->done(job, result);
 }
 

@@ -7,6 +7,7 @@
 #include "fs/rows/rows.h"
 
 #define NSEC_PER_MSEC  UINT64_C(1000000)
+#define TELL_EACH_NS   (10 * NSEC_PER_SEC)
 #define AGAIN_PAUSE_NS (NSEC_PER_SEC / 5) /* between tries of a put whose outcome is unknown */
 
 bool kith_octets_set(struct kith_octets *octets, struct kith_bytes bytes)
@@ -33,10 +34,21 @@ void kith_octets_clear(struct kith_octets *octets)
     octets->size = 0;
 }
 
-static void log_failed(const struct kith_client_result *result)
+void kith_rows_failed(struct kith_fs *fs, const struct kith_client_result *result)
 {
-    kith_log_debug("rows", "request failed: %s (%s)",
-                   result->message != NULL ? result->message : "", kith_err_text((int)result->err));
+    bool nodes = result->err == KITH_EUNREACH || result->err == KITH_EUNKNOWN ||
+                 result->err == KITH_ETIMEOUT;
+    uint64_t now = kith_mono_ns();
+    uint64_t told = atomic_load(&fs->failed_told_ns);
+    bool tell = nodes && (told == 0 || now - told >= TELL_EACH_NS) &&
+                atomic_compare_exchange_strong(&fs->failed_told_ns, &told, now);
+    const char *why = result->message != NULL ? result->message : "";
+    const char *what = kith_err_text((int)result->err);
+    if (tell) {
+        kith_log_warn("rows", "request failed: %s (%s)", why, what);
+    } else {
+        kith_log_debug("rows", "request failed: %s (%s)", why, what);
+    }
 }
 
 static int rows_call(struct kith_fs *fs, const struct kith_client_op *op,
@@ -44,7 +56,7 @@ static int rows_call(struct kith_fs *fs, const struct kith_client_op *op,
 {
     enum kith_err err = kith_client_call(fs->client, op, ret_answer);
     if (err != KITH_OK && op->kind != KITH_CLIENT_PUT) {
-        log_failed(&ret_answer->result);
+        kith_rows_failed(fs, &ret_answer->result);
     }
     return kith_errno(err);
 }
@@ -138,7 +150,7 @@ int kith_rows_put_end(struct kith_fs *fs, const struct kith_client_result *resul
 {
     int error = kith_errno(result->err);
     if (error != 0) {
-        log_failed(result);
+        kith_rows_failed(fs, result);
     }
     if (error == 0 && result->u.put.result_count != count) {
         error = kith_errno(KITH_EIO);

@@ -53,6 +53,9 @@ struct kith_put_wait {
 void kith_rows_put_begin(struct kith_fs *fs, const struct kith_group *group,
                          const struct kith_put_update *update, struct kith_put_wait *ret_wait);
 int kith_rows_put_wait(struct kith_put_wait *wait);
+/* Tells the log of a request that failed; now and then as a warning where nodes cannot be reached,
+ * for the caller sees no more than EIO. Any thread. */
+void kith_rows_failed(struct kith_fs *fs, const struct kith_client_result *result);
 /* What a put came to, for callbacks: errno; the mount takes note of trouble. */
 int kith_rows_put_end(struct kith_fs *fs, const struct kith_client_result *result, uint32_t count);
 /* What replaces the version `winner` (NULL: none) of `row`: clock and the siblings that stay. In
