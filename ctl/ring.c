@@ -351,10 +351,11 @@ enum kith_err kith_ring_print_one(struct kith_view *view, uint32_t partition, co
     kith_columns_release(&columns);
     (void)fprintf(out, "%u of %u owners up: %s.\n", health.up, view->table->owner_slots,
                   health.readable && health.writable ? "it can be read and written"
-                  : health.readable                  ? "it can be read, not written: the owners do "
-                                                       "not hear each other"
-                  : health.up > 0 ? "too few; what they hold can be read, maybe not as written last"
-                                  : "it cannot be read until one is back");
+                  : health.readable                  ? "it can be read; the owners do not hear each "
+                                                       "other: writes are kept on fewer copies"
+                  : health.up > 0 ? "too few; what they hold can be read, maybe not as written last, "
+                                    "and writes are kept on fewer copies"
+                                  : "what they hold cannot be read until one is back");
     kith_free(up);
     return good ? KITH_OK : KITH_ENOMEM;
 }

@@ -103,18 +103,19 @@ static void can_print(const struct kith_view *view, FILE *out)
     uint32_t apart = health->unwritable - health->unreadable; /* readable ones are no others */
     if (health->ownerless > 0) {
         partitions_print(health, health->ownerless,
-                         "have no owner up: they cannot be read until one is back.", out);
+                         "have no owner up: what they hold cannot be read until one is back.", out);
     }
     if (few > 0) {
         (void)snprintf(text, sizeof(text),
-                       "have fewer than %u owners up: they can still be read, maybe not as "
-                       "written last (strict readers wait), not written.",
+                       "have fewer than %u owners up: they can be read, maybe not as written "
+                       "last, and written on fewer copies; strict mounts do neither.",
                        health->quorum);
         partitions_print(health, few, text, out);
     }
     if (apart > 0) {
         (void)snprintf(text, sizeof(text),
-                       "have no %u owners that hear each other: they can be read, not written.",
+                       "have no %u owners that hear each other: they can be read, and written "
+                       "on fewer copies; strict mounts only read.",
                        health->quorum);
         partitions_print(health, apart, text, out);
     }

@@ -47,6 +47,8 @@ static enum kith_err open_client(const struct kith_fs_options *options,
                                          .servers = (const char *const *)options->servers,
                                          .connect_timeout_ms = options->mount_timeout_ms,
                                          .op_timeout_ms = options->op_timeout_ms,
+                                         .strict = options->strict,
+                                         .w_min = options->w_min,
                                          .writer = writer};
     return kith_client_open(&client, ret_client, error);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "data/table.h"
 
 #define TIMEOUT_MAX_S 86400.0 /* a day: more is a slip of the keyboard */
 
@@ -212,6 +213,19 @@ static enum kith_err bytes_parse(const char *name, const char *text, uint64_t ma
     return KITH_OK;
 }
 
+static enum kith_err count_parse(const char *name, const char *text, uint32_t max,
+                                 uint32_t *ret_count, struct kith_error *error)
+{
+    char *end = NULL;
+    unsigned long count = text[0] >= '0' && text[0] <= '9' ? strtoul(text, &end, 10) : 0;
+    if (end == NULL || *end != '\0' || count < 1 || count > max) {
+        return kith_error_set(error, KITH_EINVAL, "option %s=%s: want a number from 1 to %u", name,
+                              text, max);
+    }
+    *ret_count = (uint32_t)count;
+    return KITH_OK;
+}
+
 static enum kith_err value_option(const char *name, const char *value,
                                   struct kith_fs_options *options, struct kith_error *error)
 {
@@ -228,6 +242,9 @@ static enum kith_err value_option(const char *name, const char *value,
     }
     if (strcmp(name, "op_timeout") == 0) {
         return timeout_parse(name, value, &options->op_timeout_ms, error);
+    }
+    if (strcmp(name, "w_min") == 0) {
+        return count_parse(name, value, KITH_REPLICAS_MAX, &options->w_min, error);
     }
     if (strcmp(name, "cache_size") == 0) {
         return bytes_parse(name, value, UINT64_C(1) << 40, &options->cache_bytes, error);
@@ -277,6 +294,10 @@ static enum kith_err one_option(char *word, struct kith_fs_options *options,
     }
     if (strcmp(word, "nowatch") == 0) {
         options->no_watch = true;
+        return KITH_OK;
+    }
+    if (strcmp(word, "strict") == 0 || strcmp(word, "sloppy") == 0) {
+        options->strict = word[1] == 't';
         return KITH_OK;
     }
     if (in_list(kernel_words, word)) {

@@ -25,7 +25,8 @@ struct kith_fs_options {
     char *servers[KITH_FS_SERVERS_MAX]; /* "host:port"; owned */
     char *path;                         /* "/" or "/a/b"; owned */
     bool foreground, debug, help, version;
-    bool read_only, allow_other, no_watch;
+    bool read_only, allow_other, no_watch, strict;
+    uint32_t w_min; /* of client.h */
     double attr_timeout, entry_timeout; /* seconds */
     uint32_t mount_timeout_ms, op_timeout_ms;
     uint64_t cache_bytes;

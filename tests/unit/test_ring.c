@@ -106,7 +106,8 @@ static void test_screen(void **state)
         "STATE  NODE      ADDRESS  ZONE  ORDER\n"
         "UP     11111111  n1:7070  ams   1\n"
         "DOWN   33333333  n3:7070  fra   2\n"
-        "1 of 2 owners up: too few; what they hold can be read, maybe not as written last.\n");
+        "1 of 2 owners up: too few; what they hold can be read, maybe not as written last, "
+        "and writes are kept on fewer copies.\n");
     free(text);
     json_t *json = kith_ring_json(&view);
     assert_int_equal(json_array_size(json_object_get(json, "partitions")), 8);
