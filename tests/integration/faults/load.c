@@ -3,7 +3,8 @@
  * load.c - writes to a cluster while it is hurt, and remembers what became of every write.
  *
  *     fault_load run --servers LIST --name NAME --prefix P [--keys 200] [--threads 4]
- *                    [--pause-us 1000] [--timeout-ms 4000]     until SIGTERM; the log on stdout
+ *                    [--pause-us 1000] [--timeout-ms 4000] [--strict]    until SIGTERM; the log on
+ *                    stdout
  *     fault_load read --servers LIST --prefix P [--keys 200]   what is there, on stdout
  *
  * A thread reads a key drawn at random, and writes it: mostly in the place of all that it has read,
@@ -38,6 +39,7 @@ struct options {
     uint32_t server_count;
     const char *name, *prefix;
     uint32_t keys, threads, pause_us, timeout_ms;
+    bool strict;
 };
 
 struct writer {
@@ -218,6 +220,7 @@ static struct kith_client *client_open(const struct options *options)
     memset(&client, 0, sizeof client);
     client.server_count = options->server_count;
     client.servers = options->servers;
+    client.strict = options->strict;
     client.writer = options->name ? options->name : "reader";
     if (kith_client_open(&client, &opened, &error) != KITH_OK) {
         (void)fprintf(stderr, "fault_load: %s\n", error.message);
@@ -290,7 +293,8 @@ int main(int argc, char *argv[])
         {"servers", required_argument, NULL, 's'},    {"name", required_argument, NULL, 'n'},
         {"prefix", required_argument, NULL, 'p'},     {"keys", required_argument, NULL, 'k'},
         {"threads", required_argument, NULL, 't'},    {"pause-us", required_argument, NULL, 'u'},
-        {"timeout-ms", required_argument, NULL, 'm'}, {NULL, 0, NULL, 0}};
+        {"timeout-ms", required_argument, NULL, 'm'}, {"strict", no_argument, NULL, 'x'},
+        {NULL, 0, NULL, 0}};
     struct options options = {
         .prefix = "", .keys = 200, .threads = 4, .pause_us = 1000, .timeout_ms = 4000};
     (void)setenv("GRPC_VERBOSITY", "NONE", 0);
@@ -316,6 +320,9 @@ int main(int argc, char *argv[])
             break;
         case 'm':
             options.timeout_ms = (uint32_t)atoi(optarg);
+            break;
+        case 'x':
+            options.strict = true;
             break;
         default:
             return 64;
