@@ -52,7 +52,7 @@
  * the second time it is slow. Together below the second that a call may stall. */
 #define CC_DOUBT_AFTER_MS 200u
 #define CC_DOUBT_MS       400u
-#define CC_READ_TRY_MS    2000u /* a read counts a silent owner as failed after this */
+#define CC_READ_TRY_MS    2000u /* a read counts an owner as failed after this; a silent one sooner */
 #define CC_PAUSE_MIN_MS   20u   /* before failed owners are asked again, doubling */
 #define CC_PAUSE_MAX_MS   500u
 #define CC_TABLE_AGAIN_MS 1000u /* TABLE_REQs because of unreachable members: one in this time */
