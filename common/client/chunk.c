@@ -41,9 +41,11 @@ static void ask_put(struct kith_client_core *core, struct cc_op *op, uint32_t i)
         req->ref_count = chunk->ref_count;
         req->refs = chunk->refs;
         req->payload = chunk->payload;
+        req->thin = chunk->thin;
     }
     cc_replica_ask(core, op, i, msg);
     if (op->reps[i].state == CC_REP_ASKED) {
+        chunk->flushed = chunk->thin ? chunk->flushed | 1u << i : chunk->flushed & ~(1u << i);
         chunk->sent++;
     }
 }
@@ -136,11 +138,11 @@ static bool put_short(struct kith_client_core *core, struct cc_op *op)
 /* Whether the owner may have it soon. */
 static bool may_take(struct kith_client_core *core, struct cc_op *op, struct cc_rep *rep)
 {
-    if (rep->state == CC_REP_HAVE || rep->final || rep->peer->slow) {
+    if (rep->state == CC_REP_HAVE || rep->final || rep->peer->mute) {
         return false;
     }
     if (rep->state == CC_REP_ASKED) {
-        return !cc_peer_silent(core, op, rep->peer, rep->asked_ms);
+        return !cc_peer_mute(core, op, rep->peer, rep->asked_ms);
     }
     uint64_t lost_ms = cc_peer_lost_for(core, rep->peer, true);
     if (!cc_peer_down(core, rep->peer, true) || lost_ms < CC_THIN_MS) {
@@ -164,17 +166,23 @@ static bool put_thin(struct kith_client_core *core, struct cc_op *op, uint32_t h
     if (others) {
         return false;
     }
-    if (op->u.chunk.durability == KITH_DURABLE_DISK) {
-        put_finish(core, op, have);
-        return true;
-    }
     op->u.chunk.durability = KITH_DURABLE_DISK;
+    op->u.chunk.thin = true;
     for (uint32_t i = 0; i < op->slots; i++) {
-        if (op->reps[i].state == CC_REP_HAVE && cc_peer_link(core, op->reps[i].peer, true)) {
+        bool flushed = (op->u.chunk.flushed >> i & 1u) != 0;
+        if (op->reps[i].state != CC_REP_HAVE || flushed) {
+            continue;
+        }
+        have--;
+        if (cc_peer_link(core, op->reps[i].peer, true) != NULL) {
             ask_put(core, op, i);
+            others = true;
         }
     }
-    return true;
+    if (!others && have >= least) {
+        put_finish(core, op, have);
+    }
+    return others || have >= least;
 }
 
 /* Fewer than W owners can have it, and asking again changes nothing. */

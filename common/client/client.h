@@ -156,6 +156,7 @@ struct kith_client_result {
         struct {
             uint32_t missing_count;
             const struct kith_chunk_id *missing;
+            uint32_t copies; /* of each of the others, at least */
         } chunk_sync;
         const struct kith_status_res *status;
     } u;

@@ -107,6 +107,7 @@ struct cc_peer {
     bool heard;        /* since it became slow */
     uint64_t heard_ms; /* the last answer, or other sign of life */
     uint64_t doubt_ms; /* asked for one then; 0 = it is not in doubt */
+    bool mute;         /* none came in time; until one does */
     uint32_t bulk_asks;
     char reason[128];
 };
@@ -179,6 +180,7 @@ struct cc_put {
 };
 struct cc_chunk {
     struct kith_chunk_id id;
+    bool thin; /* those that there are take it, flushed */
     enum kith_durability durability;
     struct kith_checksum checksum;
     uint32_t ref_count;
@@ -186,6 +188,8 @@ struct cc_chunk {
     struct kith_blob *payload;
     uint32_t offset, size;
     uint32_t sent;
+    uint32_t flushed; /* owners, a bit each, that were asked when it was thin: they answer from
+                         the disk */
 };
 struct cc_sync_node {
     struct cc_peer *peer;
@@ -465,6 +469,9 @@ void cc_peer_missed(struct kith_client_core *core, struct cc_peer *peer);
  * op, which is driven again in time, calls this as long as it waits. */
 bool cc_peer_silent(struct kith_client_core *core, struct cc_op *op, struct cc_peer *peer,
                     uint64_t since_ms);
+/* The same, of one that was asked for a sign of life in vain alone: not of one that is only late. */
+bool cc_peer_mute(struct kith_client_core *core, struct cc_op *op, struct cc_peer *peer,
+                  uint64_t since_ms);
 /* It was asked to read: if it says nothing for three times hedge_ms it is slow, also where the
  * request has long ended with the answers of others. */
 void cc_peer_watch(struct kith_client_core *core, struct cc_peer *peer, uint32_t hedge_ms);

@@ -221,6 +221,7 @@ void cc_peer_failed(struct kith_client_core *core, struct cc_peer *peer)
 static void peer_heard(struct kith_client_core *core, struct cc_peer *peer)
 {
     peer->heard_ms = core->now;
+    peer->mute = false;
     if (peer->slow) {
         peer->heard = true;
         if (core->now >= peer->slow_until_ms) {
@@ -254,16 +255,14 @@ static void table_req(struct kith_client_core *core, const struct cc_peer *peer)
     }
 }
 
-bool cc_peer_silent(struct kith_client_core *core, struct cc_op *op, struct cc_peer *peer,
-                    uint64_t since_ms)
+/* Asks the peer for a sign of life where it has given none for a while. */
+static void peer_doubt(struct kith_client_core *core, struct cc_op *op, struct cc_peer *peer,
+                       uint64_t since_ms)
 {
-    if (peer->slow && !peer->heard) {
-        return true;
-    }
     uint64_t last_ms = since_ms > peer->heard_ms ? since_ms : peer->heard_ms;
     if (core->now < last_ms + CC_DOUBT_AFTER_MS) {
         cc_op_wake(core, op, last_ms + CC_DOUBT_AFTER_MS);
-        return false;
+        return;
     }
     if (peer->doubt_ms == 0 && cc_peer_up(peer)) {
         table_req(core, peer);
@@ -273,7 +272,25 @@ bool cc_peer_silent(struct kith_client_core *core, struct cc_op *op, struct cc_p
         }
     }
     cc_op_wake(core, op, core->now + CC_DOUBT_AFTER_MS);
+}
+
+bool cc_peer_silent(struct kith_client_core *core, struct cc_op *op, struct cc_peer *peer,
+                    uint64_t since_ms)
+{
+    if (peer->slow && !peer->heard) {
+        return true;
+    }
+    peer_doubt(core, op, peer, since_ms);
     return false;
+}
+
+bool cc_peer_mute(struct kith_client_core *core, struct cc_op *op, struct cc_peer *peer,
+                  uint64_t since_ms)
+{
+    if (!peer->mute) {
+        peer_doubt(core, op, peer, since_ms);
+    }
+    return peer->mute;
 }
 
 void cc_table_ask(struct kith_client_core *core)
@@ -606,6 +623,7 @@ static void doubt_tick(struct kith_client_core *core, struct cc_peer *peer)
     } else {
         peer->doubt_ms = 0;
         peer->heard = false; /* where it is slow already, too */
+        peer->mute = true;
         core->waiting_dirty = true;
         peer_slow(core, peer);
     }

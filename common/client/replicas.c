@@ -384,7 +384,7 @@ void cc_replicas_late(struct kith_client_core *core, struct cc_op *op, uint32_t 
             op->extra++;
         }
         if (late_ms >= try_limit(op, i, try_ms) ||
-            (late_ms >= hedge_ms && cc_peer_silent(core, op, rep->peer, rep->asked_ms))) {
+            (late_ms >= hedge_ms && cc_peer_mute(core, op, rep->peer, rep->asked_ms))) {
             cc_ask_forget(core, op, i);
             cc_replica_failed(core, op, i, KITH_ETIMEOUT, NULL);
         }

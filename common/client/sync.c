@@ -89,7 +89,7 @@ static void sync_gone(struct kith_client_core *core, struct cc_sync *sync)
     for (uint32_t i = 0; i < sync->node_count; i++) {
         const struct cc_sync_node *node = &sync->nodes[i];
         bool lost = cc_peer_lost_for(core, node->peer, sync_is_bulk()) >= CC_THIN_MS;
-        for (uint32_t n = 0; n < node->count && (lost || node->peer->slow); n++) {
+        for (uint32_t n = 0; n < node->count && (lost || node->peer->mute); n++) {
             sync->gone[node->at[n]] += node->state != CC_REP_HAVE ? 1 : 0;
         }
     }
@@ -109,11 +109,15 @@ static void sync_finish(struct kith_client_core *core, struct cc_op *op)
         return;
     }
     uint32_t count = 0;
+    uint32_t copies = sync->need;
     for (uint32_t i = 0; i < sync->id_count; i++) {
         if (!sync_held(core, op, i)) {
             missing[count++] = sync->ids[i];
+        } else {
+            copies = sync->holders[i] < copies ? sync->holders[i] : copies;
         }
     }
+    op->result.u.chunk_sync.copies = copies;
     op->result.err = KITH_OK;
     op->result.message = "";
     op->result.u.chunk_sync.missing_count = count;

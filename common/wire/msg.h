@@ -190,6 +190,7 @@ struct kith_chunk_put_req {
     uint32_t ref_count; /* a chunk that holds an extent list names the chunks in it */
     const struct kith_chunk_id *refs;
     struct kith_blob *payload;
+    bool thin; /* the sender cannot reach W owners: the others are to be told of it */
 };
 struct kith_chunk_get_req {
     struct kith_table_id table;
@@ -251,6 +252,7 @@ struct kith_sums_req {
     uint32_t partition;
     struct kith_checksum root; /* the asker's sum of all leaves */
     bool chunks;               /* of the tree of chunks; else of that of rows */
+    bool hurry;                /* the asker has what others may lack: they are to ask him, too */
 };
 struct kith_sums_res {
     struct kith_status status;

@@ -167,7 +167,7 @@ DESC(repair_req, "RepairReq", true, false);
 static const struct wire_field chunk_put_req_fields[] = {
     SUB(1, table, table_id_desc), U32(2, timeout_ms, KITH_TIMEOUT_MAX_MS), ARRAY(3, id),
     ARRAY(4, checksum), U32(5, durability, KITH_DURABLE_DISK),
-    ARRAYS(6, refs, ref_count, KITH_REFS_MAX)};
+    ARRAYS(6, refs, ref_count, KITH_REFS_MAX), BOOL(7, thin)};
 DESC(chunk_put_req, "ChunkPutReq", true, false);
 #undef T
 
@@ -382,7 +382,7 @@ DESC(watch_event, "WatchEvent", true, false);
 #define T kith_sums_req
 static const struct wire_field sums_req_fields[] = {
     SUB(1, table, table_id_desc), U32(2, partition, KITH_PARTITIONS_MAX - 1), ARRAY(3, root),
-    BOOL(4, chunks)};
+    BOOL(4, chunks), BOOL(5, hurry)};
 DESC(sums_req, "SumsReq", false, false);
 #undef T
 

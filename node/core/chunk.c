@@ -50,6 +50,7 @@ static void chunk_put(struct kith_node *node, uint64_t conn, const struct kith_m
     }
     pending->durability =
         req->durability == KITH_DURABLE_DISK ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
+    pending->thin = req->thin;
     struct kith_store_op *op = core_store(node, pending, KITH_STORE_CHUNK_PUT, partition);
     op->durability = pending->durability;
     op->u.chunk_put.id = req->id;
@@ -126,6 +127,9 @@ void chunk_stored(struct kith_node *node, struct pending *pending,
         return; /* at os; the disk follows */
     }
     core_stored_last(node, pending);
+    if (done->err == KITH_OK && pending->thin) {
+        exchange_thin(node, done->partition);
+    }
     if (done->err != KITH_OK) {
         pending_refuse(node, pending, done->err,
                        core_text(node, "node %s: %s", node->address, done->message));

@@ -117,6 +117,41 @@ void exchange_peer_up(struct kith_node *node, uint16_t peer)
     exchanges->due_ms = node->now_ms;
 }
 
+/* Not at once: more of them may come, and one exchange finds them all. */
+static void pair_soon(struct kith_node *node, struct exchange_pair *pair)
+{
+    uint64_t soonest = pair->ended_ms > 0 ? pair->ended_ms + KITH_EXCHANGE_THIN_MS : 0;
+    uint64_t due = node->now_ms + KITH_EXCHANGE_AGAIN_MS;
+    due = due > soonest ? due : soonest;
+    pair->again = pair->again || pair->out;
+    pair->due_ms = due < pair->due_ms ? due : pair->due_ms;
+    node->exchanges.due_ms = node->now_ms;
+}
+
+void exchange_thin(struct kith_node *node, uint32_t partition)
+{
+    struct exchanges *exchanges = &node->exchanges;
+    for (uint32_t i = 0; i < exchanges->pair_count; i++) {
+        struct exchange_pair *pair = &exchanges->pairs[EXCHANGE_CHUNKS * exchanges->pair_count + i];
+        if (pair->partition == partition) {
+            pair->tell = true;
+            pair_soon(node, pair);
+        }
+    }
+}
+
+void exchange_hurry(struct kith_node *node, uint32_t partition, uint16_t peer, bool chunks)
+{
+    struct exchanges *exchanges = &node->exchanges;
+    uint32_t first = (chunks ? EXCHANGE_CHUNKS : EXCHANGE_ROWS) * exchanges->pair_count;
+    for (uint32_t i = 0; i < exchanges->pair_count; i++) {
+        struct exchange_pair *pair = &exchanges->pairs[first + i];
+        if (pair->partition == partition && pair->peer == peer) {
+            pair_soon(node, pair);
+        }
+    }
+}
+
 void exchange_damaged(struct kith_node *node, uint32_t partition, uint32_t count)
 {
     struct exchanges *exchanges = &node->exchanges;
@@ -227,6 +262,8 @@ static void sums_read(struct kith_node *node, struct pending *pending,
     msg->u.sums_req.partition = exchange_pair_of(node, pending)->partition;
     kith_sum_encode(&root, &msg->u.sums_req.root);
     msg->u.sums_req.chunks = exchange->chunks;
+    msg->u.sums_req.hurry = exchange_pair_of(node, pending)->tell;
+    exchange_pair_of(node, pending)->tell = false;
 }
 
 struct kith_leaf_set exchange_wanted(const struct pending_exchange *exchange, uint32_t end)

@@ -155,6 +155,10 @@ void sums_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
     if (!tree_admit(node, conn, msg, &req->table, req->partition)) {
         return;
     }
+    const struct conn *from = conn_find(node, conn);
+    if (req->hurry && from->peer != KITH_NO_PEER) {
+        exchange_hurry(node, req->partition, from->peer, req->chunks);
+    }
     struct pending *pending = read_begin(node, conn, msg, 0);
     if (pending) {
         pending->u.read.root = req->root;

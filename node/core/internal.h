@@ -101,6 +101,7 @@
 #define KITH_FETCH_TIMEOUT_MS  30000u
 #define KITH_EXCHANGE_MS       1800000u /* between two of a pair, and up to as much more at random */
 #define KITH_EXCHANGE_AGAIN_MS 1000u    /* until leaves that differ are looked at again */
+#define KITH_EXCHANGE_THIN_MS  3000u    /* at least between two of a pair, where one is known to lack something */
 #define KITH_EXCHANGE_REST_MS  10000u   /* at least between two of a pair: a node may come up often */
 #define KITH_EXCHANGE_FAILED_MS 30000u  /* after one that was refused, or broke off */
 #define KITH_EXCHANGE_SLICE_MS 20000u   /* then it ends, and goes on as another */
@@ -295,6 +296,7 @@ struct pending {
     uint64_t msg_id; /* of the question */
     enum kith_msg_kind asked;
     enum kith_durability durability; /* at which a write is answered */
+    bool thin;                       /* a chunk that other owners are to be told of */
     struct kith_arena arena;
     union {
         struct pending_put put;
@@ -403,6 +405,7 @@ struct exchange_pair { /* a partition of ours, and another owner of it */
     uint16_t peer;
     bool out;       /* an exchange is under way */
     bool again;     /* at once after the one that is under way */
+    bool tell;      /* the other owner is told to ask us, too */
     bool suspected; /* leaves have differed: */
     struct kith_leaf_set suspects;
     uint64_t due_ms;
@@ -801,6 +804,10 @@ void exchange_release(struct kith_node *node);
 /* Another table is in use: other pairs. */
 void exchange_table_changed(struct kith_node *node);
 void exchange_peer_up(struct kith_node *node, uint16_t peer);
+/* A chunk of the partition was put here, and not on all owners: they are told to look for it. */
+void exchange_thin(struct kith_node *node, uint32_t partition);
+/* The peer has something of the partition that may be missing here. */
+void exchange_hurry(struct kith_node *node, uint32_t partition, uint16_t peer, bool chunks);
 /* So many rows or chunks of the partition were damaged here, and are missing now. */
 void exchange_damaged(struct kith_node *node, uint32_t partition, uint32_t count);
 /* An exchange or a fetch. */

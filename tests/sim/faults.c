@@ -177,6 +177,27 @@ static void clock_jumps(struct sim *sim, struct sim_node *node)
 /* ---- Disks that are lost, or restored ---- */
 
 /* The same node as loses power: what W - 1 nodes lose is survived. */
+/* There may be a write that stands on one disk alone. */
+static bool copies_few(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        if (store_hints_owed(&sim->nodes[i].store)) {
+            return true;
+        }
+    }
+    for (uint32_t c = 0; c < sim->oracle.chunk_count; c++) {
+        uint32_t copies = 0;
+        for (uint32_t i = 0; i < sim->node_count; i++) {
+            copies += store_sim_holds_chunk(&sim->nodes[i].store, &sim->oracle.chunks[c].id, true)
+                          ? 1 : 0;
+        }
+        if (copies == 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void disk_fails(struct sim *sim, enum sim_kind kind)
 {
     struct sim_node *node = NULL;
@@ -184,12 +205,9 @@ static void disk_fails(struct sim *sim, enum sim_kind kind)
     uint64_t by = sim_random(sim) % (UINT64_C(1) << by_log);
     for (uint32_t i = 0; i < sim->node_count; i++) {
         node = sim->nodes[i].power_victim ? &sim->nodes[i] : node;
-        if (store_hints_owed(&sim->nodes[i].store)) {
-            return; /* there may be writes that stand on this one alone */
-        }
     }
     uint8_t key = KITH_META_CLUSTER;
-    if (!node || !node->up || !world_may_lose_power(sim) ||
+    if (!node || !node->up || !world_may_lose_power(sim) || copies_few(sim) ||
         store_sim_get(&node->store, 'm', &key, 1).size == 0 ||
         (kind == KIND_GONE && (!sim->working || sim->newest->owner_slots < SIM_REPLICAS))) {
         return;

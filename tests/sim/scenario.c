@@ -374,16 +374,20 @@ static size_t chunk_size(uint64_t number)
     return 1 + number % 61;
 }
 
+/* It is in W stores, or on the disk of as many as were told. */
 static void check_chunk_copies(struct sim *sim, const struct op_record *record, uint32_t index,
-                               bool disk)
+                               bool disk, uint32_t told)
 {
     const struct oracle_chunk *chunk = &sim->oracle.chunks[index];
+    uint32_t needed = copies_needed(sim);
     uint32_t copies = 0;
+    disk = disk || told < needed;
+    needed = told < needed ? told : needed;
     for (uint32_t n = 0; n < sim->node_count; n++) {
         copies += store_sim_holds_chunk(&sim->nodes[n].store, &chunk->id, disk) ? 1 : 0;
     }
     uint64_t lost = copies_lost(sim, record, disk);
-    if (copies + lost < copies_needed(sim)) {
+    if (copies + lost < needed || copies + lost == 0) {
         sim_fail(sim, "invariant 1: chunk %llu is acknowledged%s with %u copies",
                  (unsigned long long)chunk->number, disk ? " as durable" : "", copies);
     }
@@ -396,7 +400,8 @@ static void chunk_done(struct sim *sim, struct op_record *record,
     if (record->kind == KITH_CLIENT_CHUNK_PUT) {
         chunk->state = result->err == KITH_OK && !chunk->shaken ? WRITE_OK : WRITE_UNKNOWN;
         if (result->err == KITH_OK) {
-            check_chunk_copies(sim, record, record->chunks[0], record->disk);
+            check_chunk_copies(sim, record, record->chunks[0], record->disk,
+                               result->u.put.copies);
         }
     } else if (record->kind == KITH_CLIENT_CHUNK_GET) {
         uint8_t bytes[64];
@@ -418,7 +423,8 @@ static void chunk_done(struct sim *sim, struct op_record *record,
                        sizeof chunk->id) == 0) {
                 m++;
             } else {
-                check_chunk_copies(sim, record, record->chunks[i], true);
+                check_chunk_copies(sim, record, record->chunks[i], true,
+                                   result->u.chunk_sync.copies);
                 sim->oracle.chunks[record->chunks[i]].disk = true;
             }
         }
