@@ -113,6 +113,12 @@ const struct kith_ctl_command kith_ctl_commands[] = {
     {NULL, "scan", "GROUP", 1, 1, "list the rows of a group",
      "GROUP is 32 hex digits (8 of them the volume), or key:KEY for the group that KEY lies in.\n",
      "kithctl scan key:greeting", scan_options, kith_ctl_scan},
+    {NULL, "handoff", "", 0, 0, "what nodes keep for others that were away",
+     "KEPT: rows for owners that missed them; COPIES: those of these that count as a copy, and go\n"
+     "only when a quorum of owners has them. THIN: rows of its own that stand on fewer copies than\n"
+     "a quorum. OLDEST: how long the oldest of all these has waited.\n"
+     "Exit status 1: something waits.\n",
+     "kithctl handoff --watch", status_options, kith_ctl_handoff},
     {"repair", "start", "", 0, 0, "compare everything with every other owner, now",
      "Nodes do that on their own, each pair within the hour, and at once with one that comes up.\n",
      "kithctl repair start", no_options, kith_ctl_repair_start},

@@ -107,6 +107,7 @@ int kith_ctl_init(const struct kith_ctl_args *args);
 int kith_ctl_join(const struct kith_ctl_args *args);
 int kith_ctl_status(const struct kith_ctl_args *args);
 int kith_ctl_ring(const struct kith_ctl_args *args);
+int kith_ctl_handoff(const struct kith_ctl_args *args);
 int kith_ctl_repair_start(const struct kith_ctl_args *args);
 int kith_ctl_repair_status(const struct kith_ctl_args *args);
 int kith_ctl_repair_stop(const struct kith_ctl_args *args);

@@ -89,6 +89,11 @@ kv status >"$work/status" || rc=$?
 [ $rc = 2 ] || fail "status gave $rc"
 grep -q 'rows that stand on fewer copies than a quorum[.]$' "$work/status" ||
     fail "status says nothing of thin rows: $(cat "$work/status")"
+rc=0
+kv handoff >"$work/status" || rc=$?
+[ $rc = 1 ] || fail "handoff gave $rc"
+grep -Eq '^[0-9.:]+ +0 +0 B +0 +[1-9][0-9]* +(now|[0-9]+ s)$' "$work/status" ||
+    fail "handoff: $(cat "$work/status")"
 say "strict"
 refused put "$strict/dir/8" no
 refused mkdir "$strict/no"
@@ -102,6 +107,7 @@ start=$SECONDS
 wait_for 60 "what is owed to be handed over" nothing_owed
 wait_for 60 "the chunks to be at all owners" same_chunks
 say "handed over in $((SECONDS - start)) s"
+kv handoff | grep -qx 'Nothing waits to be handed over.' || fail "handoff: $(kv handoff)"
 put "$strict/dir/8" "strictly"
 put "$work/same/dir/8" "strictly"
 diff -r "$work/same" "$mnt" || fail "something else is there"
