@@ -303,11 +303,11 @@ enum kith_err segment_read(struct kith_store *store, struct kith_segment_cache *
         if (got < 0 && errno == EINTR) {
             continue;
         }
+        if (got == 0 || (got < 0 && errno == EIO)) {
+            return KITH_ECORRUPT; /* gone, or the disk cannot read that place any more */
+        }
         if (got < 0) {
             return store_err(errno);
-        }
-        if (got == 0) {
-            return KITH_ECORRUPT;
         }
         at += (size_t)got;
     }

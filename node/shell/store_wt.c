@@ -471,7 +471,7 @@ static enum kith_err open_tables(struct kith_store *store, struct kith_error *er
     }
     kith_log_error("store", "%s: %s", store->wt_path, said);
     if (store->conn != NULL) {
-        (void)store->conn->close(store->conn, "leak_memory=true");
+        (void)store->conn->close(store->conn, NULL); /* it keeps some memory after it gave up */
         store->conn = NULL;
     }
     store->wt_message[0] = '\0';

@@ -32,8 +32,10 @@ static void fill(struct world *world, enum kith_space space)
 /* OK: it went to the store. */
 static enum kith_err put(struct world *world, bool value)
 {
-    struct kith_put_update one = {.has_sibling = value};
-    struct kith_msg msg = put_msg(world, KITH_DURABLE_OS);
+    static struct kith_put_update one; /* they live as long as the put */
+    static struct kith_msg msg;
+    one.has_sibling = value;
+    msg = put_msg(world, KITH_DURABLE_OS);
     msg.u.put_req.w = 1;
     msg.u.put_req.updates = &one;
     world->has_put = false;
@@ -46,8 +48,12 @@ static enum kith_err put(struct world *world, bool value)
 static enum kith_err replicate(struct world *world, uint64_t conn, size_t size)
 {
     static const uint8_t state[1000];
-    struct kith_replica_row row = {.state = kith_bytes_make(state, size)};
-    struct kith_msg msg = {.kind = KITH_MSG_REPLICATE_REQ, .id = 3};
+    static struct kith_replica_row row;
+    static struct kith_msg msg;
+    memset(&msg, 0, sizeof msg);
+    msg.kind = KITH_MSG_REPLICATE_REQ;
+    msg.id = 3;
+    row.state = kith_bytes_make(state, size);
     msg.u.replicate_req.table = table_id(world);
     msg.u.replicate_req.row_count = 1;
     msg.u.replicate_req.rows = &row;

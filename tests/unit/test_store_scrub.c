@@ -131,6 +131,35 @@ static void test_chunks(void **state)
     verify(place, ROWS, CHUNKS);
 }
 
+/* A file of chunks is gone; or the disk cannot read it (as the kernel says of an address where
+ * nothing is). */
+static void test_unreadable(void **state)
+{
+    struct place *place = *state;
+    char command[400];
+    for (uint32_t how = 0; how < 2; how++) {
+        uint32_t lost = 0;
+        fill(place);
+        must_close(place);
+        snprintf(command, sizeof command,
+                 "f=$(ls -S %s/chunks/*.seg | head -n 1) && rm $f && %s", place->dir,
+                 how == 0 ? "true" : "ln -s /proc/self/mem $f");
+        assert_int_equal(system(command), 0);
+        must_open(place);
+        struct found found = scrub(place);
+        assert_true(found.damaged > 0);
+        for (uint32_t i = 0; i < CHUNKS; i++) {
+            if (check_chunk(place, i, i % 3 == 0 ? 100 : CHUNK) == KITH_ECORRUPT) {
+                lost++;
+                assert_int_equal(put_chunk(place, i, i % 3 == 0 ? 100 : CHUNK), KITH_OK);
+            }
+        }
+        assert_int_equal(lost, found.damaged);
+        assert_int_equal(scrub(place).damaged, 0);
+        verify(place, ROWS, CHUNKS);
+    }
+}
+
 /* A sum on the disk is another one: the number of entries, or bytes, of a partition's last leaf. */
 static void wrong_sum(struct place *place, const char *table, uint32_t partition)
 {
@@ -165,6 +194,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_sound, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(test_chunks, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unreadable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sums, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
