@@ -531,6 +531,7 @@ struct kith_node {
     uint32_t busy_count;
     uint32_t kept_count, up_count;
     uint64_t alone_ms;   /* since when up_count is 0 */
+    uint64_t lost_due_ms; /* some that are down are to be tried again */
     uint32_t reconnects; /* attempts to reach members that are down */
     uint32_t keep_open; /* as KITH_KEEP_OPEN */
     struct swim swim;

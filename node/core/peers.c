@@ -7,10 +7,10 @@
  *
  * This node asks others over connections of its own; what they ask comes over theirs. Those to
  * co-owners of its partitions and to who stands in first are KEPT, because requests need them at
- * once; in a small cluster, those to all. Others are made when somebody wants them (a probe, a change of the table) and closed
- * after KITH_IDLE_MS without use: no node of a thousand holds a thousand. Members that are down are
- * tried for ever, a few at a time, and all members by a node that reaches nobody: whoever comes back
- * is found, and finds the others, though every seed be gone.
+ * once; in a small cluster, those to all. Others are made when somebody wants them (a probe, a
+ * change of the table) and closed after KITH_IDLE_MS without use: no node of a thousand holds a
+ * thousand. Members that are down are tried for ever, a few at a time, and all members by a node
+ * that reaches nobody: whoever comes back is found, and finds the others, though every seed be gone.
  *
  * UP means that what we send gets there and is answered: only what comes over our own connection
  * proves it, for what comes over theirs says nothing of the way there. A kept connection is pinged
@@ -633,8 +633,10 @@ void peers_tick(struct kith_node *node)
         return;
     }
     uint32_t done = 0;
-    uint64_t due = UINT64_MAX;
-    lost_connect(node);
+    uint64_t due = UINT64_MAX, lost_due = UINT64_MAX;
+    if (node->now_ms >= node->lost_due_ms) {
+        lost_connect(node);
+    }
     for (uint32_t i = 0; i < node->busy_count;) {
         struct peer *peer = busy_pick(node, i);
         /* a peer makes two effects at most (what it does, and a line in the log) */
@@ -649,9 +651,12 @@ void peers_tick(struct kith_node *node)
         }
         uint64_t next = peer_due(node, peer);
         due = next < due ? next : due;
+        bool waits = peer->state == PEER_IDLE && !peer_wanted(node, peer);
+        lost_due = waits && peer->retry_ms < lost_due ? peer->retry_ms : lost_due;
         i++;
     }
     node->peers_due_ms = due;
+    node->lost_due_ms = lost_due;
 }
 
 uint64_t peers_due(const struct kith_node *node)

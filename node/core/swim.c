@@ -374,14 +374,16 @@ static uint32_t news_pick(struct kith_node *node, const struct peer *to, bool un
     }
     struct peer *picked[KITH_PING_NEWS_MAX];
     uint32_t picked_count = 0, left = swim->news_count;
-    for (uint32_t sends = sends_of(node); sends > 0 && left > 0; sends--) {
-        for (uint32_t i = 0; i < node->peer_count && count < KITH_PING_NEWS_MAX; i++) {
+    bool few = count + left <= KITH_PING_NEWS_MAX; /* all fit: no need to look for the freshest */
+    for (uint32_t sends = few ? 1 : sends_of(node); sends > 0 && left > 0; sends--) {
+        for (uint32_t i = 0; i < node->peer_count && left > 0 && count < KITH_PING_NEWS_MAX; i++) {
             struct peer *peer = &node->peers[(swim->news_at + i) % node->peer_count];
-            if (peer->sends == sends && peer != to) {
+            bool its_turn = few ? peer->sends > 0 : peer->sends == sends;
+            if (its_turn && peer != to) {
                 swim_record(peer, &list[count++]);
                 picked[picked_count++] = peer;
             }
-            left -= peer->sends == sends ? 1 : 0;
+            left -= its_turn ? 1 : 0;
         }
         left = count < KITH_PING_NEWS_MAX ? left : 0;
     }
