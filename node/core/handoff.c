@@ -226,6 +226,7 @@ static void page_read(struct kith_node *node, struct pending *pending,
     }
     handoff->phase = HANDOFF_ASKED;
     handoff->waiting = true;
+    pending_renew(node, pending); /* an answer to the page before says nothing of this one */
     peer_doubt(node, handoff->peer, node->now_ms);
     struct kith_handoff_req *req =
         &core_send(node, peer->conn, KITH_MSG_HANDOFF_REQ, pending->id)->u.handoff_req;

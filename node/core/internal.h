@@ -608,6 +608,8 @@ void pending_release_all(struct kith_node *node);
 /* NULL when KITH_PENDING_MAX are under way. */
 struct pending *pending_new(struct kith_node *node, enum pending_kind kind, uint64_t conn,
                             const struct kith_msg *asked, uint64_t timeout_ms);
+/* Another id: what comes under the old one is not taken any more. No store operation is out. */
+void pending_renew(struct kith_node *node, struct pending *pending);
 /* NULL when it has ended. */
 struct pending *pending_get(struct kith_node *node, uint64_t id);
 /* Ends it; while a store operation is out the slot stays, answered, until the completion. Its arena

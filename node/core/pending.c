@@ -129,6 +129,15 @@ struct pending *pending_new(struct kith_node *node, enum pending_kind kind, uint
     return pending;
 }
 
+void pending_renew(struct kith_node *node, struct pending *pending)
+{
+    node->pending_use++;
+    pending->id = node->pending_use * KITH_PENDING_MAX + pending->slot;
+    if (pending->heap_at != KITH_NOT_HEAPED) {
+        heap_fix(node, pending->heap_at);
+    }
+}
+
 struct pending *pending_get(struct kith_node *node, uint64_t id)
 {
     struct pending *pending = &node->pendings[id % KITH_PENDING_MAX];

@@ -25,6 +25,10 @@ struct world {
     bool has_put;
     struct kith_store_op op; /* the last MERGE or COUNT operation */
     uint32_t ops;            /* all of these */
+    uint64_t hints_id;       /* the last HINT_LIST, or HINT_PAGE or HINT_ACK for node 2, */
+    enum kith_store_kind hints_kind;
+    uint64_t handoff_id; /* and HANDOFF_REQ */
+    uint32_t handoffs;   /* all of those */
     uint64_t peer_conn;      /* the last CONNECT */
     uint32_t answers;        /* DECIDEs that were sent, and the last one's phase, error and way */
     uint64_t answer_conn;
@@ -83,6 +87,17 @@ static inline void run(struct world *world, struct kith_event *event)
             (effect->op->kind == KITH_STORE_MERGE || effect->op->kind == KITH_STORE_COUNT)) {
             world->op = *effect->op;
             world->ops++;
+        }
+        const struct kith_store_op *op = effect->kind == KITH_EFFECT_STORE ? effect->op : NULL;
+        if (op && (op->kind == KITH_STORE_HINT_LIST ||
+                   (op->kind == KITH_STORE_HINT_PAGE && op->u.hint_page.node.bytes[0] == 2) ||
+                   (op->kind == KITH_STORE_HINT_ACK && op->u.hint_ack.node.bytes[0] == 2))) {
+            world->hints_id = effect->op->id;
+            world->hints_kind = effect->op->kind;
+        }
+        if (effect->kind == KITH_EFFECT_SEND && effect->msg->kind == KITH_MSG_HANDOFF_REQ) {
+            world->handoff_id = effect->msg->id;
+            world->handoffs++;
         }
         if (effect->kind == KITH_EFFECT_SEND && effect->msg->kind == KITH_MSG_DECIDE) {
             const struct kith_decide *decide = &effect->msg->u.decide;

@@ -68,10 +68,64 @@ static void test_rest(void **state)
     kith_node_free(world.node);
 }
 
+/* Completes the operation at hand: a list of one partition, a page of a row and more, or an ACK. */
+static void hints_done(struct world *world)
+{
+    struct kith_store_hints hints = {.partition = 0, .count = 9, .custody = 9};
+    static const struct kith_leaf_row row = {.name = {(const uint8_t *)"a", 1},
+                                             .state = {(const uint8_t *)"?", 1}};
+    struct kith_store_done done;
+    memset(&done, 0, sizeof done);
+    done.id = world->hints_id;
+    done.message = "";
+    if (world->hints_kind == KITH_STORE_HINT_LIST) {
+        done.u.hint_list.count = 1;
+        done.u.hint_list.list = &hints;
+    } else if (world->hints_kind == KITH_STORE_HINT_PAGE) {
+        done.u.hint_page.more = true;
+        done.u.hint_page.last_name = row.name;
+        done.u.hint_page.row_count = 1;
+        done.u.hint_page.rows = &row;
+    }
+    struct kith_event stored = {.kind = KITH_EVENT_STORED, .done = &done};
+    run(world, &stored);
+}
+
+/* What was said to one page counts for no other, however late it comes. */
+static void test_answer(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 2);
+    uint64_t conn = peer_up(&world, 2);
+    for (uint32_t i = 0; i < 100 && world.hints_kind != KITH_STORE_HINT_LIST; i++) {
+        tick(&world, 100);
+    }
+    hints_done(&world);
+    assert_int_equal(world.hints_kind, KITH_STORE_HINT_PAGE);
+    hints_done(&world);
+    assert_int_equal(world.handoffs, 1);
+    struct kith_msg msg = {.kind = KITH_MSG_HANDOFF_RES, .id = world.handoff_id};
+    msg.u.handoff_res.status.message = "";
+    message(&world, conn, &msg);
+    assert_int_equal(world.hints_kind, KITH_STORE_HINT_ACK);
+    hints_done(&world);
+    assert_int_equal(world.hints_kind, KITH_STORE_HINT_PAGE);
+    hints_done(&world);
+    assert_int_equal(world.handoffs, 2);
+    message(&world, conn, &msg);
+    assert_int_equal(world.hints_kind, KITH_STORE_HINT_PAGE);
+    msg.id = world.handoff_id;
+    message(&world, conn, &msg);
+    assert_int_equal(world.hints_kind, KITH_STORE_HINT_ACK);
+    kith_node_free(world.node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rest),
+        cmocka_unit_test(test_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
