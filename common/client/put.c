@@ -138,7 +138,8 @@ void cc_put_deadline(struct kith_client_core *core, struct cc_op *op, enum kith_
     }
 }
 
-/* The row as the put made it: its context, and the writer's own sibling. */
+/* The row as the put made it: its context, and the writer's own sibling, if it is still there (a
+ * retry may be answered with a row in which it has been replaced). */
 static bool keep_row(struct kith_client_core *core, const struct cc_op *op, uint32_t i,
                      const struct kith_put_result *result, struct kith_row *row)
 {
@@ -154,7 +155,7 @@ static bool keep_row(struct kith_client_core *core, const struct cc_op *op, uint
         at++;
     }
     memcpy(siblings, row->siblings, at * sizeof(*siblings));
-    if (update->has_sibling) {
+    if (update->has_sibling && result->time != 0) {
         const struct kith_sibling own = {
             .dot = result->dot,
             .request = put->request,

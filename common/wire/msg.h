@@ -118,7 +118,7 @@ struct kith_put_result {
     /* The row after the put without the writer's own sibling, encoded: at once the context of his
      * next put (its clock) and what he has to keep (its siblings: others' concurrent ones). */
     struct kith_bytes context;
-    uint64_t time; /* of the new sibling */
+    uint64_t time; /* of the new sibling; 0: this was a retry, and others have replaced it already */
 };
 struct kith_put_res {
     struct kith_status status; /* OK, EREFUSED.. (nothing happened), EUNKNOWN, ESTALE (table follows) */

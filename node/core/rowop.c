@@ -448,7 +448,7 @@ enum kith_err kith_rowop_put(struct kith_arena *arena, const struct kith_rowop_e
     if (find_duplicate(&record, &result.old_row, request, &result.dot)) {
         const struct kith_sibling *sibling = kith_row_find(&result.old_row, &result.dot);
         result.duplicate = true;
-        result.time = sibling ? sibling->time : time;
+        result.time = sibling ? sibling->time : 0;
         *ret_result = result;
         return KITH_OK;
     }

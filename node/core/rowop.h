@@ -72,7 +72,7 @@ struct kith_rowop_result {
     struct kith_bytes state;          /* new_row encoded (within record, or the old one's) */
     bool duplicate;                   /* put: the request had been carried out; dot is its */
     struct kith_dot dot;
-    uint64_t time;
+    uint64_t time; /* put: of its sibling; 0: a duplicate whose sibling is not there any more */
     /* The state has a dot of this very run above counter_last: another process draws under it (a
      * copied disk image, a restored VM). Nothing was done; take a new run and do the op again. */
     bool foreign_run;

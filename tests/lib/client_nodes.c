@@ -352,6 +352,7 @@ static void node_put(struct client_world *w, uint64_t conn, const struct kith_ms
     for (uint32_t i = 0; i < put->update_count; i++) {
         uint64_t counter = node->counter - put->update_count + i + 1;
         results[i].dot = (struct kith_dot){{100 + n, 1}, counter};
+        results[i].time = node->put_replaced ? 0 : w->now + 1;
         results[i].context = put_context(w, world_row(node, put->updates[i].name), counter);
     }
     msg->u.put_res.copies = 2;

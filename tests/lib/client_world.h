@@ -41,6 +41,7 @@ struct world_node {
     bool put_silent;       /* carried out nowhere, never answered */
     bool put_mute;         /* carried out, never answered */
     uint32_t put_copies;   /* bits of the nodes that a put reaches */
+    bool put_replaced;     /* it was a retry, and its sibling is gone already */
     uint32_t put_owners;   /* owners that it says have it; 0: as many as do */
     enum kith_err get_err;
     bool full_mute; /* answers digests only */

@@ -182,6 +182,17 @@ static void test_session_kept(void **state)
     assert_string_equal("", world_values(w, world_get(w, "a", KITH_LEVEL_QUORUM, 2000)));
 }
 
+/* The answer to a retry: somebody has read the write and replaced it meanwhile. It is not kept. */
+static void test_session_replaced(void **state)
+{
+    struct client_world *w = *state;
+    w->nodes[0].put_copies = 1;
+    w->nodes[0].put_replaced = true;
+    assert_int_equal(KITH_OK, world_err(w, world_put(w, "c", "mine", 0)));
+    world_set_mode(w, 0, DEAD);
+    assert_string_equal("", world_values(w, world_get(w, "c", KITH_LEVEL_QUORUM, 2000)));
+}
+
 static void test_scan_session(void **state)
 {
     struct client_world *w = *state;
@@ -209,6 +220,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_session_lost, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_session_overtaken, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_session_kept, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_session_replaced, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_scan_session, world_setup, world_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

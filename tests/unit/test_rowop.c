@@ -142,6 +142,7 @@ static void a_request_is_carried_out_once(void **state)
     assert_false(next.duplicate);
     again = put(&arena, 8, 3, next.record, context, &request);
     assert_true(again.duplicate && kith_dot_equal(&again.dot, &first.dot));
+    assert_true(again.time == 0);
     /* the state was here before the message: only the note is new */
     assert_int_equal(try_merge(&arena, 8, 1, nothing, first.state, &merged), KITH_OK);
     assert_int_equal(kith_rowop_merge(&arena, &env, &key, merged.record, &row, &request, &next),
