@@ -154,7 +154,9 @@ static bool keep_row(struct kith_client_core *core, const struct cc_op *op, uint
     while (at < row->sibling_count && kith_dot_compare(&row->siblings[at].dot, &result->dot) < 0) {
         at++;
     }
-    memcpy(siblings, row->siblings, at * sizeof(*siblings));
+    if (at > 0) { /* else there may be none */
+        memcpy(siblings, row->siblings, at * sizeof(*siblings));
+    }
     if (update->has_sibling && result->time != 0) {
         const struct kith_sibling own = {
             .dot = result->dot,
@@ -167,8 +169,10 @@ static bool keep_row(struct kith_client_core *core, const struct cc_op *op, uint
             .value = update->value,
         };
         siblings[at] = own;
-        memcpy(siblings + at + 1, row->siblings + at,
-               (row->sibling_count - at) * sizeof(*siblings));
+        if (at < row->sibling_count) {
+            memcpy(siblings + at + 1, row->siblings + at,
+                   (row->sibling_count - at) * sizeof(*siblings));
+        }
         row->siblings = siblings;
         row->sibling_count++;
     }
