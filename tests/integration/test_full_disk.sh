@@ -56,7 +56,6 @@ used 96
 wait_for 15 "it to be full" space_is full
 kv status >"$work/status" || true
 grep -q "deletes and repairs only" "$work/status" || fail "not told: $(cat "$work/status")"
-sleep 1.2 # a ping later all know it
 written while 60
 all_read while 60
 for i in $(seq 20); do
