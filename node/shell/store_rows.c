@@ -61,13 +61,13 @@ static enum kith_err row_read(struct store_worker *worker, uint32_t partition,
     return err == KITH_ENOTFOUND ? KITH_OK : err;
 }
 
-/* The same of a hint: `old` is the record in it. */
-static enum kith_err hint_read(struct store_worker *worker, uint32_t partition,
-                               const struct kith_group *group, struct kith_bytes name,
-                               struct row_place *ret_place)
+/* Of a row of ours, or (`hints`) of one that is kept for others: `old` is the record in the hint. */
+static enum kith_err record_read(struct store_worker *worker, uint32_t partition, bool hints,
+                                 const struct kith_group *group, struct kith_bytes name,
+                                 struct row_place *ret_place)
 {
-    if (name.size > KITH_NAME_MAX) {
-        return KITH_EINVAL;
+    if (!hints) {
+        return row_read(worker, partition, group, name, ret_place);
     }
     ret_place->partition = partition;
     ret_place->key.group = *group;
@@ -457,11 +457,8 @@ enum kith_err store_get(struct store_worker *worker, const struct kith_store_op 
     }
     for (uint32_t i = 0; i < count; i++) {
         struct row_place place;
-        enum kith_err err = op->u.get.hints
-                                ? hint_read(worker, op->partition, &op->u.get.group,
-                                            op->u.get.names[i], &place)
-                                : row_read(worker, op->partition, &op->u.get.group,
-                                           op->u.get.names[i], &place);
+        enum kith_err err = record_read(worker, op->partition, op->u.get.hints,
+                                        &op->u.get.group, op->u.get.names[i], &place);
         if (err == KITH_OK && place.existed) {
             err = got_row(worker, &place.key, place.old, op->u.get.digest, &rows[i]);
         }
@@ -596,11 +593,8 @@ enum kith_err store_find(struct store_worker *worker, const struct kith_store_op
     for (uint32_t i = 0; i < count; i++) {
         struct row_place place;
         struct kith_got_row row = {.state = {NULL, 0}};
-        enum kith_err err = op->u.find.hints
-                                ? hint_read(worker, op->partition, &op->u.find.group,
-                                            op->u.find.names[i], &place)
-                                : row_read(worker, op->partition, &op->u.find.group,
-                                           op->u.find.names[i], &place);
+        enum kith_err err = record_read(worker, op->partition, op->u.find.hints,
+                                        &op->u.find.group, op->u.find.names[i], &place);
         if (err == KITH_OK) {
             err = place.existed ? kith_rowop_find(place.old, &op->u.find.request, &rows[i].dot)
                                 : KITH_ENOTFOUND;
