@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * kept.c - kithctl handoff: what nodes keep for others, and rows of theirs that stand on few
+ * handoff.c - kithctl handoff: what nodes keep for others, and rows of theirs that stand on few
  * copies. */
 #include <stdio.h>
 #include <string.h>

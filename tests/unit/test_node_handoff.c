@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * test_handoff.c - when a node looks for what it keeps for others. */
+ * test_node_handoff.c - when a node looks for what it keeps for others. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
