@@ -219,7 +219,7 @@ void cc_op_finish(struct kith_client_core *core, struct cc_op *op)
     KITH_ASSERT(!op->done);
     cc_watches_read(core, op);
     op->done = true;
-    core->pending--;
+    core->pending -= op->inner ? 0 : 1;
     op->done_next = NULL;
     if (core->finished_last != NULL) {
         core->finished_last->done_next = op;
@@ -399,44 +399,74 @@ void cc_drive_waiting(struct kith_client_core *core)
 
 /* ---- Events ---- */
 
-static enum kith_err take_submit(struct kith_client_core *core,
-                                 const struct kith_client_event *event)
+/* The request is copied; its time begins. timeout_ms 0: the core's. */
+static void op_begin(struct kith_client_core *core, struct cc_op *op, uint32_t timeout_ms)
 {
-    if (core->pending >= KITH_CLIENT_OPS_MAX) {
-        return KITH_ELIMIT;
-    }
-    struct cc_op *op = cc_op_new(core);
-    if (op == NULL) {
-        return KITH_ENOMEM;
-    }
-    enum kith_err err = cc_submit_copy(core, op, event->op);
-    if (err != KITH_OK) {
-        op->kind = KITH_CLIENT_GET; /* it holds no door */
-        cc_op_recycle(core, op);
-        return err;
-    }
-    uint32_t timeout_ms = event->op->timeout_ms;
     if (timeout_ms == 0) {
         timeout_ms = core->op_timeout_ms;
     }
     if (timeout_ms > KITH_TIMEOUT_MAX_MS) {
         timeout_ms = KITH_TIMEOUT_MAX_MS;
     }
-    core->one_used = core->one_used || op->level == KITH_LEVEL_ONE;
-    op->tag = event->tag;
     op->order = ++core->order;
     op->started_ms = core->now;
     op->deadline_ms = core->now + timeout_ms;
     op->wake_ms = op->deadline_ms;
     op->again_ms = CC_NEVER;
     op->pause_ms = CC_PAUSE_MIN_MS;
+    core->pending += op->inner ? 0 : 1;
+    op_activate(core, op);
+    cc_drive(core, op);
+}
+
+/* NULL: *ret_err says why. */
+static struct cc_op *op_copy(struct kith_client_core *core, const struct kith_client_op *from,
+                             enum kith_err *ret_err)
+{
+    struct cc_op *op = cc_op_new(core);
+    if (op == NULL) {
+        *ret_err = KITH_ENOMEM;
+        return NULL;
+    }
+    *ret_err = cc_submit_copy(core, op, from);
+    if (*ret_err != KITH_OK) {
+        op->kind = KITH_CLIENT_GET; /* it holds no door */
+        cc_op_recycle(core, op);
+        return NULL;
+    }
+    return op;
+}
+
+bool cc_op_begin_inner(struct kith_client_core *core, const struct kith_client_op *from)
+{
+    enum kith_err err;
+    struct cc_op *op = op_copy(core, from, &err);
+    if (op == NULL) {
+        return false;
+    }
+    op->inner = true;
+    op_begin(core, op, 0);
+    return true;
+}
+
+static enum kith_err take_submit(struct kith_client_core *core,
+                                 const struct kith_client_event *event)
+{
+    enum kith_err err;
+    if (core->pending >= KITH_CLIENT_OPS_MAX) {
+        return KITH_ELIMIT;
+    }
+    struct cc_op *op = op_copy(core, event->op, &err);
+    if (op == NULL) {
+        return err;
+    }
+    core->one_used = core->one_used || op->level == KITH_LEVEL_ONE;
+    op->tag = event->tag;
     if (op->kind == KITH_CLIENT_STATUS && op->u.status.door != NULL) {
         op->u.status.door->wanted++;
         core->peers_wake_ms = core->now;
     }
-    core->pending++;
-    op_activate(core, op);
-    cc_drive(core, op);
+    op_begin(core, op, event->op->timeout_ms);
     return KITH_OK;
 }
 
@@ -447,7 +477,7 @@ static void take_cancel(struct kith_client_core *core, const struct kith_client_
         next = op->next;
         if (op->done && event->all) {
             cc_op_end(core, op);
-        } else if (!op->done && (event->all || op->tag == event->tag)) {
+        } else if (!op->done && (event->all || (op->tag == event->tag && !op->inner))) {
             cc_op_fail(core, op, KITH_ECANCELED, "canceled");
         }
     }
@@ -549,14 +579,19 @@ static void run_timers(struct kith_client_core *core)
 static void tell_finished(struct kith_client_core *core)
 {
     while (core->finished != NULL) {
-        struct kith_client_effect *effect = cc_effect_new(core);
-        if (effect == NULL) {
+        struct cc_op *op = core->finished;
+        struct kith_client_effect *effect = op->inner ? NULL : cc_effect_new(core);
+        if (effect == NULL && !op->inner) {
             return;
         }
-        struct cc_op *op = core->finished;
         core->finished = op->done_next;
         if (core->finished == NULL) {
             core->finished_last = NULL;
+        }
+        if (op->inner) {
+            cc_twins_removed(core);
+            cc_op_recycle(core, op);
+            continue;
         }
         op->told = true;
         effect->kind = KITH_CLIENT_EFFECT_DONE;
@@ -579,6 +614,7 @@ enum kith_err kith_client_core_step(struct kith_client_core *core,
     core->random ^= event->random;
     enum kith_err err = take(core, event);
     run_timers(core);
+    cc_twins_remove(core);
     cc_session_sweep(&core->session, core->active != NULL ? core->active->order : UINT64_MAX);
     bool told = cc_watches_tell(core); /* first: a read's callback finds its watch as it is now */
     if (told) {

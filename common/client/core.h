@@ -227,6 +227,7 @@ struct cc_op {
     bool told;     /* DONE was given out */
     bool lingers;  /* done, but the last copies are still on their way */
     bool released; /* the user is through with the result */
+    bool inner;    /* the core's own: nobody is told of its end, and it is not counted as pending */
     bool waits;    /* for a node to come up, for a table, for a window */
     uint64_t started_ms, deadline_ms;
     uint64_t wake_ms;  /* when the op wants to be driven again */
@@ -284,9 +285,14 @@ struct cc_twin {
     struct kith_request_id request;
     struct kith_dot dot; /* that the answer told */
     uint64_t at_ms;
+    uint8_t *removal; /* the context of the put that removes the other one; NULL: none is due */
+    size_t removal_size;
+    uint64_t again_ms; /* no removal before */
 };
+#define CC_TWINS_REMOVING_MAX 16u /* removals under way; who meets what is left brings more */
 struct cc_twins {
     uint32_t first, count;
+    uint32_t due, removing;
     struct cc_twin *ring; /* [CC_TWINS_MAX], made with the first */
 };
 
@@ -424,6 +430,8 @@ void cc_op_recycle(struct kith_client_core *core, struct cc_op *op);
 /* Everything of a lingering op has ended. */
 void cc_op_end(struct kith_client_core *core, struct cc_op *op);
 void cc_op_wake(struct kith_client_core *core, struct cc_op *op, uint64_t at_ms);
+/* A put of the core's own. false: limit or memory. */
+bool cc_op_begin_inner(struct kith_client_core *core, const struct kith_client_op *from);
 /* Drives the ops that wait: a node came or went, a table came, a window opened. */
 void cc_drive_waiting(struct kith_client_core *core);
 void cc_drive(struct kith_client_core *core, struct cc_op *op);
@@ -599,9 +607,14 @@ void cc_twins_release(struct cc_twins *twins);
 bool cc_twins_note(struct kith_client_core *core, const struct cc_op *op,
                    const struct kith_put_res *res);
 /* Takes out of a merged row what is a second copy of an own write that has been replaced; the array
- * lies in the op's arena. false: memory is short. */
+ * lies in the op's arena. false: memory is short. What it takes out the next cc_twins_remove removes
+ * from the owners. */
 bool cc_twins_drop(struct kith_client_core *core, struct cc_op *op, const struct kith_group *group,
                    struct kith_bytes name, struct kith_row *row);
+/* At the end of a step. */
+void cc_twins_remove(struct kith_client_core *core);
+/* One of the ops that it began has ended, however. */
+void cc_twins_removed(struct kith_client_core *core);
 
 /* ---- watch.c ---- */
 

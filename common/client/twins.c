@@ -11,23 +11,40 @@
  * dot that it was told of while that one is gone: the write has been replaced. The clock of the
  * answer stays, so the next write of the row covers the twin, too.
  *
+ * And it removes what it leaves out, by a delete of its own that covers that sibling and keeps all
+ * others. Nodes know the requests of a row only as long as few came after it (core/rowop.h): a name
+ * that was written often while a node was away has a twin on that one that no node can tell from a
+ * concurrent write. All owners took it over, and every other client showed it, for good, where this
+ * one did not.
+ *
  * Only puts with more than one try are noted: failures make them, a quiet cluster none. A ring: the
  * oldest goes first. */
 #include <string.h>
 
+#include "base/assert.h"
 #include "client/core.h"
 
-#define KEEP_MS 3600000u /* as long as nodes keep request ids */
+#define KEEP_MS  3600000u /* as long as nodes keep request ids */
+#define AGAIN_MS 1000u    /* a removal has ended by then, or is tried again by who meets it again */
 
 static bool request_equal(const struct kith_request_id *a, const struct kith_request_id *b)
 {
     return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
 }
 
+static void removal_drop(struct cc_twins *twins, struct cc_twin *twin)
+{
+    twins->due -= twin->removal != NULL ? 1 : 0;
+    kith_free(twin->removal);
+    twin->removal = NULL;
+    twin->removal_size = 0;
+}
+
 static void drop_oldest(struct cc_twins *twins)
 {
     struct cc_twin *oldest = &twins->ring[twins->first];
     kith_free(oldest->name);
+    removal_drop(twins, oldest);
     oldest->name = NULL;
     twins->first = (twins->first + 1) % CC_TWINS_MAX;
     twins->count--;
@@ -66,26 +83,76 @@ bool cc_twins_note(struct kith_client_core *core, const struct cc_op *op,
         twin->request = put->request;
         twin->dot = res->results[i].dot;
         twin->at_ms = core->now;
+        twin->again_ms = 0;
         twins->count++;
     }
     return twins->ring != NULL;
 }
 
-/* Whether the sibling is of a write of ours that has been replaced under another dot. */
-static bool is_ghost(const struct cc_twins *twins, const struct kith_group *group,
-                     struct kith_bytes name, const struct kith_row *row,
-                     const struct kith_sibling *sibling)
+/* The write of ours that the sibling is of, where that has been replaced under another dot. */
+static struct cc_twin *ghost_of(struct cc_twins *twins, const struct kith_group *group,
+                                struct kith_bytes name, const struct kith_row *row,
+                                const struct kith_sibling *sibling)
 {
     for (uint32_t i = 0; i < twins->count; i++) {
-        const struct cc_twin *twin = &twins->ring[(twins->first + i) % CC_TWINS_MAX];
+        struct cc_twin *twin = &twins->ring[(twins->first + i) % CC_TWINS_MAX];
         if (request_equal(&twin->request, &sibling->request) &&
             kith_bytes_equal(kith_bytes_make(twin->name, twin->name_size), name) &&
             kith_group_compare(&twin->group, group) == 0) {
-            return kith_clock_covers(&row->clock, &twin->dot) &&
-                   kith_row_find(row, &twin->dot) == NULL;
+            bool replaced = kith_clock_covers(&row->clock, &twin->dot) &&
+                            kith_row_find(row, &twin->dot) == NULL;
+            return replaced ? twin : NULL;
         }
     }
-    return false;
+    return NULL;
+}
+
+/* The ghosts of a row are to be removed: it is `row` then, as far as it was read. Without memory, or
+ * where it does not fit, it is left to who meets them next. */
+static void removal_note(struct kith_client_core *core, struct cc_twin *ghost,
+                         const struct kith_row *row)
+{
+    size_t size = kith_row_encoded_size(row);
+    if (core->now < ghost->again_ms || size > KITH_ROW_STATE_MAX) {
+        return;
+    }
+    removal_drop(&core->twins, ghost);
+    ghost->removal = kith_malloc(size);
+    if (ghost->removal != NULL) {
+        (void)kith_row_write(row, ghost->removal);
+        ghost->removal_size = size;
+        core->twins.due++;
+    }
+}
+
+void cc_twins_remove(struct kith_client_core *core)
+{
+    struct cc_twins *twins = &core->twins;
+    for (uint32_t i = 0; i < twins->count && twins->due > 0; i++) {
+        struct cc_twin *twin = &twins->ring[(twins->first + i) % CC_TWINS_MAX];
+        if (twin->removal == NULL || twins->removing >= CC_TWINS_REMOVING_MAX) {
+            removal_drop(twins, twin);
+            continue;
+        }
+        struct kith_put_update update = {
+            .name = kith_bytes_make(twin->name, twin->name_size),
+            .context = kith_bytes_make(twin->removal, twin->removal_size)};
+        struct kith_client_op op = {.kind = KITH_CLIENT_PUT};
+        op.u.put.group = twin->group;
+        op.u.put.update_count = 1;
+        op.u.put.updates = &update;
+        if (cc_op_begin_inner(core, &op)) {
+            twins->removing++;
+            twin->again_ms = core->now + AGAIN_MS;
+        }
+        removal_drop(twins, twin);
+    }
+}
+
+void cc_twins_removed(struct kith_client_core *core)
+{
+    KITH_ASSERT(core->twins.removing > 0);
+    core->twins.removing--;
 }
 
 bool cc_twins_drop(struct kith_client_core *core, struct cc_op *op, const struct kith_group *group,
@@ -99,24 +166,27 @@ bool cc_twins_drop(struct kith_client_core *core, struct cc_op *op, const struct
         return true;
     }
     struct kith_sibling *rest = NULL;
+    struct cc_twin *ghost = NULL;
     uint32_t count = 0;
     for (uint32_t i = 0; i < row->sibling_count; i++) {
-        bool goes = is_ghost(twins, group, name, row, &row->siblings[i]);
-        if (goes && rest == NULL) {
+        struct cc_twin *of = ghost_of(twins, group, name, row, &row->siblings[i]);
+        if (of != NULL && rest == NULL) {
             rest = kith_arena_calloc(&op->arena, row->sibling_count, sizeof(*rest));
             if (rest == NULL) {
                 return false;
             }
             memcpy(rest, row->siblings, i * sizeof(*rest));
         }
-        if (!goes && rest != NULL) {
+        if (of == NULL && rest != NULL) {
             rest[count] = row->siblings[i];
         }
-        count += goes ? 0 : 1;
+        count += of == NULL ? 1 : 0;
+        ghost = of != NULL ? of : ghost;
     }
     if (rest != NULL) {
         row->siblings = rest;
         row->sibling_count = count;
+        removal_note(core, ghost, row);
     }
     return true;
 }

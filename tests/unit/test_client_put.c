@@ -32,9 +32,21 @@ static void test_put_retry(void **state)
     assert_memory_not_equal(&first, &w->nodes[1].last_request, sizeof(first));
 }
 
+static uint32_t siblings_on(struct client_world *w, uint32_t node, const char *name)
+{
+    struct kith_arena arena = {0};
+    struct kith_row row;
+    struct kith_bytes state = world_row_state(world_row(&w->nodes[node], text(name)));
+    assert_int_equal(KITH_OK, kith_row_decode(&arena, state, &row));
+    uint32_t count = row.sibling_count;
+    kith_arena_release(&arena);
+    return count;
+}
+
 /* A put that is carried out at two coordinators draws two dots. When what the answer told of has
- * been replaced, the other is no file that is back (invariant 9); while it has not, both are one
- * write. */
+ * been replaced, the other is no file that is back (invariant 9), and goes: other clients cannot
+ * tell it from a file, and the nodes may not know any more what it is. While it has not, both are
+ * one write. */
 static void test_put_twin(void **state)
 {
     struct client_world *w = *state;
@@ -66,7 +78,39 @@ static void test_put_twin(void **state)
         assert_string_equal(replaced == 1 ? "" : "a ", world_scan_all(w, 0, &pages));
         world_set_mode(w, 2, ALIVE);
         world_pass(w, 5000);
+        assert_int_equal(replaced == 1 ? 0 : 1, siblings_on(w, 0, "a"));
+        assert_int_equal(0, kith_client_core_pending(w->core));
     }
+}
+
+/* What goes is the twin alone: what another client wrote meanwhile stays, and what it did not keep. */
+static void test_put_twin_goes(void **state)
+{
+    struct client_world *w = *state;
+    w->nodes[0].put_mute = true;
+    w->nodes[0].put_copies = 1;
+    w->nodes[1].put_copies = 6;
+    uint64_t tag = world_put(w, "a", "one", 0);
+    world_set_mode(w, 0, DEAD);
+    world_pass(w, 1000);
+    assert_int_equal(KITH_OK, world_err(w, tag));
+    world_write_on(w, 1, "a", "two"); /* over it */
+    world_copy_row(w, 1, 2, "a");
+    w->nodes[0].put_mute = false;
+    w->nodes[0].put_copies = 7;
+    world_set_mode(w, 0, ALIVE);
+    world_pass(w, 5000);
+    world_set_mode(w, 2, DEAD);
+    uint32_t puts = w->nodes[0].puts + w->nodes[1].puts;
+    assert_string_equal("two", world_values(w, world_get(w, "a", KITH_LEVEL_QUORUM, 0)));
+    assert_int_equal(puts + 1, w->nodes[0].puts + w->nodes[1].puts);
+    for (uint32_t node = 0; node < WORLD_NODES; node++) {
+        assert_int_equal(1, siblings_on(w, node, "a"));
+    }
+    world_set_mode(w, 2, ALIVE);
+    world_pass(w, 5000);
+    assert_string_equal("two", world_values(w, world_get(w, "a", KITH_LEVEL_QUORUM, 0)));
+    assert_int_equal(puts + 1, w->nodes[0].puts + w->nodes[1].puts); /* once */
 }
 
 static void test_put_lost_connection(void **state)
@@ -194,6 +238,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_put_retry, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_put_again, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_put_twin, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_put_twin_goes, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_put_lost_connection, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_put_unknown, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_put_reason, world_setup, world_teardown),
