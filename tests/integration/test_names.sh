@@ -20,6 +20,23 @@ settled() {
     names check "$mnt" >"$work/a" 2>"$work/a.log" && names check "$other" >"$work/b" 2>"$work/b.log" &&
         diff "$work/a" "$work/b" >"$work/diff.log" && rows_fit
 }
+# told: what the mounts and the owners say, when all waiting is over
+told() {
+    local name
+    set +e
+    for name in $(sed -n 's/^[<>] //p' "$work/diff.log"
+        sed -n 's/^dangling \([^ ]*\) .*/d1\/\1 d2\/\1/p' "$work/rows.log"); do
+        echo "---- $name: by the mounts, and by its owners"
+        stat -c '%n inode %i, %h names, %s bytes, changed %z' "$mnt/$name" "$other/$name" 2>&1
+        kv explain "/$name" 2>&1
+    done
+    echo "---- the rows in the cluster"
+    rows_fit
+    cat "$work/rows.log"
+    echo "---- names by a mount that has just begun"
+    mount_up "$work/mnt3"
+    names check "$work/mnt3"
+}
 # stress PART: four processes at two mounts
 stress() {
     local pids="" pid n
@@ -43,7 +60,7 @@ for part in 1 2; do
     mkdir "$mnt/d1" "$mnt/d2"
     wait_for 5 "the directories" ls "$other/d1" "$other/d2"
     stress $part
-    wait_for 30 "names that fit, seed $seed, part $part" settled
+    (wait_for 30 "names that fit, seed $seed, part $part" settled) || { told; exit 1; }
     names remove "$mnt" || fail "seed $seed, part $part: names cannot be removed"
     wait_for 10 "no rows left behind, seed $seed, part $part" rows_fit
     wait_for 10 "nothing left on the other mount" sh -c "! ls '$other/d1' '$other/d2'"
