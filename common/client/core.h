@@ -497,7 +497,8 @@ bool cc_replicas_prepare(struct kith_client_core *core, struct cc_op *op, bool b
 /* Forgets reps and asks: prepare will follow a newer table. */
 void cc_replicas_unbind(struct kith_client_core *core, struct cc_op *op);
 /* The best replica not asked yet that can be asked now: owners in the order of the table from
- * `first` on, slow ones after the others, fallbacks last. CC_REPS_MAX when there is none. */
+ * `first` on, slow ones after the others, mute ones after these, fallbacks last. CC_REPS_MAX when
+ * there is none. */
 uint32_t cc_replicas_next(struct kith_client_core *core, const struct cc_op *op, bool bulk,
                           uint32_t first);
 uint32_t cc_replicas_count(const struct cc_op *op, enum cc_rep_state state);

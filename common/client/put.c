@@ -6,7 +6,11 @@
  * but still listened to: the first OK ends the op, whoever says it. Every try bears the same
  * request id, and every one after a try whose outcome is open says so (retry), so that siblings of
  * the two are one write. `open` counts tries that may have had an effect: with one, an end without
- * OK is EUNKNOWN, never a refusal. */
+ * OK is EUNKNOWN, never a refusal.
+ *
+ * Many may be silent at once. So when one is, all who could take it are asked for a sign of life,
+ * while it is still waited for, and who gives none (mute) comes after everybody else: whoever is
+ * there is found after one silence, not after as many as there are nodes before it. */
 #include <string.h>
 
 #include "client/core.h"
@@ -46,6 +50,24 @@ static void ask(struct kith_client_core *core, struct cc_op *op, uint32_t i)
     }
 }
 
+/* Where it has said nothing for a while, it and all others who could take it are asked for a sign
+ * of life. */
+static void doubt(struct kith_client_core *core, struct cc_op *op, const struct cc_rep *rep)
+{
+    uint64_t since_ms = rep->asked_ms;
+    uint64_t last_ms = rep->peer->heard_ms > since_ms ? rep->peer->heard_ms : since_ms;
+    (void)cc_peer_mute(core, op, rep->peer, since_ms);
+    if (core->now < last_ms + CC_DOUBT_AFTER_MS) {
+        return;
+    }
+    cc_replicas_fallbacks(core, op);
+    for (uint32_t i = 0; i < op->rep_count; i++) {
+        if (op->reps[i].state == CC_REP_NEW) {
+            (void)cc_peer_mute(core, op, op->reps[i].peer, since_ms);
+        }
+    }
+}
+
 /* The coordinators that are asked and not yet late. */
 static uint32_t in_time(struct kith_client_core *core, struct cc_op *op)
 {
@@ -67,9 +89,51 @@ static uint32_t in_time(struct kith_client_core *core, struct cc_op *op)
             continue;
         }
         cc_op_wake(core, op, rep->asked_ms + limit_ms);
+        doubt(core, op, rep);
         count++;
     }
     return count;
+}
+
+/* The first who could stand in and is heard, else the first; CC_REPS_MAX: none. */
+static uint32_t next_stand_in(struct kith_client_core *core, struct cc_op *op)
+{
+    uint32_t first = CC_REPS_MAX;
+    cc_replicas_fallbacks(core, op);
+    for (uint32_t i = op->slots; i < op->rep_count; i++) {
+        struct cc_rep *rep = &op->reps[i];
+        if (rep->state != CC_REP_NEW || cc_peer_link(core, rep->peer, false) == NULL) {
+            continue;
+        }
+        if (!rep->peer->mute) {
+            return i;
+        }
+        first = first == CC_REPS_MAX ? i : first;
+    }
+    return first;
+}
+
+/* Who is to coordinate it next; CC_REPS_MAX: nobody, or nobody yet. A fallback stands in only where
+ * no owner may still come, and owners that are mute come after all that are not. */
+static uint32_t next_coordinator(struct kith_client_core *core, struct cc_op *op)
+{
+    uint32_t owner = cc_replicas_next(core, op, false, 0);
+    owner = owner < op->slots ? owner : CC_REPS_MAX;
+    if (owner != CC_REPS_MAX && !op->reps[owner].peer->mute) {
+        return owner;
+    }
+    bool hope = false;
+    for (uint32_t i = 0; i < op->slots; i++) {
+        if (op->reps[i].state == CC_REP_NEW && !op->reps[i].peer->mute) {
+            hope = cc_replica_hope(core, op, i, false) || hope; /* each is tried */
+        }
+    }
+    if (hope) {
+        return CC_REPS_MAX;
+    }
+    uint32_t other = next_stand_in(core, op);
+    bool better = other != CC_REPS_MAX && (owner == CC_REPS_MAX || !op->reps[other].peer->mute);
+    return better ? other : owner;
 }
 
 /* Nobody is left who could take it: whether the refusals are the last word. */
@@ -104,13 +168,8 @@ void cc_put_drive(struct kith_client_core *core, struct cc_op *op)
         return;
     }
     while (in_time(core, op) == 0) {
-        /* a fallback stands in only where no owner may still come */
-        uint32_t next = cc_replicas_next(core, op, false, 0);
-        if (next == CC_REPS_MAX && !cc_replicas_hope(core, op, false)) {
-            cc_replicas_fallbacks(core, op);
-            next = cc_replicas_next(core, op, false, 0);
-        }
-        if (next == CC_REPS_MAX || (next >= op->slots && cc_replicas_hope(core, op, false))) {
+        uint32_t next = next_coordinator(core, op);
+        if (next == CC_REPS_MAX) {
             break;
         }
         ask(core, op, next);

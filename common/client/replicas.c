@@ -134,7 +134,7 @@ bool cc_replicas_prepare(struct kith_client_core *core, struct cc_op *op, bool b
 uint32_t cc_replicas_next(struct kith_client_core *core, const struct cc_op *op, bool bulk,
                           uint32_t first)
 {
-    uint32_t slow = CC_REPS_MAX;
+    uint32_t slow = CC_REPS_MAX, mute = CC_REPS_MAX;
     for (uint32_t n = 0; n < op->slots; n++) {
         uint32_t i = (first + n) % op->slots;
         const struct cc_rep *rep = &op->reps[i];
@@ -144,10 +144,14 @@ uint32_t cc_replicas_next(struct kith_client_core *core, const struct cc_op *op,
         if (!rep->peer->slow) {
             return i;
         }
-        slow = slow == CC_REPS_MAX ? i : slow;
+        if (rep->peer->mute) {
+            mute = mute == CC_REPS_MAX ? i : mute;
+        } else {
+            slow = slow == CC_REPS_MAX ? i : slow;
+        }
     }
-    if (slow != CC_REPS_MAX) {
-        return slow;
+    if (slow != CC_REPS_MAX || mute != CC_REPS_MAX) {
+        return slow != CC_REPS_MAX ? slow : mute;
     }
     for (uint32_t i = op->slots; i < op->rep_count; i++) {
         if (op->reps[i].state == CC_REP_NEW && cc_peer_link(core, op->reps[i].peer, bulk) != NULL) {

@@ -20,14 +20,14 @@ struct kith_uuid world_uuid(uint32_t node)
     return uuid;
 }
 
-struct kith_table *world_make_table(uint64_t version)
+struct kith_table *world_make_table(uint64_t version, uint32_t member_count)
 {
-    struct kith_member members[WORLD_NODES];
+    struct kith_member members[WORLD_MEMBERS];
     uint16_t owners[WORLD_PARTITIONS * WORLD_NODES];
     struct kith_uuid cluster = {{7}};
     struct kith_table *table = NULL;
     memset(members, 0, sizeof(members));
-    for (uint32_t i = 0; i < WORLD_NODES; i++) {
+    for (uint32_t i = 0; i < member_count; i++) {
         members[i].uuid = world_uuid(i);
         members[i].weight = 1;
     }
@@ -37,7 +37,7 @@ struct kith_table *world_make_table(uint64_t version)
         }
     }
     assert_int_equal(KITH_OK, kith_table_new(&cluster, 1, version, WORLD_PARTITIONS, WORLD_NODES,
-                                             members, WORLD_NODES, owners, &table));
+                                             members, member_count, owners, &table));
     return table;
 }
 
@@ -212,11 +212,11 @@ static void node_hello(struct client_world *w, uint64_t conn, uint32_t node)
 static void node_table(struct client_world *w, uint64_t conn, const struct kith_msg *req,
                        uint32_t node)
 {
-    struct kith_member_info members[WORLD_NODES];
+    struct kith_member_info members[WORLD_MEMBERS];
     const struct kith_table *table = w->nodes[node].stale ? w->newer : w->table;
     struct kith_msg *msg = world_answer(w, conn, KITH_MSG_TABLE_RES, req->id);
     memset(members, 0, sizeof(members));
-    for (uint32_t i = 0; i < WORLD_NODES; i++) {
+    for (uint32_t i = 0; i < w->member_count; i++) {
         members[i].uuid = world_uuid(i);
         members[i].up = true;
         (void)snprintf(members[i].address, sizeof(members[i].address), "n%u:1", i);
@@ -226,7 +226,7 @@ static void node_table(struct client_world *w, uint64_t conn, const struct kith_
     }
     msg->u.table_res.status.message = "";
     msg->u.table_res.table = world_keep_table(w, table);
-    msg->u.table_res.member_count = WORLD_NODES;
+    msg->u.table_res.member_count = w->member_count;
     msg->u.table_res.members = world_keep(w, members, sizeof(members));
 }
 

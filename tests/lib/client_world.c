@@ -102,7 +102,7 @@ void world_set_mode(struct client_world *w, uint32_t node, enum world_mode mode)
     world_deliver(w);
 }
 
-static struct client_world *make(bool strict)
+static struct client_world *make(bool strict, uint32_t member_count)
 {
     static const char *const servers[] = {"n0:1", "n1:1"};
     struct client_world *w = calloc(1, sizeof(*w));
@@ -112,9 +112,10 @@ static struct client_world *make(bool strict)
     options.strict = strict;
     assert_non_null(w);
     w->now = 1000;
-    w->table = world_make_table(1);
-    w->newer = world_make_table(2);
-    for (uint32_t i = 0; i < WORLD_NODES; i++) {
+    w->member_count = member_count;
+    w->table = world_make_table(1, member_count);
+    w->newer = world_make_table(2, member_count);
+    for (uint32_t i = 0; i < WORLD_MEMBERS; i++) {
         w->nodes[i].put_copies = 7;
     }
     assert_int_equal(KITH_OK, kith_client_core_new(&options, &w->core, NULL));
@@ -123,7 +124,7 @@ static struct client_world *make(bool strict)
 
 struct client_world *world_new(void)
 {
-    return make(false);
+    return make(false, WORLD_NODES);
 }
 
 void world_start(struct client_world *w)
@@ -134,9 +135,9 @@ void world_start(struct client_world *w)
     world_pass(w, 1);
 }
 
-static int set_up(void **state, bool strict)
+static int set_up(void **state, bool strict, uint32_t member_count)
 {
-    struct client_world *w = make(strict);
+    struct client_world *w = make(strict, member_count);
     world_start(w);
     assert_true(kith_client_core_ready(w->core));
     *state = w;
@@ -145,12 +146,17 @@ static int set_up(void **state, bool strict)
 
 int world_setup(void **state)
 {
-    return set_up(state, false);
+    return set_up(state, false, WORLD_NODES);
 }
 
 int world_setup_strict(void **state)
 {
-    return set_up(state, true);
+    return set_up(state, true, WORLD_NODES);
+}
+
+int world_setup_many(void **state)
+{
+    return set_up(state, false, WORLD_MEMBERS);
 }
 
 int world_teardown(void **state)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * client_world.h - the client's core against three scripted nodes, without a network: for the tests
- * of common/client.
+ * of common/client. A cluster may have more members, which own nothing.
  *
  * The nodes answer by hand from small tables of rows; each can be alive, dead (connections are
  * refused) or frozen (connected, silent). Answers are given now with a box to hold, now without
@@ -16,7 +16,8 @@
 
 #include "client/client_core.h"
 
-#define WORLD_NODES      3u
+#define WORLD_NODES      3u /* the owners */
+#define WORLD_MEMBERS    7u /* at most */
 #define WORLD_ROWS       64u /* of a node */
 #define WORLD_PARTITIONS 4u
 #define WORLD_CONNS      4096u /* over the whole test */
@@ -80,7 +81,8 @@ struct client_world {
     struct kith_client_core *core;
     uint64_t now;
     uint64_t deadline;
-    struct world_node nodes[WORLD_NODES];
+    uint32_t member_count;
+    struct world_node nodes[WORLD_MEMBERS];
     struct world_conn conns[WORLD_CONNS]; /* by the core's numbers */
     struct {
         uint64_t conn;
@@ -112,6 +114,7 @@ static inline struct kith_bytes text(const char *s)
 /* For cmocka: *state is a world whose client knows the table. teardown releases what is done. */
 int world_setup(void **state);
 int world_setup_strict(void **state); /* the client's `strict` */
+int world_setup_many(void **state);   /* WORLD_MEMBERS members */
 int world_teardown(void **state);
 /* The same in two steps: what is changed in between the client meets at its start. */
 struct client_world *world_new(void);
@@ -168,7 +171,7 @@ void world_lose_row(struct client_world *w, uint32_t node, const char *name);
 /* ---- Between client_world.c and client_nodes.c, and for on_message ---- */
 
 struct kith_uuid world_uuid(uint32_t node);
-struct kith_table *world_make_table(uint64_t version);
+struct kith_table *world_make_table(uint64_t version, uint32_t member_count);
 /* An empty message to the client, at the end of the inbox; id 0 where nothing was asked. */
 struct kith_msg *world_answer(struct client_world *w, uint64_t conn, enum kith_msg_kind kind,
                               uint64_t id);

@@ -126,6 +126,55 @@ static void test_put_lost_connection(void **state)
     assert_true(w->nodes[1].last_retry);
 }
 
+static void freeze_all_but(struct client_world *w, uint32_t node)
+{
+    for (uint32_t i = 0; i < WORLD_MEMBERS; i++) {
+        world_set_mode(w, i, i == node ? ALIVE : FROZEN);
+    }
+}
+
+/* All owners are silent, and who could stand in but one: he is found after one silence, and at once
+ * by the next put. */
+static void test_put_all_silent(void **state)
+{
+    struct client_world *w = *state;
+    for (uint32_t alive = 3; alive < WORLD_MEMBERS; alive++) {
+        freeze_all_but(w, alive);
+        uint64_t start = w->now;
+        uint64_t tag = world_put(w, "a", "one", 3000);
+        world_pass(w, 3000);
+        assert_int_equal(KITH_OK, world_err(w, tag));
+        assert_in_range(world_done(w, tag)->at_ms - start, 400, 650);
+        assert_int_equal(1, w->nodes[alive].puts);
+        start = w->now;
+        tag = world_put(w, "b", "one", 3000);
+        world_pass(w, 100);
+        assert_int_equal(KITH_OK, world_err(w, tag));
+        assert_int_equal(start, world_done(w, tag)->at_ms);
+        for (uint32_t i = 0; i < WORLD_MEMBERS; i++) {
+            world_set_mode(w, i, ALIVE);
+            w->nodes[i].puts = 0;
+        }
+        world_pass(w, 120000); /* all is forgotten */
+    }
+}
+
+/* Silence is what counts: one that is only late is passed over, and nobody is put behind others for
+ * having had nothing to say. An owner that lives comes before who stands in. */
+static void test_put_owner_first(void **state)
+{
+    struct client_world *w = *state;
+    freeze_all_but(w, 2);
+    world_set_mode(w, 3, ALIVE);
+    uint64_t start = w->now;
+    uint64_t tag = world_put(w, "a", "one", 3000);
+    world_pass(w, 3000);
+    assert_int_equal(KITH_OK, world_err(w, tag));
+    assert_in_range(world_done(w, tag)->at_ms - start, 400, 650);
+    assert_int_equal(1, w->nodes[2].puts);
+    assert_int_equal(0, w->nodes[3].puts);
+}
+
 static void test_put_unknown(void **state)
 {
     struct client_world *w = *state;
@@ -240,6 +289,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_put_twin, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_put_twin_goes, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_put_lost_connection, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_put_all_silent, world_setup_many, world_teardown),
+        cmocka_unit_test_setup_teardown(test_put_owner_first, world_setup_many, world_teardown),
         cmocka_unit_test_setup_teardown(test_put_unknown, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_put_reason, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_put_refused, world_setup, world_teardown),
