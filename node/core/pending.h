@@ -71,6 +71,7 @@ struct pending_put {
     uint16_t got;     /* bit i: it has said that it has it */
     uint16_t asked;   /* bit i: it was sent the states (before), and is not asked again */
     uint64_t spread_ms;          /* when the copies went out */
+    uint64_t hedged_ms;          /* when those that are late were last looked at */
     uint64_t find_until_ms;      /* PUT_FIND: then it is carried out without the rest */
     struct kith_table_id table;     /* under which it began */
     const struct kith_put_req *req; /* in the message (while its op is out) or in the arena */
@@ -109,6 +110,7 @@ struct pending_exchange {
     uint32_t pair;     /* index */
     uint16_t peer;
     bool chunks;       /* else rows */
+    bool first;        /* something is known to be missing */
     bool paused;       /* it goes on when it is looked at next */
     bool failed;       /* something of his could not be brought here */
     bool rested;       /* it has paused before what comes next */

@@ -15,6 +15,12 @@
  * has a plain hint, and does not (hintop.h). Who is asked later, because a copy is late or has
  * failed, gets the states as they are by then: they have been let go, and are read again (REREAD).
  *
+ * SILENCE. Many may be silent at once, and each looks up until it has been waited for (peers.c). So
+ * where a copy is late all who could stand in are asked for a sign of life, a stand-in that gives
+ * none is replaced like an owner, and who is in doubt is asked after the others. Whoever stands in,
+ * each place is another node and each answer counts once: more copies than W do no harm. Where no
+ * other node is left, one that has a plain hint is asked once more, for custody.
+ *
  * THIN. Where nobody is left to ask and there are fewer than W copies, that is noted beside the
  * rows and flushed, with them, before the answer (NOTE). */
 #include <string.h>
@@ -70,21 +76,41 @@ static bool has_place(const struct pending_put *put, uint16_t peer)
     return false;
 }
 
-/* Up to `most` nodes that are up, own nothing and have no place. */
+/* Whether it has been asked for a sign of life, and has given none yet. */
+static bool silent(const struct kith_node *node, uint16_t peer)
+{
+    return node->peers[peer].doubt_ms != 0 && node->peers[peer].asked_ms != 0;
+}
+
+/* Up to `most` nodes that are up, own nothing and have no place; those that are silent last. */
 static uint32_t stand_ins(const struct kith_node *node, const struct pending_put *put,
                           uint32_t partition, uint32_t most, uint16_t peers[])
 {
     uint16_t members[KITH_FALLBACKS_MAX];
     uint32_t count = 0;
     uint32_t known = kith_table_fallbacks(node->table, partition, KITH_FALLBACKS_MAX, members);
-    for (uint32_t i = 0; i < known && count < most; i++) {
-        uint16_t peer = node->peer_of_member[members[i]];
-        if (peer != KITH_NO_PEER && put_takes(node, put, peer) && !has_place(put, peer)) {
+    for (uint32_t i = 0; i < 2 * known && count < most; i++) {
+        uint16_t peer = node->peer_of_member[members[i % known]];
+        if (peer != KITH_NO_PEER && put_takes(node, put, peer) && !has_place(put, peer) &&
+            silent(node, peer) == (i >= known)) {
             peers[count] = peer;
             count++;
         }
     }
     return count;
+}
+
+/* All who could stand in: a copy has been waited for since then. */
+static void doubt_stand_ins(struct kith_node *node, uint32_t partition, uint64_t since_ms)
+{
+    uint16_t members[KITH_FALLBACKS_MAX];
+    uint32_t known = kith_table_fallbacks(node->table, partition, KITH_FALLBACKS_MAX, members);
+    for (uint32_t i = 0; i < known; i++) {
+        uint16_t peer = node->peer_of_member[members[i]];
+        if (peer != KITH_NO_PEER) {
+            peer_doubt(node, peer, since_ms);
+        }
+    }
 }
 
 uint32_t put_stand_ins_up(const struct kith_node *node, const struct pending_put *put,
@@ -145,6 +171,22 @@ static bool owner_missing(const struct kith_node *node, const struct pending_put
     return false; /* it is this node */
 }
 
+/* Whether a node stands in for this owner, with a copy or (but for `late`, where it is silent) one
+ * to come. */
+static bool has_stand_in(const struct kith_node *node, const struct pending_put *put,
+                         uint16_t member, bool late)
+{
+    for (uint32_t k = put->other_count; k < put->place_count; k++) {
+        uint16_t bit = (uint16_t)(1u << k);
+        bool due = (put->waiting & bit) != 0 || (put->asked & bit) == 0;
+        if (put->stands_for[k] == member &&
+            ((put->got & bit) != 0 || (due && !(late && silent(node, put->others[k]))))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A place for a node that stands in for the first owner that is down, or late, and has none.
  * False: nobody is left, or nobody needs it. */
 static bool add_stand_in(struct kith_node *node, struct pending_put *put, uint32_t partition,
@@ -154,11 +196,7 @@ static bool add_stand_in(struct kith_node *node, struct pending_put *put, uint32
     const uint16_t *owners = kith_table_owners(node->table, partition);
     for (; *at_owner < node->table->owner_slots; (*at_owner)++) {
         uint16_t member = owners[*at_owner];
-        bool missing = owner_missing(node, put, member, late);
-        for (uint32_t k = put->other_count; missing && k < put->place_count; k++) {
-            missing = put->stands_for[k] != member;
-        }
-        if (!missing) {
+        if (!owner_missing(node, put, member, late) || has_stand_in(node, put, member, late)) {
             continue;
         }
         if (put->place_count == KITH_PUT_PLACES ||
@@ -246,13 +284,37 @@ static uint32_t put_possible(const struct pending_put *put)
            (put->own_due ? 1u : 0u);
 }
 
+/* One that has a plain hint is to have custody: it is asked once more. False: there is none. */
+static bool promote(const struct kith_node *node, struct pending_put *put)
+{
+    for (uint32_t k = put->other_count; k < put->place_count; k++) {
+        uint16_t bit = (uint16_t)(1u << k);
+        if ((put->got & bit) != 0 && (put->counts & bit) == 0 &&
+            put_takes(node, put, put->others[k])) {
+            put->counts |= bit;
+            put->urgent |= bit;
+            put->got &= (uint16_t)~bit;
+            put->asked &= (uint16_t)~bit;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether one that was given a plain hint has yet to answer: it could have custody then. */
+static bool hint_due(const struct pending_put *put)
+{
+    uint32_t stand_ins = ((1u << put->place_count) - 1u) & ~((1u << put->other_count) - 1u);
+    return !put->strict && (put->waiting & stand_ins & ~(uint32_t)put->counts) != 0;
+}
+
 /* Gives places to stand-ins: with custody as long as copies are missing, then (`hints`) for the
  * other owners that are down. Returns how many. */
 static uint32_t recruit(struct kith_node *node, struct pending *pending, uint32_t missing,
                         bool late, bool hints)
 {
     struct pending_put *put = &pending->u.put;
-    uint32_t first = put->place_count, at_owner = 0;
+    uint32_t first = put->place_count, at_owner = 0, promoted = 0;
     uint32_t partition = put_partition(node, put);
     const uint16_t *owners = kith_table_owners(node->table, partition);
     missing = put->strict ? 0 : missing;
@@ -268,14 +330,17 @@ static uint32_t recruit(struct kith_node *node, struct pending *pending, uint32_
             missing--;
         }
     }
-    return put->place_count - first;
+    while (missing > 0 && promote(node, put)) {
+        promoted++;
+        missing--;
+    }
+    return put->place_count - first + promoted;
 }
 
 static void put_timer(struct kith_node *node, struct pending *pending)
 {
-    bool disk = pending->u.put.durability == KITH_DURABLE_DISK;
-    pending_set_due(node, pending,
-                    node->now_ms + (disk ? KITH_STAND_IN_DISK_MS : KITH_STAND_IN_MS));
+    pending->u.put.hedged_ms = node->now_ms;
+    pending_set_due(node, pending, node->now_ms + KITH_STAND_IN_MS);
 }
 
 static void put_spread(struct kith_node *node, struct pending *pending,
@@ -396,6 +461,8 @@ static void put_replace(struct kith_node *node, struct pending *pending)
     }
     if (recruit(node, pending, put->need - put_possible(put), true, false) > 0) {
         put_reread(node, pending);
+    } else if (hint_due(put)) {
+        return;
     } else if (put->copies < put->w_min || !put_note(node, pending)) {
         pending_refuse(node, pending, KITH_EUNKNOWN,
                        core_text(node, "%u of %u copies are made; unreachable: %s", put->copies,
@@ -408,12 +475,17 @@ static void put_replace(struct kith_node *node, struct pending *pending)
 static void put_hedge(struct kith_node *node, struct pending *pending)
 {
     struct pending_put *put = &pending->u.put;
+    uint32_t after =
+        put->durability == KITH_DURABLE_DISK ? KITH_STAND_IN_DISK_MS : KITH_STAND_IN_MS;
     for (uint32_t i = 0; i < put->place_count; i++) {
         if (put->waiting & (1u << i)) {
             peer_doubt(node, put->others[i], put->spread_ms);
         }
     }
-    if (!put->strict && !pending->op_out &&
+    if (!put->strict) {
+        doubt_stand_ins(node, put_partition(node, put), put->spread_ms);
+    }
+    if (!put->strict && !pending->op_out && node->now_ms >= put->spread_ms + after &&
         recruit(node, pending, put->need - put->copies, true, false) > 0) {
         put_reread(node, pending);
     }
@@ -423,8 +495,6 @@ static void put_hedge(struct kith_node *node, struct pending *pending)
 void put_progress(struct kith_node *node, struct pending *pending)
 {
     struct pending_put *put = &pending->u.put;
-    uint32_t after = put->durability == KITH_DURABLE_DISK ? KITH_STAND_IN_DISK_MS
-                                                          : KITH_STAND_IN_MS;
     if (put->phase < PUT_SPREAD) {
         return;
     }
@@ -434,10 +504,10 @@ void put_progress(struct kith_node *node, struct pending *pending)
     } else if (put->phase != PUT_SPREAD) {
         return; /* more may come of it */
     } else if (put_possible(put) >= put->need) {
-        if (node->now_ms >= put->spread_ms + after) {
+        if (node->now_ms >= put->hedged_ms + KITH_STAND_IN_MS) {
             put_hedge(node, pending);
-        } else if (node->now_ms > put->spread_ms) {
-            pending_set_due(node, pending, put->spread_ms + after);
+        } else if (node->now_ms > put->hedged_ms) {
+            pending_set_due(node, pending, put->hedged_ms + KITH_STAND_IN_MS);
         }
     } else if (put->strict) {
         pending_refuse(node, pending, KITH_EUNKNOWN,

@@ -191,7 +191,8 @@ static inline void world_new(struct world *world, uint32_t others)
     }
     struct kith_table *table = NULL;
     struct kith_table *next = NULL;
-    struct kith_member members[4];
+    struct kith_member members[8];
+    assert_true(others < 8);
     memset(members, 0, sizeof members);
     for (uint8_t i = 0; i <= others; i++) {
         members[i].uuid = uuid_of((uint8_t)(i + 1));

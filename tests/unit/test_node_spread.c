@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * test_node_spread.c - the copies of a write that a node coordinates (put_spread.c): who stands in
+ * for owners that are late or silent, what counts, and what is done where too few are left. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "core/internal.h"
+#include "node_world.h"
+
+#define NODES_MAX 9u /* by the byte of their uuids; 1 is the node that is tested */
+#define EVENTS    1024u
+
+enum mode {
+    ALIVE,
+    SILENT, /* connected, and says nothing */
+    SLOW,   /* says that it lives, and answers no copy */
+};
+
+struct other {
+    enum mode mode;
+    uint64_t conn;
+    uint32_t asked, custody; /* copies that were sent to it; with custody */
+    uint64_t asked_id;       /* the last one that it has not answered; 0: none */
+    uint64_t first_ms;       /* when the first was sent */
+};
+
+struct todo {
+    enum { ANSWER, PONG, ROWS, NOTED } what;
+    uint64_t conn, id;
+};
+
+struct cluster {
+    struct world world;
+    struct kith_group group; /* the node is an owner of it */
+    uint32_t member_count;
+    uint8_t owners[2];                /* the others */
+    uint8_t rest[KITH_FALLBACKS_MAX]; /* who may stand in, in order */
+    struct other others[NODES_MAX];
+    struct todo todo[EVENTS];
+    uint32_t todo_count;
+    uint32_t notes, rereads;
+    uint64_t begun_ms, ended_ms;
+    struct kith_put_res res; /* texts and results are gone */
+    uint32_t ends;
+};
+
+static uint8_t byte_of(const struct cluster *c, uint16_t member)
+{
+    return c->world.node->table->members[member].uuid.bytes[0];
+}
+
+/* A group of which the node is an owner. */
+static void choose_group(struct cluster *c)
+{
+    const struct kith_table *table = c->world.node->table;
+    for (c->group.bytes[15] = 1;; c->group.bytes[15]++) {
+        uint32_t partition = kith_group_partition(&c->group, table->partitions);
+        const uint16_t *owners = kith_table_owners(table, partition);
+        uint16_t rest[KITH_FALLBACKS_MAX];
+        uint32_t count = 0;
+        for (uint32_t i = 0; i < table->owner_slots; i++) {
+            if (byte_of(c, owners[i]) != 1 && count < 2) {
+                c->owners[count++] = byte_of(c, owners[i]);
+            }
+        }
+        if (!kith_table_owns(table, partition, c->world.node->self)) {
+            continue;
+        }
+        count = kith_table_fallbacks(table, partition, KITH_FALLBACKS_MAX, rest);
+        assert_int_equal(count, c->member_count - 3);
+        for (uint32_t i = 0; i < count; i++) {
+            c->rest[i] = byte_of(c, rest[i]);
+        }
+        return;
+    }
+}
+
+static struct other *at_conn(struct cluster *c, uint64_t conn)
+{
+    for (uint32_t i = 2; i < NODES_MAX; i++) {
+        if (c->others[i].conn == conn && conn != 0) {
+            return &c->others[i];
+        }
+    }
+    return NULL;
+}
+
+static void later(struct cluster *c, struct todo todo)
+{
+    assert_true(c->todo_count < EVENTS);
+    c->todo[c->todo_count++] = todo;
+}
+
+static void look_sent(struct cluster *c, const struct kith_effect *effect)
+{
+    const struct kith_msg *msg = effect->msg;
+    struct other *other = at_conn(c, effect->conn);
+    if (msg->kind == KITH_MSG_PUT_RES) {
+        c->res = msg->u.put_res;
+        c->ends++;
+        c->ended_ms = c->world.now_ms;
+    } else if (other && msg->kind == KITH_MSG_REPLICATE_REQ) {
+        other->first_ms = other->asked == 0 ? c->world.now_ms : other->first_ms;
+        other->asked++;
+        other->custody += msg->u.replicate_req.custody ? 1 : 0;
+        other->asked_id = msg->id;
+        assert_int_equal(msg->u.replicate_req.row_count, 1);
+        assert_true(msg->u.replicate_req.rows[0].state.size > 0);
+        if (other->mode == ALIVE) {
+            later(c, (struct todo){ANSWER, effect->conn, msg->id});
+        }
+    } else if (other && msg->kind == KITH_MSG_PING && other->mode != SILENT) {
+        later(c, (struct todo){PONG, effect->conn, 0});
+    }
+}
+
+static void look(struct cluster *c)
+{
+    for (uint32_t i = 0; i < c->world.last.count; i++) {
+        const struct kith_effect *effect = &c->world.last.effects[i];
+        if (effect->kind == KITH_EFFECT_SEND) {
+            look_sent(c, effect);
+        } else if (effect->kind == KITH_EFFECT_STORE && effect->op->kind == KITH_STORE_GET) {
+            c->rereads++;
+            later(c, (struct todo){ROWS, 0, effect->op->id});
+        } else if (effect->kind == KITH_EFFECT_STORE && effect->op->kind == KITH_STORE_HINT_NOTE) {
+            c->notes++;
+            later(c, (struct todo){NOTED, 0, effect->op->id});
+        }
+    }
+}
+
+static void says(struct cluster *c, uint64_t conn)
+{
+    struct kith_msg msg = {.kind = KITH_MSG_PING};
+    msg.u.ping.is_answer = true;
+    message(&c->world, conn, &msg);
+    look(c);
+}
+
+/* The copy that was asked for is made. */
+static void answers(struct cluster *c, uint64_t conn, uint64_t id)
+{
+    struct kith_msg msg = {.kind = KITH_MSG_REPLICATE_RES, .id = id};
+    msg.u.replicate_res.status.message = "";
+    at_conn(c, conn)->asked_id = 0;
+    message(&c->world, conn, &msg);
+    look(c);
+}
+
+static void stored(struct cluster *c, const struct todo *todo)
+{
+    struct kith_got_row row = {.state = {(const uint8_t *)"as it is", 8}};
+    struct kith_store_done done = {.id = todo->id, .message = "", .reached = KITH_DURABLE_DISK};
+    if (todo->what == ROWS) {
+        done.u.rows.row_count = 1;
+        done.u.rows.rows = &row;
+    }
+    struct kith_event event = {.kind = KITH_EVENT_STORED, .done = &done};
+    run(&c->world, &event);
+    look(c);
+}
+
+static void work(struct cluster *c)
+{
+    for (uint32_t i = 0; i < c->todo_count; i++) {
+        struct todo todo = c->todo[i];
+        if (todo.what == ANSWER) {
+            answers(c, todo.conn, todo.id);
+        } else if (todo.what == PONG) {
+            says(c, todo.conn);
+        } else {
+            stored(c, &todo);
+        }
+    }
+    c->todo_count = 0;
+}
+
+static void pass(struct cluster *c, uint64_t ms)
+{
+    for (uint64_t at = 0; at < ms; at += 10) {
+        tick(&c->world, 10);
+        look(c);
+        work(c);
+    }
+}
+
+/* Members 1 to member_count; all are up but those of `down`, a bit each. */
+static struct cluster *cluster_new(uint32_t member_count, uint32_t down)
+{
+    struct cluster *c = calloc(1, sizeof *c);
+    assert_non_null(c);
+    c->member_count = member_count;
+    world_new(&c->world, member_count - 1);
+    choose_group(c);
+    for (uint8_t i = 2; i <= member_count; i++) {
+        if ((down & (1u << i)) == 0) {
+            c->others[i].conn = peer_up(&c->world, i);
+        }
+    }
+    for (uint8_t i = 2; i <= member_count; i++) {
+        if (c->others[i].conn != 0) {
+            says(c, c->others[i].conn);
+        }
+    }
+    c->todo_count = 0;
+    return c;
+}
+
+static void cluster_free(struct cluster *c)
+{
+    kith_node_free(c->world.node);
+    free(c);
+}
+
+static struct kith_msg request(const struct cluster *c, uint32_t w, bool strict)
+{
+    struct kith_msg msg = put_msg(&c->world, KITH_DURABLE_OS);
+    msg.u.put_req.group = c->group;
+    msg.u.put_req.w = w;
+    msg.u.put_req.strict = strict;
+    msg.u.put_req.timeout_ms = 5000;
+    return msg;
+}
+
+static void put(struct cluster *c, const struct kith_msg *msg)
+{
+    c->begun_ms = c->world.now_ms;
+    message(&c->world, 1, msg);
+    look(c);
+    put_done(&c->world, KITH_DURABLE_OS);
+    look(c);
+    work(c);
+}
+
+static void expect_ok(const struct cluster *c, uint32_t copies, uint32_t owners)
+{
+    assert_int_equal(c->ends, 1);
+    assert_int_equal(c->res.status.err, KITH_OK);
+    assert_int_equal(c->res.copies, copies);
+    assert_int_equal(c->res.owners, owners);
+}
+
+/* Both owners are silent, and all who may stand in but one: the one that lives has it as soon as it
+ * is known who does not, and nobody is asked twice. */
+static void test_all_silent_but_one(void **state)
+{
+    (void)state;
+    for (uint32_t alive = 0; alive < 4; alive++) {
+        struct cluster *c = cluster_new(7, 0);
+        for (uint8_t i = 2; i <= 7; i++) {
+            c->others[i].mode = i == c->rest[alive] ? ALIVE : SILENT;
+        }
+        struct kith_msg msg = request(c, 2, false);
+        put(c, &msg);
+        pass(c, 2000);
+        expect_ok(c, 2, 1);
+        assert_in_range(c->ended_ms - c->begun_ms, KITH_STAND_IN_MS, 2 * KITH_STAND_IN_MS + 20);
+        for (uint8_t i = 2; i <= 7; i++) {
+            assert_true(c->others[i].asked <= 1);
+        }
+        assert_int_equal(c->others[c->rest[alive]].custody, 1);
+        assert_int_equal(c->notes, 0);
+        cluster_free(c);
+    }
+}
+
+/* A node that is only late is not replaced a second time: who stands in for it will answer. */
+static void test_late(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(7, 0);
+    for (uint8_t i = 2; i <= 7; i++) {
+        c->others[i].mode = SLOW;
+    }
+    struct kith_msg msg = request(c, 2, false);
+    put(c, &msg);
+    pass(c, 3000);
+    uint32_t asked = 0;
+    for (uint8_t i = 2; i <= 7; i++) {
+        asked += c->others[i].asked;
+    }
+    assert_int_equal(c->ends, 0);
+    assert_int_equal(asked, 4); /* each owner, and one for each: as many as there are */
+    answers(c, c->others[c->rest[0]].conn, c->others[c->rest[0]].asked_id);
+    expect_ok(c, 2, 1);
+    cluster_free(c);
+}
+
+/* Each answer counts once, whoever was asked meanwhile; what comes after the end changes nothing.
+ */
+static void test_counted_once(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(7, 0);
+    for (uint8_t i = 2; i <= 7; i++) {
+        c->others[i].mode = SLOW;
+    }
+    struct kith_msg msg = request(c, 3, false);
+    put(c, &msg);
+    pass(c, KITH_STAND_IN_MS + 20);
+    struct other *first = &c->others[c->rest[0]];
+    struct other *second = &c->others[c->rest[1]];
+    assert_int_equal(first->custody, 1);
+    assert_int_equal(second->custody, 1);
+    uint64_t id = first->asked_id;
+    answers(c, first->conn, id);
+    answers(c, first->conn, id);
+    answers(c, first->conn, id);
+    assert_int_equal(c->ends, 0);
+    struct other *owner = &c->others[c->owners[1]];
+    answers(c, owner->conn, id);
+    expect_ok(c, 3, 2);
+    answers(c, second->conn, id);
+    answers(c, c->others[c->owners[0]].conn, id);
+    assert_int_equal(c->ends, 1);
+    cluster_free(c);
+}
+
+/* An owner is down, and a plain hint for it was given beside the copies; then the other owner is
+ * silent, and there is nobody else: the hint becomes custody, and counts then only. `slow`: its
+ * first answer comes after the owner was given up. */
+static void check_promoted(bool slow)
+{
+    struct cluster *c = cluster_new(4, 0);
+    uint8_t down = c->owners[1];
+    cluster_free(c);
+    c = cluster_new(4, 1u << down);
+    struct other *hinted = &c->others[c->rest[0]];
+    c->others[c->owners[0]].mode = SILENT;
+    hinted->mode = slow ? SLOW : ALIVE;
+    struct kith_msg msg = request(c, 2, false);
+    put(c, &msg);
+    assert_int_equal(hinted->asked, 1);
+    assert_int_equal(hinted->custody, 0);
+    assert_int_equal(c->ends, 0);
+    if (slow) {
+        pass(c, 1000);
+        assert_int_equal(c->ends, 0); /* nor is it thin: it may have it, too */
+        assert_int_equal(c->notes, 0);
+        hinted->mode = ALIVE;
+        answers(c, hinted->conn, hinted->asked_id);
+        assert_int_equal(c->ends, 0);
+    }
+    pass(c, 1000);
+    assert_int_equal(hinted->asked, 2);
+    assert_int_equal(hinted->custody, 1);
+    assert_int_equal(c->notes, 0);
+    expect_ok(c, 2, 1);
+    cluster_free(c);
+}
+
+static void test_promoted(void **state)
+{
+    (void)state;
+    check_promoted(false);
+    check_promoted(true);
+}
+
+/* Nobody is left: it is noted, on the disk, before the answer; with w_min it is unknown. */
+static void test_thin(void **state)
+{
+    (void)state;
+    for (uint32_t w_min = 0; w_min <= 2; w_min++) {
+        struct cluster *c = cluster_new(5, 0);
+        for (uint8_t i = 2; i <= 5; i++) {
+            c->others[i].mode = SILENT;
+        }
+        struct kith_msg msg = request(c, 2, false);
+        msg.u.put_req.w_min = w_min;
+        put(c, &msg);
+        pass(c, 3000);
+        assert_int_equal(c->ends, 1);
+        assert_in_range(c->ended_ms - c->begun_ms, KITH_DOUBT_MS, KITH_DOUBT_MS + 400);
+        assert_int_equal(c->notes, w_min == 2 ? 0 : 1);
+        assert_int_equal(c->res.status.err, w_min == 2 ? KITH_EUNKNOWN : KITH_OK);
+        if (w_min < 2) {
+            expect_ok(c, 1, 1);
+        }
+        cluster_free(c);
+    }
+}
+
+/* Strict: nobody stands in, whoever lives. */
+static void test_strict(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(7, 0);
+    c->others[c->owners[0]].mode = c->others[c->owners[1]].mode = SILENT;
+    struct kith_msg msg = request(c, 2, true);
+    put(c, &msg);
+    pass(c, 3000);
+    assert_int_equal(c->ends, 1);
+    assert_int_equal(c->res.status.err, KITH_EUNKNOWN);
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_int_equal(c->others[c->rest[i]].asked, 0);
+    }
+    cluster_free(c);
+}
+
+/* Where all is well nobody stands in, and nobody is asked for anything beside. */
+static void test_well(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(7, 0);
+    struct kith_msg msg = request(c, 2, false);
+    put(c, &msg);
+    expect_ok(c, 2, 2);
+    assert_int_equal(c->ended_ms, c->begun_ms);
+    assert_int_equal(c->rereads, 0);
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_int_equal(c->others[c->rest[i]].asked, 0);
+    }
+    cluster_free(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_well),     cmocka_unit_test(test_all_silent_but_one),
+        cmocka_unit_test(test_late),     cmocka_unit_test(test_counted_once),
+        cmocka_unit_test(test_promoted), cmocka_unit_test(test_thin),
+        cmocka_unit_test(test_strict),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
