@@ -14,6 +14,11 @@
  * off: what it brought makes its leaves equal, and the next one begins behind them. A partition is
  * compared with one other owner at a time, for what two have is to come once.
  *
+ * THIN. A chunk that fewer than W owners took is put before all else: its partition's pairs come
+ * first, with a place of their own, and what differs is fetched without a second look. Who has it
+ * tells the others to look (SUMS_REQ hurry); that he has to is not on disk, so a node tells so of
+ * all partitions once after its start.
+ *
  * WHEN. Each pair once in half an hour to an hour; at once with a node that has come up, for either
  * side may have missed something, and after a change of the table. KITH_EXCHANGES_MAX at a time
  * (rows and chunks each have their own: a chunk takes long), rows first, and while many requests
@@ -68,6 +73,9 @@ static bool make_pairs(struct kith_node *node)
         }
     }
     memcpy(pairs + count, pairs, count * sizeof *pairs); /* the same for chunks */
+    for (uint32_t i = count; i < 2 * count; i++) {
+        pairs[i].tell = true;
+    }
     kith_free(node->exchanges.pairs);
     node->exchanges.pairs = pairs;
     node->exchanges.pair_count = count;
@@ -109,20 +117,24 @@ void exchange_peer_up(struct kith_node *node, uint16_t peer)
     struct exchanges *exchanges = &node->exchanges;
     for (uint32_t i = 0; i < EXCHANGE_CLASSES * exchanges->pair_count; i++) {
         struct exchange_pair *pair = &exchanges->pairs[i];
-        uint64_t soonest = pair->ended_ms > 0 ? pair->ended_ms + KITH_EXCHANGE_REST_MS : 0;
-        if (pair->peer == peer && !pair->out) {
-            pair->due_ms = soonest > node->now_ms ? soonest : node->now_ms;
+        uint64_t soonest = pair->whole_ms > 0 && !pair->first
+                               ? pair->whole_ms + KITH_EXCHANGE_REST_MS
+                               : node->now_ms; /* one that broke off has not had its turn */
+        soonest = soonest > node->now_ms ? soonest : node->now_ms;
+        if (pair->peer == peer && !pair->out && soonest < pair->due_ms) {
+            pair->due_ms = soonest;
         }
     }
     exchanges->due_ms = node->now_ms;
 }
 
-/* Not at once: more of them may come, and one exchange finds them all. */
+/* The first at once; then there is a rest, for one exchange finds all that come meanwhile. */
 static void pair_soon(struct kith_node *node, struct exchange_pair *pair)
 {
     uint64_t soonest = pair->ended_ms > 0 ? pair->ended_ms + KITH_EXCHANGE_THIN_MS : 0;
-    uint64_t due = node->now_ms + KITH_EXCHANGE_AGAIN_MS;
-    due = due > soonest ? due : soonest;
+    uint64_t due = node->now_ms > soonest ? node->now_ms : soonest;
+    pair->first = true;
+    node->exchanges.first = true;
     pair->again = pair->again || pair->out;
     pair->due_ms = due < pair->due_ms ? due : pair->due_ms;
     node->exchanges.due_ms = node->now_ms;
@@ -180,7 +192,10 @@ void exchange_end(struct kith_node *node, struct pending *pending, uint64_t agai
         uint64_t rest = KITH_EXCHANGE_MS + core_random(node) % KITH_EXCHANGE_MS;
         pair->out = false;
         pair->ended_ms = node->now_ms;
-        again_ms = pair->again && again_ms == 0 ? 1 : again_ms;
+        again_ms = again_ms > 0      ? again_ms
+                   : pair->again     ? 1
+                   : pair->suspected ? KITH_EXCHANGE_AGAIN_MS
+                                     : 0;
         pair->again = false;
         pair->due_ms = node->now_ms + (again_ms > 0 ? again_ms : rest);
         node->exchanges.out[pending->u.exchange.chunks ? EXCHANGE_CHUNKS : EXCHANGE_ROWS]--;
@@ -221,6 +236,8 @@ static bool exchange_begin(struct kith_node *node, uint32_t index)
     pending->u.exchange.pair = index;
     pending->u.exchange.peer = pair->peer;
     pending->u.exchange.chunks = index >= node->exchanges.pair_count;
+    pending->u.exchange.first = pair->first;
+    pair->first = false;
     pending->u.exchange.until_ms = node->now_ms + KITH_EXCHANGE_SLICE_MS;
     pair->out = true;
     node->exchanges.out[pending->u.exchange.chunks ? EXCHANGE_CHUNKS : EXCHANGE_ROWS]++;
@@ -292,8 +309,9 @@ bool exchange_rests(struct kith_node *node, struct pending *pending)
         exchange->leaf++;
     }
     if (exchange->leaf == KITH_TREE_LEAVES || node->now_ms >= exchange->until_ms) {
-        if (exchange->leaf == KITH_TREE_LEAVES && !exchange->failed) {
-            exchange_pair_of(node, pending)->whole_ms = node->now_ms;
+        struct exchange_pair *pair = exchange_pair_of(node, pending);
+        if (exchange->leaf == KITH_TREE_LEAVES && !exchange->failed && !pair->suspected) {
+            pair->whole_ms = node->now_ms;
         }
         exchange_end(node, pending, exchange->leaf == KITH_TREE_LEAVES ? 0 : 1);
         return true;
@@ -396,14 +414,17 @@ static void sums_got(struct kith_node *node, struct pending *pending,
         return;
     }
     bool few = differing(exchange->sums, res->leaves, &exchange->want) <= KITH_EXCHANGE_FEW;
-    if (few && !suspected) {
+    if (few && !suspected && !(exchange->first && exchange->chunks)) {
         pair->suspects = exchange->want;
         pair->suspected = true;
         exchange_end(node, pending, KITH_EXCHANGE_AGAIN_MS);
         return;
     }
-    for (uint32_t i = 0; few && i < sizeof exchange->want.bits; i++) { /* what was so before, too */
-        exchange->want.bits[i] = (uint8_t)(exchange->want.bits[i] & pair->suspects.bits[i]);
+    for (uint32_t i = 0; few && suspected && i < sizeof exchange->want.bits; i++) {
+        uint8_t differ = exchange->want.bits[i], before = pair->suspects.bits[i];
+        exchange->want.bits[i] = differ & before;
+        pair->suspects.bits[i] = differ & (uint8_t)~before; /* it has its second look, too */
+        pair->suspected = pair->suspected || pair->suspects.bits[i] != 0;
     }
     exchange->leaf = 0;
     exchange_next(node, pending);
@@ -512,6 +533,28 @@ static bool partition_out(const struct exchanges *exchanges, enum exchange_class
     return out;
 }
 
+/* Begins those that come before all others, and are due. */
+static bool begin_first(struct kith_node *node, uint64_t *due)
+{
+    struct exchanges *exchanges = &node->exchanges;
+    uint32_t most = KITH_EXCHANGES_CHUNKS + KITH_EXCHANGES_FIRST;
+    bool left = false;
+    for (uint32_t i = 0; i < exchanges->pair_count && exchanges->first; i++) {
+        uint32_t at = EXCHANGE_CHUNKS * exchanges->pair_count + i;
+        const struct exchange_pair *pair = &exchanges->pairs[at];
+        bool ready = pair->first && !pair->out && node->peers[pair->peer].up;
+        left = left || pair->first;
+        if (ready && pair->due_ms > node->now_ms) {
+            *due = pair->due_ms < *due ? pair->due_ms : *due;
+        } else if (ready && exchanges->out[EXCHANGE_CHUNKS] < most &&
+                   !partition_out(exchanges, EXCHANGE_CHUNKS, i) && !exchange_begin(node, at)) {
+            return false;
+        }
+    }
+    exchanges->first = left;
+    return true;
+}
+
 /* Begins those of the class that are due, as many as may be under way. False: no more now. When the
  * next one is due comes out, as far as that is known: one that ends looks again. */
 static bool begin_due(struct kith_node *node, enum exchange_class class, uint64_t *due)
@@ -556,12 +599,15 @@ void exchange_tick(struct kith_node *node)
     if (join_frozen(node) || !exchanges->made || exchanges->stopped) {
         return;
     }
-    if (exchange_busy(node) && node->now_ms < exchanges->gap_ms) {
-        exchanges->due_ms = exchanges->gap_ms;
-        return;
-    }
     uint64_t due = UINT64_MAX;
     bool chunks = node->space < KITH_SPACE_LOW;
+    if (chunks && !begin_first(node, &due)) {
+        return;
+    }
+    if (exchange_busy(node) && node->now_ms < exchanges->gap_ms) {
+        exchanges->due_ms = exchanges->gap_ms < due ? exchanges->gap_ms : due;
+        return;
+    }
     if (!begin_due(node, EXCHANGE_ROWS, &due) ||
         (chunks && !begin_due(node, EXCHANGE_CHUNKS, &due))) {
         return;

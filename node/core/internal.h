@@ -109,6 +109,7 @@ struct exchange_pair { /* a partition of ours, and another owner of it */
     bool out;       /* an exchange is under way */
     bool again;     /* at once after the one that is under way */
     bool tell;      /* the other owner is told to ask us, too */
+    bool first;     /* it comes before all others */
     bool suspected; /* leaves have differed: */
     struct kith_leaf_set suspects;
     uint64_t due_ms;
@@ -122,6 +123,7 @@ enum exchange_class { EXCHANGE_ROWS, EXCHANGE_CHUNKS, EXCHANGE_CLASSES };
 
 struct exchanges {
     bool made; /* the pairs are those of the table */
+    bool first;                  /* some of the pairs may be */
     uint32_t pair_count;         /* of each class */
     struct exchange_pair *pairs; /* those of rows, then those of chunks */
     uint32_t next[EXCHANGE_CLASSES]; /* the pair of each class to look at */

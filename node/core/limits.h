@@ -67,7 +67,8 @@
 #define KITH_REPAIR_TIMEOUT_MS 5000u
 /* Anti-entropy: exchange.c */
 #define KITH_EXCHANGES_MAX     4u       /* of rows under way */
-#define KITH_EXCHANGES_CHUNKS  2u       /* of chunks */
+#define KITH_EXCHANGES_CHUNKS  2u       /* of chunks, */
+#define KITH_EXCHANGES_FIRST   1u       /* and where thin ones are known to be missing */
 #define KITH_FETCHES_MAX       4u       /* chunks that one of these fetches at a time */
 #define KITH_FETCH_TIMEOUT_MS  30000u
 #define KITH_EXCHANGE_MS       1800000u /* between two of a pair, and up to as much more at random */

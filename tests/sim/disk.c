@@ -36,6 +36,7 @@ static void store_complete(struct sim *sim, struct sim_event *event, enum kith_d
     static const enum kith_space spaces[] = {KITH_SPACE_WIDE, KITH_SPACE_SCARCE, KITH_SPACE_FULL,
                                              KITH_SPACE_FULL};
     op->done.reached = reached;
+    op->done.partition = op->op.partition;
     op->done.space = spaces[sim->nodes[event->entity].space];
     struct kith_event done = {.kind = KITH_EVENT_STORED, .done = &op->done};
     sim_trace(sim, "%u stored kind %d at %d: %d", event->entity, (int)op->op.kind, (int)reached,

@@ -658,6 +658,9 @@ static void submit_chunk_put(struct sim *sim, uint32_t client)
     op.u.chunk_put.durability = record->disk ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
     op.u.chunk_put.checksum = kith_checksum_of(kith_bytes_make(payload->data, payload->size));
     op.u.chunk_put.payload = payload;
+    sim_trace(sim, "client %u: op %llu puts chunk %llu of partition %u", client,
+              (unsigned long long)tag, (unsigned long long)chunk->number,
+              kith_chunk_partition(&chunk->id, SIM_PARTITIONS));
     world_client_op(sim, client, &op, tag);
     kith_blob_drop(payload);
 }
@@ -674,6 +677,8 @@ static void submit_chunk_get(struct sim *sim, uint32_t client, uint32_t index, b
     struct kith_client_op op = {.kind = KITH_CLIENT_CHUNK_GET, .timeout_ms = TIMEOUT_MS};
     op.u.chunk_get.id = chunk->id;
     op.u.chunk_get.checksum = kith_checksum_of(kith_bytes_make(bytes, size));
+    sim_trace(sim, "client %u: op %u gets chunk %llu", client, record_count - 1,
+              (unsigned long long)chunk->number);
     world_client_op(sim, client, &op, record_count - 1);
 }
 

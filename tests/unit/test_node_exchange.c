@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "core/tree.h"
+#include "core/limits.h"
 #include "node_world.h"
 
 #define PEER 2u
@@ -388,6 +389,70 @@ static void test_looks_twice(void **state)
     kith_node_free(world.node);
 }
 
+/* The next exchange of rows of the partition, others being equal: up to its question. False: none
+ * in so long. */
+static bool next_of(struct world *world, uint64_t conn, uint32_t partition, uint64_t ms,
+                    uint64_t *ret_id)
+{
+    struct kith_msg ping = {.kind = KITH_MSG_PING};
+    ping.u.ping.is_answer = true;
+    bool found = false;
+    for (uint64_t at = 0; at < ms && !found; at += 20) {
+        struct kith_store_op ops[16];
+        uint32_t count = 0;
+        message(world, conn, &ping);
+        tick(world, 20);
+        for (uint32_t i = 0; i < world->last.count; i++) {
+            const struct kith_store_op *op = world->last.effects[i].op;
+            if (op != NULL && op->kind == KITH_STORE_SUMS) {
+                assert_true(count < 16);
+                ops[count++] = *op;
+            }
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            sums_read(world, &ops[i]);
+            assert_non_null(sent(world, KITH_MSG_SUMS_REQ));
+            uint64_t id = sent(world, KITH_MSG_SUMS_REQ)->id;
+            if (ops[i].partition == partition && !ops[i].u.sums.chunks) {
+                *ret_id = id;
+                found = true;
+            } else {
+                answer_sums(world, conn, id, 0, NULL);
+            }
+        }
+    }
+    return found;
+}
+
+/* What differs only at the second look has one of its own: it does not wait for the next hour. */
+static void test_looks_again(void **state)
+{
+    (void)state;
+    struct world world;
+    struct kith_msg req;
+    uint64_t id = 0, conn = asking(&world, &req);
+    uint32_t partition = req.u.sums_req.partition;
+    answer_sums(&world, conn, req.id, KITH_TREE_LEAVES, leaves_with(1));
+    assert_true(next_of(&world, conn, partition, 4000, &id));
+    answer_sums(&world, conn, id, KITH_TREE_LEAVES, leaves_with(3));
+    const struct kith_store_op *op = asked(&world, KITH_STORE_LEAF);
+    assert_non_null(op);
+    assert_true(kith_leaf_in(&op->u.leaf.leaves, 0));
+    assert_false(kith_leaf_in(&op->u.leaf.leaves, 1));
+    struct kith_store_done done = {.err = KITH_OK};
+    done.u.leaf.end = KITH_TREE_LEAVES;
+    stored(&world, op, &done);
+    assert_non_null(sent(&world, KITH_MSG_LEAF_REQ));
+    answer_leaf(&world, conn, sent(&world, KITH_MSG_LEAF_REQ)->id, false, 0, NULL);
+    assert_true(next_of(&world, conn, partition, 2 * KITH_EXCHANGE_AGAIN_MS, &id));
+    answer_sums(&world, conn, id, KITH_TREE_LEAVES, leaves_with(3));
+    op = asked(&world, KITH_STORE_LEAF);
+    assert_non_null(op);
+    assert_true(kith_leaf_in(&op->u.leaf.leaves, 1) && kith_leaf_in(&op->u.leaf.leaves, 2));
+    assert_false(kith_leaf_in(&op->u.leaf.leaves, 0)); /* it differs anew: its second look comes */
+    kith_node_free(world.node);
+}
+
 /* Ends the exchanges that the last step began: nothing differs. Those that were of `partition`. */
 static uint32_t all_equal(struct world *world, uint64_t conn, uint32_t partition)
 {
@@ -476,10 +541,10 @@ static void test_who_may_ask(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_equal_roots),     cmocka_unit_test(test_rows_are_merged),
-        cmocka_unit_test(test_watchers_are_told),
-        cmocka_unit_test(test_leaves_in_turn),  cmocka_unit_test(test_unsound_rows),
-        cmocka_unit_test(test_looks_twice),    cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_equal_roots),       cmocka_unit_test(test_rows_are_merged),
+        cmocka_unit_test(test_watchers_are_told), cmocka_unit_test(test_leaves_in_turn),
+        cmocka_unit_test(test_unsound_rows),      cmocka_unit_test(test_looks_twice),
+        cmocka_unit_test(test_looks_again),       cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_who_may_ask),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
