@@ -471,6 +471,7 @@ static enum kith_err start(struct kith_client *client, const struct kith_client_
                                                     .writer = options->writer,
                                                     .strict = options->strict,
                                                     .w_min = options->w_min,
+                                                    .zone = options->zone,
                                                     .mono_ms = kith_mono_ms()};
     random_fill(core_options.random, sizeof(core_options.random));
     random_fill(&client->random, sizeof(client->random));

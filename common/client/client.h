@@ -41,6 +41,9 @@ struct kith_client_options {
      * owners, and where fewer than W nodes are alive a put is content with those there are. */
     bool strict;
     uint32_t w_min; /* sloppy: with so many at least; 0 = 1 */
+    /* The zone (data centre) that this client is in: its owners are read and written through first.
+     * NULL: that of the node that answers fastest. At most KITH_ZONE_SIZE - 1 bytes. */
+    const char *zone;
 };
 
 /* Connects: returns when a node has answered with the table, or with EUNREACH and a message that

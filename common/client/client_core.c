@@ -650,6 +650,10 @@ void kith_client_core_release(struct kith_client_core *core, struct kith_client_
 enum kith_err kith_client_core_new(const struct kith_client_core_options *options,
                                    struct kith_client_core **ret_core, struct kith_error *error)
 {
+    if (options->zone != NULL && strlen(options->zone) >= KITH_ZONE_SIZE) {
+        return kith_error_set(error, KITH_EINVAL, "the zone's name is too long: %u bytes at most",
+                              KITH_ZONE_SIZE - 1);
+    }
     struct kith_client_core *core = kith_calloc(1, sizeof(*core));
     if (core == NULL) {
         return kith_error_set(error, KITH_ENOMEM, "out of memory");
@@ -662,6 +666,10 @@ enum kith_err kith_client_core_new(const struct kith_client_core_options *option
     core->hedge_ms = options->hedge_ms != 0 ? options->hedge_ms : HEDGE_MS;
     core->strict = options->strict;
     core->w_min = options->w_min;
+    if (options->zone != NULL) {
+        core->zone_given = true;
+        (void)snprintf(core->zone, sizeof(core->zone), "%s", options->zone); /* checked above */
+    }
     core->next_conn = 1;
     core->peers_wake_ms = core->now;
     core->watches.wake_ms = CC_NEVER;

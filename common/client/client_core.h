@@ -111,12 +111,13 @@ struct kith_client_core_options {
     const char *writer;         /* NULL = "" */
     bool strict;                /* see client.h, like the next one */
     uint32_t w_min;
+    const char *zone; /* copied */
     uint64_t mono_ms;
     uint64_t random[4]; /* the client's id, and jitter */
 };
 
-/* EINVAL: no server, too many, an address that is empty or too long. The first CONNECTs come with
- * the first step, a TICK. */
+/* EINVAL: no server, too many, an address that is empty or too long, a zone that is too long. The
+ * first CONNECTs come with the first step, a TICK. */
 KITH_MUST_CHECK enum kith_err kith_client_core_new(const struct kith_client_core_options *options,
                                                    struct kith_client_core **ret_core,
                                                    struct kith_error *error);

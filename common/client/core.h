@@ -6,6 +6,7 @@
  *     asks.c         messages that wait for an answer; what a request holds
  *     submit.c       checks and copies a request
  *     nodes.c        connections, hello, table, the fast view of nodes
+ *     zones.c        in which zone this client is
  *     replicas.c     which owners a request asks, in which order; repair
  *     read.c         GET: one full answer and digests
  *     scan.c         SCAN: pages merged in name order
@@ -43,8 +44,8 @@
 #define CC_SLOW_MIN_MS    1000u /* asked last for this long, doubling */
 #define CC_SLOW_MAX_MS    30000u
 #define CC_FAILS_MAX      3u    /* failed answers in a row that make a node slow */
-/* Owners that were lost for so long are given up: a connection that is lost may be back at once, and
- * a node that came back is tried again only after the back-off. */
+/* Owners that were lost for so long are given up: a connection that is lost may be back at once,
+ * and a node that came back is tried again only after the back-off. */
 #define CC_SHORT_MS       (CC_BACKOFF_MAX_MS + CC_GRACE_MS)
 #define CC_THIN_MS        300u /* an owner that was lost is back by then, or not soon */
 /* A node that stores or flushes chunks may take seconds, but says something meanwhile: who waits
@@ -55,6 +56,7 @@
 #define CC_READ_TRY_MS    2000u /* a read counts an owner as failed after this; a silent one sooner */
 #define CC_PAUSE_MIN_MS   20u   /* before failed owners are asked again, doubling */
 #define CC_PAUSE_MAX_MS   500u
+#define CC_RTT_MAX_MS     10000u /* what takes longer says nothing of where a node is */
 #define CC_TABLE_AGAIN_MS 1000u /* TABLE_REQs because of unreachable members: one in this time */
 #define CC_REPS_MAX       (KITH_REPLICAS_MAX + 2u) /* owners, and who may stand in for them */
 #define CC_WINDOW         32u /* unanswered chunk puts to one node: 32 MiB on their way */
@@ -108,6 +110,11 @@ struct cc_peer {
     uint64_t heard_ms; /* the last answer, or other sign of life */
     uint64_t doubt_ms; /* asked for one then; 0 = it is not in doubt */
     bool mute;         /* none came in time; until one does */
+    /* zones.c */
+    bool near; /* it is a member, in this client's zone, and there are others */
+    bool rtt_known;
+    uint32_t rtt_ms;       /* its fastest answer */
+    uint64_t rtt_since_ms; /* a TABLE_REQ is out since then; CC_NEVER */
     uint32_t bulk_asks;
     char reason[128];
 };
@@ -351,6 +358,8 @@ struct kith_client_core {
     uint32_t op_timeout_ms, hedge_ms;
     bool strict;
     uint32_t w_min;
+    bool zone_given, zone_known;
+    char zone[KITH_ZONE_SIZE];
     char writer[KITH_WRITER_MAX + 1];
     uint64_t client_id[2];
     uint64_t sequence;
@@ -488,6 +497,14 @@ void cc_peer_answered(struct kith_client_core *core, struct cc_peer *peer);
 /* The peer with this address, made where there is none; NULL: limit or memory. */
 struct cc_peer *cc_peer_at(struct kith_client_core *core, const char *address);
 
+/* ---- zones.c ---- */
+
+/* Another table, or a faster answer: which members are near. */
+void cc_zones_look(struct kith_client_core *core);
+/* A TABLE_REQ goes to the peer; its answer has come. */
+void cc_zones_asked(struct kith_client_core *core, struct cc_peer *peer);
+void cc_zones_answered(struct kith_client_core *core, struct cc_peer *peer);
+
 /* ---- replicas.c ---- */
 
 /* Call first in every drive: points reps at the owners under the table in use, makes failed ones
@@ -497,8 +514,8 @@ bool cc_replicas_prepare(struct kith_client_core *core, struct cc_op *op, bool b
 /* Forgets reps and asks: prepare will follow a newer table. */
 void cc_replicas_unbind(struct kith_client_core *core, struct cc_op *op);
 /* The best replica not asked yet that can be asked now: owners in the order of the table from
- * `first` on, slow ones after the others, mute ones after these, fallbacks last. CC_REPS_MAX when
- * there is none. */
+ * `first` on, those that are near before the others, slow ones after these, mute ones after these,
+ * fallbacks last. CC_REPS_MAX when there is none. */
 uint32_t cc_replicas_next(struct kith_client_core *core, const struct cc_op *op, bool bulk,
                           uint32_t first);
 uint32_t cc_replicas_count(const struct cc_op *op, enum cc_rep_state state);

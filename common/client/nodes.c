@@ -29,6 +29,7 @@ static struct cc_peer *peer_new(struct kith_client_core *core, const char *addre
     (void)snprintf(peer->address, sizeof(peer->address), "%s", address); /* sizes were checked */
     peer->slow_ms = CC_SLOW_MIN_MS;
     peer->silent_ms = CC_NEVER;
+    peer->rtt_since_ms = CC_NEVER;
     core->peers[core->peer_count++] = peer;
     core->peers_wake_ms = core->now;
     return peer;
@@ -106,6 +107,7 @@ static void link_down(struct kith_client_core *core, struct cc_peer *peer, struc
     bool stood = link->state == CC_LINK_UP && core->now - link->at_ms >= CC_BACKOFF_MAX_MS;
     uint64_t conn = link->conn;
     peer->silent_ms = CC_NEVER;
+    peer->rtt_since_ms = CC_NEVER;
     if (stood || link->backoff_ms == 0) {
         link->backoff_ms = CC_BACKOFF_MIN_MS;
     } else {
@@ -244,10 +246,11 @@ void cc_peer_answered(struct kith_client_core *core, struct cc_peer *peer)
 
 /* ---- The table ---- */
 
-static void table_req(struct kith_client_core *core, const struct cc_peer *peer)
+static void table_req(struct kith_client_core *core, struct cc_peer *peer)
 {
     struct kith_msg *msg = cc_message(core, KITH_MSG_TABLE_REQ);
     if (msg != NULL) {
+        cc_zones_asked(core, peer);
         if (core->table != NULL) {
             msg->u.table_req.known = core->table->id;
         }
@@ -342,6 +345,7 @@ static bool table_use(struct kith_client_core *core, struct kith_table *table)
     core->cluster = table->cluster;
     core->peers_wake_ms = core->now;
     core->waiting_dirty = true;
+    cc_zones_look(core);
     cc_watches_table(core);
     return true;
 }
@@ -560,6 +564,7 @@ void cc_nodes_message(struct kith_client_core *core, uint64_t conn, const struct
         take_hello(core, peer, link, &msg->u.hello);
     } else if (link->state == CC_LINK_UP) {
         peer->silent_ms = CC_NEVER;
+        cc_zones_answered(core, peer);
         take_table(core, peer, &msg->u.table_res);
     }
 }

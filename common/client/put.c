@@ -95,22 +95,24 @@ static uint32_t in_time(struct kith_client_core *core, struct cc_op *op)
     return count;
 }
 
-/* The first who could stand in and is heard, else the first; CC_REPS_MAX: none. */
+/* The first who could stand in, is heard and near; else who is heard, else the first; CC_REPS_MAX:
+ * none. */
 static uint32_t next_stand_in(struct kith_client_core *core, struct cc_op *op)
 {
-    uint32_t first = CC_REPS_MAX;
+    uint32_t first = CC_REPS_MAX, heard = CC_REPS_MAX;
     cc_replicas_fallbacks(core, op);
     for (uint32_t i = op->slots; i < op->rep_count; i++) {
         struct cc_rep *rep = &op->reps[i];
         if (rep->state != CC_REP_NEW || cc_peer_link(core, rep->peer, false) == NULL) {
             continue;
         }
-        if (!rep->peer->mute) {
+        if (!rep->peer->mute && rep->peer->near) {
             return i;
         }
+        heard = heard == CC_REPS_MAX && !rep->peer->mute ? i : heard;
         first = first == CC_REPS_MAX ? i : first;
     }
-    return first;
+    return heard != CC_REPS_MAX ? heard : first;
 }
 
 /* Who is to coordinate it next; CC_REPS_MAX: nobody, or nobody yet. A fallback stands in only where

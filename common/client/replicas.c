@@ -3,8 +3,9 @@
  * replicas.c - which owners a request asks, in which order, when one is late; merging; repair.
  *
  * A replica of an op goes NEW -> ASKED -> HAVE or FAILED. The order is the table's, the same for
- * every request of a partition, so that the first owner's cache serves it; only slow nodes go to
- * the end. A failed replica is new again after a pause, or when its connection is back. */
+ * every request of a partition, so that the first owner's cache serves it; only those in the
+ * client's own zone come before all others, and slow nodes go to the end. A failed replica is new
+ * again after a pause, or when its connection is back. */
 #include <stdio.h>
 #include <string.h>
 
@@ -131,27 +132,30 @@ bool cc_replicas_prepare(struct kith_client_core *core, struct cc_op *op, bool b
     return true;
 }
 
+/* Who is asked before whom. */
+static uint32_t rank_of(const struct cc_peer *peer)
+{
+    return (peer->mute ? 4u : peer->slow ? 2u : 0u) + (peer->near ? 0u : 1u);
+}
+
 uint32_t cc_replicas_next(struct kith_client_core *core, const struct cc_op *op, bool bulk,
                           uint32_t first)
 {
-    uint32_t slow = CC_REPS_MAX, mute = CC_REPS_MAX;
+    uint32_t best = CC_REPS_MAX, best_rank = UINT32_MAX;
     for (uint32_t n = 0; n < op->slots; n++) {
         uint32_t i = (first + n) % op->slots;
         const struct cc_rep *rep = &op->reps[i];
         if (rep->state != CC_REP_NEW || cc_peer_link(core, rep->peer, bulk) == NULL) {
             continue;
         }
-        if (!rep->peer->slow) {
-            return i;
-        }
-        if (rep->peer->mute) {
-            mute = mute == CC_REPS_MAX ? i : mute;
-        } else {
-            slow = slow == CC_REPS_MAX ? i : slow;
+        uint32_t rank = rank_of(rep->peer);
+        if (rank < best_rank) {
+            best = i;
+            best_rank = rank;
         }
     }
-    if (slow != CC_REPS_MAX || mute != CC_REPS_MAX) {
-        return slow != CC_REPS_MAX ? slow : mute;
+    if (best != CC_REPS_MAX) {
+        return best;
     }
     for (uint32_t i = op->slots; i < op->rep_count; i++) {
         if (op->reps[i].state == CC_REP_NEW && cc_peer_link(core, op->reps[i].peer, bulk) != NULL) {

@@ -49,6 +49,7 @@ static enum kith_err open_client(const struct kith_fs_options *options,
                                          .op_timeout_ms = options->op_timeout_ms,
                                          .strict = options->strict,
                                          .w_min = options->w_min,
+                                         .zone = options->zone,
                                          .writer = writer};
     return kith_client_open(&client, ret_client, error);
 }

@@ -226,6 +226,18 @@ static enum kith_err count_parse(const char *name, const char *text, uint32_t ma
     return KITH_OK;
 }
 
+static enum kith_err zone_parse(const char *value, struct kith_fs_options *options,
+                                struct kith_error *error)
+{
+    if (value[0] == '\0' || strlen(value) >= KITH_ZONE_SIZE) {
+        return kith_error_set(error, KITH_EINVAL, "option zone=%s: want a name of 1 to %u bytes",
+                              value, KITH_ZONE_SIZE - 1);
+    }
+    kith_free(options->zone);
+    options->zone = kith_strdup(value);
+    return options->zone == NULL ? no_memory(error) : KITH_OK;
+}
+
 static enum kith_err value_option(const char *name, const char *value,
                                   struct kith_fs_options *options, struct kith_error *error)
 {
@@ -245,6 +257,9 @@ static enum kith_err value_option(const char *name, const char *value,
     }
     if (strcmp(name, "w_min") == 0) {
         return count_parse(name, value, KITH_REPLICAS_MAX, &options->w_min, error);
+    }
+    if (strcmp(name, "zone") == 0) {
+        return zone_parse(value, options, error);
     }
     if (strcmp(name, "cache_size") == 0) {
         return bytes_parse(name, value, UINT64_C(1) << 40, &options->cache_bytes, error);
@@ -445,5 +460,6 @@ void kith_fs_options_release(struct kith_fs_options *options)
     kith_free(options->path);
     kith_free(options->log_path);
     kith_free(options->pid_path);
+    kith_free(options->zone);
     memset(options, 0, sizeof *options);
 }

@@ -27,6 +27,7 @@ struct kith_fs_options {
     bool foreground, debug, help, version;
     bool read_only, allow_other, no_watch, strict;
     uint32_t w_min; /* of client.h */
+    char *zone;     /* NULL = that of the nearest node; owned */
     double attr_timeout, entry_timeout; /* seconds */
     uint32_t mount_timeout_ms, op_timeout_ms;
     uint64_t cache_bytes;

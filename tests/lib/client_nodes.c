@@ -20,7 +20,8 @@ struct kith_uuid world_uuid(uint32_t node)
     return uuid;
 }
 
-struct kith_table *world_make_table(uint64_t version, uint32_t member_count)
+struct kith_table *world_make_table(uint64_t version, uint32_t member_count,
+                                    const char *const *zones)
 {
     struct kith_member members[WORLD_MEMBERS];
     uint16_t owners[WORLD_PARTITIONS * WORLD_NODES];
@@ -30,6 +31,8 @@ struct kith_table *world_make_table(uint64_t version, uint32_t member_count)
     for (uint32_t i = 0; i < member_count; i++) {
         members[i].uuid = world_uuid(i);
         members[i].weight = 1;
+        (void)snprintf(members[i].zone, sizeof(members[i].zone), "%s",
+                       zones == NULL ? "" : zones[i]);
     }
     for (uint32_t p = 0; p < WORLD_PARTITIONS; p++) {
         for (uint32_t s = 0; s < WORLD_NODES; s++) {

@@ -102,7 +102,8 @@ void world_set_mode(struct client_world *w, uint32_t node, enum world_mode mode)
     world_deliver(w);
 }
 
-static struct client_world *make(bool strict, uint32_t member_count)
+static struct client_world *make(bool strict, uint32_t member_count, const char *own,
+                                 const char *const *zones)
 {
     static const char *const servers[] = {"n0:1", "n1:1"};
     struct client_world *w = calloc(1, sizeof(*w));
@@ -110,11 +111,12 @@ static struct client_world *make(bool strict, uint32_t member_count)
         .server_count = 2, .servers = servers, .mono_ms = 1000, .random = {1, 2, 3, 4}};
     options.writer = "me@here";
     options.strict = strict;
+    options.zone = own;
     assert_non_null(w);
     w->now = 1000;
     w->member_count = member_count;
-    w->table = world_make_table(1, member_count);
-    w->newer = world_make_table(2, member_count);
+    w->table = world_make_table(1, member_count, zones);
+    w->newer = world_make_table(2, member_count, zones);
     for (uint32_t i = 0; i < WORLD_MEMBERS; i++) {
         w->nodes[i].put_copies = 7;
     }
@@ -124,7 +126,12 @@ static struct client_world *make(bool strict, uint32_t member_count)
 
 struct client_world *world_new(void)
 {
-    return make(false, WORLD_NODES);
+    return make(false, WORLD_NODES, NULL, NULL);
+}
+
+struct client_world *world_new_zones(const char *own, const char *const zones[WORLD_MEMBERS])
+{
+    return make(false, WORLD_MEMBERS, own, zones);
 }
 
 void world_start(struct client_world *w)
@@ -137,7 +144,7 @@ void world_start(struct client_world *w)
 
 static int set_up(void **state, bool strict, uint32_t member_count)
 {
-    struct client_world *w = make(strict, member_count);
+    struct client_world *w = make(strict, member_count, NULL, NULL);
     world_start(w);
     assert_true(kith_client_core_ready(w->core));
     *state = w;

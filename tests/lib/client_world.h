@@ -118,6 +118,8 @@ int world_setup_many(void **state);   /* WORLD_MEMBERS members */
 int world_teardown(void **state);
 /* The same in two steps: what is changed in between the client meets at its start. */
 struct client_world *world_new(void);
+/* WORLD_MEMBERS members in these zones, the client in `own` (NULL: where it finds itself). */
+struct client_world *world_new_zones(const char *own, const char *const zones[WORLD_MEMBERS]);
 void world_start(struct client_world *w);
 
 /* One event, with the time filled in; what it has the nodes answer lies in the inbox afterwards. */
@@ -171,7 +173,9 @@ void world_lose_row(struct client_world *w, uint32_t node, const char *name);
 /* ---- Between client_world.c and client_nodes.c, and for on_message ---- */
 
 struct kith_uuid world_uuid(uint32_t node);
-struct kith_table *world_make_table(uint64_t version, uint32_t member_count);
+/* zones: NULL, or one for each member */
+struct kith_table *world_make_table(uint64_t version, uint32_t member_count,
+                                    const char *const *zones);
 /* An empty message to the client, at the end of the inbox; id 0 where nothing was asked. */
 struct kith_msg *world_answer(struct client_world *w, uint64_t conn, enum kith_msg_kind kind,
                               uint64_t id);
