@@ -12,6 +12,8 @@
 
 /* ---- The table ---- */
 
+#define LEVEL_TEXT "owners that must take part: one, quorum, local-quorum, each-quorum, all"
+
 static const struct kith_ctl_option no_options[] = {{NULL, NULL, NULL}};
 static const struct kith_ctl_option common_options[] = {
     {"servers", "LIST",
@@ -50,21 +52,25 @@ static const struct kith_ctl_option explain_options[] = {
 };
 static const struct kith_ctl_option get_options[] = {
     {"version", "K", "where there are several versions: print the K-th"},
+    {"level", "LEVEL", LEVEL_TEXT},
     {NULL, NULL, NULL},
 };
 static const struct kith_ctl_option put_options[] = {
     {"file", "FILE", "the value is what the file holds (- = standard input)"},
     {"blind", NULL, "do not read first: stands beside what others wrote"},
     {"disk", NULL, "answer when it is flushed to disk, not only in the system's memory"},
+    {"level", "LEVEL", LEVEL_TEXT},
     {NULL, NULL, NULL},
 };
 static const struct kith_ctl_option delete_options[] = {
     {"blind", NULL, "do not read first: removes nothing that this command has not seen"},
     {"disk", NULL, "answer when it is flushed to disk"},
+    {"level", "LEVEL", LEVEL_TEXT},
     {NULL, NULL, NULL},
 };
 static const struct kith_ctl_option scan_options[] = {
     {"limit", "COUNT", "at most so many rows (default all)"},
+    {"level", "LEVEL", LEVEL_TEXT},
     {NULL, NULL, NULL},
 };
 static const struct kith_ctl_option up_options[] = {

@@ -44,6 +44,13 @@ enum kith_err kith_door_open(const struct kith_ctl_args *args, struct kith_door 
     options.turned_down_ms = TURNED_DOWN_MS;
     options.op_timeout_ms = (uint32_t)args->timeout_ms;
     options.writer = writer;
+    const char *level = kith_ctl_value(args, "level");
+    if (level && kith_level_parse(level, &options.read_level) != KITH_OK) {
+        return kith_error_set(error, KITH_EINVAL,
+                              "--level is one, quorum, local-quorum, each-quorum or all, not '%s'",
+                              level);
+    }
+    options.write_level = options.read_level;
     enum kith_err err = kith_client_open(&options, &ret_door->client, error);
     if (err == KITH_EUNREACH) {
         static const char remedy[] = "; is kithd running there?";

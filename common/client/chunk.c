@@ -99,17 +99,17 @@ static void put_finish(struct kith_client_core *core, struct cc_op *op, uint32_t
     cc_op_finish(core, op);
 }
 
-/* Owners that have it or may still take it as things are now. */
+/* Owners that have it or may still take it as things are now: a mask. */
 static uint32_t put_possible(const struct kith_client_core *core, const struct cc_op *op)
 {
-    uint32_t count = 0;
+    uint32_t mask = 0;
     for (uint32_t i = 0; i < op->slots; i++) {
         const struct cc_rep *rep = &op->reps[i];
         bool there = rep->state == CC_REP_HAVE || rep->state == CC_REP_ASKED ||
                      !cc_peer_down(core, rep->peer, true);
-        count += there && !rep->final ? 1 : 0;
+        mask |= there && !rep->final ? 1u << i : 0;
     }
-    return count;
+    return mask;
 }
 
 /* Too few owners can be reached. Not at the first sight of it, because a connection that was lost
@@ -118,7 +118,7 @@ static uint32_t put_possible(const struct kith_client_core *core, const struct c
 static bool put_short(struct kith_client_core *core, struct cc_op *op)
 {
     uint32_t possible = put_possible(core, op);
-    if (possible >= op->need) {
+    if (kith_quorum_met(&op->quorum, possible)) {
         op->short_ms = 0;
         return false;
     }
@@ -130,8 +130,9 @@ static bool put_short(struct kith_client_core *core, struct cc_op *op)
     char text[CC_MESSAGE_SIZE];
     memcpy(text, op->message, sizeof(text));
     cc_op_fail(core, op, op->u.chunk.sent > 0 ? KITH_EUNKNOWN : KITH_EUNREACH,
-               "%u of the %u owners that must take the chunk can be reached (%.170s)", possible,
-               op->need, text[0] != '\0' ? text : "the others are down");
+               "%u of the %u owners that must take the chunk can be reached (%.170s)",
+               (uint32_t)__builtin_popcount(possible), op->need,
+               text[0] != '\0' ? text : "the others are down");
     return true;
 }
 
@@ -188,11 +189,11 @@ static bool put_thin(struct kith_client_core *core, struct cc_op *op, uint32_t h
 /* Fewer than W owners can have it, and asking again changes nothing. */
 static bool put_impossible(const struct cc_op *op)
 {
-    uint32_t final = 0;
+    uint32_t left = 0;
     for (uint32_t i = 0; i < op->slots; i++) {
-        final += op->reps[i].final ? 1 : 0;
+        left |= op->reps[i].final ? 0 : 1u << i;
     }
-    return op->slots - final < op->need;
+    return !kith_quorum_met(&op->quorum, left);
 }
 
 void cc_chunk_put_drive(struct kith_client_core *core, struct cc_op *op)
@@ -215,7 +216,7 @@ void cc_chunk_put_drive(struct kith_client_core *core, struct cc_op *op)
         }
         return;
     }
-    if (have >= op->need) {
+    if (cc_met(op)) {
         if (!brake(core, op)) {
             put_finish(core, op, have);
         }

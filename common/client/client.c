@@ -472,6 +472,8 @@ static enum kith_err start(struct kith_client *client, const struct kith_client_
                                                     .strict = options->strict,
                                                     .w_min = options->w_min,
                                                     .zone = options->zone,
+                                                    .read_level = options->read_level,
+                                                    .write_level = options->write_level,
                                                     .mono_ms = kith_mono_ms()};
     random_fill(core_options.random, sizeof(core_options.random));
     random_fill(&client->random, sizeof(client->random));

@@ -16,15 +16,10 @@
 #ifndef KITH_CLIENT_CLIENT_H
 #define KITH_CLIENT_CLIENT_H
 
+#include "data/quorum.h"
 #include "wire/msg.h"
 
 struct kith_client;
-
-enum kith_level { /* how many owners must answer; puts and reads alike */
-    KITH_LEVEL_QUORUM = 0, /* a majority of N: the default, R + W > N */
-    KITH_LEVEL_ONE,
-    KITH_LEVEL_ALL,
-};
 
 struct kith_client_options {
     uint32_t server_count;
@@ -44,6 +39,8 @@ struct kith_client_options {
     /* The zone (data centre) that this client is in: its owners are read and written through first.
      * NULL: that of the node that answers fastest. At most KITH_ZONE_SIZE - 1 bytes. */
     const char *zone;
+    /* Of requests that name none (QUORUM): gets and scans; puts of rows and chunks, and syncs. */
+    enum kith_level read_level, write_level;
 };
 
 /* Connects: returns when a node has answered with the table, or with EUNREACH and a message that
@@ -71,7 +68,7 @@ enum kith_client_kind {
 struct kith_client_op {
     enum kith_client_kind kind;
     uint32_t timeout_ms; /* 0 = the client's op_timeout_ms */
-    enum kith_level level;
+    enum kith_level level; /* which owners must answer; puts and reads alike */
     /* GET and SCAN: never a degraded answer; where R owners cannot be reached it waits for them
      * until the deadline. For what must not be done on the word of fewer. PUT: as the client's
      * `strict`. EUNREACH where too few have been unreachable for some seconds. */

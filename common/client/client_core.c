@@ -460,7 +460,9 @@ static enum kith_err take_submit(struct kith_client_core *core,
     if (op == NULL) {
         return err;
     }
-    core->one_used = core->one_used || op->level == KITH_LEVEL_ONE;
+    if (op->kind == KITH_CLIENT_GET || op->kind == KITH_CLIENT_SCAN) {
+        core->levels |= 1u << op->level;
+    }
     op->tag = event->tag;
     if (op->kind == KITH_CLIENT_STATUS && op->u.status.door != NULL) {
         op->u.status.door->wanted++;
@@ -650,6 +652,10 @@ void kith_client_core_release(struct kith_client_core *core, struct kith_client_
 enum kith_err kith_client_core_new(const struct kith_client_core_options *options,
                                    struct kith_client_core **ret_core, struct kith_error *error)
 {
+    if ((uint32_t)options->read_level >= KITH_LEVELS ||
+        (uint32_t)options->write_level >= KITH_LEVELS) {
+        return kith_error_set(error, KITH_EINVAL, "there is no such level");
+    }
     if (options->zone != NULL && strlen(options->zone) >= KITH_ZONE_SIZE) {
         return kith_error_set(error, KITH_EINVAL, "the zone's name is too long: %u bytes at most",
                               KITH_ZONE_SIZE - 1);
@@ -666,6 +672,8 @@ enum kith_err kith_client_core_new(const struct kith_client_core_options *option
     core->hedge_ms = options->hedge_ms != 0 ? options->hedge_ms : HEDGE_MS;
     core->strict = options->strict;
     core->w_min = options->w_min;
+    core->read_level = options->read_level;
+    core->write_level = options->write_level;
     if (options->zone != NULL) {
         core->zone_given = true;
         (void)snprintf(core->zone, sizeof(core->zone), "%s", options->zone); /* checked above */

@@ -112,6 +112,7 @@ struct kith_client_core_options {
     bool strict;                /* see client.h, like the next one */
     uint32_t w_min;
     const char *zone; /* copied */
+    enum kith_level read_level, write_level;
     uint64_t mono_ms;
     uint64_t random[4]; /* the client's id, and jitter */
 };

@@ -205,12 +205,13 @@ struct cc_sync_node {
     uint32_t count;
     struct kith_chunk_id *ids;
     uint32_t *at; /* places in the op's list */
+    uint32_t *bits; /* which of the chunk's owners it is */
 };
 struct cc_sync {
     uint32_t id_count;
     struct kith_chunk_id *ids;
-    uint32_t *holders;
-    uint32_t *gone; /* owners that cannot be reached, once it is over */
+    uint32_t *holders; /* masks of owners, for each id */
+    uint32_t *gone;    /* those that cannot be reached, once it is over */
     uint32_t need;
     uint32_t node_count;
     struct cc_sync_node *nodes;
@@ -247,7 +248,9 @@ struct cc_op {
     struct cc_ask *asks;
     struct kith_table *table; /* held; the one that reps follow */
     uint32_t slots;           /* owners among reps; fallbacks come behind */
-    uint32_t need;            /* R or W */
+    uint32_t partition;
+    struct kith_quorum quorum; /* which of them are enough; bit i is reps[i] */
+    uint32_t need;             /* R or W: the fewest that may be enough */
     uint32_t rep_count;
     uint32_t extra; /* replicas to ask beyond `need`: late or insufficient answers */
     bool behind;    /* the answers are older than what the session has seen */
@@ -392,7 +395,8 @@ struct kith_client_core {
     struct cc_session session;
     struct cc_twins twins;
     struct cc_watches watches;
-    bool one_used; /* reads of level ONE occur: clocks are kept until all owners have them */
+    uint32_t levels; /* bit l: reads of that level occur (cc_settled) */
+    enum kith_level read_level, write_level;
     uint64_t repair_window_ms;
     uint32_t repair_sent;
 
@@ -521,6 +525,16 @@ uint32_t cc_replicas_next(struct kith_client_core *core, const struct cc_op *op,
 uint32_t cc_replicas_count(const struct cc_op *op, enum cc_rep_state state);
 /* Owners alone: those whose word counts. */
 uint32_t cc_owners_count(const struct cc_op *op, enum cc_rep_state state);
+/* The owners in that state, bit i of reps[i]. */
+uint32_t cc_owners_in(const struct cc_op *op, enum cc_rep_state state);
+/* Whether those that have answered are enough for the op's level. */
+static inline bool cc_met(const struct cc_op *op)
+{
+    return kith_quorum_met(&op->quorum, cc_owners_in(op, CC_REP_HAVE));
+}
+/* Whether, while `holders` have a state, no read of the levels that this client uses can miss it.
+ */
+bool cc_settled(const struct kith_client_core *core, const struct cc_op *op, uint32_t holders);
 /* Where owners cannot be reached: adds those who stand in for them, the first that can be reached.
  */
 void cc_replicas_fallbacks(struct kith_client_core *core, struct cc_op *op);

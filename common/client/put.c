@@ -35,7 +35,10 @@ static void ask(struct kith_client_core *core, struct cc_op *op, uint32_t i)
         req->request = put->request;
         req->retry = put->open > 0;
         req->durability = put->durability;
-        req->w = op->level == KITH_LEVEL_QUORUM ? 0 : op->need;
+        bool zones = op->level == KITH_LEVEL_LOCAL_QUORUM || op->level == KITH_LEVEL_EACH_QUORUM;
+        req->w = zones || op->level == KITH_LEVEL_QUORUM ? 0 : op->need;
+        req->level = zones ? op->level : KITH_LEVEL_QUORUM;
+        req->zone = zones ? core->zone : "";
         req->group = put->group;
         req->writer = kith_bytes_make(core->writer, strlen(core->writer));
         req->update_count = put->update_count;
@@ -250,7 +253,7 @@ static bool note_session(struct kith_client_core *core, const struct cc_op *op,
         if (kith_row_decode(&core->step_arena, res->results[i].context, &row) != KITH_OK ||
             !cc_session_note(&core->session, &op->u.put.group, op->u.put.updates[i].name,
                              &row.clock) ||
-            (res->owners < cc_majority(op) &&
+            (res->owners < cc_majority(op) && !res->settled &&
              !keep_row(core, op, i, &res->results[i], &row))) {
             return false;
         }

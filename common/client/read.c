@@ -140,10 +140,7 @@ static enum outcome session_row(struct kith_client_core *core, struct cc_op *op,
         get->behind = n;
         return OUTCOME_BEHIND;
     }
-    /* a read of level ONE may meet any owner: then all of them must have it before it is forgotten
-     */
-    uint32_t enough = core->one_used ? op->slots : cc_majority(op);
-    if ((uint32_t)__builtin_popcount(holders & cc_owners_mask(op)) >= enough) {
+    if (cc_settled(core, op, holders)) {
         if (known) {
             cc_session_settle(&core->session, &get->group, get->names[n], core->order);
         }
@@ -237,7 +234,7 @@ void cc_get_drive(struct kith_client_core *core, struct cc_op *op)
     uint32_t asked = cc_replicas_count(op, CC_REP_ASKED);
     uint32_t want = op->need + op->extra;
     bool behind = false;
-    if (have >= op->need) {
+    if (cc_met(op)) {
         enum outcome outcome = finish(core, op, false);
         if (outcome == OUTCOME_ENDED) {
             return;
@@ -260,11 +257,11 @@ void cc_get_drive(struct kith_client_core *core, struct cc_op *op)
     if (asked == 0 && cc_replicas_hope(core, op, false)) {
         return;
     }
-    if (asked == 0 && (have < op->need || behind)) {
+    if (asked == 0 && (!cc_met(op) || behind)) {
         asked = ask_fallbacks(core, op);
     }
     if (asked == 0 && !behind && !op->strict && cc_replicas_count(op, CC_REP_HAVE) > 0) {
-        enum outcome outcome = finish(core, op, have < op->need);
+        enum outcome outcome = finish(core, op, !cc_met(op));
         if (outcome == OUTCOME_ENDED) {
             return;
         }

@@ -39,6 +39,8 @@ static void bind(struct kith_client_core *core, struct cc_op *op)
     struct kith_table *table = core->table;
     uint32_t partition = op_partition(op, table->partitions);
     const uint16_t *owners = kith_table_owners(table, partition);
+    bool writes = op->kind == KITH_CLIENT_PUT || op->kind == KITH_CLIENT_CHUNK_PUT;
+    op->partition = partition;
     op->table = kith_table_hold(table);
     op->slots = table->owner_slots;
     op->rep_count = table->owner_slots;
@@ -46,9 +48,8 @@ static void bind(struct kith_client_core *core, struct cc_op *op)
     for (uint32_t i = 0; i < op->slots; i++) {
         op->reps[i].peer = core->by_member[owners[i]];
     }
-    op->need = op->level == KITH_LEVEL_ONE   ? 1
-               : op->level == KITH_LEVEL_ALL ? op->slots
-                                             : cc_majority(op);
+    kith_quorum_make(table, partition, op->level, core->zone, writes, &op->quorum);
+    op->need = kith_quorum_lacks(&op->quorum, 0);
 }
 
 static bool has_rep(const struct cc_op *op, const struct cc_peer *peer)
@@ -68,8 +69,7 @@ void cc_replicas_fallbacks(struct kith_client_core *core, struct cc_op *op)
         (op->kind == KITH_CLIENT_PUT && op->strict)) {
         return;
     }
-    uint32_t partition = op_partition(op, op->table->partitions);
-    uint32_t count = kith_table_fallbacks(op->table, partition, CC_FALLBACKS_MAX, members);
+    uint32_t count = kith_table_fallbacks(op->table, op->partition, CC_FALLBACKS_MAX, members);
     for (uint32_t i = 0; i < count && op->rep_count < CC_REPS_MAX; i++) {
         struct cc_peer *peer = core->by_member[members[i]];
         if (cc_peer_link(core, peer, false) != NULL && !has_rep(op, peer)) {
@@ -133,22 +133,39 @@ bool cc_replicas_prepare(struct kith_client_core *core, struct cc_op *op, bool b
 }
 
 /* Who is asked before whom. */
-static uint32_t rank_of(const struct cc_peer *peer)
+static uint32_t rank_of(const struct cc_peer *peer, bool helps)
 {
-    return (peer->mute ? 4u : peer->slow ? 2u : 0u) + (peer->near ? 0u : 1u);
+    return (helps ? 0u : 8u) + (peer->mute ? 4u : peer->slow ? 2u : 0u) + (peer->near ? 0u : 1u);
+}
+
+/* Those that the level wants next to those that have answered, or will in time; all, where it does
+ * not matter. */
+static uint32_t wanted(const struct cc_op *op)
+{
+    uint32_t there = 0;
+    if (op->level != KITH_LEVEL_LOCAL_QUORUM && op->level != KITH_LEVEL_EACH_QUORUM) {
+        return UINT32_MAX;
+    }
+    for (uint32_t i = 0; i < op->slots; i++) {
+        const struct cc_rep *rep = &op->reps[i];
+        bool counts = rep->state == CC_REP_HAVE || (rep->state == CC_REP_ASKED && !rep->hedged);
+        there |= counts ? 1u << i : 0;
+    }
+    uint32_t helps = kith_quorum_helps(&op->quorum, there);
+    return helps != 0 ? helps : UINT32_MAX;
 }
 
 uint32_t cc_replicas_next(struct kith_client_core *core, const struct cc_op *op, bool bulk,
                           uint32_t first)
 {
-    uint32_t best = CC_REPS_MAX, best_rank = UINT32_MAX;
+    uint32_t best = CC_REPS_MAX, best_rank = UINT32_MAX, helps = wanted(op);
     for (uint32_t n = 0; n < op->slots; n++) {
         uint32_t i = (first + n) % op->slots;
         const struct cc_rep *rep = &op->reps[i];
         if (rep->state != CC_REP_NEW || cc_peer_link(core, rep->peer, bulk) == NULL) {
             continue;
         }
-        uint32_t rank = rank_of(rep->peer);
+        uint32_t rank = rank_of(rep->peer, (helps >> i & 1u) != 0);
         if (rank < best_rank) {
             best = i;
             best_rank = rank;
@@ -181,6 +198,34 @@ uint32_t cc_owners_count(const struct cc_op *op, enum cc_rep_state state)
         count += op->reps[i].state == state ? 1 : 0;
     }
     return count;
+}
+
+uint32_t cc_owners_in(const struct cc_op *op, enum cc_rep_state state)
+{
+    uint32_t mask = 0;
+    for (uint32_t i = 0; i < op->slots && i < op->rep_count; i++) {
+        mask |= op->reps[i].state == state ? 1u << i : 0;
+    }
+    return mask;
+}
+
+bool cc_settled(const struct kith_client_core *core, const struct cc_op *op, uint32_t holders)
+{
+    uint32_t plain = 1u << KITH_LEVEL_QUORUM | 1u << KITH_LEVEL_ALL;
+    holders &= cc_owners_mask(op);
+    if ((core->levels & ~plain) == 0) {
+        return (uint32_t)__builtin_popcount(holders) >= cc_majority(op);
+    }
+    for (uint32_t level = 0; level < KITH_LEVELS; level++) {
+        struct kith_quorum quorum;
+        kith_quorum_make(op->table, op->partition, (enum kith_level)level, core->zone, false,
+                         &quorum);
+        if ((core->levels >> level & 1u) != 0 &&
+            kith_quorum_met(&quorum, cc_owners_mask(op) & ~holders)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool cc_replica_hope(struct kith_client_core *core, struct cc_op *op, uint32_t rep, bool bulk)
@@ -336,7 +381,7 @@ bool cc_replicas_lost(const struct kith_client_core *core, const struct cc_op *o
 
 bool cc_replicas_short(struct kith_client_core *core, struct cc_op *op)
 {
-    uint32_t there = 0;
+    uint32_t there = 0, mask = 0;
     char text[CC_MESSAGE_SIZE];
     for (uint32_t i = 0; i < op->slots; i++) {
         const struct cc_rep *rep = &op->reps[i];
@@ -344,11 +389,12 @@ bool cc_replicas_short(struct kith_client_core *core, struct cc_op *op)
         bool here = rep->state == CC_REP_HAVE || lost_ms < CC_SHORT_MS ||
                     !cc_peer_down(core, rep->peer, false);
         there += here ? 1 : 0;
+        mask |= here ? 1u << i : 0;
         if (here && lost_ms > 0) {
             cc_op_wake(core, op, core->now + CC_SHORT_MS - lost_ms);
         }
     }
-    if (!op->strict || there >= op->need) {
+    if (!op->strict || kith_quorum_met(&op->quorum, mask)) {
         return false;
     }
     memcpy(text, op->message, sizeof(text));

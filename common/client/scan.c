@@ -143,8 +143,7 @@ static enum kith_err merge_row(struct kith_client_core *core, struct cc_op *op, 
         op->u.scan.behind = name;
         return KITH_ENOTREADY;
     }
-    uint32_t enough = core->one_used ? op->slots : cc_majority(op);
-    bool settled = (uint32_t)__builtin_popcount(holders & cc_owners_mask(op)) >= enough;
+    bool settled = cc_settled(core, op, holders);
     if (known && settled) {
         cc_session_settle(&core->session, group, name, core->order);
         merge->known++;
@@ -274,7 +273,7 @@ void cc_scan_drive(struct kith_client_core *core, struct cc_op *op)
     uint32_t asked = cc_replicas_count(op, CC_REP_ASKED);
     uint32_t want = op->need + op->extra;
     bool behind = false;
-    if (have >= op->need) {
+    if (cc_met(op)) {
         if (finish(core, op, false, &behind)) {
             return;
         }
@@ -293,7 +292,7 @@ void cc_scan_drive(struct kith_client_core *core, struct cc_op *op)
     if (asked == 0 && cc_replicas_hope(core, op, false)) {
         return;
     }
-    if (asked == 0 && (have < op->need || behind)) {
+    if (asked == 0 && (!cc_met(op) || behind)) {
         asked = ask_fallbacks(core, op);
     }
     /* a listing without any owner would be nearly empty: there is none */

@@ -182,9 +182,12 @@ enum kith_err cc_submit_copy(struct kith_client_core *core, struct cc_op *op,
                              const struct kith_client_op *from)
 {
     op->kind = from->kind;
-    op->level = from->level;
-    op->strict = from->strict || core->strict || from->level == KITH_LEVEL_ALL;
-    if (from->level > KITH_LEVEL_ALL) {
+    bool reads = from->kind == KITH_CLIENT_GET || from->kind == KITH_CLIENT_SCAN;
+    op->level = from->level != KITH_LEVEL_QUORUM ? from->level
+                : reads                          ? core->read_level
+                                                 : core->write_level;
+    op->strict = from->strict || core->strict || op->level == KITH_LEVEL_ALL;
+    if ((uint32_t)from->level >= KITH_LEVELS) {
         return KITH_EINVAL;
     }
     switch (from->kind) {

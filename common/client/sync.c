@@ -12,7 +12,7 @@
 
 /* ---- CHUNK_SYNC ---- */
 
-static void node_add(struct cc_sync *sync, struct cc_peer *peer, uint32_t at)
+static void node_add(struct cc_sync *sync, struct cc_peer *peer, uint32_t at, uint32_t bit)
 {
     uint32_t i = 0;
     while (i < sync->node_count && sync->nodes[i].peer != peer) {
@@ -26,6 +26,7 @@ static void node_add(struct cc_sync *sync, struct cc_peer *peer, uint32_t at)
     if (node->ids != NULL) { /* the second pass: the counts are known */
         node->ids[node->count] = sync->ids[at];
         node->at[node->count] = at;
+        node->bits[node->count] = bit;
     }
     node->count++;
 }
@@ -37,7 +38,7 @@ static void each_owner(const struct kith_client_core *core, struct cc_sync *sync
         uint32_t partition = kith_chunk_partition(&sync->ids[id], table->partitions);
         const uint16_t *owners = kith_table_owners(table, partition);
         for (uint32_t o = 0; o < table->owner_slots; o++) {
-            node_add(sync, core->by_member[owners[o]], id);
+            node_add(sync, core->by_member[owners[o]], id, 1u << o);
         }
     }
 }
@@ -57,7 +58,8 @@ static bool sync_bind(struct kith_client_core *core, struct cc_op *op)
         struct cc_sync_node *node = &sync->nodes[i];
         node->ids = kith_arena_calloc(&op->arena, node->count, sizeof(*node->ids));
         node->at = kith_arena_calloc(&op->arena, node->count, sizeof(*node->at));
-        if (node->ids == NULL || node->at == NULL) {
+        node->bits = kith_arena_calloc(&op->arena, node->count, sizeof(*node->bits));
+        if (node->ids == NULL || node->at == NULL || node->bits == NULL) {
             return false;
         }
         node->count = 0;
@@ -73,14 +75,33 @@ static bool sync_is_bulk(void)
     return kith_wire_is_bulk(KITH_MSG_CHUNK_SYNC_REQ);
 }
 
-/* Whether as many hold it as must; sloppy, as many as there are. */
+static uint32_t count_of(uint32_t owners)
+{
+    return (uint32_t)__builtin_popcount(owners);
+}
+
+/* Whether those that hold it are enough. */
+static bool sync_met(const struct kith_client_core *core, const struct cc_op *op, uint32_t id)
+{
+    const struct cc_sync *sync = &op->u.sync;
+    struct kith_quorum quorum;
+    if (op->level != KITH_LEVEL_LOCAL_QUORUM && op->level != KITH_LEVEL_EACH_QUORUM) {
+        return count_of(sync->holders[id]) >= sync->need;
+    }
+    uint32_t partition = kith_chunk_partition(&sync->ids[id], core->table->partitions);
+    kith_quorum_make(core->table, partition, op->level, core->zone, true, &quorum);
+    return kith_quorum_met(&quorum, sync->holders[id]);
+}
+
+/* The same; sloppy, as many as there are will do. */
 static bool sync_held(const struct kith_client_core *core, const struct cc_op *op, uint32_t id)
 {
     const struct cc_sync *sync = &op->u.sync;
     uint32_t least = core->w_min > 0 ? core->w_min : 1;
-    uint32_t held = sync->holders[id];
-    return held >= sync->need ||
-           (!op->strict && held >= least && held + sync->gone[id] >= core->table->owner_slots);
+    uint32_t held = count_of(sync->holders[id]);
+    return sync_met(core, op, id) ||
+           (!op->strict && held >= least &&
+            count_of(sync->holders[id] | sync->gone[id]) >= core->table->owner_slots);
 }
 
 /* Counts, for each id, the owners that nobody can ask. */
@@ -90,7 +111,7 @@ static void sync_gone(struct kith_client_core *core, struct cc_sync *sync)
         const struct cc_sync_node *node = &sync->nodes[i];
         bool lost = cc_peer_lost_for(core, node->peer, sync_is_bulk()) >= CC_THIN_MS;
         for (uint32_t n = 0; n < node->count && (lost || node->peer->mute); n++) {
-            sync->gone[node->at[n]] += node->state != CC_REP_HAVE ? 1 : 0;
+            sync->gone[node->at[n]] |= node->state != CC_REP_HAVE ? node->bits[n] : 0;
         }
     }
 }
@@ -114,7 +135,8 @@ static void sync_finish(struct kith_client_core *core, struct cc_op *op)
         if (!sync_held(core, op, i)) {
             missing[count++] = sync->ids[i];
         } else {
-            copies = sync->holders[i] < copies ? sync->holders[i] : copies;
+            uint32_t held = count_of(sync->holders[i]);
+            copies = held < copies ? held : copies;
         }
     }
     op->result.u.chunk_sync.copies = copies;
@@ -165,7 +187,7 @@ void cc_sync_drive(struct kith_client_core *core, struct cc_op *op)
     }
     uint32_t missing = 0;
     for (uint32_t i = 0; i < sync->id_count; i++) {
-        missing += sync->holders[i] < sync->need ? 1 : 0;
+        missing += sync_met(core, op, i) ? 0 : 1;
     }
     uint64_t half_ms = op->started_ms + (op->deadline_ms - op->started_ms) / 2;
     if (missing == 0 || open == 0 || core->now >= half_ms) {
@@ -203,7 +225,7 @@ static bool sync_count(struct cc_sync *sync, const struct cc_sync_node *node,
             memcmp(&node->ids[i], &res->missing[m], sizeof(node->ids[i])) == 0) {
             m++;
         } else {
-            sync->holders[node->at[i]]++;
+            sync->holders[node->at[i]] |= node->bits[i];
         }
     }
     return true;

@@ -8,6 +8,7 @@
 #ifndef KITH_WIRE_MSG_H
 #define KITH_WIRE_MSG_H
 
+#include "data/quorum.h"
 #include "data/row.h"
 #include "data/table.h"
 
@@ -112,6 +113,8 @@ struct kith_put_req {
     bool strict;    /* only owners count; without w of them it is refused */
     uint32_t w_min; /* not strict: where fewer than w nodes are alive, so many suffice; 0 = 1 */
     bool fallback;  /* no owner can be reached: the receiver, which is none, stands in */
+    enum kith_level level; /* LOCAL_QUORUM, EACH_QUORUM: beside w, which is 0; else QUORUM */
+    const char *zone;      /* the caller's; NULL = "" */
 };
 struct kith_put_result {
     struct kith_dot dot;
@@ -127,6 +130,7 @@ struct kith_put_res {
     uint32_t result_count;
     const struct kith_put_result *results; /* in the order of the updates */
     uint32_t owners;                       /* owners among the copies */
+    bool settled;                          /* these alone are enough for the level */
 };
 
 /* Reads one replica's rows. */

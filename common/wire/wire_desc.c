@@ -101,8 +101,9 @@ static const struct wire_field put_req_fields[] = {
     BOOL(4, retry), U32(5, durability, KITH_DURABLE_DISK), U32(6, w, KITH_REPLICAS_MAX),
     ARRAY(7, group), BYTES(8, writer, KITH_WRITER_MAX),
     SUBS(9, updates, update_count, KITH_BATCH_MAX, put_update_desc),
-    BOOL(10, strict), U32(11, w_min, KITH_REPLICAS_MAX), BOOL(12, fallback)};
-DESC(put_req, "PutReq", true, false);
+    BOOL(10, strict), U32(11, w_min, KITH_REPLICAS_MAX), BOOL(12, fallback),
+    U32(13, level, KITH_LEVELS - 1), STRING(14, zone, ZONE_MAX)};
+DESC(put_req, "PutReq", true, true);
 #undef T
 
 #define T kith_put_result
@@ -116,7 +117,7 @@ static const struct wire_field put_res_fields[] = {
     SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX),
     U32(3, copies, KITH_MEMBERS_MAX),
     SUBS(4, results, result_count, KITH_BATCH_MAX, put_result_desc),
-    U32(5, owners, KITH_MEMBERS_MAX)};
+    U32(5, owners, KITH_MEMBERS_MAX), BOOL(6, settled)};
 DESC(put_res, "PutRes", true, true);
 #undef T
 

@@ -50,6 +50,8 @@ static enum kith_err open_client(const struct kith_fs_options *options,
                                          .strict = options->strict,
                                          .w_min = options->w_min,
                                          .zone = options->zone,
+                                         .read_level = options->read_level,
+                                         .write_level = options->write_level,
                                          .writer = writer};
     return kith_client_open(&client, ret_client, error);
 }

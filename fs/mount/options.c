@@ -238,6 +238,17 @@ static enum kith_err zone_parse(const char *value, struct kith_fs_options *optio
     return options->zone == NULL ? no_memory(error) : KITH_OK;
 }
 
+static enum kith_err level_parse(const char *name, const char *value, enum kith_level *ret_level,
+                                 struct kith_error *error)
+{
+    if (kith_level_parse(value, ret_level) == KITH_OK) {
+        return KITH_OK;
+    }
+    return kith_error_set(error, KITH_EINVAL,
+                          "option %s=%s: want one, quorum, local-quorum, each-quorum or all", name,
+                          value);
+}
+
 static enum kith_err value_option(const char *name, const char *value,
                                   struct kith_fs_options *options, struct kith_error *error)
 {
@@ -257,6 +268,12 @@ static enum kith_err value_option(const char *name, const char *value,
     }
     if (strcmp(name, "w_min") == 0) {
         return count_parse(name, value, KITH_REPLICAS_MAX, &options->w_min, error);
+    }
+    if (strcmp(name, "read") == 0) {
+        return level_parse(name, value, &options->read_level, error);
+    }
+    if (strcmp(name, "write") == 0) {
+        return level_parse(name, value, &options->write_level, error);
     }
     if (strcmp(name, "zone") == 0) {
         return zone_parse(value, options, error);

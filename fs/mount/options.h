@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "data/quorum.h"
 
 #define KITH_FS_PORT        "7070"
 #define KITH_FS_SERVERS_MAX 64u
@@ -28,6 +29,7 @@ struct kith_fs_options {
     bool read_only, allow_other, no_watch, strict;
     uint32_t w_min; /* of client.h */
     char *zone;     /* NULL = that of the nearest node; owned */
+    enum kith_level read_level, write_level;
     double attr_timeout, entry_timeout; /* seconds */
     uint32_t mount_timeout_ms, op_timeout_ms;
     uint64_t cache_bytes;

@@ -458,6 +458,10 @@ uint32_t put_timeout(const struct kith_node *node, uint32_t asked);
 int put_other(const struct pending_put *put, uint16_t peer);
 const char *put_down_names(struct kith_node *node, const struct pending_put *put);
 /* put_spread.c */
+/* How many copies are wanted beside those at `places` (a mask; what counts alone) and, where `own`,
+ * ours. */
+uint32_t put_lacks(const struct kith_node *node, const struct pending_put *put, uint32_t places,
+                   bool own);
 /* Our own store has it at `os`: copies go out. ENOMEM: nothing has happened. */
 enum kith_err put_stored_os(struct kith_node *node, struct pending *pending,
                             const struct kith_store_done *done);

@@ -10,6 +10,7 @@
 #include "core/swim.h"
 #include "core/tree.h"
 #include "data/hlc.h"
+#include "data/quorum.h"
 #include "core/limits.h"
 
 /* ---- Pending: one request under way ---- */
@@ -54,6 +55,7 @@ struct pending_put {
     uint32_t w;
     uint32_t need;   /* copies for an answer: w, or fewer where fewer nodes are alive */
     uint32_t w_min;
+    struct kith_quorum quorum; /* which of the owners must have it, beside `need`; no set: any */
     bool strict;     /* only owners count */
     bool owner;      /* we are one; else we stand in */
     bool value;      /* not only deletes: nodes without room are left out */

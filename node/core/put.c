@@ -107,8 +107,13 @@ static bool put_quorum(struct kith_node *node, uint64_t conn, const struct kith_
                        struct pending_put *put, uint32_t partition, uint32_t up)
 {
     uint32_t here = up + 1; /* our own copy, as an owner or a stand-in */
+    uint32_t there = 0;
     put->need = put->w;
-    if (here >= put->w) {
+    for (uint32_t i = 0; i < put->other_count; i++) {
+        there |= put_takes(node, put, put->others[i]) ? 1u << i : 0;
+    }
+    uint32_t lacks = put_lacks(node, put, there, true);
+    if (lacks == 0) {
         return true;
     }
     if (put->strict) {
@@ -116,16 +121,17 @@ static bool put_quorum(struct kith_node *node, uint64_t conn, const struct kith_
                     core_text(node,
                               "%u of the %u owners that must take it can be reached, and none may "
                               "stand in for them (strict); down: %s",
-                              here, put->w, put_down_names(node, put)));
+                              here, here + lacks, put_down_names(node, put)));
         return false;
     }
     /* each stands in for one that is down, and we may be one of those who do */
     uint32_t most = put->other_count - up - (put->owner ? 0u : 1u);
     uint32_t stand_ins = put_stand_ins_up(node, put, partition, most);
-    if (here + stand_ins >= put->w) {
+    if (stand_ins >= lacks) {
         return true;
     }
     put->need = here + stand_ins;
+    put->quorum.set_count = 0;
     if (put->need >= put->w_min) {
         put->thin = true;
         put->durability = KITH_DURABLE_DISK;
@@ -330,6 +336,11 @@ void put_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
                                                  : KITH_DURABLE_OS};
     uint32_t slots = node->table->owner_slots;
     plan.w = req->w == 0 ? slots / 2 + 1 : req->w;
+    if (req->level == KITH_LEVEL_LOCAL_QUORUM || req->level == KITH_LEVEL_EACH_QUORUM) {
+        kith_quorum_make(node->table, partition, req->level, req->zone ? req->zone : "", true,
+                         &plan.quorum);
+        plan.w = kith_quorum_lacks(&plan.quorum, 0);
+    }
     plan.w = plan.w > slots ? slots : plan.w;
     plan.w_min = plan.w_min > plan.w ? plan.w : plan.w_min;
     for (uint32_t i = 0; i < req->update_count; i++) {
@@ -362,6 +373,9 @@ void put_answer_ok(struct kith_node *node, struct pending *pending)
     res->status = core_ok();
     res->copies = put->copies;
     res->owners = put->owner_copies;
+    res->settled = put->quorum.set_count > 0 &&
+                   put_lacks(node, put, put->got & ((1u << put->other_count) - 1u),
+                             put->owner && !put->own_due) == 0;
     res->result_count = put->result_count;
     res->results = put->results;
 }

@@ -21,6 +21,10 @@
  * each place is another node and each answer counts once: more copies than W do no harm. Where no
  * other node is left, one that has a plain hint is asked once more, for custody.
  *
+ * ZONES. Where the level says which owners must have it (quorum.h) there are enough copies when
+ * these have it, or somebody in their place has custody of it: a node of the same zone, if there is
+ * one. Their copies leave first.
+ *
  * THIN. Where nobody is left to ask and there are fewer than W copies, that is noted beside the
  * rows and flushed, with them, before the answer (NOTE). */
 #include <string.h>
@@ -64,6 +68,62 @@ static enum kith_err put_context(struct kith_node *node, struct kith_arena *aren
     return copy ? KITH_OK : KITH_ENOMEM;
 }
 
+/* ---- What is enough ---- */
+
+/* The place of a member among the owners, as a bit; 0: it is none. */
+static uint32_t owner_bit(const struct kith_node *node, uint32_t partition, uint16_t member)
+{
+    const uint16_t *owners = kith_table_owners(node->table, partition);
+    for (uint32_t i = 0; i < node->table->owner_slots; i++) {
+        if (owners[i] == member) {
+            return 1u << i;
+        }
+    }
+    return 0;
+}
+
+static uint32_t put_partition(const struct kith_node *node, const struct pending_put *put)
+{
+    const struct kith_group *group =
+        put->phase < PUT_SPREAD && put->req ? &put->req->group : &put->group;
+    return kith_group_partition(group, node->table->partitions);
+}
+
+/* The owners that have a copy, or somebody in their place. */
+static uint32_t owners_at(const struct kith_node *node, const struct pending_put *put,
+                          uint32_t places, bool own)
+{
+    uint32_t mask = 0, partition = put_partition(node, put);
+    const uint16_t *owners = kith_table_owners(node->table, partition);
+    for (uint32_t k = 0; k < node->table->owner_slots; k++) {
+        uint16_t peer = node->peer_of_member[owners[k]];
+        for (uint32_t i = 0; i < put->place_count; i++) {
+            bool his =
+                i < put->other_count ? put->others[i] == peer : put->stands_for[i] == owners[k];
+            mask |= his && (places >> i & 1u) != 0 ? 1u << k : 0;
+        }
+    }
+    if (own && put->owner) {
+        mask |= owner_bit(node, partition, node->self);
+    } else if (own) {
+        uint32_t helps = kith_quorum_helps(&put->quorum, mask);
+        mask |= helps & (~helps + 1u);
+    }
+    return mask;
+}
+
+uint32_t put_lacks(const struct kith_node *node, const struct pending_put *put, uint32_t places,
+                   bool own)
+{
+    uint32_t copies = (uint32_t)__builtin_popcount(places) + (own ? 1u : 0u);
+    uint32_t lacks = put->need > copies ? put->need - copies : 0;
+    if (put->quorum.set_count > 0) {
+        uint32_t zones = kith_quorum_lacks(&put->quorum, owners_at(node, put, places, own));
+        lacks = lacks > zones ? lacks : zones;
+    }
+    return lacks;
+}
+
 /* ---- Who stands in ---- */
 
 static bool has_place(const struct pending_put *put, uint16_t peer)
@@ -82,17 +142,20 @@ static bool silent(const struct kith_node *node, uint16_t peer)
     return node->peers[peer].doubt_ms != 0 && node->peers[peer].asked_ms != 0;
 }
 
-/* Up to `most` nodes that are up, own nothing and have no place; those that are silent last. */
+/* Up to `most` nodes that are up, own nothing and have no place; those that are silent last, and
+ * those in another zone than `zone` (NULL: any) after the others. */
 static uint32_t stand_ins(const struct kith_node *node, const struct pending_put *put,
-                          uint32_t partition, uint32_t most, uint16_t peers[])
+                          uint32_t partition, const char *zone, uint32_t most, uint16_t peers[])
 {
     uint16_t members[KITH_FALLBACKS_MAX];
     uint32_t count = 0;
     uint32_t known = kith_table_fallbacks(node->table, partition, KITH_FALLBACKS_MAX, members);
-    for (uint32_t i = 0; i < 2 * known && count < most; i++) {
-        uint16_t peer = node->peer_of_member[members[i % known]];
+    for (uint32_t i = 0; i < 4 * known && count < most; i++) {
+        uint16_t member = members[i % known];
+        uint16_t peer = node->peer_of_member[member];
+        bool far = zone && strcmp(node->table->members[member].zone, zone) != 0;
         if (peer != KITH_NO_PEER && put_takes(node, put, peer) && !has_place(put, peer) &&
-            silent(node, peer) == (i >= known)) {
+            i / known == (silent(node, peer) ? 2u : 0u) + (far ? 1u : 0u)) {
             peers[count] = peer;
             count++;
         }
@@ -118,7 +181,7 @@ uint32_t put_stand_ins_up(const struct kith_node *node, const struct pending_put
 {
     uint16_t peers[KITH_REPLICAS_MAX];
     KITH_ASSERT(most <= KITH_REPLICAS_MAX);
-    return stand_ins(node, put, partition, most, peers);
+    return stand_ins(node, put, partition, NULL, most, peers);
 }
 
 void put_add_fallbacks(const struct kith_node *node, struct pending_put *put, uint32_t partition)
@@ -127,7 +190,7 @@ void put_add_fallbacks(const struct kith_node *node, struct pending_put *put, ui
     if (put->strict || node->table->member_count == node->table->owner_slots) {
         return;
     }
-    uint32_t count = stand_ins(node, put, partition, KITH_FIND_FALLBACKS, peers);
+    uint32_t count = stand_ins(node, put, partition, NULL, KITH_FIND_FALLBACKS, peers);
     for (uint32_t i = 0; i < count; i++) {
         put->others[put->place_count++] = peers[i];
     }
@@ -187,26 +250,27 @@ static bool has_stand_in(const struct kith_node *node, const struct pending_put 
     return false;
 }
 
-/* A place for a node that stands in for the first owner that is down, or late, and has none.
- * False: nobody is left, or nobody needs it. */
+/* A place for a node that stands in for the first owner from `first` on that is down, or late, has
+ * none, and is in `wanted`. False: nobody is left, or nobody needs it. */
 static bool add_stand_in(struct kith_node *node, struct pending_put *put, uint32_t partition,
-                         uint32_t *at_owner, bool late)
+                         uint32_t first, uint32_t wanted, bool late)
 {
     uint16_t peer = KITH_NO_PEER;
     const uint16_t *owners = kith_table_owners(node->table, partition);
-    for (; *at_owner < node->table->owner_slots; (*at_owner)++) {
-        uint16_t member = owners[*at_owner];
-        if (!owner_missing(node, put, member, late) || has_stand_in(node, put, member, late)) {
+    for (uint32_t i = first; i < node->table->owner_slots; i++) {
+        uint16_t member = owners[i];
+        const char *zone = put->quorum.set_count > 0 ? node->table->members[member].zone : NULL;
+        if ((wanted >> i & 1u) == 0 || !owner_missing(node, put, member, late) ||
+            has_stand_in(node, put, member, late)) {
             continue;
         }
         if (put->place_count == KITH_PUT_PLACES ||
-            stand_ins(node, put, partition, 1, &peer) == 0) {
+            stand_ins(node, put, partition, zone, 1, &peer) == 0) {
             return false;
         }
         put->others[put->place_count] = peer;
         put->stands_for[put->place_count] = member;
         put->place_count++;
-        (*at_owner)++;
         return true;
     }
     return false;
@@ -227,13 +291,15 @@ static uint16_t put_urgent(const struct kith_node *node, const struct pending_pu
         const struct peer *peer = &node->peers[put->others[i]];
         uint16_t bit = (uint16_t)(1u << i);
         all |= bit;
-        if (put_takes(node, put, put->others[i]) && node->now_ms >= peer->late_ms &&
-            count < wanted) {
+        bool helps = put->quorum.set_count == 0 ? count < wanted
+                                                : put_lacks(node, put, chosen | bit, true) <
+                                                      put_lacks(node, put, chosen, true);
+        if (put_takes(node, put, put->others[i]) && node->now_ms >= peer->late_ms && helps) {
             chosen |= bit;
             count++;
         }
     }
-    return count < wanted ? all : chosen;
+    return put_lacks(node, put, chosen, true) > 0 ? all : chosen;
 }
 
 static uint32_t time_left(const struct kith_node *node, const struct pending *pending)
@@ -272,16 +338,27 @@ static void send_copy(struct kith_node *node, struct pending *pending, uint32_t 
     }
 }
 
-static uint32_t put_partition(const struct kith_node *node, const struct pending_put *put)
+/* How many copies are wanted beside those that are there; or that may still come, too. */
+static uint32_t lacks_now(const struct kith_node *node, const struct pending_put *put)
 {
-    return kith_group_partition(&put->group, node->table->partitions);
+    return put_lacks(node, put, put->got & put->counts, !put->own_due);
 }
 
-/* Copies that may still come to count. */
-static uint32_t put_possible(const struct pending_put *put)
+static uint32_t lacks_still(const struct kith_node *node, const struct pending_put *put)
 {
-    return put->copies + (uint32_t)__builtin_popcount(put->waiting & put->counts) +
-           (put->own_due ? 1u : 0u);
+    return put_lacks(node, put, (put->got | put->waiting) & put->counts, true);
+}
+
+/* The owners in whose place a copy helps most; all where it is the same. */
+static uint32_t wanted_owners(const struct kith_node *node, const struct pending_put *put)
+{
+    uint32_t due = (1u << put->place_count) - (1u << put->other_count); /* given, not all asked */
+    uint32_t places = put->got | put->waiting | (due & ~(uint32_t)put->asked);
+    uint32_t helps =
+        put->quorum.set_count == 0
+            ? 0
+            : kith_quorum_helps(&put->quorum, owners_at(node, put, places & put->counts, true));
+    return helps != 0 ? helps : UINT32_MAX;
 }
 
 /* One that has a plain hint is to have custody: it is asked once more. False: there is none. */
@@ -322,7 +399,11 @@ static uint32_t recruit(struct kith_node *node, struct pending *pending, uint32_
            !owner_missing(node, put, owners[at_owner++], late)) {
         /* the first one that is missing is ours to stand in for */
     }
-    while ((missing > 0 || hints) && add_stand_in(node, put, partition, &at_owner, late)) {
+    while ((missing > 0 || hints) &&
+           (add_stand_in(node, put, partition, at_owner,
+                         missing > 0 ? wanted_owners(node, put) : UINT32_MAX, late) ||
+            (missing > 0 && put->quorum.set_count > 0 &&
+             add_stand_in(node, put, partition, at_owner, UINT32_MAX, late)))) {
         uint16_t bit = (uint16_t)(1u << (put->place_count - 1u));
         if (missing > 0) {
             put->counts |= bit;
@@ -359,9 +440,7 @@ static void put_spread(struct kith_node *node, struct pending *pending,
         }
     }
     if (up < put->other_count && node->table->member_count > node->table->owner_slots) {
-        uint32_t possible = put_possible(put);
-        uint32_t missing = possible < put->w ? put->w - possible : 0;
-        (void)recruit(node, pending, missing, false, true);
+        (void)recruit(node, pending, lacks_still(node, put), false, true);
         for (uint32_t i = put->other_count; i < put->place_count; i++) {
             send_copy(node, pending, i, rows);
         }
@@ -459,7 +538,7 @@ static void put_replace(struct kith_node *node, struct pending *pending)
     if (pending->op_out) {
         return; /* its completion comes first */
     }
-    if (recruit(node, pending, put->need - put_possible(put), true, false) > 0) {
+    if (recruit(node, pending, lacks_still(node, put), true, false) > 0) {
         put_reread(node, pending);
     } else if (hint_due(put)) {
         return;
@@ -486,7 +565,7 @@ static void put_hedge(struct kith_node *node, struct pending *pending)
         doubt_stand_ins(node, put_partition(node, put), put->spread_ms);
     }
     if (!put->strict && !pending->op_out && node->now_ms >= put->spread_ms + after &&
-        recruit(node, pending, put->need - put->copies, true, false) > 0) {
+        recruit(node, pending, lacks_now(node, put), true, false) > 0) {
         put_reread(node, pending);
     }
     put_timer(node, pending);
@@ -498,12 +577,12 @@ void put_progress(struct kith_node *node, struct pending *pending)
     if (put->phase < PUT_SPREAD) {
         return;
     }
-    if (put->copies >= put->need) {
+    if (lacks_now(node, put) == 0) {
         put_answer_ok(node, pending);
         pending_end(node, pending);
     } else if (put->phase != PUT_SPREAD) {
         return; /* more may come of it */
-    } else if (put_possible(put) >= put->need) {
+    } else if (lacks_still(node, put) == 0) {
         if (node->now_ms >= put->hedged_ms + KITH_STAND_IN_MS) {
             put_hedge(node, pending);
         } else if (node->now_ms > put->hedged_ms) {
@@ -561,6 +640,7 @@ enum kith_err put_again_stored(struct kith_node *node, struct pending *pending,
     } else if (done->err == KITH_OK) {
         put->thin = true;
         put->need = put->w_min < put->copies ? put->copies : put->w_min;
+        put->quorum.set_count = 0;
     } else {
         pending_refuse(node, pending, KITH_EUNKNOWN,
                        core_text(node, "%u of %u copies are made; node %s: %s", put->copies,

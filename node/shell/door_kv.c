@@ -118,9 +118,9 @@ static bool take_key(struct kv *kv, const char *bucket, ProtobufCBinaryData key,
 
 static bool take_level(struct kv *kv, Kith__V1__Level level, Kith__V1__Durability durability)
 {
-    if ((unsigned)level > KITH_LEVEL_ALL || (unsigned)durability > KITH_DURABLE_DISK) {
+    if ((unsigned)level >= KITH_LEVELS || (unsigned)durability > KITH_DURABLE_DISK) {
         kv_fail(kv, KITH_EINVAL, "%s: no such value",
-                (unsigned)level > KITH_LEVEL_ALL ? "level" : "durability");
+                (unsigned)level >= KITH_LEVELS ? "level" : "durability");
         return false;
     }
     kv->level = (enum kith_level)level;

@@ -47,7 +47,7 @@ void faults_choose(struct sim *sim)
 
 /* ---- Networks ---- */
 
-static void cut_sides(struct sim *sim, uint32_t side, bool cut)
+void faults_cut_side(struct sim *sim, uint32_t side, bool cut)
 {
     for (uint32_t a = 0; a < SIM_ENTITIES; a++) {
         for (uint32_t b = 0; b < SIM_ENTITIES; b++) {
@@ -60,21 +60,22 @@ static void cut_sides(struct sim *sim, uint32_t side, bool cut)
 
 void faults_cut_off(struct sim *sim, uint32_t node)
 {
-    cut_sides(sim, 1u << node, true);
+    faults_cut_side(sim, 1u << node, true);
 }
 
 static void halves_end(struct sim *sim, struct sim_event *event)
 {
     sim_trace(sim, "sides %x are one again", event->link);
-    cut_sides(sim, event->link, false);
+    faults_cut_side(sim, event->link, false);
 }
 
 static void halves(struct sim *sim)
 {
     uint32_t side = sim_below(sim, 1u << SIM_ENTITIES);
+    side = sim->zones > 0 ? zones_side(sim, side % sim->zones) : side;
     uint32_t lasts = sim_below(sim, HALVES_MAX_US);
     sim_trace(sim, "cut in sides %x", side);
-    cut_sides(sim, side, true);
+    faults_cut_side(sim, side, true);
     sim_at(sim, sim->now_us + lasts, halves_end)->link = side;
 }
 

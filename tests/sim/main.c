@@ -330,6 +330,7 @@ static void run_random(struct sim *sim)
     sim->few = late && sim->node_count == SIM_NODES_MAX;
     sim->late = late ? sim->node_count - 1 : SIM_NODES_MAX;
     sim->client_count = 2 + sim_below(sim, SIM_CLIENTS_MAX - 1);
+    zones_choose(sim);
     world_init(sim);
     if (sim->node_count >= 2) { /* W - 1 power losses are survived, more are not */
         uint32_t victim = sim_below(sim, sim->node_count);
@@ -349,6 +350,10 @@ static void run_random(struct sim *sim)
     if (!sim->failed && sim_chance(sim, 250)) {
         phase_away(sim);
     }
+    if (!sim->failed) {
+        zones_phase(sim);
+    }
+    judge_copies(sim);
 }
 
 /* ---- seeds ---- */

@@ -18,6 +18,7 @@
  *     watches.c    what clients believe while they watch, and that it is true
  *     oracle.c     what was written and acknowledged, and what must hold (DESIGN section 9)
  *     judge.c      ... between clients and at every time
+ *     zones.c      data centres, and cuts between them
  *     joins.c      a join that a crash or lost messages break off, at every moment of it
  *     main.c       a seed's phases: form a cluster, work while things fail, heal; options
  *
@@ -375,6 +376,7 @@ struct sim_client {
     struct sim_bytes seen[SIM_ROWS]; /* the clock that its reads must cover, as a row */
     struct sim_watch watches[SIM_GROUPS];
     uint64_t deaf_until_us; /* until then it may not know that a connection is broken */
+    enum kith_level read_level, write_level; /* where there are zones */
 };
 struct sim_link {
     bool open;
@@ -430,6 +432,7 @@ struct sim {
     uint64_t frozen_until_us[SIM_ENTITIES];
     uint32_t kinds; /* bit k: enum sim_kind k */
     uint32_t strict; /* bit c: client c writes strictly */
+    uint32_t zones;  /* 0: nobody says in which he is */
     uint64_t conn_next;
     uint64_t thin_acks, custody_acks; /* writes that fewer than W nodes, than W owners took */
     uint64_t ops_done, ops_ok, ops_unknown, crashes, degraded, lost_reads;
@@ -516,6 +519,8 @@ bool faults_frozen(struct sim *sim, uint32_t entity, struct sim_event *event);
 void faults_end(struct sim *sim);
 /* All nodes lose power. */
 void faults_dark(struct sim *sim);
+/* Between these entities (bits) and all others nothing gets through; or again. */
+void faults_cut_side(struct sim *sim, uint32_t side, bool cut);
 /* Between the node and all others, and the clients, nothing gets through. */
 void faults_cut_off(struct sim *sim, uint32_t node);
 /* ---- main.c ---- */
@@ -525,6 +530,15 @@ bool sim_formed(const struct sim *sim, bool all);
 bool sim_owns(const struct sim *sim, uint32_t node, uint32_t partition);
 /* Ends all faults, writes and reads everything, and judges. */
 void sim_heal(struct sim *sim);
+/* ---- zones.c ---- */
+/* Whether the seed has zones, and which levels its clients go by. */
+void zones_choose(struct sim *sim);
+#define ZONES_TOLD_NOT 1u /* the client that has to find out, and may be wrong */
+const char *zones_name(const struct sim *sim, uint32_t entity);
+uint32_t zones_of(const struct sim *sim, uint32_t entity);
+uint32_t zones_side(const struct sim *sim, uint32_t zone);
+/* One is cut off for a while. */
+void zones_phase(struct sim *sim);
 /* ---- joins.c ---- */
 #define JOINS_CASES 3600u
 /* One case of the sweep, on a new world. */
@@ -536,6 +550,8 @@ void joins_forget(struct kith_bytes record, struct kith_buf *buf);
 /* ---- scenario.c ---- */
 /* A put of one row that need not succeed; its index in oracle.writes. */
 uint32_t scenario_put(struct sim *sim, uint32_t client, uint32_t row);
+/* A put or a get that must succeed by then. */
+void scenario_quick(struct sim *sim, uint32_t client, uint32_t row, bool put, uint64_t by_us);
 void scenario_begin(void);
 void scenario_end(void);
 /* One random request of a random client. */

@@ -103,6 +103,7 @@ void world_start(struct sim *sim, uint32_t index)
     struct sim_node *node = &sim->nodes[index];
     struct kith_node_options options = {.address = node->address,
                                         .software = "sim",
+                                        .zone = zones_name(sim, index),
                                         .scrub_ms = 3600000,
                                         .join = node->join,
                                         .keep_open = sim->few_open ? 1 : 0};
@@ -306,7 +307,12 @@ void world_init(struct sim *sim)
                                                    .op_timeout_ms = 3000,
                                                    .writer = "sim",
                                                    .strict = (sim->strict >> i & 1u) != 0,
+                                                   .read_level = client->read_level,
+                                                   .write_level = client->write_level,
                                                    .mono_ms = sim->now_us / 1000};
+        if (sim->zones > 0 && i != ZONES_TOLD_NOT) {
+            options.zone = zones_name(sim, SIM_NODES_MAX + i);
+        }
         for (uint32_t k = 0; k < 4; k++) {
             options.random[k] = sim_random(sim);
         }

@@ -173,6 +173,8 @@ static inline void start(struct world *world)
     tick(world, 1);
 }
 
+static const char *world_zones; /* of the members, a letter each; NULL: none */
+
 /* A cluster of this node; with `others` > 0 a table that names as many more, all of them down. */
 static inline void world_new(struct world *world, uint32_t others)
 {
@@ -197,6 +199,7 @@ static inline void world_new(struct world *world, uint32_t others)
     for (uint8_t i = 0; i <= others; i++) {
         members[i].uuid = uuid_of((uint8_t)(i + 1));
         members[i].weight = 1;
+        members[i].zone[0] = world_zones ? world_zones[i] : 0;
     }
     struct kith_bytes old = {world->meta[KITH_META_TABLE], world->meta_size[KITH_META_TABLE]};
     assert_int_equal(kith_table_decode(old, &table), KITH_OK);

@@ -26,6 +26,7 @@ struct other {
     enum mode mode;
     uint64_t conn;
     uint32_t asked, custody; /* copies that were sent to it; with custody */
+    bool may_wait;           /* the last one */
     uint64_t asked_id;       /* the last one that it has not answered; 0: none */
     uint64_t first_ms;       /* when the first was sent */
 };
@@ -55,11 +56,13 @@ static uint8_t byte_of(const struct cluster *c, uint16_t member)
     return c->world.node->table->members[member].uuid.bytes[0];
 }
 
-/* A group of which the node is an owner. */
+/* The next group of which the node is an owner. */
 static void choose_group(struct cluster *c)
 {
     const struct kith_table *table = c->world.node->table;
-    for (c->group.bytes[15] = 1;; c->group.bytes[15]++) {
+    for (;;) {
+        c->group.bytes[15]++;
+        assert_true(c->group.bytes[15] != 0);
         uint32_t partition = kith_group_partition(&c->group, table->partitions);
         const uint16_t *owners = kith_table_owners(table, partition);
         uint16_t rest[KITH_FALLBACKS_MAX];
@@ -110,6 +113,7 @@ static void look_sent(struct cluster *c, const struct kith_effect *effect)
         other->asked++;
         other->custody += msg->u.replicate_req.custody ? 1 : 0;
         other->asked_id = msg->id;
+        other->may_wait = msg->u.replicate_req.may_wait;
         assert_int_equal(msg->u.replicate_req.row_count, 1);
         assert_true(msg->u.replicate_req.rows[0].state.size > 0);
         if (other->mode == ALIVE) {
@@ -420,13 +424,159 @@ static void test_well(void **state)
     cluster_free(c);
 }
 
+/* ---- Zones ---- */
+
+#define ZONED "aabbaab" /* of the members, by the bytes of their uuids */
+
+static char zone_of(uint8_t byte)
+{
+    return ZONED[byte - 1];
+}
+
+/* The other owner in the node's zone ('a'), or in the other one; a partition that has both. */
+static struct cluster *zoned(uint8_t *ret_near, uint8_t *ret_far)
+{
+    world_zones = ZONED;
+    struct cluster *c = cluster_new(7, 0);
+    world_zones = NULL;
+    while (zone_of(c->owners[0]) == zone_of(c->owners[1])) {
+        choose_group(c);
+    }
+    bool first = zone_of(c->owners[0]) == 'a';
+    *ret_near = c->owners[first ? 0 : 1];
+    *ret_far = c->owners[first ? 1 : 0];
+    return c;
+}
+
+static struct kith_msg level_request(const struct cluster *c, enum kith_level level,
+                                     const char *zone)
+{
+    struct kith_msg msg = request(c, 0, false);
+    msg.u.put_req.level = level;
+    msg.u.put_req.zone = zone;
+    return msg;
+}
+
+/* A local quorum does not wait for another zone, and is no local quorum without its own. */
+static void test_local_quorum(void **state)
+{
+    (void)state;
+    uint8_t near, far;
+    struct cluster *c = zoned(&near, &far);
+    c->others[far].mode = SILENT;
+    struct kith_msg msg = level_request(c, KITH_LEVEL_LOCAL_QUORUM, "a");
+    put(c, &msg);
+    expect_ok(c, 2, 2);
+    assert_true(c->res.settled);
+    assert_int_equal(c->ended_ms, c->begun_ms);
+    assert_false(c->others[near].may_wait);
+    assert_true(c->others[far].may_wait);
+    assert_int_equal(c->others[far].asked, 1); /* it gets it all the same */
+    cluster_free(c);
+
+    c = zoned(&near, &far);
+    c->others[near].mode = SILENT;
+    msg = level_request(c, KITH_LEVEL_LOCAL_QUORUM, "a");
+    put(c, &msg);
+    pass(c, 100);
+    assert_int_equal(c->ends, 0); /* the far one has it: that is not enough */
+    pass(c, 1000);
+    expect_ok(c, 3, 2);
+    assert_false(c->res.settled);
+    assert_in_range(c->ended_ms - c->begun_ms, KITH_STAND_IN_MS, KITH_STAND_IN_MS + 30);
+    for (uint8_t i = 2; i <= 7; i++) { /* who stands in is in the zone, too */
+        assert_true(c->others[i].custody == 0 || zone_of(i) == 'a');
+    }
+    cluster_free(c);
+}
+
+/* The caller's zone has one owner alone: a second copy is made wherever there is one. */
+static void test_local_quorum_of_one(void **state)
+{
+    (void)state;
+    uint8_t near, far;
+    struct cluster *c = zoned(&near, &far);
+    c->others[near].mode = SILENT;
+    struct kith_msg msg = level_request(c, KITH_LEVEL_LOCAL_QUORUM, "b");
+    put(c, &msg);
+    expect_ok(c, 2, 2);
+    assert_true(c->res.settled);
+    cluster_free(c);
+    c = zoned(&near, &far);
+    c->others[far].mode = SILENT;
+    msg = level_request(c, KITH_LEVEL_LOCAL_QUORUM, "b");
+    put(c, &msg);
+    assert_int_equal(c->ends, 0);
+    pass(c, 1000);
+    expect_ok(c, 3, 2);
+    assert_false(c->res.settled);
+    cluster_free(c);
+}
+
+static void test_each_quorum(void **state)
+{
+    (void)state;
+    uint8_t near, far;
+    for (uint32_t silent_one = 0; silent_one < 3; silent_one++) {
+        struct cluster *c = zoned(&near, &far);
+        c->others[near].mode = silent_one == 1 ? SILENT : ALIVE;
+        c->others[far].mode = silent_one == 2 ? SILENT : ALIVE;
+        struct kith_msg msg = level_request(c, KITH_LEVEL_EACH_QUORUM, "a");
+        put(c, &msg);
+        if (silent_one == 0) {
+            expect_ok(c, 3, 3);
+            assert_true(c->res.settled);
+        } else {
+            assert_int_equal(c->ends, 0);
+            pass(c, 1000);
+            expect_ok(c, 3, 2);
+            assert_false(c->res.settled);
+        }
+        cluster_free(c);
+    }
+}
+
+/* With nobody left of the zone, and few elsewhere, it is thin like any other; strict ones are
+ * refused before anything happens. */
+static void test_zone_alone(void **state)
+{
+    (void)state;
+    for (uint32_t strict = 0; strict < 2; strict++) {
+        uint8_t near, far;
+        struct cluster *c = zoned(&near, &far);
+        for (uint8_t i = 2; i <= 7; i++) {
+            c->others[i].mode = SILENT;
+        }
+        struct kith_msg msg = level_request(c, KITH_LEVEL_LOCAL_QUORUM, "a");
+        put(c, &msg);
+        pass(c, 3000);
+        expect_ok(c, 1, 1);
+        assert_int_equal(c->notes, 1);
+        msg = level_request(c, KITH_LEVEL_EACH_QUORUM, "a");
+        msg.u.put_req.strict = strict == 1;
+        c->ends = 0;
+        message(&c->world, 1, &msg); /* all are known to be down */
+        look(c);
+        assert_int_equal(c->ends, strict);
+        assert_int_equal(c->res.status.err, strict == 1 ? KITH_EUNREACH : KITH_OK);
+        cluster_free(c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_well),     cmocka_unit_test(test_all_silent_but_one),
-        cmocka_unit_test(test_late),     cmocka_unit_test(test_counted_once),
-        cmocka_unit_test(test_promoted), cmocka_unit_test(test_thin),
+        cmocka_unit_test(test_well),
+        cmocka_unit_test(test_all_silent_but_one),
+        cmocka_unit_test(test_late),
+        cmocka_unit_test(test_counted_once),
+        cmocka_unit_test(test_promoted),
+        cmocka_unit_test(test_thin),
         cmocka_unit_test(test_strict),
+        cmocka_unit_test(test_local_quorum),
+        cmocka_unit_test(test_local_quorum_of_one),
+        cmocka_unit_test(test_each_quorum),
+        cmocka_unit_test(test_zone_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

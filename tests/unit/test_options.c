@@ -48,16 +48,23 @@ static void test_source(void **state)
     assert_true(options.attr_timeout > 2.4 && options.attr_timeout < 2.6);
     assert_int_equal(options.mount_timeout_ms, 10000);
     kith_fs_options_release(&options);
-    char strict[] = "kithfs n1:/ /mnt -o sloppy,strict,w_min=2,zone=far,zone=west";
+    char strict[] = "kithfs n1:/ /mnt -o sloppy,strict,w_min=2,zone=far,zone=west,read=one,"
+                    "write=each-quorum,read=local-quorum";
     assert_int_equal(parse(&options, &error, strict), KITH_OK);
     assert_true(options.strict);
     assert_int_equal(options.w_min, 2);
     assert_string_equal(options.zone, "west");
+    assert_int_equal(options.read_level, KITH_LEVEL_LOCAL_QUORUM);
+    assert_int_equal(options.write_level, KITH_LEVEL_EACH_QUORUM);
     kith_fs_options_release(&options);
     char none[] = "kithfs n1:/ /mnt -o w_min=0";
     assert_int_equal(parse(&options, &error, none), KITH_EINVAL);
     assert_string_equal(error.message, "option w_min=0: want a number from 1 to 7");
     kith_fs_options_release(&options);
+    char level[] = "kithfs n1:/ /mnt -o read=two";
+    assert_int_equal(parse(&options, &error, level), KITH_EINVAL);
+    assert_string_equal(error.message, "option read=two: want one, quorum, local-quorum, "
+                                       "each-quorum or all");
     char zone[] = "kithfs n1:/ /mnt -o zone=12345678901234567890123456789012";
     assert_int_equal(parse(&options, &error, zone), KITH_EINVAL);
     assert_string_equal(error.message, "option zone=12345678901234567890123456789012: want a name "

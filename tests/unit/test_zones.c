@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 #include <string.h>
@@ -163,13 +164,142 @@ static void test_stays(void **state)
     end(w);
 }
 
+/* ---- Levels ---- */
+
+static enum kith_level put_level;
+static char put_zone[KITH_ZONE_SIZE];
+static uint32_t put_w;
+
+static bool see_put(struct client_world *w, uint64_t conn, uint32_t node,
+                    const struct kith_msg *msg)
+{
+    (void)w;
+    (void)conn;
+    (void)node;
+    if (msg->kind == KITH_MSG_PUT_REQ) {
+        put_level = msg->u.put_req.level;
+        put_w = msg->u.put_req.w;
+        (void)snprintf(put_zone, sizeof(put_zone), "%s", msg->u.put_req.zone);
+    }
+    return false;
+}
+
+static uint64_t put_at(struct client_world *w, enum kith_level level)
+{
+    struct kith_put_update update = {.name = text("a"), .has_sibling = true, .value = text("one")};
+    struct kith_client_op op = {.kind = KITH_CLIENT_PUT, .timeout_ms = 3000, .level = level};
+    op.u.put.group = WORLD_GROUP;
+    op.u.put.update_count = 1;
+    op.u.put.updates = &update;
+    return world_submit(w, &op);
+}
+
+static void test_put_level(void **state)
+{
+    (void)state;
+    struct client_world *w = world_new_zones("west", ZONES);
+    world_start(w);
+    w->on_message = see_put;
+    assert_int_equal(KITH_OK, world_err(w, put_at(w, KITH_LEVEL_LOCAL_QUORUM)));
+    assert_int_equal(KITH_LEVEL_LOCAL_QUORUM, put_level);
+    assert_int_equal(0, put_w);
+    assert_string_equal("west", put_zone);
+    assert_int_equal(KITH_OK, world_err(w, put_at(w, KITH_LEVEL_ALL)));
+    assert_int_equal(KITH_LEVEL_QUORUM, put_level);
+    assert_int_equal(3, put_w);
+    end(w);
+}
+
+static uint32_t reads(const struct client_world *w, uint32_t node)
+{
+    return w->nodes[node].gets + w->nodes[node].digests + w->nodes[node].scans;
+}
+
+/* A local quorum asks its own zone alone, whatever the others do; without it what others say is
+ * told, as degraded. */
+static void test_local_read(void **state)
+{
+    (void)state;
+    struct client_world *w = world_new_zones("east", ZONES); /* owners 0 and 1 */
+    world_start(w);
+    world_write_all(w, "a", "one");
+    world_set_mode(w, 2, FROZEN);
+    world_lose_row(w, 2, "a");
+    for (uint32_t i = 0; i < 3; i++) {
+        uint64_t start = w->now;
+        uint64_t tag = world_get(w, "a", KITH_LEVEL_LOCAL_QUORUM, 3000);
+        assert_string_equal("one", world_values(w, tag));
+        assert_false(world_done(w, tag)->result->degraded);
+        assert_int_equal(start, world_done(w, tag)->at_ms);
+        world_pass(w, 1000);
+    }
+    assert_int_equal(0, reads(w, 2));
+    assert_true(reads(w, 0) > 0 && reads(w, 1) > 0);
+    world_set_mode(w, 2, ALIVE);
+    world_set_mode(w, 1, DEAD);
+    world_pass(w, 5000);
+    uint64_t tag = world_get(w, "a", KITH_LEVEL_LOCAL_QUORUM, 3000);
+    world_pass(w, 3000);
+    assert_string_equal("one", world_values(w, tag));
+    assert_true(world_done(w, tag)->result->degraded);
+    end(w);
+}
+
+static void test_each_read(void **state)
+{
+    (void)state;
+    struct client_world *w = world_new_zones("east", ZONES);
+    world_start(w);
+    world_write_all(w, "a", "one");
+    uint64_t tag = world_get(w, "a", KITH_LEVEL_EACH_QUORUM, 3000);
+    assert_string_equal("one", world_values(w, tag));
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_true(reads(w, i) > 0); /* both of east, and the one of west */
+    }
+    world_set_mode(w, 2, DEAD);
+    tag = world_get(w, "a", KITH_LEVEL_EACH_QUORUM, 3000);
+    world_pass(w, 3000);
+    assert_int_equal(KITH_OK, world_err(w, tag));
+    assert_true(world_done(w, tag)->result->degraded);
+    end(w);
+}
+
+/* A chunk waits for another zone only where the level says so. */
+static void test_chunk_level(void **state)
+{
+    (void)state;
+    struct client_world *w = world_new_zones("east", ZONES);
+    world_start(w);
+    (void)world_chunk_put(w, 3000);
+    world_pass(w, 100);
+    world_set_mode(w, 2, FROZEN);
+    struct kith_blob *blob = kith_blob_new(WORLD_CHUNK_SIZE);
+    assert_non_null(blob);
+    memcpy(blob->data, WORLD_CHUNK, WORLD_CHUNK_SIZE);
+    for (uint32_t level = 0; level < KITH_LEVELS; level++) {
+        struct kith_client_op op = {.kind = KITH_CLIENT_CHUNK_PUT, .timeout_ms = 3000};
+        op.level = (enum kith_level)level;
+        op.u.chunk_put.id = world_chunk_id((uint8_t)level);
+        op.u.chunk_put.payload = blob;
+        op.u.chunk_put.checksum = kith_checksum_of(kith_bytes_make(blob->data, blob->size));
+        uint64_t start = w->now;
+        uint64_t tag = world_submit(w, &op);
+        bool waits = level == KITH_LEVEL_EACH_QUORUM || level == KITH_LEVEL_ALL;
+        assert_true(waits == (world_done(w, tag) == NULL));
+        world_pass(w, 3000);
+        assert_true(waits || world_done(w, tag)->at_ms == start);
+    }
+    kith_blob_drop(blob);
+    end(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_told),
-        cmocka_unit_test(test_late),
-        cmocka_unit_test(test_found),
-        cmocka_unit_test(test_stays),
+        cmocka_unit_test(test_told),      cmocka_unit_test(test_late),
+        cmocka_unit_test(test_found),     cmocka_unit_test(test_stays),
+        cmocka_unit_test(test_put_level), cmocka_unit_test(test_local_read),
+        cmocka_unit_test(test_each_read), cmocka_unit_test(test_chunk_level),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * quorum.c - see quorum.h. */
+#include "data/quorum.h"
+
+#include <string.h>
+
+static void add(struct kith_quorum *quorum, uint32_t owners, uint32_t need)
+{
+    quorum->sets[quorum->set_count].owners = owners;
+    quorum->sets[quorum->set_count].need = need;
+    quorum->set_count++;
+}
+
+static uint32_t count_of(uint32_t owners)
+{
+    return (uint32_t)__builtin_popcount(owners);
+}
+
+static uint32_t majority_of(uint32_t owners)
+{
+    return count_of(owners) / 2 + 1;
+}
+
+static uint32_t in_zone(const struct kith_table *table, uint32_t partition, const char *zone)
+{
+    const uint16_t *owners = kith_table_owners(table, partition);
+    uint32_t mask = 0;
+    for (uint32_t i = 0; i < table->owner_slots; i++) {
+        mask |= strcmp(table->members[owners[i]].zone, zone) == 0 ? 1u << i : 0;
+    }
+    return mask;
+}
+
+void kith_quorum_make(const struct kith_table *table, uint32_t partition, enum kith_level level,
+                      const char *zone, bool write, struct kith_quorum *ret_quorum)
+{
+    uint32_t all = (1u << table->owner_slots) - 1u;
+    uint32_t near = level == KITH_LEVEL_LOCAL_QUORUM ? in_zone(table, partition, zone) : 0;
+    const uint16_t *owners = kith_table_owners(table, partition);
+    memset(ret_quorum, 0, sizeof *ret_quorum);
+    if (level == KITH_LEVEL_ONE) {
+        add(ret_quorum, all, 1);
+    } else if (level == KITH_LEVEL_ALL) {
+        add(ret_quorum, all, table->owner_slots);
+    } else if (near != 0 && near != all) {
+        add(ret_quorum, near, majority_of(near));
+        if (write && majority_of(near) < 2) {
+            add(ret_quorum, all, 2);
+        }
+    } else if (level == KITH_LEVEL_EACH_QUORUM) {
+        uint32_t seen = 0;
+        for (uint32_t i = 0; i < table->owner_slots; i++) {
+            uint32_t there = in_zone(table, partition, table->members[owners[i]].zone);
+            if ((seen & there) == 0) {
+                add(ret_quorum, there, majority_of(there));
+                seen |= there;
+            }
+        }
+    } else {
+        add(ret_quorum, all, majority_of(all));
+    }
+}
+
+uint32_t kith_quorum_helps(const struct kith_quorum *quorum, uint32_t have)
+{
+    uint32_t best = 0, best_sets = 0;
+    for (uint32_t owner = 1; owner != 0 && owner < 1u << 31; owner <<= 1) {
+        uint32_t sets = 0, beyond = 0;
+        for (uint32_t s = 0; s < quorum->set_count; s++) {
+            uint32_t owners = quorum->sets[s].owners;
+            bool lacks = count_of(owners & have) < quorum->sets[s].need;
+            sets += lacks && (owners & owner & ~have) != 0 ? 1 : 0;
+            beyond |= owners;
+        }
+        if (sets > best_sets) {
+            best = 0;
+            best_sets = sets;
+        }
+        best |= sets > 0 && sets == best_sets ? owner : 0;
+        if (owner > beyond) {
+            break;
+        }
+    }
+    return best;
+}
+
+/* One after the other, each the one that helps most: least for sets that lie apart or in each
+ * other. */
+uint32_t kith_quorum_lacks(const struct kith_quorum *quorum, uint32_t have)
+{
+    if (quorum->set_count == 1) {
+        uint32_t there = count_of(have & quorum->sets[0].owners);
+        return there < quorum->sets[0].need ? quorum->sets[0].need - there : 0;
+    }
+    uint32_t count = 0;
+    for (uint32_t helps = kith_quorum_helps(quorum, have); helps != 0;
+         helps = kith_quorum_helps(quorum, have)) {
+        have |= helps & (~helps + 1u);
+        count++;
+    }
+    return count;
+}
+
+static const char *const texts[KITH_LEVELS] = {"quorum", "one", "all", "local-quorum",
+                                               "each-quorum"};
+
+enum kith_err kith_level_parse(const char *text, enum kith_level *ret_level)
+{
+    for (uint32_t i = 0; i < KITH_LEVELS; i++) {
+        if (strcmp(text, texts[i]) == 0) {
+            *ret_level = (enum kith_level)i;
+            return KITH_OK;
+        }
+    }
+    return KITH_EINVAL;
+}
+
+const char *kith_level_text(enum kith_level level)
+{
+    return (uint32_t)level < KITH_LEVELS ? texts[level] : "?";
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * test_quorum.c - which owners are enough. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "data/quorum.h"
+
+/* One partition; member i is owner i, in the zone named by the i-th letter. */
+static struct kith_table *table_of(const char *zones)
+{
+    struct kith_member members[KITH_REPLICAS_MAX];
+    uint16_t owners[KITH_REPLICAS_MAX];
+    struct kith_uuid cluster = {{7}};
+    struct kith_table *table = NULL;
+    uint32_t count = (uint32_t)strlen(zones);
+    memset(members, 0, sizeof members);
+    for (uint32_t i = 0; i < count; i++) {
+        members[i].uuid.bytes[0] = (uint8_t)(i + 1);
+        members[i].weight = 1;
+        members[i].zone[0] = zones[i];
+        owners[i] = (uint16_t)i;
+    }
+    assert_int_equal(kith_table_new(&cluster, 1, 1, 1, count, members, count, owners, &table),
+                     KITH_OK);
+    return table;
+}
+
+static struct kith_quorum quorum_of(const char *zones, enum kith_level level, const char *zone,
+                                    bool write)
+{
+    struct kith_quorum quorum;
+    struct kith_table *table = table_of(zones);
+    kith_quorum_make(table, 0, level, zone, write, &quorum);
+    kith_table_drop(table);
+    return quorum;
+}
+
+static uint32_t count_of(uint32_t mask)
+{
+    return (uint32_t)__builtin_popcount(mask);
+}
+
+/* Every set, by what the level means. */
+static bool enough(const char *zones, enum kith_level level, char zone, bool write, uint32_t have)
+{
+    uint32_t count = (uint32_t)strlen(zones), there = count_of(have);
+    uint32_t in[128] = {0}, has[128] = {0};
+    for (uint32_t i = 0; i < count; i++) {
+        in[(uint8_t)zones[i]]++;
+        has[(uint8_t)zones[i]] += have >> i & 1u;
+    }
+    bool each = true;
+    for (uint32_t z = 0; z < 128; z++) {
+        each = each && (in[z] == 0 || has[z] > in[z] / 2);
+    }
+    switch (level) {
+    case KITH_LEVEL_ONE:
+        return there >= 1;
+    case KITH_LEVEL_ALL:
+        return there == count;
+    case KITH_LEVEL_LOCAL_QUORUM:
+        if (in[(uint8_t)zone] == 0) {
+            return there > count / 2;
+        }
+        return has[(uint8_t)zone] > in[(uint8_t)zone] / 2 &&
+               (!write || there >= (count < 2 ? count : 2));
+    case KITH_LEVEL_EACH_QUORUM:
+        return each;
+    default:
+        return there > count / 2;
+    }
+}
+
+/* The fewest that make it enough. */
+static uint32_t fewest(const char *zones, enum kith_level level, char zone, bool write,
+                       uint32_t have)
+{
+    uint32_t best = UINT32_MAX;
+    for (uint32_t more = 0; more < 1u << strlen(zones); more++) {
+        if ((more & have) == 0 && count_of(more) < best &&
+            enough(zones, level, zone, write, have | more)) {
+            best = count_of(more);
+        }
+    }
+    return best;
+}
+
+static const char *const CASES[] = {"a",       "aa",     "aaa",   "ab",     "aab",
+                                    "abb",     "abc",    "aabb",  "abab",   "aaabbb",
+                                    "aaabbcc", "aaaaaa", "abbbb", "aaaaaab"};
+
+static void test_all(void **state)
+{
+    (void)state;
+    for (uint32_t c = 0; c < sizeof CASES / sizeof CASES[0]; c++) {
+        const char *zones = CASES[c];
+        for (uint32_t l = 0; l < KITH_LEVELS; l++) {
+            for (char zone = 'a'; zone <= 'd'; zone++) {
+                for (uint32_t have = 0; have < 2u << strlen(zones); have++) {
+                    uint32_t owners = have >> 1;
+                    bool write = (have & 1u) != 0;
+                    char name[2] = {zone, 0};
+                    struct kith_quorum quorum = quorum_of(zones, (enum kith_level)l, name, write);
+                    bool expected = enough(zones, (enum kith_level)l, zone, write, owners);
+                    assert_int_equal(kith_quorum_met(&quorum, owners), expected);
+                    assert_int_equal(kith_quorum_lacks(&quorum, owners),
+                                     fewest(zones, (enum kith_level)l, zone, write, owners));
+                    uint32_t helps = kith_quorum_helps(&quorum, owners);
+                    assert_int_equal(helps == 0, expected);
+                    assert_int_equal(helps & owners, 0);
+                    for (uint32_t i = 0; i < strlen(zones); i++) { /* each of them does help */
+                        assert_true((helps >> i & 1u) == 0 ||
+                                    kith_quorum_lacks(&quorum, owners | 1u << i) + 1 ==
+                                        kith_quorum_lacks(&quorum, owners));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/* Two reads and writes of one level in one zone meet; so do each-quorum writes and local reads of
+ * every zone. */
+static void test_meet(void **state)
+{
+    (void)state;
+    for (uint32_t c = 0; c < sizeof CASES / sizeof CASES[0]; c++) {
+        uint32_t all = (1u << strlen(CASES[c])) - 1u;
+        for (char zone = 'a'; zone <= 'c'; zone++) {
+            char name[2] = {zone, 0};
+            struct kith_quorum local = quorum_of(CASES[c], KITH_LEVEL_LOCAL_QUORUM, name, false);
+            struct kith_quorum wrote = quorum_of(CASES[c], KITH_LEVEL_LOCAL_QUORUM, name, true);
+            struct kith_quorum each = quorum_of(CASES[c], KITH_LEVEL_EACH_QUORUM, name, true);
+            for (uint32_t have = 0; have <= all; have++) {
+                bool met = kith_quorum_met(&wrote, have) ||
+                           (strchr(CASES[c], zone) != NULL && kith_quorum_met(&each, have));
+                assert_true(!met || !kith_quorum_met(&local, all & ~have));
+            }
+        }
+    }
+}
+
+static void test_words(void **state)
+{
+    (void)state;
+    enum kith_level level = KITH_LEVEL_ONE;
+    for (uint32_t i = 0; i < KITH_LEVELS; i++) {
+        assert_int_equal(kith_level_parse(kith_level_text((enum kith_level)i), &level), KITH_OK);
+        assert_int_equal(level, i);
+    }
+    assert_int_equal(kith_level_parse("local", &level), KITH_EINVAL);
+    assert_int_equal(kith_level_parse("", &level), KITH_EINVAL);
+    assert_string_equal(kith_level_text(KITH_LEVELS), "?");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all),
+        cmocka_unit_test(test_meet),
+        cmocka_unit_test(test_words),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
