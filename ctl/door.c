@@ -26,8 +26,8 @@ static void writer_name(char *out, size_t size)
     }
 }
 
-enum kith_err kith_door_open(const struct kith_ctl_args *args, struct kith_door *ret_door,
-                             struct kith_error *error)
+enum kith_err kith_door_open(const struct kith_ctl_args *args, const char *level,
+                             struct kith_door *ret_door, struct kith_error *error)
 {
     ret_door->deadline_ms = kith_mono_ms() + args->timeout_ms;
     const char *servers[KITH_CTL_SERVERS_MAX];
@@ -44,7 +44,6 @@ enum kith_err kith_door_open(const struct kith_ctl_args *args, struct kith_door 
     options.turned_down_ms = TURNED_DOWN_MS;
     options.op_timeout_ms = (uint32_t)args->timeout_ms;
     options.writer = writer;
-    const char *level = kith_ctl_value(args, "level");
     if (level && kith_level_parse(level, &options.read_level) != KITH_OK) {
         return kith_error_set(error, KITH_EINVAL,
                               "--level is one, quorum, local-quorum, each-quorum or all, not '%s'",

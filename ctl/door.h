@@ -12,8 +12,9 @@ struct kith_door {
     uint64_t deadline_ms;       /* by kith_mono_ms, of the whole command */
 };
 
-/* Opens one to args->servers, as the user who runs the command. The errors of kith_client_open. */
-KITH_MUST_CHECK enum kith_err kith_door_open(const struct kith_ctl_args *args,
+/* Opens one to args->servers, as the user who runs the command, whose requests are of that level
+ * (NULL: quorum). EINVAL: there is no such level; the errors of kith_client_open. */
+KITH_MUST_CHECK enum kith_err kith_door_open(const struct kith_ctl_args *args, const char *level,
                                              struct kith_door *ret_door, struct kith_error *error);
 /* What is left of the command's time; at least 1. */
 uint32_t kith_door_left_ms(const struct kith_door *door);

@@ -227,7 +227,7 @@ static enum kith_err rows_find(const struct kith_ctl_args *args, struct place *p
         place->rows[0].group = kith_group_of_kv(place->key);
         return KITH_OK;
     }
-    enum kith_err err = kith_door_open(args, &door, error);
+    enum kith_err err = kith_door_open(args, NULL, &door, error);
     if (err != KITH_OK) {
         return err;
     }

@@ -154,7 +154,7 @@ int kith_ctl_get(const struct kith_ctl_args *args)
         kith_ctl_number(args, "version", 1, UINT32_MAX, &pick, &error) != KITH_OK) {
         return kith_ctl_usage(args, &error);
     }
-    if (kith_door_open(args, &door, &error) != KITH_OK) {
+    if (kith_door_open(args, kith_ctl_value(args, "level"), &door, &error) != KITH_OK) {
         return kith_ctl_fail(args, &error);
     }
     struct kith_client_answer answer;
@@ -271,7 +271,7 @@ static int update_run(const struct kith_ctl_args *args, struct kith_bytes key,
     struct kith_put_update update;
     memset(&update, 0, sizeof(update));
     kith_buf_init(&context);
-    enum kith_err err = kith_door_open(args, &door, &error);
+    enum kith_err err = kith_door_open(args, kith_ctl_value(args, "level"), &door, &error);
     if (err == KITH_OK && !kith_ctl_value(args, "blind")) {
         err = context_read(&door, &key, &context, &error);
     }
@@ -411,7 +411,7 @@ int kith_ctl_scan(const struct kith_ctl_args *args)
         kith_ctl_number(args, "limit", 0, UINT64_MAX, &limit, &error) != KITH_OK) {
         return kith_ctl_usage(args, &error);
     }
-    if (kith_door_open(args, &door, &error) != KITH_OK) {
+    if (kith_door_open(args, kith_ctl_value(args, "level"), &door, &error) != KITH_OK) {
         return kith_ctl_fail(args, &error);
     }
     json_t *list = args->json ? json_array() : NULL;
