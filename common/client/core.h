@@ -522,6 +522,12 @@ void cc_replicas_unbind(struct kith_client_core *core, struct cc_op *op);
  * fallbacks last. CC_REPS_MAX when there is none. */
 uint32_t cc_replicas_next(struct kith_client_core *core, const struct cc_op *op, bool bulk,
                           uint32_t first);
+/* The next owner that a read asks, which wants so many in all, and those of its level; CC_REPS_MAX:
+ * none, or none that can be asked now. */
+uint32_t cc_replicas_next_read(struct kith_client_core *core, const struct cc_op *op,
+                               uint32_t want);
+/* Whether there would be another one to ask, if it could be. */
+bool cc_replicas_lack(const struct cc_op *op, uint32_t want);
 uint32_t cc_replicas_count(const struct cc_op *op, enum cc_rep_state state);
 /* Owners alone: those whose word counts. */
 uint32_t cc_owners_count(const struct cc_op *op, enum cc_rep_state state);

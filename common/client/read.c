@@ -241,18 +241,13 @@ void cc_get_drive(struct kith_client_core *core, struct cc_op *op)
         }
         behind = outcome == OUTCOME_BEHIND;
         want = behind && want <= have ? have + 1 : want;
-        have = cc_owners_count(op, CC_REP_HAVE);
-        asked = cc_replicas_count(op, CC_REP_ASKED);
     }
-    while (have + asked < want) {
-        uint32_t next = cc_replicas_next(core, op, false, 0);
-        if (next == CC_REPS_MAX || cc_is_fallback(op, next)) {
-            break;
-        }
+    for (uint32_t next = cc_replicas_next_read(core, op, want); next != CC_REPS_MAX;
+         next = cc_replicas_next_read(core, op, want)) {
         ask(core, op, next, false);
-        asked = cc_replicas_count(op, CC_REP_ASKED);
     }
-    op->waits = have + asked < want;
+    asked = cc_replicas_count(op, CC_REP_ASKED);
+    op->waits = cc_replicas_lack(op, want);
     op->behind = op->behind || behind; /* for the message at the deadline */
     if (asked == 0 && cc_replicas_hope(core, op, false)) {
         return;

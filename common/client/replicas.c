@@ -182,6 +182,24 @@ uint32_t cc_replicas_next(struct kith_client_core *core, const struct cc_op *op,
     return CC_REPS_MAX;
 }
 
+uint32_t cc_replicas_next_read(struct kith_client_core *core, const struct cc_op *op, uint32_t want)
+{
+    uint32_t there = cc_owners_count(op, CC_REP_HAVE) + cc_replicas_count(op, CC_REP_ASKED);
+    uint32_t next = cc_replicas_next(core, op, false, 0);
+    if (next == CC_REPS_MAX || cc_is_fallback(op, next)) {
+        return CC_REPS_MAX;
+    }
+    uint32_t helps = wanted(op);
+    bool lacks = helps != UINT32_MAX && (helps >> next & 1u) != 0; /* others do not count */
+    return there < want || lacks ? next : CC_REPS_MAX;
+}
+
+bool cc_replicas_lack(const struct cc_op *op, uint32_t want)
+{
+    uint32_t there = cc_owners_count(op, CC_REP_HAVE) + cc_replicas_count(op, CC_REP_ASKED);
+    return there < want || wanted(op) != UINT32_MAX;
+}
+
 uint32_t cc_replicas_count(const struct cc_op *op, enum cc_rep_state state)
 {
     uint32_t count = 0;

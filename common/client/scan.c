@@ -270,7 +270,6 @@ void cc_scan_drive(struct kith_client_core *core, struct cc_op *op)
     }
     cc_replicas_late(core, op, core->hedge_ms, CC_READ_TRY_MS);
     uint32_t have = cc_owners_count(op, CC_REP_HAVE);
-    uint32_t asked = cc_replicas_count(op, CC_REP_ASKED);
     uint32_t want = op->need + op->extra;
     bool behind = false;
     if (cc_met(op)) {
@@ -279,15 +278,12 @@ void cc_scan_drive(struct kith_client_core *core, struct cc_op *op)
         }
         want = want <= have ? have + 1 : want;
     }
-    while (have + asked < want) {
-        uint32_t next = cc_replicas_next(core, op, false, 0);
-        if (next == CC_REPS_MAX || cc_is_fallback(op, next)) {
-            break;
-        }
+    for (uint32_t next = cc_replicas_next_read(core, op, want); next != CC_REPS_MAX;
+         next = cc_replicas_next_read(core, op, want)) {
         ask(core, op, next);
-        asked = cc_replicas_count(op, CC_REP_ASKED);
     }
-    op->waits = have + asked < want;
+    uint32_t asked = cc_replicas_count(op, CC_REP_ASKED);
+    op->waits = cc_replicas_lack(op, want);
     op->behind = op->behind || behind; /* for the message at the deadline */
     if (asked == 0 && cc_replicas_hope(core, op, false)) {
         return;

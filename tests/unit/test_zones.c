@@ -245,6 +245,26 @@ static void test_local_read(void **state)
     end(w);
 }
 
+/* A node of the own zone has come up just now, and the others have answered before it: it is asked
+ * all the same. */
+static void test_local_read_early(void **state)
+{
+    (void)state;
+    struct client_world *w = world_new_zones("east", ZONES);
+    world_start(w);
+    world_write_all(w, "a", "one");
+    world_set_mode(w, 1, DEAD);
+    world_pass(w, 3000);
+    w->nodes[1].mode = ALIVE; /* nobody has tried it since */
+    uint64_t start = w->now;
+    uint64_t tag = world_get(w, "a", KITH_LEVEL_LOCAL_QUORUM, 3000);
+    world_pass(w, 400);
+    assert_string_equal("one", world_values(w, tag));
+    assert_false(world_done(w, tag)->result->degraded);
+    assert_in_range(world_done(w, tag)->at_ms - start, 0, 300);
+    end(w);
+}
+
 static void test_each_read(void **state)
 {
     (void)state;
@@ -296,10 +316,15 @@ static void test_chunk_level(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_told),      cmocka_unit_test(test_late),
-        cmocka_unit_test(test_found),     cmocka_unit_test(test_stays),
-        cmocka_unit_test(test_put_level), cmocka_unit_test(test_local_read),
-        cmocka_unit_test(test_each_read), cmocka_unit_test(test_chunk_level),
+        cmocka_unit_test(test_told),
+        cmocka_unit_test(test_late),
+        cmocka_unit_test(test_found),
+        cmocka_unit_test(test_stays),
+        cmocka_unit_test(test_put_level),
+        cmocka_unit_test(test_local_read),
+        cmocka_unit_test(test_local_read_early),
+        cmocka_unit_test(test_each_read),
+        cmocka_unit_test(test_chunk_level),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

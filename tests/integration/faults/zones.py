@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""zones.py FOLDER - two data centres, and a cut between them; see test_zones.sh.
+
+Each node and each mount is a machine of its own on one Ethernet (net.py).
+"""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import net as network  # noqa: E402
+
+BIN = os.environ["KITH_BIN"]
+ZONES = {"east": ["e1", "e2", "e3", "em"], "west": ["w1", "w2", "w3", "wm"]}
+NODES = [n for names in ZONES.values() for n in names[:3]]
+LEVELS = "read=local-quorum,write=local-quorum"
+ROUNDS = 60
+
+
+class Failed(Exception):
+    pass
+
+
+class World:
+    def __init__(self, net, folder):
+        self.net = net
+        self.folder = folder
+        self.running = {}
+        self.mounts = {}
+
+    def inside(self, machine, *words):
+        """Of that machine's network, but with the mounts of this one."""
+        return ["nsenter", f"--net=/run/netns/{self.net.space(machine)}", *words]
+
+    def start(self, node, zone):
+        log = open(f"{self.folder}/{node}.log", "ab")
+        words = ["--data", f"{self.folder}/{node}", "--listen", f"{self.net.address(node)}:7070",
+                 "--zone", zone, "--cache", "64M"]
+        if node != NODES[0]:
+            words += ["--join", f"{self.net.address(NODES[0])}:7070"]
+        self.running[node] = subprocess.Popen(self.inside(node, f"{BIN}/kithd", *words),
+                                              stdout=log, stderr=log)
+
+    def ctl(self, machine, *words):
+        return subprocess.run(self.inside(machine, f"{BIN}/kithctl", *words), capture_output=True,
+                              text=True, timeout=60)
+
+    def servers(self):
+        return ",".join(f"{self.net.address(n)}:7070" for n in NODES)
+
+    def form(self):
+        for zone, names in ZONES.items():
+            for node in names[:3]:
+                self.start(node, zone)
+                if node == NODES[0]:
+                    until(30, "the first node", lambda: self.ctl(
+                        "em", "init", f"{self.net.address(node)}:7070", "--replicas", "6",
+                        "--partitions", "32", "--zone", zone).returncode == 0)
+                until(60, f"{node} to join", lambda node=node: self.up() == len(self.running))
+
+    def status(self, machine="em"):
+        try:
+            told = self.ctl(machine, "status", "--json", "--servers", self.servers())
+            return json.loads(told.stdout)["nodes"]
+        except (ValueError, KeyError, subprocess.TimeoutExpired):
+            return []
+
+    def up(self):
+        return sum(n["state"] == "up" for n in self.status())
+
+    def nothing_owed(self):
+        nodes = self.status()
+        return len(nodes) == 6 and all(n["state"] == "up" and n["hints"] == 0 and
+                                       n["thin_rows"] == 0 for n in nodes)
+
+    def mount(self, zone):
+        machine, at = ZONES[zone][3], f"{self.folder}/mnt-{zone}"
+        os.makedirs(at)
+        near = ",".join(f"{self.net.address(n)}:7070" for n in ZONES[zone][:3])
+        done = subprocess.run(self.inside(machine, f"{BIN}/kithfs", f"{near}:/", at, "-o",
+                                          f"{LEVELS},zone={zone},log={self.folder}/{zone}.log"),
+                              capture_output=True, text=True, timeout=60)
+        if done.returncode != 0:
+            raise Failed(f"kithfs in {zone}: {done.stderr}")
+        self.mounts[zone] = at
+        return at
+
+    def end(self):
+        for at in self.mounts.values():
+            subprocess.run(["fusermount3", "-uz", at], capture_output=True)
+        for process in self.running.values():
+            process.send_signal(signal.SIGTERM)
+        for process in self.running.values():
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def until(seconds, what, condition):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise Failed(f"waited in vain for {what}")
+        time.sleep(0.05)
+
+
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def read(path):
+    with open(path) as file:
+        return file.read()
+
+
+def one_round(folder, name):
+    """What a person does; each step's time, ms."""
+    path = f"{folder}/{name}"
+    steps = {
+        "write": lambda: write(path, name),
+        "read": lambda: read(path),
+        "list": lambda: os.listdir(folder),
+        "change": lambda: write(path, name + " again"),
+        "rename": lambda: os.rename(path, path + ".new"),
+        "stat": lambda: os.stat(path + ".new"),
+        "remove": lambda: os.unlink(path + ".new"),
+        "keep": lambda: write(path + ".kept", name),
+    }
+    times = {}
+    for step, action in steps.items():
+        begin = time.monotonic()
+        action()
+        times[step] = (time.monotonic() - begin) * 1000
+    return times
+
+
+def rounds(world, tag, count):
+    times = {zone: [] for zone in ZONES}
+    for i in range(count):
+        for zone, at in world.mounts.items():
+            times[zone] += one_round(f"{at}/{zone}", f"{tag}{i}").values()
+    return times
+
+
+def figures(times):
+    times = sorted(times)
+    return times[len(times) // 2], times[len(times) * 99 // 100], times[-1]
+
+
+def tell(what, times):
+    for zone, list_ in times.items():
+        middle, most, worst = figures(list_)
+        print(f"  {what:<28} {zone}: median {middle:6.2f} ms, 99 % {most:7.2f}, "
+              f"most {worst:7.2f} of {len(list_)}")
+
+
+def names_in(at, zone):
+    try:
+        return sorted(os.listdir(f"{at}/{zone}"))
+    except OSError:
+        return None
+
+
+def same(world, zone):
+    east, west = (names_in(at, zone) for at in world.mounts.values())
+    return east is not None and east == west
+
+
+def both_kept(world, name):
+    """All owners have the two versions of a file that both wrote."""
+    told = world.ctl("em", "explain", f"/both/{name}", "--servers", world.servers()).stdout
+    return "VERSIONS" in told and told.count("  value  6 of 6  ") == 2 and "hold the same" in told
+
+
+def run(world):
+    world.form()
+    for zone in ZONES:
+        world.mount(zone)
+    east, west = world.mounts["east"], world.mounts["west"]
+    for folder in list(ZONES) + ["both"]:
+        os.mkdir(f"{east}/{folder}")
+    until(10, "the folders in the west", lambda: set(os.listdir(west)) >= set(ZONES) | {"both"})
+    write(f"{east}/both/file", "as it was")
+    until(10, "the file in the west", lambda: os.path.exists(f"{west}/both/file"))
+    rounds(world, "warm", 5)
+    before = rounds(world, "whole", ROUNDS)
+    tell("whole", before)
+    world.net.cut(ZONES["east"], ZONES["west"])
+    first = rounds(world, "cut", 10)
+    tell("cut apart, the first rounds", first)
+    time.sleep(4)
+    after = rounds(world, "apart", ROUNDS)
+    tell("cut apart", after)
+    for zone, at in world.mounts.items():
+        write(f"{at}/both/file", f"changed in the {zone}")
+        write(f"{at}/both/new", f"new in the {zone}")
+        os.sync()
+    world.net.heal()
+    until(60, "nodes to find each other", lambda: world.up() == 6)
+    for zone in ZONES:
+        until(60, f"the folder of the {zone} to be the same", lambda zone=zone: same(world, zone))
+    for name in "file", "new":
+        until(60, f"both versions of {name}", lambda name=name: both_kept(world, name))
+    for at in world.mounts.values():
+        for name, text in ("file", "changed"), ("new", "new"): # the latest has the name
+            until(10, f"{at}/both/{name}", lambda at=at, name=name, text=text:
+                  read(f"{at}/both/{name}") == f"{text} in the west")
+        for zone in ZONES:
+            for i in range(ROUNDS):
+                if read(f"{at}/{zone}/apart{i}.kept") != f"apart{i}":
+                    raise Failed(f"{at}/{zone}/apart{i}.kept")
+    until(60, "what is owed to be handed over", world.nothing_owed)
+    for zone in ZONES:
+        if figures(first[zone])[2] > 1000:
+            raise Failed(f"{zone}: something took more than a second when they were cut apart")
+        was, now = figures(before[zone]), figures(after[zone])
+        if now[0] > 2 * was[0] + 1 or now[1] > 2 * was[1] + 10:
+            raise Failed(f"{zone}: it takes longer while they are cut apart")
+
+
+def main():
+    folder = f"{sys.argv[1]}/zones"
+    os.makedirs(folder)
+    try:
+        with network.Net([m for names in ZONES.values() for m in names]) as net:
+            world = World(net, folder)
+            try:
+                run(world)
+            finally:
+                net.heal()
+                world.end()
+    except network.Unable as why:
+        print(why)
+        return 77
+    except Failed as why:
+        print(f"FAIL: {why}")
+        for name in sorted(os.listdir(folder)):
+            if name.endswith(".log"):
+                print(f"---- {name}")
+                sys.stdout.flush()
+                subprocess.run(["tail", "-n", "15", f"{folder}/{name}"])
+        return 1
+    return 0
+
+
+sys.exit(main())
