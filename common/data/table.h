@@ -8,6 +8,13 @@
  * (epoch, version, hash) wins everywhere. It names members by uuid; where a member listens is not
  * in it (an address is only an attribute, see kith_member_info in wire/msg.h).
  *
+ * MOVES. A table that moves data is followed by the one it moves to: it is JOINT. It has the owners
+ * of the table before, who answer for the data, and, beside, those that are to own it next; its
+ * members are those of both. What is written is written to both (kith_table_holders), so that
+ * enough of each have it (kith_table_need); what is read is read from the owners alone. Once the
+ * next owners hold everything (node/core/moves.h) the table after that has them as its owners, or,
+ * where the move is given up, those of before. table_move.c makes these tables.
+ *
  * An immutable value with a reference count: readable from any thread. DESIGN section 4; DeCandia
  * et al. 2007, section 6.2, strategy 3. Checked by tests/unit/test_table.c, invariant 6. */
 #ifndef KITH_DATA_TABLE_H
@@ -28,6 +35,18 @@ struct kith_member {
     uint32_t weight;           /* share of the data, relative; 1 to KITH_WEIGHT_MAX */
 };
 
+/* What a joint table says of a member beside. */
+enum {
+    KITH_MEMBER_JOINS = 1,  /* it owns nothing yet */
+    KITH_MEMBER_LEAVES = 2, /* it is to own nothing; it stands in for nobody */
+    KITH_MEMBER_GONE = 4,   /* it leaves and will not be heard of again: nobody waits for it */
+};
+struct kith_member_next {
+    uint8_t flags;
+    char zone[KITH_ZONE_SIZE]; /* as they will be */
+    uint32_t weight;
+};
+
 /* Names a table; compared by epoch, then version, then hash. All zero = no table. */
 struct kith_table_id {
     uint64_t epoch;   /* raised only by an operator's --force */
@@ -44,10 +63,16 @@ struct kith_table {
     uint32_t member_count;
     const struct kith_member *members; /* ascending by uuid */
     uint32_t zones;                    /* distinct ones of the members */
-    uint32_t owner_slots;              /* min(replicas, member_count) */
+    uint32_t owner_slots;              /* min(replicas, members that do not join) */
     const uint16_t *owners;            /* [partitions][owner_slots] indices into members, ascending
                                           preference: slot 0 is asked first */
+    /* joint ones; else 0 and NULL */
+    uint32_t next_slots;                  /* min(replicas, members that do not leave) */
+    const uint16_t *next;                 /* [partitions][next_slots] */
+    const struct kith_member_next *after; /* [member_count] */
 };
+
+#define KITH_HOLDERS_MAX (2u * KITH_REPLICAS_MAX)
 
 /* A table over `members` (copied; sorted by uuid) with given owners (copied, [partitions][slots]
  * indices into `members` as given; the table's own follow the sorted order); computes the hash.
@@ -69,11 +94,48 @@ const uint16_t *kith_table_owners(const struct kith_table *table, uint32_t parti
 uint16_t kith_table_find(const struct kith_table *table, const struct kith_uuid *uuid);
 bool kith_table_owns(const struct kith_table *table, uint32_t partition, uint16_t member);
 
+static inline bool kith_table_is_joint(const struct kith_table *table)
+{
+    return table->next_slots > 0;
+}
+/* The owners of `partition` to be, next_slots of them; joint tables only. */
+const uint16_t *kith_table_next_owners(const struct kith_table *table, uint32_t partition);
+/* Who takes what is written to `partition`: its owners in their order, then those that are to own
+ * it. Returns how many. */
+uint32_t kith_table_holders(const struct kith_table *table, uint32_t partition,
+                            uint16_t ret_members[KITH_HOLDERS_MAX]);
+bool kith_table_holds(const struct kith_table *table, uint32_t partition, uint16_t member);
+/* How many holders must have a write so that, whoever they are, w of the owners have it, and w of
+ * the next ones; w = 0: a majority of each; more than there are: all. */
+uint32_t kith_table_need(const struct kith_table *table, uint32_t partition, uint32_t w);
+
 /* Who stands in for owners of `partition` that cannot be reached, first choice first: up to `most` of
- * the members that own it not, those in zones without an owner before the others. The same for
+ * the members that hold it not and do not leave, those in zones without an owner first. The same for
  * everyone with this table, so that a reader asks where a writer went. Returns how many. */
 uint32_t kith_table_fallbacks(const struct kith_table *table, uint32_t partition, uint32_t most,
                               uint16_t ret_members[]);
+
+/* ---- Moves: table_move.c ---- */
+
+/* The joint table after `last` (version + 1; where `force`, of the next epoch), which moves its data
+ * to `next`: a table of the same partitions and replicas, as kith_balance makes it. `gone` (may be NULL)
+ * names members that next has not, and nobody waits for. EINVAL where last is joint, ENOMEM. */
+KITH_MUST_CHECK enum kith_err kith_table_move(const struct kith_table *last,
+                                              const struct kith_table *next, bool force,
+                                              const struct kith_uuid *gone, uint32_t gone_count,
+                                              struct kith_table **ret_table);
+/* The table after a joint one: with its next owners. EINVAL where it is not joint; ENOMEM. */
+KITH_MUST_CHECK enum kith_err kith_table_settle(const struct kith_table *joint,
+                                                struct kith_table **ret_table);
+/* The same with the owners of before: the move is given up. */
+KITH_MUST_CHECK enum kith_err kith_table_revert(const struct kith_table *joint,
+                                                struct kith_table **ret_table);
+/* `last` under the next version. ENOMEM. */
+KITH_MUST_CHECK enum kith_err kith_table_renumber(const struct kith_table *last,
+                                                  struct kith_table **ret_table);
+/* Whether data stays readable when `next` follows `last`: it has the owners of last, or last is
+ * joint and next has the owners that it moves to. */
+bool kith_table_follows(const struct kith_table *last, const struct kith_table *next);
 
 /* Canonical bytes, with a checksum at the end. Check buf->failed. */
 void kith_table_encode(const struct kith_table *table, struct kith_buf *buf);

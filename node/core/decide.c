@@ -146,6 +146,9 @@ enum kith_err kith_decide_check(const struct kith_table *last, struct kith_bytes
 
 bool kith_decide_changes(const struct kith_table *last, const struct kith_table *next)
 {
+    if (kith_table_is_joint(last) || kith_table_is_joint(next)) {
+        return !kith_table_follows(last, next);
+    }
     if (next->member_count != last->member_count || next->owner_slots != last->owner_slots ||
         next->partitions != last->partitions) {
         return true;
@@ -162,9 +165,7 @@ bool kith_decide_changes(const struct kith_table *last, const struct kith_table 
 enum kith_err kith_decide_unchanged(const struct kith_table *last, struct kith_buf *buf)
 {
     struct kith_table *next = NULL;
-    enum kith_err err =
-        kith_table_new(&last->cluster, last->id.epoch, last->id.version + 1, last->partitions,
-                       last->replicas, last->members, last->member_count, last->owners, &next);
+    enum kith_err err = kith_table_renumber(last, &next);
     if (err == KITH_OK) {
         kith_table_encode(next, buf);
         kith_table_drop(next);

@@ -127,7 +127,8 @@ KITH_MUST_CHECK enum kith_err kith_decide_check(const struct kith_table *last,
                                                 struct kith_bytes bytes,
                                                 struct kith_table **ret_next);
 
-/* Whether `next` has other members or owners than `last`. Weights, zones and names do not count. */
+/* Whether `next` may follow `last` only while nobody holds data: it has other members or owners
+ * (weights and zones do not count), and neither begins nor ends a move (data/table.h, MOVES). */
 bool kith_decide_changes(const struct kith_table *last, const struct kith_table *next);
 /* `last` under the next version, appended encoded. ENOMEM. */
 KITH_MUST_CHECK enum kith_err kith_decide_unchanged(const struct kith_table *last,

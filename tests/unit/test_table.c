@@ -210,7 +210,7 @@ static void test_damage(void **state)
     resign(&buf);
     kith_buf_put_u8(&buf, 0);
     assert_int_equal(decode_copy(buf.data, buf.size), KITH_ECORRUPT);
-    buf.data[0] = 2;
+    buf.data[0] = 3;
     assert_int_equal(decode_copy(buf.data, buf.size), KITH_EVERSION);
     kith_buf_release(&buf);
     kith_table_drop(table);
