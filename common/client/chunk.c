@@ -299,7 +299,7 @@ void cc_chunk_get_drive(struct kith_client_core *core, struct cc_op *op)
     cc_replicas_late(core, op, KITH_CLIENT_CHUNK_HEDGE_MS, CC_READ_TRY_MS);
     uint32_t asked = cc_replicas_count(op, CC_REP_ASKED);
     /* the last byte of the id is random: the load spreads over the owners */
-    uint32_t first = op->u.chunk.id.bytes[KITH_CHUNK_ID_SIZE - 1];
+    uint32_t first = op->u.chunk.id.bytes[KITH_CHUNK_ID_SIZE - 1] % op->table->owner_slots;
     while (asked < op->need + op->extra) {
         uint32_t next = cc_replicas_next(core, op, true, first);
         if (next == CC_REPS_MAX) {

@@ -38,17 +38,22 @@ static void bind(struct kith_client_core *core, struct cc_op *op)
 {
     struct kith_table *table = core->table;
     uint32_t partition = op_partition(op, table->partitions);
-    const uint16_t *owners = kith_table_owners(table, partition);
-    bool writes = op->kind == KITH_CLIENT_PUT || op->kind == KITH_CLIENT_CHUNK_PUT;
+    uint16_t owners[KITH_HOLDERS_MAX];
+    uint32_t holders = kith_table_holders(table, partition, owners); /* the owners first */
+    /* a put's copies are its coordinator's; the one copy of a chunk may be at any of them */
+    bool writes = op->kind == KITH_CLIENT_CHUNK_PUT;
+    bool any = writes || op->kind == KITH_CLIENT_CHUNK_GET;
     op->partition = partition;
     op->table = kith_table_hold(table);
-    op->slots = table->owner_slots;
-    op->rep_count = table->owner_slots;
+    op->slots = any ? holders : table->owner_slots;
+    op->rep_count = op->slots;
     memset(op->reps, 0, sizeof(op->reps));
     for (uint32_t i = 0; i < op->slots; i++) {
         op->reps[i].peer = core->by_member[owners[i]];
     }
-    kith_quorum_make(table, partition, op->level, core->zone, writes, &op->quorum);
+    kith_quorum_make(table, partition, op->level, core->zone,
+                     writes || (op->kind == KITH_CLIENT_PUT && !kith_table_is_joint(table)),
+                     &op->quorum);
     op->need = kith_quorum_lacks(&op->quorum, 0);
 }
 
@@ -229,6 +234,9 @@ uint32_t cc_owners_in(const struct cc_op *op, enum cc_rep_state state)
 
 bool cc_settled(const struct kith_client_core *core, const struct cc_op *op, uint32_t holders)
 {
+    if (kith_table_is_joint(op->table)) {
+        return false; /* the next owners may not have it yet */
+    }
     uint32_t plain = 1u << KITH_LEVEL_QUORUM | 1u << KITH_LEVEL_ALL;
     holders &= cc_owners_mask(op);
     if ((core->levels & ~plain) == 0) {

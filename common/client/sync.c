@@ -36,8 +36,9 @@ static void each_owner(const struct kith_client_core *core, struct cc_sync *sync
     const struct kith_table *table = core->table;
     for (uint32_t id = 0; id < sync->id_count; id++) {
         uint32_t partition = kith_chunk_partition(&sync->ids[id], table->partitions);
-        const uint16_t *owners = kith_table_owners(table, partition);
-        for (uint32_t o = 0; o < table->owner_slots; o++) {
+        uint16_t owners[KITH_HOLDERS_MAX];
+        uint32_t count = kith_table_holders(table, partition, owners);
+        for (uint32_t o = 0; o < count; o++) {
             node_add(sync, core->by_member[owners[o]], id, 1u << o);
         }
     }
@@ -85,7 +86,8 @@ static bool sync_met(const struct kith_client_core *core, const struct cc_op *op
 {
     const struct cc_sync *sync = &op->u.sync;
     struct kith_quorum quorum;
-    if (op->level != KITH_LEVEL_LOCAL_QUORUM && op->level != KITH_LEVEL_EACH_QUORUM) {
+    if (op->level != KITH_LEVEL_LOCAL_QUORUM && op->level != KITH_LEVEL_EACH_QUORUM &&
+        !kith_table_is_joint(core->table)) {
         return count_of(sync->holders[id]) >= sync->need;
     }
     uint32_t partition = kith_chunk_partition(&sync->ids[id], core->table->partitions);
@@ -99,9 +101,12 @@ static bool sync_held(const struct kith_client_core *core, const struct cc_op *o
     const struct cc_sync *sync = &op->u.sync;
     uint32_t least = core->w_min > 0 ? core->w_min : 1;
     uint32_t held = count_of(sync->holders[id]);
+    uint16_t members[KITH_HOLDERS_MAX];
+    uint32_t partition = kith_chunk_partition(&sync->ids[id], core->table->partitions);
+    uint32_t owners = kith_table_holders(core->table, partition, members);
     return sync_met(core, op, id) ||
            (!op->strict && held >= least &&
-            count_of(sync->holders[id] | sync->gone[id]) >= core->table->owner_slots);
+            count_of(sync->holders[id] | sync->gone[id]) >= owners);
 }
 
 /* Counts, for each id, the owners that nobody can ask. */

@@ -22,44 +22,81 @@ static uint32_t majority_of(uint32_t owners)
     return count_of(owners) / 2 + 1;
 }
 
-static uint32_t in_zone(const struct kith_table *table, uint32_t partition, const char *zone)
+/* Those among whom a majority is sought: the owners, or the next ones. */
+struct side {
+    const struct kith_table *table;
+    const uint16_t *holders; /* of the partition */
+    uint32_t count;
+    uint32_t mask; /* of them */
+    bool next;
+};
+
+static const char *zone_of(const struct side *side, uint32_t i)
 {
-    const uint16_t *owners = kith_table_owners(table, partition);
+    uint16_t member = side->holders[i];
+    return side->next ? side->table->after[member].zone : side->table->members[member].zone;
+}
+
+static uint32_t in_zone(const struct side *side, const char *zone)
+{
     uint32_t mask = 0;
-    for (uint32_t i = 0; i < table->owner_slots; i++) {
-        mask |= strcmp(table->members[owners[i]].zone, zone) == 0 ? 1u << i : 0;
+    for (uint32_t i = 0; i < side->count; i++) {
+        bool there = (side->mask >> i & 1u) != 0 && strcmp(zone_of(side, i), zone) == 0;
+        mask |= there ? 1u << i : 0;
     }
     return mask;
+}
+
+static void side_add(struct kith_quorum *quorum, const struct side *side, enum kith_level level,
+                     const char *zone, bool write)
+{
+    uint32_t all = side->mask;
+    uint32_t near = level == KITH_LEVEL_LOCAL_QUORUM ? in_zone(side, zone) : 0;
+    if (level == KITH_LEVEL_ONE) {
+        add(quorum, all, 1);
+    } else if (level == KITH_LEVEL_ALL) {
+        add(quorum, all, count_of(all));
+    } else if (near != 0 && near != all) {
+        add(quorum, near, majority_of(near));
+        if (write && majority_of(near) < 2) {
+            add(quorum, all, 2);
+        }
+    } else if (level == KITH_LEVEL_EACH_QUORUM) {
+        uint32_t seen = 0;
+        for (uint32_t i = 0; i < side->count; i++) {
+            uint32_t there = (all >> i & 1u) != 0 ? in_zone(side, zone_of(side, i)) : 0;
+            if (there != 0 && (seen & there) == 0) {
+                add(quorum, there, majority_of(there));
+                seen |= there;
+            }
+        }
+    } else {
+        add(quorum, all, majority_of(all));
+    }
 }
 
 void kith_quorum_make(const struct kith_table *table, uint32_t partition, enum kith_level level,
                       const char *zone, bool write, struct kith_quorum *ret_quorum)
 {
-    uint32_t all = (1u << table->owner_slots) - 1u;
-    uint32_t near = level == KITH_LEVEL_LOCAL_QUORUM ? in_zone(table, partition, zone) : 0;
-    const uint16_t *owners = kith_table_owners(table, partition);
+    uint16_t holders[KITH_HOLDERS_MAX];
+    struct side side = {.table = table,
+                        .holders = holders,
+                        .count = kith_table_holders(table, partition, holders),
+                        .mask = (1u << table->owner_slots) - 1u};
     memset(ret_quorum, 0, sizeof *ret_quorum);
-    if (level == KITH_LEVEL_ONE) {
-        add(ret_quorum, all, 1);
-    } else if (level == KITH_LEVEL_ALL) {
-        add(ret_quorum, all, table->owner_slots);
-    } else if (near != 0 && near != all) {
-        add(ret_quorum, near, majority_of(near));
-        if (write && majority_of(near) < 2) {
-            add(ret_quorum, all, 2);
-        }
-    } else if (level == KITH_LEVEL_EACH_QUORUM) {
-        uint32_t seen = 0;
-        for (uint32_t i = 0; i < table->owner_slots; i++) {
-            uint32_t there = in_zone(table, partition, table->members[owners[i]].zone);
-            if ((seen & there) == 0) {
-                add(ret_quorum, there, majority_of(there));
-                seen |= there;
-            }
-        }
-    } else {
-        add(ret_quorum, all, majority_of(all));
+    side_add(ret_quorum, &side, level, zone, write);
+    if (!write || !kith_table_is_joint(table)) {
+        return;
     }
+    const uint16_t *next = kith_table_next_owners(table, partition);
+    side.next = true;
+    side.mask = 0;
+    for (uint32_t i = 0; i < side.count; i++) {
+        for (uint32_t k = 0; k < table->next_slots; k++) {
+            side.mask |= next[k] == holders[i] ? 1u << i : 0;
+        }
+    }
+    side_add(ret_quorum, &side, level, zone, write);
 }
 
 uint32_t kith_quorum_helps(const struct kith_quorum *quorum, uint32_t have)
@@ -86,7 +123,7 @@ uint32_t kith_quorum_helps(const struct kith_quorum *quorum, uint32_t have)
 }
 
 /* One after the other, each the one that helps most: least for sets that lie apart or in each
- * other. */
+ * other; of sets that overlap in another way it may be one too many. */
 uint32_t kith_quorum_lacks(const struct kith_quorum *quorum, uint32_t have)
 {
     if (quorum->set_count == 1) {

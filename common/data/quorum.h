@@ -4,7 +4,9 @@
  *
  * A level says how many of a partition's owners a read or a write wants, and where they are. It
  * becomes a few sets of owners, and how many of each: a request is done when all of that is met.
- * Owners are numbered as the table has them, and a set of them is a mask: bit i is owner i.
+ * Owners are numbered as the table has them, and a set of them is a mask: bit i is owner i. While
+ * data moves a write wants all that of the next owners as well, and bit i is the holder i
+ * (kith_table_holders, which has the owners first).
  *
  * Pure values; any thread. DESIGN section 5. Checked by tests/unit/test_quorum.c. */
 #ifndef KITH_DATA_QUORUM_H
@@ -22,7 +24,7 @@ enum kith_level {
     KITH_LEVELS
 };
 
-#define KITH_QUORUM_SETS (KITH_REPLICAS_MAX + 1u)
+#define KITH_QUORUM_SETS (2u * (KITH_REPLICAS_MAX + 1u))
 
 struct kith_quorum {
     uint32_t set_count;

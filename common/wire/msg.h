@@ -348,6 +348,14 @@ struct kith_ping {
     uint32_t news_count;
     const struct kith_member_news *news;
     uint32_t space; /* how full the sender's disk is: enum kith_space of core/store.h */
+    bool moved; /* the sender has done its part of what that table moves (core/moves.c) */
+};
+
+/* Administrator to a node: the table that is to follow the one in use. */
+struct kith_plan_req { struct kith_bytes table; };
+struct kith_plan_res {
+    struct kith_status status;
+    struct kith_bytes table; /* in use here by then */
 };
 
 /* "I hear nothing from that member: does it answer you?" */
@@ -443,6 +451,11 @@ struct kith_node_status {
     uint32_t pairs, pairs_never;
     uint64_t pairs_oldest_ms;
     uint32_t space; /* enum kith_space of core/store.h */
+    /* What the table in use moves here: partitions, those of them that are complete, bytes that
+     * came; whether all is done that this node has to do for it. */
+    uint32_t move_gains, move_complete;
+    uint64_t move_bytes;
+    bool moved;
 };
 struct kith_status_res {
     struct kith_status status;
@@ -585,7 +598,9 @@ struct kith_explain_res {
     X(PROBE_RES, 44, probe_res, kith_probe_res)  \
     X(MEMBERS_SYNC, 45, members_sync, kith_members_sync) \
     X(EXPLAIN_REQ, 47, explain_req, kith_explain_req) \
-    X(EXPLAIN_RES, 48, explain_res, kith_explain_res)
+    X(EXPLAIN_RES, 48, explain_res, kith_explain_res) \
+    X(PLAN_REQ, 49, plan_req, kith_plan_req)     \
+    X(PLAN_RES, 50, plan_res, kith_plan_res)
 
 enum kith_msg_kind {
 #define X(name, number, member, type) KITH_MSG_##name = number,

@@ -240,7 +240,7 @@ static const struct wire_field ping_fields[] = {
     BOOL(1, is_answer), SUB(2, table, table_id_desc),
     U64(3, wall_ms),    SUBS(4, members, member_count, KITH_MEMBERS_MAX, member_desc),
     FIXED64(5, digest), SUBS(6, news, news_count, KITH_PING_NEWS_MAX, news_desc),
-    U32(7, space, 255)};
+    U32(7, space, 255), BOOL(8, moved)};
 DESC(ping, "Ping", true, false);
 #undef T
 
@@ -350,7 +350,11 @@ static const struct wire_field node_status_fields[] = {ARRAY(1, node),
                                                        U32(23, pairs, UINT32_MAX),
                                                        U32(24, pairs_never, UINT32_MAX),
                                                        U64(25, pairs_oldest_ms),
-                                                       U32(26, space, 255)};
+                                                       U32(26, space, 255),
+                                                       U32(27, move_gains, UINT32_MAX),
+                                                       U32(28, move_complete, UINT32_MAX),
+                                                       U64(29, move_bytes),
+                                                       BOOL(30, moved)};
 DESC(node_status, "NodeStatus", false, true);
 #undef T
 
@@ -494,6 +498,17 @@ DESC(explain_pair, "ExplainPair", false, false);
 static const struct wire_field explain_res_fields[] = {
     SUB(1, status, status_desc), SUBS(2, pairs, pair_count, KITH_REPLICAS_MAX, explain_pair_desc)};
 DESC(explain_res, "ExplainRes", true, true);
+#undef T
+
+#define T kith_plan_req
+static const struct wire_field plan_req_fields[] = {BYTES(1, table, KITH_TABLE_BYTES_MAX)};
+DESC(plan_req, "PlanReq", false, false);
+#undef T
+
+#define T kith_plan_res
+static const struct wire_field plan_res_fields[] = {SUB(1, status, status_desc),
+                                                    BYTES(2, table, KITH_TABLE_BYTES_MAX)};
+DESC(plan_res, "PlanRes", false, true);
 #undef T
 
 static const struct wire_desc *const descs[] = {

@@ -4,16 +4,25 @@
  *
  * Agreement itself is decide.h (Paxos). Here is what it means for the node:
  *
- * FREEZING. A change that moves existing data is not supported yet, so a node that holds data
- * objects to it; every member is asked first, and one that has promised a change takes no write
- * until it is decided what the next table is (decide.h, CHANGES): join_frozen. A member that has
- * data never comes to that: a join to a cluster with data is refused by an opinion, and nobody
- * freezes. Who is frozen sees to it that it ends: the proposer goes on until something is decided,
- * the others step in when he is gone (AGREE_ALONE_MS) or takes too long (AGREE_FINISH_MS), as soon
- * as a majority is up. What they get decided is what was accepted, else the table as it is under
- * the next version. A writer meets ENOTREADY meanwhile and tries again until his deadline: for the
- * few milliseconds of a join; where a member is killed in the middle, until the others have noticed
- * it and decided, 20 to 200 ms as a rule; 3 s where it falls silent with its connections open.
+ * DATA. A change that moves existing data begins with a joint table (data/table.h), which a majority
+ * decides like any other and nobody has to wait for: moves.c carries it out. A node that joins does
+ * so by a change at once where nobody has data, which saves a new cluster the two steps, and else
+ * by a move, as do all changes that an administrator has planned (PLAN_REQ).
+ *
+ * FREEZING. To a change at once a node that holds data objects; every member is asked first, and
+ * one that has promised a change takes no write until it is decided what the next table is
+ * (decide.h, CHANGES): join_frozen. A member that has data never comes to that: an opinion refuses
+ * it, and nobody freezes. Who is frozen sees to it that it ends: the proposer goes on until
+ * something is decided, the others step in when he is gone (AGREE_ALONE_MS) or takes too long
+ * (AGREE_FINISH_MS), as soon as a majority is up. What they get decided is what was accepted, else
+ * the table as it is under the next version. A writer meets ENOTREADY meanwhile and tries again
+ * until his deadline: for the few milliseconds of a join; where a member is killed in the middle,
+ * until the others have noticed it and decided, 20 to 200 ms as a rule; 3 s where it falls silent
+ * with its connections open.
+ *
+ * FORCE. Where too few members are left to decide anything, an administrator has a table of the next
+ * epoch taken, by the node that he tells and from there by all: the highest epoch wins. He says which
+ * members are gone for good; one that comes back all the same finds itself no member.
  *
  * Where the record of promises was damaged the node holds what it may have promised, and learns
  * from others what was decided. Only of three members or more can two decide without it; with fewer
@@ -32,6 +41,9 @@
 #define AGREE_ALONE_MS  100u  /* the same where who began it is gone; spread: one is first */
 
 static void agree_out(struct kith_node *node, const struct kith_proposer_out *out);
+static bool decide_copy(struct kith_arena *arena, const struct kith_decide *decide,
+                        struct kith_decide *ret_copy);
+static void agree_broadcast(struct kith_node *node, const struct kith_decide *decide);
 
 bool join_frozen(const struct kith_node *node)
 {
@@ -58,6 +70,11 @@ static void joiner_answer(struct kith_node *node, enum kith_err err, const char 
     }
     if (err != KITH_OK) {
         pending_refuse(node, pending, err, message);
+    } else if (!pending->answered && pending->asked == KITH_MSG_PLAN_REQ) {
+        struct kith_plan_res *res =
+            &core_send(node, pending->conn, KITH_MSG_PLAN_RES, pending->msg_id)->u.plan_res;
+        res->status = core_ok();
+        res->table = kith_buf_bytes(&node->table_bytes);
     } else if (!pending->answered) {
         struct kith_join_res *res =
             &core_send(node, pending->conn, KITH_MSG_JOIN_RES, pending->msg_id)->u.join_res;
@@ -69,9 +86,9 @@ static void joiner_answer(struct kith_node *node, enum kith_err err, const char 
     pending_end(node, pending);
 }
 
-/* The table with the joiner in it, encoded. */
+/* The table with the joiner in it, encoded; `move`: a joint one, that leads there. */
 static enum kith_err joiner_table(struct kith_node *node, const struct kith_member_info *info,
-                                  struct kith_buf *buf)
+                                  bool move, struct kith_buf *buf)
 {
     const struct kith_table *last = node->table;
     uint32_t count = last->member_count;
@@ -88,6 +105,12 @@ static enum kith_err joiner_table(struct kith_node *node, const struct kith_memb
     struct kith_table *next = NULL;
     enum kith_err err = kith_balance(last, &last->cluster, last->partitions, last->replicas,
                                      members, count + 1, &next);
+    if (err == KITH_OK && move) {
+        struct kith_table *joint = NULL;
+        err = kith_table_move(last, next, false, NULL, 0, &joint);
+        kith_table_drop(next);
+        next = joint;
+    }
     if (err == KITH_OK) {
         kith_table_encode(next, buf);
         kith_table_drop(next);
@@ -125,17 +148,11 @@ static bool joiner_admit(struct kith_node *node, uint64_t conn, const struct kit
         core_refuse(node, conn, msg, KITH_EBUSY, "another change of the table is under way");
         return false;
     }
-    for (uint32_t i = 0; i < node->table->member_count; i++) {
-        uint16_t peer = node->peer_of_member[i];
-        if (peer != KITH_NO_PEER && !peer_alive(&node->peers[peer])) {
-            core_refuse(node, conn, msg, KITH_EUNREACH,
-                        core_text(node, "member %s is down: every member must be up for a join",
-                                  node->peers[peer].info.address));
-            return false;
-        }
-    }
-    if (!agree_connected(node)) {
-        core_refuse(node, conn, msg, KITH_EBUSY, "connecting with all members");
+    if (kith_table_is_joint(node->table)) {
+        core_refuse(node, conn, msg, KITH_EBUSY,
+                    core_text(node, "table %llu.%llu moves data; the next change comes after it",
+                              (unsigned long long)node->table->id.epoch,
+                              (unsigned long long)node->table->id.version));
         return false;
     }
     return true;
@@ -157,6 +174,39 @@ static bool joiner_is_member(struct kith_node *node, uint64_t conn, const struct
     return true;
 }
 
+/* Whether a change at once is worth trying: it needs every member, and none may have data. */
+static bool change_possible(struct kith_node *node)
+{
+    bool all = !node->has_data && node->writes_out == 0;
+    for (uint32_t i = 0; i < node->table->member_count; i++) {
+        uint16_t peer = node->peer_of_member[i];
+        all = all && (peer == KITH_NO_PEER || peer_alive(&node->peers[peer]));
+    }
+    return all;
+}
+
+/* To whom the joiner has turned goes on with a move. */
+static bool joiner_moves(struct kith_node *node)
+{
+    struct join_state *join = node->join;
+    struct kith_buf next;
+    kith_buf_init(&next);
+    struct kith_proposer_out out;
+    enum kith_err err = kith_table_is_joint(node->table)
+                            ? KITH_EBUSY
+                            : joiner_table(node, &join->joiner_info, true, &next);
+    if (err == KITH_OK) {
+        uint64_t random = core_random(node);
+        err = kith_proposer_start(&join->proposer, node->table, kith_buf_bytes(&next), node->now_ms,
+                                  node->now_ms + AGREE_MS, random, &out);
+    }
+    kith_buf_release(&next);
+    if (err == KITH_OK) {
+        agree_out(node, &out);
+    }
+    return err == KITH_OK;
+}
+
 void agree_join_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
 {
     struct join_state *join = node->join;
@@ -169,9 +219,14 @@ void agree_join_req(struct kith_node *node, uint64_t conn, const struct kith_msg
     if (joiner_is_member(node, conn, msg) || !joiner_admit(node, conn, msg)) {
         return;
     }
+    bool change = change_possible(node);
+    if (change && !agree_connected(node)) {
+        core_refuse(node, conn, msg, KITH_EBUSY, "connecting with all members");
+        return;
+    }
     struct kith_buf next;
     kith_buf_init(&next);
-    enum kith_err err = joiner_table(node, info, &next);
+    enum kith_err err = joiner_table(node, info, false, &next);
     struct kith_proposer_out out;
     struct pending *pending = NULL;
     if (err == KITH_OK) {
@@ -179,12 +234,19 @@ void agree_join_req(struct kith_node *node, uint64_t conn, const struct kith_msg
         err = pending ? KITH_OK : KITH_ELIMIT;
     }
     if (err == KITH_OK) {
+        join->joiner_info = *info;
+        join->joiner = pending->id;
+    }
+    if (err == KITH_OK && !change && !joiner_moves(node)) {
+        err = KITH_ENOMEM;
+    } else if (err == KITH_OK && change) {
         uint64_t random = core_random(node);
         err = kith_proposer_start_change(&join->proposer, node->table, kith_buf_bytes(&next),
                                          node->now_ms, node->now_ms + AGREE_MS, random, &out);
     }
     kith_buf_release(&next);
     if (err != KITH_OK) {
+        join->joiner = 0;
         if (pending) {
             pending_end(node, pending);
         }
@@ -193,9 +255,113 @@ void agree_join_req(struct kith_node *node, uint64_t conn, const struct kith_msg
                               kith_err_text((int)err)));
         return;
     }
-    join->joiner = pending->id;
-    join->joiner_info = *info;
-    agree_out(node, &out);
+    if (change) {
+        agree_out(node, &out);
+    }
+}
+
+/* ---- What an administrator has planned ---- */
+
+enum kith_err agree_propose(struct kith_node *node, const struct kith_table *next,
+                            uint64_t timeout_ms)
+{
+    struct kith_proposer *proposer = &node->join->proposer;
+    if (kith_proposer_busy(proposer) || node->table_next) {
+        return KITH_EBUSY;
+    }
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    kith_table_encode(next, &buf);
+    struct kith_proposer_out out;
+    uint64_t random = core_random(node);
+    enum kith_err err = buf.failed ? KITH_ENOMEM
+                                   : kith_proposer_start(proposer, node->table,
+                                                         kith_buf_bytes(&buf), node->now_ms,
+                                                         node->now_ms + timeout_ms, random, &out);
+    kith_buf_release(&buf);
+    if (err == KITH_OK) {
+        agree_out(node, &out);
+    }
+    return err;
+}
+
+/* Why that table may not follow; NULL: it may. */
+static const char *plan_wrong(struct kith_node *node, const struct kith_table *next)
+{
+    const struct kith_table *last = node->table;
+    bool force = next->id.epoch == last->id.epoch + 1;
+    if (!kith_uuid_equal(&next->cluster, &last->cluster)) {
+        return "it is of another cluster";
+    }
+    if ((!force && next->id.epoch != last->id.epoch) || next->id.version != last->id.version + 1 ||
+        next->partitions != last->partitions || next->replicas != last->replicas) {
+        return core_text(node, "it does not follow table %llu.%llu: plan again",
+                         (unsigned long long)last->id.epoch, (unsigned long long)last->id.version);
+    }
+    if (!kith_table_follows(last, next)) {
+        return "it gives partitions to nodes that have nothing of them";
+    }
+    bool settles =
+        kith_table_is_joint(last) && !kith_table_is_joint(next) && !moves_complete(node);
+    struct kith_table *reverted = NULL;
+    if (settles && kith_table_revert(last, &reverted) == KITH_OK) {
+        settles = !kith_table_follows(reverted, next);
+        kith_table_drop(reverted);
+    }
+    return settles ? "not all that moves is there yet" : NULL;
+}
+
+/* The table is taken without a vote, here and by all who hear of it. */
+static void plan_force(struct kith_node *node, struct kith_bytes table, const struct kith_table *next)
+{
+    struct kith_decide decided;
+    memset(&decided, 0, sizeof decided);
+    decided.phase = KITH_DECIDE_DECIDED;
+    decided.epoch = next->id.epoch;
+    decided.version = next->id.version;
+    decided.status = core_ok();
+    decided.table = table;
+    struct kith_decide copy;
+    if (decide_copy(&node->arena, &decided, &copy)) { /* else they hear of it by pings */
+        agree_broadcast(node, &copy);
+    }
+    table_learn(node, table);
+}
+
+void agree_plan_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    struct join_state *join = node->join;
+    struct kith_table *next = NULL;
+    if (!node->has_cluster || node->self == KITH_NO_MEMBER) {
+        core_refuse(node, conn, msg, KITH_ENOTREADY,
+                    core_text(node, "node %s is in no cluster", node->address));
+        return;
+    }
+    if (kith_proposer_busy(&join->proposer) || join->joiner != 0 || node->table_next) {
+        core_refuse(node, conn, msg, KITH_EBUSY, "another change of the table is under way");
+        return;
+    }
+    enum kith_err err = kith_table_decode(msg->u.plan_req.table, &next);
+    if (err != KITH_OK) {
+        core_refuse(node, conn, msg, err, "the table cannot be read");
+        return;
+    }
+    const char *wrong = plan_wrong(node, next);
+    struct pending *pending = wrong ? NULL : pending_new(node, PENDING_JOIN, conn, msg, AGREE_JOIN_MS);
+    if (wrong) {
+        core_refuse(node, conn, msg, KITH_EREFUSED, wrong);
+    } else if (!pending) {
+        core_refuse_full(node, conn, msg);
+    } else {
+        join->joiner = pending->id;
+        join->plan = next->id;
+        if (next->id.epoch > node->table->id.epoch) {
+            plan_force(node, msg->u.plan_req.table, next);
+        } else if ((err = agree_propose(node, next, AGREE_MS)) != KITH_OK) {
+            joiner_answer(node, err, "the table cannot be proposed");
+        }
+    }
+    kith_table_drop(next);
 }
 
 /* ---- Voting ---- */
@@ -396,6 +562,13 @@ static void agree_broadcast(struct kith_node *node, const struct kith_decide *de
     }
 }
 
+/* Somebody wants to join, and his change at once has met an objection. */
+static bool joiner_waits(struct kith_node *node)
+{
+    const struct pending *pending = pending_get(node, node->join->joiner);
+    return pending && !pending->answered && pending->asked == KITH_MSG_JOIN_REQ;
+}
+
 static void agree_ended(struct kith_node *node, const struct kith_proposer_out *out)
 {
     struct join_state *join = node->join;
@@ -406,8 +579,11 @@ static void agree_ended(struct kith_node *node, const struct kith_proposer_out *
         table_learn(node, out->table); /* the joiner is answered once it is in use */
         return;
     case KITH_PROPOSER_FAILED:
-        joiner_answer(node, out->err, core_text(node, "%s", out->message));
         join->finish_ms = 0;
+        if (out->err == KITH_EREFUSED && joiner_waits(node) && joiner_moves(node)) {
+            return; /* somebody has data */
+        }
+        joiner_answer(node, out->err, core_text(node, "%s", out->message));
         return;
     }
 }
@@ -439,8 +615,11 @@ void agree_table_used(struct kith_node *node)
     struct kith_proposer_out out;
     memset(&out, 0, sizeof out);
     join->finish_ms = 0;
-    bool member = kith_table_find(node->table, &join->joiner_info.uuid) != KITH_NO_MEMBER;
-    if (member) {
+    const struct pending *asked = pending_get(node, join->joiner);
+    bool plan = asked && asked->asked == KITH_MSG_PLAN_REQ;
+    bool member = plan ? kith_table_id_compare(&node->table->id, &join->plan) == 0
+                       : kith_table_find(node->table, &join->joiner_info.uuid) != KITH_NO_MEMBER;
+    if (member && !plan) {
         members_learn(node, &join->joiner_info);
     }
     if (kith_proposer_busy(&join->proposer)) {

@@ -30,7 +30,7 @@ static void chunk_put(struct kith_node *node, uint64_t conn, const struct kith_m
     const struct kith_chunk_put_req *req = &msg->u.chunk_put_req;
     uint32_t partition =
         node->has_cluster ? kith_chunk_partition(&req->id, node->table->partitions) : 0;
-    if (!table_admit(node, conn, msg, &req->table, partition)) {
+    if (!table_admit_holder(node, conn, msg, &req->table, partition)) {
         return;
     }
     if (!req->payload || req->payload->size > KITH_CHUNK_MAX || req->ref_count > KITH_REFS_MAX) {
@@ -65,7 +65,7 @@ static void chunk_get(struct kith_node *node, uint64_t conn, const struct kith_m
     const struct kith_chunk_get_req *req = &msg->u.chunk_get_req;
     uint32_t partition =
         node->has_cluster ? kith_chunk_partition(&req->id, node->table->partitions) : 0;
-    if (!table_admit(node, conn, msg, &req->table, partition)) {
+    if (!table_admit_holder(node, conn, msg, &req->table, partition)) {
         return;
     }
     struct pending *pending = chunk_begin(node, conn, msg, req->timeout_ms);

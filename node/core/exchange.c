@@ -18,6 +18,8 @@
  * first, with a place of their own, and what differs is fetched without a second look. Who has it
  * tells the others to look (SUMS_REQ hurry); that he has to is not on disk, so a node tells so of
  * all partitions once after its start.
+ * While a partition moves, those that are to own it are pairs with its owners, and bring here what
+ * these have; the owners themselves learn what is new from writes alone (moves.c).
  *
  * WHEN. Each pair once in half an hour to an hour; at once with a node that has come up, for either
  * side may have missed something, and after a change of the table. KITH_EXCHANGES_MAX at a time
@@ -61,7 +63,7 @@ static bool make_pairs(struct kith_node *node)
     }
     for (uint32_t p = 0; p < table->partitions; p++) {
         const uint16_t *owners = kith_table_owners(table, p);
-        bool ours = kith_table_owns(table, p, node->self);
+        bool ours = table_holds(node, p);
         for (uint32_t k = 0; ours && k < table->owner_slots; k++) {
             uint16_t peer = node->peer_of_member[owners[k]];
             if (peer != KITH_NO_PEER) {
@@ -196,6 +198,10 @@ void exchange_end(struct kith_node *node, struct pending *pending, uint64_t agai
                    : pair->again     ? 1
                    : pair->suspected ? KITH_EXCHANGE_AGAIN_MS
                                      : 0;
+        if (kith_table_is_joint(node->table) && pair->whole_ms == 0 &&
+            (again_ms == 0 || again_ms > KITH_EXCHANGE_THIN_MS)) {
+            again_ms = KITH_EXCHANGE_THIN_MS; /* a move waits for it */
+        }
         pair->again = false;
         pair->due_ms = node->now_ms + (again_ms > 0 ? again_ms : rest);
         node->exchanges.out[pending->u.exchange.chunks ? EXCHANGE_CHUNKS : EXCHANGE_ROWS]--;
@@ -255,6 +261,7 @@ struct kith_msg *exchange_ask(struct kith_node *node, struct pending *pending,
         return NULL;
     }
     pending->u.exchange.waiting = true;
+    pending_set_due(node, pending, node->now_ms + KITH_EXCHANGE_ANSWER_MS);
     peer_doubt(node, pending->u.exchange.peer, node->now_ms);
     return core_send(node, peer->conn, kind, pending->id);
 }
@@ -458,13 +465,16 @@ void exchange_got(struct kith_node *node, struct pending *pending, uint16_t peer
         return;
     }
     exchange->waiting = false;
+    pending_set_due(node, pending, pending->deadline_ms);
     struct kith_bytes table;
     const struct kith_status *status = status_of(msg, &table);
     if (status->err == KITH_ESTALE) {
         table_learn(node, table);
     }
     if (status->err != KITH_OK) {
-        exchange_end(node, pending, KITH_EXCHANGE_FAILED_MS);
+        bool table_differs = status->err == KITH_ESTALE || status->err == KITH_ENOTREADY;
+        exchange_end(node, pending,
+                     table_differs ? KITH_EXCHANGE_AGAIN_MS : KITH_EXCHANGE_FAILED_MS);
     } else if (phase == EXCHANGE_SUMS_ASKED) {
         sums_got(node, pending, &msg->u.sums_res);
     } else if (phase == EXCHANGE_LEAF_ASKED) {

@@ -126,8 +126,7 @@ void find_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
     uint32_t partition = kith_group_partition(&req->group, node->table->partitions);
     struct kith_store_op *op = core_store(node, pending, KITH_STORE_FIND, partition);
     op->u.find.group = req->group;
-    op->u.find.hints = node->self == KITH_NO_MEMBER ||
-                       !kith_table_owns(node->table, partition, node->self);
+    op->u.find.hints = !table_holds(node, partition);
     op->u.find.request = req->request;
     op->u.find.name_count = req->name_count;
     op->u.find.names = req->names;

@@ -66,7 +66,7 @@ static bool owns(const struct kith_node *node, const struct pending_handoff *han
                  uint32_t partition)
 {
     uint16_t member = kith_table_find(node->table, &handoff->node);
-    return member != KITH_NO_MEMBER && kith_table_owns(node->table, partition, member);
+    return member != KITH_NO_MEMBER && kith_table_holds(node->table, partition, member);
 }
 
 /* The next partition with hints that this owner owns, `from` or behind; false: there is none. */
@@ -83,11 +83,11 @@ static bool next_partition(const struct kith_node *node, struct pending_handoff 
     if (best == UINT32_MAX) {
         return false;
     }
-    const uint16_t *owners = kith_table_owners(node->table, best);
+    uint16_t owners[KITH_HOLDERS_MAX];
     handoff->partition = best;
     handoff->has_after = false;
-    handoff->owner_count = node->table->owner_slots;
-    handoff->w = node->table->owner_slots / 2 + 1;
+    handoff->owner_count = kith_table_holders(node->table, best, owners);
+    handoff->w = kith_table_need(node->table, best, 0);
     for (uint32_t i = 0; i < handoff->owner_count; i++) {
         handoff->owners[i] = node->table->members[owners[i]].uuid;
     }
@@ -413,9 +413,10 @@ static void drop_old(struct kith_node *node)
 static void want_owners(struct kith_node *node)
 {
     for (uint32_t i = 0; i < node->handoffs.count; i++) {
-        const uint16_t *owners =
-            kith_table_owners(node->table, node->handoffs.list[i].partition);
-        for (uint32_t k = 0; k < node->table->owner_slots; k++) {
+        uint16_t owners[KITH_HOLDERS_MAX];
+        uint32_t count =
+            kith_table_holders(node->table, node->handoffs.list[i].partition, owners);
+        for (uint32_t k = 0; k < count; k++) {
             uint16_t peer = node->peer_of_member[owners[k]];
             if (peer != KITH_NO_PEER) {
                 (void)peer_want(node, &node->peers[peer]);
@@ -451,6 +452,11 @@ static void listed(struct kith_node *node, const struct kith_store_done *done)
                  (unsigned long long)handoffs->sent);
         handoffs->sent = 0;
     }
+    uint64_t needed = 0; /* plain hints may go */
+    for (uint32_t i = 0; i < count; i++) {
+        needed += handoffs->list[i].custody + handoffs->list[i].thin;
+    }
+    moves_hints(node, needed == 0);
     want_owners(node);
     drop_old(node);
     handoff_start(node);
@@ -553,9 +559,10 @@ static bool handoff_admit(struct kith_node *node, uint64_t conn, const struct ki
         core_refuse(node, conn, msg, KITH_EINVAL, "there is no such partition");
         return false;
     }
-    if (table_check(node, &req->table, req->partition) == TABLE_AHEAD) {
+    if (table_check(node, &req->table, req->partition) == TABLE_AHEAD &&
+        table_holds(node, req->partition)) {
         table_ask(node, conn); /* rows can be merged whatever the table; he knows it better */
-    } else if (!table_admit(node, conn, msg, &req->table, req->partition)) {
+    } else if (!table_admit_holder(node, conn, msg, &req->table, req->partition)) {
         return false;
     }
     if (join_frozen(node)) {

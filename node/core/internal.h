@@ -16,7 +16,7 @@
  *     exchange.c  anti-entropy; exchange_rows.c and exchange_chunks.c: of rows, of chunks
  *     pace.c      a bound on what background work moves  scrub.c      reads everything, for damage
  *     handoff.c   what is kept for others goes to them
- *     space.c     how full the disk is
+ *     space.c     how full the disk is               moves.c      a joint table: what it moves
  *
  * ATOMIC STEPS. "An event that cannot be taken leaves the state unchanged": a handler first does
  * all that can fail (allocations, checks), then changes state and makes effects. Effects come from
@@ -85,6 +85,7 @@ struct peer {
     uint64_t changed_ms;     /* when the record was last news; 0 = never */
     uint8_t by_count, sends; /* sends: how often the record is still to go out */
     struct kith_uuid by[KITH_CONFIRMS + 1]; /* who say so */
+    struct kith_table_id moved; /* it has done its part of what that table moves */
 };
 
 /* ---- Watches: watch.c ---- */
@@ -190,6 +191,20 @@ struct handoffs {
     } senders[KITH_HANDOFF_SENDERS];
 };
 
+/* ---- What a joint table moves: moves.c ---- */
+
+struct moves {
+    bool counted;  /* `gained` is known */
+    bool synced;   /* all of that is here, and on disk */
+    bool marking;  /* the record that says so is on its way to the disk */
+    bool drained;  /* nothing is kept for others, as the list said last */
+    uint32_t gained, complete; /* partitions */
+    uint64_t bytes; /* that came for them */
+    uint64_t settle_ms; /* the end is not proposed before */
+    uint64_t turn; /* of tables; from here on another table changes nothing */
+    uint64_t due_ms;
+};
+
 /* ---- The node ---- */
 
 struct join_state; /* below */
@@ -226,6 +241,7 @@ struct kith_node {
     struct kith_buf table_next_bytes;
     struct kith_buf table_retired;  /* of the table before: what an effect may still point to */
     uint64_t table_asked_ms;
+    uint32_t table_told; /* clients on connections before this slot were told of the table */
 
     /* others */
     uint32_t peer_count, peer_capacity;
@@ -263,6 +279,7 @@ struct kith_node {
     uint64_t space_ms;     /* when it is asked again; UINT64_MAX: its answer comes first */
     uint64_t bulk_due_ms;
     struct handoffs handoffs;
+    struct moves moves;
 
     struct join_state *join;
 
@@ -429,6 +446,9 @@ enum kith_err table_use(struct kith_node *node, struct kith_table *table,
                         struct kith_bytes encoded);
 void table_ask(struct kith_node *node, uint64_t conn);
 void table_ask_anyone(struct kith_node *node);
+/* Tells clients of the table in use, some in each tick. */
+void table_tell(struct kith_node *node);
+uint64_t table_tell_due(const struct kith_node *node);
 void table_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void table_res(struct kith_node *node, const struct kith_msg *msg);
 enum table_verdict { TABLE_FITS, TABLE_STALE, TABLE_AHEAD, TABLE_NOT_OURS, TABLE_NONE };
@@ -438,6 +458,11 @@ enum table_verdict table_check(const struct kith_node *node, const struct kith_t
 /* Answers what does not fit; true where the request may go on. */
 bool table_admit(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
                  const struct kith_table_id *named, uint32_t partition);
+/* The same for what may be written to those as well who are to own the partition next. */
+bool table_admit_holder(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
+                        const struct kith_table_id *named, uint32_t partition);
+/* Whether this node takes what is written to the partition: as an owner, or the next one. */
+bool table_holds(const struct kith_node *node, uint32_t partition);
 
 /* ---- requests ---- */
 
@@ -450,6 +475,8 @@ void put_replicated(struct kith_node *node, struct pending *pending, uint16_t pe
                     const struct kith_replicate_res *res);
 void put_peer_lost(struct kith_node *node, struct pending *pending, uint16_t peer);
 void put_recheck(struct kith_node *node, struct pending *pending);
+/* Another table is in use: those under way count their copies by the one before, and end. */
+void put_table_changed(struct kith_node *node);
 void put_expire(struct kith_node *node, struct pending *pending);
 /* put.c, for put_spread.c */
 void put_answer_ok(struct kith_node *node, struct pending *pending);
@@ -471,6 +498,8 @@ enum kith_err put_again_stored(struct kith_node *node, struct pending *pending,
 /* After a change of copies, of those who are waited for, or of time: answers when the outcome is
  * known, and sees to more copies. */
 void put_progress(struct kith_node *node, struct pending *pending);
+/* Whether it was begun under another table than the one in use. */
+bool put_outdated(const struct kith_node *node, const struct pending_put *put);
 /* How many nodes could stand in, `most` at most. */
 uint32_t put_stand_ins_up(const struct kith_node *node, const struct pending_put *put,
                           uint32_t partition, uint32_t most);
@@ -651,6 +680,21 @@ void handoff_absorbed(struct kith_node *node, struct pending *pending,
 void hints_stored(struct kith_node *node, struct pending *pending,
                   const struct kith_store_done *done);
 
+/* ---- moves.c: a joint table is carried out ---- */
+
+/* From the record of the last run of the daemon; empty: none. */
+void moves_load(struct kith_node *node, struct kith_bytes record);
+void moves_table_changed(struct kith_node *node);
+/* Whether nothing is kept for others that counts as a copy, as was seen just now. */
+void moves_hints(struct kith_node *node, bool none);
+/* Whether this node has done its part. */
+bool moves_done(const struct kith_node *node);
+/* Whether all have, as far as this node has heard. */
+bool moves_complete(const struct kith_node *node);
+void moves_heard(struct kith_node *node, uint16_t peer, const struct kith_ping *ping);
+void moves_tick(struct kith_node *node);
+uint64_t moves_due(const struct kith_node *node);
+
 /* ---- watch.c ---- */
 
 void watch_release_all(struct kith_node *node);
@@ -696,8 +740,9 @@ struct join_state {
     uint64_t proposer_ms;      /* when its tick is due */
     uint64_t finish_ms;        /* when a frozen node steps in for who began it; 0 = unset */
     uint64_t alone_ms;         /* and when it does so where that other is gone */
-    uint64_t joiner;           /* pending of the JOIN_REQ at work, 0 = none */
+    uint64_t joiner;           /* pending of the JOIN_REQ or PLAN_REQ at work, 0 = none */
     struct kith_member_info joiner_info;
+    struct kith_table_id plan; /* PLAN_REQ: the table that it asks for */
 };
 
 enum kith_err join_new(struct kith_node *node, const struct kith_node_options *options,
@@ -721,6 +766,11 @@ void agree_decide(struct kith_node *node, struct conn *conn, const struct kith_m
 void agree_counted(struct kith_node *node, struct pending *pending,
                    const struct kith_store_done *done);
 void agree_table_used(struct kith_node *node);
+/* Proposes a table that may follow ours although there is data (kith_table_follows). EBUSY, ENOMEM. */
+enum kith_err agree_propose(struct kith_node *node, const struct kith_table *next,
+                            uint64_t timeout_ms);
+/* The table that an administrator wants. */
+void agree_plan_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void agree_tick(struct kith_node *node);
 uint64_t agree_due(struct kith_node *node);
 

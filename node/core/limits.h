@@ -78,6 +78,7 @@
 #define KITH_EXCHANGE_FAILED_MS 30000u  /* after one that was refused, or broke off */
 #define KITH_EXCHANGE_SLICE_MS 20000u   /* then it ends, and goes on as another */
 #define KITH_EXCHANGE_TIMEOUT_MS 60000u
+#define KITH_EXCHANGE_ANSWER_MS 10000u  /* without an answer for so long it is given up */
 #define KITH_EXCHANGE_FEW      16u      /* leaves that differ; more are not writes under way alone */
 #define KITH_EXCHANGE_YIELD    8u       /* requests under way beside; with more of them */
 #define KITH_EXCHANGE_GAP_MS   50u      /* one begins in so long: a node with 2,048 pairs needs 100 s */

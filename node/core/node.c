@@ -119,6 +119,7 @@ enum kith_err kith_node_new(const struct kith_node_options *options, const struc
     node->started_ms = start->mono_ms;
     node->wall_ms = start->wall_ms;
     node->self = KITH_NO_MEMBER;
+    node->table_told = KITH_CONN_SLOTS;
     node->conn_next = 1;
     node->deadline_ms = UINT64_MAX;
     node->peers_due_ms = start->mono_ms;
@@ -142,6 +143,7 @@ enum kith_err kith_node_new(const struct kith_node_options *options, const struc
         err = load_cluster(node, start, error);
     }
     if (err == KITH_OK) {
+        moves_load(node, start->meta[KITH_META_MOVE]);
         scrub_load(node, options->scrub_ms, options->scrub_rate, start->meta[KITH_META_SCRUB]);
         err = join_new(node, options, start->meta[KITH_META_DECIDE], error);
     }
@@ -272,6 +274,8 @@ static enum kith_err take_tick(struct kith_node *node)
         scrub_tick(node);
         space_tick(node);
         handoff_tick(node);
+        moves_tick(node);
+        table_tell(node);
     }
     return KITH_OK;
 }
@@ -493,6 +497,9 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_DECIDE:
         agree_decide(node, conn, msg);
         return KITH_OK;
+    case KITH_MSG_PLAN_REQ:
+        agree_plan_req(node, id, msg);
+        return KITH_OK;
     case KITH_MSG_STATUS_REQ:
         status_req(node, id, msg);
         return KITH_OK;
@@ -513,6 +520,7 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_STATUS_RES:
     case KITH_MSG_REPAIR_RES:
     case KITH_MSG_EXPLAIN_RES:
+    case KITH_MSG_PLAN_RES:
         return KITH_OK; /* answers to questions that a node never asks */
     case KITH_MSG_ADMIN_RES: /* a peer says why it ends the connection */
         if (conn->role == KITH_ROLE_NODE && msg->id == 0 &&
@@ -561,7 +569,8 @@ static uint64_t node_due(struct kith_node *node)
     }
     uint64_t others[] = {peers_due(node), swim_due(node),     join_due(node), agree_due(node),
                          watch_due(node), exchange_due(node), bulk_due(node), handoff_due(node),
-                         scrub_due(node), space_due(node)};
+                         scrub_due(node), space_due(node),    moves_due(node),
+                         table_tell_due(node)};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         due = others[i] < due ? others[i] : due;
     }

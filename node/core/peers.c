@@ -129,13 +129,14 @@ static void keep_partition(struct kith_node *node, const struct kith_table *tabl
                            uint32_t partition)
 {
     uint16_t stand_ins[KITH_FALLBACKS_KEPT];
-    const uint16_t *owners = kith_table_owners(table, partition);
+    uint16_t owners[KITH_HOLDERS_MAX];
+    uint32_t holders = kith_table_holders(table, partition, owners);
     uint32_t count = kith_table_fallbacks(table, partition, KITH_FALLBACKS_KEPT, stand_ins);
-    if (!among(node->self, owners, table->owner_slots) && !among(node->self, stand_ins, count)) {
+    if (!among(node->self, owners, holders) && !among(node->self, stand_ins, count)) {
         return;
     }
-    for (uint32_t i = 0; i < table->owner_slots + count; i++) {
-        uint16_t member = i < table->owner_slots ? owners[i] : stand_ins[i - table->owner_slots];
+    for (uint32_t i = 0; i < holders + count; i++) {
+        uint16_t member = i < holders ? owners[i] : stand_ins[i - holders];
         uint16_t peer = node->peer_of_member[member];
         if (peer != KITH_NO_PEER) {
             node->peers[peer].kept = true;
@@ -459,6 +460,7 @@ static void ping_fill(struct kith_node *node, struct kith_ping *ping, const stru
     }
     ping->wall_ms = node->wall_ms;
     ping->space = node->space;
+    ping->moved = moves_done(node);
     swim_ping_fill(node, ping, to, unasked);
 }
 
@@ -673,6 +675,7 @@ void peers_ping(struct kith_node *node, struct conn *conn, const struct kith_msg
     swim_pinged(node, conn, ping);
     if (conn->peer != KITH_NO_PEER) {
         node->peers[conn->peer].full = ping->space >= KITH_SPACE_FULL;
+        moves_heard(node, conn->peer, ping);
     }
     if (!ping->is_answer) {
         const struct peer *from = conn->peer != KITH_NO_PEER ? &node->peers[conn->peer] : NULL;

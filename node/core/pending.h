@@ -158,7 +158,7 @@ struct pending_handoff {
     uint32_t partition;
     uint32_t w;
     uint32_t owner_count;
-    struct kith_uuid owners[KITH_REPLICAS_MAX];
+    struct kith_uuid owners[KITH_HOLDERS_MAX]; /* those to be among them */
     bool waiting; /* for its answer */
     bool more;
     bool has_after; /* where this page begins; in the arena, like the next ones */

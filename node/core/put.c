@@ -69,14 +69,15 @@ bool put_takes(const struct kith_node *node, const struct pending_put *put, uint
     return node->peers[peer].up && !(put->value && node->peers[peer].full);
 }
 
-/* The other owners of the partition: all, and how many of them can take a copy. */
+/* The others that hold the partition: all, and how many of them can take a copy. */
 static uint32_t put_others(const struct kith_node *node, uint32_t partition,
                            struct pending_put *put)
 {
-    const uint16_t *owners = kith_table_owners(node->table, partition);
+    uint16_t owners[KITH_HOLDERS_MAX];
+    uint32_t holders = kith_table_holders(node->table, partition, owners);
     uint32_t up = 0;
     uint8_t count = 0;
-    for (uint32_t i = 0; i < node->table->owner_slots; i++) {
+    for (uint32_t i = 0; i < holders; i++) {
         uint16_t peer = node->peer_of_member[owners[i]];
         if (peer != KITH_NO_PEER) {
             put->others[count] = peer;
@@ -195,7 +196,7 @@ static bool put_want(struct kith_node *node, struct pending *pending,
 static void put_store(struct kith_node *node, struct pending *pending)
 {
     struct pending_put *put = &pending->u.put;
-    if (join_frozen(node) || kith_table_id_compare(&put->table, &node->table->id) != 0) {
+    if (join_frozen(node) || put_outdated(node, put)) {
         pending_refuse(node, pending, KITH_ENOTREADY, "the table changes");
         pending_end(node, pending);
         return;
@@ -302,7 +303,8 @@ static bool put_admit(struct kith_node *node, uint64_t conn, const struct kith_m
     const struct kith_put_req *req = &msg->u.put_req;
     enum table_verdict verdict = table_check(node, &req->table, partition);
     *ret_owner = verdict == TABLE_FITS;
-    if (verdict == TABLE_NOT_OURS && req->fallback && !req->strict) {
+    if (verdict == TABLE_NOT_OURS && req->fallback && !req->strict &&
+        !table_holds(node, partition)) {
         return true;
     }
     return table_admit(node, conn, msg, &req->table, partition);
@@ -334,14 +336,12 @@ void put_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
                                .durability = req->durability == KITH_DURABLE_DISK
                                                  ? KITH_DURABLE_DISK
                                                  : KITH_DURABLE_OS};
-    uint32_t slots = node->table->owner_slots;
-    plan.w = req->w == 0 ? slots / 2 + 1 : req->w;
+    plan.w = kith_table_need(node->table, partition, req->w);
     if (req->level == KITH_LEVEL_LOCAL_QUORUM || req->level == KITH_LEVEL_EACH_QUORUM) {
         kith_quorum_make(node->table, partition, req->level, req->zone ? req->zone : "", true,
                          &plan.quorum);
         plan.w = kith_quorum_lacks(&plan.quorum, 0);
     }
-    plan.w = plan.w > slots ? slots : plan.w;
     plan.w_min = plan.w_min > plan.w ? plan.w : plan.w_min;
     for (uint32_t i = 0; i < req->update_count; i++) {
         plan.value = plan.value || req->updates[i].has_sibling;
@@ -361,6 +361,49 @@ void put_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
 
 /* ---- Ends ---- */
 
+bool put_outdated(const struct kith_node *node, const struct pending_put *put)
+{
+    return kith_table_id_compare(&put->table, &node->table->id) != 0;
+}
+
+void put_table_changed(struct kith_node *node)
+{
+    for (uint32_t i = 0; i < node->pending_fresh; i++) {
+        struct pending *pending = &node->pendings[i];
+        if (pending->kind == PENDING_PUT && !pending->answered) {
+            pending_poke(node, pending);
+        }
+    }
+}
+
+/* Of how many copies the client may conclude what reads of a quorum find: while data moves, those
+ * of the owners, and fewer than a majority where the next owners have fewer. */
+static uint32_t put_owners(const struct kith_node *node, const struct pending_put *put)
+{
+    const struct kith_table *table = node->table;
+    if (!kith_table_is_joint(table) || put_outdated(node, put)) {
+        return put->owner_copies;
+    }
+    uint32_t partition = kith_group_partition(&put->group, table->partitions);
+    const uint16_t *next = kith_table_next_owners(table, partition);
+    uint32_t now = put->owner && !put->own_due ? 1 : 0, then = 0;
+    for (uint32_t i = 0; i < put->other_count; i++) {
+        const struct kith_uuid *uuid = &node->peers[put->others[i]].uuid;
+        bool got = (put->got & (1u << i)) != 0;
+        now += got && kith_table_owns(table, partition, kith_table_find(table, uuid)) ? 1 : 0;
+    }
+    for (uint32_t k = 0; k < table->next_slots; k++) {
+        uint16_t peer = node->peer_of_member[next[k]];
+        bool got = peer == KITH_NO_PEER && put->owner && !put->own_due;
+        for (uint32_t i = 0; i < put->other_count; i++) {
+            got = got || (put->others[i] == peer && (put->got & (1u << i)) != 0);
+        }
+        then += got ? 1 : 0;
+    }
+    uint32_t most = then > table->next_slots / 2 ? now : table->owner_slots / 2;
+    return now < most ? now : most;
+}
+
 void put_answer_ok(struct kith_node *node, struct pending *pending)
 {
     struct pending_put *put = &pending->u.put;
@@ -372,7 +415,7 @@ void put_answer_ok(struct kith_node *node, struct pending *pending)
         &core_send(node, pending->conn, KITH_MSG_PUT_RES, pending->msg_id)->u.put_res;
     res->status = core_ok();
     res->copies = put->copies;
-    res->owners = put->owner_copies;
+    res->owners = put_owners(node, put);
     res->settled = put->quorum.set_count > 0 &&
                    put_lacks(node, put, put->got & ((1u << put->other_count) - 1u),
                              put->owner && !put->own_due) == 0;
@@ -522,7 +565,10 @@ enum kith_err put_stored(struct kith_node *node, struct pending *pending,
         pending_end(node, pending);
         return KITH_OK;
     }
-    if (put->phase == PUT_STORE) {
+    if (put->phase == PUT_STORE && put_outdated(node, put)) {
+        watch_tell_put(node, put->req); /* the client tries again, and finds it made here */
+        put->phase = PUT_SPREAD;
+    } else if (put->phase == PUT_STORE) {
         enum kith_err err = put_stored_os(node, pending, done);
         if (err != KITH_OK) {
             return err;

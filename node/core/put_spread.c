@@ -9,6 +9,9 @@
  * a message by itself costs a node four times what it costs among others, and reads go to the same
  * first owners. A node that is late loses its place among the first for a while.
  *
+ * While data moves, those that are to own the partition next are owners here (table.h, MOVES); what
+ * began under another table than the one in use is given up, and the client's to try again.
+ *
  * PLACES. First the other owners, then who stands in for one that is down, late, or has no room
  * (which it says of itself, space.c, and which does not count for deletes): each node once. A
  * stand-in whose copy is needed for W has custody of it and counts; one for an owner beyond that
@@ -73,8 +76,9 @@ static enum kith_err put_context(struct kith_node *node, struct kith_arena *aren
 /* The place of a member among the owners, as a bit; 0: it is none. */
 static uint32_t owner_bit(const struct kith_node *node, uint32_t partition, uint16_t member)
 {
-    const uint16_t *owners = kith_table_owners(node->table, partition);
-    for (uint32_t i = 0; i < node->table->owner_slots; i++) {
+    uint16_t owners[KITH_HOLDERS_MAX];
+    uint32_t count = kith_table_holders(node->table, partition, owners);
+    for (uint32_t i = 0; i < count; i++) {
         if (owners[i] == member) {
             return 1u << i;
         }
@@ -94,8 +98,9 @@ static uint32_t owners_at(const struct kith_node *node, const struct pending_put
                           uint32_t places, bool own)
 {
     uint32_t mask = 0, partition = put_partition(node, put);
-    const uint16_t *owners = kith_table_owners(node->table, partition);
-    for (uint32_t k = 0; k < node->table->owner_slots; k++) {
+    uint16_t owners[KITH_HOLDERS_MAX];
+    uint32_t count = kith_table_holders(node->table, partition, owners);
+    for (uint32_t k = 0; k < count; k++) {
         uint16_t peer = node->peer_of_member[owners[k]];
         for (uint32_t i = 0; i < put->place_count; i++) {
             bool his =
@@ -201,14 +206,15 @@ const struct kith_hint_want *put_hint_want(struct kith_node *node, struct pendin
 {
     const struct pending_put *put = &pending->u.put;
     const struct kith_table *table = node->table;
-    const uint16_t *owners = kith_table_owners(table, partition);
+    uint16_t owners[KITH_HOLDERS_MAX];
+    uint32_t count = kith_table_holders(table, partition, owners);
     struct kith_hint_want *want = kith_arena_calloc(&pending->arena, 1, sizeof *want);
     struct kith_uuid *targets =
-        kith_arena_alloc(&pending->arena, table->owner_slots * sizeof *targets);
+        kith_arena_alloc(&pending->arena, count * sizeof *targets);
     if (!want || !targets) {
         return NULL;
     }
-    for (uint32_t i = 0; i < table->owner_slots; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         if (owners[i] != node->self) {
             targets[want->target_count++] = table->members[owners[i]].uuid;
         }
@@ -256,8 +262,9 @@ static bool add_stand_in(struct kith_node *node, struct pending_put *put, uint32
                          uint32_t first, uint32_t wanted, bool late)
 {
     uint16_t peer = KITH_NO_PEER;
-    const uint16_t *owners = kith_table_owners(node->table, partition);
-    for (uint32_t i = first; i < node->table->owner_slots; i++) {
+    uint16_t owners[KITH_HOLDERS_MAX];
+    uint32_t count = kith_table_holders(node->table, partition, owners);
+    for (uint32_t i = first; i < count; i++) {
         uint16_t member = owners[i];
         const char *zone = put->quorum.set_count > 0 ? node->table->members[member].zone : NULL;
         if ((wanted >> i & 1u) == 0 || !owner_missing(node, put, member, late) ||
@@ -393,9 +400,10 @@ static uint32_t recruit(struct kith_node *node, struct pending *pending, uint32_
     struct pending_put *put = &pending->u.put;
     uint32_t first = put->place_count, at_owner = 0, promoted = 0;
     uint32_t partition = put_partition(node, put);
-    const uint16_t *owners = kith_table_owners(node->table, partition);
+    uint16_t owners[KITH_HOLDERS_MAX];
+    uint32_t count = kith_table_holders(node->table, partition, owners);
     missing = put->strict ? 0 : missing;
-    while (!put->owner && at_owner < node->table->owner_slots &&
+    while (!put->owner && at_owner < count &&
            !owner_missing(node, put, owners[at_owner++], late)) {
         /* the first one that is missing is ours to stand in for */
     }
@@ -577,7 +585,10 @@ void put_progress(struct kith_node *node, struct pending *pending)
     if (put->phase < PUT_SPREAD) {
         return;
     }
-    if (lacks_now(node, put) == 0) {
+    if (put_outdated(node, put)) { /* its copies are those of another table's owners */
+        pending_refuse(node, pending, KITH_EUNKNOWN, "the table has changed");
+        pending_end(node, pending);
+    } else if (lacks_now(node, put) == 0) {
         put_answer_ok(node, pending);
         pending_end(node, pending);
     } else if (put->phase != PUT_SPREAD) {
@@ -634,7 +645,7 @@ enum kith_err put_again_stored(struct kith_node *node, struct pending *pending,
     }
     put->phase = PUT_SPREAD;
     if (phase == PUT_REREAD) {
-        if (done->err == KITH_OK) {
+        if (done->err == KITH_OK && !put_outdated(node, put)) {
             put_reread_done(node, pending, done);
         }
     } else if (done->err == KITH_OK) {

@@ -3,9 +3,11 @@
  * replicate.c - the other owners' part in a put, and that of a node that stands in for one: merge
  * the states, answer when they are stored. A stand-in keeps them apart (hintop.h).
  *
- * Only nodes may send rows: a client that wakes after days would bring the dead back. A sender
- * whose table is newer than ours may name us an owner that we do not know we are; his rows are
- * taken (rows are mergeable whatever the table), and the table is fetched. */
+ * Only nodes may send rows: a client that wakes after days would bring the dead back. From a sender
+ * whose table is newer than ours an owner takes rows (they are mergeable whatever the table), and
+ * fetches the table. Who is none by the table that it knows takes none before it has the newer one:
+ * what it has of the partition may be about to go (moves.h). Nor does anybody who has the newer
+ * table take them from a sender with an older one, who counts too few copies. */
 #include <string.h>
 
 #include "core/internal.h"
@@ -20,14 +22,13 @@ static bool replicate_admit(struct kith_node *node, uint64_t conn, const struct 
         return false;
     }
     enum table_verdict verdict = table_check(node, &req->table, partition);
-    bool owner = verdict != TABLE_NONE && node->self != KITH_NO_MEMBER &&
-                 kith_table_owns(node->table, partition, node->self);
-    *ret_hint = req->has_hint && !owner;
-    if (verdict == TABLE_AHEAD) {
+    bool holder = verdict != TABLE_NONE && table_holds(node, partition);
+    *ret_hint = req->has_hint && !holder;
+    if (verdict == TABLE_AHEAD && (holder || req->has_hint)) {
         table_ask(node, conn);
     } else if (verdict == TABLE_NOT_OURS && req->has_hint) {
         /* that is why */
-    } else if (!table_admit(node, conn, msg, &req->table, partition)) {
+    } else if (!table_admit_holder(node, conn, msg, &req->table, partition)) {
         return false;
     }
     if (join_frozen(node)) {

@@ -56,6 +56,10 @@ static void status_answer(struct kith_node *node, uint64_t conn, uint64_t id,
         self->hint_oldest_ms = node->wall_ms - counts->hints.first_ms;
     }
     self->uptime_ms = node->now_ms - node->started_ms;
+    self->move_gains = node->moves.gained;
+    self->move_complete = node->moves.synced ? node->moves.gained : node->moves.complete;
+    self->move_bytes = node->moves.bytes;
+    self->moved = moves_done(node);
     pairs_count(node, self);
     res->member_count = members_all(node, &res->members);
 }

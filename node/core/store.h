@@ -61,7 +61,8 @@ enum kith_meta_key { /* what META_PUT writes; all are given back at the start, s
     KITH_META_DECIDE = 4,   /* Paxos: promises and acceptances */
     KITH_META_MEMBERS = 5,  /* last known membership records */
     KITH_META_SCRUB = 6,    /* how far the scrub is (scrub.c) */
-    KITH_META_KEYS = 7,
+    KITH_META_MOVE = 7,     /* the table whose moves to this node are done (moves.c) */
+    KITH_META_KEYS = 8,
 };
 
 struct kith_store_op {

@@ -36,8 +36,11 @@ enum kith_err table_use(struct kith_node *node, struct kith_table *table, struct
     node->self = kith_table_find(table, &node->uuid);
     node->members_dirty = true;
     watch_end_all(node);
+    put_table_changed(node);
     exchange_table_changed(node);
     handoff_wake(node, 0);
+    moves_table_changed(node);
+    node->table_told = 0;
     for (uint32_t i = 0; i < table->member_count; i++) {
         if (map[i] != KITH_NO_PEER) {
             struct kith_member_info *info = &node->peers[map[i]].info;
@@ -154,6 +157,32 @@ void table_res(struct kith_node *node, const struct kith_msg *msg)
     }
 }
 
+/* Clients that ask for nothing would not hear of it, and, where all that they know is gone, would
+ * find nobody. */
+void table_tell(struct kith_node *node)
+{
+    uint32_t told = 0, count = 0;
+    const struct kith_member_info *members = NULL;
+    while (node->table_told < KITH_CONN_SLOTS && told < KITH_STEP_PINGS / 2) {
+        const struct conn *conn = &node->conns[node->table_told++];
+        if (conn->id != 0 && conn->hello && conn->role == KITH_ROLE_CLIENT && !conn->theirs_bulk) {
+            struct kith_table_res *res =
+                &core_send(node, conn->id, KITH_MSG_TABLE_RES, 0)->u.table_res;
+            res->status = core_ok();
+            res->table = kith_buf_bytes(&node->table_bytes);
+            count = told == 0 ? members_all(node, &members) : count;
+            res->member_count = count;
+            res->members = members;
+            told++;
+        }
+    }
+}
+
+uint64_t table_tell_due(const struct kith_node *node)
+{
+    return node->table_told < KITH_CONN_SLOTS ? node->now_ms : UINT64_MAX;
+}
+
 enum table_verdict table_check(const struct kith_node *node, const struct kith_table_id *named,
                                uint32_t partition)
 {
@@ -225,6 +254,19 @@ static void table_answer_stale(struct kith_node *node, uint64_t conn, const stru
     default:
         core_refuse(node, conn, msg, KITH_ESTALE, why);
     }
+}
+
+bool table_holds(const struct kith_node *node, uint32_t partition)
+{
+    return node->self != KITH_NO_MEMBER && kith_table_holds(node->table, partition, node->self);
+}
+
+bool table_admit_holder(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
+                        const struct kith_table_id *named, uint32_t partition)
+{
+    return (table_check(node, named, partition) == TABLE_NOT_OURS &&
+            table_holds(node, partition)) ||
+           table_admit(node, conn, msg, named, partition);
 }
 
 bool table_admit(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
