@@ -272,11 +272,29 @@ static void ask_get(struct kith_client_core *core, struct cc_op *op, uint32_t i)
     cc_replica_ask(core, op, i, msg);
 }
 
-/* Every owner has answered or cannot: what is the answer? true: the op has ended. */
+/* Every owner has answered or cannot: what is the answer? true: the op has ended. Any copy is the
+ * right one, and a former owner may still have what the new ones have not got yet. */
 static bool get_hopeless(struct kith_client_core *core, struct cc_op *op)
 {
     uint32_t missing = 0;
     uint32_t corrupt = 0;
+    if (op->rep_count == op->slots) {
+        for (uint32_t i = 0; i < op->slots; i++) {
+            if (op->reps[i].err != KITH_ENOTFOUND && op->reps[i].err != KITH_ECORRUPT) {
+                return false; /* one that cannot be reached may have it */
+            }
+        }
+        cc_replicas_fallbacks(core, op);
+        if (op->rep_count > op->slots) {
+            cc_op_wake(core, op, core->now);
+            return true;
+        }
+    }
+    for (uint32_t i = op->slots; i < op->rep_count; i++) {
+        if (op->reps[i].state == CC_REP_NEW || op->reps[i].state == CC_REP_ASKED) {
+            return false;
+        }
+    }
     for (uint32_t i = 0; i < op->slots; i++) {
         missing += op->reps[i].err == KITH_ENOTFOUND ? 1 : 0;
         corrupt += op->reps[i].err == KITH_ECORRUPT ? 1 : 0;

@@ -353,6 +353,17 @@ struct kith_ping {
 
 /* Administrator to a node: the table that is to follow the one in use. */
 struct kith_plan_req { struct kith_bytes table; };
+/* A former owner to an owner: "compare with me what you have of that partition". */
+struct kith_offer_req {
+    struct kith_table_id table;
+    uint32_t partition;
+};
+struct kith_offer_res {
+    struct kith_status status;
+    struct kith_table_id table; /* in use there */
+    uint32_t partition;
+    bool done; /* all that the asker had of it under that table is there, on disk */
+};
 struct kith_plan_res {
     struct kith_status status;
     struct kith_bytes table; /* in use here by then */
@@ -600,7 +611,9 @@ struct kith_explain_res {
     X(EXPLAIN_REQ, 47, explain_req, kith_explain_req) \
     X(EXPLAIN_RES, 48, explain_res, kith_explain_res) \
     X(PLAN_REQ, 49, plan_req, kith_plan_req)     \
-    X(PLAN_RES, 50, plan_res, kith_plan_res)
+    X(PLAN_RES, 50, plan_res, kith_plan_res)     \
+    X(OFFER_REQ, 51, offer_req, kith_offer_req)  \
+    X(OFFER_RES, 52, offer_res, kith_offer_res)
 
 enum kith_msg_kind {
 #define X(name, number, member, type) KITH_MSG_##name = number,

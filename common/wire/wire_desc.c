@@ -511,6 +511,19 @@ static const struct wire_field plan_res_fields[] = {SUB(1, status, status_desc),
 DESC(plan_res, "PlanRes", false, true);
 #undef T
 
+#define T kith_offer_req
+static const struct wire_field offer_req_fields[] = {
+    SUB(1, table, table_id_desc), U32(2, partition, KITH_PARTITIONS_MAX - 1)};
+DESC(offer_req, "OfferReq", false, false);
+#undef T
+
+#define T kith_offer_res
+static const struct wire_field offer_res_fields[] = {
+    SUB(1, status, status_desc), SUB(2, table, table_id_desc),
+    U32(3, partition, KITH_PARTITIONS_MAX - 1), BOOL(4, done)};
+DESC(offer_res, "OfferRes", false, true);
+#undef T
+
 static const struct wire_desc *const descs[] = {
 #define X(name, number, member, type) [number] = &member##_desc,
     KITH_MSG_MAP(X)

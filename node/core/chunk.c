@@ -65,7 +65,9 @@ static void chunk_get(struct kith_node *node, uint64_t conn, const struct kith_m
     const struct kith_chunk_get_req *req = &msg->u.chunk_get_req;
     uint32_t partition =
         node->has_cluster ? kith_chunk_partition(&req->id, node->table->partitions) : 0;
-    if (!table_admit_holder(node, conn, msg, &req->table, partition)) {
+    /* who has a copy may give it, whoever owns it */
+    if (table_check(node, &req->table, partition) != TABLE_NOT_OURS &&
+        !table_admit(node, conn, msg, &req->table, partition)) {
         return;
     }
     struct pending *pending = chunk_begin(node, conn, msg, req->timeout_ms);

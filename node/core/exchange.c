@@ -56,7 +56,7 @@ static void end_all(struct kith_node *node)
 static bool make_pairs(struct kith_node *node)
 {
     const struct kith_table *table = node->table;
-    uint32_t most = table->partitions * table->owner_slots, count = 0;
+    uint32_t most = table->partitions * table->owner_slots + KITH_GUESTS, count = 0;
     struct exchange_pair *pairs = kith_calloc(most, EXCHANGE_CLASSES * sizeof *pairs);
     if (!pairs) {
         return false;
@@ -73,6 +73,12 @@ static bool make_pairs(struct kith_node *node)
                 count++;
             }
         }
+    }
+    node->exchanges.own_count = count;
+    for (uint32_t i = 0; i < KITH_GUESTS; i++, count++) {
+        pairs[count].partition = UINT32_MAX;
+        pairs[count].peer = KITH_NO_PEER;
+        pairs[count].due_ms = UINT64_MAX;
     }
     memcpy(pairs + count, pairs, count * sizeof *pairs); /* the same for chunks */
     for (uint32_t i = count; i < 2 * count; i++) {
@@ -93,7 +99,7 @@ void exchange_start(struct kith_node *node)
     exchanges->due_ms = node->now_ms;
     for (uint32_t i = 0; i < EXCHANGE_CLASSES * exchanges->pair_count; i++) {
         struct exchange_pair *pair = &exchanges->pairs[i];
-        pair->due_ms = node->now_ms;
+        pair->due_ms = node->now_ms; /* a guest's place that is empty is passed over */
         pair->again = pair->out;
         pair->brought = pair->bytes = pair->tree_bytes = 0;
     }
@@ -105,11 +111,53 @@ void exchange_stop(struct kith_node *node)
     end_all(node);
 }
 
+/* ---- Guests: leftovers.c ---- */
+
+void exchange_guest_set(struct kith_node *node, uint32_t guest, uint32_t partition, uint16_t peer)
+{
+    struct exchanges *exchanges = &node->exchanges;
+    for (uint32_t i = 0; i < EXCHANGE_CLASSES; i++) {
+        struct exchange_pair *pair =
+            &exchanges->pairs[i * exchanges->pair_count + exchanges->own_count + guest];
+        KITH_ASSERT(!pair->out);
+        memset(pair, 0, sizeof *pair);
+        pair->partition = partition;
+        pair->peer = peer;
+        pair->due_ms = peer == KITH_NO_PEER ? UINT64_MAX : node->now_ms;
+    }
+    exchanges->due_ms = node->now_ms;
+}
+
+bool exchange_guest_whole(const struct kith_node *node, uint32_t guest)
+{
+    const struct exchanges *exchanges = &node->exchanges;
+    uint32_t at = exchanges->own_count + guest;
+    return exchanges->made && exchanges->pairs[at].whole_ms > 0 &&
+           exchanges->pairs[exchanges->pair_count + at].whole_ms > 0;
+}
+
+bool exchange_guest_rests(const struct kith_node *node, uint32_t guest)
+{
+    const struct exchanges *exchanges = &node->exchanges;
+    uint32_t at = exchanges->own_count + guest;
+    return exchanges->made && !exchanges->pairs[at].out &&
+           !exchanges->pairs[exchanges->pair_count + at].out;
+}
+
+/* A move, or who wants to clear its disk, waits for it. */
+static bool pair_waited_for(const struct kith_node *node, const struct pending *pending)
+{
+    const struct exchanges *exchanges = &node->exchanges;
+    uint32_t at = pending->u.exchange.pair % exchanges->pair_count;
+    return exchanges->pairs[pending->u.exchange.pair].whole_ms == 0 &&
+           (kith_table_is_joint(node->table) || at >= exchanges->own_count);
+}
+
 void exchange_table_changed(struct kith_node *node)
 {
     node->exchanges.round_ms = node->now_ms;
     end_all(node);
-    node->exchanges.pair_count = 0;
+    node->exchanges.pair_count = node->exchanges.own_count = 0;
     node->exchanges.made = false;
     node->exchanges.due_ms = node->now_ms;
 }
@@ -198,9 +246,9 @@ void exchange_end(struct kith_node *node, struct pending *pending, uint64_t agai
                    : pair->again     ? 1
                    : pair->suspected ? KITH_EXCHANGE_AGAIN_MS
                                      : 0;
-        if (kith_table_is_joint(node->table) && pair->whole_ms == 0 &&
+        if (pair_waited_for(node, pending) &&
             (again_ms == 0 || again_ms > KITH_EXCHANGE_THIN_MS)) {
-            again_ms = KITH_EXCHANGE_THIN_MS; /* a move waits for it */
+            again_ms = KITH_EXCHANGE_THIN_MS;
         }
         pair->again = false;
         pair->due_ms = node->now_ms + (again_ms > 0 ? again_ms : rest);
@@ -577,7 +625,7 @@ static bool begin_due(struct kith_node *node, enum exchange_class class, uint64_
         uint32_t at = class * exchanges->pair_count + next;
         const struct exchange_pair *pair = &exchanges->pairs[at];
         exchanges->next[class] = next + 1 < exchanges->pair_count ? next + 1 : 0;
-        if (pair->out || !node->peers[pair->peer].up) {
+        if (pair->out || pair->peer == KITH_NO_PEER || !node->peers[pair->peer].up) {
             continue; /* it is looked at when it ends, or he comes up */
         }
         if (pair->due_ms > node->now_ms) {

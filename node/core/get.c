@@ -145,7 +145,8 @@ static bool tree_admit(struct kith_node *node, uint64_t conn, const struct kith_
         core_refuse(node, conn, msg, KITH_EINVAL, "there is no such partition");
         return false;
     }
-    return table_admit(node, conn, msg, table, partition);
+    return leftovers_open(node, table, partition) ||
+           table_admit(node, conn, msg, table, partition);
 }
 
 void sums_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)

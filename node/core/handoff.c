@@ -456,6 +456,7 @@ static void listed(struct kith_node *node, const struct kith_store_done *done)
     for (uint32_t i = 0; i < count; i++) {
         needed += handoffs->list[i].custody + handoffs->list[i].thin;
     }
+    handoffs->listed = !handoffs->again;
     moves_hints(node, needed == 0);
     want_owners(node);
     drop_old(node);

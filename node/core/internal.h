@@ -17,6 +17,7 @@
  *     pace.c      a bound on what background work moves  scrub.c      reads everything, for damage
  *     handoff.c   what is kept for others goes to them
  *     space.c     how full the disk is               moves.c      a joint table: what it moves
+ *     leftovers.c  what it has left behind
  *
  * ATOMIC STEPS. "An event that cannot be taken leaves the state unchanged": a handler first does
  * all that can fail (allocations, checks), then changes state and makes effects. Effects come from
@@ -26,6 +27,7 @@
 #ifndef KITH_CORE_INTERNAL_H
 #define KITH_CORE_INTERNAL_H
 
+#include "core/moves.h"
 #include "core/pending.h"
 
 /* ---- Connections ---- */
@@ -125,7 +127,8 @@ enum exchange_class { EXCHANGE_ROWS, EXCHANGE_CHUNKS, EXCHANGE_CLASSES };
 struct exchanges {
     bool made; /* the pairs are those of the table */
     bool first;                  /* some of the pairs may be */
-    uint32_t pair_count;         /* of each class */
+    uint32_t own_count;          /* pairs with other owners, of each class; behind them guests */
+    uint32_t pair_count;         /* of each class, both */
     struct exchange_pair *pairs; /* those of rows, then those of chunks */
     uint32_t next[EXCHANGE_CLASSES]; /* the pair of each class to look at */
     uint32_t out[EXCHANGE_CLASSES];  /* under way */
@@ -179,6 +182,7 @@ struct handoffs {
     bool listing;      /* the list is being read, by the pending of this id */
     uint64_t list_id;
     bool again;        /* hints came, or an owner came up: it is to be read again */
+    bool listed;       /* the list is of the time of this table */
     uint32_t count, capacity;
     struct kith_store_hints *list; /* partitions with hints, as it was a while ago */
     uint32_t turn;     /* the next peer that is looked at; peer_count: this node; then none */
@@ -189,20 +193,6 @@ struct handoffs {
         struct kith_uuid node;
         uint64_t until_ms;
     } senders[KITH_HANDOFF_SENDERS];
-};
-
-/* ---- What a joint table moves: moves.c ---- */
-
-struct moves {
-    bool counted;  /* `gained` is known */
-    bool synced;   /* all of that is here, and on disk */
-    bool marking;  /* the record that says so is on its way to the disk */
-    bool drained;  /* nothing is kept for others, as the list said last */
-    uint32_t gained, complete; /* partitions */
-    uint64_t bytes; /* that came for them */
-    uint64_t settle_ms; /* the end is not proposed before */
-    uint64_t turn; /* of tables; from here on another table changes nothing */
-    uint64_t due_ms;
 };
 
 /* ---- The node ---- */
@@ -280,6 +270,7 @@ struct kith_node {
     uint64_t bulk_due_ms;
     struct handoffs handoffs;
     struct moves moves;
+    struct leftovers leftovers;
 
     struct join_state *join;
 
@@ -545,6 +536,11 @@ void exchange_release(struct kith_node *node);
 /* Another table is in use: other pairs. */
 void exchange_table_changed(struct kith_node *node);
 void exchange_peer_up(struct kith_node *node, uint16_t peer);
+/* A pair with a former owner of a partition of ours, in that place; whether it was compared to the
+ * end; whether nothing of it is under way. */
+void exchange_guest_set(struct kith_node *node, uint32_t guest, uint32_t partition, uint16_t peer);
+bool exchange_guest_whole(const struct kith_node *node, uint32_t guest);
+bool exchange_guest_rests(const struct kith_node *node, uint32_t guest);
 /* A chunk of the partition was put here, and not on all owners: they are told to look for it. */
 void exchange_thin(struct kith_node *node, uint32_t partition);
 /* The peer has something of the partition that may be missing here. */
@@ -679,21 +675,6 @@ void handoff_absorbed(struct kith_node *node, struct pending *pending,
                       const struct kith_store_done *done);
 void hints_stored(struct kith_node *node, struct pending *pending,
                   const struct kith_store_done *done);
-
-/* ---- moves.c: a joint table is carried out ---- */
-
-/* From the record of the last run of the daemon; empty: none. */
-void moves_load(struct kith_node *node, struct kith_bytes record);
-void moves_table_changed(struct kith_node *node);
-/* Whether nothing is kept for others that counts as a copy, as was seen just now. */
-void moves_hints(struct kith_node *node, bool none);
-/* Whether this node has done its part. */
-bool moves_done(const struct kith_node *node);
-/* Whether all have, as far as this node has heard. */
-bool moves_complete(const struct kith_node *node);
-void moves_heard(struct kith_node *node, uint16_t peer, const struct kith_ping *ping);
-void moves_tick(struct kith_node *node);
-uint64_t moves_due(const struct kith_node *node);
 
 /* ---- watch.c ---- */
 

@@ -60,7 +60,7 @@ static void sync_count(const struct kith_node *node, uint32_t first, struct sync
     const struct exchanges *exchanges = &node->exchanges;
     uint32_t partition = exchanges->pairs[first].partition;
     for (uint32_t i = first;
-         i < exchanges->pair_count && exchanges->pairs[i].partition == partition; i++) {
+         i < exchanges->own_count && exchanges->pairs[i].partition == partition; i++) {
         const struct exchange_pair *rows = &exchanges->pairs[i];
         const struct exchange_pair *chunks = &exchanges->pairs[exchanges->pair_count + i];
         bool whole = rows->whole_ms > 0 && chunks->whole_ms > 0;
@@ -94,7 +94,7 @@ static void progress(struct kith_node *node)
     const struct exchanges *exchanges = &node->exchanges;
     moves->complete = 0;
     moves->bytes = 0;
-    for (uint32_t i = 0; i < exchanges->pair_count; i++) {
+    for (uint32_t i = 0; i < exchanges->own_count; i++) {
         const struct exchange_pair *pair = &exchanges->pairs[i];
         if (!gains(node->table, pair->partition, node->self)) {
             continue;

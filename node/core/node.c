@@ -275,6 +275,7 @@ static enum kith_err take_tick(struct kith_node *node)
         space_tick(node);
         handoff_tick(node);
         moves_tick(node);
+        leftovers_tick(node);
         table_tell(node);
     }
     return KITH_OK;
@@ -367,6 +368,9 @@ static enum kith_err take_stored(struct kith_node *node, const struct kith_store
         return KITH_OK;
     case PENDING_SCRUB:
         scrub_stored(node, pending, done);
+        return KITH_OK;
+    case PENDING_LEFTOVER:
+        leftovers_stored(node, pending, done);
         return KITH_OK;
     case PENDING_SPACE:
         space_stored(node, pending);
@@ -497,6 +501,14 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_DECIDE:
         agree_decide(node, conn, msg);
         return KITH_OK;
+    case KITH_MSG_OFFER_REQ:
+        offer_req(node, conn, msg);
+        return KITH_OK;
+    case KITH_MSG_OFFER_RES:
+        if (conn->peer != KITH_NO_PEER) {
+            leftovers_taken(node, conn->peer, &msg->u.offer_res);
+        }
+        return KITH_OK;
     case KITH_MSG_PLAN_REQ:
         agree_plan_req(node, id, msg);
         return KITH_OK;
@@ -570,7 +582,7 @@ static uint64_t node_due(struct kith_node *node)
     uint64_t others[] = {peers_due(node), swim_due(node),     join_due(node), agree_due(node),
                          watch_due(node), exchange_due(node), bulk_due(node), handoff_due(node),
                          scrub_due(node), space_due(node),    moves_due(node),
-                         table_tell_due(node)};
+                         table_tell_due(node), leftovers_due(node)};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         due = others[i] < due ? others[i] : due;
     }

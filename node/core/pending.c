@@ -279,6 +279,9 @@ static void refuse(struct kith_node *node, uint64_t conn, enum kith_msg_kind ask
     case KITH_MSG_REPAIR_CMD:
         core_send(node, conn, KITH_MSG_REPAIR_RES, id)->u.repair_res.status = status;
         return;
+    case KITH_MSG_OFFER_REQ:
+        core_send(node, conn, KITH_MSG_OFFER_RES, id)->u.offer_res.status = status;
+        return;
     case KITH_MSG_PLAN_REQ:
         core_send(node, conn, KITH_MSG_PLAN_RES, id)->u.plan_res.status = status;
         return;

@@ -34,6 +34,7 @@ enum pending_kind {
     PENDING_ABSORB,     /* handoff.c: what comes that way */
     PENDING_HINTS,      /* handoff.c: the list of what is kept; what is too old */
     PENDING_SPACE,      /* space.c */
+    PENDING_LEFTOVER,   /* leftovers.c */
     PENDING_KINDS
 };
 

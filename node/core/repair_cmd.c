@@ -72,6 +72,9 @@ static uint32_t peers_list(struct kith_node *node, const struct kith_repair_peer
     uint32_t count = 0;
     for (uint32_t i = 0; peers && i < EXCHANGE_CLASSES * exchanges->pair_count; i++) {
         const struct exchange_pair *pair = &exchanges->pairs[i];
+        if (pair->peer == KITH_NO_PEER) {
+            continue;
+        }
         struct kith_repair_peer *peer = &peers[pair->peer];
         peer->pairs++;
         peer->running += pair->out ? 1 : 0;

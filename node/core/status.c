@@ -9,9 +9,10 @@
 static void pairs_count(const struct kith_node *node, struct kith_node_status *self)
 {
     const struct exchange_pair *pairs = node->exchanges.pairs;
-    self->pairs = node->exchanges.pair_count;
+    uint32_t all = node->exchanges.pair_count;
+    self->pairs = node->exchanges.own_count;
     for (uint32_t i = 0; i < self->pairs; i++) { /* a pair's rows, and its chunks */
-        uint64_t rows_ms = pairs[i].whole_ms, chunks_ms = pairs[self->pairs + i].whole_ms;
+        uint64_t rows_ms = pairs[i].whole_ms, chunks_ms = pairs[all + i].whole_ms;
         uint64_t whole_ms = rows_ms < chunks_ms ? rows_ms : chunks_ms;
         uint64_t ago_ms = node->now_ms - whole_ms;
         if (whole_ms == 0) {

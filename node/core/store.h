@@ -44,6 +44,7 @@ enum kith_store_kind {
     KITH_STORE_HINT_ACK,   /* an owner has them */
     KITH_STORE_HINT_DROP,  /* plain hints that are too old go */
     KITH_STORE_HINT_LIST,  /* which partitions have hints */
+    KITH_STORE_DROP,       /* some of what is stored of a partition goes */
 };
 
 /* That a write is kept for others; beside a PUT, MERGE or HINT_NOTE. */
@@ -62,8 +63,11 @@ enum kith_meta_key { /* what META_PUT writes; all are given back at the start, s
     KITH_META_MEMBERS = 5,  /* last known membership records */
     KITH_META_SCRUB = 6,    /* how far the scrub is (scrub.c) */
     KITH_META_MOVE = 7,     /* the table whose moves to this node are done (moves.c) */
-    KITH_META_KEYS = 8,
+    KITH_META_FLUSH = 8,    /* nothing: written so that all that was stored before is on disk */
+    KITH_META_KEYS = 9,
 };
+
+#define KITH_DROP_MAX 256u /* rows or chunks in one DROP */
 
 struct kith_store_op {
     uint64_t id; /* the core's; comes back in the completion */
@@ -195,6 +199,9 @@ struct kith_store_op {
         struct {
             uint64_t before_ms; /* wall: what was first kept before that */
         } hint_drop;
+        struct {
+            bool chunks; /* else rows; up to KITH_DROP_MAX at a time */
+        } drop;
     } u;
 };
 
@@ -298,6 +305,10 @@ struct kith_store_done {
             uint32_t count;
             const struct kith_store_hints *list;
         } hint_list;
+        struct {
+            uint32_t count; /* that went */
+            bool more;
+        } drop;
         /* HINT_PAGE: KITH_PAGE_BYTES_MAX of states, or one row. One that does not fit its checksum
          * is left out and logged. With `more` the next page begins behind `last`, and this one may
          * be empty: so many hints are for others. */

@@ -38,8 +38,10 @@ enum kith_err table_use(struct kith_node *node, struct kith_table *table, struct
     watch_end_all(node);
     put_table_changed(node);
     exchange_table_changed(node);
+    node->handoffs.listed = false;
     handoff_wake(node, 0);
     moves_table_changed(node);
+    leftovers_table_changed(node);
     node->table_told = 0;
     for (uint32_t i = 0; i < table->member_count; i++) {
         if (map[i] != KITH_NO_PEER) {

@@ -513,6 +513,36 @@ static enum kith_err came_back(struct store_worker *worker, struct kith_bytes ke
     return err == KITH_ENOTFOUND ? KITH_OK : err;
 }
 
+enum kith_err store_damage_forget(struct store_worker *worker, uint32_t partition)
+{
+    const uint8_t prefix[3] = {worker->bulk ? 'c' : 'r', (uint8_t)(partition >> 8),
+                               (uint8_t)partition};
+    while (bad_count(worker) > 0) {
+        WT_ITEM item = {.data = prefix, .size = sizeof prefix};
+        int exact = 0;
+        worker->bad->set_key(worker->bad, &item);
+        int ret = worker->bad->search_near(worker->bad, &exact);
+        ret = ret == 0 && exact < 0 ? worker->bad->next(worker->bad) : ret;
+        ret = ret == 0 ? worker->bad->get_key(worker->bad, &item) : ret;
+        if (ret == WT_NOTFOUND || (ret == 0 && (item.size < sizeof prefix ||
+                                                memcmp(item.data, prefix, sizeof prefix) != 0))) {
+            return KITH_OK;
+        }
+        if (ret != 0) {
+            return store_break(worker, ret);
+        }
+        uint8_t buffer[BAD_KEY_MAX];
+        size_t size = item.size < sizeof buffer ? item.size : sizeof buffer;
+        memcpy(buffer, item.data, size);
+        worker->bad_change--;
+        enum kith_err err = store_remove(worker, worker->bad, kith_bytes_make(buffer, size));
+        if (err != KITH_OK) {
+            return err;
+        }
+    }
+    return KITH_OK;
+}
+
 enum kith_err store_damage_mended(struct store_worker *worker, const struct kith_store_op *op)
 {
     uint8_t buffer[KITH_ROW_KEY_MAX];

@@ -334,6 +334,10 @@ KITH_MUST_CHECK enum kith_err store_tree_change(struct store_worker *worker, uin
 /* The leaf as it was summed up anew. */
 KITH_MUST_CHECK enum kith_err store_tree_set(struct store_worker *worker, uint32_t partition,
                                              uint32_t leaf, const struct store_leaf *to);
+/* DROP: up to KITH_DROP_MAX rows, or chunks, of the partition go. */
+KITH_MUST_CHECK enum kith_err store_drop(struct store_worker *worker,
+                                         const struct kith_store_op *op,
+                                         struct kith_store_done *done);
 /* After a commit: forgets what was touched; or takes everything back. */
 void store_tree_commit(struct store_worker *worker);
 void store_tree_rollback(struct store_worker *worker);
@@ -428,6 +432,8 @@ bool store_damage_settle(struct store_worker *worker, const struct store_task *t
 /* Whether the operation would read what is set aside. */
 bool store_damage_bars(struct store_worker *worker, const struct kith_store_op *op);
 /* The operation may have brought what was set aside. */
+/* What of the partition was set aside is not to come back: other nodes own it. */
+KITH_MUST_CHECK enum kith_err store_damage_forget(struct store_worker *worker, uint32_t partition);
 KITH_MUST_CHECK enum kith_err store_damage_mended(struct store_worker *worker,
                                                   const struct kith_store_op *op);
 /* ---- What is kept for others (store_hint.c) ---- */

@@ -47,7 +47,10 @@ static struct store_worker *worker_of(struct kith_store *store, const struct kit
         return &store->workers[store->worker_count + op->partition % store->bulk_count];
     case KITH_STORE_SUMS:
     case KITH_STORE_SCRUB:
-        return (op->kind == KITH_STORE_SUMS ? op->u.sums.chunks : op->u.scrub.chunks)
+    case KITH_STORE_DROP:
+        return (op->kind == KITH_STORE_SUMS    ? op->u.sums.chunks
+                : op->kind == KITH_STORE_SCRUB ? op->u.scrub.chunks
+                                               : op->u.drop.chunks)
                    ? &store->workers[store->worker_count + op->partition % store->bulk_count]
                    : &store->workers[op->partition % store->worker_count];
     case KITH_STORE_META_PUT: /* one worker for all, so that they stay in order */
@@ -164,6 +167,7 @@ static uint32_t op_weight(const struct kith_store_op *op)
     case KITH_STORE_ABSORB:
     case KITH_STORE_HINT_ACK:
     case KITH_STORE_HINT_DROP:
+    case KITH_STORE_DROP:
         return KITH_ROUND_UPDATES / 2u;
     case KITH_STORE_SCAN:
     case KITH_STORE_LEAF:

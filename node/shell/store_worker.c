@@ -262,6 +262,8 @@ static enum kith_err do_op(struct store_worker *worker, const struct kith_store_
         return store_hint_drop(worker, op, done);
     case KITH_STORE_HINT_LIST:
         return store_hint_list(worker, op, done);
+    case KITH_STORE_DROP:
+        return store_drop(worker, op, done);
     default:
         return store_fail(worker, done, KITH_EINVAL, "unknown storage operation %d", (int)op->kind);
     }
@@ -347,7 +349,7 @@ static bool op_writes(const struct kith_store_op *op)
            op->kind == KITH_STORE_META_PUT || op->kind == KITH_STORE_CHUNK_PUT ||
            op->kind == KITH_STORE_CHUNK_SYNC || op->kind == KITH_STORE_ABSORB ||
            op->kind == KITH_STORE_HINT_NOTE || op->kind == KITH_STORE_HINT_ACK ||
-           op->kind == KITH_STORE_HINT_DROP;
+           op->kind == KITH_STORE_HINT_DROP || op->kind == KITH_STORE_DROP;
 }
 
 /* These have one completion only, when the disk has it. */

@@ -104,6 +104,7 @@ static void stored(struct sim *sim, struct sim_event *event)
     bool write = kind == KITH_STORE_PUT || kind == KITH_STORE_MERGE ||
                  kind == KITH_STORE_ABSORB || kind == KITH_STORE_HINT_NOTE ||
                  kind == KITH_STORE_HINT_ACK || kind == KITH_STORE_HINT_DROP ||
+                 kind == KITH_STORE_DROP ||
                  kind == KITH_STORE_META_PUT || kind == KITH_STORE_CHUNK_PUT ||
                  kind == KITH_STORE_CHUNK_SYNC;
     bool once = kind == KITH_STORE_META_PUT || kind == KITH_STORE_CHUNK_SYNC ||

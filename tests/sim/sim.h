@@ -188,6 +188,9 @@ struct kith_bytes store_sim_state(struct store_sim *store, const struct kith_key
 
 /* ---- store_chunks.c ---- */
 void store_sim_apply_chunk(struct store_sim *store, struct store_op *op);
+/* ---- store_drop.c ---- */
+bool store_sim_there(const struct cell *cell); /* and not dropped */
+void store_sim_drop(struct store_sim *store, struct store_op *op, struct kith_bytes secret);
 /* Adds up the leaves of the tree of chunks. */
 void store_sim_chunk_sums(const struct store_sim *store, uint32_t partition,
                           struct kith_bytes secret, struct kith_sum *sums);

@@ -8,7 +8,7 @@
 /* The chunk of the partition in that cell, if there is one. */
 static bool chunk_in(const struct cell *cell, uint32_t partition, struct kith_chunk_entry *ret)
 {
-    if (cell->type != 'c' || cell->version_count == 0) {
+    if (cell->type != 'c' || !store_sim_there(cell)) {
         return false;
     }
     const struct cell_version *last = &cell->versions[cell->version_count - 1];

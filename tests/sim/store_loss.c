@@ -84,7 +84,7 @@ static void lose_but_actors(struct store_sim *store)
     kith_arena_init(&arena, 0);
     for (uint32_t i = 0; i < store->cell_count; i++) {
         const struct cell *cell = store->cells[i];
-        if (cell->type != 'r' || cell->version_count == 0) {
+        if (cell->type != 'r' || !store_sim_there(cell)) {
             continue;
         }
         KITH_ASSERT(count < SIM_ROWS);

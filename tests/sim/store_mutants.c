@@ -245,7 +245,7 @@ void store_mutant_reap(struct store_sim *store)
         struct kith_arena arena;
         struct kith_row row;
         kith_arena_init(&arena, 0);
-        if (cell->type == 'r' && cell->version_count > 0) {
+        if (cell->type == 'r' && store_sim_there(cell)) {
             const struct cell_version *last = &cell->versions[cell->version_count - 1];
             struct kith_key key = store_sim_key_of(cell);
             struct kith_rowop_result result;

@@ -513,7 +513,7 @@ static void apply_scan(struct store_sim *store, struct store_op *op, struct kith
     uint32_t count = 0;
     for (uint32_t i = 0; i < store->cell_count; i++) {
         struct cell *cell = store->cells[i];
-        if (cell->type != (op->op.u.scan.hints ? 'h' : 'r') || cell->version_count == 0 ||
+        if (cell->type != (op->op.u.scan.hints ? 'h' : 'r') || !store_sim_there(cell) ||
             memcmp(cell->key + 2, op->op.u.scan.group.bytes, 16) != 0) {
             continue;
         }
@@ -629,7 +629,7 @@ static void apply_leaf(struct store_sim *store, struct store_op *op, struct kith
     uint32_t count = 0;
     for (uint32_t i = 0; i < store->cell_count; i++) {
         struct cell *cell = store->cells[i];
-        if (cell->type != 'r' || cell->version_count == 0) {
+        if (cell->type != 'r' || !store_sim_there(cell)) {
             continue;
         }
         struct kith_key key = store_sim_key_of(cell);
@@ -749,6 +749,9 @@ void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall
     case KITH_STORE_CHUNK_LACK:
         store_sim_apply_chunk(store, op);
         break;
+    case KITH_STORE_DROP:
+        store_sim_drop(store, op, secret);
+        break;
     case KITH_STORE_SCRUB: /* nothing rots here */
         op->done.u.scrub.leaf = KITH_TREE_LEAVES;
         break;
@@ -764,7 +767,7 @@ void store_sim_verify(struct store_sim *store, struct kith_bytes secret)
     memset(sums, 0, sizeof sums);
     for (uint32_t i = 0; i < store->cell_count; i++) {
         struct cell *cell = store->cells[i];
-        if (cell->type == 'r' && cell->version_count > 0) {
+        if (cell->type == 'r' && store_sim_there(cell)) {
             struct kith_key key = store_sim_key_of(cell);
             struct kith_bytes state = store_sim_state(store, &key, secret);
             struct kith_checksum none;

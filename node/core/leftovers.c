@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * leftovers.c - data of partitions that this node owns no more: it goes to the owners, and then from
+ * here.
+ *
+ * Under a table that moves nothing, a node looks through the partitions that it does not own, whatever
+ * brought their data here: a move that is done, one that was given up, an old copy of a disk, a table
+ * that was forced. One after the other:
+ *
+ *     LOOK at the sums: nothing there?   next partition
+ *     OFFER to all owners                each compares with us, rows and chunks (a GUEST among its
+ *                                        exchanges), flushes what came, and then says so
+ *     DROP                               a few at a time
+ *
+ * Nothing is added to what was offered: writes go to owners, and those who have this table take none
+ * under an older one (tables.c, replicate.c). So what all owners have said they have is what is
+ * dropped (invariant 7: a former owner deletes nothing before every new owner holds it). Another table
+ * ends it all: nothing is remembered but what is on disk, and it is looked through again.
+ *
+ * A node that is no member any more offers what it has in the same way, and keeps it: its disk is its
+ * administrator's.
+ *
+ * An owner that is asked keeps a place for a guest as long as he asks; GUESTS at a time. */
+#include <string.h>
+
+#include "core/internal.h"
+
+#define LEFT_TICK_MS   1000u  /* between two questions to owners */
+#define LEFT_PAUSE_MS  20000u /* then the next partition has its turn */
+#define LEFT_REST_MS   60000u /* and after all of them, where some are left */
+#define GUEST_LEASE_MS 15000u /* who asks no more has made room */
+
+static bool may_begin(const struct kith_node *node)
+{
+    return node->has_cluster && node->serving && !kith_table_is_joint(node->table) &&
+           !join_frozen(node) && !node->table_next;
+}
+
+void leftovers_table_changed(struct kith_node *node)
+{
+    struct leftovers *left = &node->leftovers;
+    left->phase = LEFT_IDLE;
+    left->pending = 0; /* what is out comes back to nobody */
+    left->next = 0;
+    left->found = false;
+    left->due_ms = node->now_ms;
+    memset(left->guests, 0, sizeof left->guests);
+}
+
+/* ---- What is left here ---- */
+
+static struct pending *left_op(struct kith_node *node, enum kith_store_kind kind,
+                               struct kith_store_op **ret_op)
+{
+    struct pending *pending = pending_new(node, PENDING_LEFTOVER, 0, NULL, UINT64_MAX);
+    if (pending) {
+        node->leftovers.pending = pending->id;
+        *ret_op = core_store(node, pending, kind, node->leftovers.partition);
+    }
+    return pending;
+}
+
+/* False: there is no room for it now. */
+static bool look(struct kith_node *node, bool chunks)
+{
+    struct kith_store_op *op = NULL;
+    if (!left_op(node, KITH_STORE_SUMS, &op)) {
+        return false;
+    }
+    op->u.sums.chunks = chunks;
+    node->leftovers.phase = chunks ? LEFT_LOOK_CHUNKS : LEFT_LOOK_ROWS;
+    return true;
+}
+
+static bool drop(struct kith_node *node, bool chunks)
+{
+    struct kith_store_op *op = NULL;
+    if (!left_op(node, KITH_STORE_DROP, &op)) {
+        return false;
+    }
+    op->u.drop.chunks = chunks;
+    node->leftovers.phase = chunks ? LEFT_DROP_CHUNKS : LEFT_DROP_ROWS;
+    return true;
+}
+
+/* The next partition is looked at; or it has been all of them. */
+static void next_partition(struct kith_node *node)
+{
+    struct leftovers *left = &node->leftovers;
+    left->phase = LEFT_IDLE;
+    while (left->next < node->table->partitions && table_holds(node, left->next)) {
+        left->next++;
+    }
+    if (left->next == node->table->partitions) {
+        left->due_ms = left->found ? node->now_ms + LEFT_REST_MS : UINT64_MAX;
+        left->next = 0;
+        left->found = false;
+        return;
+    }
+    left->partition = left->next;
+    left->due_ms = node->now_ms;
+    if (look(node, false)) {
+        left->next++;
+    } else {
+        left->due_ms = node->now_ms + LEFT_TICK_MS;
+    }
+}
+
+static bool sums_empty(const struct kith_sum *sums)
+{
+    static const struct kith_sum none;
+    for (uint32_t i = 0; i < KITH_TREE_LEAVES; i++) {
+        if (!kith_sum_equal(&sums[i], &none)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void offer_begin(struct kith_node *node)
+{
+    struct leftovers *left = &node->leftovers;
+    left->phase = LEFT_OFFER;
+    left->found = true;
+    left->taken = 0;
+    left->offered_ms = node->now_ms;
+    left->due_ms = node->now_ms;
+}
+
+/* Whether something of it is kept for others beside the rows, or as a mark on them: that is handed
+ * over on its own (handoff.c), and needs the rows. */
+static bool owed(const struct kith_node *node, uint32_t partition)
+{
+    const struct handoffs *handoffs = &node->handoffs;
+    bool owes = !handoffs->listed;
+    for (uint32_t i = 0; i < handoffs->count; i++) {
+        owes = owes || handoffs->list[i].partition == partition;
+    }
+    return owes;
+}
+
+/* Asks the owners that have not got it all; true: all have. */
+static bool offer(struct kith_node *node)
+{
+    struct leftovers *left = &node->leftovers;
+    const uint16_t *owners = kith_table_owners(node->table, left->partition);
+    uint32_t open = 0;
+    for (uint32_t i = 0; i < node->table->owner_slots; i++) {
+        uint16_t peer = node->peer_of_member[owners[i]];
+        if ((left->taken & (1u << i)) || peer == KITH_NO_PEER) {
+            continue;
+        }
+        open++;
+        if (peer_want(node, &node->peers[peer])) {
+            struct kith_offer_req *req =
+                &core_send(node, node->peers[peer].conn, KITH_MSG_OFFER_REQ, 0)->u.offer_req;
+            req->table = node->table->id;
+            req->partition = left->partition;
+        }
+    }
+    return open == 0;
+}
+
+void leftovers_taken(struct kith_node *node, uint16_t peer, const struct kith_offer_res *res)
+{
+    struct leftovers *left = &node->leftovers;
+    if (left->phase != LEFT_OFFER || res->status.err != KITH_OK || !res->done ||
+        res->partition != left->partition ||
+        kith_table_id_compare(&res->table, &node->table->id) != 0) {
+        return;
+    }
+    const uint16_t *owners = kith_table_owners(node->table, left->partition);
+    for (uint32_t i = 0; i < node->table->owner_slots; i++) {
+        if (node->peer_of_member[owners[i]] == peer) {
+            left->taken |= 1u << i;
+            left->due_ms = node->now_ms;
+        }
+    }
+}
+
+bool leftovers_open(const struct kith_node *node, const struct kith_table_id *named,
+                    uint32_t partition)
+{
+    const struct leftovers *left = &node->leftovers;
+    return left->phase == LEFT_OFFER && left->partition == partition && node->has_cluster &&
+           kith_table_id_compare(named, &node->table->id) == 0;
+}
+
+void leftovers_stored(struct kith_node *node, struct pending *pending,
+                      const struct kith_store_done *done)
+{
+    struct leftovers *left = &node->leftovers;
+    bool ours = pending->id == left->pending;
+    core_stored_last(node, pending);
+    pending_end(node, pending);
+    if (!ours) {
+        return; /* of another table's time */
+    }
+    left->pending = 0;
+    left->due_ms = node->now_ms;
+    if (done->err != KITH_OK) {
+        core_log(node, LEVEL_WARN, "partition %u, which other nodes own, cannot be cleared: %s",
+                 left->partition, done->message);
+        left->phase = LEFT_IDLE;
+        left->found = true;
+        return;
+    }
+    bool more = true;
+    switch (left->phase) {
+    case LEFT_LOOK_ROWS:
+    case LEFT_LOOK_CHUNKS:
+        if (!sums_empty(done->u.sums)) {
+            offer_begin(node);
+        } else if (left->phase == LEFT_LOOK_CHUNKS || !look(node, true)) {
+            left->phase = LEFT_IDLE;
+        }
+        return;
+    case LEFT_DROP_ROWS:
+        left->dropped += done->u.drop.count;
+        more = drop(node, !done->u.drop.more);
+        break;
+    case LEFT_DROP_CHUNKS:
+        left->dropped += done->u.drop.count;
+        more = done->u.drop.more && drop(node, true);
+        if (!done->u.drop.more) {
+            core_log(node, LEVEL_INFO,
+                     "partition %u is at its owners: %llu rows and chunks are gone from here",
+                     left->partition, (unsigned long long)left->dropped);
+        }
+        break;
+    default:
+        break;
+    }
+    left->phase = more ? left->phase : LEFT_IDLE;
+}
+
+/* ---- What others have left ---- */
+
+static bool guest_gone(const struct kith_node *node, uint32_t at)
+{
+    const struct guest *guest = &node->leftovers.guests[at];
+    return node->now_ms > guest->asked_ms + GUEST_LEASE_MS && !guest->flushing &&
+           exchange_guest_rests(node, at);
+}
+
+static struct guest *guest_find(struct kith_node *node, uint32_t partition, uint16_t peer)
+{
+    struct guest *room = NULL;
+    for (uint32_t i = 0; i < KITH_GUESTS; i++) {
+        struct guest *guest = &node->leftovers.guests[i];
+        bool free_now = guest->asked_ms == 0 || guest_gone(node, i);
+        if (guest->asked_ms != 0 && guest->partition == partition && guest->peer == peer) {
+            return guest;
+        }
+        room = free_now && !room ? guest : room;
+    }
+    if (!room || !node->exchanges.made) {
+        return NULL;
+    }
+    memset(room, 0, sizeof *room);
+    room->partition = partition;
+    room->peer = peer;
+    exchange_guest_set(node, (uint32_t)(room - node->leftovers.guests), partition, peer);
+    return room;
+}
+
+void offer_req(struct kith_node *node, struct conn *conn, const struct kith_msg *msg)
+{
+    const struct kith_offer_req *req = &msg->u.offer_req;
+    if (conn->role != KITH_ROLE_NODE || conn->peer == KITH_NO_PEER || !node->has_cluster ||
+        req->partition >= node->table->partitions) {
+        core_refuse(node, conn->id, msg, KITH_EPERM, "only nodes of the cluster may ask that");
+        return;
+    }
+    struct kith_offer_res *res =
+        &core_send(node, conn->id, KITH_MSG_OFFER_RES, msg->id)->u.offer_res;
+    res->status = core_ok();
+    res->table = node->table->id;
+    res->partition = req->partition;
+    if (table_check(node, &req->table, req->partition) != TABLE_FITS ||
+        kith_table_is_joint(node->table) || join_frozen(node)) {
+        res->status = core_status(KITH_ENOTREADY, "another table is in use here");
+        return;
+    }
+    struct guest *guest = guest_find(node, req->partition, conn->peer);
+    if (!guest) {
+        res->status = core_status(KITH_EBUSY, "others offer something now");
+        return;
+    }
+    guest->asked_ms = node->now_ms;
+    res->done = guest->flushed;
+}
+
+static void flushed(struct kith_node *node, uint64_t arg, enum kith_err err)
+{
+    struct guest *guest = &node->leftovers.guests[arg % KITH_GUESTS];
+    if (arg / KITH_GUESTS == node->moves.turn && guest->flushing) {
+        guest->flushing = false;
+        guest->flushed = err == KITH_OK;
+    }
+}
+
+/* What guests have brought is flushed, once it is all of theirs; those who ask no more go. */
+static void guests_look(struct kith_node *node)
+{
+    for (uint32_t i = 0; i < KITH_GUESTS; i++) {
+        struct guest *guest = &node->leftovers.guests[i];
+        uint8_t nothing = 0;
+        if (guest->asked_ms != 0 && guest_gone(node, i)) {
+            memset(guest, 0, sizeof *guest);
+            exchange_guest_set(node, i, UINT32_MAX, KITH_NO_PEER);
+        }
+        if (guest->asked_ms != 0 && !guest->flushed && !guest->flushing &&
+            exchange_guest_whole(node, i)) {
+            guest->flushing = meta_put(node, KITH_META_FLUSH, kith_bytes_make(&nothing, 1), flushed,
+                                       node->moves.turn * KITH_GUESTS + i) == KITH_OK;
+        }
+    }
+}
+
+/* ---- When ---- */
+
+void leftovers_tick(struct kith_node *node)
+{
+    struct leftovers *left = &node->leftovers;
+    if (!may_begin(node)) {
+        return;
+    }
+    if (node->now_ms >= left->guests_ms) {
+        left->guests_ms = node->now_ms + LEFT_TICK_MS / 4;
+        guests_look(node);
+    }
+    if (node->now_ms < left->due_ms || left->pending != 0) {
+        return;
+    }
+    if (left->phase == LEFT_IDLE) {
+        next_partition(node);
+        return;
+    }
+    left->due_ms = node->now_ms + LEFT_TICK_MS;
+    if (left->phase != LEFT_OFFER) {
+        return;
+    }
+    if (offer(node) && !owed(node, left->partition)) {
+        left->dropped = 0;
+        if (node->self == KITH_NO_MEMBER) {
+            left->phase = LEFT_IDLE;
+        } else if (!drop(node, false)) {
+            left->phase = LEFT_OFFER;
+        }
+    } else if (node->now_ms >= left->offered_ms + LEFT_PAUSE_MS) {
+        left->phase = LEFT_IDLE;
+    }
+}
+
+uint64_t leftovers_due(const struct kith_node *node)
+{
+    const struct leftovers *left = &node->leftovers;
+    if (!may_begin(node)) {
+        return UINT64_MAX;
+    }
+    uint64_t due = left->pending != 0 ? UINT64_MAX : left->due_ms;
+    for (uint32_t i = 0; i < KITH_GUESTS; i++) {
+        const struct guest *guest = &left->guests[i];
+        if (guest->asked_ms != 0 && left->guests_ms < due) {
+            due = left->guests_ms;
+        }
+    }
+    return due;
+}
