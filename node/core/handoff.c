@@ -146,6 +146,7 @@ static void next_page(struct kith_node *node, struct pending *pending)
     op->u.hint_page.node = handoff->node;
     op->u.hint_page.owner_count = handoff->owner_count;
     op->u.hint_page.owners = handoff->owners;
+    op->u.hint_page.w = handoff->w;
     op->u.hint_page.has_after = handoff->has_after;
     op->u.hint_page.after_group = handoff->after_group;
     op->u.hint_page.after_name = handoff->after_name;

@@ -134,17 +134,38 @@ static bool for_all(const struct kith_hint *hint, const struct kith_hint_owners 
     return hint->custody || hint->thin || rerouted(hint, owners);
 }
 
+/* Whether as many have it as must. */
+static bool satisfied(const struct kith_hint *hint, const struct kith_hint_owners *owners)
+{
+    uint32_t have = 0;
+    for (uint32_t i = 0; i < owners->count; i++) {
+        have += among(hint->acked, hint->acked_count, &owners->uuids[i]) ? 1 : 0;
+    }
+    if (for_all(hint, owners)) {
+        return have >= owners->w;
+    }
+    for (uint32_t i = 0; i < hint->target_count; i++) {
+        if (!among(hint->acked, hint->acked_count, &hint->targets[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool kith_hint_wanted(const struct kith_hint *hint, const struct kith_uuid *node,
                       const struct kith_hint_owners *owners)
 {
-    if (!hint->exists || among(hint->acked, hint->acked_count, node)) {
+    if (!hint->exists) {
         return false;
+    }
+    if (among(hint->acked, hint->acked_count, node)) {
+        return satisfied(hint, owners);
     }
     return for_all(hint, owners) || among(hint->targets, hint->target_count, node);
 }
 
 bool kith_hint_ack(struct kith_hint *hint, const struct kith_uuid *node,
-                   const struct kith_hint_owners *owners, uint32_t w)
+                   const struct kith_hint_owners *owners)
 {
     if (!among(hint->acked, hint->acked_count, node)) {
         for (uint32_t i = 0; i < hint->acked_count; i++) { /* former owners make room */
@@ -157,19 +178,7 @@ bool kith_hint_ack(struct kith_hint *hint, const struct kith_uuid *node,
             hint->acked[hint->acked_count++] = *node;
         }
     }
-    uint32_t have = 0;
-    for (uint32_t i = 0; i < owners->count; i++) {
-        have += among(hint->acked, hint->acked_count, &owners->uuids[i]) ? 1 : 0;
-    }
-    if (for_all(hint, owners)) {
-        return have >= w;
-    }
-    for (uint32_t i = 0; i < hint->target_count; i++) {
-        if (!among(hint->acked, hint->acked_count, &hint->targets[i])) {
-            return false;
-        }
-    }
-    return true;
+    return satisfied(hint, owners);
 }
 
 /* ---- What is sent ---- */

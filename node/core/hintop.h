@@ -49,6 +49,7 @@ struct kith_hint {
 struct kith_hint_owners {
     uint32_t count;
     const struct kith_uuid *uuids;
+    uint32_t w; /* so many of them must have what was counted as a copy */
 };
 
 /* Empty bytes are no hint. ECORRUPT. */
@@ -64,13 +65,14 @@ void kith_hint_take(struct kith_hint *hint, const struct kith_hint_want *want, u
  * False: there is no record (any more), and nothing is to be written: who has it is enough. */
 KITH_MUST_CHECK bool kith_hint_mark(struct kith_hint *hint, const struct kith_hint_want *want,
                                     uint64_t wall_ms);
-/* Whether it is to be sent to this owner. Nothing that this owner has acked; else what is custody
- * or thin, what is for it, and what is for somebody who owns the partition no longer. */
+/* Whether it is to be sent to this owner: what is custody or thin, what is for it, and what is for
+ * somebody who owns the partition no longer. Nothing that this owner has acked, unless nobody needs it
+ * any more since there are other owners than there were at the last ack: then its next one tells. */
 bool kith_hint_wanted(const struct kith_hint *hint, const struct kith_uuid *node,
                       const struct kith_hint_owners *owners);
-/* The owner has stored it at `disk`. True: nobody needs it any more (w: W of the partition). */
+/* The owner has stored it at `disk`. True: nobody needs it any more. */
 bool kith_hint_ack(struct kith_hint *hint, const struct kith_uuid *node,
-                   const struct kith_hint_owners *owners, uint32_t w);
+                   const struct kith_hint_owners *owners);
 /* The state that is to be sent: the record's and, where it is thin, that of the row's own record,
  * together. With its hash (kith_row_hash), by which an ack names it. Empty where there is neither.
  * ECORRUPT, ENOMEM. */

@@ -183,6 +183,7 @@ struct kith_store_op {
             struct kith_uuid node; /* that wants them; our own: those that we own by now */
             uint32_t owner_count;  /* of the partition, by the newest table */
             const struct kith_uuid *owners;
+            uint32_t w; /* as in HINT_ACK */
             bool has_after; /* start behind this key */
             struct kith_group after_group;
             struct kith_bytes after_name;

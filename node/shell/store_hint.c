@@ -357,7 +357,8 @@ static enum kith_err page_row(struct store_worker *worker, const struct kith_sto
                               struct kith_leaf_row *row)
 {
     struct kith_arena *arena = &worker->round->arena;
-    struct kith_hint_owners owners = {op->u.hint_page.owner_count, op->u.hint_page.owners};
+    struct kith_hint_owners owners = {op->u.hint_page.owner_count, op->u.hint_page.owners,
+                                      op->u.hint_page.w};
     struct kith_hint hint;
     struct kith_bytes record, state;
     enum kith_err err = kith_hint_decode(value, &hint);
@@ -445,7 +446,8 @@ static enum kith_err ack_one(struct store_worker *worker, const struct kith_stor
                              const struct kith_leaf_row *row)
 {
     const struct kith_key key = {row->group, row->name};
-    struct kith_hint_owners owners = {op->u.hint_ack.owner_count, op->u.hint_ack.owners};
+    struct kith_hint_owners owners = {op->u.hint_ack.owner_count, op->u.hint_ack.owners,
+                                      op->u.hint_ack.w};
     struct hint_place place;
     struct kith_bytes record, state;
     struct kith_checksum hash;
@@ -465,7 +467,7 @@ static enum kith_err ack_one(struct store_worker *worker, const struct kith_stor
         return err; /* it has changed since: it is sent again */
     }
     struct kith_hint hint = place.hint;
-    if (kith_hint_ack(&hint, &op->u.hint_ack.node, &owners, op->u.hint_ack.w)) {
+    if (kith_hint_ack(&hint, &op->u.hint_ack.node, &owners)) {
         return place_remove(worker, &place);
     }
     return place_write(worker, &place, &hint);

@@ -177,7 +177,8 @@ static bool behind(const struct kith_store_op *ask, const struct kith_key *key)
 static void apply_page(struct store_sim *store, struct store_op *op)
 {
     const struct kith_store_op *ask = &op->op;
-    struct kith_hint_owners owners = {ask->u.hint_page.owner_count, ask->u.hint_page.owners};
+    struct kith_hint_owners owners = {ask->u.hint_page.owner_count, ask->u.hint_page.owners,
+                                      ask->u.hint_page.w};
     struct kith_leaf_row *rows = kith_arena_calloc(&op->arena, store->cell_count + 1, sizeof *rows);
     KITH_ASSERT(rows);
     uint32_t count = 0;
@@ -203,8 +204,8 @@ static void apply_page(struct store_sim *store, struct store_op *op)
 static void apply_ack(struct store_sim *store, struct store_op *op)
 {
     const struct kith_store_op *ask = &op->op;
-    struct kith_hint_owners owners = {ask->u.hint_ack.owner_count, ask->u.hint_ack.owners};
     uint32_t w = store->sim->mutant == MUTANT_HINT_TWICE ? 1 : ask->u.hint_ack.w;
+    struct kith_hint_owners owners = {ask->u.hint_ack.owner_count, ask->u.hint_ack.owners, w};
     store->seq++;
     for (uint32_t i = 0; i < ask->u.hint_ack.row_count; i++) {
         const struct kith_leaf_row *row = &ask->u.hint_ack.rows[i];
@@ -214,7 +215,7 @@ static void apply_ack(struct store_sim *store, struct store_op *op)
         hint_of(store, &key, &hint);
         if (hint.exists && hint_state(store, &op->arena, &key, &hint, &now) &&
             kith_checksum_equal(&now.hash, &row->hash)) {
-            bool gone = kith_hint_ack(&hint, &ask->u.hint_ack.node, &owners, w);
+            bool gone = kith_hint_ack(&hint, &ask->u.hint_ack.node, &owners);
             hint_write(store, &key, gone ? NULL : &hint);
         }
     }
