@@ -75,6 +75,7 @@ static const struct kith_store_done *page(struct place *place, uint32_t node, co
     op.u.hint_page.node = nodes[node];
     op.u.hint_page.owner_count = 3;
     op.u.hint_page.owners = nodes + 1;
+    op.u.hint_page.w = 2;
     op.u.hint_page.has_after = after != NULL;
     op.u.hint_page.after_group = group;
     op.u.hint_page.after_name = text(after != NULL ? after : "");
