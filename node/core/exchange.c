@@ -469,6 +469,9 @@ static void sums_got(struct kith_node *node, struct pending *pending,
         return;
     }
     bool few = differing(exchange->sums, res->leaves, &exchange->want) <= KITH_EXCHANGE_FEW;
+    if (!suspected) {
+        memset(&pair->looked, 0, sizeof pair->looked);
+    }
     if (few && !suspected && !(exchange->first && exchange->chunks)) {
         pair->suspects = exchange->want;
         pair->suspected = true;
@@ -478,7 +481,9 @@ static void sums_got(struct kith_node *node, struct pending *pending,
     for (uint32_t i = 0; few && suspected && i < sizeof exchange->want.bits; i++) {
         uint8_t differ = exchange->want.bits[i], before = pair->suspects.bits[i];
         exchange->want.bits[i] = differ & before;
-        pair->suspects.bits[i] = differ & (uint8_t)~before; /* it has its second look, too */
+        pair->looked.bits[i] |= exchange->want.bits[i];
+        /* it has its second look, too; but one that still differs has had it: we have more than he */
+        pair->suspects.bits[i] = differ & (uint8_t)~(before | pair->looked.bits[i]);
         pair->suspected = pair->suspected || pair->suspects.bits[i] != 0;
     }
     exchange->leaf = 0;

@@ -115,6 +115,7 @@ struct exchange_pair { /* a partition of ours, and another owner of it */
     bool first;     /* it comes before all others */
     bool suspected; /* leaves have differed: */
     struct kith_leaf_set suspects;
+    struct kith_leaf_set looked; /* those that were fetched since they were first suspected */
     uint64_t due_ms;
     uint64_t ended_ms; /* the last one; 0: none yet */
     uint64_t brought, bytes; /* rows, or chunks, since `round_ms` */

@@ -400,8 +400,9 @@ static uint32_t put_owners(const struct kith_node *node, const struct pending_pu
         }
         then += got ? 1 : 0;
     }
-    uint32_t most = then > table->next_slots / 2 ? now : table->owner_slots / 2;
-    return now < most ? now : most;
+    uint32_t few = table->owner_slots / 2; /* fewer than a majority */
+    bool both = now > few && then > table->next_slots / 2;
+    return both ? (now > then ? now : then) : now < few ? now : few;
 }
 
 void put_answer_ok(struct kith_node *node, struct pending *pending)

@@ -20,6 +20,7 @@
 #include "sim.h"
 
 #define FORM_FAULTS_US 4000000u
+#define SETTLE_STEPS 1200u /* of 0.1 s */
 #define FORM_WAIT_US   60000000u
 /* Each pair of owners compares within an hour; a merge that meets a twin (rowop.h) is a write, which
  * goes the same way, from one to the next. */
@@ -234,6 +235,24 @@ static void heal_unread(struct sim *sim)
     }
 }
 
+/* The members come together, and a move that is under way ends. Where a member is gone for good, it
+ * may have been one that the move was to. */
+static void settle(struct sim *sim, uint32_t least)
+{
+    for (uint32_t i = 0; i < SETTLE_STEPS && !sim->failed; i++) {
+        bool moves = sim->newest && kith_table_is_joint(sim->newest) && !sim->gone;
+        if (i >= least && sim_formed(sim, false) && !moves) {
+            return;
+        }
+        world_run(sim, sim->now_us + 100000);
+    }
+    if (!sim->failed && !sim_formed(sim, false)) {
+        sim_fail(sim, "the members do not come together again");
+    } else if (!sim->failed) {
+        sim_fail(sim, "a move does not end though all is well");
+    }
+}
+
 void sim_heal(struct sim *sim)
 {
     world_heal(sim);
@@ -242,12 +261,7 @@ void sim_heal(struct sim *sim)
     watches_end(sim);
     world_run(sim, sim->now_us + 8000000);
     scenario_all_ended(sim);
-    for (uint32_t i = 0; i < 400 && !sim->failed && !sim_formed(sim, false); i++) {
-        world_run(sim, sim->now_us + 100000); /* a joiner whose answer was lost waits for 20 s */
-    }
-    if (!sim->failed && !sim_formed(sim, false)) {
-        sim_fail(sim, "the members do not come together again");
-    }
+    settle(sim, 0); /* a joiner whose answer was lost waits for 20 s */
     scenario_write_all(sim, false);
     world_run(sim, sim->now_us + 4000000);
     if (sim_below(sim, 4) == 0 || sim->gone) { /* reads of a quorum may leave out one of three */
@@ -292,9 +306,7 @@ static void phase_away(struct sim *sim)
     bool dark = sim_chance(sim, 300);
     uint32_t since_us = sim_below(sim, 3000000);
     world_heal(sim);
-    for (uint32_t i = 0; i < 400 && !sim->failed && (i < 50 || !sim_formed(sim, false)); i++) {
-        world_run(sim, sim->now_us + 100000);
-    }
+    settle(sim, 50);
     if (sim->failed || sim->gone || sim->newest->member_count < SIM_REPLICAS ||
         sim->newest->member_count < sim->node_count) {
         return;
