@@ -244,6 +244,7 @@ struct kith_replicate_req {
     const struct kith_replica_row *rows;
     bool may_wait; /* the sender does not wait for the answer: it may leave with others */
     bool custody;  /* a hint that counts as a copy */
+    bool retry;    /* another coordinator may have carried the request out, too */
 };
 struct kith_replicate_res {
     struct kith_status status;

@@ -211,7 +211,7 @@ static const struct wire_field replicate_req_fields[] = {
     SUB(1, table, table_id_desc), U32(2, timeout_ms, KITH_TIMEOUT_MAX_MS), ARRAY(3, request),
     U32(4, durability, KITH_DURABLE_DISK), BOOL(5, has_hint), ARRAY(6, hint_for), ARRAY(7, group),
     SUBS(8, rows, row_count, KITH_BATCH_MAX, replica_row_desc), BOOL(9, may_wait),
-    BOOL(10, custody)};
+    BOOL(10, custody), BOOL(11, retry)};
 DESC(replicate_req, "ReplicateReq", true, false);
 #undef T
 

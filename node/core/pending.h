@@ -83,6 +83,7 @@ struct pending_put {
     struct kith_bytes *names;
     struct kith_group group; /* from PUT_SPREAD on, when req may be gone; so the next one */
     struct kith_request_id request;
+    bool retry;
 };
 
 struct pending_repair {

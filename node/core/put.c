@@ -217,6 +217,7 @@ static void put_store(struct kith_node *node, struct pending *pending)
     op->durability = put->durability;
     op->u.put.group = put->req->group;
     op->u.put.request = put->req->request;
+    op->u.put.retry = put->req->retry;
     op->u.put.writer = put->req->writer;
     op->u.put.time = kith_hlc_now(&node->hlc, node->wall_ms);
     op->u.put.wall_ms = node->wall_ms;
@@ -516,6 +517,7 @@ enum kith_err put_found(struct kith_node *node, struct pending *pending, uint16_
         core_store(node, pending, KITH_STORE_MERGE, put_partition(node, put));
     op->u.merge.group = put->req->group;
     op->u.merge.request = put->req->request;
+    op->u.merge.retry = put->req->retry;
     op->u.merge.wall_ms = node->wall_ms;
     op->u.merge.row_count = res->row_count;
     op->u.merge.rows = rows;

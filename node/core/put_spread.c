@@ -334,6 +334,7 @@ static void send_copy(struct kith_node *node, struct pending *pending, uint32_t 
     req->table = node->table->id;
     req->timeout_ms = time_left(node, pending);
     req->request = put->request;
+    req->retry = put->retry;
     req->durability = put->durability;
     req->group = put->group;
     req->row_count = put->result_count;
@@ -463,6 +464,7 @@ static bool keep_names(struct pending *pending)
     uint32_t count = put->req->update_count;
     put->group = put->req->group;
     put->request = put->req->request;
+    put->retry = put->req->retry;
     put->names = kith_arena_alloc(&pending->arena, count * sizeof *put->names);
     for (uint32_t i = 0; put->names && i < count; i++) {
         struct kith_bytes name = put->req->updates[i].name;

@@ -76,6 +76,7 @@ void replicate_req(struct kith_node *node, uint64_t conn, const struct kith_msg 
     op->durability = pending->durability;
     op->u.merge.group = req->group;
     op->u.merge.request = req->request;
+    op->u.merge.retry = req->retry;
     op->u.merge.wall_ms = node->wall_ms;
     op->u.merge.row_count = req->row_count;
     op->u.merge.rows = req->rows;

@@ -9,16 +9,20 @@
 #include "base/assert.h"
 
 #define FLAG_NOTE         1u
+#define FLAG_RETRIES      2u
 #define VARINT_MAX_BYTES  10u
 #define REQUEST_MAX_BYTES (sizeof(struct kith_request_id) + 8 + 3 * VARINT_MAX_BYTES)
 #define HEADER_MAX_BYTES                                                                           \
-    (2 + 8 + VARINT_MAX_BYTES + VARINT_MAX_BYTES + KITH_REQUESTS_MAX * REQUEST_MAX_BYTES +         \
+    (2 + 8 + VARINT_MAX_BYTES + VARINT_MAX_BYTES + KITH_REQUESTS_MAX * REQUEST_MAX_BYTES + 8 +     \
      KITH_CHECKSUM_SIZE)
+_Static_assert(KITH_REQUESTS_MAX <= 64 && KITH_RETRIES_MAX < KITH_REQUESTS_MAX,
+               "a word has all marks, and where all entries are taken one is no retry");
 
 struct request_entry {
     struct kith_request_id request;
     struct kith_dot dot;
     uint64_t wall_ms;
+    bool retry;
 };
 
 /* A record taken apart. */
@@ -50,9 +54,10 @@ static bool same_client(const struct kith_request_id *a, const struct kith_reque
 
 /* ---- Reading a record ---- */
 
-static bool read_requests(struct kith_reader *reader, struct record *record)
+static bool read_requests(struct kith_reader *reader, bool has_retries, struct record *record)
 {
     uint64_t count = kith_read_varint(reader);
+    uint64_t retries = has_retries ? kith_read_u64(reader) : 0;
     if (count > KITH_REQUESTS_MAX) {
         return false;
     }
@@ -67,6 +72,7 @@ static bool read_requests(struct kith_reader *reader, struct record *record)
         entry->dot.actor.epoch = kith_read_varint(reader);
         entry->dot.counter = kith_read_varint(reader);
         entry->wall_ms = kith_read_varint(reader);
+        entry->retry = (retries >> i & 1) != 0;
     }
     record->request_count = (uint32_t)count;
     return !reader->failed;
@@ -87,7 +93,7 @@ static enum kith_err read_record(struct kith_bytes bytes, struct record *record)
     kith_reader_init(&reader, bytes);
     uint8_t format = kith_read_u8(&reader);
     uint8_t flags = kith_read_u8(&reader);
-    if (format != KITH_RECORD_FORMAT || (flags & ~FLAG_NOTE) != 0) {
+    if (format != KITH_RECORD_FORMAT || (flags & ~(FLAG_NOTE | FLAG_RETRIES)) != 0) {
         return KITH_ECORRUPT;
     }
     record->has_note = (flags & FLAG_NOTE) != 0;
@@ -95,7 +101,7 @@ static enum kith_err read_record(struct kith_bytes bytes, struct record *record)
         record->note.run = kith_read_u64(&reader);
         record->note.epoch = kith_read_varint(&reader);
     }
-    if (!read_requests(&reader, record)) {
+    if (!read_requests(&reader, (flags & FLAG_RETRIES) != 0, record)) {
         return KITH_ECORRUPT;
     }
     const uint8_t *hash = kith_read(&reader, KITH_CHECKSUM_SIZE);
@@ -185,24 +191,31 @@ static void forget_old_requests(struct record *record, uint64_t wall_ms)
     record->request_count = kept;
 }
 
-/* Puts a request at the end, and drops the oldest of its client, or of all, to make room. */
+/* Puts a request at the end, and drops the oldest of its kind, a retry or its client's others, or of
+ * all that are no retries, to make room. */
 static void note_request(struct record *record, const struct kith_request_id *request,
-                         const struct kith_dot *dot, uint64_t wall_ms)
+                         const struct kith_dot *dot, const struct kith_rowop_env *env)
 {
-    uint32_t of_client = 0;
+    uint32_t alike = 0, most = env->retry ? KITH_RETRIES_MAX : KITH_REQUESTS_PER_CLIENT;
+    uint32_t oldest = 0; /* no retry */
     for (uint32_t i = record->request_count; i > 0; i--) {
-        if (same_client(&record->requests[i - 1].request, request) &&
-            ++of_client >= KITH_REQUESTS_PER_CLIENT) {
+        const struct request_entry *entry = &record->requests[i - 1];
+        if (entry->retry == env->retry &&
+            (env->retry || same_client(&entry->request, request)) && ++alike >= most) {
             remove_request(record, i - 1);
         }
     }
     if (record->request_count == KITH_REQUESTS_MAX) {
-        remove_request(record, 0);
+        while (record->requests[oldest].retry && oldest + 1 < KITH_REQUESTS_MAX) {
+            oldest++;
+        }
+        remove_request(record, oldest);
     }
     struct request_entry *entry = &record->requests[record->request_count++];
     entry->request = *request;
     entry->dot = *dot;
-    entry->wall_ms = wall_ms;
+    entry->wall_ms = env->wall_ms;
+    entry->retry = env->retry;
 }
 
 /* ---- Writing a record ---- */
@@ -227,13 +240,18 @@ static uint8_t *write_u64(uint8_t *out, uint64_t value)
 
 static uint8_t *write_header(const struct record *record, uint8_t *out)
 {
+    uint64_t retries = 0;
+    for (uint32_t i = 0; i < record->request_count; i++) {
+        retries |= record->requests[i].retry ? UINT64_C(1) << i : 0;
+    }
     *out++ = KITH_RECORD_FORMAT;
-    *out++ = record->has_note ? FLAG_NOTE : 0;
+    *out++ = (uint8_t)((record->has_note ? FLAG_NOTE : 0) | (retries != 0 ? FLAG_RETRIES : 0));
     if (record->has_note) {
         out = write_u64(out, record->note.run);
         out = write_varint(out, record->note.epoch);
     }
     out = write_varint(out, record->request_count);
+    out = retries != 0 ? write_u64(out, retries) : out;
     for (uint32_t i = 0; i < record->request_count; i++) {
         const struct request_entry *entry = &record->requests[i];
         memcpy(out, entry->request.bytes, sizeof entry->request.bytes);
@@ -485,7 +503,7 @@ enum kith_err kith_rowop_put(struct kith_arena *arena, const struct kith_rowop_e
     record.note = result.dot.actor;
     forget_old_requests(&record, env->wall_ms);
     if (!request_is_nil(request)) {
-        note_request(&record, request, &result.dot, env->wall_ms);
+        note_request(&record, request, &result.dot, env);
     }
     err = finish(arena, env, key, &record, kith_bytes_make(NULL, 0), NULL, &result);
     if (err == KITH_OK) {
@@ -588,7 +606,7 @@ enum kith_err kith_rowop_merge(struct kith_arena *arena, const struct kith_rowop
     record.has_note = record.has_note && record.note.run == env->run;
     forget_old_requests(&record, env->wall_ms);
     if (note) {
-        note_request(&record, request, &incoming->dot, env->wall_ms);
+        note_request(&record, request, &incoming->dot, env);
     }
     struct kith_bytes ready = kith_bytes_make(NULL, 0);
     if (same_state) {

@@ -7,9 +7,10 @@
  * dots.
  *
  *     u8      format, KITH_RECORD_FORMAT
- *     u8      flags: bit 0 = an actor note follows
+ *     u8      flags: bit 0 = an actor note follows, bit 1 = marks of retries do
  *     [u64 run, varint epoch]                           the note (LE)
  *     varint  number of request entries, newest last
+ *     [u64    bit i: entry i is of a retry]             the marks (LE)
  *       each: 16 bytes request id, u64 run, varint epoch, varint counter (the dot), varint wall ms
  *     16      hash of (key, state), see kith_row_hash: what the tree's leaf counts, and the row's
  *             checksum at rest: every operation verifies it
@@ -24,7 +25,9 @@
  *
  * REQUESTS. A request id is (client 8 bytes, sequence 8 bytes); a record keeps for an hour, for
  * each client, the last KITH_REQUESTS_PER_CLIENT, and at most KITH_REQUESTS_MAX in all, oldest
- * dropped.
+ * dropped. Those that were tried again may have a twin on a node that is away: they are not counted
+ * with their client's, for a row that is written often would forget them in a moment; the last
+ * KITH_RETRIES_MAX of them stay, whatever comes after.
  *
  * TWINS. A retry at a coordinator that could not reach the first one draws a second dot for the
  * same write: siblings with one request id are one write, and who replaces one of them (a context
@@ -51,6 +54,7 @@
 #define KITH_RECORD_FORMAT 1u
 #define KITH_REQUESTS_PER_CLIENT 4u
 #define KITH_REQUESTS_MAX 64u
+#define KITH_RETRIES_MAX  32u /* of them */
 #define KITH_REQUEST_KEEP_MS 3600000u
 
 struct kith_rowop_env {
@@ -60,6 +64,7 @@ struct kith_rowop_env {
     uint64_t counter_last; /* the highest this run has given out (>= counter for a put) */
     uint64_t wall_ms;
     struct kith_bytes secret;
+    bool retry; /* another coordinator may have carried the request out, too */
 };
 
 struct kith_rowop_result {

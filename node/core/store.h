@@ -83,6 +83,7 @@ struct kith_store_op {
             struct kith_bytes writer;
             uint64_t time;    /* HLC for all siblings of the batch */
             uint64_t wall_ms; /* for the request log's hour */
+            bool retry;       /* see struct kith_rowop_env; in merge, too */
             uint32_t update_count;
             const struct kith_put_update *updates;
             const struct kith_hint_want *hint; /* NULL: nothing is kept for others */
@@ -91,6 +92,7 @@ struct kith_store_op {
             struct kith_group group;
             struct kith_request_id request; /* all zero: none to note */
             uint64_t wall_ms;
+            bool retry;
             uint32_t row_count;
             const struct kith_replica_row *rows;
             /* NULL: into our own rows. Else into hints; a plain one is ELIMIT where there are too

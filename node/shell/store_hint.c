@@ -233,22 +233,21 @@ enum kith_err store_hint_put(struct store_worker *worker, const struct kith_stor
 
 enum kith_err store_hint_merge(struct store_worker *worker, uint32_t partition,
                                const struct kith_key *key, const struct kith_replica_row *incoming,
-                               const struct kith_request_id *request,
-                               const struct kith_hint_want *want, uint64_t wall_ms)
+                               const struct store_request *request,
+                               const struct kith_hint_want *want)
 {
     struct hint_place place;
     struct kith_rowop_result result;
     enum kith_err err = place_read(worker, partition, key, &place);
     if (err == KITH_OK) {
-        err = store_rowop_merge(worker, key, place.hint.record, incoming, request, wall_ms,
-                                &result);
+        err = store_rowop_merge(worker, key, place.hint.record, incoming, request, &result);
     }
     if (err != KITH_OK) {
         return err;
     }
     struct kith_hint hint = place.hint;
     hint.record = result.record;
-    kith_hint_take(&hint, want, wall_ms, result.changed);
+    kith_hint_take(&hint, want, request->wall_ms, result.changed);
     return place_write(worker, &place, &hint);
 }
 

@@ -455,12 +455,17 @@ KITH_MUST_CHECK enum kith_err store_hint_put(struct store_worker *worker,
                                              const struct kith_store_op *op,
                                              const struct kith_put_update *update,
                                              struct kith_rowop_result *result);
+/* What a merge notes in a record: whose it is, and when. */
+struct store_request {
+    const struct kith_request_id *id; /* all zero: nobody's */
+    uint64_t wall_ms;
+    bool retry; /* see struct kith_rowop_env */
+};
 KITH_MUST_CHECK enum kith_err store_hint_merge(struct store_worker *worker, uint32_t partition,
                                                const struct kith_key *key,
                                                const struct kith_replica_row *incoming,
-                                               const struct kith_request_id *request,
-                                               const struct kith_hint_want *want,
-                                               uint64_t wall_ms);
+                                               const struct store_request *request,
+                                               const struct kith_hint_want *want);
 /* Notes that a row of ours is thin. */
 KITH_MUST_CHECK enum kith_err store_hint_mark(struct store_worker *worker, uint32_t partition,
                                               const struct kith_key *key,
@@ -485,8 +490,7 @@ KITH_MUST_CHECK enum kith_err store_rowop_put(struct store_worker *worker,
 KITH_MUST_CHECK enum kith_err store_rowop_merge(struct store_worker *worker,
                                                 const struct kith_key *key, struct kith_bytes old,
                                                 const struct kith_replica_row *incoming,
-                                                const struct kith_request_id *request,
-                                                uint64_t wall_ms,
+                                                const struct store_request *request,
                                                 struct kith_rowop_result *result);
 
 /* Adds up the leaf that begins with the prefix (partition, leaf): damaged records count as entries

@@ -165,10 +165,12 @@ static enum kith_err take_new_run(struct store_worker *worker, uint64_t seen_run
     return err;
 }
 
-static struct kith_rowop_env row_env(struct store_worker *worker, uint64_t wall_ms, bool draw)
+static struct kith_rowop_env row_env(struct store_worker *worker, uint64_t wall_ms, bool retry,
+                                     bool draw)
 {
     struct kith_store *store = worker->store;
-    struct kith_rowop_env env = {.wall_ms = wall_ms, .secret = store_secret(store)};
+    struct kith_rowop_env env = {
+        .wall_ms = wall_ms, .secret = store_secret(store), .retry = retry};
     env.run = atomic_load(&store->run); /* before the counter: a run never sees a lower one after */
     if (draw) {
         env.counter = atomic_fetch_add(&store->counter, 1) + 1;
@@ -201,7 +203,8 @@ enum kith_err store_rowop_put(struct store_worker *worker, const struct kith_sto
 {
     enum kith_err err = KITH_OK;
     for (uint32_t attempt = 0; err == KITH_OK; attempt++) {
-        struct kith_rowop_env env = row_env(worker, op->u.put.wall_ms, true);
+        struct kith_rowop_env env =
+            row_env(worker, op->u.put.wall_ms, op->u.put.retry, true);
         err = kith_rowop_put(&worker->round->arena, &env, key, old, update, op->u.put.writer,
                              op->u.put.time, &op->u.put.request, result);
         if (err != KITH_OK || !result->foreign_run) {
@@ -309,24 +312,23 @@ enum kith_err store_put(struct store_worker *worker, const struct kith_store_op 
 struct merge {
     uint32_t partition;
     const struct kith_group *group;
-    const struct kith_request_id *request;
-    uint64_t wall_ms;
+    struct store_request request;
     const struct kith_hint_want *hint;
 };
 
 enum kith_err store_rowop_merge(struct store_worker *worker, const struct kith_key *key,
                                 struct kith_bytes old, const struct kith_replica_row *incoming,
-                                const struct kith_request_id *request, uint64_t wall_ms,
+                                const struct store_request *request,
                                 struct kith_rowop_result *result)
 {
     enum kith_err err = KITH_OK;
     struct kith_arena *arena = &worker->round->arena;
     for (uint32_t attempt = 0; err == KITH_OK; attempt++) {
-        struct kith_rowop_env env = row_env(worker, wall_ms, false);
-        err = kith_rowop_merge(arena, &env, key, old, incoming, request, result);
+        struct kith_rowop_env env = row_env(worker, request->wall_ms, request->retry, false);
+        err = kith_rowop_merge(arena, &env, key, old, incoming, request->id, result);
         if (err == KITH_OK && result->wants_counter) { /* seldom: a twin is to be removed */
-            env = row_env(worker, wall_ms, true);
-            err = kith_rowop_merge(arena, &env, key, old, incoming, request, result);
+            env = row_env(worker, request->wall_ms, request->retry, true);
+            err = kith_rowop_merge(arena, &env, key, old, incoming, request->id, result);
         }
         if (err != KITH_OK || !result->foreign_run) {
             break;
@@ -344,13 +346,12 @@ static enum kith_err merge_one(struct store_worker *worker, const struct merge *
     if (merge->hint != NULL) {
         const struct kith_key key = {*merge->group, incoming->name};
         *changed = true;
-        return store_hint_merge(worker, merge->partition, &key, incoming, merge->request,
-                                merge->hint, merge->wall_ms);
+        return store_hint_merge(worker, merge->partition, &key, incoming, &merge->request,
+                                merge->hint);
     }
     enum kith_err err = row_read(worker, merge->partition, merge->group, incoming->name, &place);
     if (err == KITH_OK) {
-        err = store_rowop_merge(worker, &place.key, place.old, incoming, merge->request,
-                                merge->wall_ms, &result);
+        err = store_rowop_merge(worker, &place.key, place.old, incoming, &merge->request, &result);
     }
     if (err == KITH_OK && result.changed) {
         *changed = true;
@@ -379,8 +380,11 @@ enum kith_err store_merge(struct store_worker *worker, const struct kith_store_o
         return store_fail_space(worker, done);
     }
     bool changed = false;
-    const struct merge merge = {op->partition, &op->u.merge.group, &op->u.merge.request,
-                                op->u.merge.wall_ms, op->u.merge.hint};
+    const struct merge merge = {
+        .partition = op->partition,
+        .group = &op->u.merge.group,
+        .request = {&op->u.merge.request, op->u.merge.wall_ms, op->u.merge.retry},
+        .hint = op->u.merge.hint};
     if (merge.hint != NULL && !merge.hint->custody && store_hints_full(worker->store)) {
         return store_fail(worker, done, KITH_ELIMIT, "as much is kept for others as may be");
     }
@@ -409,7 +413,9 @@ enum kith_err store_absorb(struct store_worker *worker, const struct kith_store_
     }
     for (uint32_t i = 0; i < count; i++) {
         const struct kith_leaf_row *row = &op->u.absorb.rows[i];
-        const struct merge merge = {op->partition, &row->group, &none, op->u.absorb.wall_ms, NULL};
+        const struct merge merge = {.partition = op->partition,
+                                    .group = &row->group,
+                                    .request = {.id = &none, .wall_ms = op->u.absorb.wall_ms}};
         const struct kith_replica_row incoming = {.name = row->name, .state = row->state};
         bool changed = false;
         uint32_t writes = worker->writes;

@@ -27,7 +27,7 @@ static struct kith_request_id request_of(uint64_t client, uint64_t sequence)
 
 static struct kith_rowop_env env_of(uint64_t run, uint64_t counter)
 {
-    struct kith_rowop_env env = {run, counter, counter, 1000000, secret};
+    struct kith_rowop_env env = {run, counter, counter, 1000000, secret, false};
     return env;
 }
 
@@ -160,7 +160,7 @@ static struct kith_rowop_result merge(struct kith_arena *arena, uint64_t run, ui
                                       const struct kith_rowop_result *incoming,
                                       const struct kith_request_id *request)
 {
-    struct kith_rowop_env env = {run, counter, 100, 1000000, secret};
+    struct kith_rowop_env env = {run, counter, 100, 1000000, secret, false};
     struct kith_replica_row row = {
         .state = incoming->state, .has_dot = request != NULL, .dot = incoming->dot};
     static const struct kith_request_id none;
@@ -225,6 +225,76 @@ static void a_twin_goes_with_its_other(void **state)
         struct kith_rowop_result other = merge(&arena, 8, 0, met[i].record, &met[1 - i], NULL);
         assert_true(kith_bytes_equal(one.state, other.state));
     }
+    kith_arena_release(&arena);
+}
+
+/* The same where the row is written often while node 7 is away, by the client of the write: a retry is
+ * remembered for what may come back, its other requests are not. */
+static void a_retry_is_not_forgotten(void **state)
+{
+    (void)state;
+    for (uint32_t retry = 0; retry < 2; retry++) {
+        struct kith_arena arena = {0};
+        struct kith_request_id write = request_of(1, 1);
+        struct kith_rowop_result seven = put(&arena, 7, 10, nothing, nothing, &write);
+        struct kith_rowop_env env = env_of(8, 20);
+        struct kith_put_update update = {.has_sibling = true, .value = kith_bytes_make("v", 1)};
+        struct kith_rowop_result eight;
+        env.retry = retry == 1;
+        assert_int_equal(kith_rowop_put(&arena, &env, &key, nothing, &update, nothing, 20, &write,
+                                        &eight),
+                         KITH_OK);
+        env = env_of(9, 0);
+        env.retry = retry == 1;
+        struct kith_replica_row row = {.state = eight.state, .has_dot = true, .dot = eight.dot};
+        struct kith_rowop_result nine;
+        assert_int_equal(kith_rowop_merge(&arena, &env, &key, nothing, &row, &write, &nine),
+                         KITH_OK);
+        for (uint32_t i = 0; i < 3 * KITH_REQUESTS_MAX; i++) { /* of this client, and of others */
+            struct kith_request_id next = request_of(1 + i % 2 * i, 2 + i);
+            eight = put(&arena, 8, 30 + i, eight.record, clock_of(&arena, &eight.new_row), &next);
+            nine = merge(&arena, 9, 0, nine.record, &eight, &next);
+        }
+        struct kith_rowop_result met[2] = {merge(&arena, 18, 0, eight.record, &seven, NULL),
+                                           merge(&arena, 19, 0, nine.record, &seven, NULL)};
+        for (uint32_t i = 0; i < 2; i++) {
+            assert_int_equal(met[i].wants_counter, retry == 1);
+            assert_int_equal(met[i].new_row.sibling_count, retry == 1 ? 1 : 2);
+        }
+        kith_arena_release(&arena);
+    }
+}
+
+/* Many retries leave room for the others, and what they leave holds no more than it may. */
+static void retries_are_bounded(void **state)
+{
+    (void)state;
+    struct kith_arena arena = {0};
+    struct kith_bytes record = nothing;
+    struct kith_dot dot;
+    uint32_t last = 4 * KITH_REQUESTS_MAX;
+    for (uint32_t i = 1; i <= last; i++) {
+        struct kith_rowop_env env = env_of(8, i);
+        struct kith_request_id request = request_of(i, i);
+        struct kith_rowop_result result;
+        struct kith_put_update update = {0};
+        env.retry = i % 4 != 0;
+        assert_int_equal(kith_rowop_put(&arena, &env, &key, record, &update, nothing, i, &request,
+                                        &result),
+                         KITH_OK);
+        record = result.record;
+        assert_sound(&result);
+    }
+    uint32_t found[2] = {0, 0};
+    for (uint32_t i = 1; i <= last; i++) {
+        struct kith_request_id request = request_of(i, i);
+        if (kith_rowop_find(record, &request, &dot) == KITH_OK) {
+            assert_int_equal(i, dot.counter);
+            found[i % 4 != 0]++;
+        }
+    }
+    assert_int_equal(KITH_RETRIES_MAX, found[1]);
+    assert_int_equal(KITH_REQUESTS_MAX - KITH_RETRIES_MAX, found[0]);
     kith_arena_release(&arena);
 }
 
@@ -448,6 +518,8 @@ int main(void)
         cmocka_unit_test(an_actor_lasts_as_long_as_its_note),
         cmocka_unit_test(a_request_is_carried_out_once),
         cmocka_unit_test(a_twin_goes_with_its_other),
+        cmocka_unit_test(a_retry_is_not_forgotten),
+        cmocka_unit_test(retries_are_bounded),
         cmocka_unit_test(a_put_takes_twins_along),
         cmocka_unit_test(the_request_log_is_bounded),
         cmocka_unit_test(blind_puts_have_a_limit),
