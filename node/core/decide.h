@@ -3,10 +3,11 @@
  * decide.h - agreement on the next partition table: single-decree Paxos, one instance a version.
  *
  * An instance is (epoch, version): the table that follows (epoch, version - 1), decided among the
- * members of that table by a majority of them (1 -> 2 members needs the one, 2 -> 3 both). Every
- * member is an acceptor, any member may propose, and anyone may finish what another has started: a
- * proposer adopts the value accepted under the highest ballot that it hears of. Invariant: no two
- * different tables are ever decided for one instance. Lamport 2001, "Paxos Made Simple".
+ * members of that table by a majority of them (1 -> 2 members needs the one, 2 -> 3 both; those
+ * that a joint table calls gone are not counted). Every member is an acceptor, any may propose,
+ * and anyone may finish what another has started: a proposer adopts the value accepted under the
+ * highest ballot that it hears of. Invariant: no two different tables are ever decided for one
+ * instance. Lamport 2001, "Paxos Made Simple".
  *
  *     proposer                      acceptor (each member of the last table, its own node too)
  *     PREPARE(ballot, wanted)  ->   no ballot as high promised? promise it DURABLY, then

@@ -26,9 +26,25 @@ static uint32_t bit_count(const uint8_t *bits, uint32_t count)
     return set;
 }
 
+/* A member that is gone for good has no vote: all who go by this table agree on who that is. */
+static bool votes(const struct kith_proposer *proposer, uint16_t member)
+{
+    const struct kith_table *last = proposer->last;
+    return !kith_table_is_joint(last) || (last->after[member].flags & KITH_MEMBER_GONE) == 0;
+}
+
+static uint32_t voters(const struct kith_proposer *proposer)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < proposer->last->member_count; i++) {
+        count += votes(proposer, (uint16_t)i);
+    }
+    return count;
+}
+
 static uint32_t majority(const struct kith_proposer *proposer)
 {
-    return proposer->last->member_count / 2 + 1;
+    return voters(proposer) / 2 + 1;
 }
 
 static void out_reset(const struct kith_proposer *proposer, struct kith_proposer_out *out)
@@ -218,7 +234,7 @@ static uint32_t answers_needed(const struct kith_proposer *proposer)
     bool all = proposer->state == KITH_PROPOSER_ASKING ||
                (proposer->state == KITH_PROPOSER_PREPARING && proposer->unanimous &&
                 proposer->best.round == 0);
-    return all ? proposer->last->member_count : majority(proposer);
+    return all ? voters(proposer) : majority(proposer);
 }
 
 /* Enough have promised: ask them to accept the highest accepted table, else the free choice. */
@@ -314,7 +330,7 @@ static void objected(struct kith_proposer *proposer, uint16_t member,
     bit_set(proposer->refused, member);
     const char *message = answer->status.message ? answer->status.message : "";
     uint32_t count = proposer->last->member_count;
-    if (count - bit_count(proposer->refused, count) >= answers_needed(proposer)) {
+    if (voters(proposer) - bit_count(proposer->refused, count) >= answers_needed(proposer)) {
         return;
     }
     if (proposer->state == KITH_PROPOSER_PREPARING && proposer->unanimous) {
@@ -339,7 +355,7 @@ enum kith_err kith_proposer_answer(struct kith_proposer *proposer, const struct 
         return KITH_OK;
     }
     uint16_t member = kith_table_find(proposer->last, from);
-    if (member == KITH_NO_MEMBER || bit_get(proposer->yes, member) ||
+    if (member == KITH_NO_MEMBER || !votes(proposer, member) || bit_get(proposer->yes, member) ||
         answer->epoch != proposer->last->id.epoch ||
         answer->version != proposer->last->id.version + 1 ||
         kith_ballot_compare(&answer->ballot, &proposer->ballot) != 0) {
@@ -378,7 +394,7 @@ enum kith_err kith_proposer_answer(struct kith_proposer *proposer, const struct 
 
 static void too_few(const struct kith_proposer *proposer, char *text, size_t size)
 {
-    uint32_t count = proposer->last->member_count;
+    uint32_t count = voters(proposer);
     uint32_t needed = proposer->unanimous ? count : majority(proposer);
     (void)snprintf(text, size,
                    "table v%llu needs %u of %u members to agree, and not enough answered in time",

@@ -216,6 +216,46 @@ static void test_proposer_ends(void **state)
     pair_end(&pair);
 }
 
+/* Members that are gone for good have no vote, and are not waited for: two are left of five. */
+static void test_gone(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct kith_proposer proposer;
+    struct kith_proposer_out out;
+    struct kith_member left[2] = {member_make(0, 1), member_make(1, 1)};
+    struct kith_uuid gone[3];
+    struct kith_table *next = NULL, *joint = NULL;
+    pair_start(&pair, 5);
+    for (uint32_t i = 0; i < 3; i++) {
+        gone[i] = member_make(i + 2, 1).uuid;
+    }
+    assert_int_equal(kith_balance(pair.last, NULL, 0, 0, left, 2, &next), KITH_OK);
+    assert_int_equal(kith_table_move(pair.last, next, false, gone, 3, &joint), KITH_OK);
+    joint->id.version = 1; /* that of answer_as's instance */
+    kith_proposer_init(&proposer, &pair.voter.self, 3);
+    for (uint32_t first = 0; first < 2; first++) { /* their word counts for nothing, or is not there */
+        struct kith_bytes none = kith_bytes_make(NULL, 0); /* as it is, under the next version */
+        assert_int_equal(kith_proposer_start(&proposer, joint, none, 0, 5000, 1, &out), KITH_OK);
+        answer_as(&proposer, 0, KITH_DECIDE_PROMISE, KITH_OK, &out);
+        for (uint32_t i = 2; i < 5 && first == 0; i++) {
+            answer_as(&proposer, i, KITH_DECIDE_PROMISE, i == 3 ? KITH_EREFUSED : KITH_OK, &out);
+        }
+        assert_false(out.send);
+        answer_as(&proposer, 1, KITH_DECIDE_PROMISE, KITH_OK, &out);
+        assert_true(out.send && out.msg.phase == KITH_DECIDE_ACCEPT);
+        answer_as(&proposer, 1, KITH_DECIDE_ACCEPTED, KITH_OK, &out);
+        answer_as(&proposer, 2, KITH_DECIDE_ACCEPTED, KITH_OK, &out);
+        assert_int_equal(out.end, KITH_PROPOSER_RUNNING);
+        answer_as(&proposer, 0, KITH_DECIDE_ACCEPTED, KITH_OK, &out);
+        assert_int_equal(out.end, KITH_PROPOSER_DECIDED);
+    }
+    kith_proposer_release(&proposer);
+    kith_table_drop(joint);
+    kith_table_drop(next);
+    pair_end(&pair);
+}
+
 /* A pair, one that proposes to it, and the change to propose. */
 static struct kith_bytes change_start(struct pair *pair, struct kith_proposer *proposer)
 {
@@ -353,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_acceptor_rules), cmocka_unit_test(test_acceptor_record),
         cmocka_unit_test(test_acceptor_holds), cmocka_unit_test(test_proposer_ends),
         cmocka_unit_test(test_change_asks),    cmocka_unit_test(test_change_settles),
+        cmocka_unit_test(test_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
