@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "ctl/format.h"
 
 #define NAME_MAX_BYTES (sizeof(((struct kith_cluster *)0)->name) - 1) /* without the NUL */
@@ -93,27 +94,33 @@ static int order_run(const struct kith_ctl_args *args, const char *address,
     return err == KITH_OK ? KITH_CTL_OK : kith_ctl_fail(args, &error);
 }
 
-/* The positional NODE as "host:port". */
-static enum kith_err node_address(const struct kith_ctl_args *args, struct kith_ctl_args *scratch,
-                                  const char *text, struct kith_error *error)
+enum kith_err kith_ctl_address(const char *text, char ret_address[KITH_ADDRESS_SIZE],
+                               struct kith_error *error)
 {
-    *scratch = *args;
+    struct kith_ctl_args *scratch = kith_calloc(1, sizeof(*scratch));
+    if (!scratch) {
+        return kith_error_set(error, KITH_ENOMEM, "out of memory");
+    }
     enum kith_err err = kith_ctl_servers(text, scratch, error);
     if (err == KITH_OK && scratch->server_count != 1) {
         err = kith_error_set(error, KITH_EINVAL, "'%s' is more than one address", text);
     }
+    if (err == KITH_OK) {
+        (void)snprintf(ret_address, KITH_ADDRESS_SIZE, "%s", scratch->servers[0]);
+    }
+    kith_free(scratch);
     return err;
 }
 
 int kith_ctl_init(const struct kith_ctl_args *args)
 {
     struct kith_error error;
-    struct kith_ctl_args node;
+    char node[KITH_ADDRESS_SIZE];
     struct kith_msg order;
     memset(&order, 0, sizeof(order));
     order.kind = KITH_MSG_INIT_REQ;
     struct kith_init_req *init = &order.u.init_req;
-    if (node_address(args, &node, args->positional[0], &error) != KITH_OK ||
+    if (kith_ctl_address(args->positional[0], node, &error) != KITH_OK ||
         text(args, "name", 1, NAME_MAX_BYTES, "kith", &init->name, &error) != KITH_OK ||
         text(args, "zone", 0, ZONE_MAX_BYTES, "", &init->zone, &error) != KITH_OK ||
         partitions(args, &init->partitions, &error) != KITH_OK ||
@@ -121,33 +128,32 @@ int kith_ctl_init(const struct kith_ctl_args *args)
         number(args, "weight", KITH_WEIGHT_MAX, &init->weight, &error) != KITH_OK) {
         return kith_ctl_usage(args, &error);
     }
-    return order_run(args, node.servers[0], &order, "is a cluster of one now");
+    return order_run(args, node, &order, "is a cluster of one now");
 }
 
 int kith_ctl_join(const struct kith_ctl_args *args)
 {
     struct kith_error error;
-    struct kith_ctl_args node;
-    struct kith_ctl_args through;
+    char node[KITH_ADDRESS_SIZE];
+    char through[KITH_ADDRESS_SIZE];
     struct kith_msg order;
     memset(&order, 0, sizeof(order));
     order.kind = KITH_MSG_JOIN_CMD;
     struct kith_join_cmd *join = &order.u.join_cmd;
     const char *door = kith_ctl_value(args, "through");
     door = door ? door : args->servers[0];
-    if (node_address(args, &node, args->positional[0], &error) != KITH_OK ||
+    if (kith_ctl_address(args->positional[0], node, &error) != KITH_OK ||
         text(args, "zone", 0, ZONE_MAX_BYTES, "", &join->zone, &error) != KITH_OK ||
-        node_address(args, &through, door, &error) != KITH_OK ||
+        kith_ctl_address(door, through, &error) != KITH_OK ||
         number(args, "weight", KITH_WEIGHT_MAX, &join->weight, &error) != KITH_OK) {
         return kith_ctl_usage(args, &error);
     }
-    if (strcmp(node.servers[0], through.servers[0]) == 0) {
+    if (strcmp(node, through) == 0) {
         (void)kith_error_set(
             &error, KITH_EINVAL,
-            "%s cannot join through itself; --through names a member of the cluster",
-            node.servers[0]);
+            "%s cannot join through itself; --through names a member of the cluster", node);
         return kith_ctl_usage(args, &error);
     }
-    join->through = through.servers[0];
-    return order_run(args, node.servers[0], &order, "has joined");
+    join->through = through;
+    return order_run(args, node, &order, "has joined");
 }

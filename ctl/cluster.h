@@ -12,5 +12,9 @@
 KITH_MUST_CHECK enum kith_err kith_ctl_order(struct kith_link *link, const char *address,
                                              const struct kith_msg *order, uint64_t timeout_ms,
                                              struct kith_error *error);
+/* What the text names, as "host:port". EINVAL where it is no address, or several; ENOMEM. */
+KITH_MUST_CHECK enum kith_err kith_ctl_address(const char *text,
+                                               char ret_address[KITH_ADDRESS_SIZE],
+                                               struct kith_error *error);
 
 #endif

@@ -73,6 +73,26 @@ static const struct kith_ctl_option scan_options[] = {
     {"level", "LEVEL", LEVEL_TEXT},
     {NULL, NULL, NULL},
 };
+static const struct kith_ctl_option plan_join_options[] = {
+    {"zone", "ZONE", "data centre of the new node (default none)"},
+    {"weight", "W", "share of the data, relative (default 1)"},
+    {NULL, NULL, NULL},
+};
+static const struct kith_ctl_option plan_show_options[] = {
+    {"watch", NULL, "look again every 2 s, until it is interrupted"},
+    {"force", NULL, "what 'apply --force' would do"},
+    {NULL, NULL, NULL},
+};
+static const struct kith_ctl_option plan_apply_options[] = {
+    {"wait", NULL, "until everything has moved and the table is settled"},
+    {"accept-loss", NULL, "where too few owners are left, the rest stand for what there is"},
+    {"force", NULL, "most nodes are gone for good: leave out all that are down, unasked"},
+    {NULL, NULL, NULL},
+};
+static const struct kith_ctl_option plan_revert_options[] = {
+    {"force", NULL, "most nodes are down, and cannot agree"},
+    {NULL, NULL, NULL},
+};
 static const struct kith_ctl_option up_options[] = {
     {"nodes", "COUNT", "how many (default 3, or as many as there were)"},
     {"cache", "SIZE",
@@ -86,13 +106,14 @@ const struct kith_ctl_command kith_ctl_commands[] = {
      "join'.\n",
      "kithctl init 127.0.0.1:7070 --name home", init_options, kith_ctl_init},
     {NULL, "join", "NODE", 1, 1, "add a running node to a cluster",
-     "NODE is the address of a kithd that has no cluster yet.\n",
+     "NODE is the address of a kithd that has no cluster yet. Where the cluster holds data, that\n"
+     "begins to move at once; 'plan join' shows first what would.\n",
      "kithctl join 10.0.1.12:7070 --through 10.0.1.11:7070", join_options, kith_ctl_join},
     {NULL, "status", "", 0, 0, "what the cluster is doing",
      "Asks every member itself. STATE: UP, DOWN (turned down), SILENT (no answer in time).\n"
      "OWNS: its share of all copies. DATA: rows and chunks on its disk. DISK: how full that is.\n"
      "HINTS: writes that it keeps for nodes that missed them. SEEN: when one that answers last\n"
-     "heard of it.\n"
+     "heard of it. MOVE: its part while data moves, partitions that are there of those to come.\n"
      "Exit status: 0 healthy, 1 degraded, 2 some keys below quorum, 3 no answer.\n",
      "kithctl status --servers 10.0.1.11 --watch", status_options, kith_ctl_status},
     {NULL, "ring", "", 0, 0, "which nodes own what",
@@ -146,6 +167,34 @@ const struct kith_ctl_command kith_ctl_commands[] = {
      "DAMAGED: found by this pass, wrong sums of trees, too. SET ASIDE: not back yet.\n"
      "Exit status 1: a member did not answer.\n",
      "kithctl scrub status --watch", status_options, kith_ctl_scrub},
+    {"plan", "join", "ADDRESS", 1, 1, "stage a node to join",
+     "ADDRESS is that of a kithd that has no cluster yet. Changes are staged in the cluster,\n"
+     "shown with 'plan show', and carried out all together with 'plan apply'.\n",
+     "kithctl plan join 10.0.2.13:7070 --zone fra", plan_join_options, kith_ctl_plan_join},
+    {"plan", "leave", "NODE", 1, 1, "stage a node to leave",
+     "NODE is an address, a name as 'status' shows it, or the beginning of a uuid. One that is up\n"
+     "hands over what it keeps for others; one that is down is taken to be gone for good.\n",
+     "kithctl plan leave 10.0.1.12:7070", no_options, kith_ctl_plan_leave},
+    {"plan", "replace", "OLD NEWADDRESS", 2, 2, "stage a new node in the place of another one",
+     "It gets the other one's partitions, zone and weight; nothing else moves.\n",
+     "kithctl plan replace 10.0.1.12:7070 10.0.1.22:7070", no_options, kith_ctl_plan_replace},
+    {"plan", "weight", "NODE W", 2, 2, "stage another share of the data for a node",
+     "W is relative to the other nodes' weights.\n", "kithctl plan weight 10.0.1.12:7070 2",
+     no_options, kith_ctl_plan_weight},
+    {"plan", "zone", "NODE ZONE", 2, 2, "stage another data centre for a node",
+     "'-' is no zone.\n", "kithctl plan zone 10.0.1.12:7070 ams", no_options, kith_ctl_plan_zone},
+    {"plan", "show", "", 0, 0, "what would move, or how far the move under way is",
+     "Figures of bytes and time are estimates, from what the nodes say that they hold.\n",
+     "kithctl plan show --watch", plan_show_options, kith_ctl_plan_show},
+    {"plan", "apply", "[VERSION]", 0, 1, "carry out what is staged",
+     "VERSION is the one that 'plan show' named: it is refused where another change came first.\n"
+     "Reads and writes go on meanwhile. Run it again where it was broken off.\n",
+     "kithctl plan apply 8 --wait", plan_apply_options, kith_ctl_plan_apply},
+    {"plan", "revert", "", 0, 0, "give up the move under way",
+     "The owners of before have everything that was written meanwhile.\n", "kithctl plan revert",
+     plan_revert_options, kith_ctl_plan_revert},
+    {"plan", "drop", "[NODE]", 0, 1, "forget what is staged, all of it or for one node", "",
+     "kithctl plan drop", no_options, kith_ctl_plan_drop},
     {"local", "up", "DIR", 1, 1, "start a cluster on this machine",
      "Data, logs and cluster.json lie under DIR. Running it again starts what is not running.\n"
      "A run that fails removes what it has made and ends the new nodes; those of earlier runs run on.\n"
@@ -177,7 +226,7 @@ static void help_all(FILE *out, const char *group)
             continue;
         }
         title(command, text, sizeof(text));
-        (void)fprintf(out, "  %-20s %s\n", text, command->summary);
+        (void)fprintf(out, "  %-27s %s\n", text, command->summary);
     }
     (void)fprintf(
         out,
@@ -429,8 +478,9 @@ enum kith_err kith_ctl_parse(const struct kith_ctl_command *command, int argc, c
         }
     }
     const char *servers = getenv("KITH_SERVERS");
+    bool local = command->group && strcmp(command->group, "local") == 0; /* they know their nodes */
     ret_args->servers_given = common[0] || (servers && *servers);
-    if (common[0] || !servers || !*servers || command->group) { /* those of a group ask none */
+    if (common[0] || !servers || !*servers || local) {
         return kith_ctl_servers(common[0] ? common[0] : "127.0.0.1", ret_args, error);
     }
     enum kith_err err = kith_ctl_servers(servers, ret_args, error);
@@ -485,6 +535,17 @@ int kith_ctl_fail_more(const struct kith_ctl_args *args, const struct kith_error
     return fail(args, error, status_of(error->code), more);
 }
 
+/* The group that the word names; NULL: none. */
+static const char *group_find(const char *word)
+{
+    for (const struct kith_ctl_command *command = kith_ctl_commands; command->name; command++) {
+        if (command->group && strcmp(command->group, word) == 0) {
+            return command->group;
+        }
+    }
+    return NULL;
+}
+
 static int unknown_command(int argc, char *const argv[])
 {
     const char *names[64];
@@ -495,27 +556,16 @@ static int unknown_command(int argc, char *const argv[])
             names[count++] = command->name;
         }
     }
-    bool group = strcmp(argv[0], "local") == 0;
+    const char *group = group_find(argv[0]);
     const char *given = group ? (argc > 1 ? argv[1] : "") : argv[0];
     const char *near = kith_nearest(given, names, count);
     struct kith_error error;
     (void)kith_error_set(&error, KITH_EINVAL,
-                         "unknown command '%s%.200s'%s%s%s; 'kithctl --help' lists them",
-                         group ? "local " : "", given, near ? ": did you mean '" : "",
-                         near ? near : "", near ? "'?" : "");
+                         "unknown command '%s%s%.200s'%s%s%s; 'kithctl --help' lists them",
+                         group ? group : "", group ? " " : "", given,
+                         near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
     kith_report_error(asks_json(argc, argv), NULL, &error, KITH_CTL_USAGE, NULL);
     return KITH_CTL_USAGE;
-}
-
-/* The group that the word names; NULL: none. */
-static const char *group_find(const char *word)
-{
-    for (const struct kith_ctl_command *command = kith_ctl_commands; command->name; command++) {
-        if (command->group && strcmp(command->group, word) == 0) {
-            return command->group;
-        }
-    }
-    return NULL;
 }
 
 static bool asks_help(const char *word)

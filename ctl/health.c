@@ -8,6 +8,17 @@ static bool hears(const struct kith_reach *reach, uint16_t who, uint16_t whom)
     return who == whom || !reach->hears || reach->hears[(size_t)who * reach->count + whom];
 }
 
+/* Of those, itself and those that it can bring the write to: whether they are a majority. */
+static bool brings(const struct kith_reach *reach, uint16_t who, const uint16_t *members,
+                   uint32_t count)
+{
+    uint32_t together = 0;
+    for (uint32_t k = 0; k < count; k++) {
+        together += reach->up[members[k]] && hears(reach, who, members[k]);
+    }
+    return together >= count / 2 + 1;
+}
+
 struct kith_partition_health kith_partition_health(const struct kith_table *table,
                                                    uint32_t partition,
                                                    const struct kith_reach *reach)
@@ -16,12 +27,12 @@ struct kith_partition_health kith_partition_health(const struct kith_table *tabl
     uint32_t quorum = table->owner_slots / 2 + 1;
     struct kith_partition_health health = {0, false, false};
     for (uint32_t i = 0; i < table->owner_slots; i++) {
-        uint32_t together = 0; /* itself, and those that it can bring the write to */
         health.up += reach->up[owners[i]];
-        for (uint32_t k = 0; reach->up[owners[i]] && k < table->owner_slots; k++) {
-            together += reach->up[owners[k]] && hears(reach, owners[i], owners[k]);
-        }
-        health.writable = health.writable || together >= quorum;
+        bool writable =
+            reach->up[owners[i]] && brings(reach, owners[i], owners, table->owner_slots) &&
+            (!kith_table_is_joint(table) ||
+             brings(reach, owners[i], kith_table_next_owners(table, partition), table->next_slots));
+        health.writable = health.writable || writable;
     }
     health.readable = health.up >= quorum;
     return health;

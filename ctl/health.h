@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * health.h - what can be read and written with the nodes that are up: computed from the partition
- * table. Pure. */
+ * table. Pure. While data moves (a joint table) owners alone are read from, and a write must reach
+ * enough of them and of those that are to own it. */
 #ifndef KITH_CTL_HEALTH_H
 #define KITH_CTL_HEALTH_H
 
@@ -19,7 +20,7 @@ struct kith_reach {
 struct kith_partition_health {
     uint32_t up;   /* owners */
     bool readable; /* R of them are */
-    bool writable; /* one of them that is up hears W - 1 others that are */
+    bool writable; /* one of them that is up hears W - 1 others that are, and W next owners */
 };
 
 struct kith_health {

@@ -66,6 +66,11 @@ static enum kith_colour state_colour(const struct kith_view_node *node)
     return node->up ? KITH_COLOUR_GOOD : KITH_COLOUR_BAD;
 }
 
+static bool joins(const struct kith_view *view, uint32_t i)
+{
+    return (view->nodes[i].move_flags & KITH_MEMBER_JOINS) != 0; /* it has no share yet */
+}
+
 /* Most and mean share by weight, times 1000: 1003 where the fullest has 0.3 % more than its due. */
 static uint32_t balance(const struct kith_view *view)
 {
@@ -73,7 +78,7 @@ static uint32_t balance(const struct kith_view *view)
     double weights = 0;
     double most = 0;
     for (uint32_t i = 0; i < view->count; i++) {
-        weights += view->table->members[i].weight;
+        weights += joins(view, i) ? 0 : view->table->members[i].weight;
     }
     for (uint32_t i = 0; i < view->count; i++) {
         double due = copies * view->table->members[i].weight / weights;
@@ -181,11 +186,11 @@ static uint32_t sets_collect(const struct kith_table *table, struct owner_set se
     return count;
 }
 
-static void owners_text(const struct kith_view *view, const uint16_t *owners, char *text,
-                        size_t size)
+static void owners_text(const struct kith_view *view, const uint16_t *owners, uint32_t count,
+                        char *text, size_t size)
 {
     size_t used = 0;
-    for (uint32_t i = 0; i < view->table->owner_slots; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         char name[KITH_FORMAT_SIZE];
         kith_format_node(&view->nodes[owners[i]].uuid, name);
         used += (size_t)snprintf(text + used, size - used, "%s%s", i > 0 ? " " : "", name);
@@ -204,7 +209,7 @@ static bool sets_print(const struct kith_view *view, FILE *out)
         char owners[KITH_REPLICAS_MAX * 10];
         char zones[KITH_FORMAT_SIZE];
         char number[KITH_FORMAT_SIZE];
-        owners_text(view, sets[i].owners, owners, sizeof(owners));
+        owners_text(view, sets[i].owners, view->table->owner_slots, owners, sizeof(owners));
         kith_format_count(zones_of(view, sets[i].owners, view->table->owner_slots), zones);
         kith_format_count(sets[i].ranges.count, number);
         const char *cells[] = {owners, zones, number, sets[i].ranges.text};
@@ -265,9 +270,9 @@ static void zones_print(const struct kith_view *view, FILE *out)
     uint32_t zones = 0;
     uint32_t worse = 0;
     for (uint32_t i = 0; i < view->count; i++) {
-        bool again = false;
+        bool again = joins(view, i);
         for (uint32_t k = 0; k < i; k++) {
-            again = again || same_zone(view, (uint16_t)i, (uint16_t)k);
+            again = again || (!joins(view, k) && same_zone(view, (uint16_t)i, (uint16_t)k));
         }
         zones += !again;
     }
@@ -283,6 +288,18 @@ static void zones_print(const struct kith_view *view, FILE *out)
     } else {
         (void)fprintf(out, "%u of %u partitions have their owners in fewer than %u zones.\n", worse,
                       table->partitions, could);
+    }
+}
+
+static void moves_print(const struct kith_view *view, FILE *out)
+{
+    uint32_t complete = 0;
+    uint32_t gains = kith_view_gains(view, &complete);
+    if (kith_table_is_joint(view->table)) {
+        (void)fprintf(out,
+                      "These are the owners until all that moves is there: %u of %u replicas are. "
+                      "See: kithctl plan show\n",
+                      complete, gains);
     }
 }
 
@@ -306,6 +323,7 @@ enum kith_err kith_ring_print(struct kith_view *view, FILE *out, bool colours)
         good = nodes_print(view, out, colours) && sets_print(view, out);
     }
     if (good) {
+        moves_print(view, out);
         zones_print(view, out);
         short_print(view, up, out);
     }
@@ -351,27 +369,33 @@ enum kith_err kith_ring_print_one(struct kith_view *view, uint32_t partition, co
     kith_columns_release(&columns);
     (void)fprintf(out, "%u of %u owners up: %s.\n", health.up, view->table->owner_slots,
                   health.readable && health.writable ? "it can be read and written"
-                  : health.readable                  ? "it can be read; the owners do not hear each "
-                                                       "other: writes are kept on fewer copies"
-                  : health.up > 0 ? "too few; what they hold can be read, maybe not as written last, "
-                                    "and writes are kept on fewer copies"
-                                  : "what they hold cannot be read until one is back");
+                  : health.readable ? "it can be read; the owners do not hear each "
+                                      "other: writes are kept on fewer copies"
+                  : health.up > 0
+                      ? "too few; what they hold can be read, maybe not as written last, "
+                        "and writes are kept on fewer copies"
+                      : "what they hold cannot be read until one is back");
+    if (kith_table_is_joint(view->table)) {
+        char next[KITH_REPLICAS_MAX * 10];
+        owners_text(view, kith_table_next_owners(view->table, partition), view->table->next_slots,
+                    next, sizeof(next));
+        (void)fprintf(out, "It moves to %s, who get what is written already.\n", next);
+    }
     kith_free(up);
     return good ? KITH_OK : KITH_ENOMEM;
 }
 
 /* ---- JSON ---- */
 
-static json_t *owners_json(const struct kith_view *view, uint32_t partition)
+static json_t *owners_json(const struct kith_view *view, const uint16_t *owners, uint32_t count)
 {
     json_t *list = json_array();
-    const uint16_t *owners = kith_table_owners(view->table, partition);
-    for (uint32_t i = 0; i < view->table->owner_slots; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         char uuid[KITH_UUID_TEXT_SIZE];
         kith_uuid_format(&view->nodes[owners[i]].uuid, uuid);
         (void)json_array_append_new(list, json_string(uuid)); /* counted below */
     }
-    if (json_array_size(list) != view->table->owner_slots) {
+    if (json_array_size(list) != count) {
         json_decref(list);
         return NULL;
     }
@@ -382,9 +406,19 @@ static json_t *partition_json(const struct kith_view *view, const bool *up, uint
 {
     struct kith_reach reach = {view->count, up, view->hears};
     struct kith_partition_health health = kith_partition_health(view->table, partition, &reach);
-    return json_pack("{s:i, s:o, s:i, s:b, s:b}", "partition", (int)partition, "owners",
-                     owners_json(view, partition), "owners_up", (int)health.up, "readable",
-                     (int)health.readable, "writable", (int)health.writable);
+    const struct kith_table *table = view->table;
+    json_t *owners = owners_json(view, kith_table_owners(table, partition), table->owner_slots);
+    json_t *object = json_pack("{s:i, s:o, s:i, s:b, s:b}", "partition", (int)partition, "owners",
+                               owners, "owners_up", (int)health.up, "readable",
+                               (int)health.readable, "writable", (int)health.writable);
+    if (object && kith_table_is_joint(table) &&
+        json_object_set_new(
+            object, "next_owners",
+            owners_json(view, kith_table_next_owners(table, partition), table->next_slots)) != 0) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
 }
 
 json_t *kith_ring_json_one(struct kith_view *view, uint32_t partition)
@@ -432,12 +466,12 @@ json_t *kith_ring_json(struct kith_view *view)
         return NULL;
     }
     json_t *object = json_pack(
-        "{s:I, s:I, s:i, s:i, s:f, s:i, s:i, s:i, s:o, s:o}", "epoch",
-        (json_int_t)view->table->id.epoch, "table", (json_int_t)view->table->id.version, "replicas",
-        (int)view->table->replicas, "quorum", (int)view->health.quorum, "balance",
-        (double)balance(view) / 1000, "partitions_thin", (int)view->health.thin,
-        "partitions_unreadable", (int)view->health.unreadable, "partitions_unwritable",
-        (int)view->health.unwritable, "nodes", nodes, "partitions", table);
+        "{s:I, s:I, s:b, s:i, s:i, s:f, s:i, s:i, s:i, s:o, s:o}", "epoch",
+        (json_int_t)view->table->id.epoch, "table", (json_int_t)view->table->id.version, "moving",
+        (int)kith_table_is_joint(view->table), "replicas", (int)view->table->replicas, "quorum",
+        (int)view->health.quorum, "balance", (double)balance(view) / 1000, "partitions_thin",
+        (int)view->health.thin, "partitions_unreadable", (int)view->health.unreadable,
+        "partitions_unwritable", (int)view->health.unwritable, "nodes", nodes, "partitions", table);
     return kith_json_named("cluster", view->name, object);
 }
 

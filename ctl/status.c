@@ -55,6 +55,17 @@ static json_t *told_json(const struct kith_view *view, const struct kith_view_no
         (json_int_t)node->knows.version, "does_not_hear", unheard);
 }
 
+/* Its part of what a joint table moves. */
+static json_t *move_json(const struct kith_view_node *node)
+{
+    return json_pack("{s:b, s:b, s:b, s:i, s:i, s:I, s:b}", "joins",
+                     (node->move_flags & KITH_MEMBER_JOINS) != 0, "leaves",
+                     (node->move_flags & KITH_MEMBER_LEAVES) != 0, "gone",
+                     (node->move_flags & KITH_MEMBER_GONE) != 0, "gains", (int)node->gains,
+                     "complete", (int)node->move_complete, "bytes", (json_int_t)node->move_bytes,
+                     "awaited", (int)kith_view_awaited(node));
+}
+
 static json_t *node_json(const struct kith_view *view, const struct kith_view_node *node)
 {
     char uuid[KITH_UUID_TEXT_SIZE];
@@ -73,6 +84,9 @@ static json_t *node_json(const struct kith_view *view, const struct kith_view_no
     } else if (good) {
         good = json_object_set_new(object, "error",
                                    kith_json_text(node->error, strlen(node->error))) == 0;
+    }
+    if (good && kith_table_is_joint(view->table)) {
+        good = json_object_set_new(object, "move", move_json(node)) == 0;
     }
     if (!good) {
         json_decref(object);
@@ -97,15 +111,19 @@ json_t *kith_status_json(struct kith_view *view)
         return NULL;
     }
     char uuid[KITH_UUID_TEXT_SIZE];
+    uint32_t complete = 0;
+    uint32_t gains = kith_view_gains(view, &complete);
     kith_uuid_format(&view->table->cluster, uuid);
     json_t *object = json_pack(
-        "{s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o}", "uuid", uuid,
-        "health", word, "epoch", (json_int_t)view->table->id.epoch, "table",
-        (json_int_t)view->table->id.version, "partitions", (int)health->partitions, "replicas",
-        (int)view->table->replicas, "quorum", (int)health->quorum, "nodes_up", (int)view->up,
-        "partitions_below_quorum", (int)below, "partitions_unreadable", (int)health->unreadable,
-        "partitions_unwritable", (int)health->unwritable, "partitions_ownerless",
-        (int)health->ownerless, "partitions_thin", (int)health->thin, "nodes", list);
+        "{s:s, s:s, s:I, s:I, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o}",
+        "uuid", uuid, "health", word, "epoch", (json_int_t)view->table->id.epoch, "table",
+        (json_int_t)view->table->id.version, "moving", (int)kith_table_is_joint(view->table),
+        "replicas_to_move", (int)gains, "replicas_moved", (int)complete, "partitions",
+        (int)health->partitions, "replicas", (int)view->table->replicas, "quorum",
+        (int)health->quorum, "nodes_up", (int)view->up, "partitions_below_quorum", (int)below,
+        "partitions_unreadable", (int)health->unreadable, "partitions_unwritable",
+        (int)health->unwritable, "partitions_ownerless", (int)health->ownerless, "partitions_thin",
+        (int)health->thin, "nodes", list);
     return kith_json_named("cluster", view->name, object);
 }
 

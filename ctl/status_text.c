@@ -6,6 +6,7 @@
 
 #include "ctl/columns.h"
 #include "ctl/format.h"
+#include "ctl/progress.h"
 #include "ctl/status.h"
 
 #define LINES_MAX     4u  /* of one kind of trouble; then how many more there are */
@@ -13,9 +14,9 @@
 
 /* ---- The table of nodes ---- */
 
-static const char *const heads[] = {"STATE", "NODE", "ADDRESS", "ZONE", "OWNS",
-                                    "DATA",  "DISK", "HINTS",   "SEEN", "VERSION"};
-enum { HEADS = sizeof(heads) / sizeof(heads[0]) };
+static const char *const heads[] = {"STATE", "NODE",  "ADDRESS", "ZONE",    "OWNS", "DATA",
+                                    "DISK",  "HINTS", "SEEN",    "VERSION", "MOVE"};
+enum { HEADS = sizeof(heads) / sizeof(heads[0]) }; /* the last one while data moves */
 
 static uint32_t disk_percent(const struct kith_view_node *node)
 {
@@ -38,6 +39,8 @@ static void node_add(struct kith_columns *columns, const struct kith_view *view,
     char disk[KITH_FORMAT_SIZE] = "-";
     char hints[KITH_FORMAT_SIZE] = "-";
     char seen[KITH_FORMAT_SIZE] = "never";
+    char part[48];
+    kith_progress_part(node, part, sizeof(part));
     kith_format_node(&node->uuid, name);
     kith_format_share(node->owned, (uint64_t)view->table->partitions * view->table->owner_slots,
                       owns);
@@ -62,7 +65,8 @@ static void node_add(struct kith_columns *columns, const struct kith_view *view,
                                 disk,
                                 hints,
                                 seen,
-                                *node->software ? software(node->software) : "-"};
+                                *node->software ? software(node->software) : "-",
+                                part};
     enum kith_colour colour = !node->up       ? KITH_COLOUR_BAD
                               : !node->agrees ? KITH_COLOUR_WARN
                                               : KITH_COLOUR_GOOD;
@@ -72,7 +76,7 @@ static void node_add(struct kith_columns *columns, const struct kith_view *view,
 static bool nodes_print(const struct kith_view *view, FILE *out, bool colours)
 {
     struct kith_columns columns;
-    kith_columns_init(&columns, heads, HEADS);
+    kith_columns_init(&columns, heads, kith_table_is_joint(view->table) ? HEADS : HEADS - 1);
     for (uint32_t i = 0; i < view->count; i++) {
         node_add(&columns, view, &view->nodes[i]);
     }
@@ -121,6 +125,17 @@ static void can_print(const struct kith_view *view, FILE *out)
     }
     if (!all && health->unwritable < health->partitions) {
         (void)fprintf(out, "The other files can be read and written.\n");
+    }
+}
+
+static void moves_print(const struct kith_view *view, FILE *out)
+{
+    uint32_t complete = 0;
+    uint32_t gains = kith_view_gains(view, &complete);
+    if (kith_table_is_joint(view->table)) {
+        (void)fprintf(
+            out, "Table v%llu moves data: %u of %u replicas are there. See: kithctl plan show\n",
+            (unsigned long long)view->table->id.version, complete, gains);
     }
 }
 
@@ -208,7 +223,13 @@ static void absent_print(const struct kith_view *view, FILE *out)
 {
     for (uint32_t i = 0; i < view->count; i++) {
         const struct kith_view_node *node = &view->nodes[i];
-        if (node->silent) {
+        char name[KITH_FORMAT_SIZE];
+        kith_format_node(&node->uuid, name);
+        if (node->move_flags & KITH_MEMBER_GONE) {
+            (void)fprintf(out, "%s is left out for good; nobody waits for it.\n", name);
+        } else if (!node->up && !*node->address) {
+            (void)fprintf(out, "%s is to join, and has not yet: kithctl plan apply.\n", name);
+        } else if (node->silent) {
             (void)fprintf(
                 out,
                 "Not answering: %s. Is kithd stopped, or its machine off, cut off or overloaded?\n",
@@ -304,6 +325,7 @@ enum kith_err kith_status_print(struct kith_view *view, FILE *out, bool colours)
         return KITH_ENOMEM;
     }
     can_print(view, out);
+    moves_print(view, out);
     absent_print(view, out);
     disagreements_print(view, out);
     hints_print(view, out);

@@ -122,6 +122,17 @@ static enum kith_err table_fetch(struct kith_link *link, const char *door, uint6
 
 /* ---- The members ---- */
 
+static void gains_count(struct kith_view *view)
+{
+    const struct kith_table *table = view->table;
+    for (uint32_t p = 0; p < table->partitions; p++) {
+        const uint16_t *next = kith_table_next_owners(table, p);
+        for (uint32_t i = 0; i < table->next_slots; i++) {
+            view->nodes[next[i]].gains += !kith_table_owns(table, p, next[i]);
+        }
+    }
+}
+
 static void nodes_from_table(struct kith_view *view, const struct kith_status_res *door)
 {
     for (uint32_t i = 0; i < view->count; i++) {
@@ -139,6 +150,12 @@ static void nodes_from_table(struct kith_view *view, const struct kith_status_re
     }
     for (size_t i = 0; i < (size_t)view->table->partitions * view->table->owner_slots; i++) {
         view->nodes[view->table->owners[i]].owned++;
+    }
+    if (kith_table_is_joint(view->table)) {
+        for (uint32_t i = 0; i < view->count; i++) {
+            view->nodes[i].move_flags = view->table->after[i].flags;
+        }
+        gains_count(view);
     }
 }
 
@@ -174,6 +191,12 @@ static void node_answered(struct kith_view *view, struct kith_view_node *node,
     node->up = true;
     node->seen_ms_ago = 0;
     self_told(node, &res->node);
+    if (kith_table_is_joint(view->table) &&
+        kith_table_id_compare(&node->knows, &view->table->id) == 0) {
+        node->move_complete = res->node.move_complete;
+        node->move_bytes = res->node.move_bytes;
+        node->moved = res->node.moved;
+    }
     (void)snprintf(node->software, sizeof(node->software), "%s",
                    res->node.software ? res->node.software : "");
     size_t row = (size_t)(node - view->nodes) * view->count;
@@ -266,6 +289,23 @@ void kith_view_release(struct kith_view *view)
     kith_free(view->nodes);
     kith_free(view->hears);
     memset(view, 0, sizeof(*view));
+}
+
+uint32_t kith_view_gains(const struct kith_view *view, uint32_t *ret_complete)
+{
+    uint32_t gains = 0;
+    *ret_complete = 0;
+    for (uint32_t i = 0; i < view->count; i++) {
+        gains += view->nodes[i].gains;
+        *ret_complete += view->nodes[i].move_complete;
+    }
+    return gains;
+}
+
+bool kith_view_awaited(const struct kith_view_node *node)
+{
+    bool part = node->gains > 0 || (node->move_flags & KITH_MEMBER_LEAVES) != 0;
+    return part && !node->moved && (node->move_flags & KITH_MEMBER_GONE) == 0;
 }
 
 int kith_view_health(struct kith_view *view)

@@ -18,6 +18,8 @@ struct kith_view_node {
     struct kith_table_id knows; /* up: the table that it has */
     uint64_t seen_ms_ago; /* by the node that answered first; 0 for one that answered */
     uint32_t owned;       /* partitions */
+    uint32_t gains;       /* partitions that a joint table moves here */
+    unsigned move_flags;  /* what a joint table says of it: KITH_MEMBER_JOINS ... */
     /* up: what it says of itself */
     uint64_t rows, row_bytes, chunks, chunk_bytes;
     uint64_t disk_total_bytes, disk_free_bytes;
@@ -25,6 +27,10 @@ struct kith_view_node {
     uint32_t pairs, pairs_never;
     uint64_t pairs_oldest_ms, uptime_ms;
     uint32_t space; /* how full its disk is, as NodeStatus has it */
+    /* and knows this table, which is joint: */
+    uint32_t move_complete; /* of what it gains */
+    uint64_t move_bytes;    /* that came */
+    bool moved;             /* all is done that it has to do */
     char error[400]; /* why it did not answer */
 };
 
@@ -47,6 +53,10 @@ KITH_MUST_CHECK enum kith_err kith_view_read(struct kith_link *link, const char 
                                              uint64_t patience_ms, struct kith_view *ret_view,
                                              struct kith_error *error);
 void kith_view_release(struct kith_view *view);
+/* Of a joint table: how many partitions come to another node, and are there; 0 of others. */
+uint32_t kith_view_gains(const struct kith_view *view, uint32_t *ret_complete);
+/* Whether the node has yet to do its part of the move. Nobody waits for one that is gone. */
+bool kith_view_awaited(const struct kith_view_node *node);
 
 /* KITH_CTL_OK; KITH_CTL_FAILED (degraded): a node is down, or those that are up do not agree on the
  * table or on who is; KITH_CTL_BELOW: a partition cannot be read or written with a quorum. Makes
