@@ -75,6 +75,12 @@ static const struct kith_config_key keys[] = {
      .help = "bytes a second that this node fetches of what it has missed (default no bound; it "
              "always yields to requests)"},
     {.section = "node",
+     .name = "zone_rate",
+     .type = KITH_CONFIG_SIZE,
+     .max = UINT64_C(1) << 40,
+     .help = "bytes a second of it that come from nodes in other data centres, and that it hands "
+             "over to them (default no bound)"},
+    {.section = "node",
      .name = "scrub",
      .type = KITH_CONFIG_DURATION,
      .fallback = "30d",
@@ -223,6 +229,7 @@ static int run(const struct kith_config *config)
         .weight = (uint32_t)kith_config_number(config, "weight"),
         .cache_bytes = kith_config_number(config, "cache"),
         .repair_rate = kith_config_number(config, "repair_rate"),
+        .zone_rate = kith_config_number(config, "zone_rate"),
         .scrub_ms = kith_config_number(config, "scrub"),
         .scrub_rate = kith_config_number(config, "scrub_rate"),
         .space_percent = {(uint32_t)kith_config_number(config, "disk_low"),

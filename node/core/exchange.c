@@ -371,7 +371,7 @@ bool exchange_rests(struct kith_node *node, struct pending *pending)
         exchange_end(node, pending, exchange->leaf == KITH_TREE_LEAVES ? 0 : 1);
         return true;
     }
-    uint64_t wait_ms = pace_wait_ms(&node->pace, node->now_ms);
+    uint64_t wait_ms = pace_repair_wait_ms(node, exchange->peer);
     if (wait_ms == 0) {
         return false;
     }

@@ -109,7 +109,7 @@ static bool fetch_begin(struct kith_node *node, struct pending *parent, uint64_t
     exchange->lack_at++;
     exchange->fetches++;
     node->exchanges.fetches++;
-    pace_took(&node->pace, node->now_ms, fetch->chunk.size);
+    pace_repair_took(node, exchange->peer, fetch->chunk.size);
     struct kith_chunk_get_req *req =
         &core_send(node, conn, KITH_MSG_CHUNK_GET_REQ, pending->id)->u.chunk_get_req;
     req->table = node->table->id;
@@ -124,7 +124,7 @@ static bool fetch_begin(struct kith_node *node, struct pending *parent, uint64_t
 static bool fetch_may(struct kith_node *node, struct pending *pending, uint64_t *ret_conn)
 {
     struct pending_exchange *exchange = &pending->u.exchange;
-    uint64_t wait_ms = pace_wait_ms(&node->pace, node->now_ms);
+    uint64_t wait_ms = pace_repair_wait_ms(node, exchange->peer);
     bool frozen = join_frozen(node);
     bool late = node->now_ms + wait_ms >= exchange->until_ms || frozen;
     if (exchange->fetches > 0 &&

@@ -186,7 +186,7 @@ void exchange_rows_got(struct kith_node *node, struct pending *pending,
     for (uint32_t i = 0; i < res->row_count; i++) {
         bytes += res->rows[i].name.size + res->rows[i].state.size;
     }
-    pace_took(&node->pace, node->now_ms, bytes);
+    pace_repair_took(node, exchange->peer, bytes);
     exchange->phase = EXCHANGE_ABSORB;
     exchange->more = res->more;
     exchange->told = 0;

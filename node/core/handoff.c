@@ -103,6 +103,11 @@ static bool begin(struct kith_node *node, uint16_t peer)
     if (!next_partition(node, &handoff, 0)) {
         return true;
     }
+    uint64_t far_ms = peer == KITH_NO_PEER ? 0 : pace_far_wait_ms(node, peer);
+    if (far_ms > 0) {
+        handoff_wake(node, far_ms);
+        return true;
+    }
     struct pending *pending =
         pending_new(node, PENDING_HANDOFF, 0, NULL, KITH_HANDOFF_TIMEOUT_MS);
     if (!pending) {
@@ -161,13 +166,18 @@ static void page_over(struct kith_node *node, struct pending *pending, uint32_t 
     handoff->has_after = handoff->more;
     handoff->after_group = handoff->last_group;
     handoff->after_name = handoff->last_name;
+    uint64_t far_ms = handoff->peer == KITH_NO_PEER ? 0 : pace_far_wait_ms(node, handoff->peer);
     if (!handoff->more && !next_partition(node, handoff, handoff->partition + 1)) {
         handoff_end(node, pending, 0);
         return;
     }
-    if (wait_ms > 0) {
+    if (far_ms >= KITH_HANDOFF_LEASE_MS) { /* others may hand over meanwhile */
+        handoff_end(node, pending, far_ms);
+        return;
+    }
+    if (wait_ms > 0 || far_ms > 0) {
         handoff->phase = HANDOFF_PAUSE;
-        pending_set_due(node, pending, node->now_ms + wait_ms);
+        pending_set_due(node, pending, node->now_ms + (wait_ms > far_ms ? wait_ms : far_ms));
         return;
     }
     next_page(node, pending);
@@ -235,6 +245,11 @@ static void page_read(struct kith_node *node, struct pending *pending,
     req->partition = handoff->partition;
     req->row_count = handoff->row_count;
     req->rows = done->u.hint_page.rows;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < handoff->row_count; i++) {
+        bytes += req->rows[i].name.size + req->rows[i].state.size;
+    }
+    pace_far_took(node, handoff->peer, bytes);
 }
 
 /* The owner has the page. */

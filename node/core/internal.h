@@ -264,7 +264,8 @@ struct kith_node {
     uint64_t puts, gets, scans;
     struct watches watches;
     struct exchanges exchanges;
-    struct pace pace;
+    struct pace pace;      /* of what anti-entropy brings */
+    struct pace zone_pace; /* of what it brings from other zones, and what is handed over there */
     struct scrub scrub;
     enum kith_space space; /* as the store said last */
     uint64_t space_ms;     /* when it is asked again; UINT64_MAX: its answer comes first */
@@ -653,6 +654,12 @@ uint64_t space_due(const struct kith_node *node);
 uint64_t pace_wait_ms(struct pace *pace, uint64_t now_ms);
 /* So much was moved, or is about to be. */
 void pace_took(struct pace *pace, uint64_t now_ms, uint64_t bytes);
+/* The same of what goes to a peer, or comes from one, in another zone; else none. */
+uint64_t pace_far_wait_ms(struct kith_node *node, uint16_t peer);
+void pace_far_took(struct kith_node *node, uint16_t peer, uint64_t bytes);
+/* Both bounds, of what anti-entropy brings from the peer. */
+uint64_t pace_repair_wait_ms(struct kith_node *node, uint16_t peer);
+void pace_repair_took(struct kith_node *node, uint16_t peer, uint64_t bytes);
 /* Bytes a second; 0: no bound. */
 void pace_set(struct pace *pace, uint64_t now_ms, uint64_t rate);
 

@@ -90,6 +90,7 @@ static enum kith_err load_options(struct kith_node *node, const struct kith_node
     }
     node->weight = options->weight > 0 ? options->weight : 1;
     pace_set(&node->pace, node->now_ms, options->repair_rate);
+    pace_set(&node->zone_pace, node->now_ms, options->zone_rate);
     node->keep_open = options->keep_open > 0 ? options->keep_open : KITH_KEEP_OPEN;
     node->put_timeout_ms =
         options->put_timeout_ms > 0 ? options->put_timeout_ms : KITH_PUT_TIMEOUT_MS;

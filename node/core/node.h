@@ -89,6 +89,7 @@ struct kith_node_options {
     uint64_t scrub_ms;    /* everything is read within that time; 0 = only when asked for */
     uint64_t scrub_rate;  /* bytes a second at most for that; 0 = no bound */
     uint64_t repair_rate; /* bytes a second that anti-entropy may move here; 0 = no bound */
+    uint64_t zone_rate;   /* and that background work exchanges with other zones; 0 = no bound */
 };
 
 /* What the store held at the start. */

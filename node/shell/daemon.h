@@ -32,6 +32,7 @@ struct kith_daemon_options {
     uint32_t weight;
     uint64_t cache_bytes; /* 0 = by the memory */
     uint64_t repair_rate; /* bytes a second; 0 = no bound */
+    uint64_t zone_rate;   /* the same */
     uint64_t scrub_ms;    /* everything is read within; 0 = only when asked for */
     uint64_t scrub_rate;  /* bytes a second at most for that; 0 = no bound */
     uint32_t space_percent[3]; /* of the disk, see store_wt.h; 0 = its own */

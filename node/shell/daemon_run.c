@@ -308,6 +308,7 @@ static enum kith_err start_node(struct daemon *daemon, struct kith_error *error)
                                         .weight = daemon->options->weight,
                                         .software = "kithd " KITH_VERSION,
                                         .repair_rate = daemon->options->repair_rate,
+                                        .zone_rate = daemon->options->zone_rate,
                                         .scrub_ms = daemon->options->scrub_ms,
                                         .scrub_rate = daemon->options->scrub_rate,
                                         .join = daemon->options->join};

@@ -361,6 +361,41 @@ static void test_silence(void **state)
     kith_node_free(world.node);
 }
 
+/* The bound on what comes from other zones: one chunk, then a rest; of the own zone as many as may.
+ */
+static void test_zone_rate(void **state)
+{
+    (void)state;
+    for (uint32_t far = 0; far < 2; far++) {
+        struct world world;
+        struct kith_msg req, ping = {.kind = KITH_MSG_PING};
+        world_zones = far == 1 ? "aba" : "aab";
+        uint64_t conn = list_asked(&world, &req);
+        world_zones = NULL;
+        ping.u.ping.is_answer = true;
+        pace_set(&world.node->zone_pace, world.now_ms, 500);
+        list_answer(&world, conn, req.id, false, MANY);
+        lack_answer(&world, MANY);
+        uint64_t bulk = bulk_asked(&world);
+        bulk_up(&world, bulk);
+        uint32_t asked_for = sent_count(&world, KITH_MSG_CHUNK_GET_REQ);
+        assert_int_equal(asked_for, far == 1 ? 1 : ATIME);
+        if (far == 1) { /* 1,000 bytes at 500 a second, and a second's worth was there */
+            chunk_answer(&world, bulk, sent(&world, KITH_MSG_CHUNK_GET_REQ)->id, 0);
+            struct kith_store_done done = {.err = KITH_OK};
+            stored(&world, asked(&world, KITH_STORE_CHUNK_PUT)->id, &done);
+            uint64_t waited = 0;
+            while (sent_count(&world, KITH_MSG_CHUNK_GET_REQ) == 0 && waited < 5000) {
+                message(&world, conn, &ping);
+                tick(&world, 100);
+                waited += 100;
+            }
+            assert_in_range(waited, 900, 2100);
+        }
+        kith_node_free(world.node);
+    }
+}
+
 /* The sums that the last step asks for: of chunks they are noted in `busy` and stay out, those of
  * rows end: nothing differs. */
 static void settle(struct world *world, uint64_t conn, uint32_t *busy)
@@ -466,6 +501,7 @@ int main(void)
         cmocka_unit_test(test_connection_fails),
         cmocka_unit_test(test_silence),
         cmocka_unit_test(test_thin),
+        cmocka_unit_test(test_zone_rate),
     };
     return cmocka_run_group_tests(tests, NULL, free_blobs);
 }

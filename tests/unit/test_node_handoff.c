@@ -121,11 +121,45 @@ static void test_answer(void **state)
     kith_node_free(world.node);
 }
 
+/* What goes to another zone waits until the bound allows it; to the own zone it goes at once. */
+static void test_zone_rate(void **state)
+{
+    (void)state;
+    for (uint32_t far = 0; far < 2; far++) {
+        struct world world;
+        world_zones = far == 1 ? "aba" : "aab";
+        world_new(&world, 2);
+        world_zones = NULL;
+        pace_set(&world.node->zone_pace, world.now_ms, 2);
+        uint64_t conn = peer_up(&world, 2);
+        for (uint32_t i = 0; i < 100 && world.hints_kind != KITH_STORE_HINT_LIST; i++) {
+            tick(&world, 100);
+        }
+        hints_done(&world);
+        hints_done(&world);
+        assert_int_equal(world.handoffs, 1); /* two bytes, and no debt yet */
+        struct kith_msg msg = {.kind = KITH_MSG_HANDOFF_RES, .id = world.handoff_id};
+        msg.u.handoff_res.status.message = "";
+        message(&world, conn, &msg);
+        assert_int_equal(world.hints_kind, KITH_STORE_HINT_ACK);
+        hints_done(&world);
+        bool rests = world.hints_kind != KITH_STORE_HINT_PAGE;
+        assert_int_equal(rests, far);
+        for (uint32_t i = 0; i < 100 && world.hints_kind != KITH_STORE_HINT_PAGE; i++) {
+            message(&world, conn, &(struct kith_msg){.kind = KITH_MSG_PING});
+            tick(&world, 100);
+        }
+        assert_int_equal(world.hints_kind, KITH_STORE_HINT_PAGE);
+        kith_node_free(world.node);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rest),
         cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_zone_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
