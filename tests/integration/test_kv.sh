@@ -13,6 +13,14 @@ for i in $(seq 1 50); do
     kv put "key$i" "value $i"
 done
 
+say "levels"
+for level in one quorum local-quorum each-quorum all; do
+    kv put "at-$level" $level --level $level
+    [ "$(kv get "at-$level" --level $level)" = $level ] || fail "get --level $level"
+done
+kv get at-one --level two 2>"$work/level" && fail "there is no level two"
+grep -q -- "--level is one, quorum" "$work/level" || fail "$(cat "$work/level")"
+
 say "all stopped and started"
 cluster_down
 cluster_up 3
