@@ -30,6 +30,17 @@ static const char *space_word(uint32_t space)
     return words[space < 3 ? space : 3];
 }
 
+/* Contents to which nothing refers any more (kithd --sweep). */
+static json_t *sweep_json(const struct kith_view_node *node)
+{
+    bool never = node->sweep_ms_ago == UINT64_MAX;
+    return json_pack("{s:I, s:I, s:I, s:o, s:o}", "condemned", (json_int_t)node->condemned, "swept",
+                     (json_int_t)node->swept, "swept_bytes", (json_int_t)node->swept_bytes,
+                     "looked_ms_ago",
+                     never ? json_null() : json_integer((json_int_t)node->sweep_ms_ago), "waits_for",
+                     kith_json_text(node->sweep_waits, strlen(node->sweep_waits)));
+}
+
 static json_t *told_json(const struct kith_view *view, const struct kith_view_node *node)
 {
     json_t *unheard = json_array();
@@ -43,7 +54,7 @@ static json_t *told_json(const struct kith_view *view, const struct kith_view_no
     }
     return json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, "
-        "s:o}",
+        "s:o, s:o}",
         "rows", (json_int_t)node->rows, "row_bytes", (json_int_t)node->row_bytes, "chunks",
         (json_int_t)node->chunks, "chunk_bytes", (json_int_t)node->chunk_bytes, "disk_total_bytes",
         (json_int_t)node->disk_total_bytes, "disk_free_bytes", (json_int_t)node->disk_free_bytes,
@@ -52,7 +63,7 @@ static json_t *told_json(const struct kith_view *view, const struct kith_view_no
         "thin_rows", (json_int_t)node->thin_rows, "pairs", (json_int_t)node->pairs, "pairs_never",
         (json_int_t)node->pairs_never, "space", space_word(node->space), "pairs_oldest_ms",
         (json_int_t)node->pairs_oldest_ms, "uptime_ms", (json_int_t)node->uptime_ms, "table",
-        (json_int_t)node->knows.version, "does_not_hear", unheard);
+        (json_int_t)node->knows.version, "does_not_hear", unheard, "sweep", sweep_json(node));
 }
 
 /* Its part of what a joint table moves. */

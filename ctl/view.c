@@ -178,6 +178,12 @@ static void self_told(struct kith_view_node *node, const struct kith_node_status
     node->pairs_oldest_ms = told->pairs_oldest_ms;
     node->space = told->space;
     node->uptime_ms = told->uptime_ms;
+    node->condemned = told->sweep.condemned;
+    node->swept = told->sweep.swept;
+    node->swept_bytes = told->sweep.swept_bytes;
+    node->sweep_ms_ago = told->sweep.ms_ago;
+    (void)snprintf(node->sweep_waits, sizeof(node->sweep_waits), "%s",
+                   told->sweep.waits ? told->sweep.waits : "");
 }
 
 static void node_answered(struct kith_view *view, struct kith_view_node *node,

@@ -93,6 +93,9 @@ static enum kith_err copy_status(struct kith_arena *arena, const struct kith_cli
     if (err == KITH_OK) {
         err = copy_text(arena, from->node.software, &to->node.software);
     }
+    if (err == KITH_OK) {
+        err = copy_text(arena, from->node.sweep.waits, &to->node.sweep.waits);
+    }
     if (err != KITH_OK) {
         return err;
     }

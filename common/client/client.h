@@ -115,6 +115,7 @@ struct kith_client_op {
         struct {
             uint32_t id_count;
             const struct kith_chunk_id *ids;
+            bool lease; /* they are to stay although nothing may refer to them (msg.h) */
         } chunk_sync;
         struct {
             const char *address; /* NULL = any node */

@@ -208,6 +208,7 @@ struct cc_sync_node {
     uint32_t *bits; /* which of the chunk's owners it is */
 };
 struct cc_sync {
+    bool lease;
     uint32_t id_count;
     struct kith_chunk_id *ids;
     uint32_t *holders; /* masks of owners, for each id */

@@ -153,6 +153,7 @@ static enum kith_err copy_sync(struct cc_op *op, const struct kith_client_op *fr
 {
     struct cc_sync *sync = &op->u.sync;
     sync->id_count = from->u.chunk_sync.id_count;
+    sync->lease = from->u.chunk_sync.lease;
     if (sync->id_count > KITH_CLIENT_SYNC_MAX) {
         return KITH_EINVAL;
     }

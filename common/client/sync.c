@@ -162,6 +162,7 @@ static void sync_ask(struct kith_client_core *core, struct cc_op *op, uint32_t i
         msg->u.chunk_sync_req.id_count = node->count;
         msg->u.chunk_sync_req.ids = node->ids;
         msg->u.chunk_sync_req.table = sync->table;
+        msg->u.chunk_sync_req.lease = sync->lease;
     }
     node->state = cc_ask(core, op, node->peer, i, msg) ? CC_REP_ASKED : CC_REP_FAILED;
     node->asked_ms = core->now;
@@ -296,17 +297,20 @@ static void status_keep(struct cc_op *op, const struct kith_status_res *res,
 {
     struct kith_member_info *members =
         kith_arena_copy(&op->arena, res->members, res->member_count * sizeof(*res->members));
-    const char *text[3] = {res->status.message, res->node.cluster_name, res->node.software};
-    for (uint32_t i = 0; i < 3; i++) {
+    const char *text[4] = {res->status.message, res->node.cluster_name, res->node.software,
+                           res->node.sweep.waits};
+    for (uint32_t i = 0; i < 4; i++) {
         const char *from = text[i] == NULL ? "" : text[i];
         text[i] = kith_arena_copy(&op->arena, from, strlen(from) + 1);
     }
-    *ret_ok = members != NULL && text[0] != NULL && text[1] != NULL && text[2] != NULL;
+    *ret_ok = members != NULL && text[0] != NULL && text[1] != NULL && text[2] != NULL &&
+              text[3] != NULL;
     *copy = *res;
     copy->members = members;
     copy->status.message = text[0];
     copy->node.cluster_name = text[1];
     copy->node.software = text[2];
+    copy->node.sweep.waits = text[3];
 }
 
 void cc_status_answer(struct kith_client_core *core, struct cc_op *op, const struct kith_msg *msg,

@@ -20,6 +20,7 @@
 #define KITH_LEAF_ROWS_MAX 512u     /* of leaves, in one answer */
 #define KITH_LEAF_HASHES_MAX 16384u /* rows that an asker names */
 #define KITH_CHUNK_LIST_MAX 4096u   /* chunks named in one answer */
+#define KITH_SWEEP_MAX 1024u        /* chunks in one step of a sweep, or one lease: 32 KiB */
 #define KITH_PAGE_BYTES_MAX (1u << 20) /* bytes of states in one page; at least one row always comes */
 #define KITH_MESSAGE_MAX (4u << 20) /* bytes of one encoded gRPC message; larger ones are refused */
 #define KITH_ADDRESS_SIZE 280u      /* "host:port" or "[v6]:port" with the NUL */
@@ -218,6 +219,9 @@ struct kith_chunk_sync_req {
     uint32_t id_count;
     const struct kith_chunk_id *ids;
     struct kith_table_id table; /* by which the owners are counted; who knows a newer one says ESTALE */
+    /* They need not be flushed, but are to stay for a day though nothing may refer to them: somebody
+     * has a file open that had them. One that is being swept is missing. */
+    bool lease;
 };
 struct kith_chunk_sync_res {
     struct kith_status status;
@@ -312,6 +316,46 @@ struct kith_chunk_list_res {
 
 /* What was kept for an owner, handed to him: merged and flushed before the answer. One request at a
  * time from a sender; without rows it only asks for leave. */
+/* Steps of a sweep of chunks that nobody refers to (core/sweep.h). Who leads it asks all members, then
+ * the owners. Under one table: ENOTREADY where the answerer has another, or is about to. */
+enum kith_sweep_step {
+    KITH_SWEEP_ASK = 1, /* does anything in your store refer to it? Answered once that is on disk */
+    KITH_SWEEP_CONDEMN, /* owners: it may go, once so much time has passed and nobody wanted it */
+    KITH_SWEEP_DOOM,    /* owners: that time has passed; from now on nobody may refer to it anew */
+    KITH_SWEEP_DELETE,  /* owners: all have said so: it goes */
+    KITH_SWEEP_CLEAR,   /* owners: something refers to it: the condemnation is void */
+};
+struct kith_sweep_chunk {
+    struct kith_chunk_id id;
+    uint64_t stamp; /* of the condemnation; one of another stamp is another */
+};
+struct kith_sweep_req {
+    struct kith_table_id table;
+    enum kith_sweep_step step;
+    uint32_t partition; /* that of the chunks */
+    uint32_t chunk_count;
+    const struct kith_sweep_chunk *chunks;
+};
+struct kith_sweep_res {
+    struct kith_status status;
+    uint32_t kept_count; /* those for which the answer is no: in the order of the question */
+    const struct kith_chunk_id *kept;
+};
+
+/* "A row, or a chunk, will refer to these older chunks": their owners sweep none of them for a
+ * while. One that has no copy at the moment notes it all the same. */
+struct kith_lease_req {
+    struct kith_table_id table;
+    uint32_t id_count;
+    const struct kith_chunk_id *ids;
+};
+struct kith_lease_res {
+    struct kith_status status;
+    /* of those asked for, in their order: held here; refused, for they are being swept */
+    uint32_t held_count, gone_count;
+    const struct kith_chunk_id *held, *gone;
+};
+
 struct kith_handoff_req {
     struct kith_table_id table;
     uint32_t partition;
@@ -443,6 +487,14 @@ struct kith_decide {
 };
 
 struct kith_status_req { uint32_t unused; };
+/* Sweeping, since start: chunks that were condemned under this node's lead; copies here that went, and
+ * their bytes. Then how long ago all partitions that it leads were looked through, and why that has
+ * not gone on: "" where it does. */
+struct kith_sweep_status {
+    uint64_t condemned, swept, swept_bytes;
+    uint64_t ms_ago; /* UINT64_MAX: not yet */
+    const char *waits;
+};
 struct kith_node_status {
     struct kith_uuid node;
     struct kith_uuid cluster; /* nil: none yet */
@@ -468,6 +520,7 @@ struct kith_node_status {
     uint32_t move_gains, move_complete;
     uint64_t move_bytes;
     bool moved;
+    struct kith_sweep_status sweep;
 };
 struct kith_status_res {
     struct kith_status status;
@@ -614,7 +667,11 @@ struct kith_explain_res {
     X(PLAN_REQ, 49, plan_req, kith_plan_req)     \
     X(PLAN_RES, 50, plan_res, kith_plan_res)     \
     X(OFFER_REQ, 51, offer_req, kith_offer_req)  \
-    X(OFFER_RES, 52, offer_res, kith_offer_res)
+    X(OFFER_RES, 52, offer_res, kith_offer_res) \
+    X(SWEEP_REQ, 61, sweep_req, kith_sweep_req)  \
+    X(SWEEP_RES, 62, sweep_res, kith_sweep_res)  \
+    X(LEASE_REQ, 63, lease_req, kith_lease_req)  \
+    X(LEASE_RES, 64, lease_res, kith_lease_res)
 
 enum kith_msg_kind {
 #define X(name, number, member, type) KITH_MSG_##name = number,

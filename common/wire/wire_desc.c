@@ -189,7 +189,7 @@ DESC(chunk_res, "ChunkRes", true, true);
 #define T kith_chunk_sync_req
 static const struct wire_field chunk_sync_req_fields[] = {
     U32(1, timeout_ms, KITH_TIMEOUT_MAX_MS), ARRAYS(2, ids, id_count, KITH_SYNC_IDS_MAX),
-    SUB(3, table, table_id_desc)};
+    SUB(3, table, table_id_desc), BOOL(4, lease)};
 DESC(chunk_sync_req, "ChunkSyncReq", true, false);
 #undef T
 
@@ -324,6 +324,12 @@ static const struct wire_field status_req_fields[] = {
 DESC(status_req, "StatusReq", false, false);
 #undef T
 
+#define T kith_sweep_status
+static const struct wire_field sweep_status_fields[] = {
+    U64(1, condemned), U64(2, swept), U64(3, swept_bytes), U64(4, ms_ago), STRING(5, waits, 255)};
+DESC(sweep_status, "SweepStatus", false, true);
+#undef T
+
 #define T kith_node_status
 static const struct wire_field node_status_fields[] = {ARRAY(1, node),
                                                        ARRAY(2, cluster),
@@ -354,7 +360,8 @@ static const struct wire_field node_status_fields[] = {ARRAY(1, node),
                                                        U32(27, move_gains, UINT32_MAX),
                                                        U32(28, move_complete, UINT32_MAX),
                                                        U64(29, move_bytes),
-                                                       BOOL(30, moved)};
+                                                       BOOL(30, moved),
+                                                       SUB(31, sweep, sweep_status_desc)};
 DESC(node_status, "NodeStatus", false, true);
 #undef T
 
@@ -449,6 +456,38 @@ static const struct wire_field handoff_res_fields[] = {
     SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX),
     U32(3, wait_ms, KITH_TIMEOUT_MAX_MS)};
 DESC(handoff_res, "HandoffRes", false, true);
+#undef T
+
+#define T kith_sweep_chunk
+static const struct wire_field sweep_chunk_fields[] = {ARRAY(1, id), FIXED64(2, stamp)};
+DESC(sweep_chunk, "SweepChunk", false, false);
+#undef T
+
+#define T kith_sweep_req
+static const struct wire_field sweep_req_fields[] = {
+    SUB(1, table, table_id_desc), U32(2, step, KITH_SWEEP_CLEAR),
+    U32(3, partition, KITH_PARTITIONS_MAX - 1),
+    SUBS(4, chunks, chunk_count, KITH_SWEEP_MAX, sweep_chunk_desc)};
+DESC(sweep_req, "SweepReq", true, false);
+#undef T
+
+#define T kith_sweep_res
+static const struct wire_field sweep_res_fields[] = {
+    SUB(1, status, status_desc), ARRAYS(2, kept, kept_count, KITH_SWEEP_MAX)};
+DESC(sweep_res, "SweepRes", true, true);
+#undef T
+
+#define T kith_lease_req
+static const struct wire_field lease_req_fields[] = {
+    SUB(1, table, table_id_desc), ARRAYS(2, ids, id_count, KITH_SWEEP_MAX)};
+DESC(lease_req, "LeaseReq", true, false);
+#undef T
+
+#define T kith_lease_res
+static const struct wire_field lease_res_fields[] = {
+    SUB(1, status, status_desc), ARRAYS(2, held, held_count, KITH_SWEEP_MAX),
+    ARRAYS(3, gone, gone_count, KITH_SWEEP_MAX)};
+DESC(lease_res, "LeaseRes", true, true);
 #undef T
 
 #define T kith_repair_cmd

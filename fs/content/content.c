@@ -108,6 +108,7 @@ enum kith_err kith_content_new(struct kith_content_store *store, struct kith_byt
     content->refs = 1;
     content->is_inline = true;
     install(content, &parsed);
+    kith_lease_list(content);
     *ret_content = content;
     return KITH_OK;
 }
@@ -168,6 +169,7 @@ void kith_content_free(struct kith_content *content)
     kith_content_inline_charge(content, false);
     pthread_mutex_lock(&content->store->lock);
     unlist(content);
+    kith_lease_unlist(content);
     pthread_mutex_unlock(&content->store->lock);
     pthread_mutex_unlock(&content->lock);
     kith_content_drop(content);

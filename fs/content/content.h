@@ -30,12 +30,17 @@ struct kith_content_options {
     size_t dirty_bytes; /* unsent data; 0 = 48 MiB */
     uint32_t readahead_bytes; /* 0 = 8 MiB */
     uint32_t timeout_ms;      /* of one chunk's transfer; 0 = the client's */
+    uint32_t lease_ms; /* chunks of files that are open for so long are leased; 0 = 6 h */
 };
 KITH_MUST_CHECK enum kith_err kith_content_store_new(const struct kith_content_options *options,
                                                      struct kith_content_store **ret_store);
 /* Waits for the transfers under way (each ends by its deadline). Every content must be freed
  * before, and the client be closed after. */
 void kith_content_store_free(struct kith_content_store *store);
+
+/* Now and then, from any thread: leases the chunks of a file whose time has come. Waits for nothing.
+ * now_ms: monotonic, any origin, never 0. */
+void kith_content_store_lease(struct kith_content_store *store, uint64_t now_ms);
 
 /* For /.kith/status. */
 struct kith_content_stats {

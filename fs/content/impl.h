@@ -66,6 +66,9 @@ struct kith_content_store {
     struct entry lru; /* ring; lru.lru_next is the most recently used */
     struct kith_content *dirty_head, *dirty_tail;
     uint32_t ops; /* requests under way */
+    struct kith_content *all; /* contents */
+    uint32_t lease_ms;
+    uint64_t lease_look_ms; /* when they are looked at next */
     struct kith_content_stats stats;
 };
 
@@ -134,6 +137,8 @@ struct kith_content {
     uint32_t refs;                              /* protected by store->lock: owner, uploads */
     bool listed;                                /* protected by store->lock */
     struct kith_content *dirty_prev, *dirty_next; /* protected by store->lock */
+    struct kith_content *all_prev, *all_next;     /* protected by it, too, like the next one */
+    uint64_t leased_ms; /* or seen first; 0: not yet */
 
     pthread_mutex_t lock; /* protects all that follows */
     pthread_cond_t cond;  /* an upload ended, a flush ended, lists are loaded */
@@ -183,6 +188,13 @@ void kith_content_drop(struct kith_content *content);
 void kith_content_touch(struct kith_content *content);
 /* With the lock (given up while it waits): extents are there afterwards. */
 KITH_MUST_CHECK enum kith_err kith_content_load(struct kith_content *content);
+
+/* ---- lease.c ---- */
+
+#define LEASE_DEFAULT_MS 21600000u /* 6 h, of the 24 that nodes wait */
+void kith_lease_list(struct kith_content *content);
+/* With store->lock. */
+void kith_lease_unlist(struct kith_content *content);
 
 /* ---- write.c; all with the lock ---- */
 

@@ -301,6 +301,7 @@ enum kith_err kith_content_store_new(const struct kith_content_options *options,
     store->cache_limit = options->cache_bytes == 0 ? CACHE_BYTES_DEFAULT : options->cache_bytes;
     store->dirty_limit = options->dirty_bytes == 0 ? DIRTY_BYTES_DEFAULT : options->dirty_bytes;
     store->readahead = options->readahead_bytes == 0 ? READAHEAD_DEFAULT : options->readahead_bytes;
+    store->lease_ms = options->lease_ms == 0 ? LEASE_DEFAULT_MS : options->lease_ms;
     store->bucket_count = 1024;
     while (store->bucket_count < store->cache_limit / 16384) { /* one for 16 KiB of chunks */
         store->bucket_count *= 2;

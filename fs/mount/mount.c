@@ -160,6 +160,7 @@ static enum kith_err start_parts(struct kith_fs *fs, struct kith_error *error)
                                            .volume = fs->volume,
                                            .cache_bytes = (size_t)fs->options->cache_bytes,
                                            .readahead_bytes = fs->options->readahead_bytes,
+                                           .lease_ms = fs->options->lease_ms,
                                            .timeout_ms = fs->options->op_timeout_ms};
     enum kith_err err = kith_content_store_new(&content, &fs->store);
     if (err == KITH_OK) {

@@ -34,6 +34,7 @@ struct kith_fs_options {
     uint32_t mount_timeout_ms, op_timeout_ms;
     uint64_t cache_bytes;
     uint32_t readahead_bytes;
+    uint32_t lease_ms; /* as in fs/content/content.h; 0 = its own */
     char *log_path; /* NULL = stderr; owned */
     char *pid_path; /* NULL = none; owned */
     enum kith_log_level log_level;

@@ -158,6 +158,7 @@ static void *timer_main(void *arg)
             pthread_mutex_lock(&fs->lock);
             kith_entry_sweep(fs, now > SWEEP_AGE_NS ? now - SWEEP_AGE_NS : 0, SWEEP_MOST);
             pthread_mutex_unlock(&fs->lock);
+            kith_content_store_lease(fs->store, now / 1000000u + 1u);
             sweep_at = now + SWEEP_NS;
         }
         kith_link_left_start(fs);

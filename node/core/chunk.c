@@ -25,6 +25,21 @@ static struct pending *chunk_begin(struct kith_node *node, uint64_t conn,
     return pending;
 }
 
+static void chunk_store(struct kith_node *node, struct pending *pending)
+{
+    const struct kith_chunk_put_req *req = &pending->u.chunk.req;
+    struct kith_store_op *op =
+        core_store(node, pending, KITH_STORE_CHUNK_PUT,
+                   kith_chunk_partition(&req->id, node->table->partitions));
+    op->durability = pending->durability;
+    op->u.chunk_put.id = req->id;
+    op->u.chunk_put.checksum = req->checksum;
+    op->u.chunk_put.ref_count = req->ref_count;
+    op->u.chunk_put.refs = req->refs;
+    op->u.chunk_put.payload = req->payload;
+    op->u.chunk_put.rule = leases_rule(node, &pending->u.chunk.leases);
+}
+
 static void chunk_put(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
 {
     const struct kith_chunk_put_req *req = &msg->u.chunk_put_req;
@@ -51,13 +66,46 @@ static void chunk_put(struct kith_node *node, uint64_t conn, const struct kith_m
     pending->durability =
         req->durability == KITH_DURABLE_DISK ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
     pending->thin = req->thin;
-    struct kith_store_op *op = core_store(node, pending, KITH_STORE_CHUNK_PUT, partition);
-    op->durability = pending->durability;
-    op->u.chunk_put.id = req->id;
-    op->u.chunk_put.checksum = req->checksum;
-    op->u.chunk_put.ref_count = req->ref_count;
-    op->u.chunk_put.refs = req->refs;
-    op->u.chunk_put.payload = req->payload;
+    pending->u.chunk.req = *req;
+    chunk_store(node, pending);
+}
+
+/* A list of other, older chunks that nothing here refers to: they are leased first (sweep.h). */
+static void chunk_lease(struct kith_node *node, struct pending *pending,
+                        const struct kith_store_done *done)
+{
+    struct kith_chunk_put_req *req = &pending->u.chunk.req;
+    const struct kith_chunk_id *refs =
+        kith_arena_copy(&pending->arena, req->refs, req->ref_count * sizeof *refs);
+    if (!refs || !lease_begin(node, pending, done->u.unleased.count, done->u.unleased.ids)) {
+        pending_refuse(node, pending, KITH_EREFUSED, "the chunks that it refers to cannot be leased");
+        pending_end(node, pending);
+        return;
+    }
+    if (!pending->blob) {
+        kith_blob_hold(req->payload);
+        pending->blob = req->payload;
+    }
+    req->refs = refs;
+}
+
+void chunk_leased(struct kith_node *node, struct pending *pending, enum kith_err err,
+                  const char *message)
+{
+    if (pending->answered || pending->op_out) {
+        return;
+    }
+    if (err == KITH_OK && (join_frozen(node) ||
+                           kith_table_id_compare(&pending->u.chunk.req.table, &node->table->id))) {
+        err = KITH_ENOTREADY;
+        message = "the table changes";
+    }
+    if (err == KITH_OK) {
+        chunk_store(node, pending);
+        return;
+    }
+    pending_refuse(node, pending, err, message);
+    pending_end(node, pending);
 }
 
 static void chunk_get(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
@@ -102,10 +150,19 @@ static void chunk_sync(struct kith_node *node, uint64_t conn, const struct kith_
     if (!pending) {
         return;
     }
+    bool lease = req->lease && node->sweep.grace_ms > 0;
+    pending->u.chunk.lease = lease ? req : NULL;
     struct kith_store_op *op =
-        core_store(node, pending, KITH_STORE_CHUNK_SYNC,
+        core_store(node, pending, lease ? KITH_STORE_CHUNK_LEASE : KITH_STORE_CHUNK_SYNC,
                    kith_chunk_partition(&req->ids[0], node->table->partitions));
     op->durability = KITH_DURABLE_DISK;
+    if (lease) {
+        op->u.lease.now_ms = node->wall_ms;
+        op->u.lease.grace_ms = node->sweep.grace_ms;
+        op->u.lease.count = req->id_count;
+        op->u.lease.ids = req->ids;
+        return;
+    }
     op->u.chunk_sync.id_count = req->id_count;
     op->u.chunk_sync.ids = req->ids;
 }
@@ -121,6 +178,24 @@ void chunk_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg
     }
 }
 
+/* A lease in the terms of a sync: who is not held, or goes, is missing. */
+static uint32_t not_held(struct kith_node *node, const struct kith_chunk_sync_req *req,
+                         const struct kith_store_done *done, const struct kith_chunk_id **ret_ids)
+{
+    struct kith_chunk_id *ids = kith_arena_alloc(&node->arena, (req->id_count + 1u) * sizeof *ids);
+    uint32_t count = 0, held = 0;
+    for (uint32_t i = 0; ids && i < req->id_count; i++) {
+        if (held < done->u.lease.held_count &&
+            memcmp(&req->ids[i], &done->u.lease.held[held], sizeof *ids) == 0) {
+            held++;
+        } else {
+            ids[count++] = req->ids[i];
+        }
+    }
+    *ret_ids = ids;
+    return count;
+}
+
 void chunk_stored(struct kith_node *node, struct pending *pending,
                   const struct kith_store_done *done)
 {
@@ -129,6 +204,11 @@ void chunk_stored(struct kith_node *node, struct pending *pending,
         return; /* at os; the disk follows */
     }
     core_stored_last(node, pending);
+    if (done->err == KITH_ECANCELED && pending->asked == KITH_MSG_CHUNK_PUT_REQ &&
+        !pending->answered) {
+        chunk_lease(node, pending, done);
+        return;
+    }
     if (done->err == KITH_OK && pending->thin) {
         exchange_thin(node, done->partition);
     }
@@ -142,8 +222,12 @@ void chunk_stored(struct kith_node *node, struct pending *pending,
             &core_send(node, pending->conn, KITH_MSG_CHUNK_SYNC_RES, pending->msg_id)
                  ->u.chunk_sync_res;
         res->status = core_ok();
-        res->missing_count = done->u.chunk_sync.missing_count;
-        res->missing = done->u.chunk_sync.missing;
+        if (pending->u.chunk.lease) {
+            res->missing_count = not_held(node, pending->u.chunk.lease, done, &res->missing);
+        } else {
+            res->missing_count = done->u.chunk_sync.missing_count;
+            res->missing = done->u.chunk_sync.missing;
+        }
     } else {
         struct kith_chunk_res *res =
             &core_send(node, pending->conn, KITH_MSG_CHUNK_RES, pending->msg_id)->u.chunk_res;

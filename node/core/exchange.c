@@ -74,7 +74,7 @@ static bool make_pairs(struct kith_node *node)
             }
         }
     }
-    node->exchanges.own_count = count;
+    node->exchanges.own_count = node->exchanges.rows_left = count;
     for (uint32_t i = 0; i < KITH_GUESTS; i++, count++) {
         pairs[count].partition = UINT32_MAX;
         pairs[count].peer = KITH_NO_PEER;
@@ -357,6 +357,20 @@ void exchange_pause(struct kith_node *node, struct pending *pending, uint64_t ms
     pending_set_due(node, pending, node->now_ms + ms);
 }
 
+/* All that the other owner had is here. */
+static void pair_whole(struct kith_node *node, const struct pending *pending)
+{
+    struct exchange_pair *pair = exchange_pair_of(node, pending);
+    bool rows = pending->u.exchange.pair < node->exchanges.own_count; /* no guest */
+    node->exchanges.rows_left -= rows && pair->whole_ms == 0 ? 1 : 0;
+    pair->whole_ms = node->now_ms;
+}
+
+bool exchange_caught_up(const struct kith_node *node)
+{
+    return node->exchanges.made && node->exchanges.rows_left == 0;
+}
+
 bool exchange_rests(struct kith_node *node, struct pending *pending)
 {
     struct pending_exchange *exchange = &pending->u.exchange;
@@ -364,9 +378,9 @@ bool exchange_rests(struct kith_node *node, struct pending *pending)
         exchange->leaf++;
     }
     if (exchange->leaf == KITH_TREE_LEAVES || node->now_ms >= exchange->until_ms) {
-        struct exchange_pair *pair = exchange_pair_of(node, pending);
-        if (exchange->leaf == KITH_TREE_LEAVES && !exchange->failed && !pair->suspected) {
-            pair->whole_ms = node->now_ms;
+        bool suspected = exchange_pair_of(node, pending)->suspected;
+        if (exchange->leaf == KITH_TREE_LEAVES && !exchange->failed && !suspected) {
+            pair_whole(node, pending);
         }
         exchange_end(node, pending, exchange->leaf == KITH_TREE_LEAVES ? 0 : 1);
         return true;
@@ -464,7 +478,9 @@ static void sums_got(struct kith_node *node, struct pending *pending,
     pair->suspected = false;
     pair->tree_bytes += (1u + res->leaf_count) * sizeof(struct kith_checksum);
     if (res->leaf_count != KITH_TREE_LEAVES) { /* none: the roots are equal */
-        pair->whole_ms = res->leaf_count == 0 ? node->now_ms : pair->whole_ms;
+        if (res->leaf_count == 0) {
+            pair_whole(node, pending);
+        }
         exchange_end(node, pending, res->leaf_count == 0 ? 0 : KITH_EXCHANGE_FAILED_MS);
         return;
     }

@@ -18,6 +18,7 @@
  *     handoff.c   what is kept for others goes to them
  *     space.c     how full the disk is               moves.c      a joint table: what it moves
  *     leftovers.c  what it has left behind
+ *     sweep.c, lease.c  chunks that nobody refers to
  *
  * ATOMIC STEPS. "An event that cannot be taken leaves the state unchanged": a handler first does
  * all that can fail (allocations, checks), then changes state and makes effects. Effects come from
@@ -29,6 +30,7 @@
 
 #include "core/moves.h"
 #include "core/pending.h"
+#include "core/sweep.h"
 
 /* ---- Connections ---- */
 
@@ -130,6 +132,7 @@ struct exchanges {
     bool first;                  /* some of the pairs may be */
     uint32_t own_count;          /* pairs with other owners, of each class; behind them guests */
     uint32_t pair_count;         /* of each class, both */
+    uint32_t rows_left;          /* pairs of rows that were never carried through */
     struct exchange_pair *pairs; /* those of rows, then those of chunks */
     uint32_t next[EXCHANGE_CLASSES]; /* the pair of each class to look at */
     uint32_t out[EXCHANGE_CLASSES];  /* under way */
@@ -273,6 +276,7 @@ struct kith_node {
     struct handoffs handoffs;
     struct moves moves;
     struct leftovers leftovers;
+    struct sweep sweep;
 
     struct join_state *join;
 
@@ -444,6 +448,9 @@ void table_tell(struct kith_node *node);
 uint64_t table_tell_due(const struct kith_node *node);
 void table_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void table_res(struct kith_node *node, const struct kith_msg *msg);
+/* Whether one table is decided and in use here, as far as this node knows, and none about to be. That
+ * others have it too, who asks them learns. */
+bool table_settled(const struct kith_node *node);
 enum table_verdict { TABLE_FITS, TABLE_STALE, TABLE_AHEAD, TABLE_NOT_OURS, TABLE_NONE };
 /* How the table that a request names stands to ours, and whether we own the partition. */
 enum table_verdict table_check(const struct kith_node *node, const struct kith_table_id *named,
@@ -523,6 +530,16 @@ void repair_end(struct kith_node *node, struct pending *pending);
 void chunk_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void chunk_stored(struct kith_node *node, struct pending *pending,
                   const struct kith_store_done *done);
+/* lease.c: its leases are there, or (err) cannot be had. */
+void chunk_leased(struct kith_node *node, struct pending *pending, enum kith_err err,
+                  const char *message);
+void put_leased(struct kith_node *node, struct pending *pending, enum kith_err err,
+                const char *message);
+/* Takes what was leased to what was before. ENOMEM. */
+enum kith_err leases_add(struct kith_arena *arena, struct pending_leases *leases, uint32_t count,
+                         const struct kith_chunk_id *ids);
+struct kith_refs_rule leases_rule(const struct kith_node *node,
+                                  const struct pending_leases *leases);
 /* repair_cmd.c */
 void repair_cmd(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void repair_answer(struct kith_node *node, const struct pending *pending,
@@ -566,6 +583,9 @@ void exchange_end(struct kith_node *node, struct pending *pending, uint64_t agai
 /* What one has brought. */
 void exchange_brought(struct kith_node *node, struct pending *pending, uint64_t count,
                       uint64_t bytes);
+/* Whether all that the other owners had when this node started, or since, is here: its rows are none of
+ * an old copy of its disk any more, and it can be told what they refer to. */
+bool exchange_caught_up(const struct kith_node *node);
 /* All pairs are due; or none is compared any more. */
 void exchange_start(struct kith_node *node);
 void exchange_stop(struct kith_node *node);

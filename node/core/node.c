@@ -145,6 +145,7 @@ enum kith_err kith_node_new(const struct kith_node_options *options, const struc
     }
     if (err == KITH_OK) {
         moves_load(node, start->meta[KITH_META_MOVE]);
+        sweep_start(node, options->sweep_ms);
         scrub_load(node, options->scrub_ms, options->scrub_rate, start->meta[KITH_META_SCRUB]);
         err = join_new(node, options, start->meta[KITH_META_DECIDE], error);
     }
@@ -278,6 +279,7 @@ static enum kith_err take_tick(struct kith_node *node)
         moves_tick(node);
         leftovers_tick(node);
         table_tell(node);
+        sweep_tick(node);
     }
     return KITH_OK;
 }
@@ -385,6 +387,15 @@ static enum kith_err take_stored(struct kith_node *node, const struct kith_store
     case PENDING_HINTS:
         hints_stored(node, pending, done);
         return KITH_OK;
+    case PENDING_SWEEP:
+        sweep_stored(node, pending, done);
+        return KITH_OK;
+    case PENDING_SWEPT:
+        sweep_answered(node, pending, done);
+        return KITH_OK;
+    case PENDING_LEASE:
+        lease_stored(node, pending, done);
+        return KITH_OK;
     default:
         return KITH_OK;
     }
@@ -412,6 +423,10 @@ static enum kith_err take_answer(struct kith_node *node, struct conn *conn,
         fetch_got(node, pending, conn->peer, &msg->u.chunk_res);
     } else if (pending->kind == PENDING_HANDOFF && msg->kind == KITH_MSG_HANDOFF_RES) {
         handoff_got(node, pending, conn->peer, &msg->u.handoff_res);
+    } else if (pending->kind == PENDING_SWEEP && msg->kind == KITH_MSG_SWEEP_RES) {
+        sweep_got(node, pending, conn->peer, &msg->u.sweep_res);
+    } else if (pending->kind == PENDING_LEASE && msg->kind == KITH_MSG_LEASE_RES) {
+        lease_got(node, pending, conn->peer, &msg->u.lease_res);
     }
     return KITH_OK;
 }
@@ -465,6 +480,14 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_HANDOFF_REQ:
         handoff_req(node, id, msg);
         return KITH_OK;
+    case KITH_MSG_SWEEP_REQ:
+        sweep_req(node, id, msg);
+        return KITH_OK;
+    case KITH_MSG_LEASE_REQ:
+        lease_req(node, id, msg);
+        return KITH_OK;
+    case KITH_MSG_SWEEP_RES:
+    case KITH_MSG_LEASE_RES:
     case KITH_MSG_REPLICATE_RES:
     case KITH_MSG_REQUEST_FIND_RES:
     case KITH_MSG_GET_RES:
@@ -583,7 +606,7 @@ static uint64_t node_due(struct kith_node *node)
     uint64_t others[] = {peers_due(node), swim_due(node),     join_due(node), agree_due(node),
                          watch_due(node), exchange_due(node), bulk_due(node), handoff_due(node),
                          scrub_due(node), space_due(node),    moves_due(node),
-                         table_tell_due(node), leftovers_due(node)};
+                         table_tell_due(node), leftovers_due(node),  sweep_due(node)};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         due = others[i] < due ? others[i] : due;
     }

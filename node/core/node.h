@@ -88,6 +88,7 @@ struct kith_node_options {
     uint32_t put_timeout_ms; /* bound on a put's wait for replicas; 0 = 10000 */
     uint64_t scrub_ms;    /* everything is read within that time; 0 = only when asked for */
     uint64_t scrub_rate;  /* bytes a second at most for that; 0 = no bound */
+    uint64_t sweep_ms;    /* the grace of sweep.h; 0 = nothing is swept */
     uint64_t repair_rate; /* bytes a second that anti-entropy may move here; 0 = no bound */
     uint64_t zone_rate;   /* and that background work exchanges with other zones; 0 = no bound */
 };

@@ -184,6 +184,10 @@ static void peer_fail(struct kith_node *node, struct peer *peer)
             exchange_peer_lost(node, pending, index);
         } else if (pending->kind == PENDING_HANDOFF) {
             handoff_peer_lost(node, pending, index);
+        } else if (pending->kind == PENDING_SWEEP) {
+            sweep_peer_lost(node, pending, index);
+        } else if (pending->kind == PENDING_LEASE) {
+            lease_peer_lost(node, pending, index);
         }
     }
 }

@@ -28,6 +28,7 @@ enum kith_err pending_init(struct kith_node *node)
 void pending_release_all(struct kith_node *node)
 {
     for (uint32_t i = 0; node->pendings && i < node->pending_fresh; i++) {
+        kith_blob_drop(node->pendings[i].blob);
         kith_arena_release(&node->pendings[i].arena);
     }
     kith_free(node->pendings);
@@ -162,6 +163,8 @@ void pending_bury(struct kith_node *node)
     while (node->pending_ended != KITH_PENDING_MAX) {
         struct pending *pending = &node->pendings[node->pending_ended];
         node->pending_ended = pending->next_free;
+        kith_blob_drop(pending->blob);
+        pending->blob = NULL;
         kith_arena_release(&pending->arena);
         pending->next_free = node->pending_free;
         node->pending_free = pending->slot;
@@ -213,6 +216,12 @@ static void pending_expire(struct kith_node *node, struct pending *pending)
         return;
     case PENDING_HANDOFF:
         handoff_expire(node, pending);
+        return;
+    case PENDING_SWEEP:
+        sweep_expire(node, pending);
+        return;
+    case PENDING_LEASE:
+        lease_expire(node, pending);
         return;
     default:
         pending_refuse(node, pending, KITH_ETIMEOUT, "the deadline passed");
@@ -305,6 +314,12 @@ static void refuse(struct kith_node *node, uint64_t conn, enum kith_msg_kind ask
         return;
     case KITH_MSG_HANDOFF_REQ:
         core_send(node, conn, KITH_MSG_HANDOFF_RES, id)->u.handoff_res.status = status;
+        return;
+    case KITH_MSG_SWEEP_REQ:
+        core_send(node, conn, KITH_MSG_SWEEP_RES, id)->u.sweep_res.status = status;
+        return;
+    case KITH_MSG_LEASE_REQ:
+        core_send(node, conn, KITH_MSG_LEASE_RES, id)->u.lease_res.status = status;
         return;
     default:
         return; /* answers, pings and repairs: nobody waits */

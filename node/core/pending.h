@@ -35,6 +35,9 @@ enum pending_kind {
     PENDING_HINTS,      /* handoff.c: the list of what is kept; what is too old */
     PENDING_SPACE,      /* space.c */
     PENDING_LEFTOVER,   /* leftovers.c */
+    PENDING_SWEEP,      /* sweep.c */
+    PENDING_SWEPT,      /* sweep_answer.c */
+    PENDING_LEASE,      /* lease.c */
     PENDING_KINDS
 };
 
@@ -45,10 +48,17 @@ enum put_phase {
     PUT_SPREAD,
     PUT_REREAD, /* the states are read again, for more nodes to stand in */
     PUT_NOTE,   /* it is noted on disk that there are too few copies */
+    PUT_LEASE,  /* chunks that it refers to are leased; then STORE again */
 };
 
 /* Other owners, and who stands in for them. */
 #define KITH_PUT_PLACES (2u * KITH_REPLICAS_MAX)
+
+/* What was leased for a put or a chunk. */
+struct pending_leases {
+    uint32_t rounds, count;
+    struct kith_chunk_id *ids; /* in the arena, ascending */
+};
 
 struct pending_put {
     enum put_phase phase;
@@ -81,6 +91,7 @@ struct pending_put {
     uint32_t result_count;
     struct kith_put_result *results; /* in the arena, like names */
     struct kith_bytes *names;
+    struct pending_leases leases;
     struct kith_group group; /* from PUT_SPREAD on, when req may be gone; so the next one */
     struct kith_request_id request;
     bool retry;
@@ -179,6 +190,56 @@ struct pending_absorb {
     uint32_t failed;
 };
 
+enum sweep_phase { /* in this order; those without chunks are passed over */
+    SWEEPING_LIST,
+    SWEEPING_ASK,
+    SWEEPING_CLEAR,   /* what was condemned, and is referred to */
+    SWEEPING_DOOM,
+    SWEEPING_DELETE,
+    SWEEPING_CONDEMN,
+    SWEEPING_END
+};
+
+struct sweep_item {
+    struct kith_sweep_chunk chunk;
+    bool ripe;    /* condemned so long ago that it may be doomed; else it is to be condemned */
+    bool kept;    /* something refers to it */
+    bool refused; /* some owner has not taken the step of `phase`, or one before it */
+};
+
+struct pending_sweep {
+    enum sweep_phase phase;
+    uint32_t partition;
+    struct kith_table_id table;
+    bool more; /* pages follow, behind `last` */
+    struct kith_chunk_id last;
+    uint64_t stamp;   /* for CONDEMN */
+    /* in the arena */
+    uint32_t item_count;
+    struct sweep_item *items;
+    uint32_t chunk_count;  /* those of the phase */
+    struct kith_sweep_chunk *chunks;
+    uint16_t *peers;       /* those who are asked in this phase, */
+    uint32_t peer_count, next; /* so far as to `next` */
+    uint8_t *waits;        /* a bit for each: an answer is due */
+    uint32_t out;          /* answers that are due */
+};
+
+struct pending_lease {
+    uint64_t parent; /* the pending that it is for */
+    struct kith_table_id table;
+    bool self_out;   /* our own store is at it, */
+    bool self_done;
+    uint32_t next;   /* members from this one on are still to be asked */
+    uint32_t out;    /* answers that are due */
+    /* in the arena */
+    uint8_t *waits;  /* a bit for each peer */
+    uint32_t count;
+    struct kith_chunk_id *ids;
+    uint8_t *leased, *held; /* [count] owners that have; */
+    bool *gone;             /* [count] one that refuses */
+};
+
 struct pending {
     enum pending_kind kind;
     bool op_out;   /* a store operation is out: the slot stays until its last completion */
@@ -197,6 +258,7 @@ struct pending {
     enum kith_msg_kind asked;
     enum kith_durability durability; /* at which a write is answered */
     bool thin;                       /* a chunk that other owners are to be told of */
+    struct kith_blob *blob; /* held, like the arena */
     struct kith_arena arena;
     union {
         struct pending_put put;
@@ -213,6 +275,13 @@ struct pending {
         } merge;
         struct pending_handoff handoff;
         struct pending_absorb absorb;
+        struct pending_sweep sweep;
+        struct pending_lease lease;
+        struct {
+            struct kith_chunk_put_req req; /* its lists in the arena, once it waits for leases */
+            struct pending_leases leases;
+            const struct kith_chunk_sync_req *lease; /* in the message, while its op is out */
+        } chunk;
         struct {
             enum kith_meta_key key;
             void (*then)(struct kith_node *node, uint64_t arg, enum kith_err err);

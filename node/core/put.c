@@ -11,6 +11,9 @@
  *                                                                 REREAD
  *                                       nobody is left: NOTE that it is thin --> OK
  *
+ * STORE may find that the rows refer to older chunks that nothing here refers to: they are leased
+ * first (LEASE, sweep.h), and then STORE comes again.
+ *
  * FIND and MERGE: a retry may meet a coordinator that knows nothing of the first try. It asks the
  * other owners, and who may have stood in for them, for the request id; what is found is merged
  * (which notes the request here), and the STORE that follows recognises it and gives the same
@@ -224,6 +227,7 @@ static void put_store(struct kith_node *node, struct pending *pending)
     op->u.put.update_count = put->req->update_count;
     op->u.put.updates = put->req->updates;
     op->u.put.hint = want;
+    op->u.put.refs = leases_rule(node, &put->leases);
 }
 
 static void put_find(struct kith_node *node, struct pending *pending,
@@ -360,6 +364,36 @@ void put_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
     }
 }
 
+/* ---- Leases: it refers to older chunks that nothing here refers to (sweep.h) ---- */
+
+static void put_lease(struct kith_node *node, struct pending *pending,
+                      const struct kith_store_done *done)
+{
+    struct pending_put *put = &pending->u.put;
+    const struct kith_put_req *copy = put_copy(&pending->arena, put->req);
+    if (!copy || !lease_begin(node, pending, done->u.unleased.count, done->u.unleased.ids)) {
+        pending_refuse(node, pending, KITH_EREFUSED, "the chunks that it refers to cannot be leased");
+        pending_end(node, pending);
+        return;
+    }
+    put->req = copy;
+    put->phase = PUT_LEASE;
+}
+
+void put_leased(struct kith_node *node, struct pending *pending, enum kith_err err,
+                const char *message)
+{
+    if (pending->answered || pending->u.put.phase != PUT_LEASE) {
+        return;
+    }
+    if (err == KITH_OK) {
+        put_store(node, pending);
+        return;
+    }
+    pending_refuse(node, pending, err, message);
+    pending_end(node, pending);
+}
+
 /* ---- Ends ---- */
 
 bool put_outdated(const struct kith_node *node, const struct pending_put *put)
@@ -435,6 +469,8 @@ void put_expire(struct kith_node *node, struct pending *pending)
     }
     if (put->phase == PUT_FIND) {
         pending_refuse(node, pending, KITH_EREFUSED, "the other owners were asked in vain");
+    } else if (put->phase == PUT_LEASE) {
+        pending_refuse(node, pending, KITH_EREFUSED, "the chunks that it refers to were not leased");
     } else if (put->phase == PUT_MERGE) {
         pending_refuse(node, pending, KITH_EUNKNOWN, "the deadline passed");
     } else {
@@ -460,6 +496,9 @@ int put_other(const struct pending_put *put, uint16_t peer)
 void put_recheck(struct kith_node *node, struct pending *pending)
 {
     struct pending_put *put = &pending->u.put;
+    if (put->phase == PUT_LEASE) {
+        return;
+    }
     if (put->phase > PUT_FIND) {
         put_progress(node, pending);
     } else if (put->waiting == 0 || node->now_ms >= put->find_until_ms) {
@@ -554,6 +593,15 @@ enum kith_err put_stored(struct kith_node *node, struct pending *pending,
     struct pending_put *put = &pending->u.put;
     if (put->phase > PUT_SPREAD) {
         return put_again_stored(node, pending, done);
+    }
+    if (put->phase == PUT_STORE && done->err == KITH_ECANCELED) {
+        core_stored_last(node, pending);
+        if (pending->answered) {
+            pending_end(node, pending);
+        } else {
+            put_lease(node, pending, done);
+        }
+        return KITH_OK;
     }
     bool last = done->err != KITH_OK || put->phase == PUT_MERGE || done->reached == put->durability;
     if (done->err != KITH_OK) {

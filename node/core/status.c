@@ -61,6 +61,12 @@ static void status_answer(struct kith_node *node, uint64_t conn, uint64_t id,
     self->move_complete = node->moves.synced ? node->moves.gained : node->moves.complete;
     self->move_bytes = node->moves.bytes;
     self->moved = moves_done(node);
+    const struct sweep *sweep = &node->sweep;
+    self->sweep.condemned = sweep->condemned;
+    self->sweep.swept = sweep->swept;
+    self->sweep.swept_bytes = sweep->swept_bytes;
+    self->sweep.ms_ago = sweep->whole_ms > 0 ? node->now_ms - sweep->whole_ms : UINT64_MAX;
+    self->sweep.waits = sweep->waits;
     pairs_count(node, self);
     res->member_count = members_all(node, &res->members);
 }

@@ -17,6 +17,7 @@
 #ifndef KITH_CORE_STORE_H
 #define KITH_CORE_STORE_H
 
+#include "core/sweepop.h"
 #include "core/tree.h"
 #include "wire/msg.h"
 
@@ -45,6 +46,11 @@ enum kith_store_kind {
     KITH_STORE_HINT_DROP,  /* plain hints that are too old go */
     KITH_STORE_HINT_LIST,  /* which partitions have hints */
     KITH_STORE_DROP,       /* some of what is stored of a partition goes */
+    /* Sweeping (sweep.h). The last three are always disk, one completion (DISK). */
+    KITH_STORE_SWEEP_LIST, /* chunks that may have to go: older ones to which nothing here refers */
+    KITH_STORE_SWEEP_LOOK, /* to which of these something here refers; all that it says is on disk */
+    KITH_STORE_SWEEP_STEP, /* CONDEMN, DOOM, DELETE (sweepop.h) */
+    KITH_STORE_CHUNK_LEASE,
 };
 
 /* That a write is kept for others; beside a PUT, MERGE or HINT_NOTE. */
@@ -53,6 +59,24 @@ struct kith_hint_want {
     bool thin;    /* the row is among our own, and is marked; else the hint has the row */
     uint32_t target_count;
     const struct kith_uuid *targets; /* owners that are to have it */
+};
+
+/* What a PUT or CHUNK_PUT may refer to: chunks that are young (kith_chunk_is_young), those to which
+ * a row of our own refers already, which goes on in the same transaction (`own`: our rows are not those
+ * of an old disk), and those that were leased for it. Others: it is ECANCELED, nothing is written, and they are named. */
+struct kith_refs_rule {
+    uint64_t now_ms, grace_ms; /* grace 0: there is no sweeping, and all may be */
+    bool own;
+    uint32_t leased_count;
+    const struct kith_chunk_id *leased; /* ascending */
+};
+
+/* A chunk that nothing here refers to, with its mark (sweepop.h). */
+struct kith_sweep_entry {
+    struct kith_chunk_id id;
+    uint64_t stamp;
+    bool ripe;  /* DOOM is due */
+    bool fresh; /* CONDEMN is */
 };
 
 enum kith_meta_key { /* what META_PUT writes; all are given back at the start, see kith_start */
@@ -87,6 +111,7 @@ struct kith_store_op {
             uint32_t update_count;
             const struct kith_put_update *updates;
             const struct kith_hint_want *hint; /* NULL: nothing is kept for others */
+            struct kith_refs_rule refs;
         } put;
         struct {
             struct kith_group group;
@@ -131,6 +156,7 @@ struct kith_store_op {
             uint32_t ref_count;
             const struct kith_chunk_id *refs;
             struct kith_blob *payload; /* the store holds its own reference */
+            struct kith_refs_rule rule;
         } chunk_put;
         struct {
             struct kith_chunk_id id;
@@ -205,6 +231,23 @@ struct kith_store_op {
         struct {
             bool chunks; /* else rows; up to KITH_DROP_MAX at a time */
         } drop;
+        struct {
+            uint64_t now_ms, grace_ms; /* as sweepop.h has them; so in the next ones */
+            bool marks_only; /* forget marks that say nothing any more; list nothing */
+            bool has_after;  /* from behind this one on */
+            struct kith_chunk_id after;
+        } sweep_list; /* a condemnation of what is referred to here is void then */
+        struct {
+            uint64_t now_ms, grace_ms;
+            enum kith_sweep_step step; /* STEP */
+            uint32_t count;            /* at most KITH_SWEEP_MAX, of the partition */
+            const struct kith_sweep_chunk *chunks;
+        } sweep; /* LOOK, STEP */
+        struct {
+            uint64_t now_ms, grace_ms;
+            uint32_t count; /* of any partitions */
+            const struct kith_chunk_id *ids;
+        } lease;
     } u;
 };
 
@@ -241,7 +284,7 @@ enum kith_space {
 /* Everything it points to stays valid until the event that carries it has been handled. */
 struct kith_store_done {
     uint64_t id;
-    enum kith_err err; /* OK; ELIMIT (too many siblings), ETOOBIG, EINVAL, ENOSPC, EIO, ECORRUPT, ENOTFOUND */
+    enum kith_err err; /* OK; ELIMIT (too many siblings), ECANCELED (unleased), ETOOBIG, EINVAL, ENOSPC, EIO, ECORRUPT, ENOTFOUND */
     const char *message; /* for people, when err is not OK; may be "" */
     enum kith_durability reached;
     /* Rows or chunks of the partition that were met, do not fit their checksum, and were set aside:
@@ -255,6 +298,10 @@ struct kith_store_done {
             uint32_t row_count;
             const struct kith_store_put_row *rows;
         } put;
+        struct { /* PUT, CHUNK_PUT: ECANCELED */
+            uint32_t count;
+            const struct kith_chunk_id *ids; /* ascending, each once */
+        } unleased;
         struct {
             bool changed; /* at least one row was different before */
         } merge;
@@ -322,6 +369,22 @@ struct kith_store_done {
             uint32_t row_count;
             const struct kith_leaf_row *rows; /* with hashes */
         } hint_page;
+        struct {
+            bool more; /* there are some behind `last` */
+            struct kith_chunk_id last;
+            uint32_t count; /* at most KITH_SWEEP_MAX */
+            const struct kith_sweep_entry *chunks;
+        } sweep_list;
+        struct {
+            uint32_t kept_count; /* LOOK: referred to; STEP: the step was not taken */
+            const struct kith_chunk_id *kept; /* in the order of the question */
+            uint32_t deleted;                 /* copies that went, */
+            uint64_t bytes;                   /* and theirs */
+        } sweep;
+        struct {
+            uint32_t held_count, gone_count; /* as kith_lease_res */
+            const struct kith_chunk_id *held, *gone;
+        } lease;
     } u;
 };
 

@@ -185,6 +185,12 @@ uint64_t table_tell_due(const struct kith_node *node)
     return node->table_told < KITH_CONN_SLOTS ? node->now_ms : UINT64_MAX;
 }
 
+bool table_settled(const struct kith_node *node)
+{
+    return node->has_cluster && node->self != KITH_NO_MEMBER && !node->table_next &&
+           !join_frozen(node) && !kith_table_is_joint(node->table);
+}
+
 enum table_verdict table_check(const struct kith_node *node, const struct kith_table_id *named,
                                uint32_t partition)
 {

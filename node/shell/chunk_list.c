@@ -130,9 +130,15 @@ enum kith_err store_chunk_lack(struct store_worker *worker, const struct kith_st
         struct kith_bytes record;
         enum kith_err err = store_read(worker, worker->chunks,
                                        store_chunk_key(op->partition, &chunk->id, buffer), &record);
-        if (err == KITH_ENOTFOUND) {
-            lacking[found++] = *chunk;
-        } else if (err != KITH_OK) {
+        bool gone = false;
+        if (err == KITH_ENOTFOUND) { /* one that was swept is not missed */
+            err = store_chunk_gone(
+                worker, store_chunk_key(op->partition, &chunk->id, buffer), &gone);
+            if (err == KITH_OK && !gone) {
+                lacking[found++] = *chunk;
+            }
+        }
+        if (err != KITH_OK) {
             return store_fail(worker, done, err, "chunks: %s", kith_err_text((int)err));
         }
     }

@@ -177,6 +177,25 @@ static uint64_t put_bytes(const struct kith_store_op *op)
            (uint64_t)op->u.chunk_put.ref_count * STORE_PAGES_REF;
 }
 
+/* ENOTFOUND: it may be inserted. */
+static enum kith_err refs_allowed(struct store_worker *worker, const struct kith_store_op *op,
+                                  struct kith_store_done *done)
+{
+    struct store_unleased check;
+    struct store_refs refs;
+    const struct store_refs none = {0, NULL};
+    store_unleased_begin(&check, &op->u.chunk_put.rule, true);
+    enum kith_err err = store_refs_of_ids(&worker->round->arena, op->u.chunk_put.refs,
+                                          op->u.chunk_put.ref_count, &refs);
+    if (err == KITH_OK) {
+        err = store_unleased_check(worker, &check, &none, &refs);
+    }
+    if (err == KITH_OK && check.count > 0) {
+        return store_unleased_end(worker, &check, done);
+    }
+    return err == KITH_OK ? KITH_ENOTFOUND : err;
+}
+
 enum kith_err store_chunk_put(struct store_worker *worker, const struct kith_store_op *op,
                               struct kith_store_done *done)
 {
@@ -217,6 +236,9 @@ enum kith_err store_chunk_put(struct store_worker *worker, const struct kith_sto
         if (err == KITH_OK) {
             err = KITH_ENOTFOUND;
         }
+    }
+    if (err == KITH_ENOTFOUND && op->u.chunk_put.ref_count > 0) {
+        err = refs_allowed(worker, op, done);
     }
     return err == KITH_ENOTFOUND ? chunk_insert(worker, op, key) : err;
 }

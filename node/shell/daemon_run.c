@@ -311,6 +311,7 @@ static enum kith_err start_node(struct daemon *daemon, struct kith_error *error)
                                         .zone_rate = daemon->options->zone_rate,
                                         .scrub_ms = daemon->options->scrub_ms,
                                         .scrub_rate = daemon->options->scrub_rate,
+                                        .sweep_ms = daemon->options->sweep_ms,
                                         .join = daemon->options->join};
     enum kith_err err = kith_node_new(&options, &start, &daemon->node, error);
     if (err != KITH_OK) {

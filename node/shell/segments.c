@@ -43,6 +43,14 @@ struct kith_bytes segment_extent_key(uint32_t number, uint64_t offset,
     return kith_bytes_make(buffer, 13);
 }
 
+struct kith_bytes segment_hole_key(uint32_t number, uint64_t offset,
+                                   uint8_t buffer[SEGMENT_KEY_MAX])
+{
+    struct kith_bytes key = segment_extent_key(number, offset, buffer);
+    buffer[0] = SEGMENT_TAG_HOLE;
+    return key;
+}
+
 void segment_drop(struct kith_segment *segment)
 {
     if (atomic_fetch_sub(&segment->refs, 1) == 1) {
@@ -170,6 +178,71 @@ enum kith_err segment_extent_remove(struct store_worker *worker, uint32_t segmen
     return store_remove(worker, worker->segs, segment_extent_key(segment, offset, buffer));
 }
 
+/* ---- Places that are free again ---- */
+
+enum kith_err segment_hole_put(struct store_worker *worker, uint32_t segment, uint64_t offset,
+                               uint32_t size)
+{
+    if (worker->hole_count == worker->hole_capacity) {
+        uint32_t capacity = worker->hole_capacity == 0 ? 64u : 2u * worker->hole_capacity;
+        struct store_hole *holes = kith_realloc(worker->holes, capacity * sizeof *holes);
+        if (holes == NULL) {
+            return KITH_ENOMEM;
+        }
+        worker->holes = holes;
+        worker->hole_capacity = capacity;
+    }
+    uint8_t buffer[SEGMENT_KEY_MAX];
+    const uint8_t value[4] = {(uint8_t)size, (uint8_t)(size >> 8), (uint8_t)(size >> 16),
+                              (uint8_t)(size >> 24)};
+    struct store_hole *hole = &worker->holes[worker->hole_count++];
+    hole->segment = segment;
+    hole->offset = offset;
+    hole->size = size;
+    return store_write(worker, worker->segs, segment_hole_key(segment, offset, buffer),
+                       kith_bytes_make(value, sizeof value));
+}
+
+void segment_holes_take(struct store_worker *worker, struct store_results *later)
+{
+    uint32_t count = worker->hole_kept;
+    if (count == 0 || later == NULL) {
+        return; /* they wait for a round that does */
+    }
+    worker->hole_count = worker->hole_kept = 0;
+    later->holes = kith_arena_copy(&later->arena, worker->holes, count * sizeof *worker->holes);
+    later->hole_count = later->holes == NULL ? 0 : count; /* then the next start makes them */
+}
+
+void segment_holes_make(struct kith_store *store, uint32_t count, const struct store_hole *holes)
+{
+    int fd = -1;
+    for (uint32_t i = 0; i < count; i++) {
+        if (i == 0 || holes[i].segment != holes[i - 1].segment) {
+            char name[SEGMENT_NAME_SIZE];
+            segment_name(holes[i].segment, name);
+            if (fd >= 0) {
+                close(fd);
+            }
+            fd = openat(store->chunks_fd, name, O_RDWR | O_CLOEXEC);
+        }
+        if (fd >= 0 && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                 (off_t)holes[i].offset, (off_t)holes[i].size) != 0) {
+            static atomic_bool told;
+            if (!atomic_exchange(&told, true)) {
+                kith_log_warn("store",
+                              "%s: the file system cannot give back a part of a file (%s): space "
+                              "of deleted files comes back a whole segment at a time",
+                              store->chunks_path, strerror(errno));
+            }
+            break;
+        }
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 enum kith_err segment_state_put(struct store_worker *worker, uint32_t number, uint64_t synced)
 {
     uint8_t buffer[SEGMENT_KEY_MAX];
@@ -225,6 +298,7 @@ static void state_after_commit(struct store_worker *worker, struct kith_segment 
 
 void segment_after_commit(struct store_worker *worker)
 {
+    worker->hole_kept = worker->hole_count;
     state_after_commit(worker, worker->full);
     state_after_commit(worker, worker->segment);
     if (worker->full != NULL) {
@@ -235,6 +309,7 @@ void segment_after_commit(struct store_worker *worker)
 
 void segment_rollback(struct store_worker *worker)
 {
+    worker->hole_count = worker->hole_kept;
     if (worker->full != NULL || (worker->segment != NULL && worker->segment->fresh)) {
         char name[SEGMENT_NAME_SIZE];
         segment_name(worker->segment->number, name);

@@ -11,6 +11,9 @@
  *     'E', u32be segment, u64be offset   23 bytes key in `chunks`, u32 size (LE)     one for each
  * chunk
  *
+ *     'P', u32be segment, u64be offset   u32 size (LE): a chunk that was swept. Its place is given back
+ *                                        once that is on the disk; at the next start once more
+ *
  * After a crash the extents behind `synced` are read and compared with their checksums, and what a
  * power loss took is removed from the index, so that "this node holds it" is never said of a chunk
  * whose bytes are gone. Each bulk worker appends to a segment of its own. */
@@ -67,6 +70,15 @@ KITH_MUST_CHECK enum kith_err segment_extent_put(struct store_worker *worker, ui
                                                  uint32_t size);
 KITH_MUST_CHECK enum kith_err segment_extent_remove(struct store_worker *worker, uint32_t segment,
                                                     uint64_t offset);
+/* The same for a chunk that was swept: the place is given back when its transaction is on the disk. */
+KITH_MUST_CHECK enum kith_err segment_hole_put(struct store_worker *worker, uint32_t segment,
+                                               uint64_t offset, uint32_t size);
+struct store_hole;
+struct store_results;
+/* A round is over: its holes to the results that wait for the disk. */
+void segment_holes_take(struct store_worker *worker, struct store_results *later);
+/* They are on it. Any thread. */
+void segment_holes_make(struct kith_store *store, uint32_t count, const struct store_hole *holes);
 /* Around the worker's commit. */
 KITH_MUST_CHECK enum kith_err segment_before_commit(struct store_worker *worker);
 void segment_after_commit(struct store_worker *worker);

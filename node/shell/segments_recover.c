@@ -19,6 +19,8 @@
 #include "shell/segments_int.h"
 #include "shell/store_int.h"
 
+#define HOLES_A_COMMIT 256u
+
 struct known_segment {
     uint32_t number;
     uint64_t synced;
@@ -114,6 +116,69 @@ static int load_end(WT_CURSOR *cursor, struct known_segment *segment)
         }
     }
     return ret == WT_NOTFOUND ? 0 : ret;
+}
+
+/* ---- Places that are free again ---- */
+
+/* Takes up to so many of the records; what they say is on the disk, as the log has been recovered. */
+static enum kith_err holes_load(struct store_worker *worker, struct store_hole *holes,
+                                uint32_t most, uint32_t *ret_count)
+{
+    const uint8_t tag = SEGMENT_TAG_HOLE;
+    WT_CURSOR *cursor = worker->segs;
+    WT_ITEM key = {.data = &tag, .size = 1};
+    WT_ITEM value;
+    int exact = 0;
+    *ret_count = 0;
+    cursor->set_key(cursor, &key);
+    int ret = cursor->search_near(cursor, &exact);
+    if (ret == 0 && exact < 0) {
+        ret = cursor->next(cursor);
+    }
+    while (ret == 0 && *ret_count < most) {
+        ret = cursor->get_key(cursor, &key);
+        ret = ret == 0 ? cursor->get_value(cursor, &value) : ret;
+        const uint8_t *bytes = key.data;
+        if (ret != 0 || key.size != SEGMENT_KEY_MAX || bytes[0] != tag || value.size != 4) {
+            break;
+        }
+        struct store_hole *hole = &holes[(*ret_count)++];
+        hole->segment = (uint32_t)read_be(bytes + 1, 4);
+        hole->offset = read_be(bytes + 5, 8);
+        hole->size = (uint32_t)read_u64(value.data, 4);
+        ret = cursor->next(cursor);
+    }
+    cursor->reset(cursor);
+    return ret == 0 || ret == WT_NOTFOUND ? KITH_OK : store_err(ret);
+}
+
+/* Before anything is appended: a place behind the last extent is used again. */
+static enum kith_err holes_recover(struct kith_store *store, struct store_worker *worker)
+{
+    struct store_hole holes[HOLES_A_COMMIT];
+    uint32_t count = 0;
+    do {
+        enum kith_err err = holes_load(worker, holes, HOLES_A_COMMIT, &count);
+        if (err == KITH_OK && count > 0) {
+            segment_holes_make(store, count, holes);
+            err = store_begin(worker);
+        }
+        for (uint32_t i = 0; err == KITH_OK && i < count; i++) {
+            uint8_t buffer[SEGMENT_KEY_MAX];
+            err = store_remove(worker, worker->segs,
+                               segment_hole_key(holes[i].segment, holes[i].offset, buffer));
+            if (err != KITH_OK) {
+                store_rollback(worker);
+            }
+        }
+        if (err == KITH_OK && count > 0) {
+            err = store_commit(worker);
+        }
+        if (err != KITH_OK) {
+            return err;
+        }
+    } while (count == HOLES_A_COMMIT);
+    return KITH_OK;
 }
 
 /* ---- What may have been lost ---- */
@@ -350,6 +415,9 @@ enum kith_err segments_recover(struct kith_store *store, struct store_worker *wo
     worker->round = store_results_new(store);
     if (worker->round == NULL) {
         err = KITH_ENOMEM;
+    }
+    if (err == KITH_OK) {
+        err = holes_recover(store, worker);
     }
     for (uint32_t i = 0; err == KITH_OK && i < known.count; i++) {
         err = recover_one(store, worker, &known.list[i]);

@@ -180,6 +180,10 @@ void *store_committer_main(void *arg)
             return NULL;
         }
         enum kith_err err = atomic_load(&store->failed) ? KITH_EIO : store_commit_sync(store);
+        for (struct store_results *one = err == KITH_OK ? list : NULL; one != NULL;
+             one = (struct store_results *)one->pub.next) {
+            segment_holes_make(store, one->hole_count, one->holes);
+        }
         deliver_all(list, err);
     }
 }

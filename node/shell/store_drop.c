@@ -95,7 +95,10 @@ static enum kith_err chunk_go(struct store_worker *worker, struct kith_bytes key
     struct store_chunk chunk;
     enum kith_err err = store_read(worker, worker->chunks, key, &record);
     if (err == KITH_OK && store_chunk_decode(record, &chunk) == KITH_OK) {
-        return store_chunk_remove(worker, key);
+        err = store_chunk_remove(worker, key); /* chunk's numbers are copies */
+        return err == KITH_OK && chunk.in_segment
+                   ? segment_hole_put(worker, chunk.segment, chunk.offset, chunk.size)
+                   : err;
     }
     return err == KITH_OK ? store_remove(worker, worker->chunks, key) : err;
 }
@@ -132,6 +135,9 @@ enum kith_err store_drop(struct store_worker *worker, const struct kith_store_op
     }
     if (err == KITH_OK && !drop->more) {
         err = store_damage_forget(worker, op->partition);
+    }
+    if (err == KITH_OK && !drop->more && worker->bulk) {
+        err = store_marks_forget(worker, op->partition);
     }
     if (err != KITH_OK) {
         return store_fail(worker, done, err, "%s", kith_err_text((int)err));

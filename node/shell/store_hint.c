@@ -185,11 +185,53 @@ static enum kith_err place_read(struct store_worker *worker, uint32_t partition,
     return kith_hint_decode(value, &ret_place->hint);
 }
 
+/* The chunks that a record names; none where it cannot be read: it goes nowhere then. */
+static enum kith_err record_refs(struct store_worker *worker, const struct kith_key *key,
+                                 struct kith_bytes record, struct store_refs *ret_refs)
+{
+    struct kith_arena *arena = &worker->round->arena;
+    struct kith_bytes state;
+    struct kith_checksum hash;
+    struct kith_row row = {.sibling_count = 0};
+    if (record.size > 0 &&
+        kith_rowop_state(key, record, store_secret(worker->store), &state, &hash) == KITH_OK) {
+        enum kith_err err = kith_row_decode(arena, state, &row);
+        if (err == KITH_ENOMEM) {
+            return err;
+        }
+        row.sibling_count = err == KITH_OK ? row.sibling_count : 0;
+    }
+    return store_refs_of_row(arena, &row, ret_refs);
+}
+
+/* Brings `refs` in step, before the hint is written: `before` borrows from its page. */
+static enum kith_err place_refs(struct store_worker *worker, const struct hint_place *place,
+                                struct kith_bytes record, struct store_unleased *check)
+{
+    struct store_refs before, after;
+    if (record.data == place->hint.record.data && record.size == place->hint.record.size) {
+        return KITH_OK;
+    }
+    enum kith_err err = record_refs(worker, &place->key, place->hint.record, &before);
+    if (err == KITH_OK) {
+        err = record_refs(worker, &place->key, record, &after);
+    }
+    if (err == KITH_OK && check != NULL) {
+        err = store_unleased_check(worker, check, &before, &after);
+    }
+    return err == KITH_OK ? store_refs_change(worker, &before, &after, STORE_REFERRER_HINT,
+                                              place->stored_key)
+                          : err;
+}
+
 static enum kith_err place_write(struct store_worker *worker, const struct hint_place *place,
-                                 const struct kith_hint *hint)
+                                 const struct kith_hint *hint, struct store_unleased *check)
 {
     struct kith_bytes bytes;
-    enum kith_err err = kith_hint_encode(&worker->round->arena, hint, &bytes);
+    enum kith_err err = place_refs(worker, place, hint->record, check);
+    if (err == KITH_OK) {
+        err = kith_hint_encode(&worker->round->arena, hint, &bytes);
+    }
     if (err == KITH_OK) {
         err = store_write(worker, worker->hints, place->stored_key, bytes);
     }
@@ -199,7 +241,10 @@ static enum kith_err place_write(struct store_worker *worker, const struct hint_
 static enum kith_err place_remove(struct store_worker *worker, const struct hint_place *place)
 {
     static const struct kith_hint none;
-    enum kith_err err = store_remove(worker, worker->hints, place->stored_key);
+    enum kith_err err = place_refs(worker, place, none.record, NULL);
+    if (err == KITH_OK) {
+        err = store_remove(worker, worker->hints, place->stored_key);
+    }
     return err == KITH_OK ? count_change(worker, place->partition, &place->hint, &none) : err;
 }
 
@@ -214,7 +259,7 @@ enum kith_err store_hint_record(struct store_worker *worker, uint32_t partition,
 
 enum kith_err store_hint_put(struct store_worker *worker, const struct kith_store_op *op,
                              const struct kith_put_update *update,
-                             struct kith_rowop_result *result)
+                             struct kith_rowop_result *result, struct store_unleased *check)
 {
     struct hint_place place;
     const struct kith_key key = {op->u.put.group, update->name};
@@ -228,7 +273,7 @@ enum kith_err store_hint_put(struct store_worker *worker, const struct kith_stor
     struct kith_hint hint = place.hint;
     hint.record = result->record;
     kith_hint_take(&hint, op->u.put.hint, op->u.put.wall_ms, result->changed);
-    return place_write(worker, &place, &hint);
+    return place_write(worker, &place, &hint, check);
 }
 
 enum kith_err store_hint_merge(struct store_worker *worker, uint32_t partition,
@@ -248,7 +293,7 @@ enum kith_err store_hint_merge(struct store_worker *worker, uint32_t partition,
     struct kith_hint hint = place.hint;
     hint.record = result.record;
     kith_hint_take(&hint, want, request->wall_ms, result.changed);
-    return place_write(worker, &place, &hint);
+    return place_write(worker, &place, &hint, NULL);
 }
 
 enum kith_err store_hint_mark(struct store_worker *worker, uint32_t partition,
@@ -261,7 +306,7 @@ enum kith_err store_hint_mark(struct store_worker *worker, uint32_t partition,
         return err;
     }
     struct kith_hint hint = place.hint;
-    return kith_hint_mark(&hint, want, wall_ms) ? place_write(worker, &place, &hint) : KITH_OK;
+    return kith_hint_mark(&hint, want, wall_ms) ? place_write(worker, &place, &hint, NULL) : KITH_OK;
 }
 
 enum kith_err store_hint_note(struct store_worker *worker, const struct kith_store_op *op,
@@ -469,7 +514,7 @@ static enum kith_err ack_one(struct store_worker *worker, const struct kith_stor
     if (kith_hint_ack(&hint, &op->u.hint_ack.node, &owners)) {
         return place_remove(worker, &place);
     }
-    return place_write(worker, &place, &hint);
+    return place_write(worker, &place, &hint, NULL);
 }
 
 enum kith_err store_hint_ack(struct store_worker *worker, const struct kith_store_op *op,
@@ -504,6 +549,7 @@ enum kith_err store_hint_drop(struct store_worker *worker, const struct kith_sto
                         place.hint.first_ms < op->u.hint_drop.before_ms;
             if (goes && dropped < KITH_LEAF_ROWS_MAX) { /* more of them with the next look */
                 place.partition = op->partition;
+                place.key = key;
                 place.stored_key =
                     store_row_key(op->partition, &key.group, key.name, place.buffer);
                 err = place_remove(worker, &place);

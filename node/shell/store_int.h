@@ -38,9 +38,19 @@
 #define STORE_FOLD_MAX         32u /* partitions written with one transaction */
 
 /* The second part of a key in `refs`. */
-enum store_referrer { STORE_REFERRER_ROW = 'r', STORE_REFERRER_CHUNK = 'c' };
+enum store_referrer {
+    STORE_REFERRER_ROW = 'r',
+    STORE_REFERRER_CHUNK = 'c',
+    STORE_REFERRER_HINT = 'h', /* a row that is kept for others */
+};
 
 /* ---- Results ---- */
+
+/* What a chunk took of a segment, and nothing does any more. */
+struct store_hole {
+    uint32_t segment, size;
+    uint64_t offset;
+};
 
 struct store_results {
     struct kith_store_results pub; /* first: pub is cast back */
@@ -54,6 +64,8 @@ struct store_results {
     uint32_t blob_count;
     struct kith_blob
         *blobs[2u * KITH_ROUND_OPS]; /* dropped with the results; a round may run twice */
+    uint32_t hole_count;
+    const struct store_hole *holes; /* in the arena: to be made once all before is on the disk */
 };
 
 /* Empty results, from the pool if possible; NULL when memory is short. */
@@ -144,13 +156,16 @@ struct store_worker {
     struct store_task *tasks; /* taken from the queue */
     uint32_t capacity;
     WT_SESSION *session;
-    WT_CURSOR *rows, *leaves, *tree, *journal_cursor, *refs, *chunks, *segs, *meta, *bad, *hints;
+    WT_CURSOR *rows, *leaves, *tree, *journal_cursor, *refs, *chunks, *segs, *meta, *bad, *hints,
+        *marks;
     struct store_tree *sums;
     struct store_journal journal;
     struct store_touched *touched;
     uint32_t touched_count, touched_capacity;
     struct store_hint_change *hint_changes; /* of the transaction under way */
     uint32_t hint_change_count, hint_change_capacity;
+    struct store_hole *holes; /* of this round; those of the transaction from hole_kept on */
+    uint32_t hole_count, hole_capacity, hole_kept;
     uint32_t serial;
     uint32_t writes;              /* WiredTiger writes in this transaction */
     int64_t bad_change;           /* of entries of `bad`, in this transaction */
@@ -421,6 +436,42 @@ enum kith_err store_chunk_get(struct store_worker *worker, const struct kith_sto
 enum kith_err store_chunk_sync(struct store_worker *worker, const struct kith_store_op *op,
                                struct kith_store_done *done);
 
+/* ---- store_sweep.c ---- */
+
+enum kith_err store_sweep_list(struct store_worker *worker, const struct kith_store_op *op,
+                               struct kith_store_done *done);
+enum kith_err store_sweep_look(struct store_worker *worker, const struct kith_store_op *op,
+                               struct kith_store_done *done);
+enum kith_err store_sweep_step(struct store_worker *worker, const struct kith_store_op *op,
+                               struct kith_store_done *done);
+enum kith_err store_chunk_lease(struct store_worker *worker, const struct kith_store_op *op,
+                                struct kith_store_done *done);
+/* Whether the chunk under that key was swept here a short time ago. */
+KITH_MUST_CHECK enum kith_err store_chunk_gone(struct store_worker *worker, struct kith_bytes key,
+                                               bool *ret_gone);
+/* All marks of a partition that others own. */
+KITH_MUST_CHECK enum kith_err store_marks_forget(struct store_worker *worker, uint32_t partition);
+struct store_refs;
+/* Which chunks an operation names anew without leave (struct kith_refs_rule). */
+struct store_unleased {
+    const struct kith_refs_rule *rule;
+    bool own; /* what rows here name may be named */
+    uint32_t count, dropped_count;
+    struct kith_chunk_id *ids;     /* so far; in the round's arena */
+    struct kith_chunk_id *dropped; /* named before by rows that the operation has changed; ascending */
+};
+void store_unleased_begin(struct store_unleased *check, const struct kith_refs_rule *rule,
+                          bool own);
+/* One of its rows, before the index is changed. */
+KITH_MUST_CHECK enum kith_err store_unleased_check(struct store_worker *worker,
+                                                   struct store_unleased *check,
+                                                   const struct store_refs *before,
+                                                   const struct store_refs *after);
+/* ECANCELED and the list in done, where there are any. */
+KITH_MUST_CHECK enum kith_err store_unleased_end(struct store_worker *worker,
+                                                 struct store_unleased *check,
+                                                 struct kith_store_done *done);
+
 /* ---- store_damage.c ---- */
 
 /* At open: how many are set aside. */
@@ -454,7 +505,8 @@ KITH_MUST_CHECK enum kith_err store_hint_record(struct store_worker *worker, uin
 KITH_MUST_CHECK enum kith_err store_hint_put(struct store_worker *worker,
                                              const struct kith_store_op *op,
                                              const struct kith_put_update *update,
-                                             struct kith_rowop_result *result);
+                                             struct kith_rowop_result *result,
+                                             struct store_unleased *check);
 /* What a merge notes in a record: whose it is, and when. */
 struct store_request {
     const struct kith_request_id *id; /* all zero: nobody's */

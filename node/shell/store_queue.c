@@ -44,6 +44,10 @@ static struct store_worker *worker_of(struct kith_store *store, const struct kit
     case KITH_STORE_CHUNK_SYNC:
     case KITH_STORE_CHUNK_LIST:
     case KITH_STORE_CHUNK_LACK:
+    case KITH_STORE_SWEEP_LIST:
+    case KITH_STORE_SWEEP_LOOK:
+    case KITH_STORE_SWEEP_STEP:
+    case KITH_STORE_CHUNK_LEASE:
         return &store->workers[store->worker_count + op->partition % store->bulk_count];
     case KITH_STORE_SUMS:
     case KITH_STORE_SCRUB:
@@ -168,6 +172,10 @@ static uint32_t op_weight(const struct kith_store_op *op)
     case KITH_STORE_HINT_ACK:
     case KITH_STORE_HINT_DROP:
     case KITH_STORE_DROP:
+    case KITH_STORE_SWEEP_LIST:
+    case KITH_STORE_SWEEP_LOOK:
+    case KITH_STORE_SWEEP_STEP:
+    case KITH_STORE_CHUNK_LEASE:
         return KITH_ROUND_UPDATES / 2u;
     case KITH_STORE_SCAN:
     case KITH_STORE_LEAF:

@@ -29,6 +29,7 @@ struct store_results *store_results_new(struct kith_store *store)
     results->bulk_bytes = 0;
     results->box_count = 0;
     results->blob_count = 0;
+    results->hole_count = 0;
     return results;
 }
 

@@ -87,8 +87,10 @@ static bool row_has_refs(const struct kith_row *row)
     return false;
 }
 
+/* `check`, if it is not NULL: whether what it names anew may be named. */
 static enum kith_err row_refs(struct store_worker *worker, const struct row_place *place,
-                              const struct kith_rowop_result *result)
+                              const struct kith_rowop_result *result,
+                              struct store_unleased *check)
 {
     if (!row_has_refs(&result->old_row) && !row_has_refs(&result->new_row)) {
         return KITH_OK;
@@ -99,6 +101,9 @@ static enum kith_err row_refs(struct store_worker *worker, const struct row_plac
     if (err == KITH_OK) {
         err = store_refs_of_row(arena, &result->new_row, &after);
     }
+    if (err == KITH_OK && check != NULL) {
+        err = store_unleased_check(worker, check, &before, &after);
+    }
     if (err == KITH_OK) {
         err = store_refs_change(worker, &before, &after, STORE_REFERRER_ROW, place->stored_key);
     }
@@ -108,9 +113,10 @@ static enum kith_err row_refs(struct store_worker *worker, const struct row_plac
 /* Writes what the row operation made: record, leaf index, sum, references. The cursor still stands
  * on the row where there was one. */
 static enum kith_err row_write(struct store_worker *worker, const struct row_place *place,
-                               const struct kith_rowop_result *result)
+                               const struct kith_rowop_result *result,
+                               struct store_unleased *check)
 {
-    enum kith_err err = row_refs(worker, place, result); /* old_row borrows from the page */
+    enum kith_err err = row_refs(worker, place, result, check); /* old_row borrows from the page */
     if (err != KITH_OK) {
         return err;
     }
@@ -216,11 +222,12 @@ enum kith_err store_rowop_put(struct store_worker *worker, const struct kith_sto
 }
 
 static enum kith_err put_one(struct store_worker *worker, const struct kith_store_op *op,
-                             const struct kith_put_update *update, struct kith_rowop_result *result)
+                             const struct kith_put_update *update, struct kith_rowop_result *result,
+                             struct store_unleased *check)
 {
     const struct kith_hint_want *hint = op->u.put.hint;
     if (hint != NULL && !hint->thin) {
-        enum kith_err err = store_hint_put(worker, op, update, result);
+        enum kith_err err = store_hint_put(worker, op, update, result, check);
         return err == KITH_OK ? keep_state(worker, result) : err;
     }
     struct row_place place;
@@ -229,7 +236,7 @@ static enum kith_err put_one(struct store_worker *worker, const struct kith_stor
         err = store_rowop_put(worker, op, &place.key, place.old, update, result);
     }
     if (err == KITH_OK && result->changed) {
-        err = row_write(worker, &place, result);
+        err = row_write(worker, &place, result, check);
     }
     if (err == KITH_OK) {
         err = keep_state(worker, result);
@@ -292,9 +299,11 @@ enum kith_err store_put(struct store_worker *worker, const struct kith_store_op 
         return store_fail(worker, done, KITH_ENOMEM, "out of memory");
     }
     bool duplicate = true;
+    struct store_unleased check;
+    store_unleased_begin(&check, &op->u.put.refs, op->u.put.hint == NULL || op->u.put.hint->thin);
     for (uint32_t i = 0; i < count; i++) {
         struct kith_rowop_result result;
-        enum kith_err err = put_one(worker, op, &op->u.put.updates[i], &result);
+        enum kith_err err = put_one(worker, op, &op->u.put.updates[i], &result, &check);
         if (err != KITH_OK) {
             return row_error(worker, done, err, op->u.put.updates[i].name);
         }
@@ -302,6 +311,9 @@ enum kith_err store_put(struct store_worker *worker, const struct kith_store_op 
         rows[i].dot = result.dot;
         rows[i].time = result.time;
         rows[i].state = result.state;
+    }
+    if (check.count > 0) {
+        return store_unleased_end(worker, &check, done);
     }
     done->u.put.duplicate = duplicate;
     done->u.put.row_count = count;
@@ -355,7 +367,7 @@ static enum kith_err merge_one(struct store_worker *worker, const struct merge *
     }
     if (err == KITH_OK && result.changed) {
         *changed = true;
-        err = row_write(worker, &place, &result);
+        err = row_write(worker, &place, &result, NULL);
     }
     return err;
 }

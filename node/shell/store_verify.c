@@ -320,6 +320,9 @@ static int check_referrer(struct verifier *verifier, struct kith_bytes ref)
     uint8_t kind = ref.data[KITH_CHUNK_ID_SIZE];
     struct kith_bytes key =
         kith_bytes_make(ref.data + KITH_CHUNK_ID_SIZE + 1, ref.size - KITH_CHUNK_ID_SIZE - 1);
+    if (kind == STORE_REFERRER_HINT) {
+        return 0; /* of what is kept for others: too many are only kept longer */
+    }
     WT_CURSOR *cursor = kind == STORE_REFERRER_ROW ? verifier->rows : verifier->chunks;
     uint32_t partition = (uint32_t)key.data[0] << 8 | key.data[1];
     struct kith_bytes found_key, record;

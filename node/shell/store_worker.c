@@ -35,7 +35,7 @@ int store_worker_init(struct store_worker *worker, struct kith_store *store, uin
         {"refs", &worker->refs, true},           {"chunks", &worker->chunks, bulk},
         {"segs", &worker->segs, bulk},           {"meta", &worker->meta, !bulk},
         {"sums", &worker->journal_cursor, true}, {"bad", &worker->bad, true},
-        {"hints", &worker->hints, !bulk},
+        {"hints", &worker->hints, !bulk},      {"marks", &worker->marks, bulk},
     };
     for (size_t i = 0; ret == 0 && i < sizeof tables / sizeof tables[0]; i++) {
         if (tables[i].wanted) {
@@ -58,6 +58,7 @@ void store_worker_release(struct store_worker *worker)
     kith_buf_release(&worker->journal.record);
     kith_free(worker->touched);
     kith_free(worker->hint_changes);
+    kith_free(worker->holes);
     kith_free(worker->tasks);
     store_queue_release(&worker->queue);
 }
@@ -264,6 +265,14 @@ static enum kith_err do_op(struct store_worker *worker, const struct kith_store_
         return store_hint_list(worker, op, done);
     case KITH_STORE_DROP:
         return store_drop(worker, op, done);
+    case KITH_STORE_SWEEP_LIST:
+        return store_sweep_list(worker, op, done);
+    case KITH_STORE_SWEEP_LOOK:
+        return store_sweep_look(worker, op, done);
+    case KITH_STORE_SWEEP_STEP:
+        return store_sweep_step(worker, op, done);
+    case KITH_STORE_CHUNK_LEASE:
+        return store_chunk_lease(worker, op, done);
     default:
         return store_fail(worker, done, KITH_EINVAL, "unknown storage operation %d", (int)op->kind);
     }
@@ -343,20 +352,23 @@ static bool run_together(struct store_worker *worker, const struct store_task *t
     return store_commit(worker) == KITH_OK;
 }
 
+/* These have one completion only, when the disk has it. */
+static bool op_only_disk(const struct kith_store_op *op)
+{
+    return op->kind == KITH_STORE_META_PUT || op->kind == KITH_STORE_CHUNK_SYNC ||
+           op->kind == KITH_STORE_HINT_NOTE || op->kind == KITH_STORE_SWEEP_LOOK ||
+           op->kind == KITH_STORE_SWEEP_STEP || op->kind == KITH_STORE_CHUNK_LEASE;
+}
+
 static bool op_writes(const struct kith_store_op *op)
 {
     return op->kind == KITH_STORE_PUT || op->kind == KITH_STORE_MERGE ||
            op->kind == KITH_STORE_META_PUT || op->kind == KITH_STORE_CHUNK_PUT ||
            op->kind == KITH_STORE_CHUNK_SYNC || op->kind == KITH_STORE_ABSORB ||
            op->kind == KITH_STORE_HINT_NOTE || op->kind == KITH_STORE_HINT_ACK ||
-           op->kind == KITH_STORE_HINT_DROP || op->kind == KITH_STORE_DROP;
-}
-
-/* These have one completion only, when the disk has it. */
-static bool op_only_disk(const struct kith_store_op *op)
-{
-    return op->kind == KITH_STORE_META_PUT || op->kind == KITH_STORE_CHUNK_SYNC ||
-           op->kind == KITH_STORE_HINT_NOTE;
+           op->kind == KITH_STORE_HINT_DROP || op->kind == KITH_STORE_DROP ||
+           op->kind == KITH_STORE_SWEEP_LIST ||
+           op_only_disk(op);
 }
 
 /* A completion at `disk` is to follow. */
@@ -378,21 +390,38 @@ static void fail_writes(struct store_worker *worker, const struct store_task *ta
     }
 }
 
-/* What a CHUNK_SYNC found missing must outlive the round's own results. */
-static void keep_missing(const struct kith_store_op *op, struct store_results *later,
-                         struct kith_store_done *disk)
+static bool keep_ids(struct store_results *later, uint32_t *count,
+                     const struct kith_chunk_id **ids)
 {
-    if (op->kind != KITH_STORE_CHUNK_SYNC || disk->u.chunk_sync.missing_count == 0) {
-        return;
+    if (*count > 0) {
+        *ids = kith_arena_copy(&later->arena, *ids, *count * sizeof **ids);
+        *count = *ids == NULL ? 0 : *count;
+        return *ids != NULL;
     }
-    const struct kith_chunk_id *missing =
-        kith_arena_copy(&later->arena, disk->u.chunk_sync.missing,
-                        disk->u.chunk_sync.missing_count * sizeof *missing);
-    disk->u.chunk_sync.missing = missing;
-    if (missing == NULL) {
-        disk->u.chunk_sync.missing_count = 0;
-        disk->err = KITH_ENOMEM;
+    return true;
+}
+
+/* The lists in an answer that waits for the disk must outlive the round's own results. */
+static void keep_lists(const struct kith_store_op *op, struct store_results *later,
+                       struct kith_store_done *disk)
+{
+    bool kept = true;
+    switch (op->kind) {
+    case KITH_STORE_CHUNK_SYNC:
+        kept = keep_ids(later, &disk->u.chunk_sync.missing_count, &disk->u.chunk_sync.missing);
+        break;
+    case KITH_STORE_SWEEP_LOOK:
+    case KITH_STORE_SWEEP_STEP:
+        kept = keep_ids(later, &disk->u.sweep.kept_count, &disk->u.sweep.kept);
+        break;
+    case KITH_STORE_CHUNK_LEASE:
+        kept = keep_ids(later, &disk->u.lease.held_count, &disk->u.lease.held);
+        kept = keep_ids(later, &disk->u.lease.gone_count, &disk->u.lease.gone) && kept;
+        break;
+    default:
+        break;
     }
+    disk->err = kept ? disk->err : KITH_ENOMEM;
 }
 
 /* Sorts the dones into those that are complete and those that wait for the disk, and sends both on.
@@ -402,6 +431,7 @@ static void hand_over(struct store_worker *worker, const struct store_task *task
 {
     struct store_results *now = worker->round;
     worker->round = NULL;
+    segment_holes_take(worker, later);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct kith_store_op *op = &tasks[i].op;
@@ -421,7 +451,7 @@ static void hand_over(struct store_worker *worker, const struct store_task *task
             memset(disk, 0, sizeof *disk);
             if (op_only_disk(op)) {
                 *disk = *done;
-                keep_missing(op, later, disk);
+                keep_lists(op, later, disk);
             }
             disk->id = op->id;
             disk->space = done->space;

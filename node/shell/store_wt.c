@@ -36,7 +36,7 @@
 #define SESSIONS_MAX 64u
 
 const char *const store_tables[] = {"rows",  "leaves", "tree", "refs", "chunks",
-                                    "ctree", "segs",   "meta", "sums", "bad",  "hints"};
+                                    "ctree", "segs",   "meta", "sums", "bad",  "hints", "marks"};
 const size_t store_table_count = sizeof store_tables / sizeof store_tables[0];
 /* rows and chunks: larger leaf pages and values kept in the page up to the inline limit, since an
  * overflow item costs a page read each. The indices' keys are alike: prefix compression halves
@@ -53,6 +53,7 @@ static const char *const table_configs[] = {
     "key_format=u,value_format=u,leaf_page_max=32KB,leaf_value_max=64KB",
     "key_format=u,value_format=u",
     "key_format=u,value_format=u,leaf_page_max=32KB,leaf_value_max=64KB",
+    "key_format=u,value_format=u,leaf_page_max=16KB",
 };
 
 /* LOW, SCARCE, FULL: Ceph warns at 85, stops moving data there at 90, and refuses writes at 95. */

@@ -413,7 +413,9 @@ static enum kith_err run_chunk_sync(struct kith_fake_cluster *cluster,
         return KITH_ENOMEM;
     }
     uint32_t missing_count = 0;
-    for (uint32_t i = 0; i < count; i++) {
+    bool lease = request->op.u.chunk_sync.lease;
+    cluster->counts.leased += lease ? count : 0;
+    for (uint32_t i = 0; i < count && !lease; i++) {
         if (!fake_chunks_sync(&cluster->chunks, &request->op.u.chunk_sync.ids[i])) {
             missing[missing_count++] = request->op.u.chunk_sync.ids[i];
         }

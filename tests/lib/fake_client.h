@@ -74,6 +74,7 @@ struct kith_fake_counts {
     uint64_t ops[KITH_CLIENT_STATUS + 1]; /* requests that were executed, by kind */
     uint64_t chunks, chunk_bytes;         /* stored now */
     uint64_t put_updates;                 /* rows in all puts */
+    uint64_t leased;                      /* chunks in all leases */
     uint64_t conflicts;                   /* puts after which a row had more than one version */
     uint32_t under_way, under_way_max;    /* requests */
 };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * chance.c - the one generator of chance, the trace of what happens, and failure. */
+ * chance.c - the one generator of chance, the trace of what happens, failure; bytes that are kept. */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "sim.h"
 
@@ -54,4 +55,23 @@ void sim_fail(struct sim *sim, const char *format, ...)
     va_end(args);
     sim->failed = true;
     sim_trace(sim, "FAILED %s", sim->reason);
+}
+
+/* ---- bytes that are kept ---- */
+
+void sim_bytes_set(struct sim_bytes *bytes, struct kith_bytes from)
+{
+    void *copy = kith_malloc(from.size + 1);
+    KITH_ASSERT(copy);
+    memcpy(copy, from.data ? from.data : (const uint8_t *)"", from.size);
+    kith_free(bytes->data);
+    bytes->data = copy;
+    bytes->size = from.size;
+}
+
+void sim_bytes_clear(struct sim_bytes *bytes)
+{
+    kith_free(bytes->data);
+    bytes->data = NULL;
+    bytes->size = 0;
 }

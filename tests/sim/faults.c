@@ -169,6 +169,10 @@ static void clock_jumps(struct sim *sim, struct sim_node *node)
 {
     int64_t most = sim_chance(sim, 400) ? JUMP_LONG_MS : JUMP_SHORT_MS;
     int64_t by = (int64_t)(sim_random(sim) % (uint64_t)(2 * most)) - most;
+    if (sim->sweeps) { /* no clock is wrong by more than the grace, so they say at least */
+        by %= SWEEPS_GRACE_MS;
+        by -= node->skew_ms;
+    }
     if (node->clock_victim) {
         node->skew_ms += by;
         sim_trace(sim, "the clock of %u jumps by %lld ms", node->index, (long long)by);

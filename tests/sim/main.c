@@ -2,12 +2,12 @@
  *
  * main.c - a seed's scenario: form a cluster, work while things fail, heal, read everything, judge.
  *
- *     sim [--joins] --seeds N [--first S] [--jobs J] [--mutant NAME] [--trace] [--hash]
+ *     sim [--joins|--sweeps] --seeds N [--first S] [--jobs J] [--mutant NAME] [--trace] [--hash]
  *
  * Prints each failing seed with the command that replays it, and "N passed, M failed". --mutant: a
  * deliberate fault of mutants.def is on; the exit status is 0 when some seed catches it; kinds of
  * seeds and the first one are those of its line, if nothing else is said. --hash: the trace hashes.
- * --joins: a seed is a case of joins.c. --jobs: as many processes share the seeds. */
+ * --joins: a seed is a case of joins.c; --sweeps: a cluster as in sweeps.c. --jobs: as many processes share the seeds. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -32,10 +32,10 @@ struct options {
     uint64_t seeds, first;
     uint32_t jobs;
     enum sim_mutant mutant;
-    bool verbose, hash, joins;
+    bool verbose, hash, joins, sweeps;
 };
 
-enum mutant_seeds { RANDOM, JOINS };
+enum mutant_seeds { RANDOM, JOINS, SWEEPS };
 static const struct {
     const char *name;
     enum mutant_seeds seeds;
@@ -368,6 +368,30 @@ static void run_random(struct sim *sim)
     judge_copies(sim);
 }
 
+static void run_sweeps(struct sim *sim)
+{
+    static const uint32_t sizes[] = {3, 3, 4, 5, 2, 1, 7, 4};
+    sim->sweeps = true;
+    sim->node_count = sizes[sim_below(sim, 8)];
+    sim->few_open = sim_chance(sim, 250);
+    bool late = sim_chance(sim, 400) && sim->node_count > 1;
+    sim->late = late ? sim->node_count - 1 : SIM_NODES_MAX;
+    sim->client_count = 2 + sim_below(sim, SIM_CLIENTS_MAX - 1);
+    world_init(sim);
+    if (sim->node_count >= 2) {
+        uint32_t victim = sim_below(sim, sim->node_count);
+        sim->nodes[victim].power_victim = true;
+    }
+    faults_choose(sim);
+    sim->kinds &= ~(1u << KIND_GONE); /* nothing is swept any more where a member is away for good */
+    phase_form(sim);
+    if (!sim->failed) {
+        watches_begin(sim);
+        sweeps_work(sim);
+    }
+    judge_copies(sim);
+}
+
 /* ---- seeds ---- */
 
 static void print_end(const struct sim *sim, const struct options *options)
@@ -377,7 +401,7 @@ static void print_end(const struct sim *sim, const struct options *options)
             "seed %llu FAILED after %.3f s: %s\n    replay: tests/sim/run %s--seeds 1 --first %llu "
             "--trace\n",
             (unsigned long long)sim->seed, (double)sim->now_us / 1e6, sim->reason,
-            options->joins ? "--joins " : "", (unsigned long long)sim->seed);
+            options->joins ? "--joins " : options->sweeps ? "--sweeps " : "", (unsigned long long)sim->seed);
     } else if (sim->failed && options->verbose) {
         printf("caught by seed %llu: %s\n", (unsigned long long)sim->seed, sim->reason);
     }
@@ -410,11 +434,16 @@ static bool run_seed(uint64_t seed, const struct options *options)
     scenario_begin();
     if (options->joins) {
         joins_case(sim, (uint32_t)(seed % JOINS_CASES));
+    } else if (options->sweeps) {
+        run_sweeps(sim);
     } else {
         run_random(sim);
     }
     if (!sim->failed) {
         sim_heal(sim);
+    }
+    if (!sim->failed && sim->sweeps) {
+        sweeps_settle(sim);
     }
     if (!sim->failed) {
         oracle_check(sim);
@@ -479,6 +508,7 @@ static bool mutant_read(const char *name, struct options *options)
         if (strcmp(name, mutants[i].name) == 0) {
             options->mutant = (enum sim_mutant)i;
             options->joins = options->joins || mutants[i].seeds == JOINS;
+            options->sweeps = options->sweeps || mutants[i].seeds == SWEEPS;
             options->first = options->first > 0 ? options->first : mutants[i].first;
             return true;
         }
@@ -502,6 +532,8 @@ static bool options_read(struct options *options, int argc, char **argv)
             options->hash = true;
         } else if (strcmp(argv[i], "--joins") == 0) {
             options->joins = true;
+        } else if (strcmp(argv[i], "--sweeps") == 0) {
+            options->sweeps = true;
         } else if (strcmp(argv[i], "--seeds") == 0 && value) {
             options->seeds = strtoull(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--first") == 0 && value) {
@@ -511,7 +543,7 @@ static bool options_read(struct options *options, int argc, char **argv)
         } else if (strcmp(argv[i], "--mutant") == 0 && value) {
             mutant = argv[++i];
         } else {
-            fprintf(stderr, "usage: sim [--joins] --seeds N [--first S] [--jobs J] "
+            fprintf(stderr, "usage: sim [--joins|--sweeps] --seeds N [--first S] [--jobs J] "
                             "[--mutant NAME] [--trace] [--hash]\n");
             return false;
         }

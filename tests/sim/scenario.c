@@ -38,23 +38,6 @@ struct op_record {
 static struct op_record records[OPS_MAX];
 static uint32_t record_count;
 
-void sim_bytes_set(struct sim_bytes *bytes, struct kith_bytes from)
-{
-    void *copy = kith_malloc(from.size + 1);
-    KITH_ASSERT(copy);
-    memcpy(copy, from.data ? from.data : (const uint8_t *)"", from.size);
-    kith_free(bytes->data);
-    bytes->data = copy;
-    bytes->size = from.size;
-}
-
-void sim_bytes_clear(struct sim_bytes *bytes)
-{
-    kith_free(bytes->data);
-    bytes->data = NULL;
-    bytes->size = 0;
-}
-
 void scenario_begin(void)
 {
     record_count = 0;
@@ -395,7 +378,8 @@ static void check_chunk_copies(struct sim *sim, const struct op_record *record, 
         copies += store_sim_holds_chunk(&sim->nodes[n].store, &chunk->id, disk) ? 1 : 0;
     }
     uint64_t lost = copies_lost(sim, record, disk);
-    if (copies + lost < needed || copies + lost == 0) {
+    bool swept = sim->sweeps && record->kind == KITH_CLIENT_CHUNK_SYNC; /* some may be already */
+    if (!swept && (copies + lost < needed || copies + lost == 0)) {
         sim_fail(sim, "invariant 1: chunk %llu is acknowledged%s with %u copies",
                  (unsigned long long)chunk->number, disk ? " as durable" : "", copies);
     }
@@ -420,7 +404,8 @@ static void chunk_done(struct sim *sim, struct op_record *record,
             sim_fail(sim, "chunk %llu is read with other bytes", (unsigned long long)chunk->number);
         }
         bool stands = chunk->state == WRITE_OK; /* power may have gone since it was asked for */
-        if (stands && (result->err == KITH_ENOTFOUND || result->err == KITH_ECORRUPT)) {
+        if (stands && !(sim->sweeps && !record->must_ok) &&
+            (result->err == KITH_ENOTFOUND || result->err == KITH_ECORRUPT)) {
             sim_fail(sim, "invariant 1: acknowledged chunk %llu is not found",
                      (unsigned long long)chunk->number);
         }
@@ -579,7 +564,8 @@ static struct oracle_write *equal_write(struct sim *sim, uint32_t client, uint32
 }
 
 static void put_update(struct sim *sim, struct op_record *record, uint32_t i, uint32_t row,
-                       uint64_t *number, struct kith_put_update *update)
+                       uint64_t *number, struct kith_chunk_id refs[SWEEPS_REFS_MAX],
+                       struct kith_put_update *update)
 {
     struct sim_client *client = &sim->clients[record->owner];
     struct kith_key key;
@@ -601,6 +587,7 @@ static void put_update(struct sim *sim, struct op_record *record, uint32_t i, ui
     }
     update->has_sibling = !is_delete;
     update->value = kith_bytes_make(number, is_delete ? 0 : sizeof *number);
+    sweeps_row(sim, update, refs);
     struct oracle_write *write = oracle_begin(sim, row, *number, is_delete, update->context);
     write->client = record->owner;
     write->shared = equal != NULL;
@@ -613,6 +600,7 @@ static struct op_record *submit_put(struct sim *sim, uint32_t client, uint32_t r
     uint64_t tag = record_count - 1;
     struct kith_put_update updates[SIM_NAMES];
     uint64_t numbers[SIM_NAMES];
+    struct kith_chunk_id refs[SIM_NAMES][SWEEPS_REFS_MAX];
     memset(updates, 0, sizeof updates);
     record->row_count = 1;
     if (sim_chance(sim, 300)) {
@@ -622,7 +610,7 @@ static struct op_record *submit_put(struct sim *sim, uint32_t client, uint32_t r
     sim_key(row, &key);
     for (uint32_t i = 0; i < record->row_count; i++) {
         uint32_t each = row / SIM_NAMES * SIM_NAMES + (row + i) % SIM_NAMES;
-        put_update(sim, record, i, each, &numbers[i], &updates[i]);
+        put_update(sim, record, i, each, &numbers[i], refs[i], &updates[i]);
     }
     sim_trace(sim, "client %u: op %llu puts %u rows from row %u, write %llu on", client,
               (unsigned long long)tag, record->row_count, record->rows[0],
@@ -648,7 +636,7 @@ uint32_t scenario_put(struct sim *sim, uint32_t client, uint32_t row)
 static void submit_chunk_put(struct sim *sim, uint32_t client)
 {
     struct oracle *oracle = &sim->oracle;
-    if (oracle->chunk_count == SIM_CHUNKS_MAX) {
+    if (oracle->chunk_count == (sim->sweeps ? SIM_CHUNKS_ALL : SIM_CHUNKS_MAX)) {
         return;
     }
     struct op_record *record = record_new(sim, client, KITH_CLIENT_CHUNK_PUT);
@@ -657,9 +645,10 @@ static void submit_chunk_put(struct sim *sim, uint32_t client)
     record->chunks[0] = oracle->chunk_count;
     oracle->chunk_count++;
     memset(chunk, 0, sizeof *chunk);
-    for (uint32_t i = 0; i < sizeof chunk->id.bytes; i++) {
+    for (uint32_t i = 0; i < sizeof chunk->id.bytes && !sim->sweeps; i++) {
         chunk->id.bytes[i] = (uint8_t)sim_below(sim, 256);
     }
+    struct kith_chunk_id refs[SWEEPS_REFS_MAX];
     sim->write_number++;
     chunk->number = sim->write_number;
     struct kith_blob *payload = kith_blob_new(chunk_size(chunk->number));
@@ -667,6 +656,7 @@ static void submit_chunk_put(struct sim *sim, uint32_t client)
     chunk_bytes(chunk->number, payload->data, payload->size);
     struct kith_client_op op = {.kind = KITH_CLIENT_CHUNK_PUT, .timeout_ms = TIMEOUT_MS};
     record->disk = chunk->disk = sim_chance(sim, 200);
+    sweeps_chunk(sim, chunk, refs, &op);
     sim_trace(sim, "client %u: op %llu puts chunk %u of partition %u", client,
               (unsigned long long)tag, record->chunks[0],
               kith_chunk_partition(&chunk->id, SIM_PARTITIONS));
@@ -674,9 +664,6 @@ static void submit_chunk_put(struct sim *sim, uint32_t client)
     op.u.chunk_put.durability = record->disk ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
     op.u.chunk_put.checksum = kith_checksum_of(kith_bytes_make(payload->data, payload->size));
     op.u.chunk_put.payload = payload;
-    sim_trace(sim, "client %u: op %llu puts chunk %llu of partition %u", client,
-              (unsigned long long)tag, (unsigned long long)chunk->number,
-              kith_chunk_partition(&chunk->id, SIM_PARTITIONS));
     world_client_op(sim, client, &op, tag);
     kith_blob_drop(payload);
 }
@@ -746,6 +733,7 @@ void scenario_step(struct sim *sim)
         row %= SIM_NAMES;
         what %= 86;
     }
+    what = sim->sweeps ? sweeps_what(sim) : what;
     if (what < 52) {
         (void)submit_put(sim, client, row);
     } else if (what < 76) {
@@ -802,7 +790,7 @@ void scenario_read_all(struct sim *sim, enum kith_level level, bool few)
 void scenario_read_chunks(struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->oracle.chunk_count && !sim->failed; i++) {
-        if (sim->oracle.chunks[i].state == WRITE_OK) {
+        if (sim->oracle.chunks[i].state == WRITE_OK && (!sim->sweeps || sweeps_wanted(sim, i))) {
             submit_chunk_get(sim, sim->client_count - 1, i, true);
         }
     }

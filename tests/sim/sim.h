@@ -7,11 +7,12 @@
  *     net.c        connections and messages
  *     disk.c       when an operation is carried out, and when it is safe
  *     queue.c      time and events
- *     chance.c     chance, trace, failure
+ *     chance.c     chance, trace, failure, bytes
  *     store_sim.c  a node's store: what is in memory, at the operating system, on the disk
  *     store_loss.c      ... and what of it is lost
  *     store_mutants.c   deliberate faults of it
  *     store_hints.c     ... what is kept for others
+ *     store_sweep.c     ... which chunks may be swept
  *     mutants.def  the deliberate faults, and the seed that catches each
  *     scenario.c   what clients do, and what each answer must be (sessions, copies, chunks)
  *     faults.c     what goes wrong, and when
@@ -19,6 +20,7 @@
  *     oracle.c     what was written and acknowledged, and what must hold (DESIGN section 9)
  *     judge.c      ... between clients and at every time
  *     zones.c      data centres, and cuts between them
+ *     sweeps.c     chunks that nobody refers to any more
  *     joins.c      a join that a crash or lost messages break off, at every moment of it
  *     main.c       a seed's phases: form a cluster, work while things fail, heal; options
  *
@@ -46,6 +48,8 @@
 #define SIM_ROWS        (SIM_GROUPS * SIM_NAMES)
 #define SIM_REPLICAS    3u
 #define SIM_LEAF_PAGE   3u /* rows of leaves in one answer */
+#define SWEEPS_GRACE_MS 60000u /* instead of a day */
+#define SWEEPS_REFS_MAX 3u
 #define SIM_ROW_KEY     82u /* bytes: partition, group, name */
 
 /* Deliberate faults: each must be caught. */
@@ -94,7 +98,7 @@ struct cell_version {
     size_t size;
 };
 struct cell {
-    uint8_t type; /* 'r' row, 'l' leaf, 'm' meta, 'c' chunk */
+    uint8_t type; /* 'r' row, 'l' leaf, 'm' meta, 'c' chunk, 'h', 'k', 'x': store_*.c */
     uint8_t key[2 + 16 + 64];
     size_t key_size;
     uint32_t version_count, version_capacity;
@@ -195,6 +199,17 @@ void store_sim_drop(struct store_sim *store, struct store_op *op, struct kith_by
 void store_sim_chunk_sums(const struct store_sim *store, uint32_t partition,
                           struct kith_bytes secret, struct kith_sum *sums);
 
+/* ---- store_sweep.c ---- */
+void store_sweep_apply(struct store_sim *store, struct store_op *op); /* SWEEP_*, CHUNK_LEASE */
+/* The chunk in this cell goes, for others own it: what is noted of it, too. */
+void store_sweep_drop(struct store_sim *store, const struct cell *cell);
+/* Whether the chunk was deleted here, and is not to be fetched. */
+bool store_sweep_gone(const struct store_sim *store, const struct kith_chunk_id *id);
+/* Answers with those chunks that have to be leased first; false: there are none. */
+bool store_sweep_refuses_put(struct store_sim *store, struct store_op *op,
+                             const struct kith_rowop_result *results);
+bool store_sweep_refuses_chunk(struct store_sim *store, struct store_op *op);
+
 /* ---- store_mutants.c ---- */
 /* Keeps the run and its counter beside the rows; takes them from there, if they are there. */
 void store_mutant_keep_run(struct store_sim *store);
@@ -249,11 +264,15 @@ struct oracle_chunk {
     uint64_t number; /* its contents */
     enum write_state state;
     bool disk, shaken; /* as above */
+    uint32_t ref_count, refs[SWEEPS_REFS_MAX]; /* chunks that it refers to */
+    bool wanted;        /* sweeps.c */
+    uint32_t wanted_by; /* a row */
 };
 #define SIM_CHUNKS_MAX 64u
+#define SIM_CHUNKS_ALL 400u /* with sweeps */
 struct oracle {
     uint32_t chunk_count;
-    struct oracle_chunk chunks[SIM_CHUNKS_MAX];
+    struct oracle_chunk chunks[SIM_CHUNKS_ALL];
     uint32_t request_count, request_capacity;
     struct {
         struct kith_request_id request;
@@ -417,6 +436,8 @@ struct sim {
     bool verbose, tracing, failed, faults;
     bool few;   /* rows: most nodes hold nothing, and might agree to move what others hold */
     bool few_open; /* nodes keep connections to co-owners only */
+    bool sweeps; /* chunks are swept */
+    uint32_t hot; /* the next row refers to this chunk, counted from 1 */
     bool storm; /* crashes around every promise of durability */
     char reason[400];
     uint64_t trace;
@@ -501,7 +522,8 @@ void world_node_step(struct sim *sim, struct sim_node *node, struct kith_event *
                      struct kith_msg_box *box);
 void world_client_step(struct sim *sim, struct sim_client *client,
                        struct kith_client_event *event);
-/* A node's clock. */
+/* A node's clock; one that is right. */
+uint64_t world_true_ms(const struct sim *sim);
 uint64_t world_wall_ms(const struct sim *sim, const struct sim_node *node);
 void world_heal(struct sim *sim);
 void world_client_op(struct sim *sim, uint32_t client, const struct kith_client_op *op,
@@ -542,6 +564,24 @@ uint32_t zones_of(const struct sim *sim, uint32_t entity);
 uint32_t zones_side(const struct sim *sim, uint32_t zone);
 /* One is cut off for a while. */
 void zones_phase(struct sim *sim);
+/* ---- sweeps.c ---- */
+void sweeps_work(struct sim *sim);
+/* Everything is well: what nothing refers to goes. */
+void sweeps_settle(struct sim *sim);
+/* Judges that what is referred to is there. */
+void sweeps_check(struct sim *sim);
+/* Whether some row refers to it. */
+bool sweeps_wanted(struct sim *sim, uint32_t chunk);
+/* Which chunks a row refers to, kept in refs. Without sweeps these two do nothing. */
+void sweeps_row(struct sim *sim, struct kith_put_update *update,
+                struct kith_chunk_id refs[SWEEPS_REFS_MAX]);
+/* A new chunk's id, and what it refers to. */
+void sweeps_chunk(struct sim *sim, struct oracle_chunk *chunk,
+                  struct kith_chunk_id refs[SWEEPS_REFS_MAX], struct kith_client_op *op);
+/* What a client does, as in scenario_step. */
+uint32_t sweeps_what(struct sim *sim);
+/* A sweep of the chunk goes on here: somebody may refer to it at this very moment. */
+void sweeps_hot(struct sim *sim, const struct kith_chunk_id *id);
 /* ---- joins.c ---- */
 #define JOINS_CASES 3600u
 /* One case of the sweep, on a new world. */

@@ -12,6 +12,9 @@ static bool chunk_in(const struct cell *cell, uint32_t partition, struct kith_ch
         return false;
     }
     const struct cell_version *last = &cell->versions[cell->version_count - 1];
+    if (last->size == 0) {
+        return false; /* it was swept */
+    }
     memcpy(ret->id.bytes, cell->key, sizeof ret->id.bytes);
     ret->checksum = kith_checksum_of(kith_bytes_make(last->data, last->size));
     ret->size = (uint32_t)last->size;
@@ -75,7 +78,8 @@ static void apply_chunk_lack(const struct store_sim *store, struct store_op *op)
     KITH_ASSERT(lacking);
     for (uint32_t i = 0; i < count; i++) {
         const struct kith_chunk_entry *chunk = &op->op.u.chunk_lack.chunks[i];
-        if (store_sim_get(store, 'c', chunk->id.bytes, KITH_CHUNK_ID_SIZE).size == 0) {
+        if (store_sim_get(store, 'c', chunk->id.bytes, KITH_CHUNK_ID_SIZE).size == 0 &&
+            !store_sweep_gone(store, &chunk->id)) {
             lacking[found] = *chunk;
             found++;
         }
@@ -90,10 +94,16 @@ static void apply_put_get_sync(struct store_sim *store, struct store_op *op)
     if (ask->kind == KITH_STORE_CHUNK_PUT) {
         const struct kith_blob *payload = ask->u.chunk_put.payload;
         const uint8_t *id = ask->u.chunk_put.id.bytes;
-        if (store_sim_get(store, 'c', id, KITH_CHUNK_ID_SIZE).size == 0) {
+        if (store_sim_get(store, 'c', id, KITH_CHUNK_ID_SIZE).size == 0 &&
+            !store_sweep_refuses_chunk(store, op)) {
             store->seq++;
             store_sim_put(store, 'c', id, KITH_CHUNK_ID_SIZE,
                           kith_bytes_make(payload->data, payload->size));
+            if (ask->u.chunk_put.ref_count > 0) {
+                store_sim_put(store, 'x', id, KITH_CHUNK_ID_SIZE,
+                              kith_bytes_make(ask->u.chunk_put.refs, ask->u.chunk_put.ref_count *
+                                                                         KITH_CHUNK_ID_SIZE));
+            }
         }
         return;
     }
@@ -110,6 +120,13 @@ static void apply_put_get_sync(struct store_sim *store, struct store_op *op)
         op->done.u.chunk.checksum = kith_checksum_of(bytes);
         op->done.u.chunk.chunk_size = (uint32_t)bytes.size;
         op->done.u.chunk.payload = op->blob;
+        struct kith_bytes refs =
+            store_sim_get(store, 'x', ask->u.chunk_get.id.bytes, KITH_CHUNK_ID_SIZE);
+        if (ask->u.chunk_get.refs && refs.size > 0) {
+            op->done.u.chunk.ref_count = (uint32_t)(refs.size / KITH_CHUNK_ID_SIZE);
+            op->done.u.chunk.refs = kith_arena_copy(&op->arena, refs.data, refs.size);
+            KITH_ASSERT(op->done.u.chunk.refs);
+        }
         return;
     }
     uint32_t count = ask->u.chunk_sync.id_count;

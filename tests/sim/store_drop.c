@@ -64,5 +64,8 @@ void store_sim_drop(struct store_sim *store, struct store_op *op, struct kith_by
         }
         op->done.u.drop.count++;
         store_sim_put(store, cell->type, cell->key, cell->key_size, kith_bytes_make(NULL, 0));
+        if (chunks) {
+            store_sweep_drop(store, cell);
+        }
     }
 }

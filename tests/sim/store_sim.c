@@ -270,7 +270,9 @@ bool store_sim_holds(struct store_sim *store, const struct kith_key *key,
 
 bool store_sim_holds_chunk(const struct store_sim *store, const struct kith_chunk_id *id, bool disk)
 {
-    return cell_safe(store, store_sim_cell(store, 'c', id->bytes, sizeof id->bytes), disk) != NULL;
+    const struct cell_version *version =
+        cell_safe(store, store_sim_cell(store, 'c', id->bytes, sizeof id->bytes), disk);
+    return version && version->size > 0;
 }
 
 static void batch_note(struct store_sim *store, const struct kith_group *group, uint32_t count,
@@ -374,6 +376,9 @@ static void apply_put(struct store_sim *store, struct store_op *op, uint64_t wal
         rows[i].time = results[i].time;
         rows[i].state = results[i].state;
         op->done.u.put.duplicate = results[i].duplicate;
+    }
+    if (store_sweep_refuses_put(store, op, results)) {
+        return;
     }
     store->counter = counter;
     store->seq++;
@@ -753,6 +758,12 @@ void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall
         break;
     case KITH_STORE_DROP:
         store_sim_drop(store, op, secret);
+        break;
+    case KITH_STORE_SWEEP_LIST:
+    case KITH_STORE_SWEEP_LOOK:
+    case KITH_STORE_SWEEP_STEP:
+    case KITH_STORE_CHUNK_LEASE:
+        store_sweep_apply(store, op);
         break;
     case KITH_STORE_SCRUB: /* nothing rots here */
         op->done.u.scrub.leaf = KITH_TREE_LEAVES;

@@ -20,6 +20,11 @@ bool world_alive(struct sim *sim, uint32_t entity, uint64_t start)
 
 /* ---- nodes ---- */
 
+uint64_t world_true_ms(const struct sim *sim)
+{
+    return WALL_MS + sim->now_us / 1000;
+}
+
 uint64_t world_wall_ms(const struct sim *sim, const struct sim_node *node)
 {
     return WALL_MS + sim->now_us / 1000 + (uint64_t)node->skew_ms;
@@ -105,6 +110,7 @@ void world_start(struct sim *sim, uint32_t index)
                                         .software = "sim",
                                         .zone = zones_name(sim, index),
                                         .scrub_ms = 3600000,
+                                        .sweep_ms = sim->sweeps ? SWEEPS_GRACE_MS : 0,
                                         .join = node->join,
                                         .keep_open = sim->few_open ? 1 : 0};
     struct kith_start start;
