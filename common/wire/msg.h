@@ -402,6 +402,7 @@ struct kith_plan_req { struct kith_bytes table; };
 struct kith_offer_req {
     struct kith_table_id table;
     uint32_t partition;
+    struct kith_member_info member; /* the asker: it may be no member any more */
 };
 struct kith_offer_res {
     struct kith_status status;

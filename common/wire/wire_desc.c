@@ -552,7 +552,8 @@ DESC(plan_res, "PlanRes", false, true);
 
 #define T kith_offer_req
 static const struct wire_field offer_req_fields[] = {
-    SUB(1, table, table_id_desc), U32(2, partition, KITH_PARTITIONS_MAX - 1)};
+    SUB(1, table, table_id_desc), U32(2, partition, KITH_PARTITIONS_MAX - 1),
+    SUB(3, member, member_desc)};
 DESC(offer_req, "OfferReq", false, false);
 #undef T
 

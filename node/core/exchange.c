@@ -488,7 +488,8 @@ static void sums_got(struct kith_node *node, struct pending *pending,
     if (!suspected) {
         memset(&pair->looked, 0, sizeof pair->looked);
     }
-    if (few && !suspected && !(exchange->first && exchange->chunks)) {
+    bool guest = exchange->pair % node->exchanges.pair_count >= node->exchanges.own_count;
+    if (few && !suspected && !(exchange->first && exchange->chunks) && !guest) {
         pair->suspects = exchange->want;
         pair->suspected = true;
         exchange_end(node, pending, KITH_EXCHANGE_AGAIN_MS);

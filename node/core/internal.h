@@ -373,6 +373,9 @@ uint16_t peer_index(const struct kith_node *node, const struct peer *peer);
  * changed. */
 enum kith_err peers_prepare(struct kith_node *node, const struct kith_table *table,
                             uint16_t **ret_peer_of_member);
+/* A node that is no member, and was one: requests may go to it. KITH_NO_PEER: no memory, or too
+ * many. */
+uint16_t peers_stranger(struct kith_node *node, const struct kith_member_info *info);
 void peers_opened(struct kith_node *node, struct conn *conn);
 void peers_closed(struct kith_node *node, struct conn *conn);
 void peers_ready(struct kith_node *node, struct conn *conn);

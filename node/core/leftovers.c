@@ -20,12 +20,15 @@
  * A node that is no member any more offers what it has in the same way, and keeps it: its disk is its
  * administrator's.
  *
- * An owner that is asked keeps a place for a guest as long as he asks; GUESTS at a time. */
+ * An owner that is asked keeps a place for a guest as long as he asks, or until he was told;
+ * KITH_GUESTS at a time. */
 #include <string.h>
 
 #include "core/internal.h"
 
-#define LEFT_TICK_MS   1000u  /* between two questions to owners */
+#define LEFT_TICK_MS   1000u  /* between two questions to owners; */
+#define LEFT_SOON_MS   100u   /* at first, for there is not much as a rule */
+#define GUESTS_MS      50u    /* between two looks at what guests have brought */
 #define LEFT_PAUSE_MS  20000u /* then the next partition has its turn */
 #define LEFT_REST_MS   60000u /* and after all of them, where some are left */
 #define GUEST_LEASE_MS 15000u /* who asks no more has made room */
@@ -156,6 +159,7 @@ static bool offer(struct kith_node *node)
                 &core_send(node, node->peers[peer].conn, KITH_MSG_OFFER_REQ, 0)->u.offer_req;
             req->table = node->table->id;
             req->partition = left->partition;
+            members_self(node, &req->member);
         }
     }
     return open == 0;
@@ -239,7 +243,7 @@ void leftovers_stored(struct kith_node *node, struct pending *pending,
 static bool guest_gone(const struct kith_node *node, uint32_t at)
 {
     const struct guest *guest = &node->leftovers.guests[at];
-    return node->now_ms > guest->asked_ms + GUEST_LEASE_MS && !guest->flushing &&
+    return (guest->told || node->now_ms > guest->asked_ms + GUEST_LEASE_MS) && !guest->flushing &&
            exchange_guest_rests(node, at);
 }
 
@@ -267,6 +271,10 @@ static struct guest *guest_find(struct kith_node *node, uint32_t partition, uint
 void offer_req(struct kith_node *node, struct conn *conn, const struct kith_msg *msg)
 {
     const struct kith_offer_req *req = &msg->u.offer_req;
+    if (conn->role == KITH_ROLE_NODE && conn->peer == KITH_NO_PEER && node->has_cluster &&
+        kith_uuid_equal(&conn->node, &req->member.uuid)) { /* it has left, and we were away */
+        conn->peer = peers_stranger(node, &req->member);
+    }
     if (conn->role != KITH_ROLE_NODE || conn->peer == KITH_NO_PEER || !node->has_cluster ||
         req->partition >= node->table->partitions) {
         core_refuse(node, conn->id, msg, KITH_EPERM, "only nodes of the cluster may ask that");
@@ -288,7 +296,9 @@ void offer_req(struct kith_node *node, struct conn *conn, const struct kith_msg 
         return;
     }
     guest->asked_ms = node->now_ms;
+    (void)peer_want(node, &node->peers[conn->peer]); /* he may be no member any more */
     res->done = guest->flushed;
+    guest->told = guest->flushed;
 }
 
 static void flushed(struct kith_node *node, uint64_t arg, enum kith_err err)
@@ -306,7 +316,7 @@ static void guests_look(struct kith_node *node)
     for (uint32_t i = 0; i < KITH_GUESTS; i++) {
         struct guest *guest = &node->leftovers.guests[i];
         uint8_t nothing = 0;
-        if (guest->asked_ms != 0 && guest_gone(node, i)) {
+        if (guest->asked_ms != 0 && !guest->told && guest_gone(node, i)) {
             memset(guest, 0, sizeof *guest);
             exchange_guest_set(node, i, UINT32_MAX, KITH_NO_PEER);
         }
@@ -327,7 +337,7 @@ void leftovers_tick(struct kith_node *node)
         return;
     }
     if (node->now_ms >= left->guests_ms) {
-        left->guests_ms = node->now_ms + LEFT_TICK_MS / 4;
+        left->guests_ms = node->now_ms + GUESTS_MS;
         guests_look(node);
     }
     if (node->now_ms < left->due_ms || left->pending != 0) {
@@ -337,7 +347,8 @@ void leftovers_tick(struct kith_node *node)
         next_partition(node);
         return;
     }
-    left->due_ms = node->now_ms + LEFT_TICK_MS;
+    bool soon = left->phase == LEFT_OFFER && node->now_ms < left->offered_ms + LEFT_TICK_MS;
+    left->due_ms = node->now_ms + (soon ? LEFT_SOON_MS : LEFT_TICK_MS);
     if (left->phase != LEFT_OFFER) {
         return;
     }
@@ -362,7 +373,7 @@ uint64_t leftovers_due(const struct kith_node *node)
     uint64_t due = left->pending != 0 ? UINT64_MAX : left->due_ms;
     for (uint32_t i = 0; i < KITH_GUESTS; i++) {
         const struct guest *guest = &left->guests[i];
-        if (guest->asked_ms != 0 && left->guests_ms < due) {
+        if (guest->asked_ms != 0 && !guest->told && left->guests_ms < due) {
             due = left->guests_ms;
         }
     }

@@ -37,6 +37,7 @@ struct guest { /* a former owner of a partition of ours; asked_ms 0: none */
     uint32_t partition;
     uint16_t peer;
     bool flushing, flushed; /* all that he has is here, and on disk */
+    bool told;              /* and he knows it, or will ask again */
     uint64_t asked_ms;      /* by him, last */
 };
 

@@ -58,27 +58,53 @@ static void peer_init(struct kith_node *node, struct peer *peer, const struct ki
     peer->backoff_ms = KITH_BACKOFF_MIN_MS;
 }
 
+/* Room for so many more. */
+static bool peers_room(struct kith_node *node, uint32_t more)
+{
+    uint32_t most = node->peer_count + more;
+    if (most <= node->peer_capacity) {
+        return true;
+    }
+    struct peer *peers = kith_realloc(node->peers, most * sizeof *peers);
+    if (!peers) {
+        return false;
+    }
+    node->peers = peers;
+    uint16_t *order = kith_realloc(node->swim.order, most * sizeof *order);
+    if (!order) {
+        return false;
+    }
+    node->swim.order = order;
+    uint16_t *busy = kith_realloc(node->busy, most * sizeof *busy);
+    if (!busy) {
+        return false;
+    }
+    node->busy = busy;
+    node->peer_capacity = most;
+    return true;
+}
+
+uint16_t peers_stranger(struct kith_node *node, const struct kith_member_info *info)
+{
+    const struct kith_member member = {.uuid = info->uuid, .weight = 1};
+    struct peer *peer = peer_find(node, &info->uuid);
+    if (!peer && node->peer_count < 2 * KITH_MEMBERS_MAX && peers_room(node, 1)) {
+        peer = &node->peers[node->peer_count];
+        peer_init(node, peer, &member);
+        node->peer_count++;
+    }
+    if (!peer) {
+        return KITH_NO_PEER;
+    }
+    members_learn(node, info);
+    return peer_index(node, peer);
+}
+
 enum kith_err peers_prepare(struct kith_node *node, const struct kith_table *table,
                             uint16_t **ret_peer_of_member)
 {
-    uint32_t most = node->peer_count + table->member_count;
-    if (most > node->peer_capacity) {
-        struct peer *peers = kith_realloc(node->peers, most * sizeof *peers);
-        if (!peers) {
-            return KITH_ENOMEM;
-        }
-        node->peers = peers;
-        uint16_t *order = kith_realloc(node->swim.order, most * sizeof *order);
-        if (!order) {
-            return KITH_ENOMEM;
-        }
-        node->swim.order = order;
-        uint16_t *busy = kith_realloc(node->busy, most * sizeof *busy);
-        if (!busy) {
-            return KITH_ENOMEM;
-        }
-        node->busy = busy;
-        node->peer_capacity = most;
+    if (!peers_room(node, table->member_count)) {
+        return KITH_ENOMEM;
     }
     uint16_t *map = kith_calloc(table->member_count, sizeof *map);
     if (!map) {

@@ -116,6 +116,7 @@ static void work(struct sim *sim, uint64_t for_us, bool requests, uint64_t late_
         }
         if (sim->now_us >= next_fault && !sim->failed) {
             faults_step(sim);
+            plans_step(sim);
             uint32_t pause = sim_below(sim, 800000);
             next_fault = sim->now_us + pause;
         }
@@ -343,6 +344,7 @@ static void run_random(struct sim *sim)
     sim->late = late ? sim->node_count - 1 : SIM_NODES_MAX;
     sim->client_count = 2 + sim_below(sim, SIM_CLIENTS_MAX - 1);
     zones_choose(sim);
+    plans_init(sim);
     world_init(sim);
     if (sim->node_count >= 2) { /* W - 1 power losses are survived, more are not */
         uint32_t victim = sim_below(sim, sim->node_count);

@@ -119,6 +119,12 @@ static void mutate(struct sim *sim, struct sim_node *node, uint64_t conn, struct
     if (sim->mutant == MUTANT_EMPTY_PROMISE && msg->kind == KITH_MSG_WATCH_REQ && node->index > 0) {
         msg->u.watch_req.group.bytes[KITH_GROUP_SIZE - 1] ^= 0x55; /* of which nothing changes */
     }
+    if (sim->mutant == MUTANT_MOVED_EARLY && msg->kind == KITH_MSG_PING) {
+        msg->u.ping.moved = true;
+    }
+    if (sim->mutant == MUTANT_LEFT_EARLY && msg->kind == KITH_MSG_OFFER_RES) {
+        msg->u.offer_res.done = true;
+    }
     if (sim->mutant == MUTANT_REPLICA_EARLY && msg->kind == KITH_MSG_REPLICATE_REQ) {
         struct kith_msg early;
         memset(&early, 0, sizeof early);

@@ -469,6 +469,8 @@ struct sim {
     uint64_t lost_until_us;        /* until then */
     uint32_t late;                 /* a node that starts while others work; SIM_NODES_MAX: none */
     struct kith_table *newest;     /* the newest table on any disk */
+    bool plans;                    /* weights are changed: plans.c */
+    uint64_t plan_chance;
     uint64_t write_number;
     uint64_t watch_tag;
     uint32_t acked_count, acked_capacity;
@@ -558,6 +560,11 @@ void sim_heal(struct sim *sim);
 /* ---- zones.c ---- */
 /* Whether the seed has zones, and which levels its clients go by. */
 void zones_choose(struct sim *sim);
+/* ---- plans.c ---- */
+void plans_init(struct sim *sim);
+void plans_step(struct sim *sim);
+/* Whether the newest table moves the partition away from that node. */
+bool plans_loses(const struct sim *sim, uint32_t node, uint32_t partition);
 #define ZONES_TOLD_NOT 1u /* the client that has to find out, and may be wrong */
 const char *zones_name(const struct sim *sim, uint32_t entity);
 uint32_t zones_of(const struct sim *sim, uint32_t entity);

@@ -422,7 +422,9 @@ static void apply_merge(struct store_sim *store, struct store_op *op, uint64_t w
                         struct kith_bytes secret)
 {
     struct sim *sim = store->sim;
-    if (sim->mutant == MUTANT_SKIP_MERGE && sim_chance(sim, 100)) {
+    if ((sim->mutant == MUTANT_SKIP_MERGE && sim_chance(sim, 100)) ||
+        (sim->mutant == MUTANT_NEXT_ALONE &&
+         plans_loses(sim, store->node, op->op.partition))) {
         return;
     }
     uint32_t count = op->op.u.merge.row_count;
