@@ -245,6 +245,9 @@ static void settle(struct sim *sim, uint32_t least)
         if (i >= least && sim_formed(sim, false) && !moves) {
             return;
         }
+        if (i % 100 == 99) {
+            plans_mend(sim);
+        }
         world_run(sim, sim->now_us + 100000);
     }
     if (!sim->failed && !sim_formed(sim, false)) {

@@ -74,6 +74,56 @@ static struct kith_table *plan(struct sim *sim)
     return joint;
 }
 
+static void propose(struct sim *sim, struct sim_node *node, const struct kith_table *next)
+{
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    kith_table_encode(next, &buf);
+    KITH_ASSERT(!buf.failed);
+    sim_trace(sim, "%u is to have table %llu.%llu%s", node->index,
+              (unsigned long long)next->id.epoch, (unsigned long long)next->id.version,
+              kith_table_is_joint(next) ? ", which moves data" : ", and no move");
+    order(sim, node, kith_buf_bytes(&buf));
+    kith_buf_release(&buf);
+}
+
+/* Whether some node still is that member: its disk may have been lost. */
+static bool lives(const struct sim *sim, const struct kith_uuid *uuid)
+{
+    uint8_t self = KITH_META_NODE;
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        struct kith_bytes identity = store_sim_get(&sim->nodes[i].store, 'm', &self, 1);
+        if (identity.size >= sizeof uuid->bytes &&
+            memcmp(identity.data, uuid->bytes, sizeof uuid->bytes) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void plans_mend(struct sim *sim)
+{
+    const struct kith_table *table = sim->newest;
+    struct kith_table *next = NULL;
+    bool lost = false;
+    for (uint32_t p = 0; table && kith_table_is_joint(table) && p < table->partitions; p++) {
+        const uint16_t *owners = kith_table_next_owners(table, p);
+        for (uint32_t i = 0; i < table->next_slots && !lost; i++) {
+            lost = !kith_table_owns(table, p, owners[i]) &&
+                   !lives(sim, &table->members[owners[i]].uuid);
+        }
+    }
+    if (!lost || kith_table_revert(table, &next) != KITH_OK) {
+        return;
+    }
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        if (sim->nodes[i].up && sim->nodes[i].ready && sim->newest == table) {
+            propose(sim, &sim->nodes[i], next);
+        }
+    }
+    kith_table_drop(next);
+}
+
 bool plans_loses(const struct sim *sim, uint32_t node, uint32_t partition)
 {
     uint8_t self = KITH_META_NODE;
@@ -103,15 +153,7 @@ void plans_step(struct sim *sim)
     }
     struct kith_table *next = plan(sim);
     if (next) {
-        struct kith_buf buf;
-        kith_buf_init(&buf);
-        kith_table_encode(next, &buf);
-        KITH_ASSERT(!buf.failed);
-        sim_trace(sim, "%u is to have table %llu.%llu%s", node->index,
-                  (unsigned long long)next->id.epoch, (unsigned long long)next->id.version,
-                  kith_table_is_joint(next) ? ", which moves data" : ", and no move");
-        order(sim, node, kith_buf_bytes(&buf));
-        kith_buf_release(&buf);
+        propose(sim, node, next);
         kith_table_drop(next);
     }
 }

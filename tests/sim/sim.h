@@ -563,6 +563,8 @@ void zones_choose(struct sim *sim);
 /* ---- plans.c ---- */
 void plans_init(struct sim *sim);
 void plans_step(struct sim *sim);
+/* Where data moves to a member whose disk is lost, the administrator gives the move up. */
+void plans_mend(struct sim *sim);
 /* Whether the newest table moves the partition away from that node. */
 bool plans_loses(const struct sim *sim, uint32_t node, uint32_t partition);
 #define ZONES_TOLD_NOT 1u /* the client that has to find out, and may be wrong */
