@@ -16,8 +16,8 @@
  *
  * THIN. A chunk that fewer than W owners took is put before all else: its partition's pairs come
  * first, with a place of their own, and what differs is fetched without a second look. Who has it
- * tells the others to look (SUMS_REQ hurry); that he has to is not on disk, so a node tells so of
- * all partitions once after its start.
+ * tells the others to look (SUMS_REQ hurry). That he has to is not on disk: who starts again is
+ * looked at by all others anyhow (exchange_peer_up).
  * While a partition moves, those that are to own it are pairs with its owners, and bring here what
  * these have; the owners themselves learn what is new from writes alone (moves.c).
  *
@@ -81,9 +81,6 @@ static bool make_pairs(struct kith_node *node)
         pairs[count].due_ms = UINT64_MAX;
     }
     memcpy(pairs + count, pairs, count * sizeof *pairs); /* the same for chunks */
-    for (uint32_t i = count; i < 2 * count; i++) {
-        pairs[i].tell = true;
-    }
     kith_free(node->exchanges.pairs);
     node->exchanges.pairs = pairs;
     node->exchanges.pair_count = count;
