@@ -18,9 +18,10 @@
 #include "ctl/progress.h"
 #include "ctl/report.h"
 
-#define WAIT_MS 500u  /* between two looks of one who waits */
-#define TELL_MS 2000u /* between two lines of his */
-#define BUSY_MS 250u  /* then a member is asked again that was busy */
+#define WAIT_MS  500u   /* between two looks of one who waits */
+#define TELL_MS  2000u  /* between two lines of his */
+#define STUCK_MS 30000u /* without progress for so long: he is told where to look */
+#define BUSY_MS  250u   /* then a member is asked again that was busy */
 
 static void pause_ms(uint64_t ms)
 {
@@ -278,9 +279,11 @@ static enum kith_err settle_wait(struct kith_plan_session *session, const struct
         }
         struct kith_progress progress =
             err == KITH_OK ? kith_progress_of(&session->view, NULL, 0) : (struct kith_progress){0};
-        if (err == KITH_OK && !session->args->json && progress.complete != told &&
-            now_ms - told_ms >= TELL_MS) {
-            (void)printf("%u of %u replicas are there\n", progress.complete, progress.gains);
+        bool news = progress.complete != told && now_ms - told_ms >= TELL_MS;
+        bool stuck = now_ms - told_ms >= STUCK_MS;
+        if (err == KITH_OK && !session->args->json && (news || stuck)) {
+            (void)printf("%u of %u replicas are there%s\n", progress.complete, progress.gains,
+                         news ? "" : "; what it waits for: kithctl plan show");
             (void)fflush(stdout); /* trouble with it is told at the end */
             told = progress.complete;
             told_ms = now_ms;
