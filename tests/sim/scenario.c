@@ -657,9 +657,6 @@ static void submit_chunk_put(struct sim *sim, uint32_t client)
     struct kith_client_op op = {.kind = KITH_CLIENT_CHUNK_PUT, .timeout_ms = TIMEOUT_MS};
     record->disk = chunk->disk = sim_chance(sim, 200);
     sweeps_chunk(sim, chunk, refs, &op);
-    sim_trace(sim, "client %u: op %llu puts chunk %u of partition %u", client,
-              (unsigned long long)tag, record->chunks[0],
-              kith_chunk_partition(&chunk->id, SIM_PARTITIONS));
     op.u.chunk_put.id = chunk->id;
     op.u.chunk_put.durability = record->disk ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
     op.u.chunk_put.checksum = kith_checksum_of(kith_bytes_make(payload->data, payload->size));
@@ -678,12 +675,10 @@ static void submit_chunk_get(struct sim *sim, uint32_t client, uint32_t index, b
     record->chunks[0] = index;
     chunk_bytes(chunk->number, bytes, size);
     struct kith_client_op op = {.kind = KITH_CLIENT_CHUNK_GET, .timeout_ms = TIMEOUT_MS};
-    sim_trace(sim, "client %u: op %u gets chunk %u of partition %u", client, record_count - 1,
-              index, kith_chunk_partition(&chunk->id, SIM_PARTITIONS));
     op.u.chunk_get.id = chunk->id;
     op.u.chunk_get.checksum = kith_checksum_of(kith_bytes_make(bytes, size));
-    sim_trace(sim, "client %u: op %u gets chunk %llu", client, record_count - 1,
-              (unsigned long long)chunk->number);
+    sim_trace(sim, "client %u: op %u gets chunk %llu of partition %u", client, record_count - 1,
+              (unsigned long long)chunk->number, kith_chunk_partition(&chunk->id, SIM_PARTITIONS));
     world_client_op(sim, client, &op, record_count - 1);
 }
 
