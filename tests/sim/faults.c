@@ -214,7 +214,8 @@ static void disk_fails(struct sim *sim, enum sim_kind kind)
     uint8_t key = KITH_META_CLUSTER;
     if (!node || !node->up || !world_may_lose_power(sim) || copies_few(sim) ||
         store_sim_get(&node->store, 'm', &key, 1).size == 0 ||
-        (kind == KIND_GONE && (!sim->working || sim->newest->owner_slots < SIM_REPLICAS))) {
+        (kind == KIND_GONE && /* once: each loss leaves a member that nobody is any more */
+         (sim->gone || !sim->working || sim->newest->owner_slots < SIM_REPLICAS))) {
         return;
     }
     world_crash(sim, node->index, true);

@@ -241,12 +241,12 @@ static void heal_unread(struct sim *sim)
 static void settle(struct sim *sim, uint32_t least)
 {
     for (uint32_t i = 0; i < SETTLE_STEPS && !sim->failed; i++) {
-        bool moves = sim->newest && kith_table_is_joint(sim->newest) && !sim->gone;
+        bool moves = !sim->gone && plans_moving(sim);
         if (i >= least && sim_formed(sim, false) && !moves) {
             return;
         }
         if (i % 100 == 99) {
-            plans_mend(sim);
+            plans_mend(sim, i > SETTLE_STEPS / 2);
         }
         world_run(sim, sim->now_us + 100000);
     }

@@ -101,27 +101,75 @@ static bool lives(const struct sim *sim, const struct kith_uuid *uuid)
     return false;
 }
 
-void plans_mend(struct sim *sim)
+/* The newest table that a node goes by; NULL: none does by any. What was decided, and lost by who
+ * alone knew it, is nobody's: the next proposal brings it up. */
+static struct kith_table *in_use(const struct sim *sim)
 {
-    const struct kith_table *table = sim->newest;
-    struct kith_table *next = NULL;
-    bool lost = false;
-    for (uint32_t p = 0; table && kith_table_is_joint(table) && p < table->partitions; p++) {
-        const uint16_t *owners = kith_table_next_owners(table, p);
-        for (uint32_t i = 0; i < table->next_slots && !lost; i++) {
-            lost = !kith_table_owns(table, p, owners[i]) &&
-                   !lives(sim, &table->members[owners[i]].uuid);
-        }
-    }
-    if (!lost || kith_table_revert(table, &next) != KITH_OK) {
-        return;
-    }
+    struct kith_table *newest = NULL;
+    uint8_t meta = KITH_META_TABLE;
     for (uint32_t i = 0; i < sim->node_count; i++) {
-        if (sim->nodes[i].up && sim->nodes[i].ready && sim->newest == table) {
-            propose(sim, &sim->nodes[i], next);
+        struct kith_bytes bytes = store_sim_get(&sim->nodes[i].store, 'm', &meta, 1);
+        struct kith_table *table = NULL;
+        if (bytes.size == 0 || kith_table_decode(bytes, &table) != KITH_OK) {
+            continue;
+        }
+        bool newer = !newest || kith_table_id_compare(&table->id, &newest->id) > 0;
+        kith_table_drop(newer ? newest : table);
+        newest = newer ? table : newest;
+    }
+    return newest;
+}
+
+bool plans_moving(const struct sim *sim)
+{
+    struct kith_table *table = in_use(sim);
+    bool moving = table && kith_table_is_joint(table);
+    kith_table_drop(table);
+    return moving;
+}
+
+static bool target_lost(const struct sim *sim, const struct kith_table *joint)
+{
+    bool lost = false;
+    for (uint32_t p = 0; p < joint->partitions; p++) {
+        const uint16_t *owners = kith_table_next_owners(joint, p);
+        for (uint32_t i = 0; i < joint->next_slots && !lost; i++) {
+            lost = !kith_table_owns(joint, p, owners[i]) &&
+                   !lives(sim, &joint->members[owners[i]].uuid);
         }
     }
+    return lost;
+}
+
+void plans_mend(struct sim *sim, bool force)
+{
+    struct kith_table *table = in_use(sim), *next = NULL, *forced = NULL;
+    bool lost = table && kith_table_is_joint(table) && target_lost(sim, table) &&
+                kith_table_revert(table, &next) == KITH_OK;
+    if (lost && force) {
+        KITH_ASSERT(kith_table_new(&next->cluster, next->id.epoch + 1, next->id.version,
+                                   next->partitions, next->replicas, next->members,
+                                   next->member_count, next->owners, &forced) == KITH_OK);
+    }
+    for (uint32_t i = 0; lost && i < sim->node_count; i++) {
+        if (sim->nodes[i].up && sim->nodes[i].ready) {
+            propose(sim, &sim->nodes[i], forced ? forced : next);
+        }
+    }
+    kith_table_drop(forced);
     kith_table_drop(next);
+    kith_table_drop(table);
+}
+
+bool plans_stray(const struct sim *sim, const struct kith_chunk_id *id)
+{
+    for (uint32_t n = 0; n < sim->node_count; n++) {
+        bool holds = store_sim_get(&sim->nodes[n].store, 'c', id->bytes, sizeof id->bytes).size > 0;
+        if (holds && !sim_owns(sim, n, kith_chunk_partition(id, SIM_PARTITIONS))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool plans_loses(const struct sim *sim, uint32_t node, uint32_t partition)

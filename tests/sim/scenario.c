@@ -404,7 +404,8 @@ static void chunk_done(struct sim *sim, struct op_record *record,
             sim_fail(sim, "chunk %llu is read with other bytes", (unsigned long long)chunk->number);
         }
         bool stands = chunk->state == WRITE_OK; /* power may have gone since it was asked for */
-        if (stands && !(sim->sweeps && !record->must_ok) &&
+        bool strict = record->must_ok || !(sim->sweeps || plans_stray(sim, &chunk->id));
+        if (stands && strict &&
             (result->err == KITH_ENOTFOUND || result->err == KITH_ECORRUPT)) {
             sim_fail(sim, "invariant 1: acknowledged chunk %llu is not found",
                      (unsigned long long)chunk->number);

@@ -563,8 +563,13 @@ void zones_choose(struct sim *sim);
 /* ---- plans.c ---- */
 void plans_init(struct sim *sim);
 void plans_step(struct sim *sim);
-/* Where data moves to a member whose disk is lost, the administrator gives the move up. */
-void plans_mend(struct sim *sim);
+/* Whether a table that moves data is in use anywhere. */
+bool plans_moving(const struct sim *sim);
+/* Where data moves to a member whose disk is lost, the administrator gives the move up; by force
+ * where too few members are left to agree to it. */
+void plans_mend(struct sim *sim, bool force);
+/* Whether a node that owns the chunk no more has it still: it is on its way to those who do. */
+bool plans_stray(const struct sim *sim, const struct kith_chunk_id *id);
 /* Whether the newest table moves the partition away from that node. */
 bool plans_loses(const struct sim *sim, uint32_t node, uint32_t partition);
 #define ZONES_TOLD_NOT 1u /* the client that has to find out, and may be wrong */
