@@ -200,6 +200,7 @@ bool lease_begin(struct kith_node *node, struct pending *parent, uint32_t count,
     lease->held = kith_arena_calloc(arena, count, 1);
     lease->gone = kith_arena_calloc(arena, count, sizeof *lease->gone);
     lease->waits = kith_arena_calloc(arena, node->peer_count / 8u + 1u, 1);
+    lease->waits_peers = node->peer_count;
     if (!lease->ids || !lease->leased || !lease->held || !lease->gone || !lease->waits) {
         pending_end(node, pending);
         return false;
@@ -254,7 +255,7 @@ void lease_stored(struct kith_node *node, struct pending *pending,
 
 static bool answers(const struct pending *pending, uint16_t peer)
 {
-    return !pending->answered &&
+    return !pending->answered && peer < pending->u.lease.waits_peers &&
            (pending->u.lease.waits[peer / 8] & 1u << peer % 8) != 0;
 }
 

@@ -221,7 +221,8 @@ struct pending_sweep {
     struct kith_sweep_chunk *chunks;
     uint16_t *peers;       /* those who are asked in this phase, */
     uint32_t peer_count, next; /* so far as to `next` */
-    uint8_t *waits;        /* a bit for each: an answer is due */
+    uint8_t *waits;        /* a bit for each of `waits_peers`: an answer is due */
+    uint32_t waits_peers;  /* there were; others come */
     uint32_t out;          /* answers that are due */
 };
 
@@ -233,7 +234,8 @@ struct pending_lease {
     uint32_t next;   /* members from this one on are still to be asked */
     uint32_t out;    /* answers that are due */
     /* in the arena */
-    uint8_t *waits;  /* a bit for each peer */
+    uint8_t *waits;  /* a bit for each of `waits_peers` */
+    uint32_t waits_peers; /* there were; others come */
     uint32_t count;
     struct kith_chunk_id *ids;
     uint8_t *leased, *held; /* [count] owners that have; */

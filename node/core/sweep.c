@@ -233,6 +233,7 @@ static void listed(struct kith_node *node, struct pending *pending,
     page->chunks = kith_arena_calloc(arena, count + 1u, sizeof *page->chunks);
     page->peers = kith_arena_calloc(arena, node->peer_count + 1u, sizeof *page->peers);
     page->waits = kith_arena_calloc(arena, node->peer_count / 8u + 1u, 1);
+    page->waits_peers = node->peer_count;
     if (!page->items || !page->chunks || !page->peers || !page->waits) {
         page_failed(node, pending, "out of memory");
         return;
@@ -273,7 +274,8 @@ void sweep_stored(struct kith_node *node, struct pending *pending,
 
 static bool waits_for(const struct pending_sweep *page, uint16_t peer)
 {
-    return page->waits && (page->waits[peer / 8] & 1u << peer % 8) != 0;
+    return page->waits && peer < page->waits_peers &&
+           (page->waits[peer / 8] & 1u << peer % 8) != 0;
 }
 
 void sweep_got(struct kith_node *node, struct pending *pending, uint16_t peer,
