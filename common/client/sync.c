@@ -71,6 +71,17 @@ static bool sync_bind(struct kith_client_core *core, struct cc_op *op)
     return true;
 }
 
+/* Other nodes may own the chunks by now, and bits name others: all are asked again. */
+static void sync_unbind(struct kith_client_core *core, struct cc_op *op)
+{
+    struct cc_sync *sync = &op->u.sync;
+    cc_ask_forget_all(core, op);
+    memset(sync->holders, 0, sync->id_count * sizeof(*sync->holders));
+    memset(sync->gone, 0, sync->id_count * sizeof(*sync->gone));
+    sync->node_count = 0;
+    sync->bound = false;
+}
+
 static bool sync_is_bulk(void)
 {
     return kith_wire_is_bulk(KITH_MSG_CHUNK_SYNC_REQ);
@@ -174,6 +185,9 @@ void cc_sync_drive(struct kith_client_core *core, struct cc_op *op)
     op->waits = true;
     if (core->table == NULL) {
         return;
+    }
+    if (sync->bound && kith_table_id_compare(&sync->table, &core->table->id) != 0) {
+        sync_unbind(core, op);
     }
     if (!sync->bound && !sync_bind(core, op)) {
         cc_op_fail(core, op, KITH_ENOMEM, "out of memory");
