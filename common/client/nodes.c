@@ -246,10 +246,14 @@ void cc_peer_answered(struct kith_client_core *core, struct cc_peer *peer)
 
 /* ---- The table ---- */
 
+/* The answer bears it; a table that a node tells of by itself does not. */
+#define TABLE_ASKED_ID 1u
+
 static void table_req(struct kith_client_core *core, struct cc_peer *peer)
 {
     struct kith_msg *msg = cc_message(core, KITH_MSG_TABLE_REQ);
     if (msg != NULL) {
+        msg->id = TABLE_ASKED_ID;
         cc_zones_asked(core, peer);
         if (core->table != NULL) {
             msg->u.table_req.known = core->table->id;
@@ -564,7 +568,9 @@ void cc_nodes_message(struct kith_client_core *core, uint64_t conn, const struct
         take_hello(core, peer, link, &msg->u.hello);
     } else if (link->state == CC_LINK_UP) {
         peer->silent_ms = CC_NEVER;
-        cc_zones_answered(core, peer);
+        if (msg->id == TABLE_ASKED_ID) {
+            cc_zones_answered(core, peer);
+        }
         take_table(core, peer, &msg->u.table_res);
     }
 }
