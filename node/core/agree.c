@@ -185,8 +185,8 @@ static bool change_possible(struct kith_node *node)
     return all;
 }
 
-/* To whom the joiner has turned goes on with a move. */
-static bool joiner_moves(struct kith_node *node)
+/* To whom the joiner has turned goes on with a move. EBUSY, ENOMEM. */
+static enum kith_err joiner_moves(struct kith_node *node)
 {
     struct join_state *join = node->join;
     struct kith_buf next;
@@ -204,7 +204,7 @@ static bool joiner_moves(struct kith_node *node)
     if (err == KITH_OK) {
         agree_out(node, &out);
     }
-    return err == KITH_OK;
+    return err;
 }
 
 void agree_join_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
@@ -237,9 +237,9 @@ void agree_join_req(struct kith_node *node, uint64_t conn, const struct kith_msg
         join->joiner_info = *info;
         join->joiner = pending->id;
     }
-    if (err == KITH_OK && !change && !joiner_moves(node)) {
-        err = KITH_ENOMEM;
-    } else if (err == KITH_OK && change) {
+    if (err == KITH_OK && !change) {
+        err = joiner_moves(node);
+    } else if (err == KITH_OK) {
         uint64_t random = core_random(node);
         err = kith_proposer_start_change(&join->proposer, node->table, kith_buf_bytes(&next),
                                          node->now_ms, node->now_ms + AGREE_MS, random, &out);
@@ -580,7 +580,8 @@ static void agree_ended(struct kith_node *node, const struct kith_proposer_out *
         return;
     case KITH_PROPOSER_FAILED:
         join->finish_ms = 0;
-        if (out->err == KITH_EREFUSED && joiner_waits(node) && joiner_moves(node)) {
+        if (out->err == KITH_EREFUSED && joiner_waits(node) &&
+            joiner_moves(node) == KITH_OK) {
             return; /* somebody has data */
         }
         joiner_answer(node, out->err, core_text(node, "%s", out->message));
