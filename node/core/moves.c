@@ -48,7 +48,7 @@ static bool flagged(const struct kith_table *table, uint16_t member, unsigned fl
 
 /* ---- Our part ---- */
 
-/* Whether a peer owns what was compared, and may yet be compared with. */
+/* Of the owners of one partition: */
 struct sync_count {
     uint32_t whole; /* owners compared to the end, in both classes */
     bool open;      /* one that is up was not */

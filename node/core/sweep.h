@@ -18,9 +18,10 @@
  * the next pass begins anew. So nothing is swept while a member is away.
  *
  * WHO REFERS ANEW. A row, or a chunk that is a list of others, may name a chunk if it is young; or if a
- * row in the very store that coordinates it does so already, as one transaction takes the new reference
- * and drops the old (and as long as that store is no old copy of a disk: exchange_caught_up); or if its owners grant a lease first (lease.c), which voids a condemnation. One that is
- * doomed is not leased: the write is refused.
+ * row in the very store that coordinates it does so already, as one transaction takes the new
+ * reference and drops the old (and as long as that store is no old copy of a disk:
+ * exchange_caught_up); or if its owners grant a lease first (lease.c), which voids a condemnation.
+ * One that is doomed is not leased: the write is refused.
  *
  * WHY NOTHING IS SWEPT THAT IS REFERRED TO. Let X be deleted: all owners have DOOMED it under one stamp,
  * so no owner has granted a lease since the CONDEMN, nor for a grace before it. Say that a store S holds
@@ -35,12 +36,12 @@
  *      ASK there has met one or the other.
  * So the sibling, or one that it came from, was in some store before the first ASK. Rows move by being
  * copied, and the source stays; only what is kept for others, and what former owners have left, leaves
- * its holder, for owners who have it on their disks. A state that moves so while the first ASK goes round may be missed by it, on its way
- * from one who is asked late to one who was asked early; it is with an owner then, who stays one (one
- * table), and the second ASK, a grace later, meets it. Both would have to miss it, and what is not with
- * an owner by the second was made after the first: see 1 to 3. All that ASK says is on disk before it is
- * said, so no loss of power brings a reference back; an old copy of a disk brings back only what other
- * owners have superseded.
+ * its holder, for owners who have it on their disks. A state that moves so while the first ASK goes
+ * round may be missed by it, on its way from one who is asked late to one who was asked early; it is
+ * with an owner then, who stays one (one table), and the second ASK, a grace later, meets it. Both
+ * would have to miss it, and what is not with an owner by the second was made after the first: see 1
+ * to 3. All that ASK says is on disk before it is said, so no loss of power brings a reference back;
+ * an old copy of a disk brings back only what other owners have superseded.
  *   A store whose rows were damaged, or are missing, keeps their references, or answers nothing at all.
  *
  * WHY IT DOES NOT COME BACK. Owners delete at different times, and anti-entropy would fetch a chunk from
