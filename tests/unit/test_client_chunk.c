@@ -243,6 +243,81 @@ static void test_chunk_sync_silent(void **state)
     assert_int_equal(0, world_done(w, tag)->result->u.chunk_sync.missing_count);
 }
 
+/* ---- The table changes while a sync runs ---- */
+
+#define NEW_OWNERS { 3, 4, 0 } /* 0 1 2 before */
+
+struct late {
+    uint64_t conn, id; /* node 1's answer that is on its way; 0: none yet */
+    uint32_t asked[WORLD_MEMBERS];
+};
+
+static bool keep_sync(struct client_world *w, uint64_t conn, uint32_t node,
+                      const struct kith_msg *msg)
+{
+    struct late *late = w->own;
+    late->asked[node] += msg->kind == KITH_MSG_CHUNK_SYNC_REQ ? 1 : 0;
+    if (node != 1 || msg->kind != KITH_MSG_CHUNK_SYNC_REQ || late->id != 0) {
+        return false;
+    }
+    late->conn = conn;
+    late->id = msg->id;
+    return true;
+}
+
+static void move_owners(struct client_world *w)
+{
+    static const uint16_t of_each[WORLD_NODES] = NEW_OWNERS;
+    uint16_t owners[WORLD_PARTITIONS * WORLD_NODES];
+    for (uint32_t i = 0; i < WORLD_PARTITIONS * WORLD_NODES; i++) {
+        owners[i] = of_each[i % WORLD_NODES];
+    }
+    struct kith_table *newer = NULL;
+    assert_int_equal(kith_table_new(&w->table->cluster, 1, 2, WORLD_PARTITIONS, WORLD_NODES,
+                                    w->table->members, w->member_count, owners, &newer),
+                     KITH_OK);
+    kith_table_drop(w->newer);
+    w->newer = newer;
+}
+
+/* Who held a chunk by the old table counts for nothing by the new one: other nodes own it, and all of
+ * them are asked. */
+static void test_chunk_sync_moved(void **state)
+{
+    struct client_world *w = *state;
+    struct late late = {0, 0, {0}};
+    struct kith_chunk_id id = world_chunk_id(0);
+    struct kith_client_op op = {.kind = KITH_CLIENT_CHUNK_SYNC, .timeout_ms = 10000};
+    op.u.chunk_sync.id_count = 1;
+    op.u.chunk_sync.ids = &id;
+    move_owners(w);
+    w->own = &late;
+    w->on_message = keep_sync;
+    w->nodes[2].sync_mute = w->nodes[3].sync_mute = w->nodes[4].sync_mute = true;
+    uint64_t tag = world_submit(w, &op);
+    assert_int_not_equal(late.id, 0);
+    assert_null(world_done(w, tag)); /* of 0 alone it is known */
+    for (uint32_t i = 0; i < WORLD_MEMBERS; i++) {
+        w->nodes[i].stale = true;
+    }
+    (void)world_get(w, "a", KITH_LEVEL_QUORUM, 0); /* that brings the newer table */
+    static const uint32_t asked[WORLD_MEMBERS] = {2, 1, 1, 1, 1};
+    assert_memory_equal(late.asked, asked, sizeof asked); /* node 0 by each table */
+    struct kith_msg *answer = world_answer(w, late.conn, KITH_MSG_CHUNK_SYNC_RES, late.id);
+    answer->u.chunk_sync_res.missing_count = 0; /* it holds it, and owns it no more */
+    world_pass(w, 1000);
+    assert_null(world_done(w, tag));
+    world_pass(w, 5000);
+    struct world_done *done = world_done(w, tag);
+    assert_non_null(done);
+    assert_int_equal(done->result->err, KITH_OK);
+    assert_int_equal(done->result->u.chunk_sync.missing_count, 1);
+    w->nodes[3].sync_mute = false; /* it was put there since */
+    tag = world_submit(w, &op);
+    world_pass(w, 10);
+    assert_int_equal(world_done(w, tag)->result->u.chunk_sync.missing_count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +329,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_chunk_brake, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_chunk_sync, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_chunk_sync_silent, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_chunk_sync_moved, world_setup_many, world_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
