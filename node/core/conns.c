@@ -53,6 +53,16 @@ struct conn *conn_add(struct kith_node *node, uint64_t id, bool ours)
     return conn;
 }
 
+bool conn_is_node(struct kith_node *node, uint64_t id, const struct kith_msg *msg)
+{
+    const struct conn *from = conn_find(node, id);
+    if (from && from->role == KITH_ROLE_NODE) {
+        return true;
+    }
+    core_refuse(node, id, msg, KITH_EPERM, "only nodes of the cluster may do that");
+    return false;
+}
+
 /* Closes the gap by moving back what would no longer be found. */
 void conn_remove(struct kith_node *node, uint64_t id)
 {

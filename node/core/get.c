@@ -110,9 +110,12 @@ void scan_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
 void find_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
 {
     const struct kith_request_find_req *req = &msg->u.request_find_req;
-    struct conn *from = conn_find(node, conn);
-    if (!node->has_cluster || !from || from->role != KITH_ROLE_NODE) {
-        core_refuse(node, conn, msg, KITH_EPERM, "only nodes of the cluster may ask that");
+    if (!conn_is_node(node, conn, msg)) {
+        return;
+    }
+    if (!node->has_cluster) {
+        core_refuse(node, conn, msg, KITH_ENOTREADY,
+                    core_text(node, "node %s has no cluster yet", node->address));
         return;
     }
     if (!names_sound(req->name_count, req->names)) {
@@ -136,9 +139,7 @@ void find_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
 static bool tree_admit(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
                        const struct kith_table_id *table, uint32_t partition)
 {
-    const struct conn *from = conn_find(node, conn);
-    if (!from || from->role != KITH_ROLE_NODE) {
-        core_refuse(node, conn, msg, KITH_EPERM, "only nodes of the cluster may ask that");
+    if (!conn_is_node(node, conn, msg)) {
         return false;
     }
     if (node->has_cluster && partition >= node->table->partitions) {

@@ -567,9 +567,7 @@ static bool rows_sound(const struct kith_node *node, const struct kith_handoff_r
 static bool handoff_admit(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
 {
     const struct kith_handoff_req *req = &msg->u.handoff_req;
-    const struct conn *from = conn_find(node, conn);
-    if (!from || from->role != KITH_ROLE_NODE) {
-        core_refuse(node, conn, msg, KITH_EPERM, "only nodes may hand rows over");
+    if (!conn_is_node(node, conn, msg)) {
         return false;
     }
     if (node->has_cluster && req->partition >= node->table->partitions) {
@@ -590,7 +588,7 @@ static bool handoff_admit(struct kith_node *node, uint64_t conn, const struct ki
         core_refuse(node, conn, msg, KITH_EINVAL, "rows out of bounds");
         return false;
     }
-    if (!take_sender(node, &from->node)) {
+    if (!take_sender(node, &conn_find(node, conn)->node)) {
         uint64_t random = core_random(node);
         struct kith_handoff_res *res =
             &core_send(node, conn, KITH_MSG_HANDOFF_RES, msg->id)->u.handoff_res;

@@ -357,6 +357,8 @@ void core_refuse_full(struct kith_node *node, uint64_t conn, const struct kith_m
 
 enum kith_err conns_init(struct kith_node *node);
 struct conn *conn_find(struct kith_node *node, uint64_t id);
+/* Whether a node asks; else it is refused, for good (EPERM). */
+bool conn_is_node(struct kith_node *node, uint64_t id, const struct kith_msg *msg);
 struct conn *conn_add(struct kith_node *node, uint64_t id, bool ours); /* NULL: full */
 void conn_remove(struct kith_node *node, uint64_t id);
 void conn_hello(struct kith_node *node, uint64_t conn);

@@ -271,13 +271,16 @@ static struct guest *guest_find(struct kith_node *node, uint32_t partition, uint
 void offer_req(struct kith_node *node, struct conn *conn, const struct kith_msg *msg)
 {
     const struct kith_offer_req *req = &msg->u.offer_req;
-    if (conn->role == KITH_ROLE_NODE && conn->peer == KITH_NO_PEER && node->has_cluster &&
+    if (!conn_is_node(node, conn->id, msg)) {
+        return;
+    }
+    if (conn->peer == KITH_NO_PEER && node->has_cluster &&
         kith_uuid_equal(&conn->node, &req->member.uuid)) { /* it has left, and we were away */
         conn->peer = peers_stranger(node, &req->member);
     }
-    if (conn->role != KITH_ROLE_NODE || conn->peer == KITH_NO_PEER || !node->has_cluster ||
+    if (conn->peer == KITH_NO_PEER || !node->has_cluster ||
         req->partition >= node->table->partitions) {
-        core_refuse(node, conn->id, msg, KITH_EPERM, "only nodes of the cluster may ask that");
+        core_refuse(node, conn->id, msg, KITH_EPERM, "no node of this cluster offers that");
         return;
     }
     struct kith_offer_res *res =

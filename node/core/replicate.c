@@ -16,9 +16,7 @@ static bool replicate_admit(struct kith_node *node, uint64_t conn, const struct 
                             uint32_t partition, bool *ret_hint)
 {
     const struct kith_replicate_req *req = &msg->u.replicate_req;
-    struct conn *from = conn_find(node, conn);
-    if (!from || from->role != KITH_ROLE_NODE) {
-        core_refuse(node, conn, msg, KITH_EPERM, "only nodes may send rows");
+    if (!conn_is_node(node, conn, msg)) {
         return false;
     }
     enum table_verdict verdict = table_check(node, &req->table, partition);

@@ -5,16 +5,6 @@
 
 #define SWEPT_TIMEOUT_MS 60000u
 
-static bool from_node(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
-{
-    const struct conn *from = conn_find(node, conn);
-    if (!from || from->role != KITH_ROLE_NODE) {
-        core_refuse(node, conn, msg, KITH_EPERM, "only nodes of the cluster may ask that");
-        return false;
-    }
-    return true;
-}
-
 /* Under the very table that this node has; settled: one that moves nothing, and no other in sight. */
 static bool same_table(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
                        const struct kith_table_id *table, bool settled)
@@ -44,7 +34,7 @@ static bool sweep_sound(const struct kith_node *node, const struct kith_sweep_re
 void sweep_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
 {
     const struct kith_sweep_req *req = &msg->u.sweep_req;
-    if (!from_node(node, conn, msg) || !same_table(node, conn, msg, &req->table, true)) {
+    if (!conn_is_node(node, conn, msg) || !same_table(node, conn, msg, &req->table, true)) {
         return;
     }
     if (!sweep_sound(node, req)) {
@@ -74,7 +64,7 @@ void sweep_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg
 void lease_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
 {
     const struct kith_lease_req *req = &msg->u.lease_req;
-    if (!from_node(node, conn, msg) || !same_table(node, conn, msg, &req->table, false)) {
+    if (!conn_is_node(node, conn, msg) || !same_table(node, conn, msg, &req->table, false)) {
         return;
     }
     bool sound = req->id_count > 0 && req->id_count <= KITH_SWEEP_MAX;
