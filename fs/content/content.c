@@ -107,6 +107,7 @@ enum kith_err kith_content_new(struct kith_content_store *store, struct kith_byt
     content->store = store;
     content->refs = 1;
     content->is_inline = true;
+    content->refusals = kith_renew_refusals(store); /* what a row names is there */
     install(content, &parsed);
     kith_lease_list(content);
     *ret_content = content;

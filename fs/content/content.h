@@ -42,6 +42,11 @@ void kith_content_store_free(struct kith_content_store *store);
  * now_ms: monotonic, any origin, never 0. */
 void kith_content_store_lease(struct kith_content_store *store, uint64_t now_ms);
 
+/* A put of a row was refused, of whichever file: chunks that it names may be gone, as those of a file
+ * that was open here for long, and removed elsewhere. Each content looks before its next image
+ * whether its own are still there (kith_content_flush). Any thread; waits for nothing. */
+void kith_content_store_refused(struct kith_content_store *store);
+
 /* For /.kith/status. */
 struct kith_content_stats {
     size_t dirty_bytes;  /* memory that waits for an upload or a flush */
@@ -146,7 +151,10 @@ KITH_MUST_CHECK enum kith_err kith_content_seek(struct kith_content *content, ui
  * in the arena. It stays "dirty" until kith_content_flushed is called for this generation: the
  * row's put can fail, or further writes can come meanwhile. inline_max: contents up to this many
  * bytes stay inline (KITH_CONTENT_INLINE_MAX, or less where the row has siblings, see DESIGN
- * section 2, or many names), and a list of extents where it takes no more, or 16 KiB. */
+ * section 2, or many names), and a list of extents where it takes no more, or 16 KiB.
+ *
+ * After kith_content_store_refused chunks that are gone are written anew, and the image names those;
+ * EIO where nobody has the bytes of some. */
 KITH_MUST_CHECK enum kith_err kith_content_flush(struct kith_content *content,
                                                  enum kith_durability durability, size_t inline_max,
                                                  struct kith_arena *arena,

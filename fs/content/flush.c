@@ -109,10 +109,9 @@ static void drop_replaced(struct kith_content *content, uint64_t start)
     }
 }
 
-/* With the lock, given up meanwhile. Regions that were rewritten leave before they take more memory
- * than there is for what is dirty: a file has as many as it is large. What fails stays in memory,
- * and the flush sends it once more with the rest. */
-static void send_rewritten(struct kith_content *content)
+/* Regions that were rewritten leave early: a file has as many as it is large. What fails stays in
+ * memory, and the flush sends it once more with the rest. */
+void kith_flush_relieve(struct kith_content *content)
 {
     if (!kith_store_is_pressed(content->store)) {
         return;
@@ -158,7 +157,7 @@ static enum kith_err compact(struct kith_content *content)
             tries = 0;
         }
         kith_blob_drop(blob);
-        send_rewritten(content);
+        kith_flush_relieve(content);
     }
     return err;
 }
@@ -607,9 +606,29 @@ static enum kith_err prepare(struct kith_content *content, size_t inline_max)
         err = kith_regions_cut(content);
     }
     if (err == KITH_OK) {
+        err = kith_content_renew(content);
+    }
+    if (err == KITH_OK) {
         err = compact(content);
     }
     return err == KITH_OK ? kith_regions_cut(content) : err;
+}
+
+/* With the lock, given up meanwhile: the image, with all that it names at `os`. */
+static enum kith_err send_image(struct kith_content *content, bool disk, size_t inline_max,
+                                struct kith_arena *arena, struct kith_content_image *image,
+                                uint64_t *ret_generation)
+{
+    enum kith_err err = prepare(content, inline_max);
+    *ret_generation = content->generation;
+    if (err == KITH_OK) {
+        err = make_image(content, arena, inline_max, image);
+    }
+    if (err == KITH_OK) {
+        select_wanted(content, disk || content->uploads[UPLOAD_STORED].count > content->prune_at);
+        err = send_wanted(content);
+    }
+    return err;
 }
 
 enum kith_err kith_content_flush(struct kith_content *content, enum kith_durability durability,
@@ -626,14 +645,11 @@ enum kith_err kith_content_flush(struct kith_content *content, enum kith_durabil
     content->flush_serial++;
     content->failure = KITH_OK; /* tried again now: told only if that fails too */
     inline_max = kith_min_size(inline_max, KITH_CONTENT_INLINE_MAX);
-    enum kith_err err = prepare(content, inline_max);
-    uint64_t generation = content->generation;
-    if (err == KITH_OK) {
-        err = make_image(content, arena, inline_max, &image);
-    }
-    if (err == KITH_OK) {
-        select_wanted(content, disk || content->uploads[UPLOAD_STORED].count > content->prune_at);
-        err = send_wanted(content);
+    uint64_t generation;
+    enum kith_err err = send_image(content, disk, inline_max, arena, &image, &generation);
+    if (err == KITH_EREFUSED) { /* a list of chunks: one that it names may be gone */
+        kith_content_store_refused(content->store);
+        err = send_image(content, disk, inline_max, arena, &image, &generation);
     }
     content->paused = content->uploads[UPLOAD_FAILED].count > 0;
     if (err == KITH_OK && disk) {

@@ -69,6 +69,7 @@ struct kith_content_store {
     struct kith_content *all; /* contents */
     uint32_t lease_ms;
     uint64_t lease_look_ms; /* when they are looked at next */
+    uint64_t refusals; /* puts that were refused, see renew.c */
     struct kith_content_stats stats;
 };
 
@@ -165,6 +166,7 @@ struct kith_content {
     enum kith_err flush_err;
     size_t prune_at;          /* prune the stored ones above so many */
     bool others_synced;       /* chunks that came with the image were made durable */
+    uint64_t refusals;        /* of the store's: all that it names was there after so many */
     uint64_t next_offset;     /* where a sequential reader goes on */
     uint64_t window;          /* bytes to read ahead; 0 = not sequential */
 };
@@ -195,6 +197,20 @@ KITH_MUST_CHECK enum kith_err kith_content_load(struct kith_content *content);
 void kith_lease_list(struct kith_content *content);
 /* With store->lock. */
 void kith_lease_unlist(struct kith_content *content);
+
+/* ---- renew.c ---- */
+
+uint64_t kith_renew_refusals(struct kith_content_store *store);
+/* With the lock, given up meanwhile, by the flush, with all that is dirty cut: where a put was
+ * refused since the last time, chunks that are gone are replaced by new ones. EIO: some are, and
+ * nobody has their bytes. */
+KITH_MUST_CHECK enum kith_err kith_content_renew(struct kith_content *content);
+
+/* ---- flush.c ---- */
+
+/* With the lock, given up meanwhile, by the flush: lets what it has made leave before that takes
+ * more memory than there is for what is dirty. */
+void kith_flush_relieve(struct kith_content *content);
 
 /* ---- write.c; all with the lock ---- */
 

@@ -172,12 +172,16 @@ static int row_put_result(struct kith_fs *fs, struct kith_inode *inode, struct k
     return error;
 }
 
-/* Sends it and waits; the put is taken over. */
-static int row_put_send(struct kith_fs *fs, struct kith_inode *inode, struct kith_row_put *put)
+/* Sends it and waits; the put is taken over. *ret_anew: an image that is made anew may be taken, as
+ * chunks that this one names are gone (fs/content/renew.c). */
+static int row_put_send(struct kith_fs *fs, struct kith_inode *inode, struct kith_row_put *put,
+                        bool *ret_anew)
 {
     struct kith_client_op op = row_put_op(put);
     struct kith_client_answer answer;
     answer.result.err = kith_client_call(fs->client, &op, &answer);
+    *ret_anew = answer.result.err == KITH_EREFUSED && !put->again && put->image.flushed &&
+                put->image.ref_count > 0;
     int error = row_put_result(fs, inode, put, &answer.result);
     kith_client_answer_release(&answer);
     return error;
@@ -208,7 +212,8 @@ int kith_inode_put_again(struct kith_fs *fs, struct kith_inode *inode)
         row_put_free(put);
         return 0;
     }
-    return row_put_send(fs, inode, put);
+    bool anew;
+    return row_put_send(fs, inode, put, &anew);
 }
 
 /* There is nowhere to put it. A file that was removed here needs no more; one whose name went
@@ -222,10 +227,11 @@ static int put_nowhere(struct kith_fs *fs, const struct kith_inode *inode, bool 
     return over ? 0 : ESTALE;
 }
 
-int kith_inode_put_one(struct kith_fs *fs, struct kith_inode *inode,
-                       enum kith_durability durability, bool attrs)
+static int put_once(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability,
+                    bool attrs, bool *ret_anew)
 {
     struct kith_row_put *put = row_put_new(fs, durability);
+    *ret_anew = false;
     if (put == NULL) {
         return ENOMEM;
     }
@@ -239,10 +245,18 @@ int kith_inode_put_one(struct kith_fs *fs, struct kith_inode *inode,
         }
     }
     if (error == 0) {
-        return row_put_send(fs, inode, put);
+        return row_put_send(fs, inode, put, ret_anew);
     }
     row_put_free(put);
     return error == ESTALE ? put_nowhere(fs, inode, attrs) : error;
+}
+
+int kith_inode_put_one(struct kith_fs *fs, struct kith_inode *inode,
+                       enum kith_durability durability, bool attrs)
+{
+    bool anew;
+    int error = put_once(fs, inode, durability, attrs, &anew);
+    return anew ? put_once(fs, inode, durability, attrs, &anew) : error;
 }
 
 static void put_ended(void *arg, const struct kith_client_result *result)

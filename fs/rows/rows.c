@@ -152,6 +152,9 @@ int kith_rows_put_end(struct kith_fs *fs, const struct kith_client_result *resul
     if (error != 0) {
         kith_rows_failed(fs, result);
     }
+    if (result->err == KITH_EREFUSED) {
+        kith_content_store_refused(fs->store);
+    }
     if (error == 0 && result->u.put.result_count != count) {
         error = kith_errno(KITH_EIO);
     }

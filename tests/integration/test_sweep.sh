@@ -18,6 +18,15 @@ sums() {
 nodes = json.load(sys.stdin)["nodes"]
 if not eval(sys.argv[1]): sys.exit(1)' "$1"
 }
+# with_fd FD PYTHON: by a program that has it open, as fd
+with_fd() {
+    /usr/bin/python3 -c 'import errno, os, sys
+fd = int(sys.argv[1])
+def raises(code, call, *words):
+    try: call(*words)
+    except OSError as e: return e.errno == code
+exec(sys.argv[2])' "$1" "$2"
+}
 # segments_take MIB: of the disks, less than so much
 segments_take() {
     [ "$(du -cm "$dir"/node*/chunks | tail -n 1 | cut -f 1)" -lt "$1" ]
@@ -51,12 +60,20 @@ mv "$mnt/a" "$mnt/c/a"
 rm -r "$mnt/gone"
 mount_down
 mount_up "$mnt" lease=1 # with nothing in memory
+away=$work/mnt3 # a mount that leases nothing, as one on a laptop that sleeps
+for f in kept lost; do head -c 8M /dev/urandom >"$mnt/$f"; done
+sync "$mnt/kept" "$mnt/lost"
+cp "$mnt/kept" "$work/kept"
+mount_up "$away"
+exec 7<>"$away/kept" 8<>"$away/lost"
+cmp - "$work/kept" <&7 # in its memory
+for f in kept lost; do echo "another $f" >"$mnt/$f"; done
 exec 9<"$mnt/open"
 rm "$mnt/open" # open for days
 
 say "they go"
 wait_for $((grace * 10 + 30)) "chunks to be swept" \
-    sums 'sum(n["sweep"]["swept"] for n in nodes) >= 3 * (40 + 20)'
+    sums 'sum(n["sweep"]["swept"] for n in nodes) >= 3 * (40 + 20 + 16)'
 wait_for 30 "their space to be free" segments_take 150
 sums 'all(n["sweep"]["swept_bytes"] > 40 << 20 for n in nodes)' || fail "$(kv status --json)"
 sums 'all(n["chunks"] <= 60 for n in nodes)' || fail "$(kv status --json)"
@@ -71,9 +88,31 @@ done
 sha256sum <&9 | cmp - "$work/open" || fail "an open file without a name has other contents"
 exec 9<&-
 mount_down
-mount_up
+mount_up "$mnt" 7<&- 8<&- # else its daemon has them open, too
 cat "$mnt"/c/a/f1 "$mnt"/b/f2 "$mnt"/b/f3 "$mnt"/c/a/f4 | sha256sum | cmp - "$work/before" ||
     fail "other contents with another mount"
+
+say "a file is changed that was open while others replaced it, and its contents went"
+echo "and more" >>"$work/kept"
+with_fd 7 'os.write(fd, b"and more\n"); os.fsync(fd)' || fail "not stored: $(tail -n 5 "$away.log")"
+with_fd 8 'os.pwrite(fd, b"changed", 100); assert raises(errno.EIO, os.fsync, fd)
+assert raises(errno.EIO, os.pread, fd, 100, 8192)' || fail "no error: $(tail -n 5 "$away.log")"
+grep -q 'bytes of an open file, .* are gone: another mount has' "$away.log" ||
+    fail "no reason: $(tail -n 5 "$away.log")"
+with_fd 8 'os.ftruncate(fd, 0); os.pwrite(fd, b"all new\n", 0); os.fsync(fd)' ||
+    fail "not stored: $(tail -n 5 "$away.log")"
+exec 7<&- 8<&-
+mount_down "$away"
+mount_up "$away"
+cmp "$work/kept" "$away/kept" || fail "other contents"
+grep -qx 'all new' "$away/lost" || fail "not what was written instead of the lost"
+kv scan 00000001000000000000000000000000 >"$work/rows"
+for f in kept lost; do # what the others wrote is a version of its own
+    awk -v name=$f '$1 == 2 && $NF == name { found = 1 } END { exit !found }' "$work/rows" ||
+        fail "no two versions of $f: $(cat "$work/rows")"
+done
+mount_down "$away"
+rm "$mnt/kept" "$mnt/lost"
 
 say "nothing goes while a node is away"
 head -c 20M /dev/urandom >"$mnt/late"

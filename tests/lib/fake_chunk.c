@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "base/assert.h"
+
 struct fake_chunk {
     struct fake_chunk *next;
     struct kith_chunk_id id;
@@ -65,6 +67,9 @@ enum kith_err fake_chunks_put(struct fake_chunks *chunks, const struct kith_clie
     struct kith_checksum sum = kith_checksum_of(kith_bytes_make(blob->data, blob->size));
     if (!kith_checksum_equal(&sum, &op->u.chunk_put.checksum)) {
         return KITH_ECORRUPT;
+    }
+    if (fake_chunks_swept(chunks, op->u.chunk_put.refs, op->u.chunk_put.ref_count)) {
+        return KITH_EREFUSED;
     }
     struct fake_chunk **slot = slot_of(chunks, &op->u.chunk_put.id);
     if (*slot == NULL) {
@@ -149,6 +154,45 @@ bool fake_chunks_lose(struct fake_chunks *chunks, const struct kith_chunk_id *id
     }
     chunk_remove(chunks, slot);
     return true;
+}
+
+void fake_chunks_sweep(struct fake_chunks *chunks, const struct kith_chunk_id *id, bool doomed)
+{
+    KITH_ASSERT(chunks->swept_count < FAKE_CHUNK_SWEPT_MAX);
+    chunks->swept[chunks->swept_count++] = *id;
+    if (!doomed) {
+        (void)fake_chunks_lose(chunks, id);
+    }
+}
+
+uint32_t fake_chunks_sweep_sized(struct fake_chunks *chunks, size_t size, uint32_t most)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < FAKE_CHUNK_BUCKETS; i++) {
+        struct fake_chunk *next = NULL;
+        for (struct fake_chunk *chunk = chunks->buckets[i]; chunk != NULL && count < most;
+             chunk = next) {
+            next = chunk->next;
+            if (chunk->blob->size == size) {
+                fake_chunks_sweep(chunks, &chunk->id, false);
+                count++;
+            }
+        }
+    }
+    return count;
+}
+
+bool fake_chunks_swept(const struct fake_chunks *chunks, const struct kith_chunk_id *ids,
+                       uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t k = 0; k < chunks->swept_count; k++) {
+            if (memcmp(&ids[i], &chunks->swept[k], sizeof(*ids)) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 bool fake_chunks_has(const struct fake_chunks *chunks, const struct kith_chunk_id *id, bool disk)

@@ -163,6 +163,22 @@ bool kith_fake_lose_chunk(struct kith_fake_cluster *cluster, const struct kith_c
     return found;
 }
 
+void kith_fake_sweep_chunk(struct kith_fake_cluster *cluster, const struct kith_chunk_id *id,
+                           bool doomed)
+{
+    pthread_mutex_lock(&cluster->lock);
+    fake_chunks_sweep(&cluster->chunks, id, doomed);
+    pthread_mutex_unlock(&cluster->lock);
+}
+
+uint32_t kith_fake_sweep_sized(struct kith_fake_cluster *cluster, size_t size, uint32_t most)
+{
+    pthread_mutex_lock(&cluster->lock);
+    uint32_t count = fake_chunks_sweep_sized(&cluster->chunks, size, most);
+    pthread_mutex_unlock(&cluster->lock);
+    return count;
+}
+
 bool kith_fake_has_chunk(struct kith_fake_cluster *cluster, const struct kith_chunk_id *id,
                          bool disk)
 {
@@ -383,6 +399,12 @@ static enum kith_err run_put(struct kith_client *client, struct fake_request *re
         id = request_id(client);
     }
     for (uint32_t i = 0; i < count; i++) {
+        const struct kith_put_update *update = &request->op.u.put.updates[i];
+        if (fake_chunks_swept(&cluster->chunks, update->refs, update->ref_count)) {
+            return KITH_EREFUSED;
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
         uint64_t time = kith_hlc_now(&cluster->hlc, now_us(CLOCK_REALTIME) / 1000u);
         enum kith_err err = put_one(client, request, &request->op.u.put.updates[i], &id, time,
                                     &rows[i], &results[i]);
@@ -415,6 +437,11 @@ static enum kith_err run_chunk_sync(struct kith_fake_cluster *cluster,
     uint32_t missing_count = 0;
     bool lease = request->op.u.chunk_sync.lease;
     cluster->counts.leased += lease ? count : 0;
+    for (uint32_t i = 0; i < count && lease; i++) {
+        if (fake_chunks_swept(&cluster->chunks, &request->op.u.chunk_sync.ids[i], 1)) {
+            missing[missing_count++] = request->op.u.chunk_sync.ids[i];
+        }
+    }
     for (uint32_t i = 0; i < count && !lease; i++) {
         if (!fake_chunks_sync(&cluster->chunks, &request->op.u.chunk_sync.ids[i])) {
             missing[missing_count++] = request->op.u.chunk_sync.ids[i];

@@ -53,6 +53,12 @@ void kith_fake_each_row(struct kith_fake_cluster *cluster,
 uint32_t kith_fake_lose_unsynced(struct kith_fake_cluster *cluster);
 /* Removes one chunk; false where it is not there. */
 bool kith_fake_lose_chunk(struct kith_fake_cluster *cluster, const struct kith_chunk_id *id);
+/* A chunk is swept: from now on no lease is granted for it, and a put that names it is REFUSED.
+ * doomed: it can be read still. */
+void kith_fake_sweep_chunk(struct kith_fake_cluster *cluster, const struct kith_chunk_id *id,
+                           bool doomed);
+/* Sweeps up to `most` chunks of that size; says how many. */
+uint32_t kith_fake_sweep_sized(struct kith_fake_cluster *cluster, size_t size, uint32_t most);
 /* Whether a chunk is there, and (with disk) flushed. */
 bool kith_fake_has_chunk(struct kith_fake_cluster *cluster, const struct kith_chunk_id *id,
                          bool disk);
