@@ -12,6 +12,7 @@
 #include "ctl/ctl.h"
 #include "ctl/format.h"
 #include "ctl/path.h"
+#include "ctl/status.h"
 
 #define PATIENCE_MS 1000u /* see status.c */
 
@@ -269,6 +270,7 @@ static enum kith_err show(const struct kith_ctl_args *args, const struct kith_vi
             return kith_error_set(error, KITH_ENOMEM, "out of memory");
         }
     }
+    kith_status_sweep_print(view, stdout);
     return KITH_OK;
 }
 

@@ -306,6 +306,44 @@ static void compared_print(const struct kith_view *view, FILE *out)
     }
 }
 
+void kith_status_sweep_print(const struct kith_view *view, FILE *out)
+{
+    const struct kith_view_node *waits = NULL;
+    uint64_t condemned = 0, bytes = 0, ago_ms = 0;
+    bool never = view->up == 0; /* as far as is known */
+    char age[KITH_FORMAT_SIZE], count[KITH_FORMAT_SIZE], size[KITH_FORMAT_SIZE];
+    for (uint32_t i = 0; i < view->count; i++) {
+        const struct kith_view_node *node = &view->nodes[i];
+        if (!node->up) {
+            continue;
+        }
+        condemned += node->condemned;
+        bytes += node->swept_bytes;
+        never = never || node->sweep_ms_ago == UINT64_MAX;
+        ago_ms = node->sweep_ms_ago > ago_ms ? node->sweep_ms_ago : ago_ms;
+        waits = !waits && *node->sweep_waits ? node : waits;
+    }
+    kith_format_age(ago_ms, age);
+    kith_format_count(condemned, count);
+    kith_format_bytes(bytes, size);
+    if (never && !waits && condemned == 0 && bytes == 0) {
+        return; /* the nodes have just started, or do not sweep */
+    }
+    (void)fprintf(out, "Sweep of what no file refers to: ");
+    if (never) {
+        (void)fprintf(out, "not all looked through yet");
+    } else {
+        (void)fprintf(out, "last %s%s", age, ago_ms < 1000 ? "" : " ago");
+    }
+    (void)fprintf(out, "; since the nodes' start %s chunk%s condemned, %s deleted.", count,
+                  condemned == 1 ? "" : "s", size);
+    if (waits) {
+        kith_format_node(&waits->uuid, age);
+        (void)fprintf(out, " %s waits: %s.", age, waits->sweep_waits);
+    }
+    (void)fputc('\n', out);
+}
+
 enum kith_err kith_status_print(struct kith_view *view, FILE *out, bool colours)
 {
     int health = kith_view_health(view);
@@ -331,5 +369,6 @@ enum kith_err kith_status_print(struct kith_view *view, FILE *out, bool colours)
     hints_print(view, out);
     disks_print(view, out);
     compared_print(view, out);
+    kith_status_sweep_print(view, out);
     return KITH_OK;
 }

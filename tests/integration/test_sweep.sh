@@ -76,6 +76,8 @@ wait_for $((grace * 10 + 30)) "chunks to be swept" \
     sums 'sum(n["sweep"]["swept"] for n in nodes) >= 3 * (40 + 20 + 16)'
 wait_for 30 "their space to be free" segments_take 150
 sums 'all(n["sweep"]["swept_bytes"] > 40 << 20 for n in nodes)' || fail "$(kv status --json)"
+kv status | grep -q "^Sweep of what no file refers to: .*; since .* deleted\.$" || fail "$(kv status)"
+kv explain /b/f2 | grep -q "^Sweep of what no file refers to: " || fail "$(kv explain /b/f2)"
 sums 'all(n["chunks"] <= 60 for n in nodes)' || fail "$(kv status --json)"
 
 say "what a file has stays, over days"
@@ -124,6 +126,7 @@ sums 'min(n["chunks"] for n in nodes if "chunks" in n) >= 32 + 20' ||
     fail "swept: $(kv status --json)"
 sums 'any("cannot be reached" in n["sweep"]["waits_for"] for n in nodes if "sweep" in n)' ||
     fail "no reason is told: $(kv status --json)"
+{ kv status || true; } | grep -q ' waits: node .* cannot be reached\.$' || fail "$(kv status)"
 node_sweeps 3
 nodes_up
 wait_for $((grace * 10 + 60)) "chunks to be swept when it is back" \

@@ -60,6 +60,9 @@ static void view_new(struct kith_view *view)
         node->disk_free_bytes = UINT64_C(390) << 30;
         node->pairs = 6;
         node->pairs_oldest_ms = 22 * 60000 + i;
+        node->sweep_ms_ago = 6 * 60000 + i;
+        node->condemned = 21;
+        node->swept_bytes = UINT64_C(41) << 20;
     }
 }
 
@@ -107,7 +110,45 @@ static void test_healthy(void **state)
           "UP     44444444  10.0.2.12:7070  fra   25.0%  412 GiB  60%   0      now   0.1.0\n"
           "4 of 4 nodes up. Every file can be read and written.\n"
           "1.6 TiB of data; the disks of the nodes that are up hold 3.9 TiB, 60% full. Last full "
-          "exchange 22 m ago.\n");
+          "exchange 22 m ago.\n"
+          "Sweep of what no file refers to: last 6 m ago; since the nodes' start 84 chunks "
+          "condemned, 164 MiB deleted.\n");
+}
+
+static void sweep_shows(const struct kith_view *view, const char *want)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    kith_status_sweep_print(view, out);
+    (void)fclose(out);
+    assert_string_equal(text, want);
+    free(text);
+}
+
+static void test_sweep(void **state)
+{
+    (void)state;
+    struct kith_view view;
+    view_new(&view);
+    (void)kith_view_health(&view);
+    view.nodes[0].sweep_ms_ago = UINT64_MAX;
+    (void)strcpy(view.nodes[1].sweep_waits, "node 10.0.1.13:7070 cannot be reached");
+    sweep_shows(&view, "Sweep of what no file refers to: not all looked through yet; since the "
+                       "nodes' start 84 chunks condemned, 164 MiB deleted. 22222222 waits: node "
+                       "10.0.1.13:7070 cannot be reached.\n");
+    for (uint32_t i = 0; i < NODES; i++) {
+        view.nodes[i].condemned = i == 2 ? 1 : 0;
+        view.nodes[i].swept_bytes = view.nodes[i].sweep_ms_ago = 0;
+        view.nodes[i].sweep_waits[0] = '\0';
+    }
+    sweep_shows(&view, "Sweep of what no file refers to: last now; since the nodes' start 1 chunk "
+                       "condemned, 0 B deleted.\n");
+    view.nodes[2].condemned = 0;
+    view.nodes[3].sweep_ms_ago = UINT64_MAX;
+    sweep_shows(&view, ""); /* they have just started, or do not sweep */
+    kith_view_release(&view);
 }
 
 static void test_one_down(void **state)
@@ -116,6 +157,7 @@ static void test_one_down(void **state)
     struct kith_view view;
     view_new(&view);
     down(&view, 2);
+    (void)strcpy(view.nodes[1].sweep_waits, "node 10.0.2.11:7070 cannot be reached");
     view.nodes[1].hints = 1204;
     view.nodes[1].hint_bytes = 38 << 20;
     view.nodes[1].hint_oldest_ms = 14 * 60000;
@@ -134,7 +176,9 @@ static void test_one_down(void **state)
         "22222222 holds 1 204 writes (38 MiB, the oldest of 14 m) for nodes that missed them.\n"
         "The disk of 44444444 is 94% full (50 GiB left): make room, or give it more.\n"
         "1.2 TiB of data; the disks of the nodes that are up hold 2.9 TiB, 72% full. 87.5% of the "
-        "copies compared since the nodes' start.\n");
+        "copies compared since the nodes' start.\n"
+        "Sweep of what no file refers to: last 6 m ago; since the nodes' start 63 chunks "
+        "condemned, 123 MiB deleted. 22222222 waits: node 10.0.2.11:7070 cannot be reached.\n");
 }
 
 static void test_below(void **state)
@@ -164,13 +208,16 @@ static void test_below(void **state)
           "Down: 10.0.1.12:7070: connection refused. Start kithd there again.\n"
           "33333333 does not hear 44444444: is it starting, or the network cut between them?\n"
           "824 GiB of data; the disks of the nodes that are up hold 1.9 TiB, 60% full. Last full "
-          "exchange 22 m ago.\n");
+          "exchange 22 m ago.\n"
+          "Sweep of what no file refers to: last 6 m ago; since the nodes' start 42 chunks "
+          "condemned, 82 MiB deleted.\n");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_healthy),
                                        cmocka_unit_test(test_one_down),
-                                       cmocka_unit_test(test_below)};
+                                       cmocka_unit_test(test_below),
+                                       cmocka_unit_test(test_sweep)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
