@@ -106,6 +106,26 @@ static json_t *node_json(const struct kith_view *view, const struct kith_view_no
     return object;
 }
 
+/* Servers that were asked and are members no more. */
+static json_t *strangers_json(const struct kith_view *view)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < view->stranger_count; i++) {
+        const struct kith_view_stranger *stranger = &view->strangers[i];
+        char uuid[KITH_UUID_TEXT_SIZE];
+        kith_uuid_format(&stranger->uuid, uuid);
+        (void)json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I}", "node", uuid, "address",
+                                                    stranger->address, "rows",
+                                                    (json_int_t)stranger->rows, "chunks",
+                                                    (json_int_t)stranger->chunks));
+    } /* counted below */
+    if (json_array_size(list) != view->stranger_count) {
+        json_decref(list);
+        return NULL;
+    }
+    return list;
+}
+
 json_t *kith_status_json(struct kith_view *view)
 {
     static const char *const words[] = {"healthy", "degraded", "below_quorum"};
@@ -126,7 +146,7 @@ json_t *kith_status_json(struct kith_view *view)
     uint32_t gains = kith_view_gains(view, &complete);
     kith_uuid_format(&view->table->cluster, uuid);
     json_t *object = json_pack(
-        "{s:s, s:s, s:I, s:I, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o}",
+        "{s:s, s:s, s:I, s:I, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o}",
         "uuid", uuid, "health", word, "epoch", (json_int_t)view->table->id.epoch, "table",
         (json_int_t)view->table->id.version, "moving", (int)kith_table_is_joint(view->table),
         "replicas_to_move", (int)gains, "replicas_moved", (int)complete, "partitions",
@@ -134,7 +154,7 @@ json_t *kith_status_json(struct kith_view *view)
         (int)health->quorum, "nodes_up", (int)view->up, "partitions_below_quorum", (int)below,
         "partitions_unreadable", (int)health->unreadable, "partitions_unwritable",
         (int)health->unwritable, "partitions_ownerless", (int)health->ownerless, "partitions_thin",
-        (int)health->thin, "nodes", list);
+        (int)health->thin, "nodes", list, "former_members", strangers_json(view));
     return kith_json_named("cluster", view->name, object);
 }
 

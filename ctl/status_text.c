@@ -240,6 +240,20 @@ static void absent_print(const struct kith_view *view, FILE *out)
     }
 }
 
+static void strangers_print(const struct kith_view *view, FILE *out)
+{
+    for (uint32_t i = 0; i < view->stranger_count; i++) {
+        const struct kith_view_stranger *stranger = &view->strangers[i];
+        char name[KITH_FORMAT_SIZE];
+        kith_format_node(&stranger->uuid, name);
+        (void)fprintf(out,
+                      "%s at %s is no member of this cluster any more: it left, or was replaced. "
+                      "Stop kithd there; to use it again start it with an empty directory, then: "
+                      "kithctl plan join %s\n",
+                      name, stranger->address, stranger->address);
+    }
+}
+
 /* What it does no more. */
 static const char *space_words(uint32_t space)
 {
@@ -365,6 +379,7 @@ enum kith_err kith_status_print(struct kith_view *view, FILE *out, bool colours)
     can_print(view, out);
     moves_print(view, out);
     absent_print(view, out);
+    strangers_print(view, out);
     disagreements_print(view, out);
     hints_print(view, out);
     disks_print(view, out);

@@ -59,14 +59,38 @@ static enum kith_err door_error(const struct kith_link_ask *asks, uint32_t count
                           list);
 }
 
-/* *ret_box: a STATUS_RES of a node with a cluster, with *ret_door its address. */
+struct door {
+    struct kith_msg_box *box; /* a STATUS_RES of a node with a cluster */
+    const char *address;
+    uint32_t count; /* those with a cluster */
+    struct kith_view_stranger *asked;
+};
+
+static void door_release(struct door *door)
+{
+    kith_msg_box_drop(door->box);
+    kith_free(door->asked);
+}
+
+static void door_keep(struct door *door, const struct kith_link_ask *ask)
+{
+    const struct kith_node_status *told = &ask->box->msg.u.status_res.node;
+    struct kith_view_stranger *asked = &door->asked[door->count++];
+    asked->uuid = told->node;
+    asked->rows = told->rows;
+    asked->chunks = told->chunks;
+    (void)snprintf(asked->address, sizeof(asked->address), "%s", ask->address);
+}
+
 static enum kith_err door_find(struct kith_link *link, const char *const servers[], uint32_t count,
-                               uint64_t timeout_ms, uint64_t patience_ms,
-                               struct kith_msg_box **ret_box, const char **ret_door,
+                               uint64_t timeout_ms, uint64_t patience_ms, struct door *ret_door,
                                struct kith_error *error)
 {
+    struct door door = {NULL, NULL, 0, kith_calloc(count, sizeof(*door.asked))};
     struct kith_link_ask *asks = kith_calloc(count, sizeof(*asks));
-    if (!asks) {
+    if (!asks || !door.asked) {
+        kith_free(asks);
+        kith_free(door.asked);
         return kith_error_set(error, KITH_ENOMEM, "out of memory");
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -76,18 +100,24 @@ static enum kith_err door_find(struct kith_link *link, const char *const servers
     kith_link_ask(link, asks, count, &question, timeout_ms, patience_ms);
     struct kith_link_ask *best = NULL;
     for (uint32_t i = 0; i < count; i++) {
-        if (is_status(&asks[i]) && !kith_uuid_is_nil(&asks[i].box->msg.u.status_res.node.cluster) &&
-            (!best || kith_table_id_compare(&asks[i].box->msg.u.status_res.node.table,
-                                            &best->box->msg.u.status_res.node.table) > 0)) {
+        if (!is_status(&asks[i]) ||
+            kith_uuid_is_nil(&asks[i].box->msg.u.status_res.node.cluster)) {
+            continue;
+        }
+        door_keep(&door, &asks[i]);
+        if (!best || kith_table_id_compare(&asks[i].box->msg.u.status_res.node.table,
+                                           &best->box->msg.u.status_res.node.table) > 0) {
             best = &asks[i];
         }
     }
     enum kith_err err = KITH_OK;
     if (best) {
-        *ret_box = kith_msg_box_hold(best->box);
-        *ret_door = best->address;
+        door.box = kith_msg_box_hold(best->box);
+        door.address = best->address;
+        *ret_door = door;
     } else {
         err = door_error(asks, count, error);
+        door_release(&door);
     }
     asks_drop(asks, count);
     kith_free(asks);
@@ -251,22 +281,15 @@ static enum kith_err members_ask(struct kith_link *link, struct kith_view *view,
     return KITH_OK;
 }
 
-enum kith_err kith_view_read(struct kith_link *link, const char *const servers[],
-                             uint32_t server_count, uint64_t timeout_ms, uint64_t patience_ms,
-                             struct kith_view *ret_view, struct kith_error *error)
+static enum kith_err view_make(struct kith_link *link, const struct door *door,
+                               uint64_t timeout_ms, uint64_t patience_ms, uint64_t start_ms,
+                               struct kith_view *ret_view, struct kith_error *error)
 {
-    uint64_t start_ms = kith_mono_ms();
-    struct kith_msg_box *box = NULL;
-    const char *door = NULL;
     struct kith_view view;
     memset(&view, 0, sizeof(view));
-    enum kith_err err =
-        door_find(link, servers, server_count, timeout_ms, patience_ms, &box, &door, error);
+    enum kith_err err = table_fetch(link, door->address, timeout_ms, &view.table, error);
     if (err == KITH_OK) {
-        err = table_fetch(link, door, timeout_ms, &view.table, error);
-    }
-    if (err == KITH_OK) {
-        const struct kith_status_res *res = &box->msg.u.status_res;
+        const struct kith_status_res *res = &door->box->msg.u.status_res;
         (void)snprintf(view.name, sizeof(view.name), "%s",
                        res->node.cluster_name ? res->node.cluster_name : "");
         view.count = view.table->member_count;
@@ -279,14 +302,72 @@ enum kith_err kith_view_read(struct kith_link *link, const char *const servers[]
             err = kith_error_set(error, KITH_ENOMEM, "out of memory");
         }
     }
-    kith_msg_box_drop(box);
     if (err != KITH_OK) {
         kith_view_release(&view);
         return err;
     }
-    (void)kith_view_health(&view);
     *ret_view = view;
     return KITH_OK;
+}
+
+/* Where a member has a newer table, the view by that: who was asked has not heard of it, as one that
+ * was replaced while it was away. It stays where that fails. */
+static void view_renew(struct kith_link *link, uint64_t timeout_ms, uint64_t patience_ms,
+                       uint64_t start_ms, struct kith_view *view)
+{
+    const struct kith_view_node *best = NULL;
+    for (uint32_t i = 0; i < view->count; i++) {
+        const struct kith_view_node *node = &view->nodes[i];
+        const struct kith_table_id *known = best ? &best->knows : &view->table->id;
+        best = node->up && kith_table_id_compare(&node->knows, known) > 0 ? node : best;
+    }
+    const char *server = best ? best->address : NULL;
+    struct kith_error ignored;
+    struct kith_view newer;
+    struct door door;
+    if (!best || door_find(link, &server, 1, timeout_ms, patience_ms, &door, &ignored) != KITH_OK) {
+        return;
+    }
+    if (view_make(link, &door, timeout_ms, patience_ms, start_ms, &newer, &ignored) == KITH_OK) {
+        kith_view_release(view);
+        *view = newer;
+    }
+    door_release(&door);
+}
+
+/* Of those that were asked; the list is taken from the door. */
+static void strangers_take(struct kith_view *view, struct door *door)
+{
+    view->strangers = door->asked;
+    door->asked = NULL;
+    for (uint32_t i = 0; i < door->count; i++) {
+        if (kith_table_find(view->table, &view->strangers[i].uuid) == KITH_NO_MEMBER) {
+            view->strangers[view->stranger_count++] = view->strangers[i];
+        }
+    }
+}
+
+enum kith_err kith_view_read(struct kith_link *link, const char *const servers[],
+                             uint32_t server_count, uint64_t timeout_ms, uint64_t patience_ms,
+                             struct kith_view *ret_view, struct kith_error *error)
+{
+    uint64_t start_ms = kith_mono_ms();
+    struct kith_view view;
+    struct door door;
+    enum kith_err err =
+        door_find(link, servers, server_count, timeout_ms, patience_ms, &door, error);
+    if (err != KITH_OK) {
+        return err;
+    }
+    err = view_make(link, &door, timeout_ms, patience_ms, start_ms, &view, error);
+    if (err == KITH_OK) {
+        view_renew(link, timeout_ms, patience_ms, start_ms, &view);
+        strangers_take(&view, &door);
+        (void)kith_view_health(&view);
+        *ret_view = view;
+    }
+    door_release(&door);
+    return err;
 }
 
 void kith_view_release(struct kith_view *view)
@@ -294,6 +375,7 @@ void kith_view_release(struct kith_view *view)
     kith_table_drop(view->table);
     kith_free(view->nodes);
     kith_free(view->hears);
+    kith_free(view->strangers);
     memset(view, 0, sizeof(*view));
 }
 

@@ -36,6 +36,13 @@ struct kith_view_node {
     char error[400]; /* why it did not answer */
 };
 
+/* A server that was asked, and is no member: it left, or was replaced. */
+struct kith_view_stranger {
+    struct kith_uuid uuid;
+    char address[KITH_ADDRESS_SIZE];
+    uint64_t rows, chunks; /* that it has still */
+};
+
 struct kith_view {
     char name[64];
     struct kith_table *table;
@@ -44,10 +51,13 @@ struct kith_view {
     bool *hears;    /* [count * count], row: whom the node holds for up; itself always */
     uint32_t up;
     uint32_t agree; /* nodes */
+    uint32_t stranger_count;
+    struct kith_view_stranger *strangers;
     struct kith_health health;
 };
 
-/* Asks the servers for the cluster, then each member; each time those that are silent when one has
+/* Asks the servers for the cluster, then each member, and once more where one of those has a newer
+ * table; each time those that are silent when one has
  * answered have patience_ms more, or the rest of timeout_ms where that is less. EUNREACH naming
  * every server; ENOTREADY where the nodes that answered have no cluster. */
 KITH_MUST_CHECK enum kith_err kith_view_read(struct kith_link *link, const char *const servers[],

@@ -235,6 +235,7 @@ struct kith_node {
     struct kith_buf table_next_bytes;
     struct kith_buf table_retired;  /* of the table before: what an effect may still point to */
     uint64_t table_asked_ms;
+    bool stranger_told; /* that we are no member: logged */
     uint32_t table_told; /* clients on connections before this slot were told of the table */
 
     /* others */
@@ -451,6 +452,8 @@ void table_ask_anyone(struct kith_node *node);
 /* Tells clients of the table in use, some in each tick. */
 void table_tell(struct kith_node *node);
 uint64_t table_tell_due(const struct kith_node *node);
+/* Logs, once, that this node is no member any more, and what to do then. */
+void table_stranger(struct kith_node *node);
 void table_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void table_res(struct kith_node *node, const struct kith_msg *msg);
 /* Whether one table is decided and in use here, as far as this node knows, and none about to be. That

@@ -219,6 +219,9 @@ static void identity_stored(struct kith_node *node, uint64_t arg, enum kith_err 
         return;
     }
     node->serving = true;
+    if (node->has_cluster) {
+        table_stranger(node);
+    }
     for (uint32_t i = 0; i < KITH_CONN_SLOTS; i++) {
         if (node->conns[i].id != 0 && !node->conns[i].ours) {
             conn_hello(node, node->conns[i].id);

@@ -63,6 +63,21 @@ enum kith_err table_use(struct kith_node *node, struct kith_table *table, struct
     return KITH_OK;
 }
 
+void table_stranger(struct kith_node *node)
+{
+    if (node->self != KITH_NO_MEMBER) {
+        node->stranger_told = false;
+    } else if (!node->stranger_told) {
+        node->stranger_told = true;
+        core_log(node, LEVEL_WARN,
+                 "no member of cluster %.30s any more (table %llu.%llu): this node left, or was "
+                 "replaced. What it holds is handed to the owners, and stays here. Stop it; to use "
+                 "it again start it with an empty directory, then: kithctl plan join %s",
+                 node->cluster.name, (unsigned long long)node->table->id.epoch,
+                 (unsigned long long)node->table->id.version, node->address);
+    }
+}
+
 static void table_next_drop(struct kith_node *node)
 {
     kith_table_drop(node->table_next);
@@ -80,6 +95,7 @@ static void table_stored(struct kith_node *node, uint64_t arg, enum kith_err err
             core_log(node, LEVEL_INFO, "table %llu.%llu with %u members is in use",
                      (unsigned long long)table->id.epoch, (unsigned long long)table->id.version,
                      table->member_count);
+            table_stranger(node);
         } else {
             core_log(node, LEVEL_ERROR, "no memory for a newer table; it is asked for again");
         }

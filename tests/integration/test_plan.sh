@@ -196,6 +196,11 @@ says "^table v7 -> v8   - node [0-9a-f]* at $second$"
 kv plan apply --wait --json >"$work/json"
 /usr/bin/python3 -c 'import json, sys; a = json.load(open(sys.argv[1]))
 sys.exit(not (a["settled"] and a["table_now"] == 9))' "$work/json" || fail "$(cat "$work/json")"
+wait_for 20 "the node to say that it is no member" \
+    grep -q 'no member of cluster local any more .*kithctl plan join' "$dir/node2.log"
+kithctl status --servers "$second" >"$work/out" || true
+says "at $second is no member of this cluster any more: it left, or was replaced. Stop kithd there"
+value "[s['address'] for s in s['former_members']] == ['$second']" || fail "$(cat "$work/json")"
 node_kill 2
 servers=$(cat "$dir/node1/address"),$(cat "$dir/node3/address"),${address[4]}
 writer_down

@@ -151,6 +151,36 @@ static void test_sweep(void **state)
     kith_view_release(&view);
 }
 
+/* Asked of a node that has left as well. */
+static void test_stranger(void **state)
+{
+    (void)state;
+    struct kith_view view;
+    view_new(&view);
+    view.stranger_count = 1;
+    view.strangers = kith_calloc(1, sizeof(*view.strangers));
+    assert_non_null(view.strangers);
+    memset(view.strangers[0].uuid.bytes, 0x55, sizeof(view.strangers[0].uuid.bytes));
+    (void)strcpy(view.strangers[0].address, "10.0.3.11:7070");
+    for (uint32_t i = 0; i < NODES; i++) {
+        view.nodes[i].condemned = view.nodes[i].swept_bytes = 0;
+        view.nodes[i].sweep_ms_ago = UINT64_MAX;
+    }
+    shows(&view, KITH_CTL_OK,
+          "Cluster home   table v7   N=3 R=2 W=2   4 partitions   health: healthy\n"
+          "STATE  NODE      ADDRESS         ZONE  OWNS   DATA     DISK  HINTS  SEEN  VERSION\n"
+          "UP     11111111  10.0.1.11:7070  ams   25.0%  412 GiB  60%   0      now   0.1.0\n"
+          "UP     22222222  10.0.1.12:7070  ams   25.0%  412 GiB  60%   0      now   0.1.0\n"
+          "UP     33333333  10.0.2.11:7070  fra   25.0%  412 GiB  60%   0      now   0.1.0\n"
+          "UP     44444444  10.0.2.12:7070  fra   25.0%  412 GiB  60%   0      now   0.1.0\n"
+          "4 of 4 nodes up. Every file can be read and written.\n"
+          "55555555 at 10.0.3.11:7070 is no member of this cluster any more: it left, or was "
+          "replaced. Stop kithd there; to use it again start it with an empty directory, then: "
+          "kithctl plan join 10.0.3.11:7070\n"
+          "1.6 TiB of data; the disks of the nodes that are up hold 3.9 TiB, 60% full. Last full "
+          "exchange 22 m ago.\n");
+}
+
 static void test_one_down(void **state)
 {
     (void)state;
@@ -218,6 +248,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_healthy),
                                        cmocka_unit_test(test_one_down),
                                        cmocka_unit_test(test_below),
-                                       cmocka_unit_test(test_sweep)};
+                                       cmocka_unit_test(test_sweep),
+                                       cmocka_unit_test(test_stranger)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
