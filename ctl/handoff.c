@@ -39,8 +39,9 @@ static enum kith_err print_json(const struct kith_view *view, struct kith_error 
 
 static void node_row(struct kith_columns *columns, const struct kith_view_node *node)
 {
-    char kept[KITH_FORMAT_SIZE] = "-", size[KITH_FORMAT_SIZE] = "-", custody[KITH_FORMAT_SIZE] = "-",
-         thin[KITH_FORMAT_SIZE] = "-", oldest[KITH_FORMAT_SIZE] = "-";
+    char kept[KITH_FORMAT_SIZE] = "-", size[KITH_FORMAT_SIZE] = "-",
+         custody[KITH_FORMAT_SIZE] = "-", thin[KITH_FORMAT_SIZE] = "-",
+         oldest[KITH_FORMAT_SIZE] = "-";
     if (node->up) {
         kith_format_count(node->hints - node->thin_rows, kept);
         kith_format_bytes(node->hint_bytes, size);

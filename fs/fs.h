@@ -38,8 +38,8 @@
  * THREADS: libfuse's workers answer what memory can answer; the common requests that need the
  * cluster once (kith_start_*) they send themselves, and the client's callback answers; everything
  * else goes to the executor (executor.c), whose threads may wait; one timer thread (timer.c) starts
- * flushes that are due, answers interrupted requests and sweeps; one notifier (notify.c) talks to the
- * kernel, and a second process (guard.h) ends what hangs when this one dies while it does. The
+ * flushes that are due, answers interrupted requests and sweeps; one notifier (notify.c) talks to
+ * the kernel, and a second process (guard.h) ends what hangs when this one dies while it does. The
  * client's threads wake waiters and end what kith_start_* sent; they never wait. An interrupted
  * request is answered EINTR where its caller means to end; its work goes on to its end.
  *
@@ -106,10 +106,12 @@ struct kith_dir {
     uint32_t misses; /* lookups that needed the network since then */
     bool loading;    /* a scan for lookups is under way */
     bool removed;    /* rmdir took it: nothing can be made in it */
-    struct kith_octets mark; /* takes this mount's "removed" off its own row; empty: none is there */
+    /* takes this mount's "removed" off its own row; empty: none is there */
+    struct kith_octets mark;
     /* watch.c */
     struct kith_dir_watch *watch; /* NULL: none */
-    uint64_t live, live_since;    /* the number under which its watch is live, 0: not; for sure since */
+    /* the number under which its watch is live, 0: not; for sure since */
+    uint64_t live, live_since;
     uint64_t complete;      /* under this number a name that is not in the table does not exist */
     uint64_t complete_from; /* when the scan that showed the table complete began */
     uint64_t doubt_at;      /* when a name became unknown last */
@@ -173,11 +175,11 @@ struct kith_inode {
     uint64_t replacements; /* of the same, and while they are under way: */
     bool replacing;
     uint32_t answering; /* reads of them that are being answered */
-    uint64_t stale_below; /* nothing was written since the last one: handles below may not know it */
+    uint64_t stale_below; /* nothing was written since the last: handles below may not know it */
     bool is_open; /* opened or created here and not let go: open_ctx counts */
     bool opening; /* somebody reads it for an open */
     bool pending; /* never put */
-    bool awaited; /* while pending: its maker waits for the put, and where that fails it never was */
+    bool awaited; /* while pending: its maker waits for the put; where that fails it never was */
     uint64_t made_at; /* this mount made it then; 0: another did, or nobody knows any more */
     uint64_t part_until; /* whole.c: a write may not be over until then; 0: it is */
     pid_t part_by;       /* this thread's */
@@ -210,12 +212,13 @@ struct kith_entry {
     struct kith_octets ctx;
     uint64_t valid_until, changed_at, used_at;
     uint64_t load;       /* the latest scan that saw it */
-    uint64_t live;       /* under this number of the directory's watch a quorum says the same; 0: no */
+    uint64_t live; /* under this number of the directory's watch a quorum says the same; 0: no */
     uint64_t told_at;    /* when a change of it was told last */
     uint64_t hold_until; /* as in kith_dir */
     uint32_t hash, pins;
     int32_t fresh_tid; /* this thread's lookup asked the cluster and found nothing */
-    uint64_t dangling; /* since when it is known to refer to a row that is not there; 0: it does not */
+    /* since when it is known to refer to a row that is not there; 0: it does not */
+    uint64_t dangling;
     bool over;           /* the name was seen to lead elsewhere, and that is not taken over yet */
     bool link;         /* the row only refers to a shared inode, */
     struct kith_group link_group; /* whose row is in that group */
@@ -244,7 +247,7 @@ struct kith_fs {
     uint64_t load_count;
     uint64_t random_state[2];
     atomic_bool put_trouble; /* since the last put that failed: nothing waits in memory */
-    _Atomic uint64_t failed_told_ns; /* when the log was told last of nodes that cannot be reached */
+    _Atomic uint64_t failed_told_ns; /* the log was told then of nodes that cannot be reached */
     atomic_uint_fast64_t put_failures;
     struct statvfs statvfs;
     uint64_t statvfs_at;

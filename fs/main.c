@@ -72,10 +72,10 @@ struct report {
     bool no_log; /* no file is named for messages */
 };
 
-/* Detaches the daemon from the terminal; what is said on standard error is the log's. Without a file
- * for it the messages go to the system's log: they tell of files that could not be stored. Only once
- * it is mounted: until then it belongs to the group of processes of who waits for it, so that ^C ends
- * both, and an automount knows whom it must let through to the mount point. */
+/* Detaches the daemon from the terminal; what is said on standard error is the log's. Without a
+ * file for it the messages go to the system's log: they tell of files that could not be stored.
+ * Only once it is mounted: until then it belongs to the group of processes of who waits for it, so
+ * that ^C ends both, and an automount knows whom it must let through to the mount point. */
 static void let_go(bool no_log)
 {
     struct kith_error error;
@@ -89,7 +89,9 @@ static void let_go(bool no_log)
         (void)dup2(null, 2);
         close(null);
     }
-    if ((no_log ? kith_log_to_system("kithfs", &error) : kith_log_take_stderr(&error)) == KITH_EIO) {
+    enum kith_err err =
+        no_log ? kith_log_to_system("kithfs", &error) : kith_log_take_stderr(&error);
+    if (err == KITH_EIO) {
         kith_log_warn("mount", "%s", error.message);
     }
 }

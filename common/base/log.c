@@ -35,7 +35,7 @@ static int max_level = KITH_LOG_INFO; /* atomic */
  * descriptor that means something else by now. */
 static int target = STDERR_FILENO;
 static int to_stderr = 1;                                      /* atomic */
-static const char *system_program;                             /* atomic; NULL = not to the system's */
+static const char *system_program; /* atomic; NULL = not to the system's */
 static pthread_mutex_t open_mutex = PTHREAD_MUTEX_INITIALIZER; /* one change of target at a time */
 static bool stderr_taken; /* under open_mutex: standard output and error follow the target */
 

@@ -13,8 +13,8 @@
 /* Bytes. A sixteenth: WiredTiger takes up to two and a half times its cache, and kernel page cache,
  * clients and programs live on the same machine. */
 #define KITH_CACHE_SHARE   16u
-#define KITH_CACHE_MIN     (UINT64_C(64) << 20) /* below it eviction takes more time than the work */
-#define KITH_CACHE_MAX     (UINT64_C(1) << 30)  /* who wants to give more says so */
+#define KITH_CACHE_MIN     (UINT64_C(64) << 20)  /* below it eviction takes longer than the work */
+#define KITH_CACHE_MAX     (UINT64_C(1) << 30)   /* who wants to give more says so */
 #define KITH_CACHE_UNKNOWN (UINT64_C(128) << 20) /* where the memory cannot be found out */
 
 /* Bytes: the machine's memory, or less where a control group of this process has a limit; 0 when

@@ -29,7 +29,7 @@ struct kith_client_options {
      * once (refused, unknown host) for so long; 0 = it does not. */
     uint32_t turned_down_ms;
     uint32_t op_timeout_ms;      /* deadline of a request that names none; 0 = 10000 */
-    uint32_t hedge_ms;           /* a read that has not its R answers by then asks one more; 0 = 50 */
+    uint32_t hedge_ms; /* a read that has not its R answers by then asks one more; 0 = 50 */
     const char *writer;          /* "user@host" in siblings; cut to KITH_WRITER_MAX */
     /* Puts count owners alone, and are refused (EUNREACH) while fewer than W of them can be
      * reached; reads are never degraded. Else (sloppy, DESIGN section 5) other nodes stand in for
@@ -142,7 +142,7 @@ struct kith_client_result {
             const struct kith_client_row *rows; /* GET: in the order asked; SCAN: by name, live rows
                                                    (at least one sibling) only */
             bool more;                          /* SCAN */
-            struct kith_bytes last;             /* SCAN: pass as `after` to go on; tombstones count */
+            struct kith_bytes last; /* SCAN: pass as `after` to go on; tombstones count */
         } rows;
         struct {
             uint32_t result_count;

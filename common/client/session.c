@@ -13,18 +13,18 @@
  * and is swept when the last of them has ended.
  *
  * LOST FOR GOOD. What was read from a minority may be destroyed (a power loss before its flush),
- * and then no answer can ever cover the entry. When all who may have it (owners, and those who stand
- * in for them) have answered a read at least twice, the first time in the first half of its time,
- * and none has it, that read ends in EIO at its
+ * and then no answer can ever cover the entry. When all who may have it (owners, and those who
+ * stand in for them) have answered a read at least twice, the first time in the first half of its
+ * time, and none has it, that read ends in EIO at its
  * deadline and the entry goes: the loss is told once, in words, and the row can be read again as it
  * is. Until then a state may still be on its way. A round of answers says something only of an
  * entry that is as it was when the round was asked: one that a put of this mount has raised
  * meanwhile wants a state that the owners had not when they answered. So every change of an entry's
  * clock has a number, and the rounds that are counted together are all held against the same one.
  *
- * KEPT ROWS. A write that stand-ins took is where no read quorum looks until it has been handed over.
- * So the row is kept whole until W owners have it (the same reads that settle the entry), and is
- * merged into every answer meanwhile; a row that a page lacks is put into it.
+ * KEPT ROWS. A write that stand-ins took is where no read quorum looks until it has been handed
+ * over. So the row is kept whole until W owners have it (the same reads that settle the entry), and
+ * is merged into every answer meanwhile; a row that a page lacks is put into it.
  *
  * Two hash tables with chains: rows by (group, name), groups by group; a scan must know of rows
  * that its pages lack, so each group has the list of its rows. */

@@ -107,8 +107,8 @@ static struct cc_twin *ghost_of(struct cc_twins *twins, const struct kith_group 
     return NULL;
 }
 
-/* The ghosts of a row are to be removed: it is `row` then, as far as it was read. Without memory, or
- * where it does not fit, it is left to who meets them next. */
+/* The ghosts of a row are to be removed: it is `row` then, as far as it was read. Without memory,
+ * or where it does not fit, it is left to who meets them next. */
 static void removal_note(struct kith_client_core *core, struct cc_twin *ghost,
                          const struct kith_row *row)
 {

@@ -109,17 +109,18 @@ bool kith_table_holds(const struct kith_table *table, uint32_t partition, uint16
  * the next ones; w = 0: a majority of each; more than there are: all. */
 uint32_t kith_table_need(const struct kith_table *table, uint32_t partition, uint32_t w);
 
-/* Who stands in for owners of `partition` that cannot be reached, first choice first: up to `most` of
- * the members that hold it not and do not leave, those in zones without an owner first. The same for
- * everyone with this table, so that a reader asks where a writer went. Returns how many. */
+/* Who stands in for owners of `partition` that cannot be reached, first choice first: up to `most`
+ * of the members that hold it not and do not leave, those in zones without an owner first. The same
+ * for everyone with this table, so that a reader asks where a writer went. Returns how many. */
 uint32_t kith_table_fallbacks(const struct kith_table *table, uint32_t partition, uint32_t most,
                               uint16_t ret_members[]);
 
 /* ---- Moves: table_move.c ---- */
 
-/* The joint table after `last` (version + 1; where `force`, of the next epoch), which moves its data
- * to `next`: a table of the same partitions and replicas, as kith_balance makes it. `gone` (may be NULL)
- * names members that next has not, and nobody waits for. EINVAL where last is joint, ENOMEM. */
+/* The joint table after `last` (version + 1; where `force`, of the next epoch), which moves its
+ * data to `next`: a table of the same partitions and replicas, as kith_balance makes it. `gone`
+ * (may be NULL) names members that next has not, and nobody waits for. EINVAL where last is joint,
+ * ENOMEM. */
 KITH_MUST_CHECK enum kith_err kith_table_move(const struct kith_table *last,
                                               const struct kith_table *next, bool force,
                                               const struct kith_uuid *gone, uint32_t gone_count,

@@ -63,7 +63,8 @@ static void members_merge(const struct kith_table *last, const struct kith_table
     uint16_t in_last, in_next;
     for (uint16_t i = 0; merge_step(&merge, &in_last, &in_next); i++) {
         bool joins = in_last == KITH_NO_MEMBER, leaves = in_next == KITH_NO_MEMBER;
-        const struct kith_member *before = joins ? &next->members[in_next] : &last->members[in_last];
+        const struct kith_member *before =
+            joins ? &next->members[in_next] : &last->members[in_last];
         parts->members[i] = *before;
         after_set(&parts->after[i], leaves ? before : &next->members[in_next]);
         if (joins) {
@@ -90,7 +91,8 @@ static uint32_t members_count(const struct kith_table *last, const struct kith_t
     return count;
 }
 
-static void owners_map(const uint16_t *owners, size_t pairs, const uint16_t *map, uint16_t *ret_owners)
+static void owners_map(const uint16_t *owners, size_t pairs, const uint16_t *map,
+                       uint16_t *ret_owners)
 {
     for (size_t i = 0; i < pairs; i++) {
         ret_owners[i] = map[owners[i]];

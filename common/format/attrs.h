@@ -6,8 +6,8 @@
  * Every attribute bears the time of its last change, the stamp; of two values the later stamp's is
  * taken, field by field. So an edit (which writes the attributes as its writer knew them into the
  * inode row, with their old stamps) and a chmod (which writes the attribute row) never undo each
- * other. ctime is the latest of the stamps; a change of names gives the atime, which stays as it is,
- * a new one. Stamps come from the mount's clock; they order attributes only.
+ * other. ctime is the latest of the stamps; a change of names gives the atime, which stays as it
+ * is, a new one. Stamps come from the mount's clock; they order attributes only.
  *
  * Attribute row, version 1:      u8 version, u64 file id (LE), fields (field.h): as below, CHANGED
  * Extended attribute, version 1: u8 version, u64 file id (LE), time stamp, the value to the end

@@ -22,11 +22,12 @@
  *             LISTS    entries of leaves          (list chunk = u8 format, u8 LEAF, leaf)
  *             INDEX    entries of index chunks    (chunk = u8 format, u8 LISTS, entries)
  *     leaf    varint chunks, each: 20 id, 16 checksum, varint size - 1, in the order of first use
- *             varint extents, each: varint gap since the end of the one before (the first: since the
- *                     leaf's start), varint length - 1, varint index of the chunk, varint offset in it
- *     entries varint count >= 1, each: varint regions since the start of the one before (0 for the first,
- *                     which starts where its parent does, and only there), varint allocated, 20 id, 16 checksum,
- *                     varint size - 1
+ *             varint extents, each: varint gap since the end of the one before (the first: since
+ *                     the leaf's start), varint length - 1, varint index of the chunk, varint
+ *                     offset in it
+ *     entries varint count >= 1, each: varint regions since the start of the one before (0 for the
+ *             first, which starts where its parent does, and only there), varint allocated, 20 id,
+ *             16 checksum, varint size - 1
  *
  * Canonical: the same extents in the same leaves have one encoding, and decoding refuses any other.
  * Pure; one thread at a time. Checked by tests/unit/test_extents.c, tests/fuzz/fuzz_extents.c. */

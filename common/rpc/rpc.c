@@ -33,9 +33,9 @@ static void log_grpc(gpr_log_func_args *args)
 }
 
 /* Debian builds Abseil with the checks of a debug build; then every lock that gRPC takes is entered
- * into a graph of what was locked under what, to find deadlocks: without it some 3 % more puts under
- * load (tests/bench/README.md). Abseil has a switch for it (absl/synchronization/mutex.h), in C++
- * only; the name is that of Debian's build. Where it is missing, nothing is lost. */
+ * into a graph of what was locked under what, to find deadlocks: without it some 3 % more puts
+ * under load (tests/bench/README.md). Abseil has a switch for it (absl/synchronization/mutex.h), in
+ * C++ only; the name is that of Debian's build. Where it is missing, nothing is lost. */
 static void skip_lock_graph(void)
 {
     void (*set_mode)(int);
@@ -122,9 +122,9 @@ static bool linger(struct kith_rpc *rpc, grpc_event *ret_event)
     return false;
 }
 
-/* Events often come alone, and then the look for a second one costs as much as the first; or in swarms,
- * and then much at a time is worth most. So there is a second look only while it finds something now and
- * then, or when an event was there before the driver came. */
+/* Events often come alone, and then the look for a second one costs as much as the first; or in
+ * swarms, and then much at a time is worth most. So there is a second look only while it finds
+ * something now and then, or when an event was there before the driver came. */
 void kith_rpc_drive(struct kith_rpc *rpc, uint64_t until_ms)
 {
     __atomic_store_n(&rpc->driver, pthread_self(), __ATOMIC_RELAXED);
@@ -254,7 +254,8 @@ enum kith_err kith_rpc_new(const struct kith_rpc_options *options,
     rpc->handlers = *handlers;
     struct kith_rpc_options *o = &rpc->options;
     o->send_limit_bytes = o->send_limit_bytes ? o->send_limit_bytes : SEND_LIMIT_DEFAULT_BYTES;
-    o->connect_timeout_ms = o->connect_timeout_ms ? o->connect_timeout_ms : CONNECT_TIMEOUT_DEFAULT_MS;
+    o->connect_timeout_ms =
+        o->connect_timeout_ms ? o->connect_timeout_ms : CONNECT_TIMEOUT_DEFAULT_MS;
     o->keepalive_ms = o->keepalive_ms ? o->keepalive_ms : KEEPALIVE_DEFAULT_MS;
     rpc->threads = list;
     pthread_mutex_init(&rpc->lock, NULL);
@@ -275,7 +276,8 @@ enum kith_err kith_rpc_new(const struct kith_rpc_options *options,
         failed = pthread_create(&list[rpc->thread_count], NULL, run_queue, rpc);
         if (failed != 0) {
             end_threads(rpc);
-            return kith_error_set(error, KITH_ENOMEM, "cannot start a thread: %s", strerror(failed));
+            return kith_error_set(error, KITH_ENOMEM, "cannot start a thread: %s",
+                                  strerror(failed));
         }
     }
     *ret_rpc = rpc;
@@ -389,7 +391,8 @@ static enum kith_err make_target(const char *address, char *target, size_t size,
     size_t host_size = colon ? (size_t)(colon - address) : 0;
     if (!colon || host_size == 0 || host_size >= sizeof host || colon[1] < '0' || colon[1] > '9' ||
         *end != '\0' || port < 1 || port > 65535) {
-        return kith_error_set(error, KITH_EINVAL, "'%.200s' is no address: host:port is wanted", address);
+        return kith_error_set(error, KITH_EINVAL, "'%.200s' is no address: host:port is wanted",
+                              address);
     }
     if (rpc_near_listens(address) && rpc_near_target(address, target, size)) {
         return KITH_OK;

@@ -40,7 +40,8 @@ static void add_common(struct rpc_args *args, const struct kith_rpc_options *opt
     add(args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive);
     add(args, GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     add(args, GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-    add(args, GRPC_ARG_HTTP2_BDP_PROBE, 0); /* its pings cost; the windows are wide from the start */
+    /* its pings cost; the windows are wide from the start */
+    add(args, GRPC_ARG_HTTP2_BDP_PROBE, 0);
     add(args, GRPC_ARG_HTTP2_MAX_FRAME_SIZE, FRAME_BYTES);
     add(args, GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, WINDOW_BYTES);
     add(args, GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, FRAME_BYTES);

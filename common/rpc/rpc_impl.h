@@ -32,13 +32,13 @@
 #define RPC_BUCKETS 256u          /* of the connection table: some hundred connections at most */
 #define RPC_ACCEPTS 16u           /* requests for incoming calls that wait in gRPC */
 #define RPC_REASON_SIZE 256u
-#define RPC_PACK_MAX (1u << 20)   /* bytes packed into one gRPC message; a larger frame goes alone */
+#define RPC_PACK_MAX (1u << 20) /* bytes packed into one gRPC message; a larger frame goes alone */
 #define RPC_PUT_OFF_MS 5u /* for what comes unasked: nothing of that is urgent */
 #define RPC_SCHEME_MAX 32u /* bytes that a target of gRPC has before the address */
 #define RPC_METADATA_KEY "kith-protocol" /* in the initial metadata of both sides */
 
-/* gRPC hands things from thread to thread with locks and atomics of its own, which ThreadSanitizer does
- * not see, as libgrpc is not built for it: these two tell it. Nothing in other builds. */
+/* gRPC hands things from thread to thread with locks and atomics of its own, which ThreadSanitizer
+ * does not see, as libgrpc is not built for it: these two tell it. Nothing in other builds. */
 #if defined(__SANITIZE_THREAD__)
 #define RPC_TSAN 1
 #elif defined(__has_feature)
@@ -87,9 +87,10 @@ struct kith_rpc {
     grpc_channel *wake_channel; /* leads nowhere */
     grpc_call *wake_call;       /* an empty batch on it completes at once */
     struct rpc_tag wake_tag;
-    uint32_t linger; /* driven, the driver's: looks in vain that are left before it sleeps at once */
-    uint32_t slept;  /* driven, the driver's: how often it has slept at once */
-    uint32_t swarm; /* driven, the driver's: looks for a second event that are left */
+    /* driven, the driver's */
+    uint32_t linger; /* looks in vain that are left before it sleeps at once */
+    uint32_t slept;  /* how often it has slept at once */
+    uint32_t swarm;  /* looks for a second event that are left */
     bool told;      /* driven, the driver's: `closed` has been given in this event */
     struct rpc_conn *unread; /* driven, the driver's: streams to read on */
     pthread_t driver;        /* driven: who called kith_rpc_drive last; atomic */
@@ -169,7 +170,8 @@ struct rpc_conn {
 /* rpc.c */
 void rpc_live_add(struct kith_rpc *rpc);
 void rpc_live_drop(struct kith_rpc *rpc);
-/* A channel to the address, held; drop it with `failed` when the connection was not ended in order. */
+/* A channel to the address, held; drop it with `failed` when the connection was not ended
+ * in order. */
 enum kith_err rpc_channel_get(struct kith_rpc *rpc, const char *address,
                               struct rpc_channel **ret_channel, struct kith_error *error);
 void rpc_channel_drop(struct kith_rpc *rpc, struct rpc_channel *channel, bool failed);
@@ -243,7 +245,8 @@ enum kith_err rpc_conn_deliver(struct rpc_conn *conn, grpc_byte_buffer *bytes,
 
 /* rpc_call.c */
 /* Takes the call over. */
-void rpc_call_serve(struct kith_rpc *rpc, grpc_call *call, grpc_slice method, gpr_timespec deadline);
+void rpc_call_serve(struct kith_rpc *rpc, grpc_call *call, grpc_slice method,
+                    gpr_timespec deadline);
 
 /* rpc_args.c */
 #define RPC_ARGS_MAX 32u

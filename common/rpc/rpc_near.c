@@ -3,8 +3,8 @@
  * Peers on the same machine. A listener that says by which address processes of its machine ask for
  * it (kith_rpc_options.near) listens on a local socket, too; its abstract name (unix(7)) holds that
  * address. It costs the kernel less than TCP on the loopback (a get a sixth less of all CPU, a put
- * alone an eighth less of its time: tests/bench/README.md), and to gRPC it is a target like another.
- * The name belongs to the network namespace, and ends with the process.
+ * alone an eighth less of its time: tests/bench/README.md), and to gRPC it is a target like
+ * another. The name belongs to the network namespace, and ends with the process.
  *
  * Who connects is told nothing: he looks whether anybody listens by the name of the address. It
  * proves no more than the port does, for any process can take either; who a peer is must be proved

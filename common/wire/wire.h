@@ -11,8 +11,8 @@
 
 #include "wire/msg.h"
 
-#define KITH_TABLE_BYTES_MAX (1u << 20) /* of an encoded table; 1024 members and 32768 partitions with
-                                           7 owners need half of it */
+#define KITH_TABLE_BYTES_MAX (1u << 20) /* of an encoded table; 1024 members and 32768 partitions
+                                           with 7 owners need half of it */
 #define KITH_SYNC_IDS_MAX 16384u /* chunk ids in one sync: 16 GiB of chunks, 350 KiB of message */
 #define KITH_SOFTWARE_MAX 63u    /* bytes of a version text in hello and status */
 

@@ -26,7 +26,8 @@ enum wire_type {
     WIRE_SUB_IF,    /* a struct in place and a bool at `extra` that says whether it is there */
     WIRE_SUBS,      /* pointer to structs, uint32_t count at `extra`, at most `max` */
     WIRE_ARRAYS,    /* pointer to arrays of `size` bytes, count at `extra`, at most `max` */
-    WIRE_BYTESES,   /* pointer to struct kith_bytes of at most `size`, count at `extra`, at most `max` */
+    WIRE_BYTESES,   /* pointer to struct kith_bytes of at most `size`, count at `extra`, at most
+                       `max` */
 };
 
 struct wire_field {

@@ -16,7 +16,8 @@
 
 #include "client/client.h"
 
-#define KITH_CONTENT_INLINE_MAX (KITH_INLINE_VALUE_MAX - 4096u) /* room for the inode's own fields */
+/* with room for the inode's own fields */
+#define KITH_CONTENT_INLINE_MAX (KITH_INLINE_VALUE_MAX - 4096u)
 #define KITH_FILE_SIZE_MAX (UINT64_C(1) << 60)
 
 /* What is shared by all contents of a mount: the client, the chunk cache (bounded), the budget for
@@ -38,12 +39,12 @@ KITH_MUST_CHECK enum kith_err kith_content_store_new(const struct kith_content_o
  * before, and the client be closed after. */
 void kith_content_store_free(struct kith_content_store *store);
 
-/* Now and then, from any thread: leases the chunks of a file whose time has come. Waits for nothing.
- * now_ms: monotonic, any origin, never 0. */
+/* Now and then, from any thread: leases the chunks of a file whose time has come. Waits for
+ * nothing. now_ms: monotonic, any origin, never 0. */
 void kith_content_store_lease(struct kith_content_store *store, uint64_t now_ms);
 
-/* A put of a row was refused, of whichever file: chunks that it names may be gone, as those of a file
- * that was open here for long, and removed elsewhere. Each content looks before its next image
+/* A put of a row was refused, of whichever file: chunks that it names may be gone, as those of a
+ * file that was open here for long, and removed elsewhere. Each content looks before its next image
  * whether its own are still there (kith_content_flush). Any thread; waits for nothing. */
 void kith_content_store_refused(struct kith_content_store *store);
 
@@ -153,8 +154,8 @@ KITH_MUST_CHECK enum kith_err kith_content_seek(struct kith_content *content, ui
  * bytes stay inline (KITH_CONTENT_INLINE_MAX, or less where the row has siblings, see DESIGN
  * section 2, or many names), and a list of extents where it takes no more, or 16 KiB.
  *
- * After kith_content_store_refused chunks that are gone are written anew, and the image names those;
- * EIO where nobody has the bytes of some. */
+ * After kith_content_store_refused chunks that are gone are written anew, and the image names
+ * those; EIO where nobody has the bytes of some. */
 KITH_MUST_CHECK enum kith_err kith_content_flush(struct kith_content *content,
                                                  enum kith_durability durability, size_t inline_max,
                                                  struct kith_arena *arena,

@@ -2,7 +2,7 @@
  *
  * impl.h - what the files of fs/content share. Nobody else includes it.
  *
- *     write -> piece (memory, one region) -> cut -> upload (a chunk; immutable; pinned in the cache)
+ *     write -> piece (memory, one region) -> cut -> upload (a chunk; immutable; pinned in cache)
  *           -> acknowledged at `os` (memory free) -> synced (durable)
  *
  * Extents name a chunk from the cut on, also before it is acknowledged: a reader finds its bytes in
@@ -32,7 +32,7 @@
 #define TIMEOUT_DEFAULT_MS 10000u
 #define UPLOADS_MAX 8u         /* of one content under way: 8 MiB, enough to hide a round trip */
 #define SYNC_IDS_MAX 4096u     /* in one CHUNK_SYNC: 80 KiB */
-#define SYNC_AGE_MS 600000u    /* chunks of other objects younger than this are synced by an fsync */
+#define SYNC_AGE_MS 600000u    /* younger chunks of other objects are synced by an fsync */
 #define COMPACT_TRIES 3u       /* per flush and region, while somebody keeps writing */
 #define PRESSURE_CONTENTS 64u  /* cut by one writer that finds the budget used up */
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * lease.c - keeps the chunks of files that are open for long: nodes sweep what nothing refers to any
- * more (node/core/sweep.h), and an open file may be unlinked, or another version of it be put by
- * another mount.
+ * lease.c - keeps the chunks of files that are open for long: nodes sweep what nothing refers to
+ * any more (node/core/sweep.h), and an open file may be unlinked, or another version of it be put
+ * by another mount.
  *
  * Every few hours what a file's image names is leased: its chunks, or the lists of them, which keep
  * theirs. What is read from a row is safe for a day from then on; so the first time comes later. */

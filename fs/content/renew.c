@@ -6,10 +6,10 @@
  * mount has removed or replaced the file meanwhile, nothing refers to its chunks any more, and the
  * nodes have swept them; the next put of what was open here names them, and is refused
  * (node/core/lease.c). So once any put was refused, each content asks before its next image whether
- * its chunks are still there, and leases them with the same question. Those that are gone are written
- * under new ids, from the cache or from an owner that still has them. Where neither has the bytes
- * the flush fails, each time, until those bytes have been overwritten or cut off; what is dirty
- * stays. */
+ * its chunks are still there, and leases them with the same question. Those that are gone are
+ * written under new ids, from the cache or from an owner that still has them. Where neither has the
+ * bytes the flush fails, each time, until those bytes have been overwritten or cut off; what is
+ * dirty stays. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -241,8 +241,8 @@ enum kith_err kith_content_renew(struct kith_content *content)
     if (err == KITH_OK && renewal.lost > 0) {
         kith_log_error("content",
                        "%llu bytes of an open file, the first at %llu, are gone: another mount has "
-                       "removed or replaced it since, and this one was away for too long; it can be "
-                       "stored once they are overwritten or cut off",
+                       "removed or replaced it since, and this one was away for too long; it can "
+                       "be stored once they are overwritten or cut off",
                        (unsigned long long)renewal.lost, (unsigned long long)renewal.lost_at);
         err = KITH_EIO;
     } else if (err == KITH_OK && renewal.count > 0) {

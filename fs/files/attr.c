@@ -184,8 +184,8 @@ static bool must_go_now(const struct kith_inode *inode, const struct kith_attrs 
            (kith_attrs_narrow(old, new) && inode->type == KITH_TYPE_DIR);
 }
 
-/* Size: an open file's contents, or the file is opened for it. Through a handle it keeps the version
- * that it has, as with a write: its caller has not seen any other. */
+/* Size: an open file's contents, or the file is opened for it. Through a handle it keeps the
+ * version that it has, as with a write: its caller has not seen any other. */
 static int set_size(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;

@@ -86,7 +86,8 @@ void kith_inode_cache_stays(struct kith_fs *fs, struct kith_inode *inode);
 void kith_inode_close(struct kith_fs *fs, struct kith_inode *inode);
 /* Lets go of the contents where nobody needs them any more. */
 void kith_inode_settle(struct kith_fs *fs, struct kith_inode *inode);
-/* The same for threads that must not wait: where the row is busy a thread of the executor does it. */
+/* The same for threads that must not wait: where the row is busy
+ * a thread of the executor does it. */
 void kith_inode_settle_soon(struct kith_fs *fs, struct kith_inode *inode);
 /* The contents of an open file, made at the first use. */
 int kith_inode_content(struct kith_fs *fs, struct kith_inode *inode,
@@ -99,13 +100,14 @@ KITH_MUST_CHECK bool kith_inode_read_counts(struct kith_fs *fs, struct kith_inod
                                             uint64_t read);
 void kith_inode_read_over(struct kith_fs *fs, struct kith_inode *inode);
 /* It has been written to through that handle. Where the contents were renewed since it was opened,
- * its writer may not have seen them: they stay beside what he wrote. An append keeps them anyway. */
+ * its writer may not have seen them: they stay beside what he wrote.
+ * An append keeps them anyway. */
 void kith_inode_written_by(struct kith_fs *fs, struct kith_inode *inode,
                            const struct fuse_file_info *fi);
 /* A write or truncate has happened: the size, times, and when it must go out. */
 void kith_inode_written(struct kith_fs *fs, struct kith_inode *inode, uint64_t size);
-/* O_TRUNC of a file that the job has just opened: nothing is left of it, nor of its set-id bits, but
- * where root opens. Where that fails it is closed. */
+/* O_TRUNC of a file that the job has just opened: nothing is left of it, nor of its set-id bits,
+ * but where root opens. Where that fails it is closed. */
 int kith_inode_cut(struct kith_job *job, struct kith_inode *inode);
 /* Puts at once where nothing may wait in memory. */
 int kith_inode_write_through(struct kith_fs *fs, struct kith_inode *inode);
@@ -152,15 +154,15 @@ int kith_whole_image_now(struct kith_fs *fs, struct kith_inode *inode, struct ki
 /* ---- attr.c ---- */
 /* What the kernel is told. fs->lock held. */
 void kith_inode_stat(struct kith_inode *inode, struct stat *ret_stat);
-/* fs->lock held. Its names are about to change: its ctime does, and goes with the row that is put for
- * that. */
+/* fs->lock held. Its names are about to change: its ctime does, and goes with the row that is put
+ * for that. */
 void kith_inode_named(struct kith_inode *inode);
 void kith_do_setattr(struct kith_job *job);
 void kith_do_getattr(struct kith_job *job);
 void kith_start_setattr(struct kith_job *job);
 void kith_start_getattr(struct kith_job *job);
-/* Takes attributes that may wait for the next put: true, and *ret_stat is as they are now, for so many
- * seconds. False: they must be put before the answer, and nothing has changed. */
+/* Takes attributes that may wait for the next put: true, and *ret_stat is as they are now, for so
+ * many seconds. False: they must be put before the answer, and nothing has changed. */
 bool kith_setattr_fast(struct kith_fs *fs, struct kith_inode *inode, const struct stat *attr,
                        int valid, struct stat *ret_stat, double *ret_timeout);
 /* One attribute row update for a batch; in the arena. fs->lock held. */

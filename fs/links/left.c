@@ -21,8 +21,9 @@
 #define BESIDE_FORMAT   ".conflict-%08x"
 #define BESIDE_NAME_MAX (KITH_FS_NAME_MAX - 18u) /* of the name, what leaves room for that */
 
-/* What comes back, and where: under the name that it had, or where that is another file's one beside
- * it. Id and name follow from the version, so that two mounts that do it at once do the same. */
+/* What comes back, and where: under the name that it had, or where that is another file's one
+ * beside it. Id and name follow from the version,
+ * so that two mounts that do it at once do the same. */
 struct comeback {
     uint64_t id;
     char name[KITH_FS_NAME_MAX + 1];

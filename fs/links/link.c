@@ -16,8 +16,8 @@
 #include "fs/rows/rows.h"
 #include "fs/tables/tables.h"
 
-/* fs->lock held. Whether the name that is added is still none: what another mount has put there since
- * was perhaps seen meanwhile. */
+/* fs->lock held. Whether the name that is added is still none: what another mount has put there
+ * since was perhaps seen meanwhile. */
 static int still_free(const struct kith_entry *added)
 {
     return added->inode != NULL ? EEXIST : kith_entry_leads(added, NULL) ? 0 : ESTALE;
@@ -157,7 +157,8 @@ static int link_more(struct kith_fs *fs, struct kith_inode *inode, struct kith_e
     if (error == 0) {
         error = put_more(fs, inode, added, batch, row_at, &image, &unknown);
     }
-    if (error == 0 && own) { /* who removed the last other name before this one was there saw the row */
+    /* who removed the last other name before this one was there saw the row */
+    if (error == 0 && own) {
         error = kith_link_put(fs, inode, names, count, &image);
         if (error != 0) {
             kith_inode_untold(fs, inode, error);

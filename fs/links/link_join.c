@@ -4,10 +4,10 @@
  *
  * A mount gives a shared inode a row in a group of its own (link_out.c) while another adds a name
  * where the row was, or gives it a group of its own, too. Then names of one file lead to two rows,
- * which a mount keeps apart as two inodes (kith_seen_place_id). Who counts the names of one row meets
- * the other: a name that it tells of leads there. He moves all names to one of them, the same for
- * every mount. First the row that stays learns of them, then they refer to it, and then the other
- * one goes; where that holds other contents it comes back as a file of its own. */
+ * which a mount keeps apart as two inodes (kith_seen_place_id). Who counts the names of one row
+ * meets the other: a name that it tells of leads there. He moves all names to one of them, the same
+ * for every mount. First the row that stays learns of them, then they refer to it, and then the
+ * other one goes; where that holds other contents it comes back as a file of its own. */
 #include <errno.h>
 #include <string.h>
 

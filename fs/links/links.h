@@ -90,11 +90,11 @@ uint32_t kith_linkset_names(const struct kith_linkset *set, const struct kith_en
 /* Whether that name leads to it. */
 bool kith_linkset_leads(const struct kith_linkset *set, const struct kith_group *dir,
                         const char *name);
-/* Takes out the references that are hidden under other files' names. Two mounts gave the name to two
- * files at once: the newer one has it, and the reference is no name. */
+/* Takes out the references that are hidden under other files' names. Two mounts gave the name to
+ * two files at once: the newer one has it, and the reference is no name. */
 int kith_linkset_drop(struct kith_fs *fs, struct kith_linkset *set);
-/* Those of them that lead to it and lie in `dir`, less `out` (may be NULL), into the tables, pinned;
- * row_busy held. A name that this mount is just giving to another file is left out. */
+/* Those of them that lead to it and lie in `dir`, less `out` (may be NULL), into the tables,
+ * pinned; row_busy held. A name that this mount is just giving to another file is left out. */
 uint32_t kith_linkset_pin(struct kith_fs *fs, struct kith_inode *dir, struct kith_inode *inode,
                           const struct kith_linkset *set, const struct kith_entry *out,
                           struct kith_entry *ret_entries[]);
@@ -113,8 +113,8 @@ static inline void kith_link_rowname(bool own, uint64_t id, struct kith_rowname 
 }
 
 /* ---- link_join.c ---- */
-/* Where the names tell of another row of the inode (set->beside) both become one, *ret_joined, and the
- * set is over. row_busy held. */
+/* Where the names tell of another row of the inode (set->beside) both become one, *ret_joined, and
+ * the set is over. row_busy held. */
 int kith_linkset_join(struct kith_fs *fs, struct kith_inode *inode, struct kith_linkset *set,
                       bool *ret_joined);
 
@@ -128,9 +128,9 @@ struct kith_link_at {
     bool own;
     uint64_t id;
 };
-/* fs->lock held. That row was removed, or left for another place of the inode with `contents`. Where
- * versions of it are still there, or come, that no name refers to, those with other contents come
- * back as files of their own under `name`, or one beside it. */
+/* fs->lock held. That row was removed, or left for another place of the inode with `contents`.
+ * Where versions of it are still there, or come, that no name refers to, those with other contents
+ * come back as files of their own under `name`, or one beside it. */
 void kith_link_left(struct kith_fs *fs, const struct kith_link_at *of,
                     const struct kith_link_name *name, struct kith_bytes contents);
 /* The same not before `delay` has passed. */

@@ -10,9 +10,9 @@
  * none can be missed. A row in a group of its own is read before its names, and put once more after
  * a new name (link.c): who removed it in between did not see that put.
  *
- * Where no name is left, and it is this mount that removed one, the row goes; where it has written to
- * the file meanwhile that gets its name again, as a file of its own (left.c): a removal keeps the edit
- * that it has not seen. */
+ * Where no name is left, and it is this mount that removed one, the row goes; where it has written
+ * to the file meanwhile that gets its name again, as a file of its own (left.c): a removal keeps
+ * the edit that it has not seen. */
 #include <errno.h>
 #include <string.h>
 
@@ -261,8 +261,8 @@ int kith_linkset_drop(struct kith_fs *fs, struct kith_linkset *set)
     return error;
 }
 
-/* fs->lock held. The entry of a name that the set says to lead to the inode, as it was read, pinned;
- * NULL where this mount is just putting another file there, or memory is short. */
+/* fs->lock held. The entry of a name that the set says to lead to the inode, as it was read,
+ * pinned; NULL where this mount is just putting another file there, or memory is short. */
 static struct kith_entry *pin_name(struct kith_fs *fs, struct kith_inode *dir,
                                    struct kith_inode *inode, const struct kith_linkset *set,
                                    uint32_t i)
@@ -332,9 +332,9 @@ static bool told(const struct kith_inode *inode, const struct kith_linkset *set,
 }
 
 /* No name refers to it. back: this mount has written to it since, or a newer file took its name: it
- * comes back. Else who removed its last name tells the row, which takes away what he has seen of it and
- * nothing else; it is this mount where the version in the row is the one with which it told so. Any
- * other may be an edit that nobody has removed, and whoever wrote it may have ended. */
+ * comes back. Else who removed its last name tells the row, which takes away what he has seen of it
+ * and nothing else; it is this mount where the version in the row is the one with which it told so.
+ * Any other may be an edit that nobody has removed, and whoever wrote it may have ended. */
 static int recount_none(struct kith_fs *fs, struct kith_inode *inode, struct kith_linkset *set,
                         bool back)
 {

@@ -13,7 +13,7 @@
 #include "fs/requests/requests.h"
 #include "fs/tables/tables.h"
 
-#define TICK_NS      (NSEC_PER_SEC / 20) /* while something is unsent: a flush is at most this late */
+#define TICK_NS      (NSEC_PER_SEC / 20) /* while something is unsent: a flush is as late at most */
 #define SWEEP_NS     NSEC_PER_SEC
 #define SWEEP_MOST   20000u /* entries looked at in one sweep: some milliseconds under fs->lock */
 #define FLUSHES_MOST 256u   /* under way at a time: more would only wait for the nodes */

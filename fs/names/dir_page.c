@@ -128,8 +128,8 @@ static enum kith_err page_decode(struct kith_arena *arena, const struct kith_ino
     return KITH_OK;
 }
 
-/* fs->lock held. Rows of shared inodes that no name of the whole directory refers to, and have not for
- * a while: whoever left them there has ended. What they hold comes back as a file (left.c). */
+/* fs->lock held. Rows of shared inodes that no name of the whole directory refers to, and have not
+ * for a while: whoever left them there has ended. What they hold comes back as a file (left.c). */
 static void page_orphans(struct kith_fs *fs, struct kith_arena *arena, const struct kith_inode *dir,
                          const struct page_work *work)
 {

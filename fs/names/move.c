@@ -19,8 +19,8 @@
 #define SECOND_PAUSE_NS 200000000 /* between tries of a rename's second half: a node's restart is */
                                   /* some tries, a refusal costs nobody's processor */
 
-/* The value for the target: a link's reference or the whole record. ESTALE: the name leads elsewhere
- * by now, to what another mount has put there; what was no name nobody was busy with. */
+/* The value for the target: a link's reference or the whole record. ESTALE: the name leads
+ * elsewhere by now, to what another mount has put there; what was no name nobody was busy with. */
 static int add_target(struct kith_move *move)
 {
     struct kith_fs *fs = move->fs;

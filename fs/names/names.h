@@ -22,8 +22,8 @@ bool kith_dir_missed(struct kith_dir *dir, uint64_t now);
 /* fs->lock held. True: the next question in this directory is better put as a scan of a page, after
  * which its watch answers. */
 bool kith_dir_scan_due(struct kith_inode *dir);
-/* fs->lock held. The entry of a name that is not in the table, where that means that it does not exist;
- * else NULL. */
+/* fs->lock held. The entry of a name that is not in the table, where that means that it does not
+ * exist; else NULL. */
 struct kith_entry *kith_dir_missing(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                                     uint64_t now);
 /* fs->lock held. Every name is in the table and none is unknown: it can be listed from memory. */
@@ -50,16 +50,16 @@ int kith_dir_read(struct kith_fs *fs, struct kith_inode *dir, const char *name,
  * pinned. Does not wait. */
 int kith_dir_saw(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                  const struct kith_seen *seen, uint64_t started, struct kith_entry **ret_entry);
-/* Removes a name that refers to a row that is not there; dir_busy held, or nobody has put the row for
- * so long that nobody will. Else EIO. */
+/* Removes a name that refers to a row that is not there; dir_busy held, or nobody has put the row
+ * for so long that nobody will. Else EIO. */
 int kith_dir_remove_dangling(struct kith_fs *fs, struct kith_inode *dir, const char *name);
 /* Reads the row of an inode again by quorum and takes note of it. ESTALE when its name leads to
  * another file now. The answer must be released, whatever is returned; ret_seen borrows from it and
  * the arena. */
 int kith_inode_read(struct kith_fs *fs, struct kith_inode *inode, struct kith_arena *arena,
                     struct kith_client_answer *ret_answer, struct kith_seen *ret_seen);
-/* What that does with the rows (name, attributes) that it read. shared: the group of a shared inode's
- * row, else NULL. Does not wait. */
+/* What that does with the rows (name, attributes) that it read. shared: the group of a shared
+ * inode's row, else NULL. Does not wait. */
 int kith_inode_saw(struct kith_fs *fs, struct kith_inode *inode, const struct kith_group *shared,
                    struct kith_arena *arena, const struct kith_client_result *result,
                    uint64_t started, struct kith_seen *ret_seen);
@@ -103,12 +103,12 @@ int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *n
 /* Asks the cluster for the job's name; begins the job. */
 void kith_name_send(struct kith_job *job,
                     void (*done)(struct kith_job *, const struct kith_client_result *));
-/* What that saw, into the tables; the entry comes back pinned. *ret_link: it needs a second request,
- * being a link, or a file that stood elsewhere; nothing is taken note of yet. */
+/* What that saw, into the tables; the entry comes back pinned. *ret_link: it needs a second
+ * request, being a link, or a file that stood elsewhere; nothing is taken note of yet. */
 int kith_name_saw(struct kith_job *job, const struct kith_client_result *result, bool *ret_link,
                   struct kith_entry **ret_entry);
-/* The same with a scan of the job's directory (kith_dir_scan_due) instead of the one name. *ret_ask: the
- * scan does not tell of the name, a thread must ask. */
+/* The same with a scan of the job's directory (kith_dir_scan_due) instead of the one name.
+ * *ret_ask: the scan does not tell of the name, a thread must ask. */
 void kith_names_send(struct kith_job *job,
                      void (*done)(struct kith_job *, const struct kith_client_result *));
 int kith_names_saw(struct kith_job *job, const struct kith_client_result *result, bool *ret_ask,
@@ -215,9 +215,9 @@ void kith_twin_unlink(struct kith_fs *fs, struct kith_entry *entry, const struct
 
 /* ---- tell.c ---- */
 /* The names of an inode whose row is in a group of its own have changed, in the directories. Its
- * row is put; where that fails the names changed all the same, and the timer puts it. image: as it was
- * before they changed, with which it is put though somebody has removed it since; NULL where no name
- * was added. row_busy held. */
+ * row is put; where that fails the names changed all the same, and the timer puts it. image: as it
+ * was before they changed, with which it is put though somebody has removed it since; NULL where no
+ * name was added. row_busy held. */
 void kith_link_tell(struct kith_fs *fs, struct kith_inode *inode,
                     const struct kith_link_name names[], uint32_t count,
                     const struct kith_image *image);

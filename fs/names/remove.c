@@ -93,9 +93,9 @@ static int victim(struct kith_job *job, struct kith_entry **ret_entry,
     return error;
 }
 
-/* The same with row_busy of the inode taken, and what the cluster has of a shared one. Who was waited
- * for, or another mount, may have given the name or the inode another row meanwhile: then they are
- * looked at again. */
+/* The same with row_busy of the inode taken, and what the cluster has of a shared one. Who was
+ * waited for, or another mount, may have given the name or the inode another row meanwhile: then
+ * they are looked at again. */
 static int victim_taken(struct kith_job *job, struct kith_entry **ret_entry,
                         struct kith_inode **ret_inode)
 {

@@ -10,8 +10,8 @@
  * put.
  *
  * A reference to the same inode that stays, because another mount gave the inode this name at the
- * same time, is no other version: it goes, too, else it would be a name that the inode's row does not
- * know of. */
+ * same time, is no other version: it goes, too, else it would be a name that the inode's row does
+ * not know of. */
 #include <errno.h>
 #include <string.h>
 

@@ -270,7 +270,8 @@ static bool enqueue(struct kith_job *job)
         *(executor->last != NULL ? &executor->last->next : &executor->first) = job;
         executor->last = job;
         executor->queued++;
-        /* at the end only jobs add jobs: their own threads do them, and nobody would join another */
+        /* at the end only jobs add jobs: their own threads do them,
+         * and nobody would join another */
         if (!executor->ending && executor->queued > executor->idle &&
             executor->thread_count < THREADS_MAX) {
             thread_add(executor);

@@ -15,15 +15,15 @@
 #include "fs/fs.h"
 
 /* ---- loop.c ---- */
-/* From now on SIGTERM, SIGINT and SIGHUP, where nobody else handles or ignores them, end the session:
- * its kith_loop, also one that is yet to begin. SIGPIPE does nothing. For one session at a time.
- * KITH_EIO. */
+/* From now on SIGTERM, SIGINT and SIGHUP, where nobody else handles or ignores them, end the
+ * session: its kith_loop, also one that is yet to begin. SIGPIPE does nothing. For one session at a
+ * time. KITH_EIO. */
 KITH_MUST_CHECK enum kith_err kith_loop_signals(struct fuse_session *session,
                                                 struct kith_error *error);
 /* They do again what they did before kith_loop_signals, if that was called. */
 void kith_loop_signals_end(void);
-/* Reads and handles the session's requests, by so many threads, until it is unmounted or a signal ends
- * it (kith_loop_signals was called). 0, or the errno of what went wrong. */
+/* Reads and handles the session's requests, by so many threads, until it is unmounted or a signal
+ * ends it (kith_loop_signals was called). 0, or the errno of what went wrong. */
 int kith_loop(struct fuse_session *session, unsigned threads);
 
 /* ---- ops.c ---- */
@@ -79,8 +79,8 @@ void kith_job_start(struct kith_job *job);
 void kith_job_begin(struct kith_job *job);
 void kith_job_end(struct kith_job *job);   /* it is answered: freed */
 void kith_job_defer(struct kith_job *job); /* a thread must do it after all: job->run */
-/* Lets a thread run `run` for a job that callbacks brought so far. False: too much waits already, the
- * job is still the caller's. */
+/* Lets a thread run `run` for a job that callbacks brought so far. False: too much waits already,
+ * the job is still the caller's. */
 KITH_MUST_CHECK bool kith_job_go_on(struct kith_job *job, void (*run)(struct kith_job *));
 /* True for the one who may answer the request. */
 KITH_MUST_CHECK bool kith_job_take(struct kith_job *job);

@@ -2,8 +2,8 @@
  *
  * rows.h - requests to the cluster from threads that may wait, and updates that are put together.
  *
- * Above the client (client.h) and the encoding of rows (common/format) alone; of the tables only where
- * the row of an inode is. */
+ * Above the client (client.h) and the encoding of rows (common/format) alone; of the tables only
+ * where the row of an inode is. */
 #ifndef KITH_FS_ROWS_ROWS_H
 #define KITH_FS_ROWS_ROWS_H
 
@@ -41,8 +41,8 @@ int kith_rows_put_op(struct kith_fs *fs, const struct kith_client_op *op, uint64
 uint64_t kith_rows_until(const struct kith_fs *fs);
 /* Whether the put that ended so is to be put again: for callbacks, which let a thread do it. */
 bool kith_rows_open(const struct kith_client_result *result, uint64_t until);
-/* A put of one row that goes on while its sender does something else; wait ends it. update NULL: its
- * memory was short, and so is the put's outcome. */
+/* A put of one row that goes on while its sender does something else; wait ends it. update NULL:
+ * its memory was short, and so is the put's outcome. */
 struct kith_put_wait {
     struct kith_fs *fs;
     pthread_mutex_t lock; /* protects what follows */

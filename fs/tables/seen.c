@@ -101,11 +101,11 @@ static bool join_names(struct kith_arena *arena, struct kith_link_names *names,
     return true;
 }
 
-/* Concurrent versions of a shared inode's row. Those that differ in names and attributes alone are one
- * version, with the names of all: the next put takes the place of all of them. A name that has gone
- * does no harm there (linkset.c takes it out), one that is missing would let the row be removed while
- * it refers to it. A version with other contents stays beside it, with its names: who acts on what
- * refers to the row must look at those, too (all_names). */
+/* Concurrent versions of a shared inode's row. Those that differ in names and attributes alone are
+ * one version, with the names of all: the next put takes the place of all of them. A name that has
+ * gone does no harm there (linkset.c takes it out), one that is missing would let the row be
+ * removed while it refers to it. A version with other contents stays beside it, with its names: who
+ * acts on what refers to the row must look at those, too (all_names). */
 static enum kith_err join_versions(struct kith_arena *arena, const struct kith_row *row,
                                    const struct kith_sibling *winner, struct kith_seen *seen)
 {
@@ -266,7 +266,7 @@ static enum kith_err take_place(struct kith_fs *fs, struct kith_inode *inode,
         kith_link_left(fs, &was, &name, record->contents);
         inode->recount = inode->wrote = false;
     }
-    if (inode->shared && seen->link) { /* it moved, or it has two rows: linkset.c looks there, too */
+    if (inode->shared && seen->link) { /* it moved, or has two rows: linkset.c looks there, too */
         inode->beside = true;
         inode->beside_own = inode->share_own;
         inode->beside_group = inode->share_group;
@@ -298,7 +298,8 @@ static enum kith_err take_place(struct kith_fs *fs, struct kith_inode *inode,
     return ok ? KITH_OK : KITH_ENOMEM;
 }
 
-/* fs->lock held. Whether memory knows now that one of the row's names leads elsewhere, or is none. */
+/* fs->lock held. Whether memory knows now that one of the row's names leads elsewhere,
+ * or is none. */
 static bool tells_of_gone(struct kith_fs *fs, const struct kith_inode *inode,
                           const struct kith_inode_record *record)
 {
@@ -321,8 +322,8 @@ static bool tells_of_gone(struct kith_fs *fs, const struct kith_inode *inode,
 }
 
 /* fs->lock held. What the row tells of its names: where this one is missing it is added there, for
- * who put it saw another row. One too many is looked after in a moment: a put that was under way for
- * long may have brought it after everybody has counted. */
+ * who put it saw another row. One too many is looked after in a moment: a put that was under way
+ * for long may have brought it after everybody has counted. */
 static enum kith_err check_names(struct kith_fs *fs, struct kith_inode *inode,
                                  const struct kith_entry *entry, const struct kith_seen *seen)
 {
@@ -462,8 +463,8 @@ static bool as_seen(const struct kith_entry *entry, const struct kith_seen *seen
            (!seen->link || kith_group_compare(&entry->link_group, &seen->link_group) == 0);
 }
 
-/* fs->lock held. The name leads elsewhere, which cannot be taken over now. It keeps its context with
- * its inode: a put with the one of what was seen would take that away for the other file. */
+/* fs->lock held. The name leads elsewhere, which cannot be taken over now. It keeps its context
+ * with its inode: a put with the one of what was seen would take that away for the other file. */
 static void leads_elsewhere(struct kith_entry *entry)
 {
     kith_entry_doubt(entry);
@@ -476,9 +477,9 @@ static enum kith_err absorb_inode(struct kith_fs *fs, struct kith_entry *entry,
                                   struct kith_inode *inode, const struct kith_seen *seen,
                                   uint64_t started)
 {
-    /* what this mount changed since, or is changing now, is where it has put it, and stays in memory
-     * as it is: then the context of a row that holds contents does not go with them, and the name is
-     * read again */
+    /* what this mount changed since, or is changing now, is where it has put it, and stays in
+     * memory as it is: then the context of a row that holds contents does not go with them, and the
+     * name is read again */
     bool mine = inode->row_busy || inode->changed_at >= started;
     bool led = entry->inode == inode && entry->link == seen->link;
     enum kith_err err = KITH_OK;

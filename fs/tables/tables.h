@@ -18,8 +18,8 @@ uint64_t kith_fs_random(struct kith_fs *fs);
 struct kith_inode *kith_inode_of(struct kith_fs *fs, fuse_ino_t ino);
 fuse_ino_t kith_inode_ino(const struct kith_fs *fs, const struct kith_inode *inode);
 struct kith_inode *kith_inode_find(struct kith_fs *fs, uint64_t id);
-/* The directory whose names are in that group, where memory has it. Its group's own part begins with
- * its id (make.c); one of which that is not true is not found. */
+/* The directory whose names are in that group, where memory has it. Its group's own part begins
+ * with its id (make.c); one of which that is not true is not found. */
 struct kith_inode *kith_dir_find(struct kith_fs *fs, const struct kith_group *group);
 /* New, with one ref for the caller. NULL when memory is short. */
 struct kith_inode *kith_inode_new(struct kith_fs *fs, uint64_t id, enum kith_type type);
@@ -95,8 +95,8 @@ static inline struct kith_bytes kith_entry_bytes(const struct kith_entry *entry)
 void kith_entry_refer(struct kith_entry *entry, const struct kith_group *group);
 /* Whether what is known of the name fits what is known of its inode, and is not known to be over.
  * Another name may have told since that the inode has a row of its own, or another one, or none any
- * more, or that the file was renamed; then the name's context and the inode's contents are not of one
- * row, and the name must be read again before it is used. */
+ * more, or that the file was renamed; then the name's context and the inode's contents are not of
+ * one row, and the name must be read again before it is used. */
 bool kith_entry_current(const struct kith_entry *entry);
 /* Whether it still leads there, for who has waited since he looked; inode may be NULL. */
 bool kith_entry_leads(const struct kith_entry *entry, const struct kith_inode *inode);
@@ -141,8 +141,8 @@ KITH_MUST_CHECK enum kith_err kith_seen_entry(struct kith_arena *arena, const st
 KITH_MUST_CHECK enum kith_err kith_seen_shared(struct kith_arena *arena, const struct kith_row *row,
                                                const struct kith_row *attr, struct kith_seen *seen);
 /* Two rows may have one file id: two mounts renamed a file at once, or one gave it a second name.
- * They are two files then. The id that the version `dot` of a row goes under in a mount that has met
- * the id elsewhere, too; its next put writes it. The same for every mount. */
+ * They are two files then. The id that the version `dot` of a row goes under in a mount that has
+ * met the id elsewhere, too; its next put writes it. The same for every mount. */
 uint64_t kith_seen_other_id(uint64_t id, const struct kith_dot *dot);
 /* The same for the row of a shared inode, which lies in that group: names lead to two rows of one
  * id where a mount gave the inode a name while another moved it. No put writes that number, as long
@@ -192,8 +192,8 @@ bool kith_watch_knows_inode(const struct kith_inode *inode);
 bool kith_watch_complete(struct kith_inode *dir);
 /* The entry where kith_watch_knows it (made, where it is known to be missing), else NULL. */
 struct kith_entry *kith_watch_entry(struct kith_fs *fs, struct kith_inode *dir, const char *name);
-/* What a read begun at `started` brought of this name is in the tables now; sure: all of it, and from a
- * quorum. */
+/* What a read begun at `started` brought of this name is in the tables now; sure: all of it, and
+ * from a quorum. */
 void kith_watch_saw(struct kith_entry *entry, uint64_t started, bool sure);
 /* Until when that is worth something without a watch. entry may be NULL. */
 uint64_t kith_watch_until(const struct kith_fs *fs, const struct kith_entry *entry,

@@ -281,7 +281,7 @@ static void told_name(struct kith_dir_watch *watch, struct kith_bytes row, uint6
     if (kith_rowname_parse(row, &parts) != KITH_OK) {
         return; /* of a later version: nothing of it is in the tables */
     }
-    struct kith_rowname_parts base = parts; /* an attribute row's base may be any of the other kinds */
+    struct kith_rowname_parts base = parts; /* an attribute row's may be any of the other kinds */
     if (kith_rowname_parse(parts.base, &base) != KITH_OK || base.base.size > KITH_FS_NAME_MAX) {
         return;
     }

@@ -19,7 +19,8 @@ struct fake_chunks {
 };
 
 void fake_chunks_release(struct fake_chunks *chunks);
-/* op is a CHUNK_PUT: ECORRUPT, EREFUSED (another under this id, or it names a swept one), ENOMEM. */
+/* op is a CHUNK_PUT: ECORRUPT, EREFUSED (another under this id, or it names a swept one),
+ * ENOMEM. */
 enum kith_err fake_chunks_put(struct fake_chunks *chunks, const struct kith_client_op *op);
 /* op is a CHUNK_GET; fills in u.chunk, whose payload is the caller's. ENOTFOUND, EINVAL, ECORRUPT,
  * ENOMEM. */

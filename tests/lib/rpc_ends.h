@@ -64,8 +64,8 @@ struct pair {
 void pair_start(struct pair *pair, enum kith_rpc_class cls, const struct kith_rpc_options *options);
 void pair_stop(struct pair *pair);
 
-/* Until there are so many local sockets of this name: who listens, and his end of each connection. The
- * system tells of them without a snapshot: one may be missing or there twice. */
+/* Until there are so many local sockets of this name: who listens, and his end of each connection.
+ * The system tells of them without a snapshot: one may be missing or there twice. */
 void ends_near_wait(const char *address, uint32_t want);
 void end_address(char *address, size_t size, uint16_t port);
 struct kith_msg end_ping(uint64_t id);

@@ -20,7 +20,8 @@ static struct kith_leaf_set all_leaves(void)
     return set;
 }
 
-/* All chunks of all partitions are listed, by leaf and id, once each, whatever page they begin on. */
+/* All chunks of all partitions are listed, by leaf and id, once each,
+ * whatever page they begin on. */
 static void test_list(void **state)
 {
     struct place *place = *state;

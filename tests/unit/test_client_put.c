@@ -83,7 +83,8 @@ static void test_put_twin(void **state)
     }
 }
 
-/* What goes is the twin alone: what another client wrote meanwhile stays, and what it did not keep. */
+/* What goes is the twin alone: what another client wrote meanwhile stays,
+ * and what it did not keep. */
 static void test_put_twin_goes(void **state)
 {
     struct client_world *w = *state;

@@ -135,8 +135,8 @@ static void test_session_overtaken(void **state)
         assert_non_null(strstr(world_values(w, world_get(w, name, KITH_LEVEL_QUORUM, 0)), "two"));
     }
 }
-/* What stand-ins took is kept until W owners have it, and is in every answer meanwhile: in a get, in
- * a scan (where no page has the row, too), with other people's versions beside it. */
+/* What stand-ins took is kept until W owners have it, and is in every answer meanwhile: in a get,
+ * in a scan (where no page has the row, too), with other people's versions beside it. */
 static void test_session_kept(void **state)
 {
     struct client_world *w = *state;

@@ -234,7 +234,7 @@ static void test_gone(void **state)
     assert_int_equal(kith_table_move(pair.last, next, false, gone, 3, &joint), KITH_OK);
     joint->id.version = 1; /* that of answer_as's instance */
     kith_proposer_init(&proposer, &pair.voter.self, 3);
-    for (uint32_t first = 0; first < 2; first++) { /* their word counts for nothing, or is not there */
+    for (uint32_t first = 0; first < 2; first++) { /* their word counts for nothing, or is none */
         struct kith_bytes none = kith_bytes_make(NULL, 0); /* as it is, under the next version */
         assert_int_equal(kith_proposer_start(&proposer, joint, none, 0, 5000, 1, &out), KITH_OK);
         answer_as(&proposer, 0, KITH_DECIDE_PROMISE, KITH_OK, &out);

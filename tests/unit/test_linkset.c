@@ -308,8 +308,8 @@ static void late_link_put(struct kith_fs *fs, struct late_link *link)
     kith_batch_free(link->batch);
 }
 
-/* Two rows of one inode, by two mounts: "a" and "b" in d and "a" in sub lead to one in a group of its
- * own, "c" in d to the one in d. */
+/* Two rows of one inode, by two mounts: "a" and "b" in d and "a" in sub lead to one in a group of
+ * its own, "c" in d to the one in d. */
 static struct kith_inode *two_rows(struct two_fs *place, struct kith_link_at *ret_was)
 {
     struct kith_fs *fs = place->fs[TWO_MINE], *other = place->fs[TWO_OTHER];
@@ -394,8 +394,8 @@ static void test_two_rows_that_differ(void **state)
     assert_true(found(place, 7));
 }
 
-/* Two mounts changed the row at once: one added a name, the newest version does not have it. Who gives
- * the row another place takes the name along, else it would refer to none. */
+/* Two mounts changed the row at once: one added a name, the newest version does not have it. Who
+ * gives the row another place takes the name along, else it would refer to none. */
 static void test_names_of_all_versions(void **state)
 {
     struct two_fs *place = *state;

@@ -62,7 +62,8 @@ static void world_of_three(struct world *world, uint64_t conns[2])
     conns[1] = peer_up(world, 3);
 }
 
-/* Node 3 is frozen: the put that waits for it ends in 600 ms, the next one does not begin to wait. */
+/* Node 3 is frozen: the put that waits for it ends in 600 ms,
+ * the next one does not begin to wait. */
 static void test_frozen(void **state)
 {
     (void)state;

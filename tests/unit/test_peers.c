@@ -285,7 +285,8 @@ static void test_all_gone(void **state)
     kith_node_free(net.world.node);
 }
 
-/* News has gone out often enough, to the same few: whom a probe meets later is told all the same. */
+/* News has gone out often enough, to the same few:
+ * whom a probe meets later is told all the same. */
 static void test_met_by_chance(void **state)
 {
     (void)state;
@@ -332,7 +333,8 @@ static void test_met_by_chance(void **state)
     kith_node_free(net.world.node);
 }
 
-/* Whoever reaches nobody tries all, many at a time, not one a second as they come up for a probe. */
+/* Whoever reaches nobody tries all, many at a time,
+ * not one a second as they come up for a probe. */
 static void test_alone(void **state)
 {
     (void)state;
@@ -358,7 +360,8 @@ static void test_alone(void **state)
     }
 }
 
-/* Attempts that hear nothing at all hold the few places for long: each has its turn all the same. */
+/* Attempts that hear nothing at all hold the few places for long:
+ * each has its turn all the same. */
 static void test_all_silent(void **state)
 {
     (void)state;

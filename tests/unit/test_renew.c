@@ -348,8 +348,8 @@ static void test_budget(void **state)
 #define APART (UINT64_C(160) * MIB)
 #define PART  64u /* bytes */
 
-/* A list of extents in chunks of their own: one of those is gone, or one of what they name, of which
- * the list that is made then is refused. */
+/* A list of extents in chunks of their own: one of those is gone, or one of what they name, of
+ * which the list that is made then is refused. */
 static void test_lists(void **state)
 {
     struct world *world = *state;

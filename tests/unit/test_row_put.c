@@ -84,7 +84,8 @@ static void test_renewed(void **state)
     kith_inode_close(theirs, inode);
 }
 
-/* They are nowhere: said by each flush, and what was written stays until the file is whole again. */
+/* They are nowhere: said by each flush, and what was written stays until the file is whole
+ * again. */
 static void test_lost(void **state)
 {
     struct two_fs *place = *state;

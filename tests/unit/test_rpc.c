@@ -464,8 +464,8 @@ static void test_near_names(void **state)
 {
     (void)state;
     static const struct {
-        const char *near, *name; /* the socket's; NULL = there is none. Before a number: there is one
-                                    of a name on the whole machine */
+        const char *near, *name; /* the socket's; NULL = there is none. Before a number: there is
+                                    one of a name on the whole machine */
     } cases[] = {
         {"[::1]:", "_::1_:"},
         {"a_%20/host@x?y#z:", "a__20_host_x_y_z:"},

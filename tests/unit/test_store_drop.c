@@ -79,7 +79,8 @@ static uint32_t drop(struct place *place, uint32_t partition, bool chunks)
     return count;
 }
 
-static enum kith_err read_row(struct place *place, uint32_t group, const char *name, bool *ret_there)
+static enum kith_err read_row(struct place *place, uint32_t group, const char *name,
+                              bool *ret_there)
 {
     struct kith_bytes names[1] = {kith_bytes_make(name, strlen(name))};
     struct kith_store_op op = get_op(group, names, 1);
@@ -286,7 +287,8 @@ static void test_chunks(void **state)
     verify(place, 0, 6);
 }
 
-/* More than goes at a time: each time what is left is in order, also in a leaf that went in part. */
+/* More than goes at a time: each time what is left is in order,
+ * also in a leaf that went in part. */
 static void test_many(void **state)
 {
     struct place *place = *state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What a store keeps for others: apart from its own rows, merged per row, counted, handed out page by
- * page, and gone when those who are to have it do. */
+ * What a store keeps for others: apart from its own rows, merged per row, counted, handed out page
+ * by page, and gone when those who are to have it do. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

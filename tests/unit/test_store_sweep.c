@@ -75,9 +75,9 @@ static void sweep(struct place *place, uint32_t chunk)
     assert_true(step(place, KITH_SWEEP_DELETE, chunk, 7, NOW + GRACE));
 }
 
-static enum kith_err put_refs(struct place *place, const char *name, const struct kith_chunk_id *refs,
-                              uint32_t count, bool own, const struct kith_hint_want *hint,
-                              struct kith_bytes context)
+static enum kith_err put_refs(struct place *place, const char *name,
+                              const struct kith_chunk_id *refs, uint32_t count, bool own,
+                              const struct kith_hint_want *hint, struct kith_bytes context)
 {
     struct kith_put_update update = update_of(name, "v");
     update.refs = refs;
@@ -187,7 +187,8 @@ static void test_referred(void **state)
 {
     struct place *place = *state;
     struct kith_chunk_id one = chunk_id(1), two = chunk_id(2);
-    struct kith_chunk_id young = kith_chunk_id_make(KITH_VOLUME_FS, NOW - 1, (const uint8_t[10]){9});
+    struct kith_chunk_id young =
+        kith_chunk_id_make(KITH_VOLUME_FS, NOW - 1, (const uint8_t[10]){9});
     assert_int_equal(put_chunk(place, 1, 100), KITH_OK);
     assert_int_equal(put_chunk(place, 2, 100), KITH_OK);
     /* a new reference needs a lease, but where the chunk is young or a row here has one */

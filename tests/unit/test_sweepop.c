@@ -53,7 +53,8 @@ static void test_whole_way(void **state)
     assert_false(kith_mark_clear(&mark));
     assert_true(step(&mark, KITH_SWEEP_DELETE, 7, OLD + GRACE));
     assert_int_equal(mark.state, KITH_MARK_GONE);
-    assert_true(step(&mark, KITH_SWEEP_DOOM, 7, OLD + GRACE)); /* asked again, by who knows no better */
+    /* asked again, by who knows no better */
+    assert_true(step(&mark, KITH_SWEEP_DOOM, 7, OLD + GRACE));
     assert_true(step(&mark, KITH_SWEEP_DELETE, 7, OLD + GRACE));
     assert_false(kith_mark_lease(&mark, OLD + GRACE));
     assert_false(kith_mark_over(&mark, OLD + 2 * GRACE - 1, GRACE));

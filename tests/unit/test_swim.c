@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * test_swim.c - one core among members that a test speaks for: who is probed, suspected, refuted and
- * believed. Clusters of many: tests/sim/scale/. */
+ * test_swim.c - one core among members that a test speaks for: who is probed, suspected, refuted
+ * and believed. Clusters of many: tests/sim/scale/. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -188,7 +188,8 @@ static void test_dead(void **state)
     kith_node_free(cluster.world.node);
 }
 
-/* Who is reached through others only is held for alive, by everybody; but nothing is routed there. */
+/* Who is reached through others only is held for alive, by everybody;
+ * but nothing is routed there. */
 static void test_indirect(void **state)
 {
     (void)state;
@@ -332,7 +333,8 @@ static void test_unsound(void **state)
     kith_node_free(cluster.world.node);
 }
 
-/* Asked for another member it pings that one, and says what it heard, or in time that it did not. */
+/* Asked for another member it pings that one, and says what it heard,
+ * or in time that it did not. */
 static void test_helps(void **state)
 {
     (void)state;

@@ -48,7 +48,8 @@ static struct kith_table *move(const struct kith_table *last, const struct kith_
     return joint;
 }
 
-static bool owned_by(const struct kith_table *table, uint32_t partition, const struct kith_uuid *uuid)
+static bool owned_by(const struct kith_table *table, uint32_t partition,
+                     const struct kith_uuid *uuid)
 {
     uint16_t member = kith_table_find(table, uuid);
     return member != KITH_NO_MEMBER && kith_table_owns(table, partition, member);

@@ -452,7 +452,8 @@ static void scan_page(struct place *place, uint64_t load)
     struct kith_dir_page page = {.strict = false};
     struct kith_arena arena;
     kith_arena_init(&arena, 0);
-    assert_int_equal(kith_dir_page(place->fs, place->dir, NULL, load, &arena, NULL, NULL, &page), 0);
+    assert_int_equal(kith_dir_page(place->fs, place->dir, NULL, load, &arena, NULL, NULL, &page),
+                     0);
     kith_arena_release(&arena);
 }
 
