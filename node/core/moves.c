@@ -9,7 +9,8 @@
  * and chunks, to the end, with all owners that are up, a majority at least: they answer under this
  * table alone (tables.c), and take nothing under an older one from then on. So for every write of
  * before that a majority of the owners had acknowledged, one of those compared had it when the
- * comparison began.
+ * comparison began. Where there are to be fewer owners than now, those that stay do the same: of two
+ * that have a write the one may leave, and who stays may not have it.
  *
  * MARK. What has come is flushed with a record that names the table; only then the node says that
  * its part is done, in its pings, and never again otherwise while that table is in use. A member that
@@ -35,10 +36,16 @@ static bool joint(const struct kith_node *node)
     return node->has_cluster && kith_table_is_joint(node->table);
 }
 
+/* Whether the member has to bring what others have of the partition before the move ends. */
 static bool gains(const struct kith_table *table, uint32_t partition, uint16_t member)
 {
-    return kith_table_holds(table, partition, member) &&
-           !kith_table_owns(table, partition, member);
+    const uint16_t *next = kith_table_next_owners(table, partition);
+    bool stays = false;
+    for (uint32_t i = 0; i < table->next_slots; i++) {
+        stays = stays || next[i] == member;
+    }
+    return stays && (table->next_slots < table->owner_slots ||
+                     !kith_table_owns(table, partition, member));
 }
 
 static bool flagged(const struct kith_table *table, uint16_t member, unsigned flag)
@@ -76,11 +83,12 @@ static void sync_count(const struct kith_node *node, uint32_t first, struct sync
  * that are left may stand for them: an administrator has said so. */
 static bool is_synced(const struct kith_node *node, uint32_t first)
 {
+    uint32_t partition = node->exchanges.pairs[first].partition;
     struct sync_count count = {.whole = 0};
     sync_count(node, first, &count);
+    count.whole += kith_table_owns(node->table, partition, node->self) ? 1 : 0;
     uint32_t left = 0; /* owners that are not gone */
-    const uint16_t *owners =
-        kith_table_owners(node->table, node->exchanges.pairs[first].partition);
+    const uint16_t *owners = kith_table_owners(node->table, partition);
     for (uint32_t i = 0; i < node->table->owner_slots; i++) {
         left += flagged(node->table, owners[i], KITH_MEMBER_GONE) ? 0 : 1;
     }
