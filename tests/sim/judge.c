@@ -50,17 +50,47 @@ void judge_absent(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun
     }
 }
 
+/* Whether a node owes the row to its owners. */
+static bool owed(struct sim *sim, const struct kith_key *key)
+{
+    bool noted = false;
+    for (uint32_t n = 0; sim->plans && n < sim->node_count; n++) {
+        noted = noted || store_hints_noted(&sim->nodes[n].store, key);
+    }
+    return noted;
+}
+
+uint32_t judge_row_copies(struct sim *sim, const struct kith_key *key, const struct kith_dot *dot,
+                          bool disk)
+{
+    uint32_t copies = 0;
+    bool all = owed(sim, key);
+    for (uint32_t n = 0; n < sim->node_count; n++) {
+        bool counts = all || plans_counts(sim, n);
+        copies += counts && store_sim_holds(&sim->nodes[n].store, key, dot, disk) ? 1 : 0;
+    }
+    return copies;
+}
+
+uint32_t judge_chunk_copies(struct sim *sim, const struct kith_chunk_id *id, bool disk, bool all)
+{
+    uint32_t copies = 0;
+    for (uint32_t n = 0; n < sim->node_count; n++) {
+        bool counts = all || plans_counts(sim, n);
+        copies += counts && store_sim_holds_chunk(&sim->nodes[n].store, id, disk) ? 1 : 0;
+    }
+    return copies;
+}
+
 void judge_copies(struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->oracle.count && !sim->failed; i++) {
         const struct oracle_write *write = &sim->oracle.writes[i];
         uint32_t needed = write->state == WRITE_OK ? write->copies : 0;
         struct kith_key key;
-        uint32_t copies = 0;
         sim_key(write->row, &key);
-        for (uint32_t n = 0; n < sim->node_count && copies < needed; n++) {
-            copies += store_sim_holds(&sim->nodes[n].store, &key, &write->dot, write->disk) ? 1 : 0;
-        }
+        uint32_t copies =
+            needed > 0 ? judge_row_copies(sim, &key, &write->dot, write->disk) : 0;
         if (copies < needed && safe(sim, write)) {
             sim_fail(sim, "invariant 1: write %llu of row %u was acknowledged, and has %u copies",
                      (unsigned long long)write->number, write->row, copies);

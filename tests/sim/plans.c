@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * plans.c - an administrator who changes the members' weights while all else goes on, so that data
- * moves between members, and gives some of these moves up again.
+ * plans.c - an administrator who changes the members while all else goes on, so that data moves
+ * between them, and gives some of these moves up again.
  *
- * Which seeds have one, and when he does what, comes from chance of its own: other seeds are not
- * changed by him. */
+ * WEIGHTS of members change. A member LEAVES; once it holds nothing any more it may be wiped, and
+ * come back as another node. A node that is in no cluster JOINS. Where a member's disk is lost with
+ * all its records nobody is that member any more (absent): a new node, often the very machine with an
+ * empty disk, REPLACES it, at the latest when all is healed.
+ *
+ * WHOSE STORES COUNT. Those of the members of the newest table (plans_counts): what a member that
+ * has left still holds is no copy any more; but of a row of which it is noted that its owners lack
+ * it, for then it is kept until they have it.
+ *
+ * Which seeds have an administrator, and when he does what, comes from chance of its own: other
+ * seeds are not changed by him. */
 #include <string.h>
 
 #include "data/balance.h"
@@ -26,52 +35,213 @@ void plans_init(struct sim *sim)
         (void)draw(sim, 2);
     }
     sim->plans = draw(sim, 2) == 0;
+    if (sim->mutant == MUTANT_MOVED_EARLY) { /* much is to move at once: else too seldom */
+        sim->plans = true;
+        sim->node_count = SIM_NODES_MAX;
+        sim->late = SIM_NODES_MAX;
+    }
 }
 
-/* To a node, from a connection of its own; the answer goes nowhere. */
-static void order(struct sim *sim, struct sim_node *node, struct kith_bytes table)
+/* ---- Who is what ---- */
+
+static bool identity(const struct sim *sim, uint32_t node, struct kith_uuid *ret_uuid)
 {
-    struct kith_event accepted = {.kind = KITH_EVENT_ACCEPTED, .conn = sim->conn_next};
-    uint64_t conn = sim->conn_next;
-    sim->conn_next++;
-    world_node_step(sim, node, &accepted, NULL);
-    struct kith_msg msg;
-    memset(&msg, 0, sizeof msg);
-    msg.kind = KITH_MSG_HELLO;
-    msg.u.hello.protocol = KITH_PROTOCOL_VERSION;
-    msg.u.hello.address = "";
-    msg.u.hello.software = "";
-    struct kith_event event = {.kind = KITH_EVENT_MESSAGE, .conn = conn, .msg = &msg};
-    world_node_step(sim, node, &event, NULL);
-    memset(&msg, 0, sizeof msg);
-    msg.kind = KITH_MSG_PLAN_REQ;
-    msg.id = 1;
-    msg.u.plan_req.table = table;
-    world_node_step(sim, node, &event, NULL);
+    uint8_t self = KITH_META_NODE;
+    struct kith_bytes bytes = store_sim_get(&sim->nodes[node].store, 'm', &self, 1);
+    if (bytes.size < sizeof ret_uuid->bytes) {
+        return false;
+    }
+    memcpy(ret_uuid->bytes, bytes.data, sizeof ret_uuid->bytes);
+    return true;
 }
 
-/* The table that leads to other weights; or, out of one that moves data, back. NULL: none. */
-static struct kith_table *plan(struct sim *sim)
+static bool is_member(const struct sim *sim, uint32_t node, const struct kith_table *table)
 {
-    const struct kith_table *last = sim->newest;
+    struct kith_uuid uuid;
+    return identity(sim, node, &uuid) && kith_table_find(table, &uuid) != KITH_NO_MEMBER;
+}
+
+bool plans_counts(const struct sim *sim, uint32_t node)
+{
+    return !sim->newest || is_member(sim, node, sim->newest);
+}
+
+/* Whether some node still is that member: its disk may have been lost. */
+static bool lives(const struct sim *sim, const struct kith_uuid *uuid)
+{
+    struct kith_uuid each;
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        if (identity(sim, i, &each) && kith_uuid_equal(&each, uuid)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The first member that nobody is; KITH_NO_MEMBER: none. */
+static uint16_t absent(const struct sim *sim, const struct kith_table *table)
+{
+    for (uint16_t m = 0; m < table->member_count; m++) {
+        if (!lives(sim, &table->members[m].uuid)) {
+            return m;
+        }
+    }
+    return KITH_NO_MEMBER;
+}
+
+uint32_t plans_absent(const struct sim *sim)
+{
+    uint32_t count = 0;
+    for (uint32_t m = 0; sim->newest && m < sim->newest->member_count; m++) {
+        count += lives(sim, &sim->newest->members[m].uuid) ? 0 : 1;
+    }
+    return count;
+}
+
+/* A node that runs, and is in no cluster; NULL: there is none. */
+static struct sim_node *outsider(struct sim *sim)
+{
+    struct kith_uuid uuid;
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        struct sim_node *node = &sim->nodes[i];
+        if (node->up && !node->away && !world_in_cluster(node) && identity(sim, i, &uuid)) {
+            return node;
+        }
+    }
+    return NULL;
+}
+
+/* It asks a member for the table: by itself, where it was told of one. */
+static void knock(struct sim *sim, struct sim_node *node, const struct kith_table *table)
+{
+    struct sim_node *member = NULL;
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        if (i == node->index || !world_in_cluster(&sim->nodes[i]) || !is_member(sim, i, table)) {
+            continue;
+        }
+        if (node->join == sim->nodes[i].address) {
+            return;
+        }
+        member = &sim->nodes[i];
+    }
+    if (member) {
+        node->join = member->address;
+        world_crash(sim, node->index, false);
+    }
+}
+
+/* ---- Plans ---- */
+
+enum { MEMBERS_MOST = SIM_NODES_MAX + 2u };
+
+/* The members as they are to be. */
+struct wish {
+    const struct kith_table *last;
+    uint32_t count;
+    struct kith_member members[MEMBERS_MOST];
+    struct sim_node *comes; /* NULL: nobody */
+    uint32_t gone_count;
+    struct kith_uuid gone; /* it is replaced, and nobody waits for it */
+};
+
+static void wish_weights(struct sim *sim, struct wish *wish)
+{
+    for (uint32_t i = 0; i < wish->count; i++) {
+        wish->members[i].weight = draw(sim, 2) == 0 ? 1 : 20; /* much moves, also all of a partition */
+    }
+}
+
+static void wish_leave(struct sim *sim, struct wish *wish)
+{
+    uint64_t who = draw(sim, wish->count);
+    wish->count--;
+    wish->members[who] = wish->members[wish->count];
+}
+
+static bool wish_comes(struct sim *sim, struct wish *wish, struct kith_member *member)
+{
+    wish->comes = outsider(sim);
+    if (!wish->comes || !identity(sim, wish->comes->index, &member->uuid)) {
+        return false;
+    }
+    const char *zone = zones_name(sim, wish->comes->index);
+    memset(member->zone, 0, sizeof member->zone);
+    memcpy(member->zone, zone, strlen(zone));
+    return true;
+}
+
+static bool wish_join(struct sim *sim, struct wish *wish)
+{
+    struct kith_member *member = &wish->members[wish->count];
+    memset(member, 0, sizeof *member);
+    member->weight = 1 + (uint32_t)draw(sim, 4);
+    wish->count++;
+    return wish_comes(sim, wish, member);
+}
+
+static bool wish_replace(struct sim *sim, struct wish *wish, uint16_t who)
+{
+    wish->gone = wish->members[who].uuid;
+    wish->gone_count = 1;
+    return wish_comes(sim, wish, &wish->members[who]);
+}
+
+/* NULL: nothing is to be changed, or it cannot be. */
+static struct kith_table *wish_table(const struct wish *wish)
+{
+    const struct kith_table *last = wish->last;
     struct kith_table *next = NULL, *joint = NULL;
-    if (kith_table_is_joint(last)) {
-        return draw(sim, 3) == 0 && kith_table_revert(last, &next) == KITH_OK ? next : NULL;
-    }
-    struct kith_member members[8];
-    if (last->member_count <= last->owner_slots || last->member_count > 8) {
-        return NULL; /* all own everything */
-    }
-    for (uint32_t i = 0; i < last->member_count; i++) {
-        members[i] = last->members[i];
-        members[i].weight = 1 + (uint32_t)draw(sim, 4);
-    }
-    if (kith_balance(last, &last->cluster, last->partitions, last->replicas, members,
-                     last->member_count, &next) == KITH_OK) {
-        KITH_ASSERT(kith_table_move(last, next, false, NULL, 0, &joint) == KITH_OK);
+    if (kith_balance(last, &last->cluster, last->partitions, last->replicas, wish->members,
+                     wish->count, &next) == KITH_OK) {
+        KITH_ASSERT(kith_table_move(last, next, false, &wish->gone, wish->gone_count, &joint) ==
+                    KITH_OK);
         kith_table_drop(next);
     }
     return joint;
+}
+
+static bool wish_init(struct wish *wish, const struct kith_table *last)
+{
+    memset(wish, 0, sizeof *wish);
+    wish->last = last;
+    wish->count = last->member_count;
+    if (kith_table_is_joint(last) || wish->count + 1 > MEMBERS_MOST) {
+        return false;
+    }
+    memcpy(wish->members, last->members, wish->count * sizeof *wish->members);
+    return true;
+}
+
+/* The table after `last`, which all go by; NULL: none. */
+static struct kith_table *plan(struct sim *sim, const struct kith_table *last)
+{
+    struct kith_table *next = NULL;
+    struct wish wish;
+    if (kith_table_is_joint(last)) {
+        return draw(sim, 12) == 0 && kith_table_revert(last, &next) == KITH_OK ? next : NULL;
+    }
+    if (!wish_init(&wish, last)) {
+        return NULL;
+    }
+    uint16_t missing = absent(sim, last);
+    uint64_t what = sim->mutant == MUTANT_MOVED_EARLY ? 7 : draw(sim, 8);
+    bool good = true;
+    if (missing != KITH_NO_MEMBER) {
+        good = wish_replace(sim, &wish, missing);
+    } else if (what < 3 && last->member_count >= 2 && outsider(sim)) {
+        good = wish_join(sim, &wish);
+    } else if (what > 2 && last->member_count > last->owner_slots) { /* else all own everything */
+        wish_weights(sim, &wish);
+    } else if (last->member_count >= SIM_REPLICAS) {
+        wish_leave(sim, &wish);
+    } else {
+        good = false;
+    }
+    next = good ? wish_table(&wish) : NULL;
+    if (next && wish.comes) {
+        knock(sim, wish.comes, last);
+    }
+    return next;
 }
 
 static void propose(struct sim *sim, struct sim_node *node, const struct kith_table *next)
@@ -80,25 +250,22 @@ static void propose(struct sim *sim, struct sim_node *node, const struct kith_ta
     kith_buf_init(&buf);
     kith_table_encode(next, &buf);
     KITH_ASSERT(!buf.failed);
-    sim_trace(sim, "%u is to have table %llu.%llu%s", node->index,
-              (unsigned long long)next->id.epoch, (unsigned long long)next->id.version,
-              kith_table_is_joint(next) ? ", which moves data" : ", and no move");
-    order(sim, node, kith_buf_bytes(&buf));
-    kith_buf_release(&buf);
-}
-
-/* Whether some node still is that member: its disk may have been lost. */
-static bool lives(const struct sim *sim, const struct kith_uuid *uuid)
-{
-    uint8_t self = KITH_META_NODE;
-    for (uint32_t i = 0; i < sim->node_count; i++) {
-        struct kith_bytes identity = store_sim_get(&sim->nodes[i].store, 'm', &self, 1);
-        if (identity.size >= sizeof uuid->bytes &&
-            memcmp(identity.data, uuid->bytes, sizeof uuid->bytes) == 0) {
-            return true;
-        }
+    uint32_t flags[8] = {0};
+    for (uint32_t m = 0; kith_table_is_joint(next) && m < next->member_count; m++) {
+        flags[next->after[m].flags & 7u]++;
     }
-    return false;
+    sim_trace(sim, "%u is to have table %llu.%llu, %u members, %s: %u join, %u leave, %u are gone",
+              node->index, (unsigned long long)next->id.epoch, (unsigned long long)next->id.version,
+              next->member_count,
+              kith_table_is_joint(next) ? "which moves data" : "and no move",
+              flags[KITH_MEMBER_JOINS], flags[KITH_MEMBER_LEAVES],
+              flags[KITH_MEMBER_LEAVES | KITH_MEMBER_GONE]);
+    struct kith_msg msg;
+    memset(&msg, 0, sizeof msg);
+    msg.kind = KITH_MSG_PLAN_REQ;
+    msg.u.plan_req.table = kith_buf_bytes(&buf);
+    world_admin_ask(sim, node, &msg);
+    kith_buf_release(&buf);
 }
 
 /* The newest table that a node goes by; NULL: none does by any. What was decided, and lost by who
@@ -128,9 +295,14 @@ bool plans_moving(const struct sim *sim)
     return moving;
 }
 
-static bool target_lost(const struct sim *sim, const struct kith_table *joint)
+/* Whether it waits for a member that nobody is. */
+static bool waits_in_vain(const struct sim *sim, const struct kith_table *joint)
 {
     bool lost = false;
+    for (uint32_t m = 0; m < joint->member_count; m++) {
+        unsigned leaves = joint->after[m].flags & (KITH_MEMBER_LEAVES | KITH_MEMBER_GONE);
+        lost = lost || (leaves == KITH_MEMBER_LEAVES && !lives(sim, &joint->members[m].uuid));
+    }
     for (uint32_t p = 0; p < joint->partitions; p++) {
         const uint16_t *owners = kith_table_next_owners(joint, p);
         for (uint32_t i = 0; i < joint->next_slots && !lost; i++) {
@@ -141,46 +313,99 @@ static bool target_lost(const struct sim *sim, const struct kith_table *joint)
     return lost;
 }
 
-void plans_mend(struct sim *sim, bool force)
+static void give_up(struct sim *sim, const struct kith_table *joint, bool force)
 {
-    struct kith_table *table = in_use(sim), *next = NULL, *forced = NULL;
-    bool lost = table && kith_table_is_joint(table) && target_lost(sim, table) &&
-                kith_table_revert(table, &next) == KITH_OK;
-    if (lost && force) {
+    struct kith_table *next = NULL, *forced = NULL;
+    KITH_ASSERT(kith_table_revert(joint, &next) == KITH_OK);
+    if (force) {
         KITH_ASSERT(kith_table_new(&next->cluster, next->id.epoch + 1, next->id.version,
                                    next->partitions, next->replicas, next->members,
                                    next->member_count, next->owners, &forced) == KITH_OK);
     }
-    for (uint32_t i = 0; lost && i < sim->node_count; i++) {
+    for (uint32_t i = 0; i < sim->node_count; i++) {
         if (sim->nodes[i].up && sim->nodes[i].ready) {
             propose(sim, &sim->nodes[i], forced ? forced : next);
         }
     }
     kith_table_drop(forced);
     kith_table_drop(next);
-    kith_table_drop(table);
+}
+
+/* How many owners, or others, hold the chunk. */
+static uint32_t holders(const struct sim *sim, const struct kith_chunk_id *id, bool owners)
+{
+    uint32_t count = 0, partition = kith_chunk_partition(id, SIM_PARTITIONS);
+    for (uint32_t n = 0; n < sim->node_count; n++) {
+        bool holds = store_sim_get(&sim->nodes[n].store, 'c', id->bytes, sizeof id->bytes).size > 0;
+        count += holds && sim_owns(sim, n, partition) == owners ? 1 : 0;
+    }
+    return count;
 }
 
 bool plans_stray(const struct sim *sim, const struct kith_chunk_id *id)
 {
-    for (uint32_t n = 0; n < sim->node_count; n++) {
-        bool holds = store_sim_get(&sim->nodes[n].store, 'c', id->bytes, sizeof id->bytes).size > 0;
-        if (holds && !sim_owns(sim, n, kith_chunk_partition(id, SIM_PARTITIONS))) {
+    return holders(sim, id, false) > 0;
+}
+
+/* A chunk that was acknowledged, and is nowhere but where it does not belong. */
+static bool strays(const struct sim *sim)
+{
+    for (uint32_t c = 0; c < sim->oracle.chunk_count; c++) {
+        const struct oracle_chunk *chunk = &sim->oracle.chunks[c];
+        if (chunk->state == WRITE_OK && holders(sim, &chunk->id, true) == 0 &&
+            holders(sim, &chunk->id, false) > 0) {
             return true;
         }
     }
     return false;
 }
 
+bool plans_owes(struct sim *sim)
+{
+    struct kith_table *table = sim->plans && sim->gone ? in_use(sim) : NULL;
+    bool owes = table && absent(sim, table) != KITH_NO_MEMBER && outsider(sim);
+    kith_table_drop(table);
+    return owes || (sim->plans && strays(sim));
+}
+
+/* Through any member that is there, if somebody is to be replaced, and can be. */
+static void replace(struct sim *sim, const struct kith_table *last)
+{
+    struct wish wish;
+    uint16_t who = absent(sim, last);
+    struct kith_table *next = NULL;
+    if (who != KITH_NO_MEMBER && wish_init(&wish, last) && wish_replace(sim, &wish, who)) {
+        next = wish_table(&wish);
+    }
+    uint64_t first = draw(sim, sim->node_count);
+    for (uint32_t i = 0; next && i < sim->node_count; i++) {
+        struct sim_node *node = &sim->nodes[(first + i) % sim->node_count];
+        if (node->up && world_in_cluster(node) && is_member(sim, node->index, last)) {
+            knock(sim, wish.comes, last);
+            propose(sim, node, next);
+            break;
+        }
+    }
+    kith_table_drop(next);
+}
+
+void plans_mend(struct sim *sim, bool force)
+{
+    struct kith_table *table = in_use(sim);
+    if (table && kith_table_is_joint(table) && waits_in_vain(sim, table)) {
+        give_up(sim, table, force);
+    } else if (table && !kith_table_is_joint(table) && sim->plans && sim->gone) {
+        replace(sim, table);
+    }
+    kith_table_drop(table);
+}
+
 bool plans_loses(const struct sim *sim, uint32_t node, uint32_t partition)
 {
-    uint8_t self = KITH_META_NODE;
-    struct kith_bytes identity = store_sim_get(&sim->nodes[node].store, 'm', &self, 1);
     struct kith_uuid uuid;
-    if (!sim->newest || !kith_table_is_joint(sim->newest) || identity.size < sizeof uuid.bytes) {
+    if (!sim->newest || !kith_table_is_joint(sim->newest) || !identity(sim, node, &uuid)) {
         return false;
     }
-    memcpy(uuid.bytes, identity.data, sizeof uuid.bytes);
     uint16_t member = kith_table_find(sim->newest, &uuid);
     const uint16_t *next = kith_table_next_owners(sim->newest, partition);
     bool stays = member == KITH_NO_MEMBER;
@@ -190,18 +415,40 @@ bool plans_loses(const struct sim *sim, uint32_t node, uint32_t partition)
     return !stays && kith_table_owns(sim->newest, partition, member);
 }
 
+/* A member that has left, and has nothing left: wiped, it is a new node. */
+static void retire(struct sim *sim, const struct kith_table *last)
+{
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        struct sim_node *node = &sim->nodes[i];
+        if (node->up && !node->away && world_in_cluster(node) && !is_member(sim, i, last) &&
+            !plans_counts(sim, i) && store_sim_empty(&node->store)) {
+            world_crash(sim, i, false);
+            store_sim_wipe(&node->store);
+            node->ready = false;
+            node->join = NULL; /* until it is to join */
+            sim_trace(sim, "%u, which has left, is wiped", i);
+        }
+    }
+}
+
 void plans_step(struct sim *sim)
 {
-    if (!sim->plans || !sim->newest || !sim->working || draw(sim, 6) != 0) {
+    if (!sim->plans || !sim->newest || !sim->working || draw(sim, 2) != 0) {
         return;
     }
     struct sim_node *node = &sim->nodes[draw(sim, sim->node_count)];
-    if (!node->up || !node->ready || node->away) {
+    struct kith_table *last = in_use(sim);
+    if (last && draw(sim, 2) == 0) {
+        retire(sim, last);
+    }
+    if (!last || !node->up || !node->ready || node->away || !is_member(sim, node->index, last)) {
+        kith_table_drop(last);
         return;
     }
-    struct kith_table *next = plan(sim);
-    if (next) {
+    struct kith_table *next = plan(sim, last);
+    if (next && node->up) {
         propose(sim, node, next);
-        kith_table_drop(next);
     }
+    kith_table_drop(next);
+    kith_table_drop(last);
 }

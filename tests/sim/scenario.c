@@ -189,15 +189,13 @@ static void check_copies(struct sim *sim, const struct op_record *record, uint32
 {
     struct oracle_write *write = &sim->oracle.writes[record->writes[i]];
     struct kith_key key;
-    uint32_t copies = 0;
     bool thin = told < copies_needed(sim);
     bool disk = record->disk || thin;
     bool noted = false;
     sim_key(record->rows[i], &key);
+    uint32_t copies = judge_row_copies(sim, &key, &write->dot, disk);
     for (uint32_t n = 0; n < sim->node_count; n++) {
-        struct store_sim *store = &sim->nodes[n].store;
-        copies += store_sim_holds(store, &key, &write->dot, disk) ? 1 : 0;
-        noted = noted || store_hints_noted(store, &key);
+        noted = noted || store_hints_noted(&sim->nodes[n].store, &key);
     }
     uint64_t lost = copies_lost(sim, record, disk);
     write->disk = disk;
@@ -371,12 +369,9 @@ static void check_chunk_copies(struct sim *sim, const struct op_record *record, 
 {
     const struct oracle_chunk *chunk = &sim->oracle.chunks[index];
     uint32_t needed = copies_needed(sim);
-    uint32_t copies = 0;
     disk = disk || told < needed;
     needed = told < needed ? told : needed;
-    for (uint32_t n = 0; n < sim->node_count; n++) {
-        copies += store_sim_holds_chunk(&sim->nodes[n].store, &chunk->id, disk) ? 1 : 0;
-    }
+    uint32_t copies = judge_chunk_copies(sim, &chunk->id, disk, true);
     uint64_t lost = copies_lost(sim, record, disk);
     bool swept = sim->sweeps && record->kind == KITH_CLIENT_CHUNK_SYNC; /* some may be already */
     if (!swept && (copies + lost < needed || copies + lost == 0)) {

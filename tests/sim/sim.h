@@ -21,6 +21,7 @@
  *     judge.c      ... between clients and at every time
  *     zones.c      data centres, and cuts between them
  *     sweeps.c     chunks that nobody refers to any more
+ *     plans.c      an administrator who changes the members
  *     joins.c      a join that a crash or lost messages break off, at every moment of it
  *     main.c       a seed's phases: form a cluster, work while things fail, heal; options
  *
@@ -42,6 +43,7 @@
 #define SIM_NODES_MAX   7u /* more than twice N: those without a row are a majority */
 #define SIM_CLIENTS_MAX 4u /* the last one only reads at the end: no session binds it */
 #define SIM_ENTITIES    (SIM_NODES_MAX + SIM_CLIENTS_MAX)
+#define SIM_ZONES_MAX   3u
 #define SIM_GROUPS      4u
 #define SIM_NAMES       4u
 #define SIM_PARTITIONS  8u
@@ -145,6 +147,10 @@ void store_sim_leaf_update(struct store_sim *store, const struct kith_key *key,
 void store_sim_crash(struct store_sim *store, bool power);
 /* What is on the disk goes, once it has crashed: all but the node's own records, or with them. */
 void store_sim_lose(struct store_sim *store, bool meta);
+/* Whether there is nothing of data, its own or kept for others; a store from which nobody expects
+ * anything any more becomes a new one. */
+bool store_sim_empty(const struct store_sim *store);
+void store_sim_wipe(struct store_sim *store);
 /* Back to what was on the disk so many transactions ago; but no promise and no table is taken back:
  * who has only an older one cannot know it (two of three could decide another table). */
 void store_sim_old(struct store_sim *store, uint64_t by);
@@ -321,6 +327,11 @@ void judge_read(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_u
 void judge_absent(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_us);
 /* What was acknowledged is in as many stores at any time, as rows or as custody. */
 void judge_copies(struct sim *sim);
+/* Stores that count and have the write, or the chunk. */
+uint32_t judge_row_copies(struct sim *sim, const struct kith_key *key, const struct kith_dot *dot,
+                          bool disk);
+/* all: at any node; who took it as an owner offers it to the owners before he lets it go. */
+uint32_t judge_chunk_copies(struct sim *sim, const struct kith_chunk_id *id, bool disk, bool all);
 /* All siblings were written, and none was replaced by a write that the state covers. */
 void judge_siblings(struct sim *sim, uint32_t row, const struct kith_row *state);
 
@@ -457,6 +468,7 @@ struct sim {
     uint32_t kinds; /* bit k: enum sim_kind k */
     uint32_t strict; /* bit c: client c writes strictly */
     uint32_t zones;  /* 0: nobody says in which he is */
+    uint32_t zone_us[SIM_ZONES_MAX][SIM_ZONES_MAX]; /* [from][to] how long a message takes beside */
     uint64_t conn_next;
     uint64_t thin_acks, custody_acks; /* writes that fewer than W nodes, than W owners took */
     uint64_t ops_done, ops_ok, ops_unknown, crashes, degraded, lost_reads;
@@ -469,7 +481,7 @@ struct sim {
     uint64_t lost_until_us;        /* until then */
     uint32_t late;                 /* a node that starts while others work; SIM_NODES_MAX: none */
     struct kith_table *newest;     /* the newest table on any disk */
-    bool plans;                    /* weights are changed: plans.c */
+    bool plans;                    /* members are changed: plans.c */
     uint64_t plan_chance;
     uint64_t write_number;
     uint64_t watch_tag;
@@ -533,6 +545,10 @@ void world_client_op(struct sim *sim, uint32_t client, const struct kith_client_
 /* Begins (with a new tag) or ends the client's watch on the group. */
 void world_client_watch(struct sim *sim, uint32_t client, uint32_t group, bool begin);
 void world_admin_init(struct sim *sim);
+/* Asks a node from a connection of its own; the answer goes nowhere. */
+void world_admin_ask(struct sim *sim, struct sim_node *node, struct kith_msg *asked);
+/* Whether it has the records of a cluster. */
+bool world_in_cluster(const struct sim_node *node);
 /* ---- faults.c ---- */
 /* Whether the seed has them, and faults may happen now. */
 bool faults_has(const struct sim *sim, enum sim_kind kind);
@@ -565,9 +581,15 @@ void plans_init(struct sim *sim);
 void plans_step(struct sim *sim);
 /* Whether a table that moves data is in use anywhere. */
 bool plans_moving(const struct sim *sim);
-/* Where data moves to a member whose disk is lost, the administrator gives the move up; by force
- * where too few members are left to agree to it. */
+/* Where a move waits for a member whose disk is lost, the administrator gives it up; by force where
+ * too few members are left to agree to it. Where nothing moves such a member is replaced, if it can be. */
 void plans_mend(struct sim *sim, bool force);
+/* Whether a member is still to be replaced, and can be; or a chunk is not where it belongs yet. */
+bool plans_owes(struct sim *sim);
+/* Members of the newest table that nobody is any more. */
+uint32_t plans_absent(const struct sim *sim);
+/* Whether what that node holds counts as a copy: it is a member. */
+bool plans_counts(const struct sim *sim, uint32_t node);
 /* Whether a node that owns the chunk no more has it still: it is on its way to those who do. */
 bool plans_stray(const struct sim *sim, const struct kith_chunk_id *id);
 /* Whether the newest table moves the partition away from that node. */
@@ -575,6 +597,8 @@ bool plans_loses(const struct sim *sim, uint32_t node, uint32_t partition);
 #define ZONES_TOLD_NOT 1u /* the client that has to find out, and may be wrong */
 const char *zones_name(const struct sim *sim, uint32_t entity);
 uint32_t zones_of(const struct sim *sim, uint32_t entity);
+/* How much longer a message takes than within a zone. */
+uint32_t zones_distance_us(const struct sim *sim, uint32_t from, uint32_t to);
 uint32_t zones_side(const struct sim *sim, uint32_t zone);
 /* One is cut off for a while. */
 void zones_phase(struct sim *sim);

@@ -116,6 +116,30 @@ void store_sim_lose(struct store_sim *store, bool meta)
     }
 }
 
+bool store_sim_empty(const struct store_sim *store)
+{
+    for (uint32_t i = 0; i < store->cell_count; i++) {
+        uint8_t type = store->cells[i]->type;
+        if ((type == 'r' || type == 'c' || type == 'h') && store_sim_there(store->cells[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void store_sim_wipe(struct store_sim *store)
+{
+    for (uint32_t i = 0; i < store->cell_count; i++) {
+        struct cell *cell = store->cells[i];
+        while (cell->version_count > 0) {
+            cell->version_count--;
+            kith_free(cell->versions[cell->version_count].data);
+        }
+    }
+    store->batch_count = 0;
+    store->os_seq = store->disk_seq = store->seq;
+}
+
 void store_sim_old(struct store_sim *store, uint64_t by)
 {
     static const uint8_t keys[] = {KITH_META_CLUSTER, KITH_META_TABLE, KITH_META_DECIDE};

@@ -262,27 +262,34 @@ void world_client_watch(struct sim *sim, uint32_t index, uint32_t group, bool be
     world_client_step(sim, &sim->clients[index], &event);
 }
 
-void world_admin_init(struct sim *sim)
+void world_admin_ask(struct sim *sim, struct sim_node *node, struct kith_msg *asked)
 {
     struct kith_event accepted = {.kind = KITH_EVENT_ACCEPTED, .conn = sim->conn_next};
     uint64_t conn = sim->conn_next;
     sim->conn_next++;
-    world_node_step(sim, &sim->nodes[0], &accepted, NULL);
+    world_node_step(sim, node, &accepted, NULL);
+    struct kith_msg hello;
+    memset(&hello, 0, sizeof hello);
+    hello.kind = KITH_MSG_HELLO;
+    hello.u.hello.protocol = KITH_PROTOCOL_VERSION;
+    hello.u.hello.address = "";
+    hello.u.hello.software = "";
+    struct kith_event event = {.kind = KITH_EVENT_MESSAGE, .conn = conn, .msg = &hello};
+    world_node_step(sim, node, &event, NULL);
+    asked->id = 1;
+    event.msg = asked;
+    world_node_step(sim, node, &event, NULL);
+}
+
+void world_admin_init(struct sim *sim)
+{
     struct kith_msg msg;
     memset(&msg, 0, sizeof msg);
-    msg.kind = KITH_MSG_HELLO;
-    msg.u.hello.protocol = KITH_PROTOCOL_VERSION;
-    msg.u.hello.address = "";
-    msg.u.hello.software = "";
-    struct kith_event event = {.kind = KITH_EVENT_MESSAGE, .conn = conn, .msg = &msg};
-    world_node_step(sim, &sim->nodes[0], &event, NULL);
-    memset(&msg, 0, sizeof msg);
     msg.kind = KITH_MSG_INIT_REQ;
-    msg.id = 1;
     msg.u.init_req.name = "sim";
     msg.u.init_req.partitions = SIM_PARTITIONS;
     msg.u.init_req.zone = "";
-    world_node_step(sim, &sim->nodes[0], &event, NULL);
+    world_admin_ask(sim, &sim->nodes[0], &msg);
 }
 
 /* ---- life ---- */
@@ -369,7 +376,7 @@ void world_run(struct sim *sim, uint64_t until_us)
     }
 }
 
-static bool in_cluster(const struct sim_node *node)
+bool world_in_cluster(const struct sim_node *node)
 {
     uint8_t key = KITH_META_CLUSTER;
     return store_sim_get(&node->store, 'm', &key, 1).size > 0;
@@ -381,7 +388,7 @@ static void join_elsewhere(struct sim *sim, uint32_t index)
 {
     struct sim_node *node = &sim->nodes[index];
     for (uint32_t i = 1; i < sim->node_count; i++) {
-        if (in_cluster(&sim->nodes[i])) {
+        if (world_in_cluster(&sim->nodes[i])) {
             node->join = sim->nodes[i].address;
             world_crash(sim, index, false);
             return;
@@ -393,7 +400,7 @@ void world_heal(struct sim *sim)
 {
     faults_end(sim);
     for (uint32_t i = 1; i < sim->node_count && !sim->failed; i++) {
-        if (sim->gone && !in_cluster(&sim->nodes[0]) && !in_cluster(&sim->nodes[i])) {
+        if (sim->gone && !world_in_cluster(&sim->nodes[0]) && !world_in_cluster(&sim->nodes[i])) {
             join_elsewhere(sim, i);
         }
     }
