@@ -70,6 +70,7 @@ static void link_close(struct sim *sim, uint32_t index, uint32_t side)
     for (uint32_t s = 0; s < 2; s++) {
         if (side == s || side == 2) {
             uint32_t delay = 200 + sim_below(sim, CLOSE_MAX_US - 1000);
+            delay += zones_distance_us(sim, link->end[1 - s], link->end[s]);
             struct sim_event *event = sim_at(sim, sim->now_us + delay, tell_closed);
             event->link = index;
             event->side = (uint8_t)s;
@@ -149,10 +150,11 @@ static void link_break(struct sim *sim, uint32_t index)
 {
     if (!sim->links[index].broken) {
         uint32_t delay = sim_below(sim, BREAK_MAX_US);
+        const uint32_t *end = sim->links[index].end;
+        uint64_t far_us = zones_distance_us(sim, end[1], end[0]);
         sim->links[index].broken = true;
         sim_at(sim, sim->now_us + delay, link_over)->link = index;
-        watches_deaf(sim, sim->links[index].end[0] - SIM_NODES_MAX,
-                     sim->now_us + delay + CLOSE_MAX_US);
+        watches_deaf(sim, end[0] - SIM_NODES_MAX, sim->now_us + delay + CLOSE_MAX_US + far_us);
     }
 }
 
@@ -258,6 +260,7 @@ void net_send(struct sim *sim, uint32_t entity, uint64_t conn, const struct kith
     bool nodes =
         sim->links[index].end[0] < SIM_NODES_MAX && sim->links[index].end[1] < SIM_NODES_MAX;
     uint32_t copies = nodes && !hello && sim->faults && sim_chance(sim, 15) ? 2 : 1;
+    uint32_t far_us = zones_distance_us(sim, entity, sim->links[index].end[1 - side]);
     struct kith_buf buf;
     kith_buf_init(&buf);
     bool bulk = kith_wire_is_bulk(msg->kind);
@@ -282,6 +285,7 @@ void net_send(struct sim *sim, uint32_t entity, uint64_t conn, const struct kith
             delay += sim_below(sim, 300000);
         }
         delay += msg->may_wait ? MAY_WAIT_US : 0;
+        delay += far_us;
         uint64_t *after_us = &sim->links[index].watch_us[1 - side];
         uint64_t at_us = sim->now_us + delay > *after_us ? sim->now_us + delay : *after_us;
         *after_us = watches ? at_us : *after_us;
@@ -349,6 +353,8 @@ void net_connect(struct sim *sim, uint32_t entity, uint64_t conn, const char *ad
     link->start[0] = world_start_of(sim, entity);
     link->end[1] = (uint32_t)(address[1] - '0');
     uint32_t delay = 100 + sim_below(sim, 500);
+    delay += zones_distance_us(sim, entity, link->end[1]) +
+             zones_distance_us(sim, link->end[1], entity);
     struct sim_event *event = sim_at(sim, sim->now_us + delay, link_up);
     event->link = sim->link_count;
     link_enter(sim, sim->link_count, 0);

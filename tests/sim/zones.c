@@ -2,27 +2,66 @@
  *
  * zones.c - nodes and clients in two or three data centres, and a cut between them.
  *
- * In a quarter of the seeds. Which they are is drawn from the seed alone, so that the others are
- * what they were. Some clients then read or write by the levels that look at zones (quorum.h); a
- * cut in halves is one between zones. At the end (zones_phase) one zone is cut off from the others
+ * In a quarter of the seeds; in half of these, a message takes 5 to 80 ms from one to another, each
+ * way its own time. Which they are is drawn from the seed alone, so that the others are what they
+ * were. Some clients then read or write by the levels that look at zones (quorum.h); a cut in halves
+ * is one between zones. At the end (zones_phase) one zone is cut off from the others
  * for a while: clients that read and write by local quorums go on as if nothing were amiss, in each
  * of them, and afterwards all converges like after any other fault. */
 #include "sim.h"
 
 #define SETTLE_US 5000000u /* nodes find each other down in this */
 #define QUICK_US  100000u  /* ... and then nobody waits for them */
+#define FAR_LEAST_US 5000u
+#define FAR_MOST_US  80000u
+
+static uint64_t mixed(uint64_t seed)
+{
+    uint64_t draw = seed * UINT64_C(0xd6e8feb86659fd93);
+    draw ^= draw >> 32;
+    return draw * UINT64_C(0xd6e8feb86659fd93);
+}
+
+static void distances_choose(struct sim *sim, uint64_t draw)
+{
+    bool far = (draw >> 57 & 1u) != 0;
+    for (uint32_t a = 0; a < SIM_ZONES_MAX; a++) {
+        for (uint32_t b = 0; b < SIM_ZONES_MAX; b++) {
+            draw = mixed(draw + 1);
+            uint64_t us = FAR_LEAST_US + (draw >> 20) % (FAR_MOST_US - FAR_LEAST_US);
+            sim->zone_us[a][b] = far && a != b ? (uint32_t)us : 0;
+        }
+    }
+}
+
+uint32_t zones_distance_us(const struct sim *sim, uint32_t from, uint32_t to)
+{
+    return sim->zones > 0 ? sim->zone_us[zones_of(sim, from)][zones_of(sim, to)] : 0;
+}
+
+/* There and back, at most. */
+static uint32_t farthest_us(const struct sim *sim)
+{
+    uint32_t most = 0;
+    for (uint32_t a = 0; a < sim->zones; a++) {
+        for (uint32_t b = 0; b < a; b++) {
+            uint32_t both = sim->zone_us[a][b] + sim->zone_us[b][a];
+            most = both > most ? both : most;
+        }
+    }
+    return most;
+}
 
 void zones_choose(struct sim *sim)
 {
-    uint64_t draw = sim->seed * UINT64_C(0xd6e8feb86659fd93);
-    draw ^= draw >> 32;
-    draw *= UINT64_C(0xd6e8feb86659fd93);
+    uint64_t draw = mixed(sim->seed);
     if ((draw >> 60 & 3u) != 0) {
         return;
     }
     static const enum kith_level writes[] = {KITH_LEVEL_QUORUM, KITH_LEVEL_LOCAL_QUORUM,
                                              KITH_LEVEL_LOCAL_QUORUM, KITH_LEVEL_EACH_QUORUM};
     sim->zones = 2 + (uint32_t)(draw >> 58 & 1u);
+    distances_choose(sim, draw);
     for (uint32_t i = 0; i + 1 < sim->client_count; i++) { /* the last one asks all */
         bool local = (draw >> (8 + 4 * i) & 1u) != 0;
         sim->clients[i].read_level = local ? KITH_LEVEL_LOCAL_QUORUM : KITH_LEVEL_QUORUM;
@@ -95,7 +134,8 @@ void zones_phase(struct sim *sim)
         for (uint32_t c = 0; c + 1 < sim->client_count && !sim->failed; c++) {
             for (uint32_t row = 0; is_local(sim, c) && row < SIM_ROWS; row += 3) {
                 if (owner_near(sim, row, zones_of(sim, SIM_NODES_MAX + c))) {
-                    scenario_quick(sim, c, row, round % 2 == 0, sim->now_us + QUICK_US);
+                    scenario_quick(sim, c, row, round % 2 == 0,
+                                   sim->now_us + QUICK_US + farthest_us(sim));
                 }
             }
         }
