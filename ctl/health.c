@@ -26,15 +26,17 @@ struct kith_partition_health kith_partition_health(const struct kith_table *tabl
     const uint16_t *owners = kith_table_owners(table, partition);
     uint32_t quorum = table->owner_slots / 2 + 1;
     struct kith_partition_health health = {0, false, false};
+    uint32_t readers = 0;
     for (uint32_t i = 0; i < table->owner_slots; i++) {
         health.up += reach->up[owners[i]];
+        readers += reach->reads ? reach->reads[owners[i]] : reach->up[owners[i]];
         bool writable =
             reach->up[owners[i]] && brings(reach, owners[i], owners, table->owner_slots) &&
             (!kith_table_is_joint(table) ||
              brings(reach, owners[i], kith_table_next_owners(table, partition), table->next_slots));
         health.writable = health.writable || writable;
     }
-    health.readable = health.up >= quorum;
+    health.readable = readers >= quorum;
     return health;
 }
 

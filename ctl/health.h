@@ -15,11 +15,12 @@ struct kith_reach {
     uint32_t count;    /* members of the table */
     const bool *up;    /* [count] */
     const bool *hears; /* [count * count], row: the one that says it; NULL: all hear all */
+    const bool *reads; /* [count] those that are up and answer reads; NULL: all that are up */
 };
 
 struct kith_partition_health {
     uint32_t up;   /* owners */
-    bool readable; /* R of them are */
+    bool readable; /* R of them are, and answer reads */
     bool writable; /* one of them that is up hears W - 1 others that are, and W next owners */
 };
 

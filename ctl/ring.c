@@ -229,7 +229,7 @@ static bool sets_print(const struct kith_view *view, FILE *out)
 static void short_print(const struct kith_view *view, const bool *up, FILE *out)
 {
     const struct kith_table *table = view->table;
-    struct kith_reach reach = {view->count, up, view->hears};
+    struct kith_reach reach = {view->count, up, view->hears, NULL};
     struct kith_ranges thin = {0};
     struct kith_ranges unreadable = {0};
     struct kith_ranges unwritable = {0};
@@ -343,7 +343,7 @@ enum kith_err kith_ring_print_one(struct kith_view *view, uint32_t partition, co
     if (!up) {
         return KITH_ENOMEM;
     }
-    struct kith_reach reach = {view->count, up, view->hears};
+    struct kith_reach reach = {view->count, up, view->hears, NULL};
     struct kith_partition_health health = kith_partition_health(view->table, partition, &reach);
     struct kith_columns columns;
     kith_columns_init(&columns, heads, sizeof(heads) / sizeof(heads[0]));
@@ -404,7 +404,7 @@ static json_t *owners_json(const struct kith_view *view, const uint16_t *owners,
 
 static json_t *partition_json(const struct kith_view *view, const bool *up, uint32_t partition)
 {
-    struct kith_reach reach = {view->count, up, view->hears};
+    struct kith_reach reach = {view->count, up, view->hears, NULL};
     struct kith_partition_health health = kith_partition_health(view->table, partition, &reach);
     const struct kith_table *table = view->table;
     json_t *owners = owners_json(view, kith_table_owners(table, partition), table->owner_slots);

@@ -54,7 +54,7 @@ static json_t *told_json(const struct kith_view *view, const struct kith_view_no
     }
     return json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, "
-        "s:o, s:o}",
+        "s:o, s:o, s:I, s:I}",
         "rows", (json_int_t)node->rows, "row_bytes", (json_int_t)node->row_bytes, "chunks",
         (json_int_t)node->chunks, "chunk_bytes", (json_int_t)node->chunk_bytes, "disk_total_bytes",
         (json_int_t)node->disk_total_bytes, "disk_free_bytes", (json_int_t)node->disk_free_bytes,
@@ -63,7 +63,9 @@ static json_t *told_json(const struct kith_view *view, const struct kith_view_no
         "thin_rows", (json_int_t)node->thin_rows, "pairs", (json_int_t)node->pairs, "pairs_never",
         (json_int_t)node->pairs_never, "space", space_word(node->space), "pairs_oldest_ms",
         (json_int_t)node->pairs_oldest_ms, "uptime_ms", (json_int_t)node->uptime_ms, "table",
-        (json_int_t)node->knows.version, "does_not_hear", unheard, "sweep", sweep_json(node));
+        (json_int_t)node->knows.version, "does_not_hear", unheard, "sweep", sweep_json(node),
+        "refill_total", (json_int_t)node->refill_total, "refill_left",
+        (json_int_t)node->refill_left);
 }
 
 /* Its part of what a joint table moves. */

@@ -254,6 +254,21 @@ static void strangers_print(const struct kith_view *view, FILE *out)
     }
 }
 
+static void refills_print(const struct kith_view *view, FILE *out)
+{
+    for (uint32_t i = 0; i < view->count; i++) {
+        const struct kith_view_node *node = &view->nodes[i];
+        char name[KITH_FORMAT_SIZE];
+        if (node->up && node->refill_left > 0) {
+            kith_format_node(&node->uuid, name);
+            (void)fprintf(out,
+                          "The disk of %s has lost data: %u of %u partitions are not back yet, and "
+                          "not read there before. See: kithctl repair status\n",
+                          name, node->refill_left, node->refill_total);
+        }
+    }
+}
+
 /* What it does no more. */
 static const char *space_words(uint32_t space)
 {
@@ -382,6 +397,7 @@ enum kith_err kith_status_print(struct kith_view *view, FILE *out, bool colours)
     strangers_print(view, out);
     disagreements_print(view, out);
     hints_print(view, out);
+    refills_print(view, out);
     disks_print(view, out);
     compared_print(view, out);
     kith_status_sweep_print(view, out);

@@ -207,6 +207,8 @@ static void self_told(struct kith_view_node *node, const struct kith_node_status
     node->pairs_never = told->pairs_never;
     node->pairs_oldest_ms = told->pairs_oldest_ms;
     node->space = told->space;
+    node->refill_total = told->refill_total;
+    node->refill_left = told->refill_left;
     node->uptime_ms = told->uptime_ms;
     node->condemned = told->sweep.condemned;
     node->swept = told->sweep.swept;
@@ -398,7 +400,9 @@ bool kith_view_awaited(const struct kith_view_node *node)
 
 int kith_view_health(struct kith_view *view)
 {
-    bool *up = kith_calloc(view->count, sizeof(*up));
+    bool *up = kith_calloc(2 * (size_t)view->count, sizeof(*up));
+    bool *reads = up + view->count;
+    bool refills = false;
     view->up = 0;
     view->agree = 0;
     if (!up) {
@@ -406,13 +410,15 @@ int kith_view_health(struct kith_view *view)
     }
     for (uint32_t i = 0; i < view->count; i++) {
         up[i] = view->nodes[i].up;
+        reads[i] = up[i] && view->nodes[i].refill_left == 0; /* of all: which, it does not say */
+        refills = refills || (up[i] && !reads[i]);
         view->up += up[i];
         view->agree += view->nodes[i].agrees;
     }
-    struct kith_reach reach = {view->count, up, view->hears};
+    struct kith_reach reach = {view->count, up, view->hears, reads};
     view->health = kith_health_of(view->table, &reach);
     kith_free(up);
     return view->health.unreadable > 0 || view->health.unwritable > 0 ? KITH_CTL_BELOW
-           : view->agree < view->count                                ? KITH_CTL_FAILED
+           : view->agree < view->count || refills                     ? KITH_CTL_FAILED
                                                                       : KITH_CTL_OK;
 }

@@ -28,6 +28,8 @@ struct kith_view_node {
     uint64_t pairs_oldest_ms, uptime_ms;
     uint64_t condemned, swept, swept_bytes, sweep_ms_ago; /* UINT64_MAX: not yet */
     char sweep_waits[160]; /* "": for nothing */
+    uint32_t refill_total,
+        refill_left; /* partitions that its disk has lost, and has not back yet */
     uint32_t space; /* how full its disk is, as NodeStatus has it */
     /* and knows this table, which is joint: */
     uint32_t move_complete; /* of what it gains */

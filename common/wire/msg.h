@@ -268,6 +268,7 @@ struct kith_sums_res {
     struct kith_bytes table; /* ESTALE */
     uint32_t leaf_count;     /* 0: the root is the asker's */
     const struct kith_checksum *leaves;
+    bool refilling; /* some of what was here was lost, and is not back yet */
 };
 /* The rows of some leaves that are not as the asker has them. */
 struct kith_leaf_set { /* bit (i % 8) of byte (i / 8) stands for leaf i */
@@ -522,6 +523,9 @@ struct kith_node_status {
     uint64_t move_bytes;
     bool moved;
     struct kith_sweep_status sweep;
+    /* Partitions of which the disk has lost something; those of which something is still missing.
+     */
+    uint32_t refill_total, refill_left;
 };
 struct kith_status_res {
     struct kith_status status;

@@ -361,7 +361,9 @@ static const struct wire_field node_status_fields[] = {ARRAY(1, node),
                                                        U32(28, move_complete, UINT32_MAX),
                                                        U64(29, move_bytes),
                                                        BOOL(30, moved),
-                                                       SUB(31, sweep, sweep_status_desc)};
+                                                       SUB(31, sweep, sweep_status_desc),
+                                                       U32(32, refill_total, UINT32_MAX),
+                                                       U32(33, refill_left, UINT32_MAX)};
 DESC(node_status, "NodeStatus", false, true);
 #undef T
 
@@ -401,7 +403,7 @@ DESC(sums_req, "SumsReq", false, false);
 #define T kith_sums_res
 static const struct wire_field sums_res_fields[] = {
     SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX),
-    ARRAYS(3, leaves, leaf_count, KITH_LEAF_SUMS_MAX)};
+    ARRAYS(3, leaves, leaf_count, KITH_LEAF_SUMS_MAX), BOOL(4, refilling)};
 DESC(sums_res, "SumsRes", true, true);
 #undef T
 

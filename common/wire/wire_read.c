@@ -316,7 +316,7 @@ static enum kith_err decode(struct decoder *dec, const struct wire_desc *desc,
             return err;
         }
     }
-    uint32_t seen = 0;
+    uint64_t seen = 0; /* fields by number, all below 64 */
     while (in.at < in.end) {
         uint32_t number;
         unsigned type;
@@ -334,10 +334,10 @@ static enum kith_err decode(struct decoder *dec, const struct wire_desc *desc,
             return bad(dec, desc, field->name, "wrong type");
         }
         if (!is_list(field)) {
-            if (seen & 1u << number) {
+            if (seen & UINT64_C(1) << number) {
                 return bad(dec, desc, field->name, "given twice");
             }
-            seen |= 1u << number;
+            seen |= UINT64_C(1) << number;
         }
         enum kith_err err = decode_field(dec, desc, field, &in, base);
         if (err != KITH_OK) {

@@ -141,13 +141,23 @@ bool exchange_guest_rests(const struct kith_node *node, uint32_t guest)
            !exchanges->pairs[exchanges->pair_count + at].out;
 }
 
+/* Without it reads here wait. */
+static bool pair_refills(const struct kith_node *node, uint32_t index)
+{
+    const struct exchanges *exchanges = &node->exchanges;
+    return index % exchanges->pair_count < exchanges->own_count &&
+           refill_wants(node, exchanges->pairs[index].partition, index >= exchanges->pair_count);
+}
+
 /* A move, or who wants to clear its disk, waits for it. */
 static bool pair_waited_for(const struct kith_node *node, const struct pending *pending)
 {
     const struct exchanges *exchanges = &node->exchanges;
     uint32_t at = pending->u.exchange.pair % exchanges->pair_count;
-    return exchanges->pairs[pending->u.exchange.pair].whole_ms == 0 &&
-           (kith_table_is_joint(node->table) || at >= exchanges->own_count);
+    const struct exchange_pair *pair = &exchanges->pairs[pending->u.exchange.pair];
+    return (pair->whole_ms == 0 || pair->weak) &&
+           (kith_table_is_joint(node->table) || at >= exchanges->own_count ||
+            pair_refills(node, pending->u.exchange.pair));
 }
 
 void exchange_table_changed(struct kith_node *node)
@@ -474,6 +484,7 @@ static void sums_got(struct kith_node *node, struct pending *pending,
     bool suspected = pair->suspected;
     pair->suspected = false;
     pair->tree_bytes += (1u + res->leaf_count) * sizeof(struct kith_checksum);
+    pair->weak = res->refilling;
     if (res->leaf_count != KITH_TREE_LEAVES) { /* none: the roots are equal */
         if (res->leaf_count == 0) {
             pair_whole(node, pending);
@@ -485,8 +496,9 @@ static void sums_got(struct kith_node *node, struct pending *pending,
     if (!suspected) {
         memset(&pair->looked, 0, sizeof pair->looked);
     }
-    bool guest = exchange->pair % node->exchanges.pair_count >= node->exchanges.own_count;
-    if (few && !suspected && !(exchange->first && exchange->chunks) && !guest) {
+    bool waited = exchange->pair % node->exchanges.pair_count >= node->exchanges.own_count ||
+                  pair_refills(node, exchange->pair); /* a guest, or a hole here: no second look */
+    if (few && !suspected && !(exchange->first && exchange->chunks) && !waited) {
         pair->suspects = exchange->want;
         pair->suspected = true;
         exchange_end(node, pending, KITH_EXCHANGE_AGAIN_MS);

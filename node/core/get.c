@@ -5,9 +5,9 @@
  *
  * A replica answers what it holds; merging and quorums are the reader's. Only an owner of the
  * partition answers, under the same table as the reader: a former owner says STALE, never not-found
- * (invariant 7; synchronising, and with it ENOTREADY, comes with table changes that move data). Any
- * other node answers what it keeps for owners where it is asked for just that (`fallback`): such an
- * answer is no vote. */
+ * (invariant 7); nor does an owner that has lost rows, before they are back (refill.h): it is
+ * NOTREADY. Any other node answers what it keeps for owners where it is asked for just that
+ * (`fallback`): such an answer is no vote. */
 #include <string.h>
 
 #include "core/internal.h"
@@ -47,7 +47,16 @@ static bool read_admit(struct kith_node *node, uint64_t conn, const struct kith_
                        bool *ret_hints)
 {
     *ret_hints = fallback && table_check(node, table, partition) == TABLE_NOT_OURS;
-    return *ret_hints || table_admit(node, conn, msg, table, partition);
+    if (!*ret_hints && !table_admit(node, conn, msg, table, partition)) {
+        return false;
+    }
+    if (!*ret_hints && refill_wants(node, partition, false)) {
+        core_refuse(node, conn, msg, KITH_ENOTREADY,
+                    core_text(node, "node %s has lost rows of partition %u, and waits for them",
+                              node->address, partition));
+        return false;
+    }
+    return true;
 }
 
 void get_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
@@ -163,6 +172,7 @@ void sums_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
     struct pending *pending = read_begin(node, conn, msg, 0);
     if (pending) {
         pending->u.read.root = req->root;
+        pending->u.read.refilling = refill_wants(node, req->partition, req->chunks);
         struct kith_store_op *op = core_store(node, pending, KITH_STORE_SUMS, req->partition);
         op->u.sums.chunks = req->chunks;
     }
@@ -211,6 +221,7 @@ static void sums_answer(struct kith_node *node, const struct pending *pending,
     struct kith_checksum root;
     kith_sum_encode(&sum, &root);
     res->status = core_ok();
+    res->refilling = pending->u.read.refilling;
     if (kith_checksum_equal(&root, &pending->u.read.root)) {
         return;
     }

@@ -19,6 +19,7 @@
  *     space.c     how full the disk is               moves.c      a joint table: what it moves
  *     leftovers.c  what it has left behind
  *     sweep.c, lease.c  chunks that nobody refers to
+ *     refill.c    what the disk has lost comes back
  *
  * ATOMIC STEPS. "An event that cannot be taken leaves the state unchanged": a handler first does
  * all that can fail (allocations, checks), then changes state and makes effects. Effects come from
@@ -30,6 +31,7 @@
 
 #include "core/moves.h"
 #include "core/pending.h"
+#include "core/refill.h"
 #include "core/sweep.h"
 
 /* ---- Connections ---- */
@@ -115,6 +117,7 @@ struct exchange_pair { /* a partition of ours, and another owner of it */
     bool again;     /* at once after the one that is under way */
     bool tell;      /* the other owner is told to ask us, too */
     bool first;     /* it comes before all others */
+    bool weak;      /* when it was asked last, the other owner had lost some of it himself */
     bool suspected; /* leaves have differed: */
     struct kith_leaf_set suspects;
     struct kith_leaf_set looked; /* those that were fetched since they were first suspected */
@@ -278,6 +281,7 @@ struct kith_node {
     struct moves moves;
     struct leftovers leftovers;
     struct sweep sweep;
+    struct refill refill;
 
     struct join_state *join;
 

@@ -37,7 +37,7 @@ enum kith_err join_new(struct kith_node *node, const struct kith_node_options *o
     }
     /* its promises are lost: others decide, where there are others */
     bool others = node->has_cluster && node->table->member_count > 1;
-    join->may_not_vote = err != KITH_OK && others;
+    join->may_not_vote = (err != KITH_OK || node->refill.mute) && others;
     join->proposer_ms = UINT64_MAX;
     if (options->join && options->join[0] && !node->has_cluster) {
         if (strlen(options->join) >= sizeof join->through) {

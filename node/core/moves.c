@@ -57,43 +57,61 @@ static bool flagged(const struct kith_table *table, uint16_t member, unsigned fl
 
 /* Of the owners of one partition: */
 struct sync_count {
-    uint32_t whole; /* owners compared to the end, in both classes */
+    uint32_t whole;  /* owners compared to the end, in the classes asked for */
+    uint32_t strong; /* those that had not lost any of it themselves */
     bool open;      /* one that is up was not */
     bool lost;      /* one that is gone for good was not */
 };
 
-static void sync_count(const struct kith_node *node, uint32_t first, struct sync_count *count)
+/* `classes`: bits by enum exchange_class. */
+static void sync_count(const struct kith_node *node, uint32_t partition, uint32_t first,
+                       uint32_t classes, struct sync_count *count)
 {
     const struct exchanges *exchanges = &node->exchanges;
-    uint32_t partition = exchanges->pairs[first].partition;
     for (uint32_t i = first;
          i < exchanges->own_count && exchanges->pairs[i].partition == partition; i++) {
-        const struct exchange_pair *rows = &exchanges->pairs[i];
-        const struct exchange_pair *chunks = &exchanges->pairs[exchanges->pair_count + i];
-        bool whole = rows->whole_ms > 0 && chunks->whole_ms > 0;
-        uint16_t member = kith_table_find(node->table, &node->peers[rows->peer].uuid);
+        bool whole = true, weak = false;
+        for (uint32_t class = 0; class < EXCHANGE_CLASSES; class ++) {
+            const struct exchange_pair *pair = &exchanges->pairs[class * exchanges->pair_count + i];
+            bool asked = (classes >> class & 1u) != 0;
+            whole = whole && (!asked || pair->whole_ms > 0);
+            weak = weak || (asked && pair->weak);
+        }
+        uint16_t peer = exchanges->pairs[i].peer;
+        uint16_t member = kith_table_find(node->table, &node->peers[peer].uuid);
         bool gone = flagged(node->table, member, KITH_MEMBER_GONE);
         count->whole += whole ? 1 : 0;
+        count->strong += whole && !weak ? 1 : 0;
         count->lost = count->lost || (gone && !whole);
-        count->open = count->open || (!whole && !gone && node->peers[rows->peer].up);
+        count->open = count->open || (!whole && !gone && node->peers[peer].up);
     }
 }
 
-/* Whether the partition of the pairs from `first` on is here. Where owners are gone for good, those
- * that are left may stand for them: an administrator has said so. */
-static bool is_synced(const struct kith_node *node, uint32_t first)
+/* A majority of the owners has one of every W that had acknowledged a write: of W - 1 beside us,
+ * where we are an owner that has lost it, and count for nothing. Fewer do where they are all that
+ * there are, and where owners are gone for good: an administrator has said so. */
+bool moves_compared(const struct kith_node *node, uint32_t partition, uint32_t first,
+                    uint32_t classes)
 {
-    uint32_t partition = node->exchanges.pairs[first].partition;
     struct sync_count count = {.whole = 0};
-    sync_count(node, first, &count);
-    count.whole += kith_table_owns(node->table, partition, node->self) ? 1 : 0;
-    uint32_t left = 0; /* owners that are not gone */
+    sync_count(node, partition, first, classes, &count);
+    bool lost = false; /* here */
+    for (uint32_t class = 0; class < EXCHANGE_CLASSES; class++) {
+        lost = lost || ((classes >> class & 1u) != 0 &&
+                        refill_wants(node, partition, class == EXCHANGE_CHUNKS));
+    }
+    bool owner = kith_table_owns(node->table, partition, node->self);
+    count.whole += owner && !lost ? 1 : 0;
+    count.strong += owner && !lost ? 1 : 0;
+    uint32_t left = 0; /* owners that are not gone, nor have lost it here */
     const uint16_t *owners = kith_table_owners(node->table, partition);
     for (uint32_t i = 0; i < node->table->owner_slots; i++) {
-        left += flagged(node->table, owners[i], KITH_MEMBER_GONE) ? 0 : 1;
+        bool gone = flagged(node->table, owners[i], KITH_MEMBER_GONE);
+        left += gone || (lost && owners[i] == node->self) ? 0 : 1;
     }
-    bool majority = count.whole >= node->table->owner_slots / 2 + 1;
-    return !count.open && (majority || (count.lost && count.whole >= left));
+    bool majority = count.strong >= node->table->owner_slots / 2 + 1;
+    bool all = owner && lost && (count.strong > 0 || left == 0);
+    return !count.open && (majority || ((count.lost || all) && count.whole >= left));
 }
 
 static void progress(struct kith_node *node)
@@ -109,7 +127,10 @@ static void progress(struct kith_node *node)
         }
         moves->bytes += pair->bytes + exchanges->pairs[exchanges->pair_count + i].bytes;
         if (i == 0 || exchanges->pairs[i - 1].partition != pair->partition) {
-            moves->complete += is_synced(node, i) ? 1 : 0;
+            moves->complete += moves_compared(node, pair->partition, i,
+                                              1u << EXCHANGE_ROWS | 1u << EXCHANGE_CHUNKS)
+                                   ? 1
+                                   : 0;
         }
     }
 }
@@ -152,8 +173,8 @@ void moves_load(struct kith_node *node, struct kith_bytes record)
     const uint8_t *hash = kith_read(&reader, KITH_CHECKSUM_SIZE);
     if (hash && kith_reader_done(&reader)) {
         memcpy(id.hash.bytes, hash, KITH_CHECKSUM_SIZE);
-        node->moves.synced =
-            node->has_cluster && kith_table_id_compare(&id, &node->table->id) == 0;
+        node->moves.synced = node->has_cluster && !refill_any(node) &&
+                             kith_table_id_compare(&id, &node->table->id) == 0;
     }
 }
 

@@ -61,6 +61,11 @@ void moves_load(struct kith_node *node, struct kith_bytes record);
 void moves_table_changed(struct kith_node *node);
 /* Whether nothing is kept for others that counts as a copy, as was seen just now. */
 void moves_hints(struct kith_node *node, bool none);
+/* Whether what the owners of the partition had was compared with ours to the end, in these classes
+ * (bits by enum exchange_class), so that nothing is missing here that enough of them had
+ * acknowledged before. Its pairs begin with `first`. */
+bool moves_compared(const struct kith_node *node, uint32_t partition, uint32_t first,
+                    uint32_t classes);
 /* Whether this node has done its part. */
 bool moves_done(const struct kith_node *node);
 /* Whether all have, as far as this node has heard. */

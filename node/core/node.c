@@ -144,6 +144,10 @@ enum kith_err kith_node_new(const struct kith_node_options *options, const struc
         err = load_cluster(node, start, error);
     }
     if (err == KITH_OK) {
+        err = refill_load(node, start->meta[KITH_META_LOST]);
+    }
+    if (err == KITH_OK) {
+        node->has_data = node->has_data || refill_any(node);
         moves_load(node, start->meta[KITH_META_MOVE]);
         sweep_start(node, options->sweep_ms);
         scrub_load(node, options->scrub_ms, options->scrub_rate, start->meta[KITH_META_SCRUB]);
@@ -167,6 +171,7 @@ void kith_node_free(struct kith_node *node)
     watch_release_all(node);
     exchange_release(node);
     handoff_release(node);
+    refill_release(node);
     kith_free(node->conns);
     kith_free(node->peers);
     kith_free(node->swim.order);
@@ -280,6 +285,7 @@ static enum kith_err take_tick(struct kith_node *node)
         space_tick(node);
         handoff_tick(node);
         moves_tick(node);
+        refill_tick(node);
         leftovers_tick(node);
         table_tell(node);
         sweep_tick(node);
@@ -609,7 +615,8 @@ static uint64_t node_due(struct kith_node *node)
     uint64_t others[] = {peers_due(node), swim_due(node),     join_due(node), agree_due(node),
                          watch_due(node), exchange_due(node), bulk_due(node), handoff_due(node),
                          scrub_due(node), space_due(node),    moves_due(node),
-                         table_tell_due(node), leftovers_due(node),  sweep_due(node)};
+                         table_tell_due(node), leftovers_due(node),  sweep_due(node),
+                         refill_due(node)};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         due = others[i] < due ? others[i] : due;
     }

@@ -269,6 +269,7 @@ struct pending {
         struct pending_fetch fetch;
         struct {
             struct kith_checksum root; /* SUMS_REQ: the asker's */
+            bool refilling;            /* ... and how it stood here when he asked */
         } read;
         struct {
             const struct kith_replicate_req *req; /* in the message, while its op is out */

@@ -67,6 +67,8 @@ static void status_answer(struct kith_node *node, uint64_t conn, uint64_t id,
     self->sweep.swept_bytes = sweep->swept_bytes;
     self->sweep.ms_ago = sweep->whole_ms > 0 ? node->now_ms - sweep->whole_ms : UINT64_MAX;
     self->sweep.waits = sweep->waits;
+    self->refill_left = refill_left(node);
+    self->refill_total = self->refill_left > 0 ? node->refill.total : 0;
     pairs_count(node, self);
     res->member_count = members_all(node, &res->members);
 }

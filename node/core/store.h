@@ -88,7 +88,8 @@ enum kith_meta_key { /* what META_PUT writes; all are given back at the start, s
     KITH_META_SCRUB = 6,    /* how far the scrub is (scrub.c) */
     KITH_META_MOVE = 7,     /* the table whose moves to this node are done (moves.c) */
     KITH_META_FLUSH = 8,    /* nothing: written so that all that was stored before is on disk */
-    KITH_META_KEYS = 9,
+    KITH_META_LOST = 9,     /* what the disk has lost, and is not back yet (refill.h) */
+    KITH_META_KEYS = 10,
 };
 
 #define KITH_DROP_MAX 256u /* rows or chunks in one DROP */

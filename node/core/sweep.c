@@ -341,7 +341,7 @@ void sweep_tick(struct kith_node *node)
         return;
     }
     sweep->due_ms = node->now_ms + least(SWEEP_AGAIN_MS, sweep->grace_ms / 8);
-    if (!table_settled(node)) {
+    if (!table_settled(node) || refill_any(node)) {
         return;
     }
     if (exchange_busy(node)) {

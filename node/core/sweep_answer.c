@@ -45,6 +45,10 @@ void sweep_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg
         core_refuse(node, conn, msg, KITH_EREFUSED, "nothing is swept here");
         return;
     }
+    if (refill_any(node)) { /* what refers to a chunk here may be what is missing */
+        core_refuse(node, conn, msg, KITH_ENOTREADY, "it waits for what its disk has lost");
+        return;
+    }
     struct pending *pending = pending_new(node, PENDING_SWEPT, conn, msg, SWEPT_TIMEOUT_MS);
     if (!pending) {
         core_refuse_full(node, conn, msg);

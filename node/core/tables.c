@@ -42,6 +42,7 @@ enum kith_err table_use(struct kith_node *node, struct kith_table *table, struct
     handoff_wake(node, 0);
     moves_table_changed(node);
     leftovers_table_changed(node);
+    refill_table_changed(node, false);
     node->table_told = 0;
     for (uint32_t i = 0; i < table->member_count; i++) {
         if (map[i] != KITH_NO_PEER) {
@@ -92,6 +93,7 @@ static void table_stored(struct kith_node *node, uint64_t arg, enum kith_err err
     if (err == KITH_OK && kith_table_id_compare(&table->id, &node->table->id) > 0) {
         if (table_use(node, table, kith_buf_bytes(&node->table_next_bytes)) == KITH_OK) {
             node->join->may_not_vote = false; /* the promises that were lost led to this table */
+            refill_table_changed(node, true);
             core_log(node, LEVEL_INFO, "table %llu.%llu with %u members is in use",
                      (unsigned long long)table->id.epoch, (unsigned long long)table->id.version,
                      table->member_count);

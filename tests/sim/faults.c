@@ -39,6 +39,9 @@ void faults_choose(struct sim *sim)
         sim->kinds = 1u << KIND_CUT | 1u << KIND_LONELY;
         sim->few = true;
     }
+    if (sim->mutant == MUTANT_REFILL_EARLY) { /* few seeds lose a disk */
+        sim->kinds |= 1u << KIND_LOST;
+    }
     uint32_t first = sim_below(sim, sim->node_count);
     for (uint32_t i = 0; i < (sim->node_count - 1) / 2; i++) { /* the others tell the time */
         sim->nodes[(first + i) % sim->node_count].clock_victim = true;
@@ -203,6 +206,36 @@ static bool copies_few(struct sim *sim)
     return false;
 }
 
+/* All of it, as a rule; else one table. With all of it the promises, too, now and then. */
+static uint32_t what_is_lost(struct sim *sim)
+{
+    uint64_t *x = &sim->loss_chance;
+    *x = *x == 0 ? (sim->seed + 2) * UINT64_C(0x9e3779b97f4a7c15) | 1 : *x;
+    *x ^= *x << 13;
+    *x ^= *x >> 7;
+    *x ^= *x << 17;
+    uint32_t all = KITH_LOST_ROWS | KITH_LOST_CHUNKS | KITH_LOST_HINTS;
+    switch (*x >> 32 & 7u) {
+    case 0:
+        return KITH_LOST_CHUNKS;
+    case 1:
+    case 2:
+        return KITH_LOST_ROWS;
+    case 3:
+        return all | KITH_LOST_RECORDS;
+    default:
+        return all;
+    }
+}
+
+static const char *lost_text(uint32_t lost)
+{
+    return lost == KITH_LOST_ROWS            ? ": its rows"
+           : lost == KITH_LOST_CHUNKS        ? ": its chunks"
+           : (lost & KITH_LOST_RECORDS) != 0 ? ", and what it has promised"
+                                             : "";
+}
+
 static void disk_fails(struct sim *sim, enum sim_kind kind)
 {
     struct sim_node *node = NULL;
@@ -228,9 +261,16 @@ static void disk_fails(struct sim *sim, enum sim_kind kind)
         sim_trace(sim, "the disk of %u is as it was %llu transactions ago", node->index,
                   (unsigned long long)by);
     } else {
-        store_sim_lose(&node->store, kind == KIND_GONE);
+        uint32_t lost = what_is_lost(sim);
+        judge_before_loss(sim);
+        if (kind == KIND_GONE) {
+            store_sim_lose(&node->store);
+        } else {
+            store_sim_set_aside(&node->store, lost);
+            judge_after_loss(sim, node->index);
+        }
         sim_trace(sim, "the disk of %u is lost%s", node->index,
-                  kind == KIND_GONE ? " with all records" : "");
+                  kind == KIND_GONE ? " with all records" : lost_text(lost));
         sim->gone = sim->gone || kind == KIND_GONE;
     }
 }

@@ -12,11 +12,44 @@ static bool safe(const struct sim *sim, const struct oracle_write *write)
     return write->losses == sim->row_losses[write->row] || (write->disk && sim->disk_losses == 0);
 }
 
-/* Whether the write was acknowledged before, and has all its copies. */
+/* Whether the write was acknowledged before, and has all its copies; or lacks one whose node knows
+ * that it has lost it, and says nothing. */
 static bool stands(const struct sim *sim, const struct oracle_write *write, uint32_t row,
                    uint64_t before_us)
 {
-    return write->row == row && write->acked_us < before_us && safe(sim, write);
+    return write->row == row && write->acked_us < before_us &&
+           (safe(sim, write) || write->kept == sim->row_losses[row]);
+}
+
+/* Whether another owner has it, too. */
+static bool elsewhere(struct sim *sim, const struct oracle_write *write, uint32_t node)
+{
+    struct kith_key key;
+    bool there = false;
+    sim_key(write->row, &key);
+    for (uint32_t n = 0; n < sim->node_count && !there; n++) {
+        there = n != node && store_sim_holds(&sim->nodes[n].store, &key, &write->dot, false) &&
+                sim_owns(sim, n, kith_group_partition(&key.group, SIM_PARTITIONS));
+    }
+    return there;
+}
+
+void judge_before_loss(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->acked_count; i++) {
+        struct oracle_write *write = &sim->oracle.writes[sim->acked[i]];
+        write->stood = stands(sim, write, write->row, sim->now_us + 1);
+    }
+}
+
+void judge_after_loss(struct sim *sim, uint32_t node)
+{
+    for (uint32_t i = 0; i < sim->acked_count; i++) {
+        struct oracle_write *write = &sim->oracle.writes[sim->acked[i]];
+        if (write->stood && elsewhere(sim, write, node)) {
+            write->kept = sim->row_losses[write->row];
+        }
+    }
 }
 
 void judge_read(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_us,

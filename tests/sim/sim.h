@@ -36,6 +36,7 @@
 #include "core/decide.h"
 #include "core/hintop.h"
 #include "core/node.h"
+#include "core/refill.h"
 #include "core/rowop.h"
 #include "core/tree.h"
 #include "wire/wire.h"
@@ -75,7 +76,8 @@ enum sim_kind {
     KIND_FLAP,    /* between two, on and off */
     KIND_FREEZE,  /* a process does nothing for a while; then all comes at once */
     KIND_CLOCK,   /* a wall clock jumps */
-    KIND_LOST,    /* a disk loses all rows and chunks, and keeps the node's own records */
+    KIND_LOST,    /* a disk loses rows, chunks, what is kept for others, or all of these, and keeps the
+                     node's own records */
     KIND_GONE,    /* it loses all: its node is another one then, and stays outside */
     KIND_OLD,     /* it comes back as it was some time ago */
     KIND_FULL,    /* a disk fills up: no values, then nothing at all, for a while */
@@ -145,8 +147,10 @@ void store_sim_leaf_update(struct store_sim *store, const struct kith_key *key,
 /* ---- store_loss.c ---- */
 /* Back to what was at the operating system, or on the disk. */
 void store_sim_crash(struct store_sim *store, bool power);
-/* What is on the disk goes, once it has crashed: all but the node's own records, or with them. */
-void store_sim_lose(struct store_sim *store, bool meta);
+/* All that is on the disk goes, once it has crashed. */
+void store_sim_lose(struct store_sim *store);
+/* Some of it (an OR of KITH_LOST_*), and the store knows that, as node/shell/store_aside.c does. */
+void store_sim_set_aside(struct store_sim *store, uint32_t lost);
 /* Whether there is nothing of data, its own or kept for others; a store from which nobody expects
  * anything any more becomes a new one. */
 bool store_sim_empty(const struct store_sim *store);
@@ -261,6 +265,8 @@ struct oracle_write {
     enum write_state state;
     uint64_t acked_us; /* WRITE_OK */
     uint64_t losses;   /* of the row, when it was submitted */
+    bool stood;        /* before the loss at hand */
+    uint64_t kept;     /* losses of the row that took a copy of it, and not what reads find; 0: none */
     struct kith_dot dot;
     uint8_t *context; /* encoded row */
     size_t context_size;
@@ -325,6 +331,9 @@ void judge_read(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_u
                 const struct kith_clock *clock);
 /* ... to a scan, in which the row is missing. */
 void judge_absent(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_us);
+/* Around the loss of a node's rows: what other owners have is still found by whoever asks a quorum. */
+void judge_before_loss(struct sim *sim);
+void judge_after_loss(struct sim *sim, uint32_t node);
 /* What was acknowledged is in as many stores at any time, as rows or as custody. */
 void judge_copies(struct sim *sim);
 /* Stores that count and have the write, or the chunk. */
@@ -483,6 +492,7 @@ struct sim {
     struct kith_table *newest;     /* the newest table on any disk */
     bool plans;                    /* members are changed: plans.c */
     uint64_t plan_chance;
+    uint64_t loss_chance; /* of its own, as that of plans */
     uint64_t write_number;
     uint64_t watch_tag;
     uint32_t acked_count, acked_capacity;

@@ -39,11 +39,14 @@ static void row_lost(struct sim *sim, const struct cell *cell)
     }
 }
 
-static void back_to(struct store_sim *store, uint64_t keep, bool meta)
+#define ALL_TYPES "rlchxkm"
+
+/* Of cells of these types. */
+static void back_to(struct store_sim *store, uint64_t keep, const char *types)
 {
     for (uint32_t i = 0; i < store->cell_count; i++) {
         struct cell *cell = store->cells[i];
-        while ((meta || cell->type != 'm') && cell->version_count > 0 &&
+        while (strchr(types, cell->type) && cell->version_count > 0 &&
                cell->versions[cell->version_count - 1].seq > keep) {
             if ((cell->type == 'r' || cell->type == 'h') &&
                 cell->versions[cell->version_count - 1].seq <= store->os_seq) {
@@ -69,7 +72,7 @@ void store_sim_crash(struct store_sim *store, bool power)
     if (store->sim->mutant == MUTANT_KILL_LOSES && !power && store->os_seq > store->disk_seq) {
         store->os_seq--;
     }
-    back_to(store, power ? store->disk_seq : store->os_seq, true);
+    back_to(store, power ? store->disk_seq : store->os_seq, ALL_TYPES);
     store->os_seq = power ? store->disk_seq : store->os_seq;
     store->busy_us = 0;
 }
@@ -95,7 +98,7 @@ static void lose_but_actors(struct store_sim *store)
                      ? 1
                      : 0;
     }
-    back_to(store, 0, false);
+    back_to(store, 0, "rlchxk");
     store->seq++;
     for (uint32_t i = 0; i < count; i++) {
         uint8_t name[SIM_ROW_KEY];
@@ -107,12 +110,43 @@ static void lose_but_actors(struct store_sim *store)
     kith_arena_release(&arena);
 }
 
-void store_sim_lose(struct store_sim *store, bool meta)
+/* As node/shell/store_aside.c leaves it. */
+static void lost_mark(struct store_sim *store, uint32_t lost)
 {
-    if (store->sim->mutant == MUTANT_KEEP_ACTOR && !meta) {
+    struct kith_buf buf;
+    uint8_t key = KITH_META_LOST;
+    kith_buf_init(&buf);
+    kith_lost_encode(lost, store_sim_get(store, 'm', &key, 1), &buf);
+    store->seq++;
+    store_sim_put(store, 'm', &key, 1, kith_buf_bytes(&buf));
+    store->os_seq = store->disk_seq = store->seq;
+    kith_buf_release(&buf);
+}
+
+void store_sim_lose(struct store_sim *store)
+{
+    back_to(store, 0, ALL_TYPES);
+}
+
+void store_sim_set_aside(struct store_sim *store, uint32_t lost)
+{
+    static const char *const types[] = {"rl", "cx", "h"};
+    if (store->sim->mutant == MUTANT_KEEP_ACTOR && (lost & KITH_LOST_ROWS) != 0) {
         lose_but_actors(store);
-    } else {
-        back_to(store, 0, meta);
+    }
+    for (uint32_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        bool kept = store->sim->mutant == MUTANT_KEEP_ACTOR && i == 0;
+        if ((lost >> i & 1u) != 0 && !kept) {
+            back_to(store, 0, types[i]);
+        }
+    }
+    if ((lost & KITH_LOST_RECORDS) != 0) {
+        uint8_t votes = KITH_META_DECIDE;
+        store->seq++;
+        store_sim_put(store, 'm', &votes, 1, kith_bytes_make(NULL, 0));
+    }
+    if (store->sim->mutant != MUTANT_REFILL_EARLY) {
+        lost_mark(store, lost);
     }
 }
 
@@ -142,7 +176,8 @@ void store_sim_wipe(struct store_sim *store)
 
 void store_sim_old(struct store_sim *store, uint64_t by)
 {
-    static const uint8_t keys[] = {KITH_META_CLUSTER, KITH_META_TABLE, KITH_META_DECIDE};
+    static const uint8_t keys[] = {KITH_META_CLUSTER, KITH_META_TABLE, KITH_META_DECIDE,
+                                   KITH_META_LOST}; /* what is lost is not in the copy either */
     uint64_t first = 0;
     for (uint32_t i = 0; i < sizeof keys; i++) {
         const struct cell *cell = store_sim_cell(store, 'm', &keys[i], 1);
@@ -153,6 +188,6 @@ void store_sim_old(struct store_sim *store, uint64_t by)
     }
     KITH_ASSERT(first <= store->disk_seq);
     uint64_t keep = store->disk_seq - first > by ? store->disk_seq - by : first;
-    back_to(store, keep, true);
+    back_to(store, keep, ALL_TYPES);
     store->os_seq = store->disk_seq = keep;
 }

@@ -51,7 +51,7 @@ static struct kith_health health(uint32_t replicas, unsigned up_bits, const char
     for (; *deaf; deaf += 2) {
         hears[(deaf[0] - '0') * (int)NODES + (deaf[1] - '0')] = false;
     }
-    struct kith_reach reach = {NODES, up, hears};
+    struct kith_reach reach = {NODES, up, hears, NULL};
     struct kith_table *table = table_new(replicas);
     struct kith_health got = kith_health_of(table, &reach);
     kith_table_drop(table);

@@ -211,6 +211,29 @@ static void test_one_down(void **state)
         "condemned, 123 MiB deleted. 22222222 waits: node 10.0.2.11:7070 cannot be reached.\n");
 }
 
+static void test_refilling(void **state)
+{
+    (void)state;
+    struct kith_view view;
+    view_new(&view);
+    view.nodes[1].refill_total = 3;
+    view.nodes[1].refill_left = 2;
+    shows(&view, KITH_CTL_FAILED,
+          "Cluster home   table v7   N=3 R=2 W=2   4 partitions   health: DEGRADED\n"
+          "STATE  NODE      ADDRESS         ZONE  OWNS   DATA     DISK  HINTS  SEEN  VERSION\n"
+          "UP     11111111  10.0.1.11:7070  ams   25.0%  412 GiB  60%   0      now   0.1.0\n"
+          "UP     22222222  10.0.1.12:7070  ams   25.0%  412 GiB  60%   0      now   0.1.0\n"
+          "UP     33333333  10.0.2.11:7070  fra   25.0%  412 GiB  60%   0      now   0.1.0\n"
+          "UP     44444444  10.0.2.12:7070  fra   25.0%  412 GiB  60%   0      now   0.1.0\n"
+          "4 of 4 nodes up. Every file can be read and written.\n"
+          "The disk of 22222222 has lost data: 2 of 3 partitions are not back yet, and not read "
+          "there before. See: kithctl repair status\n"
+          "1.6 TiB of data; the disks of the nodes that are up hold 3.9 TiB, 60% full. Last full "
+          "exchange 22 m ago.\n"
+          "Sweep of what no file refers to: last 6 m ago; since the nodes' start 84 chunks "
+          "condemned, 164 MiB deleted.\n");
+}
+
 static void test_below(void **state)
 {
     (void)state;
@@ -247,6 +270,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_healthy),
                                        cmocka_unit_test(test_one_down),
+                                       cmocka_unit_test(test_refilling),
                                        cmocka_unit_test(test_below),
                                        cmocka_unit_test(test_sweep),
                                        cmocka_unit_test(test_stranger)};
