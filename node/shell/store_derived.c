@@ -6,7 +6,9 @@
  * They are disposable. Each has, beside what it is for, a record under MARK that says it is whole:
  * one that is missing, cannot be read, or says what it cannot, makes all four be made anew at the
  * start, from rows and chunks; the marks come last, so that a start that was cut off is done again.
- * That costs one pass over the records, some 5 us each (no contents are read).
+ * That costs one pass over the records, some 5 us each (no contents are read). The references
+ * (refs) are made anew in the same pass, where something of what refers was set aside
+ * (store_aside.c).
  *
  * WiredTiger gives up where it meets a damaged page, and does so again at every start that reads
  * it. So when that is one of these tables, a note (DIR/rebuild) tells the next start to make them
@@ -146,8 +148,42 @@ struct maker {
     struct kith_store *store;
     WT_SESSION *session;
     WT_CURSOR *from, *leaves;
+    WT_CURSOR *refs; /* NULL: they stay as they are */
+    struct kith_arena arena;
     uint64_t rows, chunks;
 };
+
+/* What the record at hand refers to. */
+static int put_refs(struct maker *maker, const struct store_refs *refs, enum store_referrer kind,
+                    struct kith_bytes referrer)
+{
+    uint8_t buffer[KITH_REF_KEY_MAX];
+    int ret = 0;
+    for (uint32_t i = 0; ret == 0 && i < refs->count; i++) {
+        struct kith_bytes key = store_ref_key(&refs->ids[i], kind, referrer, buffer);
+        WT_ITEM item = {.data = key.data, .size = key.size}, none = {.data = "", .size = 0};
+        maker->refs->set_key(maker->refs, &item);
+        maker->refs->set_value(maker->refs, &none);
+        ret = maker->refs->insert(maker->refs);
+    }
+    kith_arena_reset(&maker->arena);
+    return ret;
+}
+
+static int put_row_refs(struct maker *maker, struct kith_bytes state, enum store_referrer kind,
+                        struct kith_bytes key)
+{
+    struct kith_row row;
+    struct store_refs refs;
+    if (maker->refs == NULL) {
+        return 0;
+    }
+    enum kith_err err = kith_row_decode(&maker->arena, state, &row);
+    if (err == KITH_OK) {
+        err = store_refs_of_row(&maker->arena, &row, &refs);
+    }
+    return err == KITH_OK ? put_refs(maker, &refs, kind, key) : err == KITH_ENOMEM ? ENOMEM : 0;
+}
 
 static struct store_leaf *leaf_at(struct store_tree *tree, uint32_t partition, uint32_t number)
 {
@@ -182,6 +218,10 @@ static int take_row(struct maker *maker, struct kith_bytes key, struct kith_byte
     }
     if (kith_rowop_state(&row, record, store_secret(maker->store), &state, &hash) == KITH_OK) {
         kith_sum_replace(&leaf->sum, &nothing, &hash);
+        int ret = put_row_refs(maker, state, STORE_REFERRER_ROW, key);
+        if (ret != 0) {
+            return ret;
+        }
     }
     maker->rows++;
     struct kith_bytes entry = store_leaf_key(partition, number, &row.group, row.name, buffer);
@@ -209,8 +249,35 @@ static int take_chunk(struct maker *maker, struct kith_bytes key, struct kith_by
         struct kith_checksum hash = store_chunk_hash(maker->store, &id, &chunk.checksum);
         kith_sum_replace(&leaf->sum, &nothing, &hash);
         leaf->bytes += chunk.size;
+        struct store_refs refs;
+        if (maker->refs != NULL) {
+            return store_refs_of_ids(&maker->arena,
+                                     (const struct kith_chunk_id *)(const void *)chunk.refs,
+                                     chunk.ref_count, &refs) == KITH_OK
+                       ? put_refs(maker, &refs, STORE_REFERRER_CHUNK, key)
+                       : ENOMEM;
+        }
     }
     return 0;
+}
+
+/* What is kept for others has no tree; it refers to chunks. */
+static int take_hint(struct maker *maker, struct kith_bytes key, struct kith_bytes record)
+{
+    struct kith_hint hint;
+    struct kith_bytes state;
+    struct kith_checksum hash;
+    struct kith_key row;
+    if (key.size < 2 + KITH_GROUP_SIZE || kith_hint_decode(record, &hint) != KITH_OK ||
+        hint.record.size == 0) {
+        return 0;
+    }
+    memcpy(row.group.bytes, key.data + 2, KITH_GROUP_SIZE);
+    row.name = kith_bytes_make(key.data + 2 + KITH_GROUP_SIZE, key.size - 2 - KITH_GROUP_SIZE);
+    if (kith_rowop_state(&row, hint.record, store_secret(maker->store), &state, &hash) != KITH_OK) {
+        return 0; /* nobody gets it */
+    }
+    return put_row_refs(maker, state, STORE_REFERRER_HINT, key);
 }
 
 /* All records of a table, some in each transaction. */
@@ -264,11 +331,17 @@ static int make_tables(struct kith_store *store, WT_SESSION *session)
 static enum kith_err make_anew(struct kith_store *store, struct kith_error *error)
 {
     struct maker maker = {.store = store};
+    kith_arena_init(&maker.arena, 0);
     int ret = store_session(store, &maker.session);
     ret = ret == 0 ? make_tables(store, maker.session) : ret;
     ret = ret == 0 ? store_cursor(maker.session, "leaves", &maker.leaves) : ret;
+    if (ret == 0 && store->refs_anew) {
+        ret = store_cursor(maker.session, "refs", &maker.refs);
+    }
     ret = ret == 0 ? take_all(&maker, "rows", take_row) : ret;
     ret = ret == 0 ? take_all(&maker, "chunks", take_chunk) : ret;
+    ret = ret == 0 && store->refs_anew ? take_all(&maker, "hints", take_hint) : ret;
+    kith_arena_release(&maker.arena);
     if (maker.session != NULL) {
         maker.session->close(maker.session, NULL);
     }

@@ -211,6 +211,17 @@ struct store_space {
     WT_SESSION *thread_session;   /* the thread's */
 };
 
+#define STORE_CONFIG_KEY                                                                           \
+    0xf1u /* in meta: u32 partitions (LE), the secret: recovery needs them                         \
+             before the core does */
+#define STORE_IDENTITY_KEYS 5u
+
+struct store_identity { /* store_identity.c */
+    bool found, good;   /* the file; at open */
+    pthread_mutex_t lock;
+    struct kith_buf records[STORE_IDENTITY_KEYS]; /* protected by lock */
+};
+
 struct kith_store {
     struct kith_store_options options;
     uint32_t checkpoint_logs; /* files of the log from one checkpoint to the next */
@@ -238,6 +249,10 @@ struct kith_store {
     struct store_space space;
     struct store_tree row_tree, chunk_tree;
     bool derived_marked;            /* the tables of these are whole; at open */
+    _Atomic uint32_t aside;         /* tables that the engine called damaged (store_aside.c) */
+    _Atomic bool damage;            /* it said so of any file */
+    bool refs_anew;                 /* at open: `refs` is empty, and to be made anew */
+    struct store_identity identity;
     struct store_hint_sum *hint_sums; /* [KITH_PARTITIONS_MAX] */
     struct store_hint_sum hint_total; /* first_ms is not kept here */
     _Atomic uint64_t sums_sequence; /* the last one drawn */
@@ -377,6 +392,36 @@ bool store_derived_named(const char *message);
 void store_derived_note(const struct kith_store *store);
 /* Removes their files, for an engine that could not be opened with them. */
 void store_derived_discard(const struct kith_store *store);
+
+/* ---- store_aside.c ---- */
+
+/* What the engine said: remembers which table it calls damaged. Any thread. */
+void store_aside_heard(struct kith_store *store, const char *message);
+/* Notes these for the next start, or the next try; false: there are none, or no note can be left.
+ */
+bool store_aside_note(struct kith_store *store);
+/* Sets those aside that are noted, before anything reads them. ECORRUPT and others as for open. */
+KITH_MUST_CHECK enum kith_err store_aside_apply(struct kith_store *store, struct kith_error *error);
+/* All that follows from them is on the disk: the notes go. */
+void store_aside_done(struct kith_store *store);
+/* Where the store does not open and no table is to blame alone: notes that all of it is to be set
+ * aside; false: that would not help. */
+bool store_aside_note_all(struct kith_store *store);
+/* Does so, before WiredTiger opens. */
+KITH_MUST_CHECK enum kith_err store_aside_all(struct kith_store *store, struct kith_error *error);
+
+/* ---- store_identity.c ---- */
+
+/* Reads DIR/identity. */
+void store_identity_load(struct kith_store *store);
+/* What is in the file, into meta. */
+int store_identity_restore(const struct kith_store *store, WT_CURSOR *cursor);
+/* A record of meta as it was found at open. */
+void store_identity_begin(struct kith_store *store, uint8_t key, struct kith_bytes value);
+/* One that is about to be written there, to the file first. Any thread. */
+void store_identity_keep(struct kith_store *store, uint8_t key, struct kith_bytes value);
+void store_identity_release(struct kith_store *store);
+int store_meta_write_format(WT_CURSOR *cursor);
 
 /* ---- store_sums.c ---- */
 

@@ -7,9 +7,7 @@
 #include "shell/store_int.h"
 
 #define STORE_FORMAT 2u /* 1: the key of a chunk did not bear its leaf */
-#define FORMAT_KEY   0xf0u /* beside the enum kith_meta_key numbers */
-#define CONFIG_KEY                                                                                 \
-    0xf1u /* u32 partitions (LE), the secret: recovery needs them before the core does */
+#define FORMAT_KEY     0xf0u       /* beside the enum kith_meta_key numbers */
 #define META_VALUE_MAX (64u << 20) /* a table of 32,768 partitions has 460 KiB */
 
 static enum kith_err keep_record(struct kith_store *store, WT_CURSOR *cursor, bool *format_seen,
@@ -37,13 +35,14 @@ static enum kith_err keep_record(struct kith_store *store, WT_CURSOR *cursor, bo
         }
         return KITH_OK;
     }
-    if (number == CONFIG_KEY && value.size >= 4 + KITH_SECRET_MIN &&
+    if (number == STORE_CONFIG_KEY && value.size >= 4 + KITH_SECRET_MIN &&
         value.size <= 4 + KITH_SECRET_MAX) {
         const uint8_t *bytes = value.data;
         store->partitions = (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 |
                             (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
         store->secret_size = value.size - 4;
         memcpy(store->secret, bytes + 4, store->secret_size);
+        store_identity_begin(store, number, kith_bytes_make(value.data, value.size));
         return KITH_OK;
     }
     if (number >= KITH_META_KEYS) {
@@ -55,6 +54,7 @@ static enum kith_err keep_record(struct kith_store *store, WT_CURSOR *cursor, bo
     }
     memcpy(copy, value.data, value.size);
     store->meta[number] = kith_bytes_make(copy, value.size);
+    store_identity_begin(store, number, store->meta[number]);
     return KITH_OK;
 }
 
@@ -67,7 +67,7 @@ static int write_record(WT_CURSOR *cursor, uint8_t number, struct kith_bytes byt
     return cursor->insert(cursor);
 }
 
-static int write_format(WT_CURSOR *cursor)
+int store_meta_write_format(WT_CURSOR *cursor)
 {
     const uint8_t format = STORE_FORMAT;
     return write_record(cursor, FORMAT_KEY, kith_bytes_make(&format, 1));
@@ -80,6 +80,7 @@ enum kith_err store_config_keep(struct kith_store *store)
         value[i] = (uint8_t)(store->partitions >> (8 * i));
     }
     memcpy(value + 4, store->secret, store->secret_size);
+    store_identity_keep(store, STORE_CONFIG_KEY, kith_bytes_make(value, 4 + store->secret_size));
     WT_SESSION *session = NULL;
     WT_CURSOR *cursor = NULL;
     int ret = store_session(store, &session);
@@ -87,7 +88,8 @@ enum kith_err store_config_keep(struct kith_store *store)
         ret = store_cursor(session, "meta", &cursor);
     }
     if (ret == 0) { /* in the log before anything that depends on it */
-        ret = write_record(cursor, CONFIG_KEY, kith_bytes_make(value, 4 + store->secret_size));
+        ret =
+            write_record(cursor, STORE_CONFIG_KEY, kith_bytes_make(value, 4 + store->secret_size));
     }
     if (session != NULL) {
         session->close(session, NULL);
@@ -109,16 +111,19 @@ enum kith_err store_meta_load(struct kith_store *store, struct kith_error *error
         err = keep_record(store, cursor, &format_seen, error);
     }
     if (err == KITH_OK && ret == WT_NOTFOUND) {
-        ret = format_seen ? 0 : write_format(cursor);
+        ret = format_seen ? 0 : store_meta_write_format(cursor);
     }
     if (session != NULL) {
         session->close(session, NULL);
     }
     if (err == KITH_OK && ret != 0) {
-        err = kith_error_set(error, store_err(ret),
-                             "%s/meta.wt: %s; put it back from a backup, or "
-                             "move %s away and start anew",
-                             store->wt_path, wiredtiger_strerror(ret), store->path);
+        bool corrupt = store_err(ret) == KITH_EIO || store_err(ret) == KITH_ENOTFOUND;
+        err =
+            kith_error_set(error, corrupt ? KITH_ECORRUPT : store_err(ret),
+                           "%s/meta.wt: damaged (%s): it says who this node is. Put it back from a "
+                           "backup, or move %s away, start a new node, and let it take over: "
+                           "kithctl plan replace",
+                           store->wt_path, wiredtiger_strerror(ret), store->path);
     }
     return err;
 }
@@ -142,5 +147,6 @@ enum kith_err store_meta_put(struct store_worker *worker, const struct kith_stor
                             STORE_PAGES_ROW + 2u * op->u.meta.value.size)) {
         return store_fail_space(worker, done);
     }
+    store_identity_keep(worker->store, key, op->u.meta.value);
     return store_write(worker, worker->meta, kith_bytes_make(&key, 1), op->u.meta.value);
 }

@@ -32,6 +32,7 @@
 #define CHECKPOINT_DEFAULT_S 60u
 #define JOURNAL_SLOTS        16384u /* of a worker; 39 bytes each, 16 KB under large rounds */
 #define JOURNAL_SLOTS_MIN    16u    /* a pass lasts for a quarter */
+#define OPEN_ATTEMPTS        8u     /* each sets another table aside, or makes it anew */
 /* Sessions: one a worker, the committer, verify, and WiredTiger's own threads. */
 #define SESSIONS_MAX 64u
 
@@ -151,7 +152,13 @@ void store_fatal(struct kith_store *store, const char *what, int ret)
     const char *cause = said[0] != '\0' ? said : wiredtiger_strerror(ret);
     char message[KITH_ERROR_MESSAGE_SIZE];
     bool space = store_space_is_gone(store);
-    if (space) {
+    bool aside = !space && store_aside_note(store);
+    if (aside) {
+        snprintf(message, sizeof message,
+                 "%s: %s; start kithd again: it sets the damaged file aside, and fetches what it "
+                 "held from the other owners (%s)",
+                 store->wt_path, what, cause);
+    } else if (space) {
         snprintf(message, sizeof message,
                  "%s: the disk is full, and %s; free some space there, then start kithd again "
                  "(%s)",
@@ -198,6 +205,11 @@ static int on_error(WT_EVENT_HANDLER *handler, WT_SESSION *session, int error, c
     (void)session;
     struct kith_store *store = store_of_handler(handler);
     remember_message(store, error, message);
+    store_aside_heard(store, message);
+    if (strstr(message, "corrupt_dump") != NULL) { /* a page, byte for byte */
+        kith_log_debug("wiredtiger", "%s", message);
+        return 0;
+    }
     if (atomic_load(&store->opened)) {
         kith_log_error("wiredtiger", "%s", message);
         if (error == WT_PANIC) {
@@ -456,6 +468,9 @@ static enum kith_err load_tables(struct kith_store *store, struct kith_error *er
 {
     enum kith_err err = open_wiredtiger(store, error);
     if (err == KITH_OK) {
+        err = store_aside_apply(store, error);
+    }
+    if (err == KITH_OK) {
         err = store_meta_load(store, error);
     }
     return err == KITH_OK ? store_derived_load(store, error) : err;
@@ -497,6 +512,10 @@ static enum kith_err store_fill(struct kith_store *store, struct kith_error *err
         err = take_lock(store, error);
     }
     if (err == KITH_OK) {
+        store_identity_load(store);
+        err = store_aside_all(store, error);
+    }
+    if (err == KITH_OK) {
         size_logs(store);
         err = make_directory(store->wt_path, error);
     }
@@ -527,6 +546,9 @@ static enum kith_err store_fill(struct kith_store *store, struct kith_error *err
     }
     if (err == KITH_OK) { /* again: one worker's journal now names partitions of the others */
         err = store_derived_settle(store, error);
+    }
+    if (err == KITH_OK) {
+        store_aside_done(store);
     }
     return err == KITH_OK ? start_threads(store, error) : err;
 }
@@ -571,9 +593,11 @@ static enum kith_err check_options(struct kith_store *store, struct kith_error *
 
 static void store_destroy(struct kith_store *store);
 
-enum kith_err kith_store_open(const struct kith_store_options *options,
-                              struct kith_store **ret_store, struct kith_error *error)
+static enum kith_err open_once(const struct kith_store_options *options,
+                               struct kith_store **ret_store, bool *ret_again,
+                               struct kith_error *error)
 {
+    *ret_again = false;
     struct kith_store *store = kith_calloc(1, sizeof *store);
     if (store == NULL) {
         return kith_error_set(error, KITH_ENOMEM, "%s: out of memory", options->path);
@@ -585,12 +609,20 @@ enum kith_err kith_store_open(const struct kith_store_options *options,
     store->handler.handle_message = on_message;
     pthread_mutex_init(&store->message_lock, NULL);
     pthread_mutex_init(&store->pool_lock, NULL);
+    pthread_mutex_init(&store->identity.lock, NULL);
     store_space_prepare(&store->space);
     enum kith_err err = check_options(store, error);
     if (err == KITH_OK) {
         err = store_fill(store, error);
     }
     if (err != KITH_OK) {
+        *ret_again =
+            store_aside_note(store) || (err == KITH_ECORRUPT && store_aside_note_all(store));
+        if (*ret_again) {
+            char said[sizeof store->wt_message];
+            said_by_engine(store, said);
+            kith_log_error("store", "%s: %s", store->wt_path, said);
+        }
         store_destroy(store);
         return err;
     }
@@ -598,6 +630,17 @@ enum kith_err kith_store_open(const struct kith_store_options *options,
     atomic_store(&store->opened, true);
     *ret_store = store;
     return KITH_OK;
+}
+
+enum kith_err kith_store_open(const struct kith_store_options *options,
+                              struct kith_store **ret_store, struct kith_error *error)
+{
+    enum kith_err err = KITH_OK;
+    bool again = true; /* each time without another table, or two */
+    for (uint32_t attempt = 0; attempt < OPEN_ATTEMPTS && again; attempt++) {
+        err = open_once(options, ret_store, &again, error);
+    }
+    return err;
 }
 
 /* ---- Closing ---- */
@@ -661,6 +704,7 @@ static void store_destroy(struct kith_store *store)
     store_tree_release(&store->chunk_tree);
     kith_free(store->hint_sums);
     store_meta_release(store);
+    store_identity_release(store);
     if (store->chunks_fd >= 0) {
         close(store->chunks_fd);
     }

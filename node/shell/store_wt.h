@@ -10,6 +10,8 @@
  *     DIR/wt/                  WiredTiger's home: tables below and its log
  *     DIR/chunks/NNNNNN.seg    contents of chunks above KITH_CHUNK_INLINE_MAX, append-only
  * (segments.h)
+ *     DIR/damaged/             files of tables that were set aside (store_aside.c), for a person
+ *     DIR/aside-TABLE, rebuild what the next start has to do (store_aside.c, store_derived.c)
  *
  *     table    key                                          value
  *     rows     u16be partition, 16 group, name              record (core/rowop.h)
@@ -38,14 +40,17 @@
  * them and a kill -9 nothing was left; a sync for each commit gave 3-5 k/s, one for a batch 22-27
  * k/s.)
  *
- * DAMAGE. A row or chunk that does not fit its checksum is set aside (store_damage.c); what only says
- * again what they say - leaves, tree, ctree, sums - is made anew (store_derived.c). A damaged page of
- * any other table ends the store, and a person has to decide.
+ * DAMAGE. A row or chunk that does not fit its checksum is set aside (store_damage.c); what only
+ * says again what they say - leaves, tree, ctree, sums, refs - is made anew (store_derived.c). A
+ * damaged page of rows, chunks or another table ends the store; at the next start the whole table
+ * is set aside in DIR/damaged, an empty one takes its place, and the core is told what was lost
+ * (store_aside.c, core/refill.h). Only meta, which says who this node is, wants a person.
  *
- * A FULL DISK. Each completion says how full it is (enum kith_space). WiredTiger gives up (panics) when it finds no space. So value-bearing writes are
- * refused with ENOSPC while less is free than the next checkpoint may add to the files and a
- * reserve of ten log files, deletes and the node's records below a quarter of that reserve
- * (store_space.c). When another program takes even that, the store fails, see `fatal`.
+ * A FULL DISK. Each completion says how full it is (enum kith_space). WiredTiger gives up (panics)
+ * when it finds no space. So value-bearing writes are refused with ENOSPC while less is free than
+ * the next checkpoint may add to the files and a reserve of ten log files, deletes and the node's
+ * records below a quarter of that reserve (store_space.c). When another program takes even that,
+ * the store fails, see `fatal`.
  *
  * Checked by tests/unit/test_store_wt.c and test_store_space.c; speed by tests/bench/store_bench.c.
  * DESIGN sections 5, 6, 8. */

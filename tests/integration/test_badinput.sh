@@ -175,10 +175,11 @@ else
     cluster_down
 fi
 
-say "a damaged WiredTiger file"
+say "a damaged file that only this node has (tables that others have, too: test_damaged_file.sh)"
 cp -a "$dir/node1" "$work/damaged"
-victim=$(find "$work/damaged" -name 'rows*.wt' | head -n 1)
-[ -n "$victim" ] || fail "no rows*.wt in $work/damaged"
+victim=$(find "$work/damaged" -name 'meta*.wt' | head -n 1)
+[ -n "$victim" ] || fail "no meta*.wt in $work/damaged"
+rm "$work/damaged/identity" # with that it would be known who it is
 dd if=/dev/urandom of="$victim" bs=4096 count=1 conv=notrunc status=none
 refuses "damaged" kithd --data "$work/damaged" --listen 127.0.0.1:0
 

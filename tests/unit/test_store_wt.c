@@ -634,7 +634,7 @@ static void test_damaged_file(void **state)
     char path[256];
     put_text(place, 1, "a", "b");
     must_close(place);
-    snprintf(path, sizeof path, "%s/wt/rows.wt", place->dir);
+    snprintf(path, sizeof path, "%s/wt/meta.wt", place->dir); /* others: test_store_aside.c */
     int fd = open(path, O_RDWR);
     char junk[16384];
     memset(junk, 0x5a, sizeof junk);
