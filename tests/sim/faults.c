@@ -221,8 +221,8 @@ static uint32_t what_is_lost(struct sim *sim)
     case 1:
     case 2:
         return KITH_LOST_ROWS;
-    case 3:
-        return all | KITH_LOST_RECORDS;
+    case 3: /* of two members both must vote for the next table: nothing would ever change again */
+        return sim->newest->member_count > 2 ? all | KITH_LOST_RECORDS : all;
     default:
         return all;
     }
