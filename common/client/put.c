@@ -118,12 +118,29 @@ static uint32_t next_stand_in(struct kith_client_core *core, struct cc_op *op)
     return heard != CC_REPS_MAX ? heard : first;
 }
 
+/* The owner to ask next; CC_REPS_MAX: none is linked. A mute one comes after all that are not, also
+ * one of the own zone, of which a local quorum wants its copies: that is the coordinator's matter. */
+static uint32_t next_owner(struct kith_client_core *core, const struct cc_op *op)
+{
+    uint32_t owner = cc_replicas_next(core, op, false, 0);
+    if (owner >= op->slots || !op->reps[owner].peer->mute) {
+        return owner < op->slots ? owner : CC_REPS_MAX;
+    }
+    for (uint32_t i = 0; i < op->slots; i++) {
+        const struct cc_rep *rep = &op->reps[i];
+        if (rep->state == CC_REP_NEW && !rep->peer->mute &&
+            cc_peer_link(core, rep->peer, false) != NULL) {
+            return i;
+        }
+    }
+    return owner;
+}
+
 /* Who is to coordinate it next; CC_REPS_MAX: nobody, or nobody yet. A fallback stands in only where
  * no owner may still come, and owners that are mute come after all that are not. */
 static uint32_t next_coordinator(struct kith_client_core *core, struct cc_op *op)
 {
-    uint32_t owner = cc_replicas_next(core, op, false, 0);
-    owner = owner < op->slots ? owner : CC_REPS_MAX;
+    uint32_t owner = next_owner(core, op);
     if (owner != CC_REPS_MAX && !op->reps[owner].peer->mute) {
         return owner;
     }

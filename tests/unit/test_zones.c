@@ -313,6 +313,31 @@ static void test_chunk_level(void **state)
     end(w);
 }
 
+/* Both owners of the own zone are silent: the one elsewhere coordinates, though a local quorum wants
+ * copies of theirs. */
+static void test_own_mute(void **state)
+{
+    (void)state;
+    struct client_world *w = world_new_zones("east", ZONES);
+    struct kith_put_update update = {.name = text("a"), .has_sibling = true, .value = text("one")};
+    struct kith_client_op op = {
+        .kind = KITH_CLIENT_PUT, .level = KITH_LEVEL_LOCAL_QUORUM, .timeout_ms = 3000};
+    op.u.put.group = WORLD_GROUP;
+    op.u.put.update_count = 1;
+    op.u.put.updates = &update;
+    op.u.put.durability = KITH_DURABLE_DISK; /* so patiently that both are known for mute */
+    world_start(w);
+    world_set_mode(w, 0, FROZEN);
+    world_set_mode(w, 1, FROZEN);
+    uint64_t start = w->now;
+    uint64_t tag = world_submit(w, &op);
+    world_pass(w, 3000);
+    assert_int_equal(KITH_OK, world_err(w, tag));
+    assert_int_equal(1, w->nodes[2].puts);
+    assert_in_range(world_done(w, tag)->at_ms - start, 1, 700);
+    end(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +350,7 @@ int main(void)
         cmocka_unit_test(test_local_read_early),
         cmocka_unit_test(test_each_read),
         cmocka_unit_test(test_chunk_level),
+        cmocka_unit_test(test_own_mute),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
