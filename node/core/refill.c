@@ -87,7 +87,7 @@ void kith_lost_encode(uint32_t lost, struct kith_bytes before, struct kith_buf *
 
 static bool bit_in(const uint8_t *bits, uint32_t partition)
 {
-    return (bits[partition / 8] >> (partition % 8) & 1u) != 0;
+    return ((unsigned)bits[partition / 8] >> (partition % 8) & 1u) != 0;
 }
 
 static void bit_set(uint8_t *bits, uint32_t partition)
