@@ -58,6 +58,7 @@ bool cc_ask(struct kith_client_core *core, struct cc_op *op, struct cc_peer *pee
     ask->conn = link->conn;
     ask->op = op;
     ask->peer = peer;
+    ask->through = NULL;
     ask->rep = rep;
     ask->bulk_put = msg->kind == KITH_MSG_CHUNK_PUT_REQ;
     if (ask->bulk_put) {
@@ -67,6 +68,32 @@ bool cc_ask(struct kith_client_core *core, struct cc_op *op, struct cc_peer *pee
     op->asks = ask;
     msg->id = ask->id;
     cc_send(core, ask->conn, msg);
+    return true;
+}
+
+bool cc_ask_through(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
+                    struct cc_peer *through, uint64_t *ret_id)
+{
+    struct cc_link *link = cc_peer_link(core, through, true);
+    struct cc_ask *ask = link == NULL ? NULL : ask_new(core);
+    if (ask == NULL) {
+        return false;
+    }
+    ask->conn = link->conn;
+    ask->op = op;
+    ask->peer = op->reps[rep].peer;
+    ask->through = through;
+    ask->rep = rep;
+    ask->bulk_put = true;
+    ask->peer->bulk_asks++;
+    ask->next = op->asks;
+    op->asks = ask;
+    op->reps[rep].state = CC_REP_ASKED;
+    op->reps[rep].asked_ms = core->now;
+    op->reps[rep].hedged = false;
+    op->reps[rep].missed = false;
+    op->u.chunk.sent++;
+    *ret_id = ask->id;
     return true;
 }
 

@@ -6,6 +6,8 @@
  * one: a put is done when W owners have it, and a read asks one owner, the next when it fails or is
  * late.
  *
+ * Owners in another zone get it through one of them (relay.c).
+ *
  * The copies beyond W go on after the answer (the op lingers). To bound what lies in memory, each
  * node has a window of unanswered puts, and while CC_LINGER_MAX ops linger an answer waits for all
  * its live owners, up to LINGER_MS: that is the brake for a writer who is faster than the slowest
@@ -27,9 +29,9 @@ static void stale(struct kith_client_core *core, struct cc_op *op, uint32_t i)
     (void)cc_replica_stale(core, op, i, kith_bytes_make(NULL, 0)); /* the drive sees which */
 }
 
-static void ask_put(struct kith_client_core *core, struct cc_op *op, uint32_t i)
+struct kith_msg *cc_chunk_put_message(struct kith_client_core *core, const struct cc_op *op)
 {
-    struct cc_chunk *chunk = &op->u.chunk;
+    const struct cc_chunk *chunk = &op->u.chunk;
     struct kith_msg *msg = cc_message(core, KITH_MSG_CHUNK_PUT_REQ);
     if (msg != NULL) {
         struct kith_chunk_put_req *req = &msg->u.chunk_put_req;
@@ -43,11 +45,23 @@ static void ask_put(struct kith_client_core *core, struct cc_op *op, uint32_t i)
         req->payload = chunk->payload;
         req->thin = chunk->thin;
     }
+    return msg;
+}
+
+void cc_chunk_put_sent(struct kith_client_core *core, struct cc_op *op, uint32_t i,
+                       struct kith_msg *msg)
+{
+    struct cc_chunk *chunk = &op->u.chunk;
     cc_replica_ask(core, op, i, msg);
     if (op->reps[i].state == CC_REP_ASKED) {
         chunk->flushed = chunk->thin ? chunk->flushed | 1u << i : chunk->flushed & ~(1u << i);
         chunk->sent++;
     }
+}
+
+static void ask_put(struct kith_client_core *core, struct cc_op *op, uint32_t i)
+{
+    cc_chunk_put_sent(core, op, i, cc_chunk_put_message(core, op));
 }
 
 /* Whether an owner that has not answered is worth waiting for, now that W have. */
@@ -201,6 +215,8 @@ void cc_chunk_put_drive(struct kith_client_core *core, struct cc_op *op)
     if (!cc_replicas_prepare(core, op, true)) {
         return;
     }
+    cc_relay_look(core, op);
+    cc_relay_ask(core, op);
     for (uint32_t i = 0; i < op->slots; i++) {
         struct cc_rep *rep = &op->reps[i];
         if (rep->state == CC_REP_NEW && cc_peer_link(core, rep->peer, true) != NULL &&
@@ -240,8 +256,17 @@ void cc_chunk_put_answer(struct kith_client_core *core, struct cc_op *op, uint32
                          const struct kith_msg *msg)
 {
     const struct kith_chunk_res *res = &msg->u.chunk_res;
+    bool relayed = (op->u.chunk.relayed >> i & 1u) != 0;
+    bool good = msg->kind == KITH_MSG_CHUNK_RES && res->status.err == KITH_OK;
+    if (!good && !relayed) { /* a relay: it has passed nothing on, perhaps */
+        cc_relay_fail(core, op, i);
+    }
+    op->u.chunk.relayed &= ~(1u << i);
     if (msg->kind != KITH_MSG_CHUNK_RES) {
         cc_replica_failed(core, op, i, KITH_EFORMAT, "answers something else");
+    } else if (res->status.err == KITH_EUNREACH && relayed) {
+        op->u.chunk.direct |= 1u << i; /* the relay says so */
+        op->reps[i].state = CC_REP_NEW;
     } else if (res->status.err == KITH_ESTALE && !op->done) {
         stale(core, op, i);
     } else if (res->status.err != KITH_OK) {
@@ -251,6 +276,7 @@ void cc_chunk_put_answer(struct kith_client_core *core, struct cc_op *op, uint32
                             err == KITH_ECORRUPT || err == KITH_ETOOBIG || err == KITH_EREFUSED;
     } else {
         op->reps[i].state = CC_REP_HAVE;
+        op->reps[i].had_ms = core->now;
         op->reps[i].err = KITH_OK;
     }
     cc_drive(core, op);

@@ -492,7 +492,7 @@ static void take_answer(struct kith_client_core *core, const struct kith_client_
         cc_nodes_heard(core, event->conn); /* too late: the op has ended, or asked elsewhere */
         return;
     }
-    cc_peer_answered(core, ask.peer);
+    cc_peer_answered(core, ask.through != NULL ? ask.through : ask.peer);
     struct cc_op *op = ask.op;
     switch (op->kind) {
     case KITH_CLIENT_GET:
@@ -670,6 +670,7 @@ enum kith_err kith_client_core_new(const struct kith_client_core_options *option
     core->client_id[1] = options->random[1];
     core->op_timeout_ms = options->op_timeout_ms != 0 ? options->op_timeout_ms : OP_TIMEOUT_MS;
     core->hedge_ms = options->hedge_ms != 0 ? options->hedge_ms : HEDGE_MS;
+    core->relay_min = options->relay_min != 0 ? options->relay_min : CC_RELAY_MIN;
     core->strict = options->strict;
     core->w_min = options->w_min;
     core->read_level = options->read_level;

@@ -108,6 +108,7 @@ struct kith_client_core_options {
     const char *const *servers; /* copied */
     uint32_t op_timeout_ms;     /* 0 = 10000 */
     uint32_t hedge_ms;          /* 0 = 50 */
+    uint32_t relay_min;         /* bytes of a chunk from which on a zone gets it once; 0 = 4096 */
     const char *writer;         /* NULL = "" */
     bool strict;                /* see client.h, like the next one */
     uint32_t w_min;

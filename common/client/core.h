@@ -12,6 +12,7 @@
  *     scan.c         SCAN: pages merged in name order
  *     put.c          PUT
  *     chunk.c        CHUNK_PUT, CHUNK_GET
+ *     relay.c        CHUNK_PUT to another zone, once
  *     sync.c         CHUNK_SYNC, STATUS
  *     twins.c        own writes that may have drawn a second dot
  *     watch.c        watches: who has promised to tell changes, until when
@@ -60,6 +61,8 @@
 #define CC_TABLE_AGAIN_MS 1000u /* TABLE_REQs because of unreachable members: one in this time */
 #define CC_REPS_MAX       (KITH_HOLDERS_MAX + 2u) /* owners, and who may stand in for them */
 #define CC_WINDOW         32u /* unanswered chunk puts to one node: 32 MiB on their way */
+#define CC_RELAY_MIN      4096u /* bytes of a chunk; a smaller one is sent to each owner */
+#define CC_RELAY_MS       500u  /* from a relay's answer to those of whom it passed the chunk on to */
 #define CC_LINGER_MAX     64u /* answered chunk puts whose last copies are still on their way */
 #define CC_ASK_BLOCK      1024u
 #define CC_ASK_BLOCKS     64u
@@ -125,6 +128,7 @@ struct cc_ask {
     uint64_t conn;
     struct cc_op *op;
     struct cc_peer *peer;
+    struct cc_peer *through; /* it was sent there, to be passed on to `peer`; NULL: directly */
     uint32_t rep; /* which of the op's replicas (or nodes) */
     bool bulk_put;
     struct cc_ask *next; /* of the op, or free */
@@ -150,6 +154,7 @@ struct cc_rep {
     bool digest;
     enum kith_err err;
     uint64_t asked_ms;
+    uint64_t had_ms; /* a chunk put: when it became HAVE */
     uint64_t asked_change; /* the session's last change when the first ask of this round went out */
     uint32_t row_count;
     struct cc_copy *rows;
@@ -195,6 +200,9 @@ struct cc_chunk {
     struct kith_blob *payload;
     uint32_t offset, size;
     uint32_t sent;
+    uint32_t relayed; /* owners, a bit each, that were sent it through reps[via[i]] */
+    uint32_t direct;  /* and those that are not to be sent it that way (again) */
+    uint8_t via[CC_REPS_MAX];
     uint32_t flushed; /* owners, a bit each, that were asked when it was thin: they answer from
                          the disk */
 };
@@ -359,7 +367,7 @@ struct cc_watches {
 struct kith_client_core {
     uint64_t now;
     uint64_t random;
-    uint32_t op_timeout_ms, hedge_ms;
+    uint32_t op_timeout_ms, hedge_ms, relay_min;
     bool strict;
     uint32_t w_min;
     bool zone_given, zone_known;
@@ -421,6 +429,10 @@ void cc_effect_close(struct kith_client_core *core, uint64_t conn, const char *r
 /* Sends msg to the peer and notes that the op waits for the answer; false: no link, no memory. */
 bool cc_ask(struct kith_client_core *core, struct cc_op *op, struct cc_peer *peer, uint32_t rep,
             struct kith_msg *msg);
+/* Notes that the op waits for the answer of replica `rep`, which comes back through another peer under
+ * *ret_id; the caller sends the message. False: no link, no memory. */
+bool cc_ask_through(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
+                    struct cc_peer *through, uint64_t *ret_id);
 /* Takes the op's asks to replica `rep` back: their answers are ignored. */
 void cc_ask_forget(struct kith_client_core *core, struct cc_op *op, uint32_t rep);
 void cc_ask_forget_all(struct kith_client_core *core, struct cc_op *op);
@@ -626,6 +638,16 @@ void cc_put_deadline(struct kith_client_core *core, struct cc_op *op, enum kith_
 void cc_chunk_put_drive(struct kith_client_core *core, struct cc_op *op);
 void cc_chunk_put_answer(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
                          const struct kith_msg *msg);
+/* Without an id; NULL: no memory. Sends it to that replica. */
+struct kith_msg *cc_chunk_put_message(struct kith_client_core *core, const struct cc_op *op);
+void cc_chunk_put_sent(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
+                       struct kith_msg *msg);
+/* Sends the chunk to other zones, as far as it can be done by relays now. */
+void cc_relay_ask(struct kith_client_core *core, struct cc_op *op);
+/* Replica i, or those that get it through i, are to be sent it directly. */
+void cc_relay_fail(struct kith_client_core *core, struct cc_op *op, uint32_t i);
+/* The same of those whose relay is lost, silent, or late. */
+void cc_relay_look(struct kith_client_core *core, struct cc_op *op);
 void cc_chunk_get_drive(struct kith_client_core *core, struct cc_op *op);
 void cc_chunk_get_answer(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
                          const struct kith_msg *msg);

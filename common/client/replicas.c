@@ -48,6 +48,9 @@ static void bind(struct kith_client_core *core, struct cc_op *op)
     op->slots = any ? holders : table->owner_slots;
     op->rep_count = op->slots;
     memset(op->reps, 0, sizeof(op->reps));
+    if (writes) {
+        op->u.chunk.relayed = op->u.chunk.direct = 0;
+    }
     for (uint32_t i = 0; i < op->slots; i++) {
         op->reps[i].peer = core->by_member[owners[i]];
     }

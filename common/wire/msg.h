@@ -15,6 +15,7 @@
 #define KITH_PROTOCOL_VERSION 1u
 #define KITH_BATCH_MAX 256u         /* updates in one batch; a hard-link rename needs 6 */
 #define KITH_NAMES_MAX 256u         /* names in one get */
+#define KITH_RELAY_TO_MAX KITH_HOLDERS_MAX /* owners that a message is passed on to */
 #define KITH_PAGE_ROWS_MAX 1024u    /* rows in one page of a scan */
 #define KITH_LEAF_SUMS_MAX 256u     /* leaves of a tree, core/tree.h */
 #define KITH_LEAF_ROWS_MAX 512u     /* of leaves, in one answer */
@@ -185,6 +186,14 @@ struct kith_repair_req {
     const struct kith_bytes *names;
 };
 
+/* One more owner, to whom the receiver passes the same on: he is nearer to the receiver than to the
+ * sender. His answer is passed back under that id; nobody answers for another. EUNREACH: it could not
+ * be passed on, or he was not heard of again. */
+struct kith_relay_to {
+    struct kith_uuid node;
+    uint64_t id;
+};
+
 /* Bulk. The payload is a slice of its own on the wire and a blob here. */
 struct kith_chunk_put_req {
     struct kith_table_id table;
@@ -196,6 +205,8 @@ struct kith_chunk_put_req {
     const struct kith_chunk_id *refs;
     struct kith_blob *payload;
     bool thin; /* the sender cannot reach W owners: the others are to be told of it */
+    uint32_t relay_count;
+    const struct kith_relay_to *relays;
 };
 struct kith_chunk_get_req {
     struct kith_table_id table;
@@ -249,10 +260,13 @@ struct kith_replicate_req {
     bool may_wait; /* the sender does not wait for the answer: it may leave with others */
     bool custody;  /* a hint that counts as a copy */
     bool retry;    /* another coordinator may have carried the request out, too */
+    uint32_t relay_count; /* none with a hint */
+    const struct kith_relay_to *relays;
 };
 struct kith_replicate_res {
     struct kith_status status;
     struct kith_bytes table;
+    struct kith_uuid node; /* passed back: whose answer it is; nil: the sender's */
 };
 
 /* Anti-entropy: sums of a partition's leaves (core/tree.h, kith_sum_encode). */

@@ -164,11 +164,18 @@ static const struct wire_field repair_req_fields[] = {
 DESC(repair_req, "RepairReq", true, false);
 #undef T
 
+#define T kith_relay_to
+static const struct wire_field relay_to_fields[] = {
+    ARRAY(1, node), U64(2, id)};
+DESC(relay_to, "RelayTo", false, false);
+#undef T
+
 #define T kith_chunk_put_req
 static const struct wire_field chunk_put_req_fields[] = {
     SUB(1, table, table_id_desc), U32(2, timeout_ms, KITH_TIMEOUT_MAX_MS), ARRAY(3, id),
     ARRAY(4, checksum), U32(5, durability, KITH_DURABLE_DISK),
-    ARRAYS(6, refs, ref_count, KITH_REFS_MAX), BOOL(7, thin)};
+    ARRAYS(6, refs, ref_count, KITH_REFS_MAX), BOOL(7, thin),
+    SUBS(8, relays, relay_count, KITH_RELAY_TO_MAX, relay_to_desc)};
 DESC(chunk_put_req, "ChunkPutReq", true, false);
 #undef T
 
@@ -211,13 +218,14 @@ static const struct wire_field replicate_req_fields[] = {
     SUB(1, table, table_id_desc), U32(2, timeout_ms, KITH_TIMEOUT_MAX_MS), ARRAY(3, request),
     U32(4, durability, KITH_DURABLE_DISK), BOOL(5, has_hint), ARRAY(6, hint_for), ARRAY(7, group),
     SUBS(8, rows, row_count, KITH_BATCH_MAX, replica_row_desc), BOOL(9, may_wait),
-    BOOL(10, custody), BOOL(11, retry)};
+    BOOL(10, custody), BOOL(11, retry),
+    SUBS(12, relays, relay_count, KITH_RELAY_TO_MAX, relay_to_desc)};
 DESC(replicate_req, "ReplicateReq", true, false);
 #undef T
 
 #define T kith_replicate_res
 static const struct wire_field replicate_res_fields[] = {
-    SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX)};
+    SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX), ARRAY(3, node)};
 DESC(replicate_res, "ReplicateRes", false, true);
 #undef T
 

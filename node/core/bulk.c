@@ -37,6 +37,7 @@ static void link_idle(struct kith_node *node, uint16_t peer, bool failed)
             backoff * 2 < KITH_BACKOFF_MAX_MS ? backoff * 2 : KITH_BACKOFF_MAX_MS;
     }
     exchange_bulk_down(node, peer);
+    relay_bulk_down(node, peer);
 }
 
 static void link_end(struct kith_node *node, uint16_t peer, const char *why, bool failed)

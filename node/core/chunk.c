@@ -56,6 +56,7 @@ static void chunk_put(struct kith_node *node, uint64_t conn, const struct kith_m
         core_refuse(node, conn, msg, KITH_ENOTREADY, "a table change is being decided");
         return;
     }
+    relay_chunk(node, conn, msg); /* whether there is room here or not */
     if (space_refuses(node, conn, msg, KITH_SPACE_FULL)) {
         return;
     }

@@ -4,6 +4,7 @@
  *
  *     node.c      life of a node, dispatch of events     put.c        coordination of writes
  *     put_spread.c  copies of a write: owners, and who stands in for them
+ *     put_relay.c  those that go to another zone once; relay.c  ... and are passed on there
  *     effect.c    how effects are made                   replicate.c  merging what others coordinated
  *     pending.c   requests under way, their deadlines    get.c        reads of the local replica
  *     conns.c     connections and who is behind them     repair.c     read repair
@@ -32,6 +33,7 @@
 #include "core/moves.h"
 #include "core/pending.h"
 #include "core/refill.h"
+#include "core/relay.h"
 #include "core/sweep.h"
 
 /* ---- Connections ---- */
@@ -83,6 +85,7 @@ struct peer {
     uint64_t asked_ms; /* doubted: when it was asked for a sign of life; 0 = not yet */
     uint64_t late_ms;  /* no put waits for it before: another was faster although its copy could wait */
     uint32_t backoff_ms;
+    uint32_t relays;  /* chunks that are passed on to it: relay.c */
     struct bulk_link bulk;
     /* swim.c */
     enum kith_liveness live; /* what members say of it */
@@ -253,6 +256,7 @@ struct kith_node {
     uint64_t lost_due_ms; /* some that are down are to be tried again */
     uint32_t reconnects; /* attempts to reach members that are down */
     uint32_t keep_open; /* as KITH_KEEP_OPEN */
+    uint32_t relay_min; /* as KITH_RELAY_MIN */
     struct swim swim;
     bool members_dirty, members_writing;
     struct conn *conns; /* [KITH_CONN_SLOTS], open addressing */
@@ -507,6 +511,8 @@ enum kith_err put_stored_os(struct kith_node *node, struct pending *pending,
 /* The completion of a REREAD or NOTE. */
 enum kith_err put_again_stored(struct kith_node *node, struct pending *pending,
                                const struct kith_store_done *done);
+/* The states are read again, for who has a place and was not asked, or is to be sent to directly. */
+void put_reread(struct kith_node *node, struct pending *pending);
 /* After a change of copies, of those who are waited for, or of time: answers when the outcome is
  * known, and sees to more copies. */
 void put_progress(struct kith_node *node, struct pending *pending);

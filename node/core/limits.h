@@ -48,6 +48,10 @@
 #define KITH_LATE_AFTER_MS     20u    /* a copy that was asked for at once, and others are made meanwhile */
 #define KITH_LATE_MS           1000u  /* then its node is tried again */
 #define KITH_FIND_TIMEOUT_MS   250u
+/* Relays: put_relay.c, relay.c */
+#define KITH_RELAY_MIN         4096u  /* bytes of states; fewer are sent to each owner: a relay costs messages */
+#define KITH_RELAY_MS          500u   /* then who was to get it through a relay is sent to directly */
+#define KITH_RELAY_CHUNKS      32u    /* that are passed on to one peer at a time: 32 MiB */
 /* Hints and custody: put.c, handoff.c */
 #define KITH_STAND_IN_MS       150u /* a copy that is so late: another node stands in, */
 #define KITH_STAND_IN_DISK_MS  600u /* where it has to be flushed */

@@ -92,6 +92,7 @@ static enum kith_err load_options(struct kith_node *node, const struct kith_node
     pace_set(&node->pace, node->now_ms, options->repair_rate);
     pace_set(&node->zone_pace, node->now_ms, options->zone_rate);
     node->keep_open = options->keep_open > 0 ? options->keep_open : KITH_KEEP_OPEN;
+    node->relay_min = options->relay_min > 0 ? options->relay_min : KITH_RELAY_MIN;
     node->put_timeout_ms =
         options->put_timeout_ms > 0 ? options->put_timeout_ms : KITH_PUT_TIMEOUT_MS;
     return KITH_OK;
@@ -430,6 +431,8 @@ static enum kith_err take_answer(struct kith_node *node, struct conn *conn,
         exchange_got(node, pending, conn->peer, msg);
     } else if (pending->kind == PENDING_FETCH && msg->kind == KITH_MSG_CHUNK_RES) {
         fetch_got(node, pending, conn->peer, &msg->u.chunk_res);
+    } else if (pending->kind == PENDING_RELAY) {
+        relay_got(node, pending, conn->peer, msg);
     } else if (pending->kind == PENDING_HANDOFF && msg->kind == KITH_MSG_HANDOFF_RES) {
         handoff_got(node, pending, conn->peer, &msg->u.handoff_res);
     } else if (pending->kind == PENDING_SWEEP && msg->kind == KITH_MSG_SWEEP_RES) {

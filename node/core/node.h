@@ -85,6 +85,7 @@ struct kith_node_options {
     const char *software;
     const char *join;     /* a member's address: join through it when the node has no cluster; or NULL */
     uint32_t keep_open;      /* in a cluster of so many nodes all keep connections to all; 0 = 32 */
+    uint32_t relay_min;      /* bytes of states from which on another zone gets them once; 0 = 4096 */
     uint32_t put_timeout_ms; /* bound on a put's wait for replicas; 0 = 10000 */
     uint64_t scrub_ms;    /* everything is read within that time; 0 = only when asked for */
     uint64_t scrub_rate;  /* bytes a second at most for that; 0 = no bound */

@@ -208,6 +208,8 @@ static void peer_fail(struct kith_node *node, struct peer *peer)
             repair_end(node, pending);
         } else if (pending->kind == PENDING_EXCHANGE || pending->kind == PENDING_FETCH) {
             exchange_peer_lost(node, pending, index);
+        } else if (pending->kind == PENDING_RELAY) {
+            relay_peer_lost(node, pending, index);
         } else if (pending->kind == PENDING_HANDOFF) {
             handoff_peer_lost(node, pending, index);
         } else if (pending->kind == PENDING_SWEEP) {

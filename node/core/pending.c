@@ -217,6 +217,9 @@ static void pending_expire(struct kith_node *node, struct pending *pending)
     case PENDING_HANDOFF:
         handoff_expire(node, pending);
         return;
+    case PENDING_RELAY:
+        relay_expire(node, pending);
+        return;
     case PENDING_SWEEP:
         sweep_expire(node, pending);
         return;

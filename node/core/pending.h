@@ -38,6 +38,7 @@ enum pending_kind {
     PENDING_SWEEP,      /* sweep.c */
     PENDING_SWEPT,      /* sweep_answer.c */
     PENDING_LEASE,      /* lease.c */
+    PENDING_RELAY,      /* relay.c: a copy that was passed on */
     PENDING_KINDS
 };
 
@@ -68,6 +69,7 @@ struct pending_put {
     uint32_t w_min;
     struct kith_quorum quorum; /* which of the owners must have it, beside `need`; no set: any */
     bool strict;     /* only owners count */
+    bool lingers;    /* answered; copies through relays are still on their way */
     bool owner;      /* we are one; else we stand in */
     bool value;      /* not only deletes: nodes without room are left out */
     bool thin;       /* it is noted that there are fewer than w copies */
@@ -83,6 +85,9 @@ struct pending_put {
     uint16_t counts;  /* bit i: its copy counts */
     uint16_t got;     /* bit i: it has said that it has it */
     uint16_t asked;   /* bit i: it was sent the states (before), and is not asked again */
+    uint16_t relayed; /* bit i: through others[via[i]], and his answer is due that way */
+    uint16_t direct;  /* bit i: that has failed; he is to be sent them directly */
+    uint8_t via[KITH_PUT_PLACES];
     uint64_t spread_ms;          /* when the copies went out */
     uint64_t hedged_ms;          /* when those that are late were last looked at */
     uint64_t find_until_ms;      /* PUT_FIND: then it is carried out without the rest */
@@ -95,6 +100,12 @@ struct pending_put {
     struct kith_group group; /* from PUT_SPREAD on, when req may be gone; so the next one */
     struct kith_request_id request;
     bool retry;
+};
+
+struct pending_relay { /* to one owner */
+    uint16_t peer;
+    bool chunk; /* else rows */
+    struct kith_uuid node;
 };
 
 struct pending_repair {
@@ -276,6 +287,7 @@ struct pending {
             struct kith_hint_want want;           /* where it is a hint */
             struct kith_uuid target;
         } merge;
+        struct pending_relay relay;
         struct pending_handoff handoff;
         struct pending_absorb absorb;
         struct pending_sweep sweep;

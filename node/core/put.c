@@ -513,6 +513,8 @@ void put_peer_lost(struct kith_node *node, struct pending *pending, uint16_t pee
     int i = put_other(&pending->u.put, peer);
     if (i >= 0) {
         pending->u.put.waiting &= (uint16_t)~(1u << i);
+    }
+    if (put_relay_lost(&pending->u.put, peer) || i >= 0) {
         pending_poke(node, pending);
     }
 }
@@ -643,7 +645,7 @@ enum kith_err put_stored(struct kith_node *node, struct pending *pending,
         put->copies++;
         put->owner_copies += put->owner ? 1 : 0;
     }
-    if (pending->answered) { /* spread all the same; nobody counts */
+    if (pending->answered && !put->lingers) { /* spread all the same; nobody counts */
         pending_end(node, pending);
         return KITH_OK;
     }

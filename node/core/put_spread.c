@@ -18,6 +18,8 @@
  * has a plain hint, and does not (hintop.h). Who is asked later, because a copy is late or has
  * failed, gets the states as they are by then: they have been let go, and are read again (REREAD).
  *
+ * Owners in another zone get theirs through one of them (put_relay.c).
+ *
  * SILENCE. Many may be silent at once, and each looks up until it has been waited for (peers.c). So
  * where a copy is late all who could stand in are asked for a sign of life, a stand-in that gives
  * none is replaced like an owner, and who is in doubt is asked after the others. Whoever stands in,
@@ -234,7 +236,7 @@ static bool owner_missing(const struct kith_node *node, const struct pending_put
     for (uint32_t i = 0; i < put->other_count; i++) {
         if (put->others[i] == peer) {
             uint16_t bit = (uint16_t)(1u << i);
-            return (put->got & bit) == 0 && (late || (put->waiting & bit) == 0);
+            return (put->got & bit) == 0 && (late || ((put->waiting | put->direct) & bit) == 0);
         }
     }
     return false; /* it is this node */
@@ -318,8 +320,8 @@ static uint32_t time_left(const struct kith_node *node, const struct pending *pe
     return (uint32_t)left;
 }
 
-static void send_copy(struct kith_node *node, struct pending *pending, uint32_t i,
-                      const struct kith_replica_row *rows)
+static struct kith_msg *send_copy(struct kith_node *node, struct pending *pending, uint32_t i,
+                                  const struct kith_replica_row *rows)
 {
     struct pending_put *put = &pending->u.put;
     const struct peer *peer = &node->peers[put->others[i]];
@@ -344,6 +346,39 @@ static void send_copy(struct kith_node *node, struct pending *pending, uint32_t 
         req->hint_for = node->table->members[put->stands_for[i]].uuid;
         req->custody = (put->counts & bit) != 0;
     }
+    return msg;
+}
+
+/* To the other owners that can take it; how many they are. */
+static uint32_t send_owners(struct kith_node *node, struct pending *pending,
+                            const struct kith_replica_row *rows)
+{
+    struct pending_put *put = &pending->u.put;
+    uint8_t via[KITH_PUT_PLACES];
+    struct kith_relay_to *to = NULL;
+    if (node->table->zones > 1) {
+        to = kith_arena_alloc(&node->arena, KITH_PUT_PLACES * sizeof *to);
+    }
+    size_t bytes = 0;
+    uint32_t up = 0;
+    for (uint32_t i = 0; to && i < put->result_count; i++) {
+        bytes += rows[i].state.size;
+    }
+    put_relays(node, put, bytes, via); /* bytes 0, as without memory: directly */
+    for (uint32_t i = 0; i < put->other_count; i++) {
+        if (!put_takes(node, put, put->others[i])) {
+            continue;
+        }
+        up++;
+        if (via[i] == i) {
+            struct kith_msg *msg = send_copy(node, pending, i, rows);
+            if (to) {
+                put_relay_through(node, pending, i, via, to, msg);
+                to += msg->u.replicate_req.relay_count;
+            }
+        }
+    }
+    return up;
 }
 
 /* How many copies are wanted beside those that are there; or that may still come, too. */
@@ -354,14 +389,14 @@ static uint32_t lacks_now(const struct kith_node *node, const struct pending_put
 
 static uint32_t lacks_still(const struct kith_node *node, const struct pending_put *put)
 {
-    return put_lacks(node, put, (put->got | put->waiting) & put->counts, true);
+    return put_lacks(node, put, (put->got | put->waiting | put->direct) & put->counts, true);
 }
 
 /* The owners in whose place a copy helps most; all where it is the same. */
 static uint32_t wanted_owners(const struct kith_node *node, const struct pending_put *put)
 {
     uint32_t due = (1u << put->place_count) - (1u << put->other_count); /* given, not all asked */
-    uint32_t places = put->got | put->waiting | (due & ~(uint32_t)put->asked);
+    uint32_t places = put->got | put->waiting | put->direct | (due & ~(uint32_t)put->asked);
     uint32_t helps =
         put->quorum.set_count == 0
             ? 0
@@ -437,21 +472,15 @@ static void put_spread(struct kith_node *node, struct pending *pending,
                        const struct kith_replica_row *rows)
 {
     struct pending_put *put = &pending->u.put;
-    uint32_t up = 0;
     put->phase = PUT_SPREAD;
     put->urgent = put_urgent(node, put);
     put->counts = (uint16_t)((1u << put->other_count) - 1u);
     put->spread_ms = node->now_ms;
-    for (uint32_t i = 0; i < put->other_count; i++) {
-        if (put_takes(node, put, put->others[i])) {
-            send_copy(node, pending, i, rows);
-            up++;
-        }
-    }
+    uint32_t up = send_owners(node, pending, rows);
     if (up < put->other_count && node->table->member_count > node->table->owner_slots) {
         (void)recruit(node, pending, lacks_still(node, put), false, true);
         for (uint32_t i = put->other_count; i < put->place_count; i++) {
-            send_copy(node, pending, i, rows);
+            (void)send_copy(node, pending, i, rows);
         }
     }
     put_timer(node, pending);
@@ -509,7 +538,7 @@ enum kith_err put_stored_os(struct kith_node *node, struct pending *pending,
 
 /* ---- When copies are late, or fail ---- */
 
-static void put_reread(struct kith_node *node, struct pending *pending)
+void put_reread(struct kith_node *node, struct pending *pending)
 {
     struct pending_put *put = &pending->u.put;
     put->phase = PUT_REREAD;
@@ -574,8 +603,11 @@ static void put_hedge(struct kith_node *node, struct pending *pending)
     if (!put->strict) {
         doubt_stand_ins(node, put_partition(node, put), put->spread_ms);
     }
-    if (!put->strict && !pending->op_out && node->now_ms >= put->spread_ms + after &&
-        recruit(node, pending, lacks_now(node, put), true, false) > 0) {
+    bool more = !pending->op_out && put_relays_late(node, put);
+    if (!put->strict && !pending->op_out && node->now_ms >= put->spread_ms + after) {
+        more = recruit(node, pending, lacks_now(node, put), true, false) > 0 || more;
+    }
+    if (more) {
         put_reread(node, pending);
     }
     put_timer(node, pending);
@@ -587,14 +619,24 @@ void put_progress(struct kith_node *node, struct pending *pending)
     if (put->phase < PUT_SPREAD) {
         return;
     }
+    if (pending->answered) {
+        if (put->lingers) {
+            put_linger(node, pending);
+        }
+        return;
+    }
     if (put_outdated(node, put)) { /* its copies are those of another table's owners */
         pending_refuse(node, pending, KITH_EUNKNOWN, "the table has changed");
         pending_end(node, pending);
     } else if (lacks_now(node, put) == 0) {
         put_answer_ok(node, pending);
-        pending_end(node, pending);
+        put_linger(node, pending);
     } else if (put->phase != PUT_SPREAD) {
         return; /* more may come of it */
+    } else if (put->direct != 0) {
+        if (!pending->op_out) { /* else its completion comes first */
+            put_reread(node, pending);
+        }
     } else if (lacks_still(node, put) == 0) {
         if (node->now_ms >= put->hedged_ms + KITH_STAND_IN_MS) {
             put_hedge(node, pending);
@@ -626,12 +668,13 @@ static void put_reread_done(struct kith_node *node, struct pending *pending,
         rows[i].dot = put->results[i].dot;
         good = rows[i].state.size > 0; /* custody that has been delivered meanwhile is gone */
     }
-    for (uint32_t i = put->other_count; i < put->place_count; i++) {
-        bool asked = (put->asked & (1u << i)) != 0;
-        if (!asked && good && put_takes(node, put, put->others[i])) {
-            send_copy(node, pending, i, rows);
+    for (uint32_t i = 0; i < put->place_count; i++) {
+        uint16_t bit = (uint16_t)(1u << i);
+        bool due = i < put->other_count ? (put->direct & bit) != 0 : (put->asked & bit) == 0;
+        if (due && good && put_takes(node, put, put->others[i])) {
+            (void)send_copy(node, pending, i, rows);
         }
-        put->asked |= (uint16_t)(1u << i);
+        put->asked |= i < put->other_count ? 0 : bit;
     }
 }
 
@@ -641,7 +684,7 @@ enum kith_err put_again_stored(struct kith_node *node, struct pending *pending,
     struct pending_put *put = &pending->u.put;
     enum put_phase phase = put->phase;
     core_stored_last(node, pending);
-    if (pending->answered) {
+    if (pending->answered && !put->lingers) {
         pending_end(node, pending);
         return KITH_OK;
     }
@@ -650,6 +693,7 @@ enum kith_err put_again_stored(struct kith_node *node, struct pending *pending,
         if (done->err == KITH_OK && !put_outdated(node, put)) {
             put_reread_done(node, pending, done);
         }
+        put->direct = 0;
     } else if (done->err == KITH_OK) {
         put->thin = true;
         put->need = put->w_min < put->copies ? put->copies : put->w_min;
@@ -675,7 +719,7 @@ static void put_late(struct kith_node *node, const struct pending_put *put, int 
         return;
     }
     for (uint32_t k = 0; k < put->other_count; k++) {
-        if (put->waiting & put->urgent & (1u << k)) {
+        if (put->waiting & put->urgent & ~put->relayed & (1u << k)) {
             node->peers[put->others[k]].late_ms = node->now_ms + KITH_LATE_MS;
         }
     }
@@ -685,21 +729,26 @@ void put_replicated(struct kith_node *node, struct pending *pending, uint16_t pe
                     const struct kith_replicate_res *res)
 {
     struct pending_put *put = &pending->u.put;
-    int i = put_other(put, peer);
-    if (put->phase < PUT_SPREAD || i < 0) {
+    int i = put->phase < PUT_SPREAD ? -1 : put_relay_place(node, put, peer, res);
+    if (i < 0) {
         return;
     }
-    put->waiting &= (uint16_t)~(1u << i);
+    uint16_t bit = (uint16_t)(1u << i);
+    put->waiting &= (uint16_t)~bit;
     if (res->status.err == KITH_OK) {
         bool owner = i < put->other_count;
-        put->got |= (uint16_t)(1u << i);
-        put->copies += (put->counts & (1u << i)) != 0 ? 1 : 0;
+        put->relayed &= (uint16_t)~bit;
+        put->got |= bit;
+        put->copies += (put->counts & bit) != 0 ? 1 : 0;
         put->owner_copies += owner ? 1 : 0;
         if (owner) {
             put_late(node, put, i);
         }
     } else if (res->status.err == KITH_ESTALE) {
+        put->relayed &= (uint16_t)~bit;
         table_learn(node, res->table);
+    } else {
+        put_relay_failed(put, (uint32_t)i);
     }
     put_progress(node, pending);
 }

@@ -66,6 +66,7 @@ void replicate_req(struct kith_node *node, uint64_t conn, const struct kith_msg 
         core_refuse_full(node, conn, msg);
         return;
     }
+    relay_rows(node, conn, msg);
     pending->durability =
         req->durability == KITH_DURABLE_DISK ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
     pending->may_wait = req->may_wait;

@@ -366,6 +366,27 @@ static void node_put(struct client_world *w, uint64_t conn, const struct kith_ms
     msg->u.put_res.results = world_keep(w, results, put->update_count * sizeof(results[0]));
 }
 
+/* To the others that a chunk put names: what each answers comes under his id. */
+static void pass_on(struct client_world *w, uint64_t conn, const struct kith_chunk_put_req *req,
+                    const struct world_node *relay)
+{
+    for (uint32_t i = 0; i < req->relay_count && !relay->relay_mute; i++) {
+        for (uint32_t n = 0; n < w->member_count; n++) {
+            struct kith_uuid uuid = world_uuid(n);
+            if (!kith_uuid_equal(&uuid, &req->relays[i].node)) {
+                continue;
+            }
+            bool passed = !relay->relay_cannot && w->nodes[n].mode == ALIVE;
+            w->nodes[n].chunk_puts += passed ? 1 : 0;
+            w->nodes[n].relayed += passed ? 1 : 0;
+            struct kith_msg *msg =
+                world_answer(w, conn, KITH_MSG_CHUNK_RES, req->relays[i].id);
+            msg->u.chunk_res.status.err = passed ? w->nodes[n].chunk_err : KITH_EUNREACH;
+            msg->u.chunk_res.status.message = "as scripted";
+        }
+    }
+}
+
 static void node_chunk(struct client_world *w, uint64_t conn, const struct kith_msg *req,
                        uint32_t n)
 {
@@ -375,6 +396,7 @@ static void node_chunk(struct client_world *w, uint64_t conn, const struct kith_
     node->chunk_puts += get ? 0 : 1;
     if (!get) {
         node->chunk_durability = req->u.chunk_put_req.durability;
+        pass_on(w, conn, &req->u.chunk_put_req, node);
     }
     struct kith_msg *msg = world_answer(w, conn, KITH_MSG_CHUNK_RES, req->id);
     msg->u.chunk_res.status.err = node->chunk_err;

@@ -109,6 +109,7 @@ static struct client_world *make(bool strict, uint32_t member_count, const char 
     struct client_world *w = calloc(1, sizeof(*w));
     struct kith_client_core_options options = {
         .server_count = 2, .servers = servers, .mono_ms = 1000, .random = {1, 2, 3, 4}};
+    options.relay_min = 1;
     options.writer = "me@here";
     options.strict = strict;
     options.zone = own;

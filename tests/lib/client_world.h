@@ -49,6 +49,7 @@ struct world_node {
     bool stale;     /* answers ESTALE with the newer table to the older one */
     enum kith_err chunk_err;
     bool chunk_damaged;
+    bool relay_mute, relay_cannot; /* passes chunks on to nobody: says nothing of it, or that */
     bool sync_missing;
     bool sync_mute; /* flushes for ever */
     uint32_t page_rows; /* rows a page; 0 = all */
@@ -58,6 +59,7 @@ struct world_node {
     /* what was seen */
     enum kith_durability chunk_durability; /* of the last chunk put */
     uint32_t puts, gets, digests, scans, chunk_puts, chunk_gets, syncs, repairs;
+    uint32_t relayed; /* chunk puts among them that came through another */
     struct kith_request_id last_request;
     bool last_retry;
     uint32_t last_repair_from;

@@ -108,6 +108,29 @@ static struct kith_msg_box *unpack(const struct sim_event *event, struct kith_er
     return box;
 }
 
+/* A mutant: whoever is to pass a copy on answers for those who are to get it. */
+static void relay_acks(struct sim *sim, const struct sim_node *node, uint64_t conn,
+                       const struct kith_msg *msg)
+{
+    bool chunk = msg->kind == KITH_MSG_CHUNK_PUT_REQ;
+    const struct kith_relay_to *to =
+        chunk ? msg->u.chunk_put_req.relays : msg->u.replicate_req.relays;
+    uint32_t count = chunk ? msg->u.chunk_put_req.relay_count : msg->u.replicate_req.relay_count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct kith_msg early;
+        memset(&early, 0, sizeof early);
+        early.kind = chunk ? KITH_MSG_CHUNK_RES : KITH_MSG_REPLICATE_RES;
+        early.id = to[i].id;
+        if (chunk) {
+            early.u.chunk_res.status.message = "";
+        } else {
+            early.u.replicate_res.status.message = "";
+            early.u.replicate_res.node = to[i].node;
+        }
+        net_send(sim, node->index, conn, &early);
+    }
+}
+
 /* Deliberate faults of a coordinator or a replica, done to its messages. */
 static void mutate(struct sim *sim, struct sim_node *node, uint64_t conn, struct kith_msg *msg)
 {
@@ -125,6 +148,10 @@ static void mutate(struct sim *sim, struct sim_node *node, uint64_t conn, struct
     }
     if (sim->mutant == MUTANT_LEFT_EARLY && msg->kind == KITH_MSG_OFFER_RES) {
         msg->u.offer_res.done = true;
+    }
+    if (sim->mutant == MUTANT_RELAY_ACKS && (msg->kind == KITH_MSG_REPLICATE_REQ ||
+                                              msg->kind == KITH_MSG_CHUNK_PUT_REQ)) {
+        relay_acks(sim, node, conn, msg);
     }
     if (sim->mutant == MUTANT_REPLICA_EARLY && msg->kind == KITH_MSG_REPLICATE_REQ) {
         struct kith_msg early;

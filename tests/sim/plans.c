@@ -5,8 +5,8 @@
  *
  * WEIGHTS of members change. A member LEAVES; once it holds nothing any more it may be wiped, and
  * come back as another node. A node that is in no cluster JOINS. Where a member's disk is lost with
- * all its records nobody is that member any more (absent): a new node, often the very machine with an
- * empty disk, REPLACES it, at the latest when all is healed.
+ * all its records nobody is that member any more (absent): a new node, often the very machine with
+ * an empty disk, REPLACES it, at the latest when all is healed.
  *
  * WHOSE STORES COUNT. Those of the members of the newest table (plans_counts): what a member that
  * has left still holds is no copy any more; but of a row of which it is noted that its owners lack
@@ -147,7 +147,7 @@ struct wish {
 static void wish_weights(struct sim *sim, struct wish *wish)
 {
     for (uint32_t i = 0; i < wish->count; i++) {
-        wish->members[i].weight = draw(sim, 2) == 0 ? 1 : 20; /* much moves, also all of a partition */
+        wish->members[i].weight = draw(sim, 2) == 0 ? 1 : 20; /* much moves at once */
     }
 }
 

@@ -112,6 +112,7 @@ void world_start(struct sim *sim, uint32_t index)
                                         .scrub_ms = 3600000,
                                         .sweep_ms = sim->sweeps ? SWEEPS_GRACE_MS : 0,
                                         .join = node->join,
+                                        .relay_min = 1,
                                         .keep_open = sim->few_open ? 1 : 0};
     struct kith_start start;
     memset(&start, 0, sizeof start);
@@ -318,6 +319,7 @@ void world_init(struct sim *sim)
         struct kith_client_core_options options = {.server_count = sim->node_count,
                                                    .servers = servers,
                                                    .op_timeout_ms = 3000,
+                                                   .relay_min = 1,
                                                    .writer = "sim",
                                                    .strict = (sim->strict >> i & 1u) != 0,
                                                    .read_level = client->read_level,

@@ -4,8 +4,8 @@
  *
  * In a quarter of the seeds; in half of these, a message takes 5 to 80 ms from one to another, each
  * way its own time. Which they are is drawn from the seed alone, so that the others are what they
- * were. Some clients then read or write by the levels that look at zones (quorum.h); a cut in halves
- * is one between zones. At the end (zones_phase) one zone is cut off from the others
+ * were. Some clients then read or write by the levels that look at zones (quorum.h); a cut in
+ * halves is one between zones. At the end (zones_phase) one zone is cut off from the others
  * for a while: clients that read and write by local quorums go on as if nothing were amiss, in each
  * of them, and afterwards all converges like after any other fault. */
 #include "sim.h"

@@ -318,6 +318,88 @@ static void test_chunk_sync_moved(void **state)
     assert_int_equal(world_done(w, tag)->result->u.chunk_sync.missing_count, 0);
 }
 
+/* ---- Relays ---- */
+
+/* The client is in the zone of the first owner, the other two are in another; *ret_relay is the one
+ * who gets the next chunk first. */
+static struct client_world *far_world(uint32_t *ret_relay, uint32_t *ret_target)
+{
+    static const char *const zones[WORLD_MEMBERS] = {"east", "west", "west", "west",
+                                                     "east", "east", "west"};
+    struct client_world *w = world_new_zones("east", zones);
+    world_start(w);
+    (void)world_chunk_put(w, 0); /* the connections are made */
+    world_pass(w, 100);
+    uint32_t before = w->nodes[1].relayed;
+    assert_int_equal(KITH_OK, world_err(w, world_chunk_put(w, 0)));
+    world_pass(w, 100);
+    *ret_target = w->nodes[1].relayed > before ? 1 : 2;
+    *ret_relay = 3 - *ret_target;
+    for (uint32_t i = 0; i < 3; i++) {
+        w->nodes[i].chunk_puts = w->nodes[i].relayed = 0;
+    }
+    return w;
+}
+
+static void far_end(struct client_world *w)
+{
+    void *state = w;
+    assert_int_equal(0, world_teardown(&state));
+}
+
+static void test_relay(void **state)
+{
+    (void)state;
+    uint32_t relay, target;
+    struct client_world *w = far_world(&relay, &target);
+    uint64_t tag = world_chunk_put(w, 0);
+    assert_int_equal(KITH_OK, world_err(w, tag));
+    assert_int_equal(1, w->nodes[0].chunk_puts);
+    assert_int_equal(0, w->nodes[0].relayed);
+    assert_int_equal(1, w->nodes[relay].chunk_puts);
+    assert_int_equal(0, w->nodes[relay].relayed);
+    assert_int_equal(1, w->nodes[target].chunk_puts); /* through the relay alone */
+    assert_int_equal(1, w->nodes[target].relayed);
+    world_pass(w, 2000);
+    assert_int_equal(1, w->nodes[target].chunk_puts);
+    w->nodes[target].chunk_err = KITH_ENOSPC; /* his own word, whichever way it comes */
+    w->nodes[0].chunk_err = KITH_ENOSPC;
+    tag = world_chunk_put(w, 3000);
+    world_pass(w, 3000);
+    assert_int_equal(KITH_ENOSPC, world_err(w, tag));
+    assert_int_equal(2, w->nodes[target].chunk_puts);
+    far_end(w);
+}
+
+/* how 0: the relay says that it cannot reach the other; 1: it says nothing of him; 2: it refuses
+ * itself; 3: it is silent; 4: it dies. */
+static void test_relay_fails(void **state)
+{
+    (void)state;
+    for (uint32_t how = 0; how < 5; how++) {
+        uint32_t relay, target;
+        struct client_world *w = far_world(&relay, &target);
+        w->nodes[relay].relay_cannot = how == 0;
+        w->nodes[relay].relay_mute = how == 1 || how == 2;
+        w->nodes[relay].chunk_err = how == 2 ? KITH_EREFUSED : KITH_OK;
+        if (how == 3) {
+            world_set_mode(w, relay, FROZEN);
+        }
+        uint64_t tag = world_chunk_put(w, 10000);
+        if (how == 4) {
+            w->nodes[relay].relay_mute = true;
+            tag = world_chunk_put(w, 10000);
+            world_set_mode(w, relay, DEAD);
+        }
+        world_pass(w, 900);
+        assert_int_equal(KITH_OK, world_err(w, tag));
+        assert_in_range(w->nodes[target].chunk_puts, 1, 2); /* 4: one of each */
+        assert_int_equal(how == 4 ? 1 : 0, w->nodes[target].relayed);
+        assert_int_equal(how == 4 ? 2 : 1, w->nodes[target].chunk_puts);
+        far_end(w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -330,6 +412,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_chunk_sync, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_chunk_sync_silent, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_chunk_sync_moved, world_setup_many, world_teardown),
+        cmocka_unit_test(test_relay),
+        cmocka_unit_test(test_relay_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
