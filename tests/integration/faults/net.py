@@ -4,7 +4,11 @@
 A packet is lost without a word where the sender's neighbour table names a station that is not
 there: one direction between two machines is cut and restored at once, with nothing but iproute2,
 and as on a real network nobody is told.
+
+Machines may stand at two sites: each has a bridge of its own, and what goes from one to the other is
+counted.
 """
+import json
 import os
 import subprocess
 import sys
@@ -24,9 +28,12 @@ def ip(*words, check=True):
 
 
 class Net:
-    """with Net(["n1", "n2"]) as net: net.address("n1"); net.command("n1", ...)"""
+    """with Net(["n1", "n2"]) as net: net.address("n1"); net.command("n1", ...)
 
-    def __init__(self, machines):
+    far: those of the machines that stand at the second site."""
+
+    def __init__(self, machines, far=()):
+        self.far = set(far)
         self.tag = f"kf{os.getpid()}"
         self.hub = f"{self.tag}-hub"
         self.machines = {name: f"10.97.0.{i + 1}" for i, name in enumerate(machines)}
@@ -44,14 +51,20 @@ class Net:
     def __enter__(self):
         try:
             ip("netns", "add", self.hub)
-            ip("-n", self.hub, "link", "add", "br0", "type", "bridge")
-            ip("-n", self.hub, "link", "set", "br0", "up")
+            for bridge in ["br0", "br1"] if self.far else ["br0"]:
+                ip("-n", self.hub, "link", "add", bridge, "type", "bridge")
+                ip("-n", self.hub, "link", "set", bridge, "up")
+            if self.far:
+                ip("-n", self.hub, "link", "add", "way0", "type", "veth", "peer", "name", "way1")
+                ip("-n", self.hub, "link", "set", "way0", "master", "br0", "up")
+                ip("-n", self.hub, "link", "set", "way1", "master", "br1", "up")
             for i, (name, address) in enumerate(self.machines.items()):
                 space = self.space(name)
                 ip("netns", "add", space)
                 ip("-n", self.hub, "link", "add", f"v{i}", "type", "veth", "peer", "name", "eth0",
                    "netns", space)
-                ip("-n", self.hub, "link", "set", f"v{i}", "master", "br0", "up")
+                bridge = "br1" if name in self.far else "br0"
+                ip("-n", self.hub, "link", "set", f"v{i}", "master", bridge, "up")
                 ip("-n", space, "addr", "add", f"{address}/24", "dev", "eth0")
                 ip("-n", space, "link", "set", "lo", "up")
                 ip("-n", space, "link", "set", "eth0", "up")
@@ -66,6 +79,12 @@ class Net:
                 ip("netns", "del", name, check=False)
             except FileNotFoundError:
                 return
+
+    def crossed(self):
+        """Bytes from the first site to the second, and back, so far."""
+        told = ip("-n", self.hub, "-s", "-j", "link", "show", "dev", "way0")
+        stats = json.loads(told.stdout)[0]["stats64"]
+        return stats["tx"]["bytes"], stats["rx"]["bytes"]
 
     def cut_way(self, sender, receiver):
         """What `sender` sends to `receiver` is lost."""

@@ -18,6 +18,10 @@ ZONES = {"east": ["e1", "e2", "e3", "em"], "west": ["w1", "w2", "w3", "wm"]}
 NODES = [n for names in ZONES.values() for n in names[:3]]
 LEVELS = "read=local-quorum,write=local-quorum"
 ROUNDS = 60
+MIB = 1 << 20
+LARGE = 24  # MiB of a file in chunks
+SMALL = 40  # files of so many
+INLINE = 48 << 10  # bytes, each in its row
 
 
 class Failed(Exception):
@@ -160,6 +164,38 @@ def tell(what, times):
               f"most {worst:7.2f} of {len(list_)}")
 
 
+def crossing(world, action):
+    """What of it goes from the east to the west, bytes; with what follows it."""
+    begin = last = world.net.crossed()[0]
+    action()
+    while True:
+        time.sleep(1)
+        now = world.net.crossed()[0]
+        if now - last < MIB // 4:
+            return now - begin
+        last = now
+
+
+def fill(path, size):
+    with open(path, "wb") as file:
+        file.write(os.urandom(size))
+        os.fsync(file.fileno())
+
+
+def values_cross_once(world):
+    """Six owners, three of them in the west: they get each value once, and share it there."""
+    east = world.mounts["east"]
+    fill(f"{east}/both/warm", 4 * MIB)  # connections for contents are opened when they are needed
+    time.sleep(1)
+    large = crossing(world, lambda: fill(f"{east}/both/large", LARGE * MIB)) / (LARGE * MIB)
+    small = crossing(world, lambda: [fill(f"{east}/both/small{i}", INLINE)
+                                     for i in range(SMALL)]) / (SMALL * INLINE)
+    print(f"  to the other data centre: {large:.2f} times the contents of a large file, "
+          f"{small:.2f} times those of small ones")
+    if large > 1.5 or small > 1.5:
+        raise Failed("values go to the other data centre more than once")
+
+
 def names_in(at, zone):
     try:
         return sorted(os.listdir(f"{at}/{zone}"))
@@ -189,6 +225,7 @@ def run(world):
     write(f"{east}/both/file", "as it was")
     until(10, "the file in the west", lambda: os.path.exists(f"{west}/both/file"))
     rounds(world, "warm", 5)
+    values_cross_once(world)
     before = rounds(world, "whole", ROUNDS)
     tell("whole", before)
     world.net.cut(ZONES["east"], ZONES["west"])
@@ -228,7 +265,7 @@ def main():
     folder = f"{sys.argv[1]}/zones"
     os.makedirs(folder)
     try:
-        with network.Net([m for names in ZONES.values() for m in names]) as net:
+        with network.Net([m for names in ZONES.values() for m in names], ZONES["west"]) as net:
             world = World(net, folder)
             try:
                 run(world)
