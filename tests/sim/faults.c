@@ -39,6 +39,9 @@ void faults_choose(struct sim *sim)
         sim->kinds = 1u << KIND_CUT | 1u << KIND_LONELY;
         sim->few = true;
     }
+    if (sim->mutant == MUTANT_UNTOLD) { /* watches live long, and others write elsewhere */
+        sim->kinds = 1u << KIND_LONELY | 1u << KIND_ONE_WAY;
+    }
     if (sim->mutant == MUTANT_REFILL_EARLY) { /* few seeds lose a disk */
         sim->kinds |= 1u << KIND_LOST;
     }
