@@ -3,24 +3,21 @@
  * internal.h - what the files of the node's core share; nobody else includes it.
  *
  *     node.c      life of a node, dispatch of events     put.c        coordination of writes
- *     put_spread.c  copies of a write: owners, and who stands in for them
- *     put_relay.c  those that go to another zone once; relay.c  ... and are passed on there
+ *     put_spread.c  copies of a write: owners, who stands in for them; put_relay.c, relay.c: other zones
  *     effect.c    how effects are made                   replicate.c  merging what others coordinated
  *     pending.c   requests under way, their deadlines    get.c        reads of the local replica
  *     conns.c     connections and who is behind them     repair.c     read repair
  *     peers.c     members as seen from here: up or down  chunk.c      immutable values
- *     swim*.c     what members say of each other
- *     members.c   where members are                      status.c     what this node says of itself
+ *     swim*.c     what members say of each other         members.c    where members are
  *     tables.c    the partition table in use             join.c       init, joining
  *     meta.c      the node's own small records       agree.c      changes of the table
  *     watch.c     who is told what changes               bulk.c       connections for chunks
  *     exchange.c  anti-entropy; exchange_rows.c and exchange_chunks.c: of rows, of chunks
  *     pace.c      a bound on what background work moves  scrub.c      reads everything, for damage
- *     handoff.c   what is kept for others goes to them
+ *     handoff.c   what is kept for others goes to them   status.c     what this node says of itself
  *     space.c     how full the disk is               moves.c      a joint table: what it moves
- *     leftovers.c  what it has left behind
+ *     leftovers.c  what a move has left behind           refill.c     what the disk has lost comes back
  *     sweep.c, lease.c  chunks that nobody refers to
- *     refill.c    what the disk has lost comes back
  *
  * ATOMIC STEPS. "An event that cannot be taken leaves the state unchanged": a handler first does
  * all that can fail (allocations, checks), then changes state and makes effects. Effects come from
@@ -511,8 +508,6 @@ enum kith_err put_stored_os(struct kith_node *node, struct pending *pending,
 /* The completion of a REREAD or NOTE. */
 enum kith_err put_again_stored(struct kith_node *node, struct pending *pending,
                                const struct kith_store_done *done);
-/* The states are read again, for who has a place and was not asked, or is to be sent to directly. */
-void put_reread(struct kith_node *node, struct pending *pending);
 /* After a change of copies, of those who are waited for, or of time: answers when the outcome is
  * known, and sees to more copies. */
 void put_progress(struct kith_node *node, struct pending *pending);

@@ -28,6 +28,9 @@ void put_relay_failed(struct pending_put *put, uint32_t i);
 bool put_relay_lost(struct pending_put *put, uint16_t peer);
 /* It took too long; true: it has. */
 bool put_relays_late(const struct kith_node *node, struct pending_put *put);
+/* put_spread.c: the states are read again, for who has a place and was not asked, or is to be sent to
+ * directly. */
+void put_reread(struct kith_node *node, struct pending *pending);
 /* Answered: ends it, or keeps it for as long as relays have to answer. */
 void put_linger(struct kith_node *node, struct pending *pending);
 
