@@ -30,6 +30,16 @@ static const char *space_word(uint32_t space)
     return words[space < 3 ? space : 3];
 }
 
+/* What was deleted, and is forgotten by now. */
+static json_t *reap_json(const struct kith_view_node *node)
+{
+    bool never = node->reap_ms_ago == UINT64_MAX;
+    return json_pack("{s:I, s:I, s:o, s:o}", "rows", (json_int_t)node->reaped, "floors",
+                     (json_int_t)node->floors, "looked_ms_ago",
+                     never ? json_null() : json_integer((json_int_t)node->reap_ms_ago), "waits_for",
+                     kith_json_text(node->reap_waits, strlen(node->reap_waits)));
+}
+
 /* Contents to which nothing refers any more (kithd --sweep). */
 static json_t *sweep_json(const struct kith_view_node *node)
 {
@@ -54,7 +64,7 @@ static json_t *told_json(const struct kith_view *view, const struct kith_view_no
     }
     return json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, "
-        "s:o, s:o, s:I, s:I}",
+        "s:o, s:o, s:o, s:I, s:I}",
         "rows", (json_int_t)node->rows, "row_bytes", (json_int_t)node->row_bytes, "chunks",
         (json_int_t)node->chunks, "chunk_bytes", (json_int_t)node->chunk_bytes, "disk_total_bytes",
         (json_int_t)node->disk_total_bytes, "disk_free_bytes", (json_int_t)node->disk_free_bytes,
@@ -64,6 +74,7 @@ static json_t *told_json(const struct kith_view *view, const struct kith_view_no
         (json_int_t)node->pairs_never, "space", space_word(node->space), "pairs_oldest_ms",
         (json_int_t)node->pairs_oldest_ms, "uptime_ms", (json_int_t)node->uptime_ms, "table",
         (json_int_t)node->knows.version, "does_not_hear", unheard, "sweep", sweep_json(node),
+        "reap", reap_json(node),
         "refill_total", (json_int_t)node->refill_total, "refill_left",
         (json_int_t)node->refill_left);
 }

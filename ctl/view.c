@@ -216,6 +216,11 @@ static void self_told(struct kith_view_node *node, const struct kith_node_status
     node->sweep_ms_ago = told->sweep.ms_ago;
     (void)snprintf(node->sweep_waits, sizeof(node->sweep_waits), "%s",
                    told->sweep.waits ? told->sweep.waits : "");
+    node->reaped = told->sweep.reaped;
+    node->floors = told->sweep.floors;
+    node->reap_ms_ago = told->sweep.reap_ms_ago;
+    (void)snprintf(node->reap_waits, sizeof(node->reap_waits), "%s",
+                   told->sweep.reap_waits ? told->sweep.reap_waits : "");
 }
 
 static void node_answered(struct kith_view *view, struct kith_view_node *node,

@@ -28,6 +28,8 @@ struct kith_view_node {
     uint64_t pairs_oldest_ms, uptime_ms;
     uint64_t condemned, swept, swept_bytes, sweep_ms_ago; /* UINT64_MAX: not yet */
     char sweep_waits[160]; /* "": for nothing */
+    uint64_t reaped, floors, reap_ms_ago; /* the same of what was deleted */
+    char reap_waits[160];
     uint32_t refill_total,
         refill_left; /* partitions that its disk has lost, and has not back yet */
     uint32_t space; /* how full its disk is, as NodeStatus has it */

@@ -614,6 +614,7 @@ enum kith_err kith_client_core_step(struct kith_client_core *core,
         core->now = event->mono_ms;
     }
     core->random ^= event->random;
+    cc_session_forget(&core->session, core->now, core->session_ms);
     enum kith_err err = take(core, event);
     run_timers(core);
     cc_twins_remove(core);
@@ -669,6 +670,7 @@ enum kith_err kith_client_core_new(const struct kith_client_core_options *option
     core->client_id[0] = options->random[0];
     core->client_id[1] = options->random[1];
     core->op_timeout_ms = options->op_timeout_ms != 0 ? options->op_timeout_ms : OP_TIMEOUT_MS;
+    core->session_ms = options->session_ms != 0 ? options->session_ms : KITH_SESSION_MS;
     core->hedge_ms = options->hedge_ms != 0 ? options->hedge_ms : HEDGE_MS;
     core->relay_min = options->relay_min != 0 ? options->relay_min : CC_RELAY_MIN;
     core->strict = options->strict;

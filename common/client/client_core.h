@@ -31,6 +31,7 @@
 /* Rows whose clocks a session keeps, about 200 bytes each. The oldest goes: then only R + W > N
  * stands behind "never back in time". */
 #define KITH_SESSION_ROWS_MAX 65536u
+#define KITH_SESSION_MS       43200000u /* 12 h: half of the grace of node/core/reap.h */
 #define KITH_CLIENT_SYNC_MAX  16384u /* ids in one CHUNK_SYNC */
 /* REPAIR_REQs sent in one second; background repair does the rest. */
 #define KITH_CLIENT_REPAIRS_PER_S 500u
@@ -109,6 +110,7 @@ struct kith_client_core_options {
     uint32_t op_timeout_ms;     /* 0 = 10000 */
     uint32_t hedge_ms;          /* 0 = 50 */
     uint32_t relay_min;         /* bytes of a chunk from which on a zone gets it once; 0 = 4096 */
+    uint64_t session_ms;        /* what was seen binds reads for so long; 0 = KITH_SESSION_MS */
     const char *writer;         /* NULL = "" */
     bool strict;                /* see client.h, like the next one */
     uint32_t w_min;

@@ -286,6 +286,7 @@ struct cc_session_entry;
 struct cc_session_group;
 struct cc_session {
     uint64_t changes; /* of entries' clocks so far; each is known by its number, from 1 */
+    uint64_t now_ms;
     uint32_t count;
     uint32_t bucket_count; /* a power of two, of both tables */
     size_t kept_bytes;
@@ -368,6 +369,7 @@ struct kith_client_core {
     uint64_t now;
     uint64_t random;
     uint32_t op_timeout_ms, hedge_ms, relay_min;
+    uint64_t session_ms;
     bool strict;
     uint32_t w_min;
     bool zone_given, zone_known;
@@ -702,15 +704,19 @@ bool cc_watches_tell(struct kith_client_core *core);
 
 KITH_MUST_CHECK enum kith_err cc_session_init(struct cc_session *session);
 void cc_session_release(struct cc_session *session);
-/* From now on answers for the row must cover this clock too. false: memory is short. */
+/* From now on answers for the row must cover this clock too. `gone`: there are no contents in the
+ * state with it (kith_row_is_gone); then it is enough that they have nothing that the clock covers.
+ * false: memory is short. */
 bool cc_session_note(struct cc_session *session, const struct kith_group *group,
-                     struct kith_bytes name, const struct kith_clock *clock);
+                     struct kith_bytes name, const struct kith_clock *clock, bool gone);
 /* A majority of the owners holds what the session wants: requests that begin from now on need the
  * entry no more. Those up to `order` may hold older answers already, it stays for them. */
 void cc_session_settle(struct cc_session *session, const struct kith_group *group,
                        struct kith_bytes name, uint64_t order);
 /* Drops what was settled and is needed by no request from `order` on. */
 void cc_session_sweep(struct cc_session *session, uint64_t order);
+/* Drops what was noted keep_ms ago or before, and was not settled; the time for what follows. */
+void cc_session_forget(struct cc_session *session, uint64_t now_ms, uint64_t keep_ms);
 /* The entry goes at once. */
 void cc_session_drop(struct cc_session *session, const struct kith_group *group,
                      struct kith_bytes name);
@@ -723,17 +729,20 @@ KITH_MUST_CHECK enum kith_err cc_session_kept_names(const struct cc_session *ses
                                                     struct kith_arena *arena,
                                                     struct kith_bytes **ret_names,
                                                     uint32_t *ret_count);
+/* Whether the row may not be missing from a page. */
+bool cc_session_wants(const struct cc_session *session, uint64_t order,
+                      const struct kith_group *group, struct kith_bytes name);
 /* Calls take(arg, name) for each row of the session in the range of cc_session_count, until it says
  * false. */
 void cc_session_each(const struct cc_session *session, uint64_t order,
                      const struct kith_group *group, bool has_after, struct kith_bytes after,
                      bool has_last, struct kith_bytes last,
                      bool (*take)(void *arg, struct kith_bytes name), void *arg);
-/* Whether `clock` covers all that the session has seen of the row, for the request `order`;
- * *ret_known: there is an entry for it. */
+/* Whether `row` may follow what the session has seen of it, for the request `order`: session.c says
+ * when. *ret_known: there is an entry for it. */
 bool cc_session_covered(const struct cc_session *session, uint64_t order,
                         const struct kith_group *group, struct kith_bytes name,
-                        const struct kith_clock *clock, bool *ret_known);
+                        const struct kith_row *row, bool *ret_known);
 /* Rows that this client wrote and that fewer than W owners have confirmed are kept whole, up to
  * CC_KEPT_MAX bytes, the oldest going first: they are merged into every answer. */
 #define CC_KEPT_MAX (16u << 20)

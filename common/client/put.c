@@ -269,7 +269,8 @@ static bool note_session(struct kith_client_core *core, const struct cc_op *op,
         struct kith_row row;
         if (kith_row_decode(&core->step_arena, res->results[i].context, &row) != KITH_OK ||
             !cc_session_note(&core->session, &op->u.put.group, op->u.put.updates[i].name,
-                             &row.clock) ||
+                             &row.clock,
+                             !op->u.put.updates[i].has_sibling && kith_row_is_gone(&row)) ||
             (res->owners < cc_majority(op) && !res->settled &&
              !keep_row(core, op, i, &res->results[i], &row))) {
             return false;

@@ -135,8 +135,7 @@ static enum outcome session_row(struct kith_client_core *core, struct cc_op *op,
 {
     struct cc_get *get = &op->u.get;
     bool known = false;
-    if (!cc_session_covered(&core->session, op->order, &get->group, get->names[n], &row->clock,
-                            &known)) {
+    if (!cc_session_covered(&core->session, op->order, &get->group, get->names[n], row, &known)) {
         get->behind = n;
         return OUTCOME_BEHIND;
     }
@@ -145,7 +144,8 @@ static enum outcome session_row(struct kith_client_core *core, struct cc_op *op,
             cc_session_settle(&core->session, &get->group, get->names[n], core->order);
         }
     } else if (row->clock.count > 0 &&
-               !cc_session_note(&core->session, &get->group, get->names[n], &row->clock)) {
+               !cc_session_note(&core->session, &get->group, get->names[n], &row->clock,
+                              kith_row_is_gone(row))) {
         cc_op_fail(core, op, KITH_ENOMEM, "out of memory");
         return OUTCOME_ENDED;
     }

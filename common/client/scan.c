@@ -139,20 +139,18 @@ static enum kith_err merge_row(struct kith_client_core *core, struct cc_op *op, 
         return KITH_ENOMEM;
     }
     bool known = false;
-    if (!cc_session_covered(&core->session, op->order, group, name, &row.clock, &known)) {
+    if (!cc_session_covered(&core->session, op->order, group, name, &row, &known)) {
         op->u.scan.behind = name;
         return KITH_ENOTREADY;
     }
     bool settled = cc_settled(core, op, holders);
     if (known && settled) {
         cc_session_settle(&core->session, group, name, core->order);
-        merge->known++;
-    } else if (!settled) {
-        if (!cc_session_note(&core->session, group, name, &row.clock)) {
-            return KITH_ENOMEM;
-        }
-        merge->known++;
+    } else if (!settled && !cc_session_note(&core->session, group, name, &row.clock,
+                                            kith_row_is_gone(&row))) {
+        return KITH_ENOMEM;
     }
+    merge->known += cc_session_wants(&core->session, op->order, group, name) ? 1 : 0;
     if (merge->asked != holders) {
         cc_repair_note(op, &merge->repairs, name, merge->asked, holders);
     }

@@ -22,6 +22,12 @@
  * meanwhile wants a state that the owners had not when they answered. So every change of an entry's
  * clock has a number, and the rounds that are counted together are all held against the same one.
  *
+ * WHAT IS GONE. The owners forget what was deleted longer ago than a day (node/core/reap.h), and
+ * the row begins anew. So an entry has two clocks: one that answers must cover; and one of states
+ * in which there was nothing, which they need not cover, but nothing that it covers may be there in
+ * an answer that does not. And of contents that were seen an entry goes after half a day: who asked
+ * later was told of the deletion.
+ *
  * KEPT ROWS. A write that stand-ins took is where no read quorum looks until it has been handed
  * over. So the row is kept whole until W owners have it (the same reads that settle the entry), and
  * is merged into every answer meanwhile; a row that a page lacks is put into it.
@@ -36,6 +42,12 @@
 
 #define BUCKETS 65536u /* about one row each at the limit; 1 MiB for both tables */
 
+/* A clock whose memory is its own: it grows. */
+struct own_clock {
+    uint32_t count;
+    struct kith_clock_entry *entries;
+};
+
 struct cc_session_entry {
     struct cc_session_entry *chain;
     struct cc_session_entry *older, *newer;
@@ -44,9 +56,9 @@ struct cc_session_entry {
     uint64_t hash;
     uint64_t settled; /* binds requests up to this one only; 0: all */
     uint64_t change;  /* the number of the last change of the clock */
+    uint64_t noted_ms; /* the last time; with `settled` 0 the list goes by it */
     uint32_t name_size;
-    uint32_t clock_count;
-    struct kith_clock_entry *clock; /* of its own: it grows */
+    struct own_clock seen, gone;
     uint8_t *kept;                  /* an encoded row; NULL: none */
     size_t kept_size;
     uint8_t name[];
@@ -179,7 +191,8 @@ static void entry_drop(struct cc_session *session, struct cc_session_entry **at)
         kith_free(group);
     }
     kept_drop(session, entry);
-    kith_free(entry->clock);
+    kith_free(entry->seen.entries);
+    kith_free(entry->gone.entries);
     kith_free(entry);
     session->count--;
 }
@@ -215,23 +228,57 @@ static struct cc_session_group *group_make(struct cc_session *session,
     return *at;
 }
 
-static bool entry_make(struct cc_session *session, const struct kith_group *group,
-                       struct kith_bytes name, const struct kith_clock *clock, uint64_t hash)
+static struct kith_clock clock_of(const struct own_clock *own)
+{
+    struct kith_clock clock = {own->count, own->entries};
+    return clock;
+}
+
+static bool covers(const struct kith_clock *a, const struct kith_clock *b)
+{
+    enum kith_clock_order order = kith_clock_compare(a, b);
+    return order == KITH_CLOCK_EQUAL || order == KITH_CLOCK_AFTER;
+}
+
+static void own_clear(struct own_clock *own)
+{
+    kith_free(own->entries);
+    own->entries = NULL;
+    own->count = 0;
+}
+
+/* It becomes the join of what it was and `clock`. */
+static bool own_join(struct own_clock *own, const struct kith_clock *clock)
+{
+    struct kith_clock old = clock_of(own);
+    if (covers(&old, clock)) {
+        return true;
+    }
+    struct kith_arena arena;
+    kith_arena_init(&arena, 0);
+    struct kith_clock joined = *clock;
+    bool ok = covers(clock, &old) || kith_clock_join(&arena, &old, clock, &joined) == KITH_OK;
+    struct kith_clock_entry *entries =
+        ok ? kith_realloc(own->entries, joined.count * sizeof(*entries)) : NULL;
+    if (entries != NULL) {
+        memcpy(entries, joined.entries, joined.count * sizeof(*entries));
+        own->entries = entries;
+        own->count = joined.count;
+    }
+    kith_arena_release(&arena);
+    return entries != NULL;
+}
+
+static struct cc_session_entry *entry_make(struct cc_session *session,
+                                           const struct kith_group *group, struct kith_bytes name,
+                                           uint64_t hash)
 {
     struct cc_session_entry *entry = kith_calloc(1, sizeof(*entry) + name.size);
-    struct kith_clock_entry *entries = kith_malloc(clock->count * sizeof(*entries));
-    struct cc_session_group *in = NULL;
-    if (entry != NULL && entries != NULL) {
-        in = group_make(session, group);
-    }
+    struct cc_session_group *in = entry != NULL ? group_make(session, group) : NULL;
     if (in == NULL) {
         kith_free(entry);
-        kith_free(entries);
-        return false;
+        return NULL;
     }
-    memcpy(entries, clock->entries, clock->count * sizeof(*entries));
-    entry->clock = entries;
-    entry->clock_count = clock->count;
     entry->hash = hash;
     entry->name_size = (uint32_t)name.size;
     if (name.size > 0) {
@@ -247,38 +294,29 @@ static bool entry_make(struct cc_session *session, const struct kith_group *grou
     session->rows[hash & (session->bucket_count - 1)] = entry;
     age_newest(session, entry);
     session->count++;
-    entry->change = ++session->changes;
+    return entry;
+}
+
+/* One clock takes it up; what it covers of the other one is known by it. */
+static bool entry_join(struct cc_session *session, struct cc_session_entry *entry,
+                       const struct kith_clock *clock, bool gone)
+{
+    struct own_clock *to = gone ? &entry->gone : &entry->seen;
+    struct own_clock *other = gone ? &entry->seen : &entry->gone;
+    struct kith_clock before = clock_of(to), rest = clock_of(other);
+    bool news = !covers(&before, clock) || (gone && rest.count > 0);
+    if (!own_join(to, clock)) {
+        return false;
+    }
+    if (other->count > 0 && covers(clock, &rest)) {
+        own_clear(other);
+    }
+    entry->change = news ? ++session->changes : entry->change;
     return true;
 }
 
-/* The entry's clock becomes the join of what it was and `clock`. */
-static bool entry_join(struct cc_session *session, struct cc_session_entry *entry,
-                       const struct kith_clock *clock)
-{
-    struct kith_clock old = {entry->clock_count, entry->clock};
-    enum kith_clock_order order = kith_clock_compare(&old, clock);
-    if (order == KITH_CLOCK_EQUAL || order == KITH_CLOCK_AFTER) {
-        return true;
-    }
-    struct kith_arena arena;
-    kith_arena_init(&arena, 0);
-    struct kith_clock joined = *clock;
-    bool ok =
-        order == KITH_CLOCK_BEFORE || kith_clock_join(&arena, &old, clock, &joined) == KITH_OK;
-    struct kith_clock_entry *entries =
-        ok ? kith_realloc(entry->clock, joined.count * sizeof(*entries)) : NULL;
-    if (entries != NULL) {
-        memcpy(entries, joined.entries, joined.count * sizeof(*entries));
-        entry->clock = entries;
-        entry->clock_count = joined.count;
-        entry->change = ++session->changes;
-    }
-    kith_arena_release(&arena);
-    return entries != NULL;
-}
-
 bool cc_session_note(struct cc_session *session, const struct kith_group *group,
-                     struct kith_bytes name, const struct kith_clock *clock)
+                     struct kith_bytes name, const struct kith_clock *clock, bool gone)
 {
     if (clock->count == 0) {
         return true;
@@ -289,9 +327,14 @@ bool cc_session_note(struct cc_session *session, const struct kith_group *group,
         age_unlink(session, entry);
         entry->settled = 0;
         age_newest(session, entry);
-        return entry_join(session, entry, clock);
+    } else {
+        entry = entry_make(session, group, name, hash);
     }
-    if (!entry_make(session, group, name, clock, hash)) {
+    if (entry == NULL) {
+        return false;
+    }
+    entry->noted_ms = session->now_ms;
+    if (!entry_join(session, entry, clock, gone)) {
         return false;
     }
     if (session->count > KITH_SESSION_ROWS_MAX) {
@@ -321,6 +364,16 @@ void cc_session_sweep(struct cc_session *session, uint64_t order)
     }
 }
 
+void cc_session_forget(struct cc_session *session, uint64_t now_ms, uint64_t keep_ms)
+{
+    session->now_ms = now_ms;
+    while (session->oldest != NULL && now_ms - session->oldest->noted_ms >= keep_ms) {
+        struct cc_session_entry *entry = session->oldest;
+        entry_drop(session,
+                   entry_at(session, &entry->group->group, entry_name(entry), entry->hash));
+    }
+}
+
 void cc_session_drop(struct cc_session *session, const struct kith_group *group,
                      struct kith_bytes name)
 {
@@ -337,16 +390,20 @@ static bool binds(const struct cc_session_entry *entry, uint64_t order)
 
 bool cc_session_covered(const struct cc_session *session, uint64_t order,
                         const struct kith_group *group, struct kith_bytes name,
-                        const struct kith_clock *clock, bool *ret_known)
+                        const struct kith_row *row, bool *ret_known)
 {
     const struct cc_session_entry *entry = *entry_at(session, group, name, row_hash(group, name));
     *ret_known = entry != NULL && binds(entry, order);
     if (!*ret_known) {
         return true;
     }
-    struct kith_clock seen = {entry->clock_count, entry->clock};
-    enum kith_clock_order is = kith_clock_compare(clock, &seen);
-    return is == KITH_CLOCK_EQUAL || is == KITH_CLOCK_AFTER;
+    struct kith_clock seen = clock_of(&entry->seen), gone = clock_of(&entry->gone);
+    bool good = covers(&row->clock, &seen);
+    bool anew = good && !covers(&row->clock, &gone);
+    for (uint32_t i = 0; anew && i < row->sibling_count; i++) {
+        good = good && !kith_clock_covers(&gone, &row->siblings[i].dot);
+    }
+    return good;
 }
 
 /* Too many bytes: the oldest go, of which then only the clock is known. */
@@ -402,6 +459,13 @@ uint64_t cc_session_change(const struct cc_session *session, const struct kith_g
     return entry == NULL ? 0 : entry->change;
 }
 
+bool cc_session_wants(const struct cc_session *session, uint64_t order,
+                      const struct kith_group *group, struct kith_bytes name)
+{
+    const struct cc_session_entry *entry = *entry_at(session, group, name, row_hash(group, name));
+    return entry != NULL && entry->seen.count > 0 && binds(entry, order);
+}
+
 void cc_session_each(const struct cc_session *session, uint64_t order,
                      const struct kith_group *group, bool has_after, struct kith_bytes after,
                      bool has_last, struct kith_bytes last,
@@ -411,7 +475,8 @@ void cc_session_each(const struct cc_session *session, uint64_t order,
     const struct cc_session_entry *entry = in == NULL ? NULL : in->entries;
     for (; entry != NULL; entry = entry->group_next) {
         struct kith_bytes name = entry_name(entry);
-        if (binds(entry, order) && (!has_after || kith_bytes_compare(name, after) > 0) &&
+        if (entry->seen.count > 0 && binds(entry, order) &&
+            (!has_after || kith_bytes_compare(name, after) > 0) &&
             (!has_last || kith_bytes_compare(name, last) <= 0) && !take(arg, name)) {
             return;
         }

@@ -384,3 +384,12 @@ enum kith_err kith_row_copy(struct kith_arena *arena, const struct kith_row *row
     *ret_row = copy;
     return KITH_OK;
 }
+
+bool kith_row_is_gone(const struct kith_row *row)
+{
+    bool gone = row->clock.count > 0;
+    for (uint32_t i = 0; i < row->sibling_count && gone; i++) {
+        gone = row->siblings[i].kind == KITH_SIBLING_MARK;
+    }
+    return gone;
+}

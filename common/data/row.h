@@ -165,6 +165,9 @@ static inline bool kith_row_is_empty(const struct kith_row *row)
 {
     return row->clock.count == 0; /* never written; a tombstone has a clock */
 }
+/* Whether it says no more than that there is nothing: it was written, and none of its siblings is a
+ * version of contents. */
+bool kith_row_is_gone(const struct kith_row *row);
 /* The sibling with the highest (time, dot) among those of kind VALUE: the one that bears the plain
  * name. NULL where there is none. */
 const struct kith_sibling *kith_row_winner(const struct kith_row *row);

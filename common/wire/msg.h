@@ -21,6 +21,8 @@
 #define KITH_LEAF_ROWS_MAX 512u     /* of leaves, in one answer */
 #define KITH_LEAF_HASHES_MAX 16384u /* rows that an asker names */
 #define KITH_CHUNK_LIST_MAX 4096u   /* chunks named in one answer */
+#define KITH_REAP_RUNS_MAX 256u    /* runs that are asked for in one step of reaping */
+#define KITH_FLOOR_RUNS_MAX 4096u  /* in a floor: tombstones of further runs stay */
 #define KITH_SWEEP_MAX 1024u        /* chunks in one step of a sweep, or one lease: 32 KiB */
 #define KITH_PAGE_BYTES_MAX (1u << 20) /* bytes of states in one page; at least one row always comes */
 #define KITH_MESSAGE_MAX (4u << 20) /* bytes of one encoded gRPC message; larger ones are refused */
@@ -357,6 +359,41 @@ struct kith_sweep_res {
     const struct kith_chunk_id *kept;
 };
 
+/* Steps of reaping what was deleted (core/reap.h). Who leads it asks all members, then the owners.
+ * Under one table: ENOTREADY where the answerer has another, or is about to. */
+enum kith_reap_step {
+    KITH_REAP_ASK = 1, /* members: what have you given out, and is all of it with owners? */
+    KITH_REAP_EQUAL,   /* owners: which leaves of rows are as the asker's? */
+    KITH_REAP_SET,     /* owners: note this as the next floor */
+    KITH_REAP_PROMOTE, /* owners: bring it into force, if it is old enough */
+    KITH_REAP_REMOVE,  /* owners: forget some tombstones at or under the floor in force */
+};
+struct kith_floor_entry { /* of a floor (core/floor.h): every dot of the run, up to the counter */
+    uint64_t run, counter;
+};
+struct kith_reap_req {
+    struct kith_table_id table;
+    enum kith_reap_step step;
+    uint32_t partition;
+    uint64_t stamp; /* SET, PROMOTE, REMOVE: of the floor */
+    uint64_t run;   /* SET: the run that the answerer had in EQUAL; REFUSED under another one */
+    uint32_t entry_count; /* ASK: runs that are asked for; SET: the floor */
+    const struct kith_floor_entry *entries; /* strictly ascending by run */
+    uint32_t sum_count; /* EQUAL: the asker's sums, of all leaves; else 0 */
+    const struct kith_checksum *sums;
+};
+struct kith_reap_res {
+    struct kith_status status;
+    uint8_t verdict; /* PROMOTE, REMOVE: enum kith_floor_verdict */
+    uint64_t run;    /* EQUAL: that the answerer is in */
+    bool owes;       /* ASK: something is kept here for owners, or was left over */
+    uint32_t entry_count; /* ASK: those of the runs that are the answerer's, in their order: */
+    const struct kith_floor_entry *entries; /* what was drawn so far, UINT64_MAX: an earlier run */
+    struct kith_leaf_set equal; /* EQUAL */
+    uint32_t reaped;            /* REMOVE */
+    bool more;
+};
+
 /* "A row, or a chunk, will refer to these older chunks": their owners sweep none of them for a
  * while. One that has no copy at the moment notes it all the same. */
 struct kith_lease_req {
@@ -510,6 +547,10 @@ struct kith_sweep_status {
     uint64_t condemned, swept, swept_bytes;
     uint64_t ms_ago; /* UINT64_MAX: not yet */
     const char *waits;
+    /* The same of reaping: rows here that were deleted long ago and are forgotten; floors agreed
+     * under this node's lead. */
+    uint64_t reaped, floors, reap_ms_ago;
+    const char *reap_waits;
 };
 struct kith_node_status {
     struct kith_uuid node;
@@ -690,7 +731,9 @@ struct kith_explain_res {
     X(SWEEP_REQ, 61, sweep_req, kith_sweep_req)  \
     X(SWEEP_RES, 62, sweep_res, kith_sweep_res)  \
     X(LEASE_REQ, 63, lease_req, kith_lease_req)  \
-    X(LEASE_RES, 64, lease_res, kith_lease_res)
+    X(LEASE_RES, 64, lease_res, kith_lease_res)  \
+    X(REAP_REQ, 65, reap_req, kith_reap_req)     \
+    X(REAP_RES, 66, reap_res, kith_reap_res)
 
 enum kith_msg_kind {
 #define X(name, number, member, type) KITH_MSG_##name = number,

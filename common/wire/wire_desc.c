@@ -334,7 +334,8 @@ DESC(status_req, "StatusReq", false, false);
 
 #define T kith_sweep_status
 static const struct wire_field sweep_status_fields[] = {
-    U64(1, condemned), U64(2, swept), U64(3, swept_bytes), U64(4, ms_ago), STRING(5, waits, 255)};
+    U64(1, condemned), U64(2, swept), U64(3, swept_bytes), U64(4, ms_ago), STRING(5, waits, 255),
+    U64(6, reaped), U64(7, floors), U64(8, reap_ms_ago), STRING(9, reap_waits, 255)};
 DESC(sweep_status, "SweepStatus", false, true);
 #undef T
 
@@ -498,6 +499,28 @@ static const struct wire_field lease_res_fields[] = {
     SUB(1, status, status_desc), ARRAYS(2, held, held_count, KITH_SWEEP_MAX),
     ARRAYS(3, gone, gone_count, KITH_SWEEP_MAX)};
 DESC(lease_res, "LeaseRes", true, true);
+#undef T
+
+#define T kith_floor_entry
+static const struct wire_field floor_entry_fields[] = {FIXED64(1, run), U64(2, counter)};
+DESC(floor_entry, "FloorEntry", false, false);
+#undef T
+
+#define T kith_reap_req
+static const struct wire_field reap_req_fields[] = {
+    SUB(1, table, table_id_desc), U32(2, step, KITH_REAP_REMOVE),
+    U32(3, partition, KITH_PARTITIONS_MAX - 1), FIXED64(4, stamp), FIXED64(5, run),
+    SUBS(6, entries, entry_count, KITH_FLOOR_RUNS_MAX, floor_entry_desc),
+    ARRAYS(7, sums, sum_count, KITH_LEAF_SUMS_MAX)};
+DESC(reap_req, "ReapReq", true, false);
+#undef T
+
+#define T kith_reap_res
+static const struct wire_field reap_res_fields[] = {
+    SUB(1, status, status_desc), U8(2, verdict), FIXED64(3, run), BOOL(4, owes),
+    SUBS(5, entries, entry_count, KITH_REAP_RUNS_MAX, floor_entry_desc), ARRAY(6, equal),
+    U32(7, reaped, UINT32_MAX), BOOL(8, more)};
+DESC(reap_res, "ReapRes", true, true);
 #undef T
 
 #define T kith_repair_cmd

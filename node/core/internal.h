@@ -17,7 +17,7 @@
  *     handoff.c   what is kept for others goes to them   status.c     what this node says of itself
  *     space.c     how full the disk is               moves.c      a joint table: what it moves
  *     leftovers.c  what a move has left behind           refill.c     what the disk has lost comes back
- *     sweep.c, lease.c  chunks that nobody refers to
+ *     sweep.c, lease.c  chunks that nobody refers to     reap.c       rows that were deleted long ago
  *
  * ATOMIC STEPS. "An event that cannot be taken leaves the state unchanged": a handler first does
  * all that can fail (allocations, checks), then changes state and makes effects. Effects come from
@@ -27,10 +27,13 @@
 #ifndef KITH_CORE_INTERNAL_H
 #define KITH_CORE_INTERNAL_H
 
+#include "core/inquiry.h"
 #include "core/moves.h"
 #include "core/pending.h"
+#include "core/reap.h"
 #include "core/refill.h"
 #include "core/relay.h"
+#include "core/space.h"
 #include "core/sweep.h"
 
 /* ---- Connections ---- */
@@ -283,6 +286,7 @@ struct kith_node {
     struct leftovers leftovers;
     struct sweep sweep;
     struct refill refill;
+    struct reap reap;
 
     struct join_state *join;
 
@@ -667,19 +671,6 @@ void scrub_stored(struct kith_node *node, struct pending *pending,
                   const struct kith_store_done *done);
 void scrub_tick(struct kith_node *node);
 uint64_t scrub_due(const struct kith_node *node);
-
-/* ---- space.c ---- */
-
-/* With each completion. */
-void space_seen(struct kith_node *node, enum kith_space space);
-/* Answers ENOSPC where the disk is so full (enum kith_space), or fuller; true: it has. */
-bool space_refuses(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
-                   uint32_t from);
-/* Whether rows bear values: what deletes leave is small. */
-bool space_is_value(const struct kith_replica_row *rows, uint32_t count);
-void space_stored(struct kith_node *node, struct pending *pending);
-void space_tick(struct kith_node *node);
-uint64_t space_due(const struct kith_node *node);
 
 /* ---- pace.c ---- */
 

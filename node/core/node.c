@@ -151,6 +151,7 @@ enum kith_err kith_node_new(const struct kith_node_options *options, const struc
         node->has_data = node->has_data || refill_any(node);
         moves_load(node, start->meta[KITH_META_MOVE]);
         sweep_start(node, options->sweep_ms);
+        reap_start(node, options->sweep_ms);
         scrub_load(node, options->scrub_ms, options->scrub_rate, start->meta[KITH_META_SCRUB]);
         err = join_new(node, options, start->meta[KITH_META_DECIDE], error);
     }
@@ -290,6 +291,7 @@ static enum kith_err take_tick(struct kith_node *node)
         leftovers_tick(node);
         table_tell(node);
         sweep_tick(node);
+        reap_tick(node);
     }
     return KITH_OK;
 }
@@ -406,6 +408,9 @@ static enum kith_err take_stored(struct kith_node *node, const struct kith_store
     case PENDING_LEASE:
         lease_stored(node, pending, done);
         return KITH_OK;
+    case PENDING_REAP:
+        reap_stored(node, pending, done);
+        return KITH_OK;
     default:
         return KITH_OK;
     }
@@ -439,6 +444,8 @@ static enum kith_err take_answer(struct kith_node *node, struct conn *conn,
         sweep_got(node, pending, conn->peer, &msg->u.sweep_res);
     } else if (pending->kind == PENDING_LEASE && msg->kind == KITH_MSG_LEASE_RES) {
         lease_got(node, pending, conn->peer, &msg->u.lease_res);
+    } else if (pending->kind == PENDING_REAP && msg->kind == KITH_MSG_REAP_RES) {
+        reap_got(node, pending, conn->peer, &msg->u.reap_res);
     }
     return KITH_OK;
 }
@@ -492,6 +499,9 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_HANDOFF_REQ:
         handoff_req(node, id, msg);
         return KITH_OK;
+    case KITH_MSG_REAP_REQ:
+        reap_req(node, id, msg);
+        return KITH_OK;
     case KITH_MSG_SWEEP_REQ:
         sweep_req(node, id, msg);
         return KITH_OK;
@@ -500,6 +510,7 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
         return KITH_OK;
     case KITH_MSG_SWEEP_RES:
     case KITH_MSG_LEASE_RES:
+    case KITH_MSG_REAP_RES:
     case KITH_MSG_REPLICATE_RES:
     case KITH_MSG_REQUEST_FIND_RES:
     case KITH_MSG_GET_RES:
@@ -619,7 +630,7 @@ static uint64_t node_due(struct kith_node *node)
                          watch_due(node), exchange_due(node), bulk_due(node), handoff_due(node),
                          scrub_due(node), space_due(node),    moves_due(node),
                          table_tell_due(node), leftovers_due(node),  sweep_due(node),
-                         refill_due(node)};
+                         refill_due(node),    reap_due(node)};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         due = others[i] < due ? others[i] : due;
     }

@@ -216,6 +216,8 @@ static void peer_fail(struct kith_node *node, struct peer *peer)
             sweep_peer_lost(node, pending, index);
         } else if (pending->kind == PENDING_LEASE) {
             lease_peer_lost(node, pending, index);
+        } else if (pending->kind == PENDING_REAP) {
+            reap_peer_lost(node, pending, index);
         }
     }
 }

@@ -226,6 +226,9 @@ static void pending_expire(struct kith_node *node, struct pending *pending)
     case PENDING_LEASE:
         lease_expire(node, pending);
         return;
+    case PENDING_REAP:
+        reap_expire(node, pending);
+        return;
     default:
         pending_refuse(node, pending, KITH_ETIMEOUT, "the deadline passed");
         pending_end(node, pending);
@@ -320,6 +323,9 @@ static void refuse(struct kith_node *node, uint64_t conn, enum kith_msg_kind ask
         return;
     case KITH_MSG_SWEEP_REQ:
         core_send(node, conn, KITH_MSG_SWEEP_RES, id)->u.sweep_res.status = status;
+        return;
+    case KITH_MSG_REAP_REQ:
+        core_send(node, conn, KITH_MSG_REAP_RES, id)->u.reap_res.status = status;
         return;
     case KITH_MSG_LEASE_REQ:
         core_send(node, conn, KITH_MSG_LEASE_RES, id)->u.lease_res.status = status;

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "core/decide.h"
+#include "core/inquiry.h"
 #include "core/node.h"
 #include "core/swim.h"
 #include "core/tree.h"
@@ -37,6 +38,7 @@ enum pending_kind {
     PENDING_LEFTOVER,   /* leftovers.c */
     PENDING_SWEEP,      /* sweep.c */
     PENDING_SWEPT,      /* sweep_answer.c */
+    PENDING_REAP,       /* reap.c */
     PENDING_LEASE,      /* lease.c */
     PENDING_RELAY,      /* relay.c: a copy that was passed on */
     PENDING_KINDS
@@ -230,11 +232,47 @@ struct pending_sweep {
     struct sweep_item *items;
     uint32_t chunk_count;  /* those of the phase */
     struct kith_sweep_chunk *chunks;
-    uint16_t *peers;       /* those who are asked in this phase, */
-    uint32_t peer_count, next; /* so far as to `next` */
-    uint8_t *waits;        /* a bit for each of `waits_peers`: an answer is due */
-    uint32_t waits_peers;  /* there were; others come */
-    uint32_t out;          /* answers that are due */
+    struct inquiry inquiry; /* of this phase */
+};
+
+enum reap_phase { /* LIST, then PROMOTE and REMOVE; or ASK to SET */
+    REAPING_LIST,
+    REAPING_PROMOTE,
+    REAPING_REMOVE,
+    REAPING_ASK,
+    REAPING_SUMS,
+    REAPING_EQUAL,
+    REAPING_SET
+};
+
+struct reap_entry {
+    uint64_t run, counter; /* the highest in the clock of a row that is gone */
+    uint64_t floor;        /* 0: nobody has said anything of that run */
+};
+
+struct pending_reap {
+    enum reap_phase phase;
+    uint32_t partition;
+    struct kith_table_id table;
+    bool has_after; /* LIST goes on behind this one */
+    struct kith_group after_group;
+    struct kith_bytes after_name;
+    uint64_t stamp, next_stamp; /* of the floors here; then, the one that is worked with */
+    bool next_ripe;
+    uint64_t ready, others; /* rows that are gone; struct kith_floor_census */
+    bool lacks, early;      /* PROMOTE: some owner has not got that floor, or not long enough */
+    bool more;              /* REMOVE: some owner has more of them */
+    uint32_t looks;         /* at the sums */
+    uint64_t look_ms;       /* when the next one is due, UINT64_MAX: one is under way */
+    struct kith_leaf_set equal, look; /* leaves that were equal everywhere once; that are now */
+    /* in the arena */
+    struct inquiry inquiry;
+    uint64_t *runs; /* by peer: the run that it is in, 0 = it has said nothing; then our own */
+    uint32_t entry_count;
+    struct reap_entry *entries; /* KITH_REAP_RUNS_MAX, ascending by run */
+    struct kith_floor in_force; /* here */
+    struct kith_floor goes;     /* with the step */
+    struct kith_checksum *sums;
 };
 
 struct pending_lease {
@@ -291,6 +329,7 @@ struct pending {
         struct pending_handoff handoff;
         struct pending_absorb absorb;
         struct pending_sweep sweep;
+        struct pending_reap reap;
         struct pending_lease lease;
         struct {
             struct kith_chunk_put_req req; /* its lists in the arena, once it waits for leases */

@@ -303,7 +303,15 @@ struct known {
     const struct kith_request_id *request; /* of the operation; NULL = none */
     const struct kith_dot *dot;            /* that it made; NULL = none */
     const struct kith_row *sides[2];       /* what is put together: ours, and what came */
+    const struct kith_floor *floor;        /* NULL = none */
 };
+
+/* Deleted here before the row was reaped: floor.h. */
+static bool is_dead(const struct known *known, const struct kith_dot *dot)
+{
+    return known->floor && kith_floor_covers(known->floor, dot) &&
+           !kith_clock_covers(&known->sides[0]->clock, dot);
+}
 
 static bool lacks(const struct kith_row *row, const struct kith_dot *dot)
 {
@@ -330,8 +338,9 @@ static bool is_replaced(const struct known *known, uint32_t side,
     return false;
 }
 
-/* The siblings of `row` (what the two sides make) without those whose write has been replaced under
- * another dot; `own` (NULL: none) stays. The row's own array where all stay. NULL: ENOMEM. */
+/* The siblings of `row` (what the two sides make) without the dead, and without those whose write
+ * has been replaced under another dot; `own` (NULL: none) stays. The row's own array where all stay.
+ * NULL: ENOMEM. */
 static const struct kith_sibling *without_twins(struct kith_arena *arena, const struct known *known,
                                                 const struct kith_row *row,
                                                 const struct kith_dot *own, uint32_t *ret_count)
@@ -340,10 +349,11 @@ static const struct kith_sibling *without_twins(struct kith_arena *arena, const 
     uint32_t count = 0;
     for (uint32_t i = 0; i < row->sibling_count; i++) {
         const struct kith_sibling *sibling = &row->siblings[i];
-        bool goes = !request_is_nil(&sibling->request) &&
-                    !(own && kith_dot_equal(own, &sibling->dot)) &&
+        bool twin = !request_is_nil(&sibling->request) &&
                     (is_replaced(known, 0, &sibling->request) ||
                      is_replaced(known, 1, &sibling->request));
+        bool goes = (twin || is_dead(known, &sibling->dot)) &&
+                    !(own && kith_dot_equal(own, &sibling->dot));
         if (goes && !rest) {
             rest = kith_arena_alloc(arena, row->sibling_count * sizeof *rest);
             if (!rest) {
@@ -493,7 +503,8 @@ enum kith_err kith_rowop_put(struct kith_arena *arena, const struct kith_rowop_e
     err = kith_row_put(arena, &result.old_row, &row_update, &result.dot, time, request,
                        &result.new_row);
     if (err == KITH_OK) {
-        const struct known known = {&record, NULL, NULL, {&result.old_row, &context}};
+        const struct known known = {
+            &record, NULL, NULL, {&result.old_row, &context}, env->floor};
         err = put_twins(arena, &known, &result);
     }
     if (err != KITH_OK) {
@@ -584,7 +595,8 @@ enum kith_err kith_rowop_merge(struct kith_arena *arena, const struct kith_rowop
         return err;
     }
     const struct known known = {
-        &record, request, incoming->has_dot ? &incoming->dot : NULL, {&result.old_row, &other}};
+        &record, request, incoming->has_dot ? &incoming->dot : NULL, {&result.old_row, &other},
+        env->floor};
     err = merge_twins(arena, env, &known, &record, &result);
     if (err != KITH_OK) {
         return err;

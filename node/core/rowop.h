@@ -44,11 +44,15 @@
  * knows only the twin that has come back sees nothing to remove; the next that knows the other one
  * does.
  *
+ * THE DEAD. What comes in may have siblings that were deleted before the row was reaped (floor.h):
+ * they are taken out as twins are, by a write.
+ *
  * Pure; the caller owns all memory through the arena. Checked by tests/unit/test_rowop.c and, over
  * whole histories, by test_rowop_history.c. */
 #ifndef KITH_CORE_ROWOP_H
 #define KITH_CORE_ROWOP_H
 
+#include "core/floor.h"
 #include "core/store.h"
 
 #define KITH_RECORD_FORMAT 1u
@@ -65,6 +69,7 @@ struct kith_rowop_env {
     uint64_t wall_ms;
     struct kith_bytes secret;
     bool retry; /* another coordinator may have carried the request out, too */
+    const struct kith_floor *floor; /* of the row's partition here (floor.h); NULL: none */
 };
 
 struct kith_rowop_result {
@@ -81,7 +86,8 @@ struct kith_rowop_result {
     /* The state has a dot of this very run above counter_last: another process draws under it (a
      * copied disk image, a restored VM). Nothing was done; take a new run and do the op again. */
     bool foreign_run;
-    /* merge: it needs a dot to remove a twin. Nothing was done; draw a counter and do it again. */
+    /* merge: it needs a dot to remove a twin, or what is dead. Nothing was done; draw a counter and
+     * do it again. */
     bool wants_counter;
 };
 
@@ -96,7 +102,7 @@ kith_rowop_put(struct kith_arena *arena, const struct kith_rowop_env *env,
                const struct kith_request_id *request, struct kith_rowop_result *ret_result);
 
 /* Merges an incoming state into `old`; notes (request, dot) when has_dot and request is not zero.
- * Removes twins, see above: then result->dot is the dot of the removal. */
+ * Removes twins and the dead, see above: then result->dot is the dot of the removal. */
 KITH_MUST_CHECK enum kith_err kith_rowop_merge(struct kith_arena *arena,
                                                const struct kith_rowop_env *env,
                                                const struct kith_key *key, struct kith_bytes old,

@@ -67,6 +67,11 @@ static void status_answer(struct kith_node *node, uint64_t conn, uint64_t id,
     self->sweep.swept_bytes = sweep->swept_bytes;
     self->sweep.ms_ago = sweep->whole_ms > 0 ? node->now_ms - sweep->whole_ms : UINT64_MAX;
     self->sweep.waits = sweep->waits;
+    const struct reap *reap = &node->reap;
+    self->sweep.reaped = reap->reaped;
+    self->sweep.floors = reap->floors;
+    self->sweep.reap_ms_ago = reap->whole_ms > 0 ? node->now_ms - reap->whole_ms : UINT64_MAX;
+    self->sweep.reap_waits = reap->waits;
     self->refill_left = refill_left(node);
     self->refill_total = self->refill_left > 0 ? node->refill.total : 0;
     pairs_count(node, self);

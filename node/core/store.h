@@ -17,6 +17,7 @@
 #ifndef KITH_CORE_STORE_H
 #define KITH_CORE_STORE_H
 
+#include "core/floor.h"
 #include "core/sweepop.h"
 #include "core/tree.h"
 #include "wire/msg.h"
@@ -51,6 +52,9 @@ enum kith_store_kind {
     KITH_STORE_SWEEP_LOOK, /* to which of these something here refers; all that it says is on disk */
     KITH_STORE_SWEEP_STEP, /* CONDEMN, DOOM, DELETE (sweepop.h) */
     KITH_STORE_CHUNK_LEASE,
+    /* Reaping (reap.h). */
+    KITH_STORE_REAP_LIST, /* what there is of rows that are gone */
+    KITH_STORE_REAP,      /* a step; always disk, one completion (DISK) */
 };
 
 /* That a write is kept for others; beside a PUT, MERGE or HINT_NOTE. */
@@ -89,10 +93,12 @@ enum kith_meta_key { /* what META_PUT writes; all are given back at the start, s
     KITH_META_MOVE = 7,     /* the table whose moves to this node are done (moves.c) */
     KITH_META_FLUSH = 8,    /* nothing: written so that all that was stored before is on disk */
     KITH_META_LOST = 9,     /* what the disk has lost, and is not back yet (refill.h) */
-    KITH_META_KEYS = 10,
+    KITH_META_RUNS = 10,    /* the runs of this disk, u64 (LE) each, newest last: the store's own */
+    KITH_META_KEYS = 11,
 };
 
-#define KITH_DROP_MAX 256u /* rows or chunks in one DROP */
+#define KITH_DROP_MAX 256u /* rows or chunks in one DROP; rows in one REMOVE */
+#define KITH_RUNS_MAX 8192u /* in KITH_META_RUNS: the oldest are forgotten, their tombstones stay */
 
 struct kith_store_op {
     uint64_t id; /* the core's; comes back in the completion */
@@ -249,6 +255,21 @@ struct kith_store_op {
             uint32_t count; /* of any partitions */
             const struct kith_chunk_id *ids;
         } lease;
+        struct {
+            uint64_t now_ms, grace_ms;
+            bool has_after; /* from behind this one on */
+            struct kith_group after_group;
+            struct kith_bytes after_name;
+        } reap_list;
+        struct {
+            enum kith_reap_step step;
+            uint64_t now_ms, grace_ms;
+            uint64_t stamp, run; /* as in struct kith_reap_req; so is what follows */
+            uint32_t entry_count;
+            const struct kith_floor_entry *entries;
+            const struct kith_checksum *sums; /* EQUAL: KITH_TREE_LEAVES */
+            bool owner; /* ASK: of the partition; else it is to hold no row of it */
+        } reap;
     } u;
 };
 
@@ -386,6 +407,27 @@ struct kith_store_done {
             uint32_t held_count, gone_count; /* as kith_lease_res */
             const struct kith_chunk_id *held, *gone;
         } lease;
+        struct {
+            uint64_t stamp, next_stamp; /* of the floors, 0 = none */
+            bool next_ripe;             /* the next one may come into force here */
+            bool more;                  /* behind: */
+            struct kith_group group;
+            struct kith_bytes name;
+            uint32_t ready, waiting, others; /* struct kith_floor_census */
+            uint32_t entry_count;            /* its wish */
+            const struct kith_floor_entry *entries;
+            struct kith_floor floor; /* in force */
+        } reap_list;
+        struct {
+            uint8_t verdict; /* as in struct kith_reap_res; so is what follows */
+            uint64_t run;
+            bool owes;
+            uint32_t entry_count;
+            const struct kith_floor_entry *entries;
+            struct kith_leaf_set equal;
+            uint32_t reaped;
+            bool more;
+        } reap; /* ECANCELED: SET under another run */
     } u;
 };
 

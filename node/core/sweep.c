@@ -10,7 +10,6 @@
 
 #include "core/internal.h"
 
-#define SWEEP_OUT_MAX    (2u * KITH_REPLICAS_MAX) /* members that are asked at a time */
 #define SWEEP_TIMEOUT_MS 60000u /* of a page, and at most a quarter of the grace */
 #define SWEEP_AGAIN_MS   30000u /* after a page that could not be done; at most an eighth of it */
 #define SWEEP_YIELD_MS   50u    /* while requests are under way */
@@ -109,39 +108,19 @@ static void gather(struct pending_sweep *page)
     }
 }
 
-/* Those who are asked: all other members, or the other owners. */
-static void choose_peers(struct kith_node *node, struct pending_sweep *page)
-{
-    const struct kith_table *table = node->table;
-    page->peer_count = page->next = 0;
-    for (uint32_t m = 0; m < table->member_count; m++) {
-        uint16_t peer = node->peer_of_member[m];
-        bool asked = page->phase == SWEEPING_ASK ||
-                     kith_table_owns(table, page->partition, (uint16_t)m);
-        if (peer != KITH_NO_PEER && asked) {
-            page->peers[page->peer_count++] = peer;
-        }
-    }
-}
-
 static void phase_next(struct kith_node *node, struct pending *pending);
 
 /* Asks some more. Once all have answered our own store takes the step. */
 static void phase_ask(struct kith_node *node, struct pending *pending)
 {
     struct pending_sweep *page = &pending->u.sweep;
-    while (page->next < page->peer_count && page->out < SWEEP_OUT_MAX) {
-        uint16_t index = page->peers[page->next];
-        struct peer *peer = &node->peers[index];
-        if (!peer_want(node, peer)) {
-            page_failed(node, pending,
-                        core_text(node, "node %s cannot be reached", peer->info.address));
+    struct inquiry *inquiry = &page->inquiry;
+    while (inquiry_left(inquiry)) {
+        const struct peer *peer = inquiry_next(node, inquiry);
+        if (!peer) {
+            page_failed(node, pending, inquiry_unreached(node, inquiry));
             return;
         }
-        page->next++;
-        page->out++;
-        page->waits[index / 8] = (uint8_t)(page->waits[index / 8] | 1u << index % 8);
-        peer_doubt(node, index, node->now_ms);
         struct kith_sweep_req *req =
             &core_send(node, peer->conn, KITH_MSG_SWEEP_REQ, pending->id)->u.sweep_req;
         req->table = page->table;
@@ -150,7 +129,7 @@ static void phase_ask(struct kith_node *node, struct pending *pending)
         req->chunk_count = page->chunk_count;
         req->chunks = page->chunks;
     }
-    if (page->out > 0) {
+    if (inquiry->out > 0) {
         return;
     }
     gather(page); /* without those that others have kept */
@@ -201,7 +180,7 @@ static void phase_next(struct kith_node *node, struct pending *pending)
         }
         gather(page);
     } while (page->chunk_count == 0);
-    choose_peers(node, page);
+    inquiry_choose(node, &page->inquiry, page->partition, page->phase == SWEEPING_ASK);
     phase_ask(node, pending);
 }
 
@@ -231,10 +210,7 @@ static void listed(struct kith_node *node, struct pending *pending,
     page->last = done->u.sweep_list.last;
     page->items = kith_arena_calloc(arena, count + 1u, sizeof *page->items);
     page->chunks = kith_arena_calloc(arena, count + 1u, sizeof *page->chunks);
-    page->peers = kith_arena_calloc(arena, node->peer_count + 1u, sizeof *page->peers);
-    page->waits = kith_arena_calloc(arena, node->peer_count / 8u + 1u, 1);
-    page->waits_peers = node->peer_count;
-    if (!page->items || !page->chunks || !page->peers || !page->waits) {
+    if (!page->items || !page->chunks || !inquiry_init(node, arena, &page->inquiry)) {
         page_failed(node, pending, "out of memory");
         return;
     }
@@ -272,21 +248,13 @@ void sweep_stored(struct kith_node *node, struct pending *pending,
     phase_next(node, pending);
 }
 
-static bool waits_for(const struct pending_sweep *page, uint16_t peer)
-{
-    return page->waits && peer < page->waits_peers &&
-           (page->waits[peer / 8] & 1u << peer % 8) != 0;
-}
-
 void sweep_got(struct kith_node *node, struct pending *pending, uint16_t peer,
                const struct kith_sweep_res *res)
 {
     struct pending_sweep *page = &pending->u.sweep;
-    if (pending->answered || !waits_for(page, peer)) {
+    if (pending->answered || !inquiry_got(&page->inquiry, peer)) {
         return;
     }
-    page->waits[peer / 8] = (uint8_t)(page->waits[peer / 8] & ~(1u << peer % 8));
-    page->out--;
     if (res->status.err != KITH_OK) {
         page_failed(node, pending, core_text(node, "node %s: %s", node->peers[peer].info.address,
                                              res->status.message));
@@ -298,7 +266,7 @@ void sweep_got(struct kith_node *node, struct pending *pending, uint16_t peer,
 
 void sweep_peer_lost(struct kith_node *node, struct pending *pending, uint16_t peer)
 {
-    if (!pending->answered && waits_for(&pending->u.sweep, peer)) {
+    if (!pending->answered && inquiry_waits(&pending->u.sweep.inquiry, peer)) {
         page_failed(node, pending,
                     core_text(node, "node %s cannot be reached", node->peers[peer].info.address));
     }

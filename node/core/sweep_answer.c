@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * sweep_answer.c - what other nodes ask of this one's store: steps of their sweeps, and leases. */
+ * sweep_answer.c - what other nodes ask of this one's store: steps of their sweeps, leases, steps of
+ * their reaping. */
 #include "core/internal.h"
 
 #define SWEPT_TIMEOUT_MS 60000u
@@ -95,6 +96,70 @@ void lease_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg
     op->u.lease.ids = req->ids;
 }
 
+static bool reap_sound(const struct kith_node *node, const struct kith_reap_req *req)
+{
+    bool sound = req->step >= KITH_REAP_ASK && req->step <= KITH_REAP_REMOVE &&
+                 req->partition < node->table->partitions &&
+                 req->sum_count == (req->step == KITH_REAP_EQUAL ? KITH_TREE_LEAVES : 0) &&
+                 (req->step == KITH_REAP_ASK
+                      ? req->entry_count <= KITH_REAP_RUNS_MAX
+                      : kith_table_owns(node->table, req->partition, node->self));
+    for (uint32_t i = 0; sound && i < req->entry_count; i++) {
+        sound = req->entries[i].counter > 0 &&
+                (i == 0 || req->entries[i].run > req->entries[i - 1].run);
+    }
+    return sound;
+}
+
+void reap_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    const struct kith_reap_req *req = &msg->u.reap_req;
+    if (!conn_is_node(node, conn, msg) || !same_table(node, conn, msg, &req->table, true)) {
+        return;
+    }
+    if (!reap_sound(node, req)) {
+        core_refuse(node, conn, msg, KITH_EINVAL, "a step of reaping that cannot be");
+        return;
+    }
+    if (node->reap.grace_ms == 0) {
+        core_refuse(node, conn, msg, KITH_EREFUSED, "nothing is reaped here");
+        return;
+    }
+    struct pending *pending = pending_new(node, PENDING_SWEPT, conn, msg, SWEPT_TIMEOUT_MS);
+    if (!pending) {
+        core_refuse_full(node, conn, msg);
+        return;
+    }
+    struct kith_store_op *op = core_store(node, pending, KITH_STORE_REAP, req->partition);
+    op->durability = KITH_DURABLE_DISK;
+    op->u.reap.step = req->step;
+    op->u.reap.now_ms = node->wall_ms;
+    op->u.reap.grace_ms = node->reap.grace_ms;
+    op->u.reap.stamp = req->stamp;
+    op->u.reap.run = req->run;
+    op->u.reap.entry_count = req->entry_count;
+    op->u.reap.entries = req->entries;
+    op->u.reap.sums = req->sums;
+    op->u.reap.owner = kith_table_owns(node->table, req->partition, node->self);
+}
+
+static void reap_answer(struct kith_node *node, const struct pending *pending,
+                        const struct kith_store_done *done)
+{
+    struct kith_reap_res *res =
+        &core_send(node, pending->conn, KITH_MSG_REAP_RES, pending->msg_id)->u.reap_res;
+    res->status = core_ok();
+    res->verdict = done->u.reap.verdict;
+    res->run = done->u.reap.run;
+    res->owes = done->u.reap.owes;
+    res->entry_count = done->u.reap.entry_count;
+    res->entries = done->u.reap.entries;
+    res->equal = done->u.reap.equal;
+    res->reaped = done->u.reap.reaped;
+    res->more = done->u.reap.more;
+    node->reap.reaped += done->u.reap.reaped;
+}
+
 void sweep_answered(struct kith_node *node, struct pending *pending,
                     const struct kith_store_done *done)
 {
@@ -106,6 +171,8 @@ void sweep_answered(struct kith_node *node, struct pending *pending,
     }
     if (done->err != KITH_OK) {
         pending_refuse(node, pending, done->err, core_text(node, "%s", done->message));
+    } else if (!pending->answered && pending->asked == KITH_MSG_REAP_REQ) {
+        reap_answer(node, pending, done);
     } else if (!pending->answered && sweep) {
         struct kith_sweep_res *res =
             &core_send(node, pending->conn, KITH_MSG_SWEEP_RES, pending->msg_id)->u.sweep_res;

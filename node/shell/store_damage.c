@@ -141,7 +141,7 @@ static enum kith_err row_take_out(struct store_worker *worker, struct kith_bytes
         err = store_remove(worker, worker->leaves,
                            store_leaf_key(partition, kith_tree_leaf(&row), &group, name, buffer));
     }
-    return err;
+    return err == KITH_OK ? store_gone_change(worker, key, true, false) : err;
 }
 
 static uint8_t leaf_of(const struct store_worker *worker, struct kith_bytes key)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * store_derived.c - the tables that only say again what rows and chunks say: the trees' sums (tree,
- * ctree, and their journal sums) and the index of leaves (leaves).
+ * ctree, and their journal sums), the index of leaves (leaves) and that of rows that are gone (gone).
  *
  * They are disposable. Each has, beside what it is for, a record under MARK that says it is whole:
- * one that is missing, cannot be read, or says what it cannot, makes all four be made anew at the
+ * one that is missing, cannot be read, or says what it cannot, makes all of them be made anew at the
  * start, from rows and chunks; the marks come last, so that a start that was cut off is done again.
  * That costs one pass over the records, some 5 us each (no contents are read). The references
  * (refs) are made anew in the same pass, where something of what refers was set aside
@@ -29,7 +29,7 @@
 #define PATH_SIZE     4096u
 
 /* As in store_tables and their files; "ctree.wt" has "tree.wt" in it. */
-static const char *const derived[] = {"leaves", "tree", "ctree", "sums"};
+static const char *const derived[] = {"leaves", "tree", "ctree", "sums", "gone"};
 enum { DERIVED = sizeof derived / sizeof derived[0] };
 
 bool store_derived_is_mark(struct kith_bytes key)
@@ -42,7 +42,7 @@ bool store_derived_is_mark(struct kith_bytes key)
 bool store_derived_named(const char *message)
 {
     return strstr(message, "leaves.wt") != NULL || strstr(message, "tree.wt") != NULL ||
-           strstr(message, "sums.wt") != NULL;
+           strstr(message, "sums.wt") != NULL || strstr(message, "gone.wt") != NULL;
 }
 
 static bool note_path(const struct kith_store *store, char path[PATH_SIZE])
@@ -147,7 +147,7 @@ static int mark_all(struct kith_store *store)
 struct maker {
     struct kith_store *store;
     WT_SESSION *session;
-    WT_CURSOR *from, *leaves;
+    WT_CURSOR *from, *leaves, *gone;
     WT_CURSOR *refs; /* NULL: they stay as they are */
     struct kith_arena arena;
     uint64_t rows, chunks;
@@ -197,6 +197,22 @@ static struct store_leaf *leaf_at(struct store_tree *tree, uint32_t partition, u
     return leaf;
 }
 
+static int take_gone(struct maker *maker, struct kith_bytes key, struct kith_bytes state)
+{
+    struct kith_arena arena;
+    struct kith_row row;
+    kith_arena_init(&arena, 0);
+    bool gone = kith_row_decode(&arena, state, &row) == KITH_OK && kith_row_is_gone(&row);
+    kith_arena_release(&arena);
+    if (!gone) {
+        return 0;
+    }
+    WT_ITEM item = {.data = key.data, .size = key.size}, none = {.data = "", .size = 0};
+    maker->gone->set_key(maker->gone, &item);
+    maker->gone->set_value(maker->gone, &none);
+    return maker->gone->insert(maker->gone);
+}
+
 /* One whose record is damaged counts, and adds nothing (store_damage.c). */
 static int take_row(struct maker *maker, struct kith_bytes key, struct kith_bytes record)
 {
@@ -216,14 +232,16 @@ static int take_row(struct maker *maker, struct kith_bytes key, struct kith_byte
     if (leaf == NULL) {
         return ENOMEM;
     }
+    int ret = 0;
     if (kith_rowop_state(&row, record, store_secret(maker->store), &state, &hash) == KITH_OK) {
         kith_sum_replace(&leaf->sum, &nothing, &hash);
-        int ret = put_row_refs(maker, state, STORE_REFERRER_ROW, key);
-        if (ret != 0) {
-            return ret;
-        }
+        ret = put_row_refs(maker, state, STORE_REFERRER_ROW, key);
+        ret = ret == 0 ? take_gone(maker, key, state) : ret;
     }
     maker->rows++;
+    if (ret != 0) {
+        return ret;
+    }
     struct kith_bytes entry = store_leaf_key(partition, number, &row.group, row.name, buffer);
     WT_ITEM item = {.data = entry.data, .size = entry.size}, none = {.data = "", .size = 0};
     maker->leaves->set_key(maker->leaves, &item);
@@ -338,6 +356,7 @@ static enum kith_err make_anew(struct kith_store *store, struct kith_error *erro
     if (ret == 0 && store->refs_anew) {
         ret = store_cursor(maker.session, "refs", &maker.refs);
     }
+    ret = ret == 0 ? store_cursor(maker.session, "gone", &maker.gone) : ret;
     ret = ret == 0 ? take_all(&maker, "rows", take_row) : ret;
     ret = ret == 0 ? take_all(&maker, "chunks", take_chunk) : ret;
     ret = ret == 0 && store->refs_anew ? take_all(&maker, "hints", take_hint) : ret;

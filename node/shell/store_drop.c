@@ -86,6 +86,9 @@ static enum kith_err row_go(struct store_worker *worker, struct kith_bytes index
     if (err == KITH_OK || err == KITH_ENOTFOUND) {
         err = store_remove(worker, worker->leaves, index);
     }
+    if (err == KITH_OK) {
+        err = store_gone_change(worker, key, true, false);
+    }
     return err;
 }
 
@@ -135,6 +138,9 @@ enum kith_err store_drop(struct store_worker *worker, const struct kith_store_op
     }
     if (err == KITH_OK && !drop->more) {
         err = store_damage_forget(worker, op->partition);
+    }
+    if (err == KITH_OK && !drop->more && !worker->bulk) {
+        err = store_floor_drop(worker, op->partition);
     }
     if (err == KITH_OK && !drop->more && worker->bulk) {
         err = store_marks_forget(worker, op->partition);

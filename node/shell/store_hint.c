@@ -265,7 +265,7 @@ enum kith_err store_hint_put(struct store_worker *worker, const struct kith_stor
     const struct kith_key key = {op->u.put.group, update->name};
     enum kith_err err = place_read(worker, op->partition, &key, &place);
     if (err == KITH_OK) {
-        err = store_rowop_put(worker, op, &key, place.hint.record, update, result);
+        err = store_rowop_put(worker, op, &key, place.hint.record, update, NULL, result);
     }
     if (err != KITH_OK) {
         return err;
@@ -285,7 +285,7 @@ enum kith_err store_hint_merge(struct store_worker *worker, uint32_t partition,
     struct kith_rowop_result result;
     enum kith_err err = place_read(worker, partition, key, &place);
     if (err == KITH_OK) {
-        err = store_rowop_merge(worker, key, place.hint.record, incoming, request, &result);
+        err = store_rowop_merge(worker, key, place.hint.record, incoming, request, NULL, &result);
     }
     if (err != KITH_OK) {
         return err;

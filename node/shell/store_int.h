@@ -157,7 +157,7 @@ struct store_worker {
     uint32_t capacity;
     WT_SESSION *session;
     WT_CURSOR *rows, *leaves, *tree, *journal_cursor, *refs, *chunks, *segs, *meta, *bad, *hints,
-        *marks;
+        *marks, *gone;
     struct store_tree *sums;
     struct store_journal journal;
     struct store_touched *touched;
@@ -255,6 +255,7 @@ struct kith_store {
     struct store_identity identity;
     struct store_hint_sum *hint_sums; /* [KITH_PARTITIONS_MAX] */
     struct store_hint_sum hint_total; /* first_ms is not kept here */
+    struct store_floor_slot *floors; /* [KITH_PARTITIONS_MAX], each its worker's: store_reap.c */
     _Atomic uint64_t sums_sequence; /* the last one drawn */
     _Atomic uint32_t segment_last;  /* the highest number in use */
     uint32_t worker_count, bulk_count;
@@ -578,16 +579,39 @@ enum kith_err store_hint_drop(struct store_worker *worker, const struct kith_sto
 enum kith_err store_hint_list(struct store_worker *worker, const struct kith_store_op *op,
                               struct kith_store_done *done);
 
+/* ---- store_reap.c ---- */
+
+struct store_floor_slot {
+    struct store_floor *known; /* NULL: none is in force */
+    bool read;                 /* else the record was not looked at yet */
+};
+/* At open. No floor is true any more where something was set aside (store_aside.c): they go. */
+KITH_MUST_CHECK enum kith_err store_floors_init(struct kith_store *store);
+void store_floors_release(struct kith_store *store);
+/* The floor that rows of the partition are held against; NULL: none. Moves the cursor of rows. */
+KITH_MUST_CHECK enum kith_err store_floor_get(struct store_worker *worker, uint32_t partition,
+                                              const struct kith_floor **ret_floor);
+KITH_MUST_CHECK enum kith_err store_floor_drop(struct store_worker *worker, uint32_t partition);
+/* The row under that key was gone (kith_row_is_gone), or is. */
+KITH_MUST_CHECK enum kith_err store_gone_change(struct store_worker *worker, struct kith_bytes key,
+                                                bool was, bool is);
+enum kith_err store_reap_list(struct store_worker *worker, const struct kith_store_op *op,
+                              struct kith_store_done *done);
+enum kith_err store_reap(struct store_worker *worker, const struct kith_store_op *op,
+                         struct kith_store_done *done);
+
 /* What rowop.h does, with the counters and runs of this store (store_rows.c). */
 KITH_MUST_CHECK enum kith_err store_rowop_put(struct store_worker *worker,
                                               const struct kith_store_op *op,
                                               const struct kith_key *key, struct kith_bytes old,
                                               const struct kith_put_update *update,
+                                              const struct kith_floor *floor,
                                               struct kith_rowop_result *result);
 KITH_MUST_CHECK enum kith_err store_rowop_merge(struct store_worker *worker,
                                                 const struct kith_key *key, struct kith_bytes old,
                                                 const struct kith_replica_row *incoming,
                                                 const struct store_request *request,
+                                                const struct kith_floor *floor,
                                                 struct kith_rowop_result *result);
 
 /* Adds up the leaf that begins with the prefix (partition, leaf): damaged records count as entries

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * store_meta.c - the node's own small records, and the store's format. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "shell/store_int.h"
 
 #define STORE_FORMAT 2u /* 1: the key of a chunk did not bear its leaf */
@@ -97,6 +99,38 @@ enum kith_err store_config_keep(struct kith_store *store)
     return store_err(ret);
 }
 
+/* Notes the run that begins among those of this disk (KITH_META_RUNS). One that is taken later, for
+ * another process used the same, is not noted: what is deleted under it is never reaped. */
+static void runs_keep(struct kith_store *store)
+{
+    struct kith_bytes *kept = &store->meta[KITH_META_RUNS];
+    size_t before = kept->size / 8 < KITH_RUNS_MAX ? kept->size / 8 : KITH_RUNS_MAX - 1u;
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    kith_buf_put(&buf, kept->data + (kept->size / 8 - before) * 8, before * 8);
+    kith_buf_put_u64(&buf, atomic_load(&store->run));
+    WT_SESSION *session = NULL;
+    WT_CURSOR *cursor = NULL;
+    int ret = buf.failed ? ENOMEM : store_session(store, &session);
+    if (ret == 0) {
+        ret = store_cursor(session, "meta", &cursor);
+    }
+    if (ret == 0) { /* in the log before anything that is coordinated under it */
+        ret = write_record(cursor, KITH_META_RUNS, kith_buf_bytes(&buf));
+    }
+    if (session != NULL) {
+        session->close(session, NULL);
+    }
+    if (ret != 0) { /* a full disk: what is deleted in this run is not reaped, no more than that */
+        kith_log_warn("store", "%s: the record of the node's runs cannot be written: %s",
+                      store->path, wiredtiger_strerror(ret));
+        kith_buf_release(&buf);
+        return;
+    }
+    kith_free((void *)(uintptr_t)kept->data);
+    *kept = kith_buf_bytes(&buf); /* its memory goes with the other records */
+}
+
 enum kith_err store_meta_load(struct kith_store *store, struct kith_error *error)
 {
     WT_SESSION *session = NULL;
@@ -124,6 +158,9 @@ enum kith_err store_meta_load(struct kith_store *store, struct kith_error *error
                            "backup, or move %s away, start a new node, and let it take over: "
                            "kithctl plan replace",
                            store->wt_path, wiredtiger_strerror(ret), store->path);
+    }
+    if (err == KITH_OK) {
+        runs_keep(store);
     }
     return err;
 }

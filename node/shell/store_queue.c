@@ -176,6 +176,8 @@ static uint32_t op_weight(const struct kith_store_op *op)
     case KITH_STORE_SWEEP_LOOK:
     case KITH_STORE_SWEEP_STEP:
     case KITH_STORE_CHUNK_LEASE:
+    case KITH_STORE_REAP_LIST:
+    case KITH_STORE_REAP:
         return KITH_ROUND_UPDATES / 2u;
     case KITH_STORE_SCAN:
     case KITH_STORE_LEAF:

@@ -139,6 +139,11 @@ static enum kith_err row_write(struct store_worker *worker, const struct row_pla
     struct store_change change = {.old_hash = &result->old_hash,
                                   .new_hash = &result->new_hash,
                                   .count = place->existed ? 0 : 1};
+    err = store_gone_change(worker, place->stored_key, kith_row_is_gone(&result->old_row),
+                            kith_row_is_gone(&result->new_row));
+    if (err != KITH_OK) {
+        return err;
+    }
     return store_tree_change(worker, place->partition, leaf, &change);
 }
 
@@ -205,12 +210,14 @@ static enum kith_err row_error(struct store_worker *worker, struct kith_store_do
 enum kith_err store_rowop_put(struct store_worker *worker, const struct kith_store_op *op,
                               const struct kith_key *key, struct kith_bytes old,
                               const struct kith_put_update *update,
+                              const struct kith_floor *floor,
                               struct kith_rowop_result *result)
 {
     enum kith_err err = KITH_OK;
     for (uint32_t attempt = 0; err == KITH_OK; attempt++) {
         struct kith_rowop_env env =
             row_env(worker, op->u.put.wall_ms, op->u.put.retry, true);
+        env.floor = floor;
         err = kith_rowop_put(&worker->round->arena, &env, key, old, update, op->u.put.writer,
                              op->u.put.time, &op->u.put.request, result);
         if (err != KITH_OK || !result->foreign_run) {
@@ -231,9 +238,13 @@ static enum kith_err put_one(struct store_worker *worker, const struct kith_stor
         return err == KITH_OK ? keep_state(worker, result) : err;
     }
     struct row_place place;
-    enum kith_err err = row_read(worker, op->partition, &op->u.put.group, update->name, &place);
+    const struct kith_floor *floor = NULL;
+    enum kith_err err = store_floor_get(worker, op->partition, &floor);
     if (err == KITH_OK) {
-        err = store_rowop_put(worker, op, &place.key, place.old, update, result);
+        err = row_read(worker, op->partition, &op->u.put.group, update->name, &place);
+    }
+    if (err == KITH_OK) {
+        err = store_rowop_put(worker, op, &place.key, place.old, update, floor, result);
     }
     if (err == KITH_OK && result->changed) {
         err = row_write(worker, &place, result, check);
@@ -331,15 +342,18 @@ struct merge {
 enum kith_err store_rowop_merge(struct store_worker *worker, const struct kith_key *key,
                                 struct kith_bytes old, const struct kith_replica_row *incoming,
                                 const struct store_request *request,
+                                const struct kith_floor *floor,
                                 struct kith_rowop_result *result)
 {
     enum kith_err err = KITH_OK;
     struct kith_arena *arena = &worker->round->arena;
     for (uint32_t attempt = 0; err == KITH_OK; attempt++) {
         struct kith_rowop_env env = row_env(worker, request->wall_ms, request->retry, false);
+        env.floor = floor;
         err = kith_rowop_merge(arena, &env, key, old, incoming, request->id, result);
-        if (err == KITH_OK && result->wants_counter) { /* seldom: a twin is to be removed */
+        if (err == KITH_OK && result->wants_counter) { /* seldom: a twin, or what is dead */
             env = row_env(worker, request->wall_ms, request->retry, true);
+            env.floor = floor;
             err = kith_rowop_merge(arena, &env, key, old, incoming, request->id, result);
         }
         if (err != KITH_OK || !result->foreign_run) {
@@ -361,9 +375,14 @@ static enum kith_err merge_one(struct store_worker *worker, const struct merge *
         return store_hint_merge(worker, merge->partition, &key, incoming, &merge->request,
                                 merge->hint);
     }
-    enum kith_err err = row_read(worker, merge->partition, merge->group, incoming->name, &place);
+    const struct kith_floor *floor = NULL;
+    enum kith_err err = store_floor_get(worker, merge->partition, &floor);
     if (err == KITH_OK) {
-        err = store_rowop_merge(worker, &place.key, place.old, incoming, &merge->request, &result);
+        err = row_read(worker, merge->partition, merge->group, incoming->name, &place);
+    }
+    if (err == KITH_OK) {
+        err = store_rowop_merge(worker, &place.key, place.old, incoming, &merge->request, floor,
+                                &result);
     }
     if (err == KITH_OK && result.changed) {
         *changed = true;

@@ -35,7 +35,8 @@ int store_worker_init(struct store_worker *worker, struct kith_store *store, uin
         {"refs", &worker->refs, true},           {"chunks", &worker->chunks, bulk},
         {"segs", &worker->segs, bulk},           {"meta", &worker->meta, !bulk},
         {"sums", &worker->journal_cursor, true}, {"bad", &worker->bad, true},
-        {"hints", &worker->hints, !bulk},      {"marks", &worker->marks, bulk},
+        {"hints", &worker->hints, !bulk},        {"marks", &worker->marks, bulk},
+        {"gone", &worker->gone, !bulk},
     };
     for (size_t i = 0; ret == 0 && i < sizeof tables / sizeof tables[0]; i++) {
         if (tables[i].wanted) {
@@ -273,6 +274,10 @@ static enum kith_err do_op(struct store_worker *worker, const struct kith_store_
         return store_sweep_step(worker, op, done);
     case KITH_STORE_CHUNK_LEASE:
         return store_chunk_lease(worker, op, done);
+    case KITH_STORE_REAP_LIST:
+        return store_reap_list(worker, op, done);
+    case KITH_STORE_REAP:
+        return store_reap(worker, op, done);
     default:
         return store_fail(worker, done, KITH_EINVAL, "unknown storage operation %d", (int)op->kind);
     }
@@ -357,7 +362,8 @@ static bool op_only_disk(const struct kith_store_op *op)
 {
     return op->kind == KITH_STORE_META_PUT || op->kind == KITH_STORE_CHUNK_SYNC ||
            op->kind == KITH_STORE_HINT_NOTE || op->kind == KITH_STORE_SWEEP_LOOK ||
-           op->kind == KITH_STORE_SWEEP_STEP || op->kind == KITH_STORE_CHUNK_LEASE;
+           op->kind == KITH_STORE_SWEEP_STEP || op->kind == KITH_STORE_CHUNK_LEASE ||
+           op->kind == KITH_STORE_REAP;
 }
 
 static bool op_writes(const struct kith_store_op *op)
@@ -401,6 +407,14 @@ static bool keep_ids(struct store_results *later, uint32_t *count,
     return true;
 }
 
+static bool keep_entries(struct store_results *later, struct kith_store_done *disk)
+{
+    uint32_t count = disk->u.reap.entry_count;
+    const struct kith_floor_entry *entries = disk->u.reap.entries;
+    disk->u.reap.entries = kith_arena_copy(&later->arena, entries, count * sizeof *entries);
+    return disk->u.reap.entries != NULL;
+}
+
 /* The lists in an answer that waits for the disk must outlive the round's own results. */
 static void keep_lists(const struct kith_store_op *op, struct store_results *later,
                        struct kith_store_done *disk)
@@ -417,6 +431,9 @@ static void keep_lists(const struct kith_store_op *op, struct store_results *lat
     case KITH_STORE_CHUNK_LEASE:
         kept = keep_ids(later, &disk->u.lease.held_count, &disk->u.lease.held);
         kept = keep_ids(later, &disk->u.lease.gone_count, &disk->u.lease.gone) && kept;
+        break;
+    case KITH_STORE_REAP:
+        kept = keep_entries(later, disk);
         break;
     default:
         break;

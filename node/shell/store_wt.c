@@ -37,7 +37,8 @@
 #define SESSIONS_MAX 64u
 
 const char *const store_tables[] = {"rows",  "leaves", "tree", "refs", "chunks",
-                                    "ctree", "segs",   "meta", "sums", "bad",  "hints", "marks"};
+                                    "ctree", "segs",   "meta", "sums", "bad",  "hints", "marks",
+                                    "gone"};
 const size_t store_table_count = sizeof store_tables / sizeof store_tables[0];
 /* rows and chunks: larger leaf pages and values kept in the page up to the inline limit, since an
  * overflow item costs a page read each. The indices' keys are alike: prefix compression halves
@@ -55,6 +56,7 @@ static const char *const table_configs[] = {
     "key_format=u,value_format=u",
     "key_format=u,value_format=u,leaf_page_max=32KB,leaf_value_max=64KB",
     "key_format=u,value_format=u,leaf_page_max=16KB",
+    "key_format=u,value_format=u,leaf_page_max=16KB,prefix_compression=true",
 };
 
 /* LOW, SCARCE, FULL: Ceph warns at 85, stops moving data there at 90, and refuses writes at 95. */
@@ -473,6 +475,10 @@ static enum kith_err load_tables(struct kith_store *store, struct kith_error *er
     if (err == KITH_OK) {
         err = store_meta_load(store, error);
     }
+    if (err == KITH_OK && (err = store_floors_init(store)) != KITH_OK) {
+        err = kith_error_set(error, err, "%s: the floors of what was deleted: %s", store->wt_path,
+                             kith_err_text((int)err));
+    }
     return err == KITH_OK ? store_derived_load(store, error) : err;
 }
 
@@ -703,6 +709,7 @@ static void store_destroy(struct kith_store *store)
     store_tree_release(&store->row_tree);
     store_tree_release(&store->chunk_tree);
     kith_free(store->hint_sums);
+    store_floors_release(store);
     store_meta_release(store);
     store_identity_release(store);
     if (store->chunks_fd >= 0) {

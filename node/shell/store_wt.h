@@ -15,6 +15,7 @@
  *
  *     table    key                                          value
  *     rows     u16be partition, 16 group, name              record (core/rowop.h)
+ *              u16be partition                              floors (core/floor.h)
  *     leaves   u16be partition, u8 leaf, 16 group, name     -            written when a row is new
  *     tree     u16be partition                              sums of its leaves (store_sums.c)
  *     refs     20 chunk id, u8 kind, key in rows or chunks  -            who refers to a chunk
@@ -23,6 +24,7 @@
  *     sums     u8 kind, u8 worker, u32be slot               the newest sums, journal (store_sums.c)
  *     segs     tag, u32be segment [, u64be offset]          see segments.h
  *     bad      u8 kind, key in rows or chunks               a damaged record (store_damage.c)
+ *     gone     as rows                                      -            rows without contents
  *     meta     u8 enum kith_meta_key                        value
  *     hints    as rows                                      record (core/hintop.h)
  *

@@ -80,6 +80,16 @@ kv status | grep -q "^Sweep of what no file refers to: .*; since .* deleted\.$" 
 kv explain /b/f2 | grep -q "^Sweep of what no file refers to: " || fail "$(kv explain /b/f2)"
 sums 'all(n["chunk_bytes"] < 41 << 20 for n in nodes)' || fail "$(kv status --json)"
 
+say "the names of deleted files are forgotten"
+wait_for $((grace * 10 + 30)) "deleted rows to be reaped" \
+    sums 'all(n["reap"]["rows"] >= 20 for n in nodes)'
+sums "any(n['reap']['floors'] > 0 for n in nodes)" || fail "$(kv status --json)"
+[ ! -e "$mnt/gone" ] || fail "a deleted directory is back"
+mkdir "$mnt/gone"
+touch "$mnt/gone/f1" "$mnt/b/new"
+[ "$(ls "$mnt/gone")" = f1 ] || fail "deleted files are back: $(ls "$mnt/gone")"
+rm -r "$mnt/gone" "$mnt/b/new"
+
 say "what a file has stays, over days"
 truncate -s 8M "$mnt/c/a/f4"
 for _ in 1 2 3 4; do

@@ -107,10 +107,12 @@ static void stored(struct sim *sim, struct sim_event *event)
                  kind == KITH_STORE_DROP ||
                  kind == KITH_STORE_META_PUT || kind == KITH_STORE_CHUNK_PUT ||
                  kind == KITH_STORE_CHUNK_SYNC || kind == KITH_STORE_SWEEP_LIST ||
-                 kind == KITH_STORE_SWEEP_STEP || kind == KITH_STORE_CHUNK_LEASE;
+                 kind == KITH_STORE_SWEEP_STEP || kind == KITH_STORE_CHUNK_LEASE ||
+                 kind == KITH_STORE_REAP;
     bool once = kind == KITH_STORE_META_PUT || kind == KITH_STORE_CHUNK_SYNC ||
                 kind == KITH_STORE_HINT_NOTE || kind == KITH_STORE_SWEEP_LOOK ||
-                kind == KITH_STORE_SWEEP_STEP || kind == KITH_STORE_CHUNK_LEASE; /* at disk */
+                kind == KITH_STORE_SWEEP_STEP || kind == KITH_STORE_CHUNK_LEASE ||
+                kind == KITH_STORE_REAP; /* at disk */
     bool disk = op->op.durability == KITH_DURABLE_DISK;
     if (event->phase == 0) {
         uint64_t wall = world_wall_ms(sim, node);

@@ -55,9 +55,13 @@ void judge_after_loss(struct sim *sim, uint32_t node)
 void judge_read(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_us,
                 const struct kith_clock *clock)
 {
+    struct kith_arena arena;
+    struct kith_clock whole;
+    kith_arena_init(&arena, 0);
+    oracle_whole_clock(sim, &arena, row, clock, &whole);
     for (uint32_t i = 0; i < sim->acked_count; i++) {
         const struct oracle_write *write = &sim->oracle.writes[sim->acked[i]];
-        if (stands(sim, write, row, begun_us) && !kith_clock_covers(clock, &write->dot)) {
+        if (stands(sim, write, row, begun_us) && !kith_clock_covers(&whole, &write->dot)) {
             sim_fail(
                 sim,
                 "client %u asks a quorum for row %u, and write %llu is not in the answer, which "
@@ -66,6 +70,7 @@ void judge_read(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_u
                 (unsigned long long)(begun_us - write->acked_us));
         }
     }
+    kith_arena_release(&arena);
 }
 
 void judge_absent(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_us)

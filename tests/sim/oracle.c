@@ -218,6 +218,36 @@ void oracle_shaken(struct oracle *oracle)
     }
 }
 
+void oracle_whole_clock(struct sim *sim, struct kith_arena *arena, uint32_t row,
+                        const struct kith_clock *clock, struct kith_clock *ret_clock)
+{
+    const struct sim_bytes *reaped = &sim->oracle.reaped[row];
+    struct kith_row gone;
+    enum kith_err err =
+        kith_row_decode(arena, kith_bytes_make(reaped->data, reaped->size), &gone);
+    if (err == KITH_OK) {
+        err = kith_clock_join(arena, &gone.clock, clock, ret_clock);
+    }
+    KITH_ASSERT(err == KITH_OK);
+}
+
+void oracle_reaped(struct sim *sim, const struct kith_key *key, const struct kith_row *row)
+{
+    uint32_t number = oracle_row(key);
+    struct kith_arena arena;
+    struct kith_row gone = {.sibling_count = 0};
+    struct kith_buf buf;
+    kith_arena_init(&arena, 0);
+    kith_buf_init(&buf);
+    oracle_whole_clock(sim, &arena, number, &row->clock, &gone.clock);
+    kith_row_encode(&gone, &buf);
+    KITH_ASSERT(!buf.failed);
+    sim_bytes_set(&sim->oracle.reaped[number], kith_buf_bytes(&buf));
+    kith_buf_release(&buf);
+    kith_arena_release(&arena);
+    sim->reaped++;
+}
+
 bool oracle_holds(const struct kith_row *row, uint64_t number)
 {
     for (uint32_t i = 0; i < row->sibling_count; i++) {
@@ -229,8 +259,9 @@ bool oracle_holds(const struct kith_row *row, uint64_t number)
     return false;
 }
 
+/* `clock`: with what was reaped. */
 static void check_write(struct sim *sim, struct kith_arena *arena, const struct oracle_write *write,
-                        const struct kith_row *row)
+                        const struct kith_row *row, const struct kith_clock *clock)
 {
     bool there = !write->is_delete && oracle_holds(row, write->number);
     if (write->state == WRITE_REFUSED && there && !write->shared) {
@@ -240,7 +271,7 @@ static void check_write(struct sim *sim, struct kith_arena *arena, const struct 
     if (write->state != WRITE_OK || write->shaken) {
         return;
     }
-    if (!kith_clock_covers(&row->clock, &write->dot)) {
+    if (!kith_clock_covers(clock, &write->dot)) {
         sim_fail(sim, "invariant 1: row %u: acknowledged write %llu is lost", write->row,
                  (unsigned long long)write->number);
     } else if (!write->is_delete && !there && !superseded(sim, arena, write->row, &write->dot)) {
@@ -276,11 +307,14 @@ void oracle_check(struct sim *sim)
             }
             merged = both;
         }
+        struct kith_clock clock;
+        oracle_whole_clock(sim, &arena, r, &merged.clock, &clock);
         for (uint32_t i = 0; i < sim->oracle.count; i++) {
             if (sim->oracle.writes[i].row == r) {
-                check_write(sim, &arena, &sim->oracle.writes[i], &merged);
+                check_write(sim, &arena, &sim->oracle.writes[i], &merged, &clock);
             }
         }
+        merged.clock = clock;
         judge_siblings(sim, r, &merged);
     }
     kith_arena_release(&arena);
@@ -307,4 +341,7 @@ void oracle_release(struct oracle *oracle)
     kith_free(oracle->dots);
     kith_free(oracle->requests);
     kith_free(oracle->clocks);
+    for (uint32_t i = 0; i < SIM_ROWS; i++) {
+        sim_bytes_clear(&oracle->reaped[i]);
+    }
 }

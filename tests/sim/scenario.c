@@ -24,7 +24,7 @@ struct op_record {
     uint32_t owner; /* the client whose request it is (a mutant's may be answered to another) */
     uint32_t rows[SIM_NAMES], row_count;
     uint32_t writes[SIM_NAMES];
-    struct sim_bytes seen[SIM_NAMES];
+    struct sim_bytes seen[SIM_NAMES], gone[SIM_NAMES]; /* as its client's */
     uint64_t losses[SIM_NAMES];
     struct sim_reading readings[SIM_NAMES];
     uint32_t chunks[SIM_NAMES], chunk_count;
@@ -48,6 +48,7 @@ void scenario_end(void)
     for (uint32_t i = 0; i < record_count; i++) {
         for (uint32_t r = 0; r < SIM_NAMES; r++) {
             sim_bytes_clear(&records[i].seen[r]);
+            sim_bytes_clear(&records[i].gone[r]);
         }
     }
     record_count = 0;
@@ -82,30 +83,73 @@ static void clock_of(struct kith_arena *arena, const struct sim_bytes *bytes,
     *ret_clock = row.clock;
 }
 
-static void seen_join(struct sim *sim, uint32_t client, uint32_t row,
-                      const struct kith_clock *clock)
+static bool covers(const struct kith_clock *a, const struct kith_clock *b)
 {
+    enum kith_clock_order order = kith_clock_compare(a, b);
+    return order == KITH_CLOCK_EQUAL || order == KITH_CLOCK_AFTER;
+}
+
+/* What it has seen there goes on as one clock, of contents or of none; the other one ends where it is
+ * covered. */
+static void seen_join(struct sim *sim, uint32_t client, uint32_t row,
+                      const struct kith_clock *clock, bool gone)
+{
+    struct sim_client *who = &sim->clients[client];
+    struct sim_bytes *to = gone ? &who->gone[row] : &who->seen[row];
+    struct sim_bytes *other = gone ? &who->seen[row] : &who->gone[row];
     struct kith_arena arena;
-    struct kith_clock old, joined;
+    struct kith_clock old, rest, joined;
     kith_arena_init(&arena, 0);
-    clock_of(&arena, &sim->clients[client].seen[row], &old);
+    clock_of(&arena, to, &old);
+    clock_of(&arena, other, &rest);
     enum kith_err err = kith_clock_join(&arena, &old, clock, &joined);
     KITH_ASSERT(err == KITH_OK);
-    clock_set(&sim->clients[client].seen[row], &joined);
+    clock_set(to, &joined);
+    if (covers(clock, &rest)) {
+        sim_bytes_clear(other);
+    }
+    who->seen_us[row] = sim->now_us;
     kith_arena_release(&arena);
 }
 
-static void seen_check(struct sim *sim, const struct op_record *record, uint32_t i,
-                       const struct kith_clock *clock)
+/* There was nothing: what it had seen until the request began is gone. */
+static void seen_absent(struct sim *sim, const struct op_record *record, uint32_t i)
 {
     struct kith_arena arena;
     struct kith_clock seen;
     kith_arena_init(&arena, 0);
     clock_of(&arena, &record->seen[i], &seen);
-    enum kith_clock_order order = kith_clock_compare(clock, &seen);
+    if (seen.count > 0) {
+        seen_join(sim, record->owner, record->rows[i], &seen, true);
+    }
     kith_arena_release(&arena);
-    if (order != KITH_CLOCK_EQUAL && order != KITH_CLOCK_AFTER &&
-        record->losses[i] == sim->row_losses[record->rows[i]]) {
+}
+
+/* A client that has slept for days is bound to nothing that it saw before. */
+static bool seen_binds(const struct sim *sim, const struct op_record *record, uint32_t i)
+{
+    uint64_t since_us = sim->clients[record->owner].seen_us[record->rows[i]];
+    return !sim->sweeps || sim->now_us - since_us < UINT64_C(1000) * SWEEPS_SESSION_MS;
+}
+
+static void seen_check(struct sim *sim, const struct op_record *record, uint32_t i,
+                       const struct kith_row *row)
+{
+    struct kith_arena arena;
+    struct kith_clock seen, gone, whole, now;
+    kith_arena_init(&arena, 0);
+    clock_of(&arena, &record->seen[i], &seen);
+    clock_of(&arena, &record->gone[i], &gone);
+    clock_of(&arena, &sim->clients[record->owner].gone[record->rows[i]], &now);
+    oracle_whole_clock(sim, &arena, record->rows[i], &row->clock, &whole);
+    /* or another request has been told meanwhile that it is gone */
+    bool good = covers(&whole, &seen) || !seen_binds(sim, record, i) ||
+                (covers(&now, &seen) && row->sibling_count == 0);
+    for (uint32_t k = 0; k < row->sibling_count && !covers(&row->clock, &gone); k++) {
+        good = good && !kith_clock_covers(&gone, &row->siblings[k].dot);
+    }
+    kith_arena_release(&arena);
+    if (!good && record->losses[i] == sim->row_losses[record->rows[i]]) {
         sim_fail(sim, "invariant 9: client %u has read or written more of row %u than it reads now",
                  record->owner, record->rows[i]);
     }
@@ -117,16 +161,18 @@ static void ghost_check(struct sim *sim, const struct op_record *record, uint32_
                         const struct kith_row *row)
 {
     struct kith_arena arena;
-    struct kith_clock seen;
+    struct kith_clock seen, gone;
     kith_arena_init(&arena, 0);
     clock_of(&arena, &record->seen[i], &seen);
+    clock_of(&arena, &record->gone[i], &gone);
     for (uint32_t w = 0; w < sim->oracle.count; w++) {
         const struct oracle_write *write = &sim->oracle.writes[w];
         if (write->row == record->rows[i] && write->client == record->owner &&
             write->state == WRITE_OK && !write->is_delete && !write->shared &&
             oracle_holds(row, write->number) &&
             record->losses[i] == sim->row_losses[write->row] &&
-            oracle_replaced(sim, write->row, &write->dot, &seen)) {
+            (oracle_replaced(sim, write->row, &write->dot, &seen) ||
+             oracle_replaced(sim, write->row, &write->dot, &gone))) {
             sim_fail(sim, "invariant 9: client %u replaced write %llu of row %u, and it is back",
                      record->owner, (unsigned long long)write->number, write->row);
         }
@@ -137,10 +183,12 @@ static void ghost_check(struct sim *sim, const struct op_record *record, uint32_
 static void seen_note(struct sim *sim, struct op_record *record, uint32_t i, uint32_t row)
 {
     const struct sim_bytes *seen = &sim->clients[record->owner].seen[row];
+    const struct sim_bytes *gone = &sim->clients[record->owner].gone[row];
     record->rows[i] = row;
     record->losses[i] = sim->row_losses[row];
     record->readings[i] = watches_reading(sim, record->owner, row);
     sim_bytes_set(&record->seen[i], kith_bytes_make(seen->data, seen->size));
+    sim_bytes_set(&record->gone[i], kith_bytes_make(gone->data, gone->size));
 }
 
 /* The answer to a read that was under way at a power loss may count a copy that is gone, and the
@@ -150,6 +198,7 @@ static void seen_shaken(struct sim *sim, const struct op_record *record)
     for (uint32_t i = 0; i < record->row_count; i++) {
         if (record->losses[i] != sim->row_losses[record->rows[i]]) {
             sim_bytes_clear(&sim->clients[record->owner].seen[record->rows[i]]);
+            sim_bytes_clear(&sim->clients[record->owner].gone[record->rows[i]]);
         }
     }
 }
@@ -167,6 +216,7 @@ static void seen_lost(struct sim *sim, const struct op_record *record)
     sim->lost_reads++;
     for (uint32_t i = 0; i < record->row_count; i++) {
         sim_bytes_clear(&sim->clients[record->owner].seen[record->rows[i]]);
+        sim_bytes_clear(&sim->clients[record->owner].gone[record->rows[i]]);
     }
 }
 
@@ -235,7 +285,8 @@ static void put_done(struct sim *sim, uint32_t client, struct op_record *record,
                 sim_fail(sim, "who goes on from write %llu would make a sibling of it",
                          (unsigned long long)write->number);
             } else if (record->power_losses == sim->power_losses) {
-                seen_join(sim, client, record->rows[i], &row.clock);
+                seen_join(sim, client, record->rows[i], &row.clock,
+                          write->is_delete && kith_row_is_gone(&row));
             }
             kith_arena_release(&arena);
             check_copies(sim, record, i, result->u.put.copies);
@@ -267,7 +318,7 @@ static void get_done(struct sim *sim, uint32_t client, struct op_record *record,
         struct kith_buf buf;
         struct kith_row row = result->u.rows.rows[i].row;
         if (!result->degraded) {
-            seen_check(sim, record, i, &row.clock);
+            seen_check(sim, record, i, &row);
             ghost_check(sim, record, i, &row);
         }
         if (!result->degraded && sim->clients[client].read_level == KITH_LEVEL_QUORUM) {
@@ -275,7 +326,8 @@ static void get_done(struct sim *sim, uint32_t client, struct op_record *record,
             watches_read(sim, client, record->rows[i], &record->readings[i], &row.clock);
         }
         if (record->power_losses == sim->power_losses) {
-            seen_join(sim, client, record->rows[i], &row.clock);
+            seen_join(sim, client, record->rows[i], &row.clock,
+                      row.clock.count == 0 || kith_row_is_gone(&row));
         }
         kith_buf_init(&buf);
         if (sim_chance(sim, 800)) {
@@ -328,7 +380,7 @@ static void scan_done(struct sim *sim, uint32_t client, struct op_record *record
         if (there) {
             const struct kith_clock *clock = &result->u.rows.rows[at].row.clock;
             if (!result->degraded) {
-                seen_check(sim, record, i, clock);
+                seen_check(sim, record, i, &result->u.rows.rows[at].row);
                 ghost_check(sim, record, i, &result->u.rows.rows[at].row);
             }
             if (!result->degraded && quorum) {
@@ -336,14 +388,18 @@ static void scan_done(struct sim *sim, uint32_t client, struct op_record *record
                 watches_read(sim, client, record->rows[i], &record->readings[i], clock);
             }
             if (record->power_losses == sim->power_losses) {
-                seen_join(sim, client, record->rows[i], clock);
+                seen_join(sim, client, record->rows[i], clock,
+                          kith_row_is_gone(&result->u.rows.rows[at].row));
             }
             at++;
-        } else if (!result->degraded) {
-            scan_absent(sim, record, i);
-            if (quorum) {
+        } else {
+            if (!result->degraded) {
+                scan_absent(sim, record, i);
+            }
+            if (!result->degraded && quorum) {
                 judge_absent(sim, client, record->rows[i], record->begun_us);
             }
+            seen_absent(sim, record, i);
         }
     }
     if (at != result->u.rows.row_count) {
@@ -565,8 +621,9 @@ static void put_update(struct sim *sim, struct op_record *record, uint32_t i, ui
 {
     struct sim_client *client = &sim->clients[record->owner];
     struct kith_key key;
-    bool is_delete = sim_chance(sim, 200);
-    bool blind = sim_chance(sim, 200);
+    bool deletes = sweeps_deletes(sim, row);
+    bool is_delete = sim_chance(sim, 200) || deletes;
+    bool blind = sim_chance(sim, 200) && !deletes;
     sim_key(row, &key);
     sim->write_number++;
     *number = sim->write_number;
@@ -603,6 +660,7 @@ static struct op_record *submit_put(struct sim *sim, uint32_t client, uint32_t r
         record->row_count += 1 + sim_below(sim, SIM_NAMES - 1);
     }
     struct kith_key key;
+    record->row_count = sim->sweeps ? 1 + record->row_count / 4 : record->row_count;
     sim_key(row, &key);
     for (uint32_t i = 0; i < record->row_count; i++) {
         uint32_t each = row / SIM_NAMES * SIM_NAMES + (row + i) % SIM_NAMES;
@@ -725,6 +783,9 @@ void scenario_step(struct sim *sim)
         what %= 86;
     }
     what = sim->sweeps ? sweeps_what(sim) : what;
+    if (what < 52 && sweeps_rests(sim, row)) {
+        return;
+    }
     if (what < 52) {
         (void)submit_put(sim, client, row);
     } else if (what < 76) {

@@ -52,6 +52,7 @@
 #define SIM_REPLICAS    3u
 #define SIM_LEAF_PAGE   3u /* rows of leaves in one answer */
 #define SWEEPS_GRACE_MS 60000u /* instead of a day */
+#define SWEEPS_SESSION_MS (SWEEPS_GRACE_MS / 2)
 #define SWEEPS_REFS_MAX 3u
 #define SIM_ROW_KEY     82u /* bytes: partition, group, name */
 
@@ -142,6 +143,8 @@ struct cell *store_sim_cell(const struct store_sim *store, uint8_t type, const v
                             size_t size); /* NULL: none */
 struct kith_key store_sim_key_of(const struct cell *cell); /* of a row; it borrows the name */
 size_t store_sim_row_key(const struct kith_key *key, uint8_t out[SIM_ROW_KEY]);
+struct kith_sum store_sim_leaf_sum(const struct store_sim *store, uint32_t partition,
+                                   uint32_t leaf);
 void store_sim_leaf_update(struct store_sim *store, const struct kith_key *key,
                            const struct kith_rowop_result *result);
 /* ---- store_loss.c ---- */
@@ -219,6 +222,14 @@ bool store_sweep_gone(const struct store_sim *store, const struct kith_chunk_id 
 bool store_sweep_refuses_put(struct store_sim *store, struct store_op *op,
                              const struct kith_rowop_result *results);
 bool store_sweep_refuses_chunk(struct store_sim *store, struct store_op *op);
+
+/* ---- store_reap.c ---- */
+void store_reap_apply(struct store_sim *store, struct store_op *op); /* REAP_LIST, REAP */
+/* That of the partition which is in force. */
+const struct kith_floor *store_reap_floor(const struct store_sim *store, struct kith_arena *arena,
+                                          uint32_t partition);
+void store_reap_drop(struct store_sim *store, uint32_t partition);
+void store_reap_started(struct store_sim *store); /* under another run */
 
 /* ---- store_mutants.c ---- */
 /* Keeps the run and its counter beside the rows; takes them from there, if they are there. */
@@ -298,6 +309,7 @@ struct oracle {
         struct kith_dot dot;
         struct kith_request_id request;
     } * dots;
+    struct sim_bytes reaped[SIM_ROWS]; /* rows without siblings: the clocks of what was reaped */
     uint32_t clock_count, clock_capacity;
     struct {
         uint32_t row;
@@ -317,6 +329,11 @@ bool oracle_replaced(struct sim *sim, uint32_t row, const struct kith_dot *dot,
 /* Whether a write that may have happened had read `dot` or a twin of it, and did not keep it. */
 bool oracle_superseded(struct sim *sim, uint32_t row, const struct kith_dot *dot);
 /* Whether a sibling is of the write with that number. */
+/* A store forgets a row that is gone. */
+void oracle_reaped(struct sim *sim, const struct kith_key *key, const struct kith_row *row);
+/* The clock of a row together with all that was reaped of it. */
+void oracle_whole_clock(struct sim *sim, struct kith_arena *arena, uint32_t row,
+                        const struct kith_clock *clock, struct kith_clock *ret_clock);
 bool oracle_holds(const struct kith_row *row, uint64_t number);
 /* All nodes lose power: what is not durable may be gone. */
 void oracle_shaken(struct oracle *oracle);
@@ -415,7 +432,9 @@ struct sim_client {
     uint32_t under_way;
     uint64_t next_us;
     struct sim_bytes context[SIM_ROWS];
-    struct sim_bytes seen[SIM_ROWS]; /* the clock that its reads must cover, as a row */
+    struct sim_bytes seen[SIM_ROWS]; /* the clock that its reads must cover, as a row, */
+    struct sim_bytes gone[SIM_ROWS]; /* and that of states without contents: what it covers */
+    uint64_t seen_us[SIM_ROWS];      /* is not there again. Since when `seen` is that */
     struct sim_watch watches[SIM_GROUPS];
     uint64_t deaf_until_us; /* until then it may not know that a connection is broken */
     enum kith_level read_level, write_level; /* where there are zones */
@@ -480,7 +499,7 @@ struct sim {
     uint32_t zone_us[SIM_ZONES_MAX][SIM_ZONES_MAX]; /* [from][to] how long a message takes beside */
     uint64_t conn_next;
     uint64_t thin_acks, custody_acks; /* writes that fewer than W nodes, than W owners took */
-    uint64_t ops_done, ops_ok, ops_unknown, crashes, degraded, lost_reads;
+    uint64_t ops_done, ops_ok, ops_unknown, crashes, degraded, lost_reads, reaped;
     uint64_t power_losses; /* with disk_losses */
     uint64_t disk_losses;
     bool gone;    /* a member's disk is lost, and what comes up there is no member */
@@ -624,6 +643,9 @@ bool sweeps_wanted(struct sim *sim, uint32_t chunk);
 void sweeps_row(struct sim *sim, struct kith_put_update *update,
                 struct kith_chunk_id refs[SWEEPS_REFS_MAX]);
 /* A new chunk's id, and what it refers to. */
+/* Whether the row is to be left alone now; to be deleted, if it is written. */
+bool sweeps_rests(struct sim *sim, uint32_t row);
+bool sweeps_deletes(struct sim *sim, uint32_t row);
 void sweeps_chunk(struct sim *sim, struct oracle_chunk *chunk,
                   struct kith_chunk_id refs[SWEEPS_REFS_MAX], struct kith_client_op *op);
 /* What a client does, as in scenario_step. */

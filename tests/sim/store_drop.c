@@ -68,4 +68,7 @@ void store_sim_drop(struct store_sim *store, struct store_op *op, struct kith_by
             store_sweep_drop(store, cell);
         }
     }
+    if (!chunks) {
+        store_reap_drop(store, op->op.partition);
+    }
 }

@@ -36,10 +36,11 @@ static void row_lost(struct sim *sim, const struct cell *cell)
     sim->row_losses[row]++;
     for (uint32_t c = 0; c < sim->client_count; c++) {
         sim_bytes_clear(&sim->clients[c].seen[row]);
+        sim_bytes_clear(&sim->clients[c].gone[row]);
     }
 }
 
-#define ALL_TYPES "rlchxkm"
+#define ALL_TYPES "rlfchxkm"
 
 /* Of cells of these types. */
 static void back_to(struct store_sim *store, uint64_t keep, const char *types)
@@ -98,7 +99,7 @@ static void lose_but_actors(struct store_sim *store)
                      ? 1
                      : 0;
     }
-    back_to(store, 0, "rlchxk");
+    back_to(store, 0, "rlfchxk");
     store->seq++;
     for (uint32_t i = 0; i < count; i++) {
         uint8_t name[SIM_ROW_KEY];
@@ -130,7 +131,8 @@ void store_sim_lose(struct store_sim *store)
 
 void store_sim_set_aside(struct store_sim *store, uint32_t lost)
 {
-    static const char *const types[] = {"rl", "cx", "h"};
+    const char *rows = store->sim->mutant == MUTANT_FLOOR_KEPT ? "rl" : "rlf";
+    const char *const types[] = {rows, "cx", "h"};
     if (store->sim->mutant == MUTANT_KEEP_ACTOR && (lost & KITH_LOST_ROWS) != 0) {
         lose_but_actors(store);
     }

@@ -98,6 +98,7 @@ void store_sim_start(struct store_sim *store, uint64_t run)
     }
     store->run = run;
     store->counter = 0;
+    store_reap_started(store);
     if (store->sim->mutant == MUTANT_REAP_EARLY) {
         store_mutant_reap(store);
     }
@@ -156,7 +157,8 @@ size_t store_sim_row_key(const struct kith_key *key, uint8_t out[SIM_ROW_KEY])
     return 18 + key->name.size;
 }
 
-static struct kith_sum leaf_sum(const struct store_sim *store, uint32_t partition, uint32_t leaf)
+struct kith_sum store_sim_leaf_sum(const struct store_sim *store, uint32_t partition,
+                                   uint32_t leaf)
 {
     uint8_t name[3] = {(uint8_t)(partition >> 8), (uint8_t)partition, (uint8_t)leaf};
     struct kith_sum sum = {0, 0};
@@ -175,7 +177,7 @@ void store_sim_leaf_update(struct store_sim *store, const struct kith_key *key,
     name[0] = (uint8_t)(partition >> 8);
     name[1] = (uint8_t)partition;
     name[2] = (uint8_t)kith_tree_leaf(key);
-    struct kith_sum sum = leaf_sum(store, partition, name[2]);
+    struct kith_sum sum = store_sim_leaf_sum(store, partition, name[2]);
     kith_sum_replace(&sum, &result->old_hash, &result->new_hash);
     if (store->sim->mutant == MUTANT_TREE && sim_chance(store->sim, 20)) {
         return;
@@ -256,6 +258,15 @@ bool store_sim_holds(struct store_sim *store, const struct kith_key *key,
 {
     uint8_t name[SIM_ROW_KEY];
     size_t size = store_sim_row_key(key, name);
+    struct kith_arena arena;
+    struct kith_clock reaped, none = {0, NULL};
+    kith_arena_init(&arena, 0);
+    oracle_whole_clock(store->sim, &arena, oracle_row(key), &none, &reaped);
+    bool gone = kith_clock_covers(&reaped, dot);
+    kith_arena_release(&arena);
+    if (gone) {
+        return true; /* all owners had it, and forgot the row */
+    }
     const struct cell_version *version = cell_safe(store, store_sim_cell(store, 'r', name, size), disk);
     if (version &&
         record_covers(store, key, kith_bytes_make(version->data, version->size), dot)) {
@@ -299,7 +310,7 @@ static void delete_no_dot(struct store_sim *store, struct store_op *op, const st
                           const struct kith_put_update *update, uint64_t wall_ms,
                           struct kith_bytes secret, struct kith_rowop_result *result)
 {
-    struct kith_rowop_env env = {store->run, 0, store->counter, wall_ms, secret, false};
+    struct kith_rowop_env env = {store->run, 0, store->counter, wall_ms, secret, false, NULL};
     struct kith_replica_row incoming = {.name = key->name, .state = update->context};
     struct kith_request_id none;
     memset(&none, 0, sizeof none);
@@ -328,11 +339,14 @@ static void apply_put(struct store_sim *store, struct store_op *op, uint64_t wal
     KITH_ASSERT(results && rows && names && dots);
     struct sim *sim = store->sim;
     uint64_t counter = store->counter;
+    const struct kith_hint_want *hint = op->op.u.put.hint;
+    const struct kith_floor *floor =
+        hint && !hint->thin ? NULL : store_reap_floor(store, &op->arena, op->op.partition);
     for (uint32_t i = 0; i < count; i++) {
         struct kith_key key = {op->op.u.put.group, op->op.u.put.updates[i].name};
         counter++;
-        struct kith_rowop_env env = {store->run, counter, counter,
-                                     wall_ms,    secret,  op->op.u.put.retry};
+        struct kith_rowop_env env = {store->run, counter,               counter, wall_ms,
+                                     secret,     op->op.u.put.retry, floor};
         struct kith_request_id request = op->op.u.put.request;
         struct kith_dot known;
         struct kith_bytes record = old_record(store, &key, op->op.u.put.hint);
@@ -386,7 +400,6 @@ static void apply_put(struct store_sim *store, struct store_op *op, uint64_t wal
         store_mutant_keep_run(store);
     }
     (void)oracle_batch(sim, &op->op.u.put.request, count);
-    const struct kith_hint_want *hint = op->op.u.put.hint;
     if (!hint || hint->thin) { /* what is kept for others goes again */
         batch_note(store, &op->op.u.put.group, count, names, dots);
     }
@@ -437,10 +450,12 @@ static void apply_merge(struct store_sim *store, struct store_op *op, uint64_t w
         sim_fail(sim, "node %u is sent %u rows of a larger batch", store->node, count);
     }
     uint64_t counter = store->counter;
+    const struct kith_floor *floor =
+        op->op.u.merge.hint ? NULL : store_reap_floor(store, &op->arena, op->op.partition);
     for (uint32_t i = 0; i < count; i++) {
         struct kith_key key = {op->op.u.merge.group, op->op.u.merge.rows[i].name};
-        struct kith_rowop_env env = {store->run, 0,      counter,
-                                     wall_ms,    secret, op->op.u.merge.retry};
+        struct kith_rowop_env env = {store->run, 0,                       counter, wall_ms,
+                                     secret,     op->op.u.merge.retry, floor};
         struct kith_bytes old = old_record(store, &key, op->op.u.merge.hint);
         if (sim->mutant == MUTANT_FORGET_ROW && sim_chance(sim, 100)) {
             old.size = 0;
@@ -464,7 +479,7 @@ static void apply_merge(struct store_sim *store, struct store_op *op, uint64_t w
         }
         if (env.counter != 0) {
             static const struct kith_request_id none;
-            sim_trace(sim, "%u removes a twin in row %u", store->node, oracle_row(&key));
+            sim_trace(sim, "%u removes a twin, or what is dead, in row %u", store->node, oracle_row(&key));
             oracle_dot(sim, &key, &results[i].dot, &none);
         }
         names[i] = key.name;
@@ -611,7 +626,7 @@ static void apply_sums(const struct store_sim *store, struct store_op *op, struc
     struct kith_sum *sums = kith_arena_calloc(&op->arena, KITH_TREE_LEAVES, sizeof *sums);
     KITH_ASSERT(sums);
     for (uint32_t i = 0; i < KITH_TREE_LEAVES && !op->op.u.sums.chunks; i++) {
-        sums[i] = leaf_sum(store, op->op.partition, i);
+        sums[i] = store_sim_leaf_sum(store, op->op.partition, i);
     }
     if (op->op.u.sums.chunks) {
         store_sim_chunk_sums(store, op->op.partition, secret, sums);
@@ -767,6 +782,10 @@ void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall
     case KITH_STORE_CHUNK_LEASE:
         store_sweep_apply(store, op);
         break;
+    case KITH_STORE_REAP_LIST:
+    case KITH_STORE_REAP:
+        store_reap_apply(store, op);
+        break;
     case KITH_STORE_SCRUB: /* nothing rots here */
         op->done.u.scrub.leaf = KITH_TREE_LEAVES;
         break;
@@ -793,7 +812,7 @@ void store_sim_verify(struct store_sim *store, struct kith_bytes secret)
     }
     for (uint32_t p = 0; p < SIM_PARTITIONS; p++) {
         for (uint32_t l = 0; l < KITH_TREE_LEAVES; l++) {
-            struct kith_sum sum = leaf_sum(store, p, l);
+            struct kith_sum sum = store_sim_leaf_sum(store, p, l);
             if (!kith_sum_equal(&sum, &sums[p][l])) {
                 sim_fail(store->sim,
                          "invariant 5: node %u, partition %u, leaf %u: a sum that does "

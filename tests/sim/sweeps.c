@@ -14,6 +14,8 @@
 
 #define WORK_US    (7 * UINT64_C(1000) * SWEEPS_GRACE_MS)
 #define HOT_US     10000u
+#define CALM_US    (UINT64_C(500) * SWEEPS_GRACE_MS)
+#define REST_US    (2 * UINT64_C(1000) * SWEEPS_GRACE_MS)
 #define STEP_US    400000u
 #define FAULT_US   6000000u
 /* Owners compare their chunks within the hour; who leads learns so of one that came back with a disk. */
@@ -89,6 +91,25 @@ void sweeps_chunk(struct sim *sim, struct oracle_chunk *chunk,
         op->u.chunk_put.ref_count = chunk->ref_count;
         op->u.chunk_put.refs = refs;
     }
+}
+
+/* Each row has times in which hardly anybody writes it, and is mostly deleted before them. */
+static bool rests(const struct sim *sim, uint32_t row, uint64_t at_us)
+{
+    uint64_t x = (sim->seed * 31 + row) * 1009 + (at_us + row * (REST_US / SIM_ROWS)) / REST_US;
+    x *= UINT64_C(0x9e3779b97f4a7c15);
+    return (x >> 40) % 5 < 3;
+}
+
+bool sweeps_rests(struct sim *sim, uint32_t row)
+{
+    return sim->sweeps && sim->faults && rests(sim, row, sim->now_us) && !sim_chance(sim, 20);
+}
+
+bool sweeps_deletes(struct sim *sim, uint32_t row)
+{
+    return sim->sweeps && sim->faults && rests(sim, row, sim->now_us + REST_US / 6) &&
+           sim_chance(sim, 800);
 }
 
 uint32_t sweeps_what(struct sim *sim)
@@ -238,7 +259,9 @@ void sweeps_work(struct sim *sim)
             world_start(sim, sim->late); /* data moves to it */
         }
         if (sim->now_us >= next_fault && !sim->failed) {
-            faults_step(sim);
+            if (sim->now_us / CALM_US % 3 != 0) { /* else all members may be up, for once */
+                faults_step(sim);
+            }
             uint32_t pause = sim_below(sim, FAULT_US);
             next_fault = sim->now_us + pause;
         }
@@ -265,14 +288,56 @@ static const struct oracle_chunk *left(struct sim *sim)
     return NULL;
 }
 
+/* Whether every run in the clock is known to some node as its own. */
+static bool runs_known(const struct sim *sim, const struct kith_clock *clock)
+{
+    static const uint8_t key = KITH_META_RUNS;
+    bool all = true;
+    for (uint32_t i = 0; i < clock->count && all; i++) {
+        all = false;
+        for (uint32_t n = 0; n < sim->node_count && !all; n++) {
+            struct kith_reader reader;
+            kith_reader_init(&reader, store_sim_get(&sim->nodes[n].store, 'm', &key, 1));
+            while (!all && kith_reader_left(&reader) >= 8) {
+                all = kith_read_u64(&reader) == clock->entries[i].actor.run;
+            }
+        }
+    }
+    return all;
+}
+
+/* A row that is gone, and could be reaped: SIM_ROWS: there is none. */
+static uint32_t gone_left(struct sim *sim)
+{
+    struct kith_arena arena;
+    uint32_t found = SIM_ROWS;
+    kith_arena_init(&arena, 0);
+    for (uint32_t r = 0; r < SIM_ROWS && found == SIM_ROWS; r++) {
+        struct kith_key key;
+        struct kith_row row;
+        sim_key(r, &key);
+        row_whole(sim, &arena, &key, &row);
+        if (kith_row_is_gone(&row) && runs_known(sim, &row.clock)) {
+            found = r;
+        }
+    }
+    kith_arena_release(&arena);
+    return found;
+}
+
 void sweeps_settle(struct sim *sim)
 {
     uint64_t end = sim->now_us + SETTLE_US;
     const struct oracle_chunk *chunk = left(sim);
-    while (!sim->failed && chunk && sim->now_us < end) {
+    uint32_t gone = gone_left(sim);
+    while (!sim->failed && (chunk || gone < SIM_ROWS) && sim->now_us < end) {
         world_run(sim, sim->now_us + 30000000);
         sweeps_check(sim);
         chunk = left(sim);
+        gone = gone_left(sim);
+    }
+    if (!sim->failed && gone < SIM_ROWS) {
+        sim_fail(sim, "row %u is deleted, by nodes that all are members, and is not forgotten", gone);
     }
     if (!sim->failed && chunk) {
         sim_fail(sim, "invariant 10: nothing refers to chunk %llu (%02x%02x), and %u nodes hold it",

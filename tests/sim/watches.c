@@ -144,7 +144,9 @@ static void judge(struct sim *sim, uint32_t client, const struct oracle_write *w
     enum kith_err err = kith_row_decode(&arena, clock, &row);
     KITH_ASSERT(err == KITH_OK);
     sim->believed++;
-    if (!kith_clock_covers(&row.clock, &write->dot)) {
+    struct kith_clock whole;
+    oracle_whole_clock(sim, &arena, write->row, &row.clock, &whole);
+    if (!kith_clock_covers(&whole, &write->dot)) {
         sim_fail(sim,
                  "client %u believes what it read of row %u under number %llu of its watch, and "
                  "write %llu, acknowledged %llu ms ago, is not in it",

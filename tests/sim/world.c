@@ -320,6 +320,8 @@ void world_init(struct sim *sim)
                                                    .servers = servers,
                                                    .op_timeout_ms = 3000,
                                                    .relay_min = 1,
+                                                   .session_ms =
+                                                       sim->sweeps ? SWEEPS_SESSION_MS : 0,
                                                    .writer = "sim",
                                                    .strict = (sim->strict >> i & 1u) != 0,
                                                    .read_level = client->read_level,
@@ -357,6 +359,7 @@ void world_release(struct sim *sim)
         for (uint32_t k = 0; k < SIM_ROWS; k++) {
             sim_bytes_clear(&sim->clients[i].context[k]);
             sim_bytes_clear(&sim->clients[i].seen[k]);
+            sim_bytes_clear(&sim->clients[i].gone[k]);
         }
     }
     watches_release(sim);

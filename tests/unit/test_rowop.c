@@ -27,7 +27,7 @@ static struct kith_request_id request_of(uint64_t client, uint64_t sequence)
 
 static struct kith_rowop_env env_of(uint64_t run, uint64_t counter)
 {
-    struct kith_rowop_env env = {run, counter, counter, 1000000, secret, false};
+    struct kith_rowop_env env = {run, counter, counter, 1000000, secret, false, NULL};
     return env;
 }
 
@@ -160,7 +160,7 @@ static struct kith_rowop_result merge(struct kith_arena *arena, uint64_t run, ui
                                       const struct kith_rowop_result *incoming,
                                       const struct kith_request_id *request)
 {
-    struct kith_rowop_env env = {run, counter, 100, 1000000, secret, false};
+    struct kith_rowop_env env = {run, counter, 100, 1000000, secret, false, NULL};
     struct kith_replica_row row = {
         .state = incoming->state, .has_dot = request != NULL, .dot = incoming->dot};
     static const struct kith_request_id none;
