@@ -155,6 +155,7 @@ struct cc_rep {
     enum kith_err err;
     uint64_t asked_ms;
     uint64_t had_ms; /* a chunk put: when it became HAVE */
+    uint64_t hope_ms; /* since when its connection is waited for; 0: it is not */
     uint64_t asked_change; /* the session's last change when the first ask of this round went out */
     uint32_t row_count;
     struct cc_copy *rows;

@@ -267,6 +267,12 @@ bool cc_replica_hope(struct kith_client_core *core, struct cc_op *op, uint32_t r
     if (!peer->member || peer->address[0] == '\0') {
         return false; /* nobody tries it */
     }
+    /* Not for ever: of two that are down and far away one is always being tried. */
+    struct cc_rep *one = &op->reps[rep];
+    one->hope_ms = one->hope_ms != 0 ? one->hope_ms : core->now;
+    if (core->now - one->hope_ms >= CC_URGE_MS) {
+        return false;
+    }
     uint64_t since_ms = core->now; /* of the try under way */
     switch (link->state) {
     case CC_LINK_WAITING:
