@@ -328,6 +328,17 @@ static bool get_hopeless(struct kith_client_core *core, struct cc_op *op)
     if (missing + corrupt < op->slots) {
         return false; /* one that cannot be reached may have it */
     }
+    const struct cc_peer *other = cc_replicas_unasked(core, op);
+    for (uint32_t i = op->slots; i < op->rep_count; i++) {
+        enum kith_err err = op->reps[i].err;
+        other = err == KITH_ENOTFOUND || err == KITH_ECORRUPT ? other : op->reps[i].peer;
+    }
+    if (other != NULL) { /* an owner until a moment ago, perhaps */
+        cc_op_fail(core, op, KITH_EUNREACH,
+                   "no owner has the chunk, and %s, which may have it, cannot be reached",
+                   other->address);
+        return true;
+    }
     cc_op_fail(core, op, corrupt > 0 ? KITH_ECORRUPT : KITH_ENOTFOUND,
                corrupt > 0 ? "no owner has an undamaged copy of the chunk"
                            : "no owner has the chunk");

@@ -560,6 +560,8 @@ bool cc_settled(const struct kith_client_core *core, const struct cc_op *op, uin
 /* Where owners cannot be reached: adds those who stand in for them, the first that can be reached.
  */
 void cc_replicas_fallbacks(struct kith_client_core *core, struct cc_op *op);
+/* One of those that cc_replicas_fallbacks left out, for it cannot be reached; NULL: there is none. */
+const struct cc_peer *cc_replicas_unasked(struct kith_client_core *core, struct cc_op *op);
 static inline bool cc_is_fallback(const struct cc_op *op, uint32_t rep)
 {
     return rep >= op->slots;

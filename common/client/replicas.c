@@ -87,6 +87,22 @@ void cc_replicas_fallbacks(struct kith_client_core *core, struct cc_op *op)
     }
 }
 
+const struct cc_peer *cc_replicas_unasked(struct kith_client_core *core, struct cc_op *op)
+{
+    uint16_t members[CC_FALLBACKS_MAX];
+    if (op->table->member_count == op->slots || op->table != core->table) {
+        return NULL;
+    }
+    uint32_t count = kith_table_fallbacks(op->table, op->partition, CC_FALLBACKS_MAX, members);
+    for (uint32_t i = 0; i < count; i++) {
+        struct cc_peer *peer = core->by_member[members[i]];
+        if (!has_rep(op, peer)) {
+            return peer;
+        }
+    }
+    return NULL;
+}
+
 void cc_replicas_unbind(struct kith_client_core *core, struct cc_op *op)
 {
     cc_ask_forget_all(core, op);
