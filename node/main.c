@@ -99,7 +99,8 @@ static const struct kith_config_key keys[] = {
      .type = KITH_CONFIG_DURATION,
      .fallback = "24h",
      .max = UINT64_C(365) * 86400000,
-     .help = "contents that no file has any more go after twice this time; 0 never"},
+     .help = "contents that no file has any more go after twice this time, and deletions are "
+             "forgotten; 0 never; less than 24h is for tests"},
     {.section = "store",
      .name = "cache",
      .type = KITH_CONFIG_SIZE,
