@@ -41,7 +41,9 @@ static int void_all(struct kith_store *store)
 
 enum kith_err store_floors_init(struct kith_store *store)
 {
-    store->floors = kith_calloc(KITH_PARTITIONS_MAX, sizeof *store->floors);
+    if (store->floors == NULL) { /* else: it opens once more, see open_tables */
+        store->floors = kith_calloc(KITH_PARTITIONS_MAX, sizeof *store->floors);
+    }
     if (store->floors == NULL) {
         return KITH_ENOMEM;
     }
