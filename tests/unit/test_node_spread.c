@@ -680,8 +680,8 @@ static void test_relay_lingers(void **state)
 /* A copy from the first other owner, which is to be passed on to these. */
 static void is_asked_to_relay(struct cluster *c, uint32_t count, const uint8_t bytes[])
 {
-    struct kith_relay_to to[4];
-    struct kith_replica_row row = {.state = {(const uint8_t *)"as it is", 8}};
+    static struct kith_relay_to to[4]; /* what is passed on points to them, until the next step */
+    static const struct kith_replica_row row = {.state = {(const uint8_t *)"as it is", 8}};
     struct kith_msg msg = {.kind = KITH_MSG_REPLICATE_REQ, .id = 77};
     memset(to, 0, sizeof to);
     for (uint32_t i = 0; i < count; i++) {
