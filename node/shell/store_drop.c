@@ -128,6 +128,9 @@ enum kith_err store_drop(struct store_worker *worker, const struct kith_store_op
     }
     enum kith_err err = keys_take(worker, worker->bulk ? worker->chunks : worker->leaves,
                                   kith_bytes_make(prefix, 2), drop);
+    if (err == KITH_OK && !worker->bulk) { /* with the first row: the others may be kept after all */
+        err = store_floor_drop(worker, op->partition);
+    }
     for (uint32_t i = 0; i < drop->count && err == KITH_OK; i++) {
         err = worker->bulk ? chunk_go(worker, drop->keys[i]) : row_go(worker, drop->keys[i]);
         prefix[2] = drop->keys[i].data[2];
@@ -138,9 +141,6 @@ enum kith_err store_drop(struct store_worker *worker, const struct kith_store_op
     }
     if (err == KITH_OK && !drop->more) {
         err = store_damage_forget(worker, op->partition);
-    }
-    if (err == KITH_OK && !drop->more && !worker->bulk) {
-        err = store_floor_drop(worker, op->partition);
     }
     if (err == KITH_OK && !drop->more && worker->bulk) {
         err = store_marks_forget(worker, op->partition);

@@ -50,6 +50,9 @@ void store_sim_drop(struct store_sim *store, struct store_op *op, struct kith_by
             i++;
         }
     }
+    if (!chunks) { /* with the first row: this node may own the partition again before the last */
+        store_reap_drop(store, op->op.partition);
+    }
     for (uint32_t i = 0; i < store->cell_count; i++) {
         struct cell *cell = store->cells[i];
         if (!of_partition(cell, op->op.partition, chunks)) {
@@ -67,8 +70,5 @@ void store_sim_drop(struct store_sim *store, struct store_op *op, struct kith_by
         if (chunks) {
             store_sweep_drop(store, cell);
         }
-    }
-    if (!chunks) {
-        store_reap_drop(store, op->op.partition);
     }
 }
