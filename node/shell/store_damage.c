@@ -141,7 +141,11 @@ static enum kith_err row_take_out(struct store_worker *worker, struct kith_bytes
         err = store_remove(worker, worker->leaves,
                            store_leaf_key(partition, kith_tree_leaf(&row), &group, name, buffer));
     }
-    return err == KITH_OK ? store_gone_change(worker, key, true, false) : err;
+    if (err == KITH_OK) {
+        err = store_gone_change(worker, key, true, false);
+    }
+    /* what comes back first may be an older state: what that does not cover is not dead */
+    return err == KITH_OK ? store_floor_drop(worker, partition) : err;
 }
 
 static uint8_t leaf_of(const struct store_worker *worker, struct kith_bytes key)

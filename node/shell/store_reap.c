@@ -4,8 +4,8 @@
  * (core/floor.h, core/reap.h).
  *
  * The floor of a partition is a record of table `rows` under the two bytes of the partition: with
- * those rows, and no longer than they, it is true. Which rows are gone is an index, table `gone`.
- * */
+ * those rows, and no longer than they, it is true: it goes when one of them is dropped or set aside.
+ * Which rows are gone is an index, table `gone`. */
 #include <string.h>
 
 #include "base/log.h"
@@ -123,10 +123,7 @@ enum kith_err store_floor_get(struct store_worker *worker, uint32_t partition,
         slot->known = known;
         slot->read = true;
     }
-    /* a row that is set aside is missing, and was not reaped */
-    if (slot->known != NULL && atomic_load(&worker->store->bad[0]) == 0) {
-        *ret_floor = &slot->known->floor;
-    }
+    *ret_floor = slot->known != NULL ? &slot->known->floor : NULL;
     return KITH_OK;
 }
 
