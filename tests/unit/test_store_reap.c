@@ -324,6 +324,36 @@ static void a_row_that_was_damaged_comes_back(void **state)
     free_bytes(copy);
 }
 
+/* Who looks at all rows of the partition meets the floor, too: it is no row, and none is damaged. */
+static void a_floor_is_no_damaged_row(void **state)
+{
+    struct place *place = *state;
+    for (uint32_t how = 0; how < 2; how++) {
+        put_text(place, GROUP, "a", "value");
+        put_text(place, GROUP, "b", "value");
+        delete (place, "b");
+        (void)floor_now(place, 9 + how);
+        flip_row(place, "a");
+        struct kith_store_op op = {.partition = partition_of(GROUP)};
+        op.kind = how == 0 ? KITH_STORE_SCRUB : KITH_STORE_LEAF;
+        if (how == 1) {
+            memset(&op.u.leaf.leaves, 0xff, sizeof op.u.leaf.leaves);
+        }
+        const struct kith_store_done *done = ask(place, &op);
+        while (how == 0 && done->damaged == 0 && done->u.scrub.leaf < KITH_TREE_LEAVES) {
+            op.u.scrub.leaf = done->u.scrub.leaf;
+            done = ask(place, &op);
+        }
+        assert_int_equal(done->err, KITH_OK);
+        assert_int_equal(done->damaged, 1);
+        assert_int_equal(kith_store_counts(place->store).bad_rows, 1);
+        verify(place, 1, 0);
+        struct kith_store_op drop = {.kind = KITH_STORE_DROP, .partition = op.partition};
+        assert_int_equal(ask(place, &drop)->err, KITH_OK);
+        assert_int_equal(kith_store_counts(place->store).bad_rows, 0);
+    }
+}
+
 int main(void)
 {
     place_secret();
@@ -333,6 +363,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_forgotten_does_not_come_back, setup, teardown),
         cmocka_unit_test_setup_teardown(a_floor_goes_with_its_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(a_row_that_was_damaged_comes_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_floor_is_no_damaged_row, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
