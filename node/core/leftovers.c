@@ -17,6 +17,12 @@
  * dropped (invariant 7: a former owner deletes nothing before every new owner holds it). Another table
  * ends it all: nothing is remembered but what is on disk, and it is looked through again.
  *
+ * AWAY. Nobody waits for an owner that is down. Once those that are up have a partition, so that they
+ * can answer, it WAITS: it stays here, and the next one has its turn. When an owner comes up, what
+ * waits and is his is offered at once, to all its owners anew: they may have lost what they had, and
+ * only what all say in one go counts for a DROP. For the same reason what waits is offered anew as
+ * often as owners are compared.
+ *
  * A node that is no member any more offers what it has in the same way, and keeps it: its disk is its
  * administrator's.
  *
@@ -29,8 +35,9 @@
 #define LEFT_TICK_MS   1000u  /* between two questions to owners; */
 #define LEFT_SOON_MS   100u   /* at first, for there is not much as a rule */
 #define GUESTS_MS      50u    /* between two looks at what guests have brought */
-#define LEFT_PAUSE_MS  20000u /* then the next partition has its turn */
+#define LEFT_PAUSE_MS  20000u /* that an owner that is up has; then the next partition has its turn */
 #define LEFT_REST_MS   60000u /* and after all of them, where some are left */
+#define LEFT_ANEW_MS   KITH_EXCHANGE_MS /* and what waits for owners that are down */
 #define GUEST_LEASE_MS 15000u /* who asks no more has made room */
 
 static bool may_begin(const struct kith_node *node)
@@ -39,14 +46,64 @@ static bool may_begin(const struct kith_node *node)
            !join_frozen(node) && !node->table_next;
 }
 
+/* ---- What waits for owners that are down ---- */
+
+static bool waits(const struct leftovers *left, uint32_t partition)
+{
+    return (left->waits[partition / 8] & 1u << partition % 8) != 0;
+}
+
+static void waits_set(struct leftovers *left, uint32_t partition)
+{
+    left->waiting += waits(left, partition) ? 0 : 1;
+    left->waits[partition / 8] |= (uint8_t)(1u << partition % 8);
+}
+
+static void waits_clear(struct leftovers *left, uint32_t partition)
+{
+    left->waiting -= waits(left, partition) ? 1 : 0;
+    left->waits[partition / 8] &= (uint8_t)~(1u << partition % 8);
+}
+
+static void waits_forget(struct kith_node *node)
+{
+    memset(node->leftovers.waits, 0, sizeof node->leftovers.waits);
+    node->leftovers.waiting = 0;
+    node->leftovers.anew_ms = node->now_ms + LEFT_ANEW_MS;
+}
+
+void leftovers_peer_up(struct kith_node *node, uint16_t peer)
+{
+    struct leftovers *left = &node->leftovers;
+    bool cleared = false;
+    for (uint32_t p = 0; left->waiting > 0 && p < node->table->partitions; p++) {
+        const uint16_t *owners = kith_table_owners(node->table, p);
+        for (uint32_t i = 0; waits(left, p) && i < node->table->owner_slots; i++) {
+            if (node->peer_of_member[owners[i]] == peer) {
+                waits_clear(left, p);
+                cleared = true;
+            }
+        }
+    }
+    if (cleared && left->phase == LEFT_IDLE && left->next == 0) {
+        left->due_ms = node->now_ms; /* it rests */
+    } else {
+        left->again = left->again || cleared;
+    }
+    if (left->phase == LEFT_OFFER) {
+        left->due_ms = node->now_ms; /* it may be his */
+    }
+}
+
 void leftovers_table_changed(struct kith_node *node)
 {
     struct leftovers *left = &node->leftovers;
     left->phase = LEFT_IDLE;
     left->pending = 0; /* what is out comes back to nobody */
     left->next = 0;
-    left->found = false;
+    left->found = left->again = false;
     left->due_ms = node->now_ms;
+    waits_forget(node);
     memset(left->guests, 0, sizeof left->guests);
 }
 
@@ -86,18 +143,31 @@ static bool drop(struct kith_node *node, bool chunks)
     return true;
 }
 
+/* All partitions have had their turn. */
+static void round_end(struct kith_node *node)
+{
+    struct leftovers *left = &node->leftovers;
+    uint64_t anew_ms = left->waiting > 0 ? left->anew_ms : UINT64_MAX;
+    uint64_t rest_ms = left->found ? node->now_ms + LEFT_REST_MS : UINT64_MAX;
+    left->due_ms = left->again ? node->now_ms : rest_ms < anew_ms ? rest_ms : anew_ms;
+    left->next = 0;
+    left->found = left->again = false;
+}
+
 /* The next partition is looked at; or it has been all of them. */
 static void next_partition(struct kith_node *node)
 {
     struct leftovers *left = &node->leftovers;
     left->phase = LEFT_IDLE;
-    while (left->next < node->table->partitions && table_holds(node, left->next)) {
+    if (left->next == 0 && node->now_ms >= left->anew_ms) {
+        waits_forget(node);
+    }
+    while (left->next < node->table->partitions &&
+           (table_holds(node, left->next) || waits(left, left->next))) {
         left->next++;
     }
     if (left->next == node->table->partitions) {
-        left->due_ms = left->found ? node->now_ms + LEFT_REST_MS : UINT64_MAX;
-        left->next = 0;
-        left->found = false;
+        round_end(node);
         return;
     }
     left->partition = left->next;
@@ -124,8 +194,7 @@ static void offer_begin(struct kith_node *node)
 {
     struct leftovers *left = &node->leftovers;
     left->phase = LEFT_OFFER;
-    left->found = true;
-    left->taken = 0;
+    left->taken = left->refused = 0;
     left->offered_ms = node->now_ms;
     left->due_ms = node->now_ms;
 }
@@ -142,18 +211,28 @@ static bool owed(const struct kith_node *node, uint32_t partition)
     return owes;
 }
 
-/* Asks the owners that have not got it all; true: all have. */
-static bool offer(struct kith_node *node)
+enum offered { OFFER_ALL, OFFER_AWAITED, OFFER_AWAY, OFFER_REFUSED };
+
+/* Asks the owners that are up and have not got it all. ALL: every owner has; AWAITED: one that is up
+ * may soon; AWAY: those that have not are down; REFUSED: or they have said that they take nothing. */
+static enum offered offer(struct kith_node *node)
 {
     struct leftovers *left = &node->leftovers;
     const uint16_t *owners = kith_table_owners(node->table, left->partition);
-    uint32_t open = 0;
+    enum offered offered = left->refused != 0 ? OFFER_REFUSED : OFFER_ALL;
     for (uint32_t i = 0; i < node->table->owner_slots; i++) {
         uint16_t peer = node->peer_of_member[owners[i]];
         if ((left->taken & (1u << i)) || peer == KITH_NO_PEER) {
             continue;
         }
-        open++;
+        if (!peer_alive(&node->peers[peer])) {
+            offered = offered == OFFER_ALL ? OFFER_AWAY : offered;
+            continue;
+        }
+        if (left->refused & (1u << i)) {
+            continue;
+        }
+        offered = OFFER_AWAITED;
         if (peer_want(node, &node->peers[peer])) {
             struct kith_offer_req *req =
                 &core_send(node, node->peers[peer].conn, KITH_MSG_OFFER_REQ, 0)->u.offer_req;
@@ -162,21 +241,23 @@ static bool offer(struct kith_node *node)
             members_self(node, &req->member);
         }
     }
-    return open == 0;
+    return offered;
 }
 
 void leftovers_taken(struct kith_node *node, uint16_t peer, const struct kith_offer_res *res)
 {
     struct leftovers *left = &node->leftovers;
-    if (left->phase != LEFT_OFFER || res->status.err != KITH_OK || !res->done ||
-        res->partition != left->partition ||
-        kith_table_id_compare(&res->table, &node->table->id) != 0) {
+    bool taken = res->status.err == KITH_OK && res->done && res->partition == left->partition &&
+                 kith_table_id_compare(&res->table, &node->table->id) == 0;
+    bool refused = res->status.err == KITH_EPERM; /* what else it may say passes soon */
+    if (left->phase != LEFT_OFFER || (!taken && !refused)) {
         return;
     }
     const uint16_t *owners = kith_table_owners(node->table, left->partition);
     for (uint32_t i = 0; i < node->table->owner_slots; i++) {
         if (node->peer_of_member[owners[i]] == peer) {
-            left->taken |= 1u << i;
+            left->taken |= taken ? 1u << i : 0;
+            left->refused |= refused ? 1u << i : 0;
             left->due_ms = node->now_ms;
         }
     }
@@ -215,8 +296,11 @@ void leftovers_stored(struct kith_node *node, struct pending *pending,
     case LEFT_LOOK_CHUNKS:
         if (!sums_empty(done->u.sums)) {
             offer_begin(node);
-        } else if (left->phase == LEFT_LOOK_CHUNKS || !look(node, true)) {
+        } else if (left->phase == LEFT_LOOK_CHUNKS) {
             left->phase = LEFT_IDLE;
+        } else if (!look(node, true)) {
+            left->phase = LEFT_IDLE;
+            left->found = true; /* its chunks are still to be looked at */
         }
         return;
     case LEFT_DROP_ROWS:
@@ -333,6 +417,36 @@ static void guests_look(struct kith_node *node)
 
 /* ---- When ---- */
 
+/* The partition at work has been dealt with, for this round. */
+static void set_down(struct kith_node *node, bool found)
+{
+    node->leftovers.phase = LEFT_IDLE;
+    node->leftovers.found = node->leftovers.found || found;
+    node->leftovers.due_ms = node->now_ms;
+}
+
+static void offer_go_on(struct kith_node *node)
+{
+    struct leftovers *left = &node->leftovers;
+    enum offered offered = offer(node);
+    if (offered == OFFER_AWAY) {
+        waits_set(left, left->partition);
+        set_down(node, false);
+    } else if (offered == OFFER_REFUSED) {
+        set_down(node, true);
+    } else if (offered == OFFER_ALL && !owed(node, left->partition)) {
+        left->dropped = 0;
+        left->found = true; /* it is seen whether it is all gone */
+        if (node->self == KITH_NO_MEMBER) {
+            set_down(node, true);
+        } else if (!drop(node, false)) {
+            left->phase = LEFT_OFFER;
+        }
+    } else if (node->now_ms >= left->offered_ms + LEFT_PAUSE_MS) {
+        set_down(node, true);
+    }
+}
+
 void leftovers_tick(struct kith_node *node)
 {
     struct leftovers *left = &node->leftovers;
@@ -355,16 +469,7 @@ void leftovers_tick(struct kith_node *node)
     if (left->phase != LEFT_OFFER) {
         return;
     }
-    if (offer(node) && !owed(node, left->partition)) {
-        left->dropped = 0;
-        if (node->self == KITH_NO_MEMBER) {
-            left->phase = LEFT_IDLE;
-        } else if (!drop(node, false)) {
-            left->phase = LEFT_OFFER;
-        }
-    } else if (node->now_ms >= left->offered_ms + LEFT_PAUSE_MS) {
-        left->phase = LEFT_IDLE;
-    }
+    offer_go_on(node);
 }
 
 uint64_t leftovers_due(const struct kith_node *node)

@@ -45,12 +45,17 @@ struct leftovers {
     enum leftover_phase phase;
     uint32_t partition; /* at work */
     uint32_t next;      /* to look at */
-    bool found;         /* something, since partition 0 */
-    uint32_t taken;     /* bit i: the owner in slot i has it all */
+    bool found;         /* something that is to be looked at soon again, since partition 0 */
+    bool again;         /* at once, after the last partition: an owner has come up meanwhile */
+    uint32_t taken;     /* bit i: the owner in slot i has it all, */
+    uint32_t refused;   /* or takes none of it */
     uint64_t pending;   /* of the operation that is out; 0: none is */
     uint64_t offered_ms, due_ms;
     uint64_t guests_ms; /* when guests are looked at next */
     uint64_t dropped;
+    uint32_t waiting;   /* partitions that all owners have but those that are down; */
+    uint8_t waits[KITH_PARTITIONS_MAX / 8]; /* bit p: it is one of these; */
+    uint64_t anew_ms;   /* and when that is forgotten */
     struct guest guests[KITH_GUESTS];
 };
 
@@ -83,6 +88,8 @@ void leftovers_stored(struct kith_node *node, struct pending *pending,
 bool leftovers_open(const struct kith_node *node, const struct kith_table_id *named,
                     uint32_t partition);
 void leftovers_taken(struct kith_node *node, uint16_t peer, const struct kith_offer_res *res);
+/* Requests may go to the peer, and could not before. */
+void leftovers_peer_up(struct kith_node *node, uint16_t peer);
 /* The owner's side. */
 void offer_req(struct kith_node *node, struct conn *conn, const struct kith_msg *msg);
 void leftovers_tick(struct kith_node *node);

@@ -265,6 +265,7 @@ static void peer_set_up(struct kith_node *node, struct peer *peer, bool up)
     if (up) {
         exchange_peer_up(node, peer_index(node, peer));
         handoff_wake(node, 0);
+        leftovers_peer_up(node, peer_index(node, peer));
     } else {
         peer_fail(node, peer);
     }
@@ -279,6 +280,9 @@ void peer_live_changed(struct kith_node *node, struct peer *peer)
 {
     peer_say(node, peer);
     peer_busy(node, peer);
+    if (!peer->kept && peer->live == KITH_ALIVE) { /* of one that is kept its connection tells */
+        leftovers_peer_up(node, peer_index(node, peer));
+    }
 }
 
 bool peer_want(struct kith_node *node, struct peer *peer)
