@@ -3,7 +3,7 @@
  * judge.c - what holds between clients, and at every time: whoever asks a quorum is told of all
  * that W owners had confirmed before he asked; what was acknowledged stays in W stores; a sibling
  * that an acknowledged write has replaced never comes back. What one client may expect of its own
- * requests is scenario.c's. */
+ * requests is sessions.c's. */
 #include "sim.h"
 
 /* Whether no loss since could have taken a copy of it. */

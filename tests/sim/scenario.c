@@ -3,11 +3,10 @@
  * scenario.c - what clients do, and what each answer must be.
  *
  * Judged here, at the moment of an answer: a write that is acknowledged is in W stores at its
- * durability (invariant 1); a request ends once, by its deadline (8); a client reads its own writes
- * and never goes back (9), degraded answers and what a power loss has destroyed excepted (what is
- * on W nodes is on W - 1 then, and a read quorum may miss it until repair has been there); a chunk
- * that is there has the right bytes, one that is synced is on W disks. What a client may believe
- * without asking is watches.c's; the rest is the oracle's, at the end. */
+ * durability (invariant 1); a request ends once, by its deadline (8); a chunk that is there has the
+ * right bytes, one that is synced is on W disks. What a client may expect after what it has read and
+ * written is sessions.c's, what it may believe without asking watches.c's; the rest is the oracle's,
+ * at the end. */
 #include <string.h>
 
 #include "sim.h"
@@ -17,25 +16,7 @@
 #define EQUAL_AMONG 12u /* of the last writes one is written again */
 #define SLACK_US   300000u /* between a deadline and the end that must come by then */
 
-struct op_record {
-    bool out;
-    bool must_ok;
-    enum kith_client_kind kind;
-    uint32_t owner; /* the client whose request it is (a mutant's may be answered to another) */
-    uint32_t rows[SIM_NAMES], row_count;
-    uint32_t writes[SIM_NAMES];
-    struct sim_bytes seen[SIM_NAMES], gone[SIM_NAMES]; /* as its client's */
-    uint64_t losses[SIM_NAMES];
-    struct sim_reading readings[SIM_NAMES];
-    uint32_t chunks[SIM_NAMES], chunk_count;
-    bool has_after;
-    bool disk;
-    uint64_t power_losses, disk_losses;
-    uint64_t begun_us, deadline_us;
-    uint64_t by_us; /* it must have succeeded; 0: that is not said */
-};
-
-static struct op_record records[OPS_MAX];
+static struct sim_op records[OPS_MAX];
 static uint32_t record_count;
 
 void scenario_begin(void)
@@ -59,167 +40,6 @@ bool scenario_full(void)
     return record_count >= OPS_MAX / 2;
 }
 
-/* ---- sessions ---- */
-
-static void clock_set(struct sim_bytes *bytes, const struct kith_clock *clock)
-{
-    struct kith_row row = {.clock = *clock};
-    struct kith_buf buf;
-    kith_buf_init(&buf);
-    if (clock->count > 0) {
-        kith_row_encode(&row, &buf);
-    }
-    KITH_ASSERT(!buf.failed);
-    sim_bytes_set(bytes, kith_buf_bytes(&buf));
-    kith_buf_release(&buf);
-}
-
-static void clock_of(struct kith_arena *arena, const struct sim_bytes *bytes,
-                     struct kith_clock *ret_clock)
-{
-    struct kith_row row;
-    enum kith_err err = kith_row_decode(arena, kith_bytes_make(bytes->data, bytes->size), &row);
-    KITH_ASSERT(err == KITH_OK);
-    *ret_clock = row.clock;
-}
-
-static bool covers(const struct kith_clock *a, const struct kith_clock *b)
-{
-    enum kith_clock_order order = kith_clock_compare(a, b);
-    return order == KITH_CLOCK_EQUAL || order == KITH_CLOCK_AFTER;
-}
-
-/* What it has seen there goes on as one clock, of contents or of none; the other one ends where it is
- * covered. */
-static void seen_join(struct sim *sim, uint32_t client, uint32_t row,
-                      const struct kith_clock *clock, bool gone)
-{
-    struct sim_client *who = &sim->clients[client];
-    struct sim_bytes *to = gone ? &who->gone[row] : &who->seen[row];
-    struct sim_bytes *other = gone ? &who->seen[row] : &who->gone[row];
-    struct kith_arena arena;
-    struct kith_clock old, rest, joined;
-    kith_arena_init(&arena, 0);
-    clock_of(&arena, to, &old);
-    clock_of(&arena, other, &rest);
-    enum kith_err err = kith_clock_join(&arena, &old, clock, &joined);
-    KITH_ASSERT(err == KITH_OK);
-    clock_set(to, &joined);
-    if (covers(clock, &rest)) {
-        sim_bytes_clear(other);
-    }
-    who->seen_us[row] = sim->now_us;
-    kith_arena_release(&arena);
-}
-
-/* There was nothing: what it had seen until the request began is gone. */
-static void seen_absent(struct sim *sim, const struct op_record *record, uint32_t i)
-{
-    struct kith_arena arena;
-    struct kith_clock seen;
-    kith_arena_init(&arena, 0);
-    clock_of(&arena, &record->seen[i], &seen);
-    if (seen.count > 0) {
-        seen_join(sim, record->owner, record->rows[i], &seen, true);
-    }
-    kith_arena_release(&arena);
-}
-
-/* A client that has slept for days is bound to nothing that it saw before. */
-static bool seen_binds(const struct sim *sim, const struct op_record *record, uint32_t i)
-{
-    uint64_t since_us = sim->clients[record->owner].seen_us[record->rows[i]];
-    return !sim->sweeps || sim->now_us - since_us < UINT64_C(1000) * SWEEPS_SESSION_MS;
-}
-
-static void seen_check(struct sim *sim, const struct op_record *record, uint32_t i,
-                       const struct kith_row *row)
-{
-    struct kith_arena arena;
-    struct kith_clock seen, gone, whole, now;
-    kith_arena_init(&arena, 0);
-    clock_of(&arena, &record->seen[i], &seen);
-    clock_of(&arena, &record->gone[i], &gone);
-    clock_of(&arena, &sim->clients[record->owner].gone[record->rows[i]], &now);
-    oracle_whole_clock(sim, &arena, record->rows[i], &row->clock, &whole);
-    /* or another request has been told meanwhile that it is gone */
-    bool good = covers(&whole, &seen) || !seen_binds(sim, record, i) ||
-                (covers(&now, &seen) && row->sibling_count == 0);
-    for (uint32_t k = 0; k < row->sibling_count && !covers(&row->clock, &gone); k++) {
-        good = good && !kith_clock_covers(&gone, &row->siblings[k].dot);
-    }
-    kith_arena_release(&arena);
-    if (!good && record->losses[i] == sim->row_losses[record->rows[i]]) {
-        sim_fail(sim, "invariant 9: client %u has read or written more of row %u than it reads now",
-                 record->owner, record->rows[i]);
-    }
-}
-
-/* A client's own write that has been replaced as far as it has seen is not there again, not even as
- * the second copy that a retry made. */
-static void ghost_check(struct sim *sim, const struct op_record *record, uint32_t i,
-                        const struct kith_row *row)
-{
-    struct kith_arena arena;
-    struct kith_clock seen, gone;
-    kith_arena_init(&arena, 0);
-    clock_of(&arena, &record->seen[i], &seen);
-    clock_of(&arena, &record->gone[i], &gone);
-    for (uint32_t w = 0; w < sim->oracle.count; w++) {
-        const struct oracle_write *write = &sim->oracle.writes[w];
-        if (write->row == record->rows[i] && write->client == record->owner &&
-            write->state == WRITE_OK && !write->is_delete && !write->shared &&
-            oracle_holds(row, write->number) &&
-            record->losses[i] == sim->row_losses[write->row] &&
-            (oracle_replaced(sim, write->row, &write->dot, &seen) ||
-             oracle_replaced(sim, write->row, &write->dot, &gone))) {
-            sim_fail(sim, "invariant 9: client %u replaced write %llu of row %u, and it is back",
-                     record->owner, (unsigned long long)write->number, write->row);
-        }
-    }
-    kith_arena_release(&arena);
-}
-
-static void seen_note(struct sim *sim, struct op_record *record, uint32_t i, uint32_t row)
-{
-    const struct sim_bytes *seen = &sim->clients[record->owner].seen[row];
-    const struct sim_bytes *gone = &sim->clients[record->owner].gone[row];
-    record->rows[i] = row;
-    record->losses[i] = sim->row_losses[row];
-    record->readings[i] = watches_reading(sim, record->owner, row);
-    sim_bytes_set(&record->seen[i], kith_bytes_make(seen->data, seen->size));
-    sim_bytes_set(&record->gone[i], kith_bytes_make(gone->data, gone->size));
-}
-
-/* The answer to a read that was under way at a power loss may count a copy that is gone, and the
- * session may hold that a majority has the state and bind itself no longer. */
-static void seen_shaken(struct sim *sim, const struct op_record *record)
-{
-    for (uint32_t i = 0; i < record->row_count; i++) {
-        if (record->losses[i] != sim->row_losses[record->rows[i]]) {
-            sim_bytes_clear(&sim->clients[record->owner].seen[record->rows[i]]);
-            sim_bytes_clear(&sim->clients[record->owner].gone[record->rows[i]]);
-        }
-    }
-}
-
-/* What the session had seen is said to be lost for good: only a power loss does that. */
-static void seen_lost(struct sim *sim, const struct op_record *record)
-{
-    uint64_t losses = 0;
-    for (uint32_t i = 0; i < record->row_count; i++) {
-        losses += sim->row_losses[record->rows[i]];
-    }
-    if (losses == 0) {
-        sim_fail(sim, "client %u is told of a loss, and nothing was lost", record->owner);
-    }
-    sim->lost_reads++;
-    for (uint32_t i = 0; i < record->row_count; i++) {
-        sim_bytes_clear(&sim->clients[record->owner].seen[record->rows[i]]);
-        sim_bytes_clear(&sim->clients[record->owner].gone[record->rows[i]]);
-    }
-}
-
 /* ---- answers ---- */
 
 static uint32_t copies_needed(const struct sim *sim)
@@ -228,14 +48,14 @@ static uint32_t copies_needed(const struct sim *sim)
 }
 
 /* Copies that may have been lost since the request began. */
-static uint64_t copies_lost(const struct sim *sim, const struct op_record *record, bool disk)
+static uint64_t copies_lost(const struct sim *sim, const struct sim_op *record, bool disk)
 {
     return disk ? sim->disk_losses - record->disk_losses : sim->power_losses - record->power_losses;
 }
 
 /* A write that is acknowledged is in W stores, as a row or as custody; or it is on the disk of as
  * many as were told, and one of those has noted that there are too few. */
-static void check_copies(struct sim *sim, const struct op_record *record, uint32_t i, uint32_t told)
+static void check_copies(struct sim *sim, const struct sim_op *record, uint32_t i, uint32_t told)
 {
     struct oracle_write *write = &sim->oracle.writes[record->writes[i]];
     struct kith_key key;
@@ -260,7 +80,7 @@ static void check_copies(struct sim *sim, const struct op_record *record, uint32
     sim->thin_acks += thin ? 1 : 0;
 }
 
-static void put_done(struct sim *sim, uint32_t client, struct op_record *record,
+static void put_done(struct sim *sim, uint32_t client, struct sim_op *record,
                      const struct kith_client_result *result)
 {
     for (uint32_t i = 0; i < record->row_count; i++) {
@@ -285,8 +105,8 @@ static void put_done(struct sim *sim, uint32_t client, struct op_record *record,
                 sim_fail(sim, "who goes on from write %llu would make a sibling of it",
                          (unsigned long long)write->number);
             } else if (record->power_losses == sim->power_losses) {
-                seen_join(sim, client, record->rows[i], &row.clock,
-                          write->is_delete && kith_row_is_gone(&row));
+                sessions_join(sim, client, record->rows[i], &row.clock,
+                              write->is_delete && kith_row_is_gone(&row));
             }
             kith_arena_release(&arena);
             check_copies(sim, record, i, result->u.put.copies);
@@ -311,23 +131,22 @@ static void put_done(struct sim *sim, uint32_t client, struct op_record *record,
     }
 }
 
-static void get_done(struct sim *sim, uint32_t client, struct op_record *record,
+static void get_done(struct sim *sim, uint32_t client, struct sim_op *record,
                      const struct kith_client_result *result)
 {
     for (uint32_t i = 0; i < result->u.rows.row_count && result->err == KITH_OK; i++) {
         struct kith_buf buf;
         struct kith_row row = result->u.rows.rows[i].row;
         if (!result->degraded) {
-            seen_check(sim, record, i, &row);
-            ghost_check(sim, record, i, &row);
+            sessions_read(sim, record, i, &row);
         }
         if (!result->degraded && sim->clients[client].read_level == KITH_LEVEL_QUORUM) {
             judge_read(sim, client, record->rows[i], record->begun_us, &row.clock);
             watches_read(sim, client, record->rows[i], &record->readings[i], &row.clock);
         }
         if (record->power_losses == sim->power_losses) {
-            seen_join(sim, client, record->rows[i], &row.clock,
-                      row.clock.count == 0 || kith_row_is_gone(&row));
+            sessions_join(sim, client, record->rows[i], &row.clock,
+                          row.clock.count == 0 || kith_row_is_gone(&row));
         }
         kith_buf_init(&buf);
         if (sim_chance(sim, 800)) {
@@ -341,27 +160,7 @@ static void get_done(struct sim *sim, uint32_t client, struct op_record *record,
     }
 }
 
-/* A row that a scan leaves out has no sibling: nobody's write may be hidden by that. */
-static void scan_absent(struct sim *sim, const struct op_record *record, uint32_t i)
-{
-    struct kith_arena arena;
-    struct kith_clock seen;
-    kith_arena_init(&arena, 0);
-    clock_of(&arena, &record->seen[i], &seen);
-    for (uint32_t w = 0; w < sim->oracle.count; w++) {
-        const struct oracle_write *write = &sim->oracle.writes[w];
-        if (write->row == record->rows[i] && write->state == WRITE_OK && !write->is_delete &&
-            kith_clock_covers(&seen, &write->dot) &&
-            !oracle_superseded(sim, write->row, &write->dot) &&
-            record->losses[i] == sim->row_losses[write->row]) {
-            sim_fail(sim, "invariant 9: client %u scans, and row %u with write %llu is not there",
-                     record->owner, write->row, (unsigned long long)write->number);
-        }
-    }
-    kith_arena_release(&arena);
-}
-
-static void scan_done(struct sim *sim, uint32_t client, struct op_record *record,
+static void scan_done(struct sim *sim, uint32_t client, struct sim_op *record,
                       const struct kith_client_result *result)
 {
     uint32_t at = 0;
@@ -380,26 +179,25 @@ static void scan_done(struct sim *sim, uint32_t client, struct op_record *record
         if (there) {
             const struct kith_clock *clock = &result->u.rows.rows[at].row.clock;
             if (!result->degraded) {
-                seen_check(sim, record, i, &result->u.rows.rows[at].row);
-                ghost_check(sim, record, i, &result->u.rows.rows[at].row);
+                sessions_read(sim, record, i, &result->u.rows.rows[at].row);
             }
             if (!result->degraded && quorum) {
                 judge_read(sim, client, record->rows[i], record->begun_us, clock);
                 watches_read(sim, client, record->rows[i], &record->readings[i], clock);
             }
             if (record->power_losses == sim->power_losses) {
-                seen_join(sim, client, record->rows[i], clock,
-                          kith_row_is_gone(&result->u.rows.rows[at].row));
+                sessions_join(sim, client, record->rows[i], clock,
+                              kith_row_is_gone(&result->u.rows.rows[at].row));
             }
             at++;
         } else {
             if (!result->degraded) {
-                scan_absent(sim, record, i);
+                sessions_left_out(sim, record, i);
             }
             if (!result->degraded && quorum) {
                 judge_absent(sim, client, record->rows[i], record->begun_us);
             }
-            seen_absent(sim, record, i);
+            sessions_absent(sim, record, i);
         }
     }
     if (at != result->u.rows.row_count) {
@@ -420,7 +218,7 @@ static size_t chunk_size(uint64_t number)
 }
 
 /* It is in W stores, or on the disk of as many as were told. */
-static void check_chunk_copies(struct sim *sim, const struct op_record *record, uint32_t index,
+static void check_chunk_copies(struct sim *sim, const struct sim_op *record, uint32_t index,
                                bool disk, uint32_t told)
 {
     const struct oracle_chunk *chunk = &sim->oracle.chunks[index];
@@ -436,7 +234,7 @@ static void check_chunk_copies(struct sim *sim, const struct op_record *record, 
     }
 }
 
-static void chunk_done(struct sim *sim, struct op_record *record,
+static void chunk_done(struct sim *sim, struct sim_op *record,
                        const struct kith_client_result *result)
 {
     struct oracle_chunk *chunk = &sim->oracle.chunks[record->chunks[0]];
@@ -483,7 +281,7 @@ static void chunk_done(struct sim *sim, struct op_record *record,
 void scenario_done(struct sim *sim, uint32_t client, uint64_t tag, enum kith_client_kind kind,
                    const struct kith_client_result *result)
 {
-    struct op_record *record = &records[tag];
+    struct sim_op *record = &records[tag];
     sim_trace(sim, "client %u: op %llu ends: %d %s", client, (unsigned long long)tag,
               (int)result->err, result->message ? result->message : "");
     if (!record->out) {
@@ -519,9 +317,9 @@ void scenario_done(struct sim *sim, uint32_t client, uint64_t tag, enum kith_cli
         return;
     case KITH_CLIENT_GET:
     case KITH_CLIENT_SCAN:
-        seen_shaken(sim, record);
+        sessions_shaken(sim, record);
         if (result->err == KITH_EIO) {
-            seen_lost(sim, record);
+            sessions_lost(sim, record);
         } else if (kind == KITH_CLIENT_GET) {
             get_done(sim, record->owner, record, result);
         } else {
@@ -535,10 +333,10 @@ void scenario_done(struct sim *sim, uint32_t client, uint64_t tag, enum kith_cli
 
 /* ---- requests ---- */
 
-static struct op_record *record_new(struct sim *sim, uint32_t client, enum kith_client_kind kind)
+static struct sim_op *record_new(struct sim *sim, uint32_t client, enum kith_client_kind kind)
 {
     KITH_ASSERT(record_count < OPS_MAX);
-    struct op_record *record = &records[record_count];
+    struct sim_op *record = &records[record_count];
     record_count++;
     memset(record, 0, sizeof *record);
     record->out = true;
@@ -552,10 +350,10 @@ static struct op_record *record_new(struct sim *sim, uint32_t client, enum kith_
     return record;
 }
 
-static struct op_record *submit_get(struct sim *sim, uint32_t client, uint32_t row,
+static struct sim_op *submit_get(struct sim *sim, uint32_t client, uint32_t row,
                                     enum kith_level level)
 {
-    struct op_record *record = record_new(sim, client, KITH_CLIENT_GET);
+    struct sim_op *record = record_new(sim, client, KITH_CLIENT_GET);
     uint64_t tag = record_count - 1;
     struct kith_bytes names[SIM_NAMES];
     struct kith_key key;
@@ -564,7 +362,7 @@ static struct op_record *submit_get(struct sim *sim, uint32_t client, uint32_t r
         uint32_t each = row / SIM_NAMES * SIM_NAMES + (row + i) % SIM_NAMES;
         sim_key(each, &key);
         names[i] = key.name;
-        seen_note(sim, record, i, each);
+        sessions_note(sim, record, i, each);
     }
     struct kith_client_op op = {.kind = KITH_CLIENT_GET, .timeout_ms = TIMEOUT_MS, .level = level};
     op.u.get.group = key.group;
@@ -578,15 +376,15 @@ static struct op_record *submit_get(struct sim *sim, uint32_t client, uint32_t r
     return record;
 }
 
-static struct op_record *submit_scan(struct sim *sim, uint32_t client, uint32_t group)
+static struct sim_op *submit_scan(struct sim *sim, uint32_t client, uint32_t group)
 {
-    struct op_record *record = record_new(sim, client, KITH_CLIENT_SCAN);
+    struct sim_op *record = record_new(sim, client, KITH_CLIENT_SCAN);
     uint64_t tag = record_count - 1;
     struct kith_key key;
     record->row_count = SIM_NAMES;
     record->has_after = sim_chance(sim, 300);
     for (uint32_t i = 0; i < SIM_NAMES; i++) {
-        seen_note(sim, record, i, group * SIM_NAMES + i);
+        sessions_note(sim, record, i, group * SIM_NAMES + i);
     }
     sim_key(group * SIM_NAMES, &key);
     struct kith_client_op op = {.kind = KITH_CLIENT_SCAN, .timeout_ms = TIMEOUT_MS};
@@ -615,7 +413,7 @@ static struct oracle_write *equal_write(struct sim *sim, uint32_t client, uint32
     return NULL;
 }
 
-static void put_update(struct sim *sim, struct op_record *record, uint32_t i, uint32_t row,
+static void put_update(struct sim *sim, struct sim_op *record, uint32_t i, uint32_t row,
                        uint64_t *number, struct kith_chunk_id refs[SWEEPS_REFS_MAX],
                        struct kith_put_update *update)
 {
@@ -647,9 +445,9 @@ static void put_update(struct sim *sim, struct op_record *record, uint32_t i, ui
     record->writes[i] = sim->oracle.count - 1;
 }
 
-static struct op_record *submit_put(struct sim *sim, uint32_t client, uint32_t row)
+static struct sim_op *submit_put(struct sim *sim, uint32_t client, uint32_t row)
 {
-    struct op_record *record = record_new(sim, client, KITH_CLIENT_PUT);
+    struct sim_op *record = record_new(sim, client, KITH_CLIENT_PUT);
     uint64_t tag = record_count - 1;
     struct kith_put_update updates[SIM_NAMES];
     uint64_t numbers[SIM_NAMES];
@@ -693,7 +491,7 @@ static void submit_chunk_put(struct sim *sim, uint32_t client)
     if (oracle->chunk_count == (sim->sweeps ? SIM_CHUNKS_ALL : SIM_CHUNKS_MAX)) {
         return;
     }
-    struct op_record *record = record_new(sim, client, KITH_CLIENT_CHUNK_PUT);
+    struct sim_op *record = record_new(sim, client, KITH_CLIENT_CHUNK_PUT);
     uint64_t tag = record_count - 1;
     struct oracle_chunk *chunk = &oracle->chunks[oracle->chunk_count];
     record->chunks[0] = oracle->chunk_count;
@@ -722,7 +520,7 @@ static void submit_chunk_put(struct sim *sim, uint32_t client)
 static void submit_chunk_get(struct sim *sim, uint32_t client, uint32_t index, bool must_ok)
 {
     const struct oracle_chunk *chunk = &sim->oracle.chunks[index];
-    struct op_record *record = record_new(sim, client, KITH_CLIENT_CHUNK_GET);
+    struct sim_op *record = record_new(sim, client, KITH_CLIENT_CHUNK_GET);
     uint8_t bytes[64];
     size_t size = chunk_size(chunk->number);
     record->must_ok = must_ok;
@@ -739,7 +537,7 @@ static void submit_chunk_get(struct sim *sim, uint32_t client, uint32_t index, b
 static void submit_chunk_sync(struct sim *sim, uint32_t client)
 {
     struct kith_chunk_id ids[SIM_NAMES];
-    struct op_record *record = record_new(sim, client, KITH_CLIENT_CHUNK_SYNC);
+    struct sim_op *record = record_new(sim, client, KITH_CLIENT_CHUNK_SYNC);
     uint64_t tag = record_count - 1;
     uint32_t first = sim_below(sim, sim->oracle.chunk_count);
     for (uint32_t i = first; i < sim->oracle.chunk_count && record->chunk_count < SIM_NAMES; i++) {
@@ -811,7 +609,7 @@ void scenario_write_all(struct sim *sim, bool few)
 
 void scenario_quick(struct sim *sim, uint32_t client, uint32_t row, bool put, uint64_t by_us)
 {
-    struct op_record *record =
+    struct sim_op *record =
         put ? submit_put(sim, client, row) : submit_get(sim, client, row, KITH_LEVEL_QUORUM);
     record->must_ok = true;
     record->by_us = by_us;
@@ -834,7 +632,7 @@ void scenario_read_all(struct sim *sim, enum kith_level level, bool few)
     uint32_t reader = sim->client_count - 1;
     bool strict = (sim->strict >> reader & 1u) != 0;
     for (uint32_t row = 0; row < SIM_ROWS && !sim->failed; row++) {
-        struct op_record *record = submit_get(sim, reader, row, level);
+        struct sim_op *record = submit_get(sim, reader, row, level);
         record->must_ok = !few || (!strict && owner_here(sim, row));
     }
 }

@@ -14,7 +14,8 @@
  *     store_hints.c     ... what is kept for others
  *     store_sweep.c     ... which chunks may be swept
  *     mutants.def  the deliberate faults, and the seed that catches each
- *     scenario.c   what clients do, and what each answer must be (sessions, copies, chunks)
+ *     scenario.c   what clients do, and what each answer must be (copies, chunks)
+ *     sessions.c   ... after what the same client has read and written
  *     faults.c     what goes wrong, and when
  *     watches.c    what clients believe while they watch, and that it is true
  *     oracle.c     what was written and acknowledged, and what must hold (DESIGN section 9)
@@ -661,6 +662,23 @@ bool joins_deliver(const struct sim *sim, uint32_t entity, struct kith_msg *msg)
 /* The record of promises as a node that must not forget it forgets it. */
 void joins_forget(struct kith_bytes record, struct kith_buf *buf);
 /* ---- scenario.c ---- */
+struct sim_op { /* a request of a client */
+    bool out;
+    bool must_ok;
+    enum kith_client_kind kind;
+    uint32_t owner; /* the client whose request it is (a mutant's may be answered to another) */
+    uint32_t rows[SIM_NAMES], row_count;
+    uint32_t writes[SIM_NAMES];
+    struct sim_bytes seen[SIM_NAMES], gone[SIM_NAMES]; /* as its client's */
+    uint64_t losses[SIM_NAMES];
+    struct sim_reading readings[SIM_NAMES];
+    uint32_t chunks[SIM_NAMES], chunk_count;
+    bool has_after;
+    bool disk;
+    uint64_t power_losses, disk_losses;
+    uint64_t begun_us, deadline_us;
+    uint64_t by_us; /* it must have succeeded; 0: that is not said */
+};
 /* A put of one row that need not succeed; its index in oracle.writes. */
 uint32_t scenario_put(struct sim *sim, uint32_t client, uint32_t row);
 /* A put or a get that must succeed by then. */
@@ -678,5 +696,26 @@ void scenario_read_chunks(struct sim *sim);
 void scenario_all_ended(struct sim *sim);
 void scenario_done(struct sim *sim, uint32_t client, uint64_t tag, enum kith_client_kind kind,
                    const struct kith_client_result *result);
+
+/* ---- sessions.c ---- */
+/* The request's row i is this one; what its client has seen of it is what the answer is judged by. */
+void sessions_note(struct sim *sim, struct sim_op *record, uint32_t i, uint32_t row);
+/* Judges what was read of row i, and that no write of this client is back that it has replaced; an
+ * answer that is not degraded. */
+void sessions_read(struct sim *sim, const struct sim_op *record, uint32_t i,
+                   const struct kith_row *row);
+/* Judges that a scan leaves row i out: it has no sibling, so nobody's write may be hidden by that. */
+void sessions_left_out(struct sim *sim, const struct sim_op *record, uint32_t i);
+/* What the client has seen of the row goes on as one clock, of contents or of none; the other one
+ * ends where it is covered. */
+void sessions_join(struct sim *sim, uint32_t client, uint32_t row, const struct kith_clock *clock,
+                   bool gone);
+/* There was nothing: what it had seen until the request began is gone. */
+void sessions_absent(struct sim *sim, const struct sim_op *record, uint32_t i);
+/* The answer to a read that was under way at a power loss may count a copy that is gone, and the
+ * session may hold that a majority has the state and bind itself no longer. */
+void sessions_shaken(struct sim *sim, const struct sim_op *record);
+/* What the session had seen is said to be lost for good: only a power loss does that. */
+void sessions_lost(struct sim *sim, const struct sim_op *record);
 
 #endif
