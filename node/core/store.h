@@ -4,7 +4,7 @@
  *
  * The core never touches storage: it emits operations (node.h, KITH_EFFECT_STORE) and gets one or
  * two completions for each. node/shell/store_wt.c carries them out on WiredTiger,
- * tests/sim/store_sim.c on a simulated disk; both build rows with the pure functions of rowop.h, so
+ * tests/sim/store_ops.c on a simulated disk; both build rows with the pure functions of rowop.h, so
  * that they cannot differ.
  *
  * Order: operations on one partition take effect in the order in which they were emitted. A read

@@ -9,6 +9,7 @@
  *     queue.c      time and events
  *     chance.c     chance, trace, failure, bytes
  *     store_sim.c  a node's store: what is in memory, at the operating system, on the disk
+ *     store_ops.c       ... what each operation does
  *     store_loss.c      ... and what of it is lost
  *     store_mutants.c   deliberate faults of it
  *     store_hints.c     ... what is kept for others
@@ -142,29 +143,21 @@ struct store_op { /* one under way */
 void store_sim_start(struct store_sim *store, uint64_t run);
 struct cell *store_sim_cell(const struct store_sim *store, uint8_t type, const void *key,
                             size_t size); /* NULL: none */
-struct kith_key store_sim_key_of(const struct cell *cell); /* of a row; it borrows the name */
+struct kith_key store_sim_key_of(const struct cell *cell); /* of a row or a hint; it borrows the name */
 size_t store_sim_row_key(const struct kith_key *key, uint8_t out[SIM_ROW_KEY]);
 struct kith_sum store_sim_leaf_sum(const struct store_sim *store, uint32_t partition,
                                    uint32_t leaf);
 void store_sim_leaf_update(struct store_sim *store, const struct kith_key *key,
                            const struct kith_rowop_result *result);
-/* ---- store_loss.c ---- */
-/* Back to what was at the operating system, or on the disk. */
-void store_sim_crash(struct store_sim *store, bool power);
-/* All that is on the disk goes, once it has crashed. */
-void store_sim_lose(struct store_sim *store);
-/* Some of it (an OR of KITH_LOST_*), and the store knows that, as node/shell/store_aside.c does. */
-void store_sim_set_aside(struct store_sim *store, uint32_t lost);
-/* Whether there is nothing of data, its own or kept for others; a store from which nobody expects
- * anything any more becomes a new one. */
-bool store_sim_empty(const struct store_sim *store);
-void store_sim_wipe(struct store_sim *store);
-/* Back to what was on the disk so many transactions ago; but no promise and no table is taken back:
- * who has only an older one cannot know it (two of three could decide another table). */
-void store_sim_old(struct store_sim *store, uint64_t by);
-/* Carries the operation out in memory and prepares its completion. */
-void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall_ms,
-                     struct kith_bytes secret);
+/* The row's record, empty where there is none; its state, or that of a record. */
+struct kith_bytes store_sim_record(struct store_sim *store, const struct kith_key *key);
+struct kith_bytes store_sim_state(struct store_sim *store, const struct kith_key *key,
+                                  struct kith_bytes secret);
+struct kith_bytes store_sim_record_state(const struct store_sim *store, const struct kith_key *key,
+                                         struct kith_bytes record, struct kith_bytes secret);
+/* The transaction at hand wrote several rows: a loss takes all of them, or none. */
+void store_sim_batch(struct store_sim *store, const struct kith_group *group, uint32_t count,
+                     const struct kith_bytes *names, const struct kith_dot *dots);
 struct kith_bytes store_sim_get(const struct store_sim *store, uint8_t type, const void *key,
                                 size_t key_size);
 /* Under the store's number, as a part of the transaction at hand. */
@@ -179,11 +172,24 @@ bool store_sim_holds_chunk(const struct store_sim *store, const struct kith_chun
 /* Recomputes the trees (invariant 5). */
 void store_sim_verify(struct store_sim *store, struct kith_bytes secret);
 void store_sim_release(struct store_sim *store);
-/* Under the number of the transaction at hand; for the files of the store. */
-void store_sim_put(struct store_sim *store, uint8_t type, const void *key, size_t key_size,
-                   struct kith_bytes value);
-size_t store_sim_row_key(const struct kith_key *key, uint8_t out[SIM_ROW_KEY]);
-struct kith_key store_sim_key_of(const struct cell *cell); /* of a row or a hint */
+/* ---- store_ops.c ---- */
+/* Carries the operation out in memory and prepares its completion. */
+void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall_ms,
+                     struct kith_bytes secret);
+/* ---- store_loss.c ---- */
+/* Back to what was at the operating system, or on the disk. */
+void store_sim_crash(struct store_sim *store, bool power);
+/* All that is on the disk goes, once it has crashed. */
+void store_sim_lose(struct store_sim *store);
+/* Some of it (an OR of KITH_LOST_*), and the store knows that, as node/shell/store_aside.c does. */
+void store_sim_set_aside(struct store_sim *store, uint32_t lost);
+/* Whether there is nothing of data, its own or kept for others; a store from which nobody expects
+ * anything any more becomes a new one. */
+bool store_sim_empty(const struct store_sim *store);
+void store_sim_wipe(struct store_sim *store);
+/* Back to what was on the disk so many transactions ago; but no promise and no table is taken back:
+ * who has only an older one cannot know it (two of three could decide another table). */
+void store_sim_old(struct store_sim *store, uint64_t by);
 /* ---- store_hints.c ---- */
 /* The record in a hint, empty where there is none. */
 struct kith_bytes store_hints_record(struct store_sim *store, const struct kith_key *key);
@@ -200,9 +206,6 @@ void store_hints_apply(struct store_sim *store, struct store_op *op); /* HINT_* 
 bool store_hints_owed(const struct store_sim *store);
 /* The same of one row. */
 bool store_hints_noted(const struct store_sim *store, const struct kith_key *key);
-/* The row's state, empty where there is none. */
-struct kith_bytes store_sim_state(struct store_sim *store, const struct kith_key *key,
-                                  struct kith_bytes secret);
 
 /* ---- store_chunks.c ---- */
 void store_sim_apply_chunk(struct store_sim *store, struct store_op *op);
