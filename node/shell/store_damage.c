@@ -14,8 +14,8 @@
  * in `bad` goes when it is written again.
  *
  * MISSING IS NOT "NOT FOUND". A read of a row that was set aside, or a scan of its group, is answered
- * ECORRUPT until then: the others know better. Its references stay in `refs`: too many keep a chunk
- * alive, too few lose it. */
+ * ECORRUPT until then: the others know better. So long its references stay in `refs`: too many keep
+ * a chunk alive, too few lose it. Then they go (store_stale.c). */
 #include <stdio.h>
 #include <string.h>
 
@@ -438,11 +438,20 @@ bool store_damage_settle(struct store_worker *worker, const struct store_task *t
 
 /* ---- Until it has come back ---- */
 
-static bool set_aside_before(struct store_worker *worker, struct kith_bytes key)
+enum kith_err store_damage_aside(struct store_worker *worker, struct kith_bytes key,
+                                 bool *ret_aside)
 {
     uint8_t buffer[BAD_KEY_MAX];
     struct kith_bytes record;
-    return store_read(worker, worker->bad, bad_key(worker, key, buffer), &record) == KITH_OK;
+    enum kith_err err = store_read(worker, worker->bad, bad_key(worker, key, buffer), &record);
+    *ret_aside = err == KITH_OK;
+    return err == KITH_ENOTFOUND ? KITH_OK : err;
+}
+
+static bool set_aside_before(struct store_worker *worker, struct kith_bytes key)
+{
+    bool aside = false;
+    return store_damage_aside(worker, key, &aside) == KITH_OK && aside;
 }
 
 static bool row_aside(struct store_worker *worker, uint32_t partition,
@@ -505,17 +514,42 @@ bool store_damage_bars(struct store_worker *worker, const struct kith_store_op *
 static enum kith_err came_back(struct store_worker *worker, struct kith_bytes key)
 {
     uint8_t buffer[BAD_KEY_MAX];
-    struct kith_bytes record;
+    struct kith_bytes record, damaged, aside = bad_key(worker, key, buffer);
     WT_CURSOR *cursor = worker->bulk ? worker->chunks : worker->rows;
-    if (!set_aside_before(worker, key)) {
-        return KITH_OK;
+    enum kith_err err = store_read(worker, worker->bad, aside, &damaged);
+    if (err == KITH_OK) {
+        err = store_read(worker, cursor, key, &record);
     }
-    enum kith_err err = store_read(worker, cursor, key, &record);
+    if (err == KITH_OK && !worker->bulk) { /* a chunk refers to what it always did */
+        struct store_refs refs;
+        err = store_refs_of_record(worker, &worker->round->arena, key, record, &refs);
+        if (err == KITH_OK) {
+            err = store_stale_read(worker, key, damaged, &refs);
+        }
+    }
     if (err == KITH_OK) {
         worker->bad_change--;
-        err = store_remove(worker, worker->bad, bad_key(worker, key, buffer));
+        err = store_remove(worker, worker->bad, aside);
     }
     return err == KITH_ENOTFOUND ? KITH_OK : err;
+}
+
+/* The entry of `bad` on which the cursor stands; `key` is a copy of its key. */
+static enum kith_err forget_here(struct store_worker *worker, struct kith_bytes key)
+{
+    static const struct store_refs none;
+    WT_ITEM item;
+    enum kith_err err = KITH_OK;
+    int ret = worker->bad->get_value(worker->bad, &item);
+    if (ret != 0) {
+        return store_break(worker, ret);
+    }
+    if (!worker->bulk && key.size >= 1 + 2 + KITH_GROUP_SIZE) {
+        err = store_stale_read(worker, kith_bytes_make(key.data + 1, key.size - 1),
+                               kith_bytes_make(item.data, item.size), &none);
+    }
+    worker->bad_change--;
+    return err == KITH_OK ? store_remove(worker, worker->bad, key) : err;
 }
 
 enum kith_err store_damage_forget(struct store_worker *worker, uint32_t partition)
@@ -539,8 +573,7 @@ enum kith_err store_damage_forget(struct store_worker *worker, uint32_t partitio
         uint8_t buffer[BAD_KEY_MAX];
         size_t size = item.size < sizeof buffer ? item.size : sizeof buffer;
         memcpy(buffer, item.data, size);
-        worker->bad_change--;
-        enum kith_err err = store_remove(worker, worker->bad, kith_bytes_make(buffer, size));
+        enum kith_err err = forget_here(worker, kith_bytes_make(buffer, size));
         if (err != KITH_OK) {
             return err;
         }
@@ -557,7 +590,8 @@ enum kith_err store_damage_mended(struct store_worker *worker, const struct kith
     }
     switch (op->kind) {
     case KITH_STORE_MERGE:
-        for (uint32_t i = 0; i < op->u.merge.row_count && err == KITH_OK; i++) {
+        for (uint32_t i = 0; i < op->u.merge.row_count && err == KITH_OK && !op->u.merge.hint;
+             i++) {
             err = came_back(worker, store_row_key(op->partition, &op->u.merge.group,
                                                   op->u.merge.rows[i].name, buffer));
         }

@@ -46,27 +46,17 @@ static enum kith_err keys_take(struct store_worker *worker, WT_CURSOR *cursor,
 /* What the row refers to, as far as that can be read. */
 static enum kith_err row_refs_go(struct store_worker *worker, struct kith_bytes key)
 {
-    struct kith_bytes record, state;
-    struct kith_checksum hash;
-    struct kith_row row;
+    struct kith_bytes record;
     struct store_refs none = {0, NULL}, refs;
-    struct kith_key name;
-    memcpy(name.group.bytes, key.data + 2, KITH_GROUP_SIZE);
-    name.name = kith_bytes_make(key.data + 2 + KITH_GROUP_SIZE, key.size - 2 - KITH_GROUP_SIZE);
     enum kith_err err = store_read(worker, worker->rows, key, &record);
-    if (err == KITH_OK) {
-        err = kith_rowop_state(&name, record, store_secret(worker->store), &state, &hash);
+    if (err != KITH_OK) {
+        return err == KITH_ENOTFOUND ? KITH_OK : err;
     }
-    if (err == KITH_OK) {
-        err = kith_row_decode(&worker->round->arena, state, &row);
+    err = store_refs_of_record(worker, &worker->round->arena, key, record, &refs);
+    if (err == KITH_ECORRUPT) {
+        return store_stale_read(worker, key, record, &none);
     }
-    if (err == KITH_OK) {
-        err = store_refs_of_row(&worker->round->arena, &row, &refs);
-    }
-    if (err == KITH_OK) {
-        return store_refs_change(worker, &refs, &none, STORE_REFERRER_ROW, key);
-    }
-    return err == KITH_ENOMEM || worker->broken ? err : KITH_OK;
+    return err == KITH_OK ? store_refs_change(worker, &refs, &none, STORE_REFERRER_ROW, key) : err;
 }
 
 /* `index`: the row's key in `leaves`, which has the leaf behind the partition. */

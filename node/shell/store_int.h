@@ -526,13 +526,17 @@ KITH_MUST_CHECK enum kith_err store_damage_count(struct kith_store *store);
  * written. */
 bool store_damage_settle(struct store_worker *worker, const struct store_task *tasks,
                          uint32_t count);
+/* Whether the row, or chunk, under that key is set aside; moves the cursor of `bad`. */
+KITH_MUST_CHECK enum kith_err store_damage_aside(struct store_worker *worker, struct kith_bytes key,
+                                                 bool *ret_aside);
 /* Whether the operation would read what is set aside. */
 bool store_damage_bars(struct store_worker *worker, const struct kith_store_op *op);
-/* The operation may have brought what was set aside. */
 /* What of the partition was set aside is not to come back: other nodes own it. */
 KITH_MUST_CHECK enum kith_err store_damage_forget(struct store_worker *worker, uint32_t partition);
+/* The operation may have brought what was set aside. */
 KITH_MUST_CHECK enum kith_err store_damage_mended(struct store_worker *worker,
                                                   const struct kith_store_op *op);
+
 /* ---- What is kept for others (store_hint.c) ---- */
 
 /* Reads the table, at open: how much there is. */
@@ -648,6 +652,12 @@ struct store_refs {
 KITH_MUST_CHECK enum kith_err store_refs_of_row(struct kith_arena *arena,
                                                 const struct kith_row *row,
                                                 struct store_refs *ret_refs);
+/* Of the row whose record is under `key` in `rows`. ECORRUPT: it is damaged. */
+KITH_MUST_CHECK enum kith_err store_refs_of_record(struct store_worker *worker,
+                                                   struct kith_arena *arena,
+                                                   struct kith_bytes key,
+                                                   struct kith_bytes record,
+                                                   struct store_refs *ret_refs);
 KITH_MUST_CHECK enum kith_err store_refs_of_ids(struct kith_arena *arena,
                                                 const struct kith_chunk_id *ids, uint32_t count,
                                                 struct store_refs *ret_refs);
@@ -658,6 +668,17 @@ KITH_MUST_CHECK enum kith_err store_refs_change(struct store_worker *worker,
                                                 struct kith_bytes referrer);
 struct kith_bytes store_ref_key(const struct kith_chunk_id *id, enum store_referrer kind,
                                 struct kith_bytes referrer, uint8_t buffer[KITH_REF_KEY_MAX]);
+
+/* ---- store_stale.c ---- */
+
+/* The row under that key is not what that damaged record was any more, and names those in `kept`:
+ * what the record named beside goes, as far as it can be read. */
+KITH_MUST_CHECK enum kith_err store_stale_read(struct store_worker *worker, struct kith_bytes key,
+                                               struct kith_bytes record,
+                                               const struct store_refs *kept);
+/* With a SCRUB of rows: looks through some of the index, for references of this worker's rows. */
+KITH_MUST_CHECK enum kith_err store_stale_walk(struct store_worker *worker,
+                                               const struct kith_store_op *op);
 
 /* ---- Keys (store_rows.c, chunks.c) ---- */
 

@@ -67,6 +67,27 @@ enum kith_err store_refs_of_row(struct kith_arena *arena, const struct kith_row 
     return KITH_OK;
 }
 
+enum kith_err store_refs_of_record(struct store_worker *worker, struct kith_arena *arena,
+                                   struct kith_bytes key, struct kith_bytes record,
+                                   struct store_refs *ret_refs)
+{
+    struct kith_bytes state;
+    struct kith_checksum hash;
+    struct kith_row row;
+    struct kith_key name;
+    memcpy(name.group.bytes, key.data + 2, KITH_GROUP_SIZE);
+    name.name = kith_bytes_make(key.data + 2 + KITH_GROUP_SIZE, key.size - 2 - KITH_GROUP_SIZE);
+    enum kith_err err =
+        kith_rowop_state(&name, record, store_secret(worker->store), &state, &hash);
+    if (err == KITH_OK) {
+        err = kith_row_decode(arena, state, &row);
+    }
+    if (err != KITH_OK) {
+        return err == KITH_ENOMEM ? err : KITH_ECORRUPT;
+    }
+    return store_refs_of_row(arena, &row, ret_refs);
+}
+
 struct kith_bytes store_ref_key(const struct kith_chunk_id *id, enum store_referrer kind,
                                 struct kith_bytes referrer, uint8_t buffer[KITH_REF_KEY_MAX])
 {

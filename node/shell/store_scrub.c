@@ -5,7 +5,8 @@
  *
  * What is damaged is set aside after the round, as when any other operation meets it
  * (store_damage.c). A sum that is wrong is put right: anti-entropy would look for a difference that
- * is none, or not for one that is. */
+ * is none, or not for one that is. And some of the references are looked through, for those that
+ * damaged rows have left (store_stale.c). */
 #include <string.h>
 
 #include "base/log.h"
@@ -132,6 +133,9 @@ enum kith_err store_scrub(struct store_worker *worker, const struct kith_store_o
         if (done->u.scrub.bytes >= STORE_SCRUB_BYTES || done->u.scrub.count >= STORE_SCRUB_ROWS) {
             break;
         }
+    }
+    if (err == KITH_OK && !worker->bulk && done->damaged == 0) {
+        err = store_stale_walk(worker, op);
     }
     return err == KITH_OK ? err
                           : store_fail(worker, done, err, "scrub: %s", kith_err_text((int)err));

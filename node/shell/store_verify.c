@@ -19,7 +19,7 @@ struct verifier {
     struct kith_segment_cache *reads;
     bool contents;
     WT_SESSION *session;
-    WT_CURSOR *rows, *leaves, *tree, *refs, *chunks, *ctree, *sums, *gone;
+    WT_CURSOR *rows, *leaves, *tree, *refs, *chunks, *ctree, *sums, *gone, *bad;
     struct kith_arena arena;                      /* reset for each row */
     struct store_leaf *row_leaves, *chunk_leaves; /* [KITH_TREE_LEAVES], recomputed */
 };
@@ -318,6 +318,14 @@ static int check_partition(struct verifier *verifier, uint32_t partition)
 
 /* ---- References without a referrer ---- */
 
+/* The row that is set aside keeps its references (store_damage.c). */
+static bool set_aside(struct verifier *verifier, struct kith_bytes row, int *ret)
+{
+    uint8_t buffer[1 + KITH_ROW_KEY_MAX] = {'r'};
+    memcpy(buffer + 1, row.data, row.size);
+    return exists(verifier->bad, kith_bytes_make(buffer, 1 + row.size), ret);
+}
+
 static int check_referrer(struct verifier *verifier, struct kith_bytes ref)
 {
     if (ref.size < KITH_CHUNK_ID_SIZE + 1 + 2) {
@@ -362,7 +370,8 @@ static int check_referrer(struct verifier *verifier, struct kith_bytes ref)
         }
         named = listed;
     }
-    if (ret == 0 && !named) {
+    if (ret == 0 && !named &&
+        !(kind == STORE_REFERRER_ROW && set_aside(verifier, key, &ret))) {
         wrong(verifier, &verifier->verdict->wrong_refs, "a reference without a referrer", partition,
               kind);
     }
@@ -423,7 +432,8 @@ static int verifier_open(struct verifier *verifier)
     } tables[] = {{"rows", &verifier->rows},     {"leaves", &verifier->leaves},
                   {"tree", &verifier->tree},     {"refs", &verifier->refs},
                   {"chunks", &verifier->chunks}, {"ctree", &verifier->ctree},
-                  {"sums", &verifier->sums},     {"gone", &verifier->gone}};
+                  {"sums", &verifier->sums},     {"gone", &verifier->gone},
+                  {"bad", &verifier->bad}};
     for (size_t i = 0; ret == 0 && i < sizeof tables / sizeof tables[0]; i++) {
         ret = store_cursor(verifier->session, tables[i].table, tables[i].cursor);
     }
