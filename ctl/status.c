@@ -64,7 +64,7 @@ static json_t *told_json(const struct kith_view *view, const struct kith_view_no
     }
     return json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, "
-        "s:o, s:o, s:o, s:I, s:I}",
+        "s:o, s:o, s:o, s:I, s:I, s:I}",
         "rows", (json_int_t)node->rows, "row_bytes", (json_int_t)node->row_bytes, "chunks",
         (json_int_t)node->chunks, "chunk_bytes", (json_int_t)node->chunk_bytes, "disk_total_bytes",
         (json_int_t)node->disk_total_bytes, "disk_free_bytes", (json_int_t)node->disk_free_bytes,
@@ -76,7 +76,7 @@ static json_t *told_json(const struct kith_view *view, const struct kith_view_no
         (json_int_t)node->knows.version, "does_not_hear", unheard, "sweep", sweep_json(node),
         "reap", reap_json(node),
         "refill_total", (json_int_t)node->refill_total, "refill_left",
-        (json_int_t)node->refill_left);
+        (json_int_t)node->refill_left, "aged_left", (json_int_t)node->aged_left);
 }
 
 /* Its part of what a joint table moves. */

@@ -266,6 +266,13 @@ static void refills_print(const struct kith_view *view, FILE *out)
                           "not read there before. See: kithctl repair status\n",
                           name, node->refill_left, node->refill_total);
         }
+        if (node->up && node->aged_left > 0) {
+            kith_format_node(&node->uuid, name);
+            (void)fprintf(out,
+                          "%s was off for long, or has an older copy of its disk: %u partitions "
+                          "are compared with other nodes first, and not read there before\n",
+                          name, node->aged_left);
+        }
     }
 }
 

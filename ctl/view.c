@@ -209,6 +209,7 @@ static void self_told(struct kith_view_node *node, const struct kith_node_status
     node->space = told->space;
     node->refill_total = told->refill_total;
     node->refill_left = told->refill_left;
+    node->aged_left = told->aged_left;
     node->uptime_ms = told->uptime_ms;
     node->condemned = told->sweep.condemned;
     node->swept = told->sweep.swept;
@@ -415,7 +416,8 @@ int kith_view_health(struct kith_view *view)
     }
     for (uint32_t i = 0; i < view->count; i++) {
         up[i] = view->nodes[i].up;
-        reads[i] = up[i] && view->nodes[i].refill_left == 0; /* of all: which, it does not say */
+        /* of all: which, it does not say */
+        reads[i] = up[i] && view->nodes[i].refill_left == 0 && view->nodes[i].aged_left == 0;
         refills = refills || (up[i] && !reads[i]);
         view->up += up[i];
         view->agree += view->nodes[i].agrees;

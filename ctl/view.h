@@ -32,6 +32,7 @@ struct kith_view_node {
     char reap_waits[160];
     uint32_t refill_total,
         refill_left; /* partitions that its disk has lost, and has not back yet */
+    uint32_t aged_left; /* those that are compared before they are read: it was away for long */
     uint32_t space; /* how full its disk is, as NodeStatus has it */
     /* and knows this table, which is joint: */
     uint32_t move_complete; /* of what it gains */

@@ -581,6 +581,7 @@ struct kith_node_status {
     /* Partitions of which the disk has lost something; those of which something is still missing.
      */
     uint32_t refill_total, refill_left;
+    uint32_t aged_left; /* partitions that are compared before they are read: core/aged.h */
 };
 struct kith_status_res {
     struct kith_status status;

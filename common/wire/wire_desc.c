@@ -372,7 +372,8 @@ static const struct wire_field node_status_fields[] = {ARRAY(1, node),
                                                        BOOL(30, moved),
                                                        SUB(31, sweep, sweep_status_desc),
                                                        U32(32, refill_total, UINT32_MAX),
-                                                       U32(33, refill_left, UINT32_MAX)};
+                                                       U32(33, refill_left, UINT32_MAX),
+                                                       U32(34, aged_left, UINT32_MAX)};
 DESC(node_status, "NodeStatus", false, true);
 #undef T
 

@@ -141,12 +141,52 @@ bool exchange_guest_rests(const struct kith_node *node, uint32_t guest)
            !exchanges->pairs[exchanges->pair_count + at].out;
 }
 
+/* ---- An aged store: aged.h ---- */
+
+bool exchange_same(const struct exchange_pair *pair)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < sizeof pair->same.bits && all; i++) {
+        all = pair->same.bits[i] == 0xff;
+    }
+    return all;
+}
+
+void exchange_aged(struct kith_node *node)
+{
+    struct exchanges *exchanges = &node->exchanges;
+    for (uint32_t i = 0; i < exchanges->own_count; i++) {
+        struct exchange_pair *pair = &exchanges->pairs[i];
+        memset(&pair->same, 0, sizeof pair->same);
+        pair->again = pair->out;
+        pair->due_ms = node->now_ms;
+    }
+    exchanges->due_ms = node->now_ms;
+}
+
+static bool pair_aged(const struct kith_node *node, uint32_t index)
+{
+    const struct exchanges *exchanges = &node->exchanges;
+    const struct exchange_pair *pair = &exchanges->pairs[index];
+    return index < exchanges->own_count && aged_wants(node, pair->partition) &&
+           !exchange_same(pair);
+}
+
+/* Sums that were read here before they were there: what is here, he has. */
+static void same_leaves(struct exchange_pair *pair, const struct kith_leaf_set *differ)
+{
+    for (uint32_t i = 0; i < sizeof pair->same.bits; i++) {
+        pair->same.bits[i] |= (uint8_t)~(differ ? differ->bits[i] : 0);
+    }
+}
+
 /* Without it reads here wait. */
 static bool pair_refills(const struct kith_node *node, uint32_t index)
 {
     const struct exchanges *exchanges = &node->exchanges;
-    return index % exchanges->pair_count < exchanges->own_count &&
-           refill_wants(node, exchanges->pairs[index].partition, index >= exchanges->pair_count);
+    return pair_aged(node, index) ||
+           (index % exchanges->pair_count < exchanges->own_count &&
+            refill_wants(node, exchanges->pairs[index].partition, index >= exchanges->pair_count));
 }
 
 /* A move, or who wants to clear its disk, waits for it. */
@@ -155,9 +195,10 @@ static bool pair_waited_for(const struct kith_node *node, const struct pending *
     const struct exchanges *exchanges = &node->exchanges;
     uint32_t at = pending->u.exchange.pair % exchanges->pair_count;
     const struct exchange_pair *pair = &exchanges->pairs[pending->u.exchange.pair];
-    return (pair->whole_ms == 0 || pair->weak) &&
-           (kith_table_is_joint(node->table) || at >= exchanges->own_count ||
-            pair_refills(node, pending->u.exchange.pair));
+    return pair_aged(node, pending->u.exchange.pair) ||
+           ((pair->whole_ms == 0 || pair->weak) &&
+            (kith_table_is_joint(node->table) || at >= exchanges->own_count ||
+             pair_refills(node, pending->u.exchange.pair)));
 }
 
 void exchange_table_changed(struct kith_node *node)
@@ -341,7 +382,8 @@ static void sums_read(struct kith_node *node, struct pending *pending,
     msg->u.sums_req.partition = exchange_pair_of(node, pending)->partition;
     kith_sum_encode(&root, &msg->u.sums_req.root);
     msg->u.sums_req.chunks = exchange->chunks;
-    msg->u.sums_req.hurry = exchange_pair_of(node, pending)->tell;
+    msg->u.sums_req.hurry =
+        exchange_pair_of(node, pending)->tell || pair_aged(node, pending->u.exchange.pair);
     exchange_pair_of(node, pending)->tell = false;
 }
 
@@ -487,12 +529,14 @@ static void sums_got(struct kith_node *node, struct pending *pending,
     pair->weak = res->refilling;
     if (res->leaf_count != KITH_TREE_LEAVES) { /* none: the roots are equal */
         if (res->leaf_count == 0) {
+            same_leaves(pair, NULL);
             pair_whole(node, pending);
         }
         exchange_end(node, pending, res->leaf_count == 0 ? 0 : KITH_EXCHANGE_FAILED_MS);
         return;
     }
     bool few = differing(exchange->sums, res->leaves, &exchange->want) <= KITH_EXCHANGE_FEW;
+    same_leaves(pair, &exchange->want);
     if (!suspected) {
         memset(&pair->looked, 0, sizeof pair->looked);
     }

@@ -56,6 +56,12 @@ static bool read_admit(struct kith_node *node, uint64_t conn, const struct kith_
                               node->address, partition));
         return false;
     }
+    if (!*ret_hints && aged_bars(node, partition)) {
+        core_refuse(node, conn, msg, KITH_ENOTREADY,
+                    core_text(node, "node %s was away for long, and compares partition %u first",
+                              node->address, partition));
+        return false;
+    }
     return true;
 }
 
@@ -172,7 +178,8 @@ void sums_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
     struct pending *pending = read_begin(node, conn, msg, 0);
     if (pending) {
         pending->u.read.root = req->root;
-        pending->u.read.refilling = refill_wants(node, req->partition, req->chunks);
+        pending->u.read.refilling = refill_wants(node, req->partition, req->chunks) ||
+                                    (!req->chunks && aged_wants(node, req->partition));
         struct kith_store_op *op = core_store(node, pending, KITH_STORE_SUMS, req->partition);
         op->u.sums.chunks = req->chunks;
     }

@@ -31,6 +31,7 @@
 #include "core/moves.h"
 #include "core/pending.h"
 #include "core/reap.h"
+#include "core/aged.h"
 #include "core/refill.h"
 #include "core/relay.h"
 #include "core/space.h"
@@ -124,6 +125,7 @@ struct exchange_pair { /* a partition of ours, and another owner of it */
     bool suspected; /* leaves have differed: */
     struct kith_leaf_set suspects;
     struct kith_leaf_set looked; /* those that were fetched since they were first suspected */
+    struct kith_leaf_set same;   /* where the store is aged: those that were the same once */
     uint64_t due_ms;
     uint64_t ended_ms; /* the last one; 0: none yet */
     uint64_t brought, bytes; /* rows, or chunks, since `round_ms` */
@@ -286,6 +288,7 @@ struct kith_node {
     struct leftovers leftovers;
     struct sweep sweep;
     struct refill refill;
+    struct aged aged;
     struct reap reap;
 
     struct join_state *join;
@@ -603,6 +606,10 @@ void exchange_brought(struct kith_node *node, struct pending *pending, uint64_t 
 /* Whether all that the other owners had when this node started, or since, is here: its rows are none of
  * an old copy of its disk any more, and it can be told what they refer to. */
 bool exchange_caught_up(const struct kith_node *node);
+/* The store has become an aged one (aged.h): none of its leaves is known to be the same elsewhere. */
+void exchange_aged(struct kith_node *node);
+/* Whether each leaf was since. */
+bool exchange_same(const struct exchange_pair *pair);
 /* All pairs are due; or none is compared any more. */
 void exchange_start(struct kith_node *node);
 void exchange_stop(struct kith_node *node);

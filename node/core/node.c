@@ -152,6 +152,9 @@ enum kith_err kith_node_new(const struct kith_node_options *options, const struc
         moves_load(node, start->meta[KITH_META_MOVE]);
         sweep_start(node, options->sweep_ms);
         reap_start(node, options->sweep_ms);
+        err = aged_load(node, options->sweep_ms, start->meta[KITH_META_ALIVE]);
+    }
+    if (err == KITH_OK) {
         scrub_load(node, options->scrub_ms, options->scrub_rate, start->meta[KITH_META_SCRUB]);
         err = join_new(node, options, start->meta[KITH_META_DECIDE], error);
     }
@@ -174,6 +177,7 @@ void kith_node_free(struct kith_node *node)
     exchange_release(node);
     handoff_release(node);
     refill_release(node);
+    aged_release(node);
     kith_free(node->conns);
     kith_free(node->peers);
     kith_free(node->swim.order);
@@ -288,6 +292,7 @@ static enum kith_err take_tick(struct kith_node *node)
         handoff_tick(node);
         moves_tick(node);
         refill_tick(node);
+        aged_tick(node);
         leftovers_tick(node);
         table_tell(node);
         sweep_tick(node);
@@ -630,7 +635,7 @@ static uint64_t node_due(struct kith_node *node)
                          watch_due(node), exchange_due(node), bulk_due(node), handoff_due(node),
                          scrub_due(node), space_due(node),    moves_due(node),
                          table_tell_due(node), leftovers_due(node),  sweep_due(node),
-                         refill_due(node),    reap_due(node)};
+                         refill_due(node),    reap_due(node), aged_due(node)};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         due = others[i] < due ? others[i] : due;
     }
@@ -660,6 +665,7 @@ enum kith_err kith_node_step(struct kith_node *node, const struct kith_event *ev
         }
     }
     node->wall_ms = event->wall_ms;
+    aged_clock(node);
     node->random ^= event->random;
     enum kith_err err = KITH_OK;
     switch (event->kind) {

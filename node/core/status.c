@@ -74,6 +74,7 @@ static void status_answer(struct kith_node *node, uint64_t conn, uint64_t id,
     self->sweep.reap_waits = reap->waits;
     self->refill_left = refill_left(node);
     self->refill_total = self->refill_left > 0 ? node->refill.total : 0;
+    self->aged_left = node->aged.left;
     pairs_count(node, self);
     res->member_count = members_all(node, &res->members);
 }

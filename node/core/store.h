@@ -94,7 +94,8 @@ enum kith_meta_key { /* what META_PUT writes; all are given back at the start, s
     KITH_META_FLUSH = 8,    /* nothing: written so that all that was stored before is on disk */
     KITH_META_LOST = 9,     /* what the disk has lost, and is not back yet (refill.h) */
     KITH_META_RUNS = 10,    /* the runs of this disk, u64 (LE) each, newest last: the store's own */
-    KITH_META_KEYS = 11,
+    KITH_META_ALIVE = 11,   /* when its node was last known to run (aged.h) */
+    KITH_META_KEYS = 12,
 };
 
 #define KITH_DROP_MAX 256u /* rows or chunks in one DROP; rows in one REMOVE */

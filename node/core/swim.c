@@ -250,9 +250,9 @@ static void outdated(struct kith_node *node, uint64_t heard)
     if (!node->swim.raising && node_identity_put(node, heard + 1, outdated_stored) == KITH_OK) {
         node->swim.raising = true;
         core_log(node, LEVEL_WARN,
-                 "others know start %llu of this node, and its store only %llu: the store is an "
-                 "older copy",
+                 "others know start %llu of this node, and its store only %llu",
                  (unsigned long long)heard, (unsigned long long)node->incarnation);
+        aged_copy(node);
     }
 }
 

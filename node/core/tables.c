@@ -43,6 +43,7 @@ enum kith_err table_use(struct kith_node *node, struct kith_table *table, struct
     moves_table_changed(node);
     leftovers_table_changed(node);
     refill_table_changed(node, false);
+    aged_table_changed(node);
     node->table_told = 0;
     for (uint32_t i = 0; i < table->member_count; i++) {
         if (map[i] != KITH_NO_PEER) {

@@ -143,4 +143,31 @@ wait_for $((grace * 10 + 60)) "chunks to be swept when it is back" \
     sums 'max(n["chunk_bytes"] for n in nodes) < (32 + 8) << 20'
 cat "$mnt"/c/a/f1 "$mnt"/b/f2 "$mnt"/b/f3 "$mnt"/c/a/f4 | sha256sum | cmp - "$work/before" ||
     fail "other contents at the end"
+
+say "a disk is put back from a copy in which there are files that were deleted long ago"
+rows=$(kv status --json | /usr/bin/python3 -c 'import json, sys
+print(max(n["rows"] for n in json.load(sys.stdin)["nodes"]))')
+mkdir "$mnt/old"
+for i in $(seq 40); do echo "$i" >"$mnt/old/f$i"; done
+sync "$mnt"/old/*
+node_kill 3
+cp -a "$dir/node3" "$work/old3"
+node_sweeps 3
+nodes_up
+rm -r "$mnt/old"
+wait_for $((grace * 10 + 30)) "them to be forgotten" sums "all(n['rows'] <= $rows for n in nodes)"
+mount_down
+node_kill 3
+rm -r "$dir/node3"
+cp -a "$work/old3" "$dir/node3"
+node_sweeps 3
+mount_up "$mnt"
+compared() {
+    [ ! -e "$mnt/old" ] || fail "a deleted directory is shown: $(ls "$mnt/old")"
+    [ -z "$(ls "$mnt" | grep -x old)" ] || fail "a deleted directory is listed: $(ls "$mnt")"
+    sums "len(nodes) == 3 and all(n.get('aged_left') == 0 for n in nodes)" && kv status >/dev/null
+}
+wait_for 60 "it to be compared" compared
+grep -q 'not in use for long, or is an older copy' "$dir/node3.log" || fail "the log says nothing"
+[ ! -e "$mnt/old" ] || fail "a deleted directory is back"
 pass

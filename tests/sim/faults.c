@@ -45,6 +45,9 @@ void faults_choose(struct sim *sim)
     if (sim->mutant == MUTANT_REFILL_EARLY) { /* few seeds lose a disk */
         sim->kinds |= 1u << KIND_LOST;
     }
+    if (sim->mutant == MUTANT_AGED_READ) { /* the same of old ones */
+        sim->kinds |= 1u << KIND_OLD;
+    }
     uint32_t first = sim_below(sim, sim->node_count);
     for (uint32_t i = 0; i < (sim->node_count - 1) / 2; i++) { /* the others tell the time */
         sim->nodes[(first + i) % sim->node_count].clock_victim = true;
@@ -242,7 +245,7 @@ static const char *lost_text(uint32_t lost)
 static void disk_fails(struct sim *sim, enum sim_kind kind)
 {
     struct sim_node *node = NULL;
-    uint32_t by_log = sim_below(sim, 12);
+    uint32_t by_log = sim_below(sim, sim->sweeps ? 16 : 12); /* rows are reaped meanwhile */
     uint64_t by = sim_random(sim) % (UINT64_C(1) << by_log);
     for (uint32_t i = 0; i < sim->node_count; i++) {
         node = sim->nodes[i].power_victim ? &sim->nodes[i] : node;

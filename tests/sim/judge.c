@@ -73,6 +73,25 @@ void judge_read(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_u
     kith_arena_release(&arena);
 }
 
+/* A row is reaped a grace after all owners had what it has replaced. */
+void judge_reaped(struct sim *sim, uint32_t client, uint32_t row, const struct kith_row *state)
+{
+    static const struct kith_clock none = {.count = 0};
+    struct kith_arena arena;
+    struct kith_clock reaped;
+    kith_arena_init(&arena, 0);
+    oracle_whole_clock(sim, &arena, row, &none, &reaped);
+    for (uint32_t s = 0; s < state->sibling_count; s++) {
+        if (kith_clock_covers(&reaped, &state->siblings[s].dot)) {
+            sim_fail(sim,
+                     "invariant 4: client %u asks a quorum for row %u, and is shown a version that "
+                     "was deleted, and forgotten",
+                     client, row);
+        }
+    }
+    kith_arena_release(&arena);
+}
+
 void judge_absent(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_us)
 {
     for (uint32_t i = 0; i < sim->acked_count; i++) {

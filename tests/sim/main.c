@@ -451,6 +451,10 @@ static bool run_seed(uint64_t seed, const struct options *options)
     if (!sim->failed && sim->sweeps) {
         sweeps_settle(sim);
     }
+    if (!sim->failed && sim->sweeps && sweeps_old_disk(sim)) {
+        heal_unread(sim);
+        sweeps_settle(sim);
+    }
     if (!sim->failed) {
         oracle_check(sim);
     }

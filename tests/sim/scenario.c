@@ -142,6 +142,7 @@ static void get_done(struct sim *sim, uint32_t client, struct sim_op *record,
         }
         if (!result->degraded && sim->clients[client].read_level == KITH_LEVEL_QUORUM) {
             judge_read(sim, client, record->rows[i], record->begun_us, &row.clock);
+            judge_reaped(sim, client, record->rows[i], &row);
             watches_read(sim, client, record->rows[i], &record->readings[i], &row.clock);
         }
         if (record->power_losses == sim->power_losses) {
@@ -183,6 +184,7 @@ static void scan_done(struct sim *sim, uint32_t client, struct sim_op *record,
             }
             if (!result->degraded && quorum) {
                 judge_read(sim, client, record->rows[i], record->begun_us, clock);
+                judge_reaped(sim, client, record->rows[i], &result->u.rows.rows[at].row);
                 watches_read(sim, client, record->rows[i], &record->readings[i], clock);
             }
             if (record->power_losses == sim->power_losses) {

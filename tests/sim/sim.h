@@ -350,6 +350,8 @@ void sim_key(uint32_t row, struct kith_key *ret_key);
 /* A quorum's answer to a request that began then. */
 void judge_read(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_us,
                 const struct kith_clock *clock);
+/* ... what it bears. */
+void judge_reaped(struct sim *sim, uint32_t client, uint32_t row, const struct kith_row *state);
 /* ... to a scan, in which the row is missing. */
 void judge_absent(struct sim *sim, uint32_t client, uint32_t row, uint64_t begun_us);
 /* Around the loss of a node's rows: what other owners have is still found by whoever asks a quorum. */
@@ -639,6 +641,8 @@ void zones_phase(struct sim *sim);
 void sweeps_work(struct sim *sim);
 /* Everything is well: what nothing refers to goes. */
 void sweeps_settle(struct sim *sim);
+/* A disk is put back from a copy that is days old, and clients read. Whether one was. */
+bool sweeps_old_disk(struct sim *sim);
 /* Judges that what is referred to is there. */
 void sweeps_check(struct sim *sim);
 /* Whether some row refers to it. */

@@ -345,3 +345,31 @@ void sweeps_settle(struct sim *sim)
                  holders(sim, chunk));
     }
 }
+
+/* ---- An old disk ---- */
+
+#define OLD_READS    12u
+#define OLD_READS_US 250000u
+
+bool sweeps_old_disk(struct sim *sim)
+{
+    struct sim_node *node = &sim->nodes[sim_below(sim, sim->node_count)];
+    uint32_t by_log = 6 + sim_below(sim, 12);
+    uint64_t by = sim_random(sim) % (UINT64_C(1) << by_log);
+    if (!node->up || sim->newest->owner_slots < 2 || store_sim_empty(&node->store)) {
+        return false;
+    }
+    world_crash(sim, node->index, true);
+    sim->disk_losses++;
+    store_sim_old(&node->store, by);
+    sim_trace(sim, "long after, the disk of %u is as it was %llu transactions ago", node->index,
+              (unsigned long long)by);
+    world_start(sim, node->index);
+    for (uint32_t i = 0; i < OLD_READS && !sim->failed; i++) {
+        scenario_read_all(sim, KITH_LEVEL_QUORUM, false);
+        world_run(sim, sim->now_us + OLD_READS_US);
+    }
+    world_run(sim, sim->now_us + 8000000);
+    scenario_all_ended(sim);
+    return !sim->failed;
+}

@@ -126,6 +126,9 @@ void world_start(struct sim *sim, uint32_t index)
     for (uint8_t key = 1; key < KITH_META_KEYS; key++) {
         start.meta[key] = store_sim_get(&node->store, 'm', &key, 1);
     }
+    if (sim->mutant == MUTANT_AGED_READ) {
+        start.meta[KITH_META_ALIVE] = kith_bytes_make(NULL, 0);
+    }
     start.has_data = store_sim_has_data(&node->store);
     uint64_t run = sim_random(sim) | 1;
     store_sim_start(&node->store, run);

@@ -37,10 +37,18 @@ struct world {
     char text[300];
 };
 
+static uint64_t world_grace_ms; /* of sweeps; 0: there are none */
+static uint64_t world_later_ms; /* by which the wall clock is ahead of the steady one, and more */
+
+static inline uint64_t wall_ms(const struct world *world)
+{
+    return 1000000 + world->now_ms + world_later_ms;
+}
+
 static inline void step(struct world *world, struct kith_event *event)
 {
     event->mono_ms = world->now_ms;
-    event->wall_ms = 1000000 + world->now_ms;
+    event->wall_ms = wall_ms(world);
     event->random = world->now_ms * 7919;
     assert_int_equal(kith_node_step(world->node, event, &world->last), KITH_OK);
 }
@@ -163,8 +171,12 @@ static inline struct kith_uuid uuid_of(uint8_t byte)
 
 static inline void start(struct world *world)
 {
-    struct kith_node_options options = {.address = "here:1", .software = "test"};
-    struct kith_start begin = {.node = uuid_of(1), .random = {1, 2, 3, 4}};
+    struct kith_node_options options = {
+        .address = "here:1", .software = "test", .sweep_ms = world_grace_ms};
+    struct kith_start begin = {.node = uuid_of(1),
+                               .wall_ms = wall_ms(world),
+                               .mono_ms = world->now_ms,
+                               .random = {1, 2, 3, 4}};
     struct kith_error error;
     for (uint32_t i = 0; i < KITH_META_KEYS; i++) {
         begin.meta[i] = kith_bytes_make(world->meta[i], world->meta_size[i]);

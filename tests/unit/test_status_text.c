@@ -218,6 +218,7 @@ static void test_refilling(void **state)
     view_new(&view);
     view.nodes[1].refill_total = 3;
     view.nodes[1].refill_left = 2;
+    view.nodes[1].aged_left = 4;
     shows(&view, KITH_CTL_FAILED,
           "Cluster home   table v7   N=3 R=2 W=2   4 partitions   health: DEGRADED\n"
           "STATE  NODE      ADDRESS         ZONE  OWNS   DATA     DISK  HINTS  SEEN  VERSION\n"
@@ -228,6 +229,8 @@ static void test_refilling(void **state)
           "4 of 4 nodes up. Every file can be read and written.\n"
           "The disk of 22222222 has lost data: 2 of 3 partitions are not back yet, and not read "
           "there before. See: kithctl repair status\n"
+          "22222222 was off for long, or has an older copy of its disk: 4 partitions are compared "
+          "with other nodes first, and not read there before\n"
           "1.6 TiB of data; the disks of the nodes that are up hold 3.9 TiB, 60% full. Last full "
           "exchange 22 m ago.\n"
           "Sweep of what no file refers to: last 6 m ago; since the nodes' start 84 chunks "
