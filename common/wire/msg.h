@@ -387,8 +387,10 @@ struct kith_reap_res {
     uint8_t verdict; /* PROMOTE, REMOVE: enum kith_floor_verdict */
     uint64_t run;    /* EQUAL: that the answerer is in */
     bool owes;       /* ASK: something is kept here for owners, or was left over */
-    uint32_t entry_count; /* ASK: those of the runs that are the answerer's, in their order: */
-    const struct kith_floor_entry *entries; /* what was drawn so far, UINT64_MAX: an earlier run */
+    /* ASK: those of the runs that are the answerer's, in their order: what was drawn so far,
+     * UINT64_MAX: an earlier run. EQUAL: the floor that is in force there. */
+    uint32_t entry_count;
+    const struct kith_floor_entry *entries;
     struct kith_leaf_set equal; /* EQUAL */
     uint32_t reaped;            /* REMOVE */
     bool more;

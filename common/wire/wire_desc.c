@@ -519,7 +519,7 @@ DESC(reap_req, "ReapReq", true, false);
 #define T kith_reap_res
 static const struct wire_field reap_res_fields[] = {
     SUB(1, status, status_desc), U8(2, verdict), FIXED64(3, run), BOOL(4, owes),
-    SUBS(5, entries, entry_count, KITH_REAP_RUNS_MAX, floor_entry_desc), ARRAY(6, equal),
+    SUBS(5, entries, entry_count, KITH_FLOOR_RUNS_MAX, floor_entry_desc), ARRAY(6, equal),
     U32(7, reaped, UINT32_MAX), BOOL(8, more)};
 DESC(reap_res, "ReapRes", true, true);
 #undef T

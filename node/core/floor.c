@@ -35,6 +35,16 @@ bool kith_floor_covers_clock(const struct kith_floor *floor, const struct kith_c
     return true;
 }
 
+bool kith_floor_is_sound(const struct kith_floor *floor)
+{
+    bool sound = floor->count <= KITH_FLOOR_RUNS_MAX;
+    for (uint32_t i = 0; sound && i < floor->count; i++) {
+        sound = floor->entries[i].counter > 0 &&
+                (i == 0 || floor->entries[i].run > floor->entries[i - 1].run);
+    }
+    return sound;
+}
+
 enum kith_err kith_floor_join(struct kith_arena *arena, const struct kith_floor *a,
                               const struct kith_floor *b, struct kith_floor *ret_floor)
 {
@@ -178,7 +188,11 @@ enum kith_err kith_floor_promote(struct kith_arena *arena, struct kith_floor_rec
                                  enum kith_floor_verdict *ret_verdict, bool *ret_changed)
 {
     *ret_changed = false;
-    if (stamp == 0 || (stamp != record->stamp && stamp != record->next_stamp)) {
+    if (stamp == 0) {
+        *ret_verdict = record->stamp == 0 ? KITH_FLOOR_HAS : KITH_FLOOR_LACKS;
+        return KITH_OK;
+    }
+    if (stamp != record->stamp && stamp != record->next_stamp) {
         *ret_verdict = KITH_FLOOR_LACKS;
         return KITH_OK;
     }

@@ -51,10 +51,12 @@ struct kith_floor_record {
 
 enum kith_floor_verdict {
     KITH_FLOOR_HAS = 1, /* that one is in force */
-    KITH_FLOOR_LACKS,   /* there is none of that stamp */
+    KITH_FLOOR_LACKS,   /* there is none of that stamp; or stamp 0 was asked for, and there is one */
     KITH_FLOOR_EARLY,   /* it is not old enough here */
 };
 
+/* Whether the entries are as they are to be. */
+bool kith_floor_is_sound(const struct kith_floor *floor);
 bool kith_floor_covers(const struct kith_floor *floor, const struct kith_dot *dot);
 bool kith_floor_covers_clock(const struct kith_floor *floor, const struct kith_clock *clock);
 /* The larger counter of each run. Runs beyond KITH_FLOOR_RUNS_MAX that only b has are left out.
@@ -102,7 +104,7 @@ void kith_floor_set(struct kith_floor_record *record, uint64_t stamp, uint64_t n
 /* Whether there is a next one, a grace old. */
 bool kith_floor_is_ripe(const struct kith_floor_record *record, uint64_t now_ms, uint64_t grace_ms);
 /* Brings the next one into force, where it has that stamp and is a grace old; *ret_changed: the
- * record is another one then. `now_ms`: the owner's own clock; one that was put back makes it wait longer.
+ * record is another one then. Stamp 0: none is in force. `now_ms`: the owner's own clock; one that was put back makes it wait longer.
  * ENOMEM. */
 KITH_MUST_CHECK enum kith_err kith_floor_promote(struct kith_arena *arena,
                                                  struct kith_floor_record *record, uint64_t stamp,

@@ -262,6 +262,8 @@ struct pending_reap {
     uint64_t ready, others; /* rows that are gone; struct kith_floor_census */
     bool lacks, early;      /* PROMOTE: some owner has not got that floor, or not long enough */
     bool more;              /* REMOVE: some owner has more of them */
+    bool checks;            /* PROMOTE is only to say whether all have the same floor */
+    bool mends;             /* some owner has not got the floor that others have in force */
     uint32_t looks;         /* at the sums */
     uint64_t look_ms;       /* when the next one is due, UINT64_MAX: one is under way */
     struct kith_leaf_set equal, look; /* leaves that were equal everywhere once; that are now */
@@ -270,7 +272,7 @@ struct pending_reap {
     uint64_t *runs; /* by peer: the run that it is in, 0 = it has said nothing; then our own */
     uint32_t entry_count;
     struct reap_entry *entries; /* KITH_REAP_RUNS_MAX, ascending by run */
-    struct kith_floor in_force; /* here */
+    struct kith_floor in_force; /* here; and, once EQUAL has been asked, at any owner */
     struct kith_floor goes;     /* with the step */
     struct kith_checksum *sums;
 };

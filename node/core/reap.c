@@ -94,8 +94,9 @@ static void list(struct kith_node *node, struct pending *pending)
 }
 
 /* What goes with a step: the runs that are asked for; or the floor that was agreed, together with
- * the one that is in force here. That holds for all owners by now, too: a dot under it that somebody's
- * rows do not cover is not covered by ours, which are the same; so it was reaped here. */
+ * those that are in force at any owner. They hold for all owners by now, too: a dot under such a one
+ * that somebody's rows do not cover is not covered by that owner's, which are the same; so it was
+ * reaped there. */
 static bool gather(struct pending *pending)
 {
     struct pending_reap *page = &pending->u.reap;
@@ -192,10 +193,13 @@ static void decide(struct kith_node *node, struct pending *pending)
     if (page->next_ripe || (page->ready > 0 && page->stamp != 0)) {
         page->stamp = page->next_ripe ? page->next_stamp : page->stamp;
         phase_begin(node, pending, REAPING_PROMOTE);
-    } else if (page->others > 0 && page->next_stamp == 0) {
-        phase_begin(node, pending, REAPING_ASK);
-    } else {
+    } else if (page->next_stamp != 0) {
         finished(node, pending);
+    } else if (page->others > 0) {
+        phase_begin(node, pending, REAPING_ASK);
+    } else { /* who is a new owner, or has lost his disk, has no floor, and others have */
+        page->checks = true;
+        phase_begin(node, pending, REAPING_PROMOTE);
     }
 }
 
@@ -269,6 +273,21 @@ static void take_runs(struct pending_reap *page, uint32_t count,
     }
 }
 
+/* What is in force there. */
+static bool take_floor(struct kith_node *node, struct pending *pending,
+                       const struct kith_reap_res *res)
+{
+    struct pending_reap *page = &pending->u.reap;
+    const struct kith_floor floor = {res->entry_count, res->entries};
+    bool sound = kith_floor_is_sound(&floor);
+    if (!sound || kith_floor_join(&pending->arena, &page->in_force, &floor, &page->in_force) !=
+                      KITH_OK) {
+        failed(node, pending, sound ? "out of memory" : "an owner has a floor that cannot be");
+        return false;
+    }
+    return true;
+}
+
 /* What one node, or our own store, has said. False: that is the end. */
 static bool take(struct kith_node *node, struct pending *pending, const char *who,
                  const struct kith_reap_res *res)
@@ -287,7 +306,7 @@ static bool take(struct kith_node *node, struct pending *pending, const char *wh
         for (uint32_t i = 0; i < sizeof page->look.bits; i++) {
             page->look.bits[i] = (uint8_t)(page->look.bits[i] & res->equal.bits[i]);
         }
-        return true;
+        return page->looks > 0 || take_floor(node, pending, res);
     case REAPING_PROMOTE:
     case REAPING_REMOVE:
         page->lacks = page->lacks || res->verdict == KITH_FLOOR_LACKS;
@@ -325,7 +344,7 @@ static void phase_over(struct kith_node *node, struct pending *pending)
     switch (page->phase) {
     case REAPING_ASK:
         page->stamp = core_random(node) | 1u;
-        if (any_floor(page)) {
+        if (any_floor(page) || page->mends) {
             phase_begin(node, pending, REAPING_SUMS);
         } else {
             finished(node, pending); /* all are of runs of nodes that are gone */
@@ -346,8 +365,9 @@ static void phase_over(struct kith_node *node, struct pending *pending)
         return;
     case REAPING_PROMOTE:
         if (page->lacks && (page->next_stamp == 0 || page->next_stamp == page->stamp)) {
+            page->mends = true;
             phase_begin(node, pending, REAPING_ASK);
-        } else if (page->lacks || page->early) { /* the next one comes into force at all of them */
+        } else if (page->lacks || page->early || page->checks) {
             finished(node, pending);
         } else {
             phase_begin(node, pending, REAPING_REMOVE);

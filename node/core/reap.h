@@ -14,12 +14,16 @@
  *            anything of this partition that is for others, or left over? Which of the runs are
  *            yours: up to which counter have you drawn in the present one; which are earlier ones?
  *     EQUAL  all owners: which leaves of your tree are as mine? Again, until each leaf has been the
- *            same at all of them at one of these looks
+ *            same at all of them at one of these looks. Which floor is in force at yours?
  *     SET    all owners, unless they were started anew in between: this is the next floor, on top
- *            of the one in force here
+ *            of those that are in force at any of them
  *     ... a grace (24 h) later, by the clock of every owner
  *     PROMOTE  all owners: it is in force
  *     REMOVE   all owners: rows that are gone, all of whose dots are at or under the floor, go
+ *
+ * Where nothing is gone that would need a floor, owners are asked whether they have the one in force
+ * here: one that is new, or has lost its disk, has none, and might be all there is one day. It is
+ * brought to it in the same way, with no run added.
  *
  * WHY IT IS TRUE. Let d be a dot in this partition of a run r that node M said is its own, not
  * above the counter in the floor. Whoever coordinates stores the write first: d was in M's rows, or

@@ -104,11 +104,7 @@ static bool reap_sound(const struct kith_node *node, const struct kith_reap_req 
                  (req->step == KITH_REAP_ASK
                       ? req->entry_count <= KITH_REAP_RUNS_MAX
                       : kith_table_owns(node->table, req->partition, node->self));
-    for (uint32_t i = 0; sound && i < req->entry_count; i++) {
-        sound = req->entries[i].counter > 0 &&
-                (i == 0 || req->entries[i].run > req->entries[i - 1].run);
-    }
-    return sound;
+    return sound && kith_floor_is_sound(&(struct kith_floor){req->entry_count, req->entries});
 }
 
 void reap_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)

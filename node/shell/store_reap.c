@@ -293,10 +293,17 @@ static enum kith_err step_ask(struct store_worker *worker, const struct kith_sto
     return KITH_OK;
 }
 
-static void step_equal(const struct store_worker *worker, const struct kith_store_op *op,
-                       struct kith_store_done *done)
+static enum kith_err step_equal(struct store_worker *worker, const struct kith_store_op *op,
+                                struct kith_store_done *done)
 {
     static const struct kith_sum none;
+    struct kith_floor_record record;
+    enum kith_err err = record_read(worker, op->partition, &record);
+    if (err != KITH_OK) {
+        return err;
+    }
+    done->u.reap.entry_count = record.floor.count;
+    done->u.reap.entries = record.floor.entries;
     const struct store_leaf *leaves = worker->sums->partitions[op->partition];
     for (uint32_t i = 0; i < KITH_TREE_LEAVES; i++) {
         struct kith_sum other;
@@ -305,6 +312,7 @@ static void step_equal(const struct store_worker *worker, const struct kith_stor
             kith_leaf_add(&done->u.reap.equal, i);
         }
     }
+    return KITH_OK;
 }
 
 static enum kith_err step_set(struct store_worker *worker, const struct kith_store_op *op,
@@ -408,7 +416,7 @@ enum kith_err store_reap(struct store_worker *worker, const struct kith_store_op
         err = step_ask(worker, op, done);
         break;
     case KITH_REAP_EQUAL:
-        step_equal(worker, op, done);
+        err = step_equal(worker, op, done);
         break;
     case KITH_REAP_SET:
         err = step_set(worker, op, done);

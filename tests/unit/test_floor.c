@@ -131,6 +131,7 @@ static void it_comes_into_force_a_grace_later(void **state)
     struct kith_arena arena = {0};
     bool changed = false;
     assert_int_equal(promote(&arena, &record, 7, 5000, &changed), KITH_FLOOR_LACKS);
+    assert_int_equal(promote(&arena, &record, 0, 5000, &changed), KITH_FLOOR_HAS); /* none */
     kith_floor_set(&record, 7, 5000, &a);
     assert_int_equal(promote(&arena, &record, 7, 5999, &changed), KITH_FLOOR_EARLY);
     assert_int_equal(promote(&arena, &record, 7, 100, &changed), KITH_FLOOR_EARLY);
@@ -138,6 +139,7 @@ static void it_comes_into_force_a_grace_later(void **state)
     assert_false(changed);
     assert_int_equal(promote(&arena, &record, 7, 6000, &changed), KITH_FLOOR_HAS);
     assert_true(changed);
+    assert_int_equal(promote(&arena, &record, 0, 6000, &changed), KITH_FLOOR_LACKS); /* there is one */
     assert_int_equal(promote(&arena, &record, 7, 6000, &changed), KITH_FLOOR_HAS);
     assert_false(changed);
     kith_floor_set(&record, 9, 7000, &b);

@@ -215,6 +215,12 @@ static void they_are_forgotten_under_a_floor(void **state)
     assert_int_equal(list(place, 0).ready, MANY);
     verify(place, MANY + 2, 0);
     assert_int_equal(reap(place, 7, 5000 + GRACE), MANY);
+    static const struct kith_checksum sums[KITH_TREE_LEAVES];
+    struct kith_store_op op = step_op(KITH_REAP_EQUAL, 0, 0);
+    op.u.reap.sums = sums;
+    struct kith_store_done said = take(place, &op); /* for owners who have none */
+    assert_int_equal(said.u.reap.entry_count, 1);
+    assert_memory_equal(said.u.reap.entries, &own, sizeof own);
     gone = list(place, 0);
     assert_int_equal(gone.ready + gone.waiting + gone.others, 0);
     verify(place, 2, 0);
@@ -239,6 +245,7 @@ static void leaves_are_told_apart(void **state)
     for (uint32_t i = 0; i < KITH_TREE_LEAVES; i++) {
         assert_true(kith_leaf_in(&said.u.reap.equal, i));
     }
+    assert_int_equal(said.u.reap.entry_count, 0); /* there is no floor here */
     const struct kith_key key = {group_of(GROUP), kith_bytes_make("b", 1)};
     put_text(place, GROUP, "b", "value");
     said = take(place, &op);
