@@ -82,6 +82,8 @@
 #define KITH_EXCHANGE_FAILED_MS 30000u  /* after one that was refused, or broke off */
 #define KITH_EXCHANGE_SLICE_MS 20000u   /* then it ends, and goes on as another */
 #define KITH_EXCHANGE_TIMEOUT_MS 60000u
+#define KITH_EXCHANGE_BEGAN_MS 3600000u /* before a pair was whole, at most, its first leaf was looked at:
+                                           looks follow one another; wide */
 #define KITH_EXCHANGE_ANSWER_MS 10000u  /* without an answer for so long it is given up */
 #define KITH_EXCHANGE_FEW      16u      /* leaves that differ; more are not writes under way alone */
 #define KITH_EXCHANGE_YIELD    8u       /* requests under way beside; with more of them */

@@ -203,6 +203,39 @@ void scrub_ask(struct kith_node *node, bool begin)
     save(node);
 }
 
+/* ---- What the store cannot know ---- */
+
+/* When the exchange of rows with that owner that was carried through last has begun, or somewhat
+ * before; 0: there was none, or he had lost something himself. */
+static uint64_t compared_with(const struct kith_node *node, uint32_t partition, uint16_t peer)
+{
+    const struct exchanges *exchanges = &node->exchanges;
+    for (uint32_t i = 0; exchanges->made && i < exchanges->own_count; i++) {
+        const struct exchange_pair *pair = &exchanges->pairs[i];
+        if (pair->partition == partition && pair->peer == peer) {
+            bool proves = !pair->weak && pair->whole_ms > KITH_EXCHANGE_BEGAN_MS;
+            return proves ? pair->whole_ms - KITH_EXCHANGE_BEGAN_MS : 0;
+        }
+    }
+    return 0;
+}
+
+/* As KITH_STORE_SCRUB wants it. */
+static uint64_t compared_ms(const struct kith_node *node, uint32_t partition)
+{
+    const struct kith_table *table = node->table;
+    const uint16_t *owners = kith_table_owners(table, partition);
+    uint64_t since = UINT64_MAX;
+    for (uint32_t i = 0; i < table->owner_slots; i++) {
+        if (owners[i] != KITH_NO_MEMBER && owners[i] != node->self) {
+            uint64_t with =
+                compared_with(node, partition, node->peer_of_member[owners[i]]);
+            since = with < since ? with : since;
+        }
+    }
+    return since < UINT64_MAX && table_settled(node) ? since : 0;
+}
+
 /* ---- When ---- */
 
 static uint64_t wait_ms(struct kith_node *node, uint32_t partitions)
@@ -239,6 +272,9 @@ static void read_next(struct kith_node *node)
     op->u.scrub.leaf = scrub->leaf;
     op->u.scrub.has_after = scrub->has_after;
     op->u.scrub.after = scrub->after;
+    if (!scrub->chunks && scrub->leaf == 0) {
+        op->u.scrub.compared_ms = compared_ms(node, scrub->partition);
+    }
 }
 
 void scrub_tick(struct kith_node *node)

@@ -186,6 +186,11 @@ struct kith_store_op {
             uint32_t leaf;  /* this one, and those behind it as far as little is in them */
             bool has_after; /* chunks: go on behind this one */
             struct kith_chunk_id after;
+            /* Rows, from leaf 0 on: all other owners' rows have been compared with, from the first
+             * leaf to the last, since then (monotonic, in ms, as in events). What was gone, was set
+             * aside before that, and has not come back is so nowhere else. 0: they have not, or
+             * there are none. */
+            uint64_t compared_ms;
         } scrub;
         struct {
             uint32_t id_count;

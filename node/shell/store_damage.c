@@ -7,6 +7,7 @@
  * own: its record goes from `rows` or `chunks` to
  *
  *     bad    'r' or 'c', key in rows or chunks    the record, as it was found
+ *            'g', key in rows                     nothing; beside 'r', where the row was gone
  *
  * and the leaf of its tree is summed up anew from what is left, for a damaged record cannot say what
  * it added. So it is missing here, for anti-entropy as for everybody, and other owners bring it
@@ -15,9 +16,15 @@
  *
  * MISSING IS NOT "NOT FOUND". A read of a row that was set aside, or a scan of its group, is answered
  * ECORRUPT until then: the others know better. So long its references stay in `refs`: too many keep
- * a chunk alive, too few lose it. Then they go (store_stale.c). */
+ * a chunk alive, too few lose it. Then they go (store_stale.c).
+ *
+ * A ROW THAT WAS GONE may never come back: the others may have reaped it meanwhile (core/reap.h). So
+ * it is given up where all of them were compared with since, to the end, and none has brought it: not
+ * even a copy from before it was deleted. One that was not gone is missed for ever where they all
+ * lack it: it is lost, and was not deleted. */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "shell/store_int.h"
@@ -31,6 +38,13 @@ static struct kith_bytes bad_key(const struct store_worker *worker, struct kith_
                                  uint8_t buffer[BAD_KEY_MAX])
 {
     buffer[0] = worker->bulk ? 'c' : 'r';
+    memcpy(buffer + 1, key.data, key.size);
+    return kith_bytes_make(buffer, 1u + key.size);
+}
+
+static struct kith_bytes gone_key(struct kith_bytes key, uint8_t buffer[BAD_KEY_MAX])
+{
+    buffer[0] = 'g';
     memcpy(buffer + 1, key.data, key.size);
     return kith_bytes_make(buffer, 1u + key.size);
 }
@@ -50,7 +64,9 @@ enum kith_err store_damage_count(struct kith_store *store)
     while (ret == 0 && (ret = cursor->next(cursor)) == 0) {
         WT_ITEM key;
         ret = cursor->get_key(cursor, &key);
-        counts[ret == 0 && key.size > 0 && *(const uint8_t *)key.data == 'c' ? 1 : 0]++;
+        uint8_t kind = ret == 0 && key.size > 0 ? *(const uint8_t *)key.data : 0;
+        counts[0] += kind == 'r' ? 1 : 0;
+        counts[1] += kind == 'c' ? 1 : 0;
     }
     if (session != NULL) {
         session->close(session, NULL);
@@ -124,6 +140,21 @@ enum kith_err store_damage_sum(struct store_worker *worker, const uint8_t prefix
         ret_leaf->count++;
     }
     return ret == 0 || ret == WT_NOTFOUND ? KITH_OK : store_break(worker, ret);
+}
+
+/* What the index says of the row is the last that is known of it. `again`: it was set aside before,
+ * and may not have been gone then. */
+static enum kith_err note_gone(struct store_worker *worker, struct kith_bytes key, bool again)
+{
+    uint8_t buffer[BAD_KEY_MAX];
+    struct kith_bytes nothing;
+    enum kith_err err = store_read(worker, worker->gone, key, &nothing);
+    if (err == KITH_OK && !again) {
+        err = store_write(worker, worker->bad, gone_key(key, buffer), kith_bytes_make("", 0));
+    } else if (err == KITH_ENOTFOUND) {
+        err = store_remove(worker, worker->bad, gone_key(key, buffer));
+    }
+    return err;
 }
 
 /* Takes the row out of its tables. */
@@ -221,13 +252,19 @@ static enum kith_err set_aside(struct store_worker *worker, struct kith_bytes ke
     if (!store_space_allows(worker, STORE_SPACE_SMALL, STORE_PAGES_CHUNK + 4u * record.size)) {
         return KITH_ENOSPC;
     }
-    worker->bad_change++;
     const void *copy = kith_arena_copy(&worker->round->arena, record.data, record.size);
+    bool again = false; /* a put has come between */
+    err = store_damage_aside(worker, key, &again);
+    if (err != KITH_OK) {
+        return err;
+    }
+    worker->bad_change += again ? 0 : 1;
     err = copy == NULL ? KITH_ENOMEM
                        : store_write(worker, worker->bad, bad_key(worker, key, buffer),
                                      kith_bytes_make(copy, record.size));
     if (err == KITH_OK && !worker->bulk) {
-        err = row_take_out(worker, key);
+        err = note_gone(worker, key, again);
+        err = err == KITH_OK ? row_take_out(worker, key) : err;
     } else if (err == KITH_OK && store_chunk_decode(kith_bytes_make(copy, record.size), &chunk) ==
                                      KITH_OK) {
         err = store_chunk_remove(worker, key);
@@ -386,6 +423,13 @@ static void suspect_op(struct suspects *suspects, const struct kith_store_op *op
     }
 }
 
+static uint64_t monotonic_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
 static enum kith_err settle_one(struct store_worker *worker, struct kith_bytes key,
                                 uint32_t *ret_count)
 {
@@ -401,6 +445,7 @@ static enum kith_err settle_one(struct store_worker *worker, struct kith_bytes k
             }
         }
         if (err == KITH_OK && count > 0) {
+            worker->aside_ms = monotonic_ms();
             tell(worker, key);
             *ret_count += count;
         }
@@ -511,51 +556,47 @@ bool store_damage_bars(struct store_worker *worker, const struct kith_store_op *
     }
 }
 
-static enum kith_err came_back(struct store_worker *worker, struct kith_bytes key)
+/* The entry of what lies under that key goes, with what it has left behind. ENOTFOUND: there is none. */
+static enum kith_err give_up(struct store_worker *worker, struct kith_bytes key)
 {
     uint8_t buffer[BAD_KEY_MAX];
-    struct kith_bytes record, damaged, aside = bad_key(worker, key, buffer);
-    WT_CURSOR *cursor = worker->bulk ? worker->chunks : worker->rows;
-    enum kith_err err = store_read(worker, worker->bad, aside, &damaged);
-    if (err == KITH_OK) {
-        err = store_read(worker, cursor, key, &record);
-    }
+    struct kith_bytes record, damaged;
+    enum kith_err err = store_read(worker, worker->bad, bad_key(worker, key, buffer), &damaged);
     if (err == KITH_OK && !worker->bulk) { /* a chunk refers to what it always did */
-        struct store_refs refs;
-        err = store_refs_of_record(worker, &worker->round->arena, key, record, &refs);
+        struct store_refs refs = {0, NULL};
+        err = store_read(worker, worker->rows, key, &record);
         if (err == KITH_OK) {
+            err = store_refs_of_record(worker, &worker->round->arena, key, record, &refs);
+        }
+        if (err == KITH_OK || err == KITH_ENOTFOUND) {
             err = store_stale_read(worker, key, damaged, &refs);
+        }
+        if (err == KITH_OK) {
+            err = store_remove(worker, worker->bad, gone_key(key, buffer));
         }
     }
     if (err == KITH_OK) {
         worker->bad_change--;
-        err = store_remove(worker, worker->bad, aside);
+        err = store_remove(worker, worker->bad, bad_key(worker, key, buffer));
+    }
+    return err;
+}
+
+static enum kith_err came_back(struct store_worker *worker, struct kith_bytes key)
+{
+    struct kith_bytes record;
+    WT_CURSOR *cursor = worker->bulk ? worker->chunks : worker->rows;
+    enum kith_err err = store_read(worker, cursor, key, &record);
+    if (err == KITH_OK) {
+        err = give_up(worker, key);
     }
     return err == KITH_ENOTFOUND ? KITH_OK : err;
 }
 
-/* The entry of `bad` on which the cursor stands; `key` is a copy of its key. */
-static enum kith_err forget_here(struct store_worker *worker, struct kith_bytes key)
+/* All entries of that kind and partition. */
+static enum kith_err give_up_all(struct store_worker *worker, uint8_t kind, uint32_t partition)
 {
-    static const struct store_refs none;
-    WT_ITEM item;
-    enum kith_err err = KITH_OK;
-    int ret = worker->bad->get_value(worker->bad, &item);
-    if (ret != 0) {
-        return store_break(worker, ret);
-    }
-    if (!worker->bulk && key.size >= 1 + 2 + KITH_GROUP_SIZE) {
-        err = store_stale_read(worker, kith_bytes_make(key.data + 1, key.size - 1),
-                               kith_bytes_make(item.data, item.size), &none);
-    }
-    worker->bad_change--;
-    return err == KITH_OK ? store_remove(worker, worker->bad, key) : err;
-}
-
-enum kith_err store_damage_forget(struct store_worker *worker, uint32_t partition)
-{
-    const uint8_t prefix[3] = {worker->bulk ? 'c' : 'r', (uint8_t)(partition >> 8),
-                               (uint8_t)partition};
+    const uint8_t prefix[3] = {kind, (uint8_t)(partition >> 8), (uint8_t)partition};
     while (bad_count(worker) > 0) {
         WT_ITEM item = {.data = prefix, .size = sizeof prefix};
         int exact = 0;
@@ -573,12 +614,38 @@ enum kith_err store_damage_forget(struct store_worker *worker, uint32_t partitio
         uint8_t buffer[BAD_KEY_MAX];
         size_t size = item.size < sizeof buffer ? item.size : sizeof buffer;
         memcpy(buffer, item.data, size);
-        enum kith_err err = forget_here(worker, kith_bytes_make(buffer, size));
+        struct kith_bytes key = kith_bytes_make(buffer, size), row = {buffer + 1, size - 1};
+        enum kith_err err = size < 1 + 2 + KITH_GROUP_SIZE ? KITH_ENOTFOUND : give_up(worker, row);
+        if (err == KITH_ENOTFOUND) { /* an entry that says nothing */
+            err = store_remove(worker, worker->bad, key);
+        }
         if (err != KITH_OK) {
             return err;
         }
     }
     return KITH_OK;
+}
+
+enum kith_err store_damage_forget(struct store_worker *worker, uint32_t partition)
+{
+    return give_up_all(worker, worker->bulk ? 'c' : 'r', partition);
+}
+
+enum kith_err store_damage_nowhere(struct store_worker *worker, const struct kith_store_op *op)
+{
+    uint64_t compared_ms = op->u.scrub.compared_ms;
+    int64_t before = worker->bad_change;
+    if (worker->bulk || op->u.scrub.leaf != 0 || compared_ms <= worker->aside_ms) {
+        return KITH_OK;
+    }
+    enum kith_err err = give_up_all(worker, 'g', op->partition);
+    if (err == KITH_OK && worker->bad_change < before) {
+        kith_log_info("store",
+                      "%lld rows of partition %u that were damaged had been deleted, and no owner "
+                      "has them any more: they are not waited for",
+                      (long long)(before - worker->bad_change), op->partition);
+    }
+    return err;
 }
 
 enum kith_err store_damage_mended(struct store_worker *worker, const struct kith_store_op *op)

@@ -169,6 +169,7 @@ struct store_worker {
     uint32_t serial;
     uint32_t writes;              /* WiredTiger writes in this transaction */
     int64_t bad_change;           /* of entries of `bad`, in this transaction */
+    uint64_t aside_ms;            /* monotonic: when it set something aside last; 0: not in this run */
     bool broken;                  /* this transaction must be rolled back */
     bool retry;                   /* ... and may succeed when done again */
     _Atomic uint64_t promised;    /* of the disk, to the operation that is being done */
@@ -533,6 +534,10 @@ KITH_MUST_CHECK enum kith_err store_damage_aside(struct store_worker *worker, st
 bool store_damage_bars(struct store_worker *worker, const struct kith_store_op *op);
 /* What of the partition was set aside is not to come back: other nodes own it. */
 KITH_MUST_CHECK enum kith_err store_damage_forget(struct store_worker *worker, uint32_t partition);
+/* SCRUB: what of the partition was gone when it was set aside, and that no other owner has, is not to
+ * come back either. */
+KITH_MUST_CHECK enum kith_err store_damage_nowhere(struct store_worker *worker,
+                                                   const struct kith_store_op *op);
 /* The operation may have brought what was set aside. */
 KITH_MUST_CHECK enum kith_err store_damage_mended(struct store_worker *worker,
                                                   const struct kith_store_op *op);

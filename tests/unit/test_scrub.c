@@ -18,6 +18,7 @@ struct seen {
     uint32_t ops;
     uint64_t bytes_each; /* what each operation has read */
     uint32_t damaged;    /* that many find something first */
+    uint64_t compared_ms[PARTITIONS]; /* what they were told at the first leaf of rows */
 };
 
 /* Completes the scrub's operation if the last step asked for one. */
@@ -35,6 +36,11 @@ static bool serve(struct world *world, struct seen *seen)
     }
     seen->ops++;
     seen->visits[op->partition][op->u.scrub.chunks] += op->u.scrub.leaf == 0;
+    if (op->u.scrub.leaf == 0 && !op->u.scrub.chunks) {
+        seen->compared_ms[op->partition] = op->u.scrub.compared_ms;
+    } else {
+        assert_int_equal(op->u.scrub.compared_ms, 0);
+    }
     struct kith_store_done done = {
         .id = op->id, .message = "", .reached = KITH_DURABLE_OS, .partition = op->partition};
     done.u.scrub.leaf = op->u.scrub.leaf + LEAVES_A_STEP;
@@ -203,6 +209,46 @@ static void test_begun_anew(void **state)
     kith_node_free(world.node);
 }
 
+/* The store is told since when all other owners were compared with: the one longest ago, and some
+ * more; and nothing while one was not, or had lost rows himself. */
+static void test_compared(void **state)
+{
+    (void)state;
+    struct world world;
+    struct seen seen = {0};
+    world_new(&world, 2);
+    (void)peer_up(&world, 2);
+    (void)command(&world, KITH_REPAIR_STOP);
+    tick(&world, 1);
+    struct exchanges *exchanges = &world.node->exchanges;
+    assert_true(exchanges->made && exchanges->own_count == 2 * PARTITIONS);
+    for (uint32_t i = 0; i < exchanges->own_count; i++) {
+        struct exchange_pair *pair = &exchanges->pairs[i];
+        pair->whole_ms = KITH_EXCHANGE_BEGAN_MS + 1000 + 2 * i;
+        pair->weak = pair->partition == 3 && i % 2 == 1;
+        pair->whole_ms = pair->partition == 5 && i % 2 == 0 ? 0 : pair->whole_ms;
+    }
+    (void)command(&world, KITH_SCRUB_START);
+    tick(&world, 0);
+    (void)go_on(&world, &seen, UINT32_MAX, 1);
+    visited_once(&seen);
+    for (uint32_t i = 0; i < exchanges->own_count; i += 2) {
+        uint32_t p = exchanges->pairs[i].partition;
+        assert_int_equal(exchanges->pairs[i + 1].partition, p);
+        assert_int_equal(seen.compared_ms[p], p == 3 || p == 5 ? 0 : 1000 + 2 * i);
+    }
+    kith_node_free(world.node);
+    world_new(&world, 0); /* there is none */
+    seen = (struct seen){0};
+    (void)command(&world, KITH_SCRUB_START);
+    tick(&world, 0);
+    (void)go_on(&world, &seen, UINT32_MAX, 1);
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        assert_int_equal(seen.compared_ms[p], 0);
+    }
+    kith_node_free(world.node);
+}
+
 /* Anti-entropy is stopped, started, and bounded. */
 static void test_repair(void **state)
 {
@@ -237,7 +283,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_asked),  cmocka_unit_test(test_period),
         cmocka_unit_test(test_start),  cmocka_unit_test(test_begun_anew),
-        cmocka_unit_test(test_repair),
+        cmocka_unit_test(test_repair), cmocka_unit_test(test_compared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
