@@ -677,13 +677,12 @@ struct kith_bytes store_ref_key(const struct kith_chunk_id *id, enum store_refer
 /* ---- store_stale.c ---- */
 
 /* The row under that key is not what that damaged record was any more, and names those in `kept`:
- * what the record named beside goes, as far as it can be read. */
+ * what the record named beside goes, as far as it can be read, and the rest is looked for. */
 KITH_MUST_CHECK enum kith_err store_stale_read(struct store_worker *worker, struct kith_bytes key,
                                                struct kith_bytes record,
                                                const struct store_refs *kept);
-/* With a SCRUB of rows: looks through some of the index, for references of this worker's rows. */
-KITH_MUST_CHECK enum kith_err store_stale_walk(struct store_worker *worker,
-                                               const struct kith_store_op *op);
+/* With a SCRUB of rows: looks through some of the index, for what is left of such rows. */
+KITH_MUST_CHECK enum kith_err store_stale_walk(struct store_worker *worker);
 
 /* ---- Keys (store_rows.c, chunks.c) ---- */
 

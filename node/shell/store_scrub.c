@@ -136,7 +136,7 @@ enum kith_err store_scrub(struct store_worker *worker, const struct kith_store_o
     }
     if (err == KITH_OK && !worker->bulk && done->damaged == 0) {
         err = store_damage_nowhere(worker, op);
-        err = err == KITH_OK ? store_stale_walk(worker, op) : err;
+        err = err == KITH_OK ? store_stale_walk(worker) : err;
     }
     return err == KITH_OK ? err
                           : store_fail(worker, done, err, "scrub: %s", kith_err_text((int)err));

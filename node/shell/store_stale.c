@@ -4,13 +4,19 @@
  *
  * A row and its entries in `refs` change together, in one transaction, but for one that is damaged:
  * nobody can say what it named. Its references stay when it is set aside (store_damage.c), and
- * would keep those chunks for ever. They go
+ * would keep those chunks for ever. They go when it is written again, or dropped, or given up:
  *
- *     AT ONCE  where the row is written again, or dropped, as far as the damaged record can be
- *              read: any 20 bytes of it may be a chunk's id, and the index says whether they are
- *     IN TIME  all others: a worker looks through some of the index with each SCRUB of rows, for
- *              those of its own rows, and through all of it once while the scrub goes round, or
- *              over several rounds where it is long. How far it is stands in a record of `meta`.
+ *     AT ONCE  as far as the damaged record can be read: any 20 bytes of it may be a chunk's id,
+ *              and the index says whether they are
+ *     IN TIME  all others. The row is marked, in table `bad`, and each SCRUB of rows looks through
+ *              some of the index for those of marked rows:
+ *
+ *     bad      's', key in rows     it is to be looked for
+ *              'w', key in rows     it is being looked for; then the mark goes
+ *     meta     0xd0 + worker        how far, in this run: u64 run (LE), the last reference looked at
+ *
+ * Only marked rows are read: to read the row of each reference would be a seek for each, all over
+ * the table.
  *
  * WHY NONE GOES THAT IS NEEDED. The second way takes a reference whose row is not here, or is whole
  * and does not name the chunk; never one of a row that is damaged, or set aside: so nothing goes
@@ -26,13 +32,13 @@
 #include "base/log.h"
 #include "shell/store_int.h"
 
-#define PLACE_KEY 0xd0u        /* in meta: that of worker 0; one for each */
-#define LOOK_MAX  2048u        /* references that one operation looks at: some 6 ms */
-#define PASS_BY   8u           /* of other workers' that are as much work as one */
-#define TAKE_MAX  256u         /* ... and removes */
-#define READ_MAX  (16u << 20)  /* ... and bytes of rows that it reads for them */
-#define KNOWN_MAX 64u          /* rows that it remembers: files that grow side by side take turns */
-#define VOLUME    4u           /* bytes with which groups and chunks begin */
+#define PLACE_KEY 0xd0u    /* in meta: that of worker 0; one for each */
+#define LOOK_MAX  16384u   /* references that one operation looks at: some 5 ms */
+#define TAKE_MAX  256u     /* ... and removes */
+#define READ_MAX  64u      /* ... and rows that it reads for them */
+#define MARKS_MAX 256u     /* rows that are looked for at a time */
+#define MARK_MAX  (1u + KITH_ROW_KEY_MAX)
+#define VOLUME    4u       /* bytes with which groups and chunks begin */
 
 _Static_assert(PLACE_KEY + KITH_STORE_WORKERS_MAX <= 0xf0u, "below the store's other records");
 
@@ -49,8 +55,15 @@ static bool names(const struct store_refs *refs, const struct kith_chunk_id *id)
            bsearch(id, refs->ids, refs->count, sizeof *refs->ids, compare_ids) != NULL;
 }
 
-enum kith_err store_stale_read(struct store_worker *worker, struct kith_bytes key,
-                               struct kith_bytes record, const struct store_refs *kept)
+static struct kith_bytes mark_key(uint8_t kind, struct kith_bytes key, uint8_t buffer[MARK_MAX])
+{
+    buffer[0] = kind;
+    memcpy(buffer + 1, key.data, key.size);
+    return kith_bytes_make(buffer, 1u + key.size);
+}
+
+static enum kith_err read_record(struct store_worker *worker, struct kith_bytes key,
+                                 struct kith_bytes record, const struct store_refs *kept)
 {
     uint8_t buffer[KITH_REF_KEY_MAX];
     struct kith_chunk_id id, last = {{0}};
@@ -74,12 +87,20 @@ enum kith_err store_stale_read(struct store_worker *worker, struct kith_bytes ke
     return KITH_OK;
 }
 
+enum kith_err store_stale_read(struct store_worker *worker, struct kith_bytes key,
+                               struct kith_bytes record, const struct store_refs *kept)
+{
+    uint8_t buffer[MARK_MAX];
+    enum kith_err err = read_record(worker, key, record, kept);
+    return err == KITH_OK ? store_write(worker, worker->bad, mark_key('s', key, buffer),
+                                        kith_bytes_make("", 0))
+                          : err;
+}
+
 /* ---- How far it is ---- */
 
 struct walk {
-    uint32_t partition; /* of the last SCRUB */
-    bool on;            /* false: it has been to the end since the scrub began a round */
-    size_t size;
+    size_t size;                     /* 0: at the beginning */
     uint8_t after[KITH_REF_KEY_MAX]; /* looked at, with all before it */
 };
 
@@ -93,16 +114,12 @@ static enum kith_err walk_read(struct store_worker *worker, struct walk *walk)
         return err;
     }
     kith_reader_init(&reader, bytes);
-    walk->partition = kith_read_u32(&reader);
-    walk->on = kith_read_u8(&reader) != 0;
-    walk->size = bytes.size > 5 ? bytes.size - 5 : 0;
-    if (reader.failed || walk->size > sizeof walk->after) { /* none yet */
-        walk->partition = 0;
-        walk->on = true;
-        walk->size = 0;
-    }
+    uint64_t run = kith_read_u64(&reader); /* in another one it may have had other partitions */
+    bool fits = !reader.failed && run == worker->store->options.run &&
+                bytes.size - sizeof run <= sizeof walk->after;
+    walk->size = fits ? bytes.size - sizeof run : 0;
     if (walk->size > 0) {
-        memcpy(walk->after, bytes.data + 5, walk->size);
+        memcpy(walk->after, bytes.data + sizeof run, walk->size);
     }
     return KITH_OK;
 }
@@ -112,8 +129,7 @@ static enum kith_err walk_write(struct store_worker *worker, const struct walk *
     const uint8_t key = (uint8_t)(PLACE_KEY + worker->index);
     struct kith_buf buf;
     kith_buf_init(&buf);
-    kith_buf_put_u32(&buf, walk->partition);
-    kith_buf_put_u8(&buf, walk->on ? 1 : 0);
+    kith_buf_put_u64(&buf, worker->store->options.run);
     kith_buf_put(&buf, walk->after, walk->size);
     enum kith_err err = buf.failed ? KITH_ENOMEM
                                    : store_write(worker, worker->meta, kith_bytes_make(&key, 1),
@@ -122,28 +138,116 @@ static enum kith_err walk_write(struct store_worker *worker, const struct walk *
     return err;
 }
 
-/* ---- Looking ---- */
+/* ---- For which rows ---- */
 
 struct known_row {
     struct kith_bytes key;
+    bool read; /* then: */
     bool keep; /* whatever it names */
     struct store_refs refs;
 };
 
 struct look {
     struct store_worker *worker;
-    struct kith_arena arena; /* of the rows */
-    struct known_row rows[KNOWN_MAX];
-    uint32_t row_count;
-    uint64_t bytes;
+    uint32_t row_count; /* marked: */
+    struct known_row *rows; /* [MARKS_MAX], ascending by key, in the round's arena */
+    uint32_t read;
     uint32_t count; /* that are to go: */
-    struct kith_bytes *stale; /* [TAKE_MAX], in the round's arena */
+    struct kith_bytes *stale; /* [TAKE_MAX], likewise */
 };
+
+static bool is_own(const struct store_worker *worker, const uint8_t *row)
+{
+    uint32_t partition = (uint32_t)row[0] << 8 | row[1];
+    return partition % worker->store->worker_count == worker->index;
+}
+
+/* The worker's marks of that kind, as many as there is room for. */
+static enum kith_err marks_read(struct look *look, uint8_t kind)
+{
+    struct store_worker *worker = look->worker;
+    WT_CURSOR *cursor = worker->bad;
+    WT_ITEM item = {.data = &kind, .size = 1};
+    int exact = 0;
+    cursor->set_key(cursor, &item);
+    int ret = cursor->search_near(cursor, &exact);
+    ret = ret == 0 && exact < 0 ? cursor->next(cursor) : ret;
+    for (; ret == 0 && look->row_count < MARKS_MAX; ret = cursor->next(cursor)) {
+        ret = cursor->get_key(cursor, &item);
+        const uint8_t *bytes = item.data;
+        if (ret != 0 || item.size < 1 || bytes[0] != kind) {
+            break;
+        }
+        if (item.size < 1 + 2 + KITH_GROUP_SIZE || item.size > MARK_MAX ||
+            !is_own(worker, bytes + 1)) {
+            continue;
+        }
+        const void *copy = kith_arena_copy(&worker->round->arena, bytes + 1, item.size - 1);
+        if (copy == NULL) {
+            return KITH_ENOMEM;
+        }
+        look->rows[look->row_count++].key = kith_bytes_make(copy, item.size - 1);
+    }
+    return ret == 0 || ret == WT_NOTFOUND ? KITH_OK : store_break(worker, ret);
+}
+
+/* Those that are being looked for; when there are none others become so. */
+static enum kith_err marks_take(struct look *look, struct walk *walk)
+{
+    struct store_worker *worker = look->worker;
+    uint8_t buffer[MARK_MAX];
+    enum kith_err err = marks_read(look, 'w');
+    if (err != KITH_OK || look->row_count > 0) {
+        return err;
+    }
+    walk->size = 0;
+    err = marks_read(look, 's');
+    if (err == KITH_OK && look->row_count > 0 &&
+        !store_space_allows(worker, STORE_SPACE_SMALL,
+                            STORE_PAGES_ROW + (uint64_t)look->row_count * STORE_PAGES_REF)) {
+        look->row_count = 0; /* they have time */
+    }
+    for (uint32_t i = 0; i < look->row_count && err == KITH_OK; i++) {
+        err = store_write(worker, worker->bad, mark_key('w', look->rows[i].key, buffer),
+                          kith_bytes_make("", 0));
+        if (err == KITH_OK) {
+            err = store_remove(worker, worker->bad, mark_key('s', look->rows[i].key, buffer));
+        }
+    }
+    return err;
+}
+
+/* It has been to the end. */
+static enum kith_err marks_drop(struct look *look)
+{
+    struct store_worker *worker = look->worker;
+    uint8_t buffer[MARK_MAX];
+    enum kith_err err = KITH_OK;
+    for (uint32_t i = 0; i < look->row_count && err == KITH_OK; i++) {
+        err = store_remove(worker, worker->bad, mark_key('w', look->rows[i].key, buffer));
+    }
+    return err;
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+    const struct known_row *one = a, *other = b;
+    size_t size = one->key.size < other->key.size ? one->key.size : other->key.size;
+    int order = memcmp(one->key.data, other->key.data, size);
+    return order != 0                            ? order
+           : one->key.size == other->key.size    ? 0
+           : one->key.size < other->key.size     ? -1
+                                                 : 1;
+}
+
+/* ---- Looking ---- */
 
 static enum kith_err row_read(struct look *look, struct known_row *row)
 {
     struct store_worker *worker = look->worker;
     struct kith_bytes record;
+    look->read++;
+    row->read = true;
     enum kith_err err = store_damage_aside(worker, row->key, &row->keep);
     if (err != KITH_OK || row->keep) {
         return err;
@@ -152,61 +256,30 @@ static enum kith_err row_read(struct look *look, struct known_row *row)
     if (err == KITH_ENOTFOUND) {
         return KITH_OK;
     }
-    look->bytes += record.size;
     if (err == KITH_OK) {
-        err = store_refs_of_record(worker, &look->arena, row->key, record, &row->refs);
+        err = store_refs_of_record(worker, &worker->round->arena, row->key, record, &row->refs);
     }
     row->keep = err == KITH_ECORRUPT && !worker->broken; /* it will be set aside */
     return row->keep ? KITH_OK : err;
 }
 
-/* The row under that key. */
-static enum kith_err row_find(struct look *look, struct kith_bytes key, struct known_row **ret_row)
-{
-    for (uint32_t i = look->row_count; i > 0; i--) {
-        if (kith_bytes_equal(look->rows[i - 1].key, key)) {
-            *ret_row = &look->rows[i - 1];
-            return KITH_OK;
-        }
-    }
-    if (look->row_count == KNOWN_MAX) {
-        kith_arena_reset(&look->arena);
-        look->row_count = 0;
-    }
-    struct known_row *row = &look->rows[look->row_count];
-    memset(row, 0, sizeof *row);
-    const void *copy = kith_arena_copy(&look->arena, key.data, key.size);
-    if (copy == NULL) {
-        return KITH_ENOMEM;
-    }
-    row->key = kith_bytes_make(copy, key.size);
-    enum kith_err err = row_read(look, row);
-    look->row_count += err == KITH_OK ? 1 : 0;
-    *ret_row = row;
-    return err;
-}
-
-/* Of a row that is the worker's. */
-static bool is_own(const struct store_worker *worker, struct kith_bytes ref)
-{
-    if (ref.size < KITH_CHUNK_ID_SIZE + 1 + 2 + KITH_GROUP_SIZE ||
-        ref.data[KITH_CHUNK_ID_SIZE] != STORE_REFERRER_ROW) {
-        return false;
-    }
-    const uint8_t *row = ref.data + KITH_CHUNK_ID_SIZE + 1;
-    uint32_t partition = (uint32_t)row[0] << 8 | row[1];
-    return partition % worker->store->worker_count == worker->index;
-}
-
 static enum kith_err look_at(struct look *look, struct kith_bytes ref)
 {
     struct kith_chunk_id id;
-    struct known_row *row = NULL;
+    const size_t before = KITH_CHUNK_ID_SIZE + 1;
+    if (ref.size < before + 2 + KITH_GROUP_SIZE ||
+        ref.data[KITH_CHUNK_ID_SIZE] != STORE_REFERRER_ROW) {
+        return KITH_OK;
+    }
+    const struct known_row wanted = {
+        .key = kith_bytes_make(ref.data + before, ref.size - before)};
+    struct known_row *row =
+        bsearch(&wanted, look->rows, look->row_count, sizeof *look->rows, compare_rows);
+    if (row == NULL) {
+        return KITH_OK;
+    }
     memcpy(id.bytes, ref.data, sizeof id.bytes);
-    enum kith_err err = row_find(look,
-                                 kith_bytes_make(ref.data + KITH_CHUNK_ID_SIZE + 1,
-                                                 ref.size - KITH_CHUNK_ID_SIZE - 1),
-                                 &row);
+    enum kith_err err = row->read ? KITH_OK : row_read(look, row);
     if (err != KITH_OK || row->keep || names(&row->refs, &id)) {
         return err;
     }
@@ -218,7 +291,7 @@ static enum kith_err look_at(struct look *look, struct kith_bytes ref)
     return KITH_OK;
 }
 
-/* Some behind walk->after; at the end of the index the walk is over. */
+/* Some behind walk->after. ENOTFOUND: to the end. */
 static enum kith_err look_on(struct look *look, struct walk *walk)
 {
     WT_CURSOR *cursor = look->worker->refs;
@@ -231,40 +304,33 @@ static enum kith_err look_on(struct look *look, struct walk *walk)
     if (ret == 0 && (exact < 0 || (exact == 0 && walk->size > 0))) {
         ret = cursor->next(cursor);
     }
-    for (uint32_t work = 0; ret == 0; ret = cursor->next(cursor)) {
-        if (work >= LOOK_MAX * PASS_BY || look->count == TAKE_MAX || look->bytes >= READ_MAX) {
+    for (uint32_t seen = 0; ret == 0; ret = cursor->next(cursor), seen++) {
+        if (seen == LOOK_MAX || look->count == TAKE_MAX || look->read == READ_MAX) {
             return KITH_OK;
         }
         ret = cursor->get_key(cursor, &item);
         if (ret != 0 || item.size > sizeof walk->after) {
             break;
         }
-        struct kith_bytes ref = kith_bytes_make(item.data, item.size);
-        bool own = is_own(look->worker, ref);
-        enum kith_err err = own ? look_at(look, ref) : KITH_OK;
+        enum kith_err err = look_at(look, kith_bytes_make(item.data, item.size));
         if (err != KITH_OK) {
             return err;
         }
-        work += own ? PASS_BY : 1;
         memcpy(walk->after, item.data, item.size);
         walk->size = item.size;
     }
-    walk->on = false;
     walk->size = 0;
-    return ret == 0 || ret == WT_NOTFOUND ? KITH_OK : store_break(look->worker, ret);
+    return ret == 0 || ret == WT_NOTFOUND ? KITH_ENOTFOUND : store_break(look->worker, ret);
 }
 
 static enum kith_err take(struct look *look)
 {
     struct store_worker *worker = look->worker;
     enum kith_err err = KITH_OK;
-    if (look->count == 0) {
-        return KITH_OK;
-    }
     for (uint32_t i = 0; i < look->count && err == KITH_OK; i++) {
         err = store_remove(worker, worker->refs, look->stale[i]);
     }
-    if (err == KITH_OK) {
+    if (err == KITH_OK && look->count > 0) {
         kith_log_warn("store",
                       "%u references to chunks are removed: the rows that were damaged are back "
                       "without them, or gone",
@@ -273,31 +339,30 @@ static enum kith_err take(struct look *look)
     return err;
 }
 
-enum kith_err store_stale_walk(struct store_worker *worker, const struct kith_store_op *op)
+enum kith_err store_stale_walk(struct store_worker *worker)
 {
+    struct kith_arena *arena = &worker->round->arena;
     struct walk walk;
     struct look look = {.worker = worker};
-    enum kith_err err = walk_read(worker, &walk);
-    if (err != KITH_OK) {
+    look.rows = kith_arena_calloc(arena, MARKS_MAX, sizeof *look.rows);
+    look.stale = kith_arena_alloc(arena, TAKE_MAX * sizeof *look.stale);
+    enum kith_err err = look.rows == NULL || look.stale == NULL ? KITH_ENOMEM : KITH_OK;
+    if (err == KITH_OK) {
+        err = walk_read(worker, &walk);
+    }
+    if (err == KITH_OK) {
+        err = marks_take(&look, &walk);
+    }
+    if (err != KITH_OK || look.row_count == 0) {
         return err;
     }
-    bool moved = walk.partition != op->partition;
-    if (!walk.on && op->u.scrub.leaf == 0 && op->partition <= walk.partition) {
-        walk.on = true;
+    err = look_on(&look, &walk);
+    bool ended = err == KITH_ENOTFOUND;
+    if (err == KITH_OK || ended) {
+        err = take(&look);
     }
-    bool goes_on = walk.on;
-    walk.partition = op->partition;
-    if (walk.on) {
-        look.stale = kith_arena_alloc(&worker->round->arena, TAKE_MAX * sizeof *look.stale);
-        err = look.stale == NULL ? KITH_ENOMEM : look_on(&look, &walk);
-        if (err == KITH_OK && look.count > 0 &&
-            !store_space_allows(worker, STORE_SPACE_SMALL,
-                                STORE_PAGES_ROW + (uint64_t)look.count * STORE_PAGES_REF)) {
-            kith_arena_release(&look.arena);
-            return KITH_OK; /* they have time */
-        }
-        err = err == KITH_OK ? take(&look) : err;
-        kith_arena_release(&look.arena);
+    if (err == KITH_OK && ended) {
+        err = marks_drop(&look);
     }
-    return err == KITH_OK && (moved || goes_on) ? walk_write(worker, &walk) : err;
+    return err == KITH_OK ? walk_write(worker, &walk) : err;
 }

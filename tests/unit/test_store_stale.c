@@ -188,6 +188,39 @@ static void raw_ref(struct raw *raw, uint32_t chunk, uint32_t group, const char 
     assert_int_equal(raw->cursor->insert(raw->cursor), 0);
 }
 
+/* The row is looked for. */
+static void raw_mark(struct raw *raw, char kind, uint32_t group, const char *name)
+{
+    uint8_t bytes[100];
+    struct kith_group of = group_of(group);
+    uint32_t partition = partition_of(group);
+    size_t size = 0;
+    bytes[size++] = (uint8_t)kind;
+    bytes[size++] = (uint8_t)(partition >> 8);
+    bytes[size++] = (uint8_t)partition;
+    memcpy(bytes + size, of.bytes, KITH_GROUP_SIZE);
+    size += KITH_GROUP_SIZE;
+    memcpy(bytes + size, name, strlen(name));
+    WT_ITEM key = {.data = bytes, .size = size + strlen(name)}, none = {.data = "", .size = 0};
+    raw->cursor->set_key(raw->cursor, &key);
+    raw->cursor->set_value(raw->cursor, &none);
+    assert_int_equal(raw->cursor->insert(raw->cursor), 0);
+}
+
+static uint32_t marks(struct place *place)
+{
+    struct raw raw = raw_open(place, "bad");
+    uint32_t count = 0;
+    while (raw.cursor->next(raw.cursor) == 0) {
+        WT_ITEM key;
+        assert_int_equal(raw.cursor->get_key(raw.cursor, &key), 0);
+        uint8_t kind = *(const uint8_t *)key.data;
+        count += kind == 's' || kind == 'w' ? 1 : 0;
+    }
+    raw_close(place, &raw);
+    return count;
+}
+
 static void wrong_refs(struct place *place, uint64_t count)
 {
     struct kith_store_verdict verdict;
@@ -326,8 +359,8 @@ static void what_cannot_be_read(void **state)
     }
 }
 
-/* The scrub of another partition comes first to a reference of a row that is damaged, and that
- * nobody has met. */
+/* A row that is looked for, and was damaged once more: the scrub of another partition comes first to
+ * its references, before anybody has met it. Then it is set aside. */
 static void one_that_was_not_met_yet(void **state)
 {
     struct place *place = *state;
@@ -337,72 +370,99 @@ static void one_that_was_not_met_yet(void **state)
     }
     put_refs(place, 1, "one", 0x0f);
     flip_ref(place, "one", 3);
-    assert_int_equal(scrub(place, partition_of(other)), 0);
-    assert_int_equal(named(place), 0x0f);
-    assert_int_equal(scrub(place, partition_of(1)), 1);
-    assert_int_equal(named(place), 0x0f);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct raw raw = raw_open(place, "bad");
+        raw_mark(&raw, 's', 1, "one");
+        raw_close(place, &raw);
+        assert_int_equal(scrub(place, partition_of(other)), 0);
+        assert_int_equal(named(place), 0x0f);
+        assert_int_equal(scrub(place, partition_of(1)), 1 - i);
+        assert_int_equal(named(place), 0x0f);
+    }
 }
 
-/* More than one operation looks through; and a start in between. */
+/* More than one operation looks through; a start in between begins anew. */
 static void a_long_index(void **state)
 {
     struct place *place = *state;
-    enum { MANY = 12000, STALE = 700 };
+    enum { MANY = 40000, STALE = 700, ROWS = 4 };
     put_refs(place, 1, "first", 0x01);
     struct raw raw = raw_open(place, "refs");
     for (uint32_t i = 0; i < STALE; i++) {
         raw_ref(&raw, 100 + i, 1, "nobody");
     }
     raw_ref(&raw, 5, 1, "first");
-    raw_close(place, &raw);
-    struct kith_chunk_id *refs = malloc(MANY * sizeof *refs);
-    for (uint32_t i = 0; i < MANY; i++) {
-        refs[i] = chunk_id(1000 + i);
-    }
-    struct kith_put_update update = update_of("long", "value");
-    update.refs = refs;
-    update.ref_count = MANY;
-    struct kith_store_op op = put_op(1, &update, 1);
-    assert_int_equal(ask(place, &op)->err, KITH_OK);
-    free(refs);
-    raw = raw_open(place, "refs");
     raw_ref(&raw, 1000 + MANY, 1, "nobody");
     raw_close(place, &raw);
-    wrong_refs(place, STALE + 2);
-    uint32_t scrubs = 0;
-    for (uint32_t p = 0; p < PARTITIONS && is_named(place, 1000 + MANY); p++) {
-        scrub(place, p);
-        must_close(place);
-        must_open(place);
-        scrubs++;
+    struct kith_chunk_id *refs = malloc(MANY / ROWS * sizeof *refs);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        char name[] = "long0";
+        name[4] = (char)('0' + i);
+        for (uint32_t k = 0; k < MANY / ROWS; k++) {
+            refs[k] = chunk_id(1000 + i * MANY / ROWS + k);
+        }
+        struct kith_put_update update = update_of(name, "value");
+        update.refs = refs;
+        update.ref_count = MANY / ROWS;
+        struct kith_store_op op = put_op(1, &update, 1);
+        assert_int_equal(ask(place, &op)->err, KITH_OK);
     }
-    assert_in_range(scrubs, 8, 12); /* it goes on where it was */
-    verify(place, 2, 0);
+    free(refs);
+    wrong_refs(place, STALE + 2);
+    assert_int_equal(scrub_all(place), 0); /* nobody has said that there is anything */
+    wrong_refs(place, STALE + 2);
+    raw = raw_open(place, "bad");
+    raw_mark(&raw, 's', 1, "nobody");
+    raw_mark(&raw, 's', 1, "first");
+    raw_mark(&raw, 's', 1, "long1");
+    raw_close(place, &raw);
+    assert_int_equal(kith_store_counts(place->store).bad_rows, 0);
+    scrub(place, 0);
+    must_close(place);
+    must_open(place);
+    uint32_t scrubs = 0;
+    assert_int_equal(marks(place), 3);
+    while (is_named(place, 1000 + MANY)) {
+        scrub(place, scrubs++ % PARTITIONS);
+        assert_true(scrubs < 100);
+    }
+    assert_in_range(scrubs, 4, 8); /* it goes on where it was */
+    assert_int_equal(marks(place), 0);
+    verify(place, 1 + ROWS, 0);
     assert_int_equal(named(place), 0x01);
     assert_true(is_named(place, 1000 + MANY - 1));
 }
 
-/* It has been to the end: the next round of the scrub begins anew, and not before. */
-static void once_in_a_round(void **state)
+/* More rows than are looked for at a time, and one that is marked meanwhile. */
+static void many_rows(void **state)
 {
     struct place *place = *state;
-    put_refs(place, 1, "first", 0x01);
-    scrub(place, 7);
+    enum { ROWS = 600 };
+    char name[8];
     struct raw raw = raw_open(place, "refs");
-    raw_ref(&raw, 5, 1, "first");
-    raw_close(place, &raw);
-    for (uint32_t p = 8; p < PARTITIONS; p++) {
-        scrub(place, p);
-        assert_true(p < 12 || p > 14 || named(place) == 0x11);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        snprintf(name, sizeof name, "r%u", i);
+        raw_ref(&raw, 3 + i % 2, 1 + i % 7, name);
     }
-    assert_int_equal(named(place), 0x11);
-    scrub(place, 3);
-    assert_int_equal(named(place), 0x01);
-    raw = raw_open(place, "refs");
-    raw_ref(&raw, 6, 1, "first");
     raw_close(place, &raw);
-    scrub(place, 3); /* the only partition that is held here */
-    assert_int_equal(named(place), 0x01);
+    raw = raw_open(place, "bad");
+    for (uint32_t i = 0; i < ROWS; i++) {
+        snprintf(name, sizeof name, "r%u", i);
+        raw_mark(&raw, 's', 1 + i % 7, name);
+    }
+    raw_close(place, &raw);
+    scrub(place, 1);
+    put_refs(place, 1, "one", 0x03);
+    flip_ref(place, "one", 2);
+    assert_int_equal(get_row(place, "one"), KITH_ECORRUPT);
+    drop(place, partition_of(1));
+    assert_int_equal(named(place) & 0x03, 0x02);
+    for (uint32_t i = 0; i < 2 * PARTITIONS; i++) {
+        scrub(place, i % PARTITIONS);
+    }
+    assert_int_equal(named(place), 0);
+    assert_int_equal(marks(place), 0);
+    verify(place, 0, 0);
 }
 
 /* Rows are written by several workers while it looks: no write fails for that, and whatever they
@@ -410,7 +470,7 @@ static void once_in_a_round(void **state)
 static void while_rows_are_written(void **state)
 {
     struct place *place = *state;
-    enum { GROUPS = 40, ROWS = 50, BURST = 40, REFS = 4 };
+    enum { GROUPS = 40, ROWS = 6, BURST = 40, REFS = 4 };
     struct kith_chunk_id refs[REFS];
     char names[BURST][8];
     uint32_t asked = 0;
@@ -425,6 +485,12 @@ static void while_rows_are_written(void **state)
         }
     }
     raw_close(place, &raw);
+    raw = raw_open(place, "bad");
+    for (uint32_t i = 0; i < ROWS * GROUPS; i++) {
+        snprintf(names[0], sizeof names[0], "r%03u", i / GROUPS);
+        raw_mark(&raw, 's', i % GROUPS, names[0]);
+    }
+    raw_close(place, &raw);
     for (uint32_t i = 0; i < REFS; i++) {
         refs[i] = chunk_id(1 + i);
     }
@@ -437,10 +503,8 @@ static void while_rows_are_written(void **state)
         struct kith_store_op op = put_op(i % GROUPS, &update, 1);
         submit(place, &op);
         op = (struct kith_store_op){.id = 9, .kind = KITH_STORE_SCRUB, .partition = i % PARTITIONS};
-        if (i % 20 == 0) {
-            submit(place, &op);
-        }
-        asked += i % 20 == 0 ? 2 : 1;
+        submit(place, &op);
+        asked += 2;
         if (i % BURST == BURST - 1) {
             for (kith_store_kick(place->store); asked > 0; asked--) {
                 assert_int_equal(next_done(place)->err, KITH_OK);
@@ -448,11 +512,11 @@ static void while_rows_are_written(void **state)
             release_results(place);
         }
     }
-    for (uint32_t i = 0; i < PARTITIONS; i++) {
-        scrub(place, i);
-    }
+    scrub_all(place);
+    scrub_all(place);
     verify(place, ROWS * GROUPS, 0);
     assert_int_equal(named(place), 0x0f);
+    assert_int_equal(marks(place), 0);
 }
 
 int main(void)
@@ -466,7 +530,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_cannot_be_read, setup, teardown),
         cmocka_unit_test_setup_teardown(one_that_was_not_met_yet, setup, teardown),
         cmocka_unit_test_setup_teardown(a_long_index, setup, teardown),
-        cmocka_unit_test_setup_teardown(once_in_a_round, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(while_rows_are_written, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
