@@ -345,7 +345,7 @@ static void compared_print(const struct kith_view *view, FILE *out)
 void kith_status_sweep_print(const struct kith_view *view, FILE *out)
 {
     const struct kith_view_node *waits = NULL;
-    uint64_t condemned = 0, bytes = 0, ago_ms = 0;
+    uint64_t condemned = 0, bytes = 0, ago_ms = 0, reaped = 0;
     bool never = view->up == 0; /* as far as is known */
     char age[KITH_FORMAT_SIZE], count[KITH_FORMAT_SIZE], size[KITH_FORMAT_SIZE];
     for (uint32_t i = 0; i < view->count; i++) {
@@ -355,6 +355,7 @@ void kith_status_sweep_print(const struct kith_view *view, FILE *out)
         }
         condemned += node->condemned;
         bytes += node->swept_bytes;
+        reaped += node->reaped;
         never = never || node->sweep_ms_ago == UINT64_MAX;
         ago_ms = node->sweep_ms_ago > ago_ms ? node->sweep_ms_ago : ago_ms;
         waits = !waits && *node->sweep_waits ? node : waits;
@@ -362,7 +363,7 @@ void kith_status_sweep_print(const struct kith_view *view, FILE *out)
     kith_format_age(ago_ms, age);
     kith_format_count(condemned, count);
     kith_format_bytes(bytes, size);
-    if (never && !waits && condemned == 0 && bytes == 0) {
+    if (never && !waits && condemned == 0 && bytes == 0 && reaped == 0) {
         return; /* the nodes have just started, or do not sweep */
     }
     (void)fprintf(out, "Sweep of what no file refers to: ");
@@ -371,8 +372,13 @@ void kith_status_sweep_print(const struct kith_view *view, FILE *out)
     } else {
         (void)fprintf(out, "last %s%s", age, ago_ms < 1000 ? "" : " ago");
     }
-    (void)fprintf(out, "; since the nodes' start %s chunk%s condemned, %s deleted.", count,
+    (void)fprintf(out, "; since the nodes' start %s chunk%s condemned, %s deleted", count,
                   condemned == 1 ? "" : "s", size);
+    if (reaped > 0) {
+        kith_format_count(reaped, count);
+        (void)fprintf(out, ", %s copies of deleted names forgotten", count);
+    }
+    (void)fputc('.', out);
     if (waits) {
         kith_format_node(&waits->uuid, age);
         (void)fprintf(out, " %s waits: %s.", age, waits->sweep_waits);

@@ -145,6 +145,11 @@ static void test_sweep(void **state)
     }
     sweep_shows(&view, "Sweep of what no file refers to: last now; since the nodes' start 1 chunk "
                        "condemned, 0 B deleted.\n");
+    view.nodes[1].reaped = 1200;
+    view.nodes[2].reaped = 34;
+    sweep_shows(&view, "Sweep of what no file refers to: last now; since the nodes' start 1 chunk "
+                       "condemned, 0 B deleted, 1 234 copies of deleted names forgotten.\n");
+    view.nodes[1].reaped = view.nodes[2].reaped = 0;
     view.nodes[2].condemned = 0;
     view.nodes[3].sweep_ms_ago = UINT64_MAX;
     sweep_shows(&view, ""); /* they have just started, or do not sweep */
