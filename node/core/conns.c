@@ -4,7 +4,7 @@
  *
  * A HELLO comes first both ways; before it nothing else is taken, and from it the core tells nodes
  * from clients. What is wrong (another protocol, another cluster) is told to the other side in an
- * ADMIN_RES with id 0 before the connection is closed, so that both logs say why.
+ * ADMIN_RES with id 0 (on a connection for rows) before it is closed, so that both logs say why.
  *
  * A table with open addressing and linear probing, at most half full. */
 #include <string.h>
@@ -104,7 +104,10 @@ void conn_refuse(struct kith_node *node, struct conn *conn, enum kith_err err, c
 {
     struct conn copy = *conn;
     core_log(node, LEVEL_WARN, "connection closed: %s", reason);
-    core_send(node, copy.id, KITH_MSG_ADMIN_RES, 0)->u.admin_res.status = core_status(err, reason);
+    if (!copy.bulk && !copy.theirs_bulk) { /* those have no message for it */
+        core_send(node, copy.id, KITH_MSG_ADMIN_RES, 0)->u.admin_res.status =
+            core_status(err, reason);
+    }
     core_close(node, copy.id, reason);
     peers_closed(node, &copy);
     join_closed(node, copy.id, reason);
