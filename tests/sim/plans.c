@@ -306,8 +306,9 @@ static bool waits_in_vain(const struct sim *sim, const struct kith_table *joint)
     for (uint32_t p = 0; p < joint->partitions; p++) {
         const uint16_t *owners = kith_table_next_owners(joint, p);
         for (uint32_t i = 0; i < joint->next_slots && !lost; i++) {
-            lost = !kith_table_owns(joint, p, owners[i]) &&
-                   !lives(sim, &joint->members[owners[i]].uuid);
+            bool gains = joint->next_slots < joint->owner_slots || /* as moves.c has it */
+                         !kith_table_owns(joint, p, owners[i]);
+            lost = gains && !lives(sim, &joint->members[owners[i]].uuid);
         }
     }
     return lost;
@@ -337,7 +338,9 @@ static uint32_t holders(const struct sim *sim, const struct kith_chunk_id *id, b
     uint32_t count = 0, partition = kith_chunk_partition(id, SIM_PARTITIONS);
     for (uint32_t n = 0; n < sim->node_count; n++) {
         bool holds = store_sim_get(&sim->nodes[n].store, 'c', id->bytes, sizeof id->bytes).size > 0;
-        count += holds && sim_owns(sim, n, partition) == owners ? 1 : 0;
+        /* who has left, and does not know it, owns nothing */
+        bool owner = sim_owns(sim, n, partition) && plans_counts(sim, n);
+        count += holds && owner == owners ? 1 : 0;
     }
     return count;
 }
