@@ -120,7 +120,9 @@ static void same_count(const struct kith_node *node, uint32_t partition, uint32_
         uint16_t member = kith_table_find(node->table, &peer->uuid);
         bool gone = kith_table_is_joint(node->table) &&
                     (node->table->after[member].flags & KITH_MEMBER_GONE) != 0;
-        bool same = exchange_same(&exchanges->pairs[i]);
+        const struct exchange_pair *pair = &exchanges->pairs[i];
+        bool late = node->now_ms - node->aged.since_ms >= AGED_MOST_MS;
+        bool same = exchange_same(pair) || (late && pair->whole_ms > node->aged.since_ms);
         count->others += gone ? 0 : 1;
         count->same += same ? 1 : 0;
         count->open = count->open || (peer->up && !gone && !same);

@@ -24,6 +24,8 @@
  * cluster was off, that is one question a partition.
  *   Owners that are aged, too, count: they have not what nobody has any more, either, and else a
  * cluster that was off would not come up.
+ *   Where leaves stay different, as with a row that is damaged everywhere, it ends after AGED_MOST_MS
+ * all the same, for owners whose rows have all come here since: they were told to look long ago.
  *   Where no other owner of a partition is up, and has not been for AGED_ALONE_MS, it is read all
  * the same: a client gets no quorum then, and who asks for what there is gets it.
  *
@@ -41,6 +43,7 @@
 #include "base/buf.h"
 
 #define AGED_ALONE_MS 3000u
+#define AGED_MOST_MS  600000u
 
 struct kith_node;
 

@@ -87,6 +87,21 @@ static void test_more_is_not_the_same(void **state)
     kith_node_free(world.node);
 }
 
+/* A leaf that never becomes the same: not for ever. */
+static void test_never_the_same(void **state)
+{
+    (void)state;
+    struct world world;
+    world_away(&world, 2, GRACE_MS);
+    up(&world, 2);
+    lacking = conns[2];
+    compare(&world, AGED_MOST_MS - 10000);
+    assert_int_equal(read_count(&world), 0);
+    compare(&world, 20000);
+    assert_int_equal(read_count(&world), 8);
+    kith_node_free(world.node);
+}
+
 /* One that is up and has not said yet: he is waited for. */
 static void test_all_that_are_up(void **state)
 {
@@ -235,7 +250,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_reads_before),   cmocka_unit_test(test_not_for_long),
-        cmocka_unit_test(test_more_is_not_the_same), cmocka_unit_test(test_all_that_are_up),
+        cmocka_unit_test(test_more_is_not_the_same), cmocka_unit_test(test_never_the_same), cmocka_unit_test(test_all_that_are_up),
         cmocka_unit_test(test_alone),             cmocka_unit_test(test_clock_leaps),
         cmocka_unit_test(test_later_start),       cmocka_unit_test(test_note),
         cmocka_unit_test(test_meanwhile),
