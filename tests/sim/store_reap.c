@@ -157,10 +157,8 @@ static void apply_equal(struct store_sim *store, struct store_op *op)
 {
     struct kith_floor_record record;
     floor_read(store, &op->arena, op->op.partition, &record);
-    if (store->sim->mutant != MUTANT_FLOOR_UNTOLD) {
-        op->done.u.reap.entry_count = record.floor.count;
-        op->done.u.reap.entries = record.floor.entries;
-    }
+    op->done.u.reap.entry_count = record.floor.count;
+    op->done.u.reap.entries = record.floor.entries;
     for (uint32_t leaf = 0; leaf < KITH_TREE_LEAVES; leaf++) {
         struct kith_sum sum = store_sim_leaf_sum(store, op->op.partition, leaf), other;
         kith_sum_decode(&op->op.u.reap.sums[leaf], &other);
