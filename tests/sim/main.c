@@ -21,6 +21,8 @@
 
 #define FORM_FAULTS_US 4000000u
 #define SETTLE_STEPS 2400u /* of 0.1 s */
+/* An exchange whose question was lost waits for 10 s; the next one may be asked 3 s later. */
+#define SETTLE_AWAY     150u
 #define FORM_WAIT_US   60000000u
 /* Each pair of owners compares within an hour; a merge that meets a twin (rowop.h) is a write, which
  * goes the same way, from one to the next. */
@@ -311,7 +313,7 @@ static void phase_away(struct sim *sim)
     bool dark = sim_chance(sim, 300);
     uint32_t since_us = sim_below(sim, 3000000);
     world_heal(sim);
-    settle(sim, 50);
+    settle(sim, SETTLE_AWAY);
     if (sim->failed || sim->gone || sim->newest->member_count < SIM_REPLICAS ||
         sim->newest->member_count < sim->node_count) {
         return;
