@@ -755,6 +755,9 @@ bool cc_session_keep(struct cc_session *session, const struct kith_group *group,
 /* The encoded row that is kept, for the request `order`; empty: none. Until the session changes. */
 struct kith_bytes cc_session_kept(const struct cc_session *session, uint64_t order,
                                   const struct kith_group *group, struct kith_bytes name);
+/* Whether there was nothing of the row, in an answer whose clock covered that dot. */
+bool cc_session_is_gone(const struct cc_session *session, const struct kith_group *group,
+                        struct kith_bytes name, const struct kith_dot *dot);
 /* The number of the change that made the entry's clock what it is; 0: no entry. */
 uint64_t cc_session_change(const struct cc_session *session, const struct kith_group *group,
                            struct kith_bytes name);

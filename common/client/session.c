@@ -452,6 +452,15 @@ struct kith_bytes cc_session_kept(const struct cc_session *session, uint64_t ord
     return any ? kith_bytes_make(entry->kept, entry->kept_size) : kith_bytes_make(NULL, 0);
 }
 
+bool cc_session_is_gone(const struct cc_session *session, const struct kith_group *group,
+                        struct kith_bytes name, const struct kith_dot *dot)
+{
+    const struct cc_session_entry *entry = *entry_at(session, group, name, row_hash(group, name));
+    struct kith_clock none = {0, NULL};
+    struct kith_clock gone = entry == NULL ? none : clock_of(&entry->gone);
+    return kith_clock_covers(&gone, dot);
+}
+
 uint64_t cc_session_change(const struct cc_session *session, const struct kith_group *group,
                            struct kith_bytes name)
 {

@@ -89,18 +89,21 @@ bool cc_twins_note(struct kith_client_core *core, const struct cc_op *op,
     return twins->ring != NULL;
 }
 
-/* The write of ours that the sibling is of, where that has been replaced under another dot. */
-static struct cc_twin *ghost_of(struct cc_twins *twins, const struct kith_group *group,
+/* The write of ours that the sibling is of, where that has been replaced under another dot; as the
+ * answer says, or one before it in which there was nothing (one owner alone may be asked). */
+static struct cc_twin *ghost_of(struct kith_client_core *core, const struct kith_group *group,
                                 struct kith_bytes name, const struct kith_row *row,
                                 const struct kith_sibling *sibling)
 {
+    struct cc_twins *twins = &core->twins;
     for (uint32_t i = 0; i < twins->count; i++) {
         struct cc_twin *twin = &twins->ring[(twins->first + i) % CC_TWINS_MAX];
         if (request_equal(&twin->request, &sibling->request) &&
             kith_bytes_equal(kith_bytes_make(twin->name, twin->name_size), name) &&
             kith_group_compare(&twin->group, group) == 0) {
-            bool replaced = kith_clock_covers(&row->clock, &twin->dot) &&
-                            kith_row_find(row, &twin->dot) == NULL;
+            bool known = kith_clock_covers(&row->clock, &twin->dot) ||
+                         cc_session_is_gone(&core->session, group, name, &twin->dot);
+            bool replaced = known && kith_row_find(row, &twin->dot) == NULL;
             return replaced ? twin : NULL;
         }
     }
@@ -169,7 +172,7 @@ bool cc_twins_drop(struct kith_client_core *core, struct cc_op *op, const struct
     struct cc_twin *ghost = NULL;
     uint32_t count = 0;
     for (uint32_t i = 0; i < row->sibling_count; i++) {
-        struct cc_twin *of = ghost_of(twins, group, name, row, &row->siblings[i]);
+        struct cc_twin *of = ghost_of(core, group, name, row, &row->siblings[i]);
         if (of != NULL && rest == NULL) {
             rest = kith_arena_calloc(&op->arena, row->sibling_count, sizeof(*rest));
             if (rest == NULL) {
