@@ -75,11 +75,6 @@ static enum kith_reap_step step_of(enum reap_phase phase)
     }
 }
 
-enum kith_durability reap_durability(enum kith_reap_step step)
-{
-    return step == KITH_REAP_ASK || step == KITH_REAP_SET ? KITH_DURABLE_DISK : KITH_DURABLE_OS;
-}
-
 static struct kith_store_op *own_op(struct kith_node *node, struct pending *pending,
                                     enum kith_store_kind kind)
 {
@@ -153,7 +148,7 @@ static void phase_ask(struct kith_node *node, struct pending *pending)
         return;
     }
     struct kith_store_op *op = own_op(node, pending, KITH_STORE_REAP);
-    op->durability = reap_durability(step_of(page->phase));
+    op->durability = KITH_DURABLE_DISK;
     op->u.reap.step = step_of(page->phase);
     op->u.reap.now_ms = node->wall_ms;
     op->u.reap.grace_ms = node->reap.grace_ms;

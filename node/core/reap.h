@@ -70,10 +70,6 @@ struct reap {
     char waits[160]; /* why the partition at hand is not done; "" = nothing is in its way */
 };
 
-/* How safe a step has to be before it is answered. What is said of the runs and of what is kept for
- * others has to be so after a loss of power, too, and the next floor has to be there, with the rows
- * that it was agreed for. A step that takes it into force, or removes rows, is only done again. */
-enum kith_durability reap_durability(enum kith_reap_step step);
 void reap_start(struct kith_node *node, uint64_t grace_ms);
 void reap_tick(struct kith_node *node);
 uint64_t reap_due(const struct kith_node *node);

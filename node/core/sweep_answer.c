@@ -127,7 +127,7 @@ void reap_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
         return;
     }
     struct kith_store_op *op = core_store(node, pending, KITH_STORE_REAP, req->partition);
-    op->durability = reap_durability(req->step);
+    op->durability = KITH_DURABLE_DISK;
     op->u.reap.step = req->step;
     op->u.reap.now_ms = node->wall_ms;
     op->u.reap.grace_ms = node->reap.grace_ms;
