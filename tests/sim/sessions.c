@@ -65,7 +65,9 @@ void sessions_absent(struct sim *sim, const struct sim_op *record, uint32_t i)
     struct kith_arena arena;
     struct kith_clock seen;
     kith_arena_init(&arena, 0);
-    clock_of(&arena, &record->seen[i], &seen);
+    /* With all that was seen until now: a scan does not tell the clock of what is gone, and the client
+     * may have found it newer than its own request was bound to. */
+    clock_of(&arena, &sim->clients[record->owner].seen[record->rows[i]], &seen);
     if (seen.count > 0) {
         sessions_join(sim, record->owner, record->rows[i], &seen, true);
     }
