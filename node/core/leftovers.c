@@ -46,6 +46,26 @@ static bool may_begin(const struct kith_node *node)
            !join_frozen(node) && !node->table_next;
 }
 
+/* A node that is no member any more, and has learnt of a move: of its end nobody tells it who is not
+ * connected to it (peers.c keeps no connection to it where members are many). */
+static bool stranded(const struct kith_node *node)
+{
+    return node->has_cluster && node->serving && node->self == KITH_NO_MEMBER &&
+           kith_table_is_joint(node->table);
+}
+
+/* A member is connected to: pings name the table that is in use there. */
+static void look_up(struct kith_node *node)
+{
+    struct leftovers *left = &node->leftovers;
+    uint32_t member = (uint32_t)(core_random(node) % node->table->member_count);
+    uint16_t peer = node->peer_of_member[member];
+    left->due_ms = node->now_ms + (peer == KITH_NO_PEER ? LEFT_TICK_MS : LEFT_REST_MS);
+    if (peer != KITH_NO_PEER) {
+        (void)peer_want(node, &node->peers[peer]);
+    }
+}
+
 /* ---- What waits for owners that are down ---- */
 
 static bool waits(const struct leftovers *left, uint32_t partition)
@@ -450,6 +470,9 @@ static void offer_go_on(struct kith_node *node)
 void leftovers_tick(struct kith_node *node)
 {
     struct leftovers *left = &node->leftovers;
+    if (stranded(node) && node->now_ms >= left->due_ms) {
+        look_up(node);
+    }
     if (!may_begin(node)) {
         return;
     }
@@ -476,7 +499,7 @@ uint64_t leftovers_due(const struct kith_node *node)
 {
     const struct leftovers *left = &node->leftovers;
     if (!may_begin(node)) {
-        return UINT64_MAX;
+        return stranded(node) ? left->due_ms : UINT64_MAX;
     }
     uint64_t due = left->pending != 0 ? UINT64_MAX : left->due_ms;
     for (uint32_t i = 0; i < KITH_GUESTS; i++) {
