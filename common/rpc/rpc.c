@@ -26,10 +26,15 @@
 #define LINGER_TRY_AGAIN 64u /* sleeps */
 #define DRIVE_EVENTS_MAX 64u /* of gRPC in one kith_rpc_drive: the driver has other work too */
 
-/* gRPC's own lines are for its developers; what matters reaches us as reasons. */
+/* gRPC's own lines are for its developers; what matters reaches us as reasons. But for the last one:
+ * it ends the process behind it. */
 static void log_grpc(gpr_log_func_args *args)
 {
-    kith_log_debug("grpc", "%s", args->message);
+    if (args->severity == GPR_LOG_SEVERITY_ERROR && strstr(args->message, "assertion failed")) {
+        kith_log_error("grpc", "%s:%d: %s", args->file, args->line, args->message);
+    } else {
+        kith_log_debug("grpc", "%s", args->message);
+    }
 }
 
 /* Debian builds Abseil with the checks of a debug build; then every lock that gRPC takes is entered

@@ -159,6 +159,8 @@ static void *drive(void *arg)
         kith_rpc_drive(end->rpc,
                        UINT64_MAX); /* so every wait must be ended by an event or a wake */
     }
+    end_lock(end); /* who stops it may still be about to wake it */
+    end_unlock(end);
     kith_rpc_free(end->rpc);
     return NULL;
 }
@@ -184,8 +186,10 @@ void end_start(struct end *end, const struct kith_rpc_options *options)
 void end_stop(struct end *end)
 {
     if (ends_driven) {
+        end_lock(end);
         atomic_store(&end->stop, true);
         kith_rpc_wake(end->rpc);
+        end_unlock(end);
         pthread_join(end->driver, NULL);
     } else {
         kith_rpc_free(end->rpc);
