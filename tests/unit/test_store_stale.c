@@ -473,6 +473,7 @@ static void while_rows_are_written(void **state)
     enum { GROUPS = 40, ROWS = 6, BURST = 40, REFS = 4 };
     struct kith_chunk_id refs[REFS];
     char names[BURST][8];
+    struct kith_put_update updates[BURST]; /* until they are done */
     uint32_t asked = 0;
     must_close(place);
     place->workers = 4;
@@ -497,10 +498,11 @@ static void while_rows_are_written(void **state)
     for (uint32_t i = 0; i < ROWS * GROUPS; i++) {
         char *name = names[i % BURST];
         snprintf(name, sizeof names[0], "r%03u", i / GROUPS);
-        struct kith_put_update update = update_of(name, "value");
-        update.refs = refs;
-        update.ref_count = REFS;
-        struct kith_store_op op = put_op(i % GROUPS, &update, 1);
+        struct kith_put_update *update = &updates[i % BURST];
+        *update = update_of(name, "value");
+        update->refs = refs;
+        update->ref_count = REFS;
+        struct kith_store_op op = put_op(i % GROUPS, update, 1);
         submit(place, &op);
         op = (struct kith_store_op){.id = 9, .kind = KITH_STORE_SCRUB, .partition = i % PARTITIONS};
         submit(place, &op);
