@@ -24,8 +24,8 @@
  * lack it: it is lost, and was not deleted. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "shell/store_int.h"
 
@@ -423,13 +423,6 @@ static void suspect_op(struct suspects *suspects, const struct kith_store_op *op
     }
 }
 
-static uint64_t monotonic_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-}
-
 static enum kith_err settle_one(struct store_worker *worker, struct kith_bytes key,
                                 uint32_t *ret_count)
 {
@@ -445,7 +438,7 @@ static enum kith_err settle_one(struct store_worker *worker, struct kith_bytes k
             }
         }
         if (err == KITH_OK && count > 0) {
-            worker->aside_ms = monotonic_ms();
+            worker->aside_ms = kith_mono_ms();
             tell(worker, key);
             *ret_count += count;
         }
