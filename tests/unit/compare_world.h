@@ -143,4 +143,29 @@ static inline void compare(struct world *world, uint64_t ms)
     }
 }
 
+/* What node 2, which is up, is told when it asks for the sums of partition 5: that some of it is
+ * missing here, or may be old. */
+static inline bool says_refilling(struct world *world, bool chunks)
+{
+    static struct kith_sum sums[KITH_TREE_LEAVES];
+    struct kith_msg msg = {.kind = KITH_MSG_SUMS_REQ, .id = 79};
+    msg.u.sums_req.table = table_id(world);
+    msg.u.sums_req.partition = 5;
+    msg.u.sums_req.chunks = chunks;
+    struct kith_event event = {.kind = KITH_EVENT_MESSAGE, .conn = 12, .msg = &msg};
+    step(world, &event);
+    uint64_t id = 0;
+    for (uint32_t i = 0; i < world->last.count; i++) {
+        const struct kith_effect *effect = &world->last.effects[i];
+        id = effect->kind == KITH_EFFECT_STORE && effect->op->kind == KITH_STORE_SUMS
+                 ? effect->op->id
+                 : id;
+    }
+    struct kith_store_done done = {.id = id, .message = "", .u.sums = sums};
+    struct kith_event stored = {.kind = KITH_EVENT_STORED, .done = &done};
+    step(world, &stored);
+    assert_non_null(sent(world, KITH_MSG_SUMS_RES));
+    return sent(world, KITH_MSG_SUMS_RES)->u.sums_res.refilling;
+}
+
 #endif
