@@ -337,8 +337,9 @@ struct cc_watch {
     uint64_t tag;
     struct kith_group group;
     uint32_t index;
-    uint32_t slots, need; /* owners, R of them; no slots before there is a table */
-    struct cc_promise owners[KITH_REPLICAS_MAX];
+    uint32_t slots; /* of owners, in a move the next ones with them; 0 before there is a table */
+    struct kith_quorum quorum; /* R of them */
+    struct cc_promise owners[KITH_HOLDERS_MAX];
     uint64_t until_ms; /* live until then; 0 = not */
     uint64_t begun;    /* requests of a higher order began under the number it has now */
     bool broken;       /* what was read is not to be believed any more; only inside watch.c's calls */
@@ -545,8 +546,10 @@ uint32_t cc_replicas_next_read(struct kith_client_core *core, const struct cc_op
 /* Whether there would be another one to ask, if it could be. */
 bool cc_replicas_lack(const struct cc_op *op, uint32_t want);
 uint32_t cc_replicas_count(const struct cc_op *op, enum cc_rep_state state);
-/* Owners alone: those whose word counts. */
+/* Owners alone, while data moves the next ones with them: those whose word counts. */
 uint32_t cc_owners_count(const struct cc_op *op, enum cc_rep_state state);
+/* Whether one that owns it now has answered: the next ones may know nothing of it yet. */
+bool cc_owner_has(const struct cc_op *op);
 /* The owners in that state, bit i of reps[i]. */
 uint32_t cc_owners_in(const struct cc_op *op, enum cc_rep_state state);
 /* Whether those that have answered are enough for the op's level. */

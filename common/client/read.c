@@ -176,8 +176,7 @@ static enum outcome finish(struct kith_client_core *core, struct cc_op *op, bool
         if (err == KITH_OK) {
             err = cc_merge_kept(core, op, &get->group, get->names[n], &rows[n].row, &holders);
         }
-        if (err == KITH_OK && rows[n].row.clock.count == 0 &&
-            cc_owners_count(op, CC_REP_HAVE) == 0) {
+        if (err == KITH_OK && rows[n].row.clock.count == 0 && !cc_owner_has(op)) {
             return OUTCOME_WAIT; /* "not found" is for owners to say: one may come back */
         }
         if (err == KITH_OK &&

@@ -40,12 +40,11 @@ static void bind(struct kith_client_core *core, struct cc_op *op)
     uint32_t partition = op_partition(op, table->partitions);
     uint16_t owners[KITH_HOLDERS_MAX];
     uint32_t holders = kith_table_holders(table, partition, owners); /* the owners first */
-    /* a put's copies are its coordinator's; the one copy of a chunk may be at any of them */
+    bool puts = op->kind == KITH_CLIENT_PUT; /* an owner coordinates it, and sees to its copies */
     bool writes = op->kind == KITH_CLIENT_CHUNK_PUT;
-    bool any = writes || op->kind == KITH_CLIENT_CHUNK_GET;
     op->partition = partition;
     op->table = kith_table_hold(table);
-    op->slots = any ? holders : table->owner_slots;
+    op->slots = puts ? table->owner_slots : holders;
     op->rep_count = op->slots;
     memset(op->reps, 0, sizeof(op->reps));
     if (writes) {
@@ -54,9 +53,11 @@ static void bind(struct kith_client_core *core, struct cc_op *op)
     for (uint32_t i = 0; i < op->slots; i++) {
         op->reps[i].peer = core->by_member[owners[i]];
     }
-    kith_quorum_make(table, partition, op->level, core->zone,
-                     writes || (op->kind == KITH_CLIENT_PUT && !kith_table_is_joint(table)),
-                     &op->quorum);
+    if (puts) {
+        kith_quorum_make_owners(table, partition, op->level, core->zone, true, &op->quorum);
+    } else {
+        kith_quorum_make(table, partition, op->level, core->zone, writes, &op->quorum);
+    }
     op->need = kith_quorum_lacks(&op->quorum, 0);
 }
 
@@ -167,7 +168,8 @@ static uint32_t rank_of(const struct cc_peer *peer, bool helps)
 static uint32_t wanted(const struct cc_op *op)
 {
     uint32_t there = 0;
-    if (op->level != KITH_LEVEL_LOCAL_QUORUM && op->level != KITH_LEVEL_EACH_QUORUM) {
+    bool by_zone = op->level == KITH_LEVEL_LOCAL_QUORUM || op->level == KITH_LEVEL_EACH_QUORUM;
+    if (op->quorum.set_count == 1 && !by_zone) {
         return UINT32_MAX;
     }
     for (uint32_t i = 0; i < op->slots; i++) {
@@ -240,6 +242,15 @@ uint32_t cc_owners_count(const struct cc_op *op, enum cc_rep_state state)
         count += op->reps[i].state == state ? 1 : 0;
     }
     return count;
+}
+
+bool cc_owner_has(const struct cc_op *op)
+{
+    bool has = false;
+    for (uint32_t i = 0; i < op->table->owner_slots; i++) {
+        has = has || op->reps[i].state == CC_REP_HAVE;
+    }
+    return has;
 }
 
 uint32_t cc_owners_in(const struct cc_op *op, enum cc_rep_state state)
@@ -638,13 +649,16 @@ void cc_repair_note(struct cc_op *op, struct cc_repairs **repairs, struct kith_b
     if (*repairs == NULL) {
         *repairs = kith_arena_calloc(&op->arena, 1, sizeof(**repairs));
     }
-    holders &= cc_owners_mask(op); /* who stands in is repaired by nobody, and repairs nobody */
-    asked &= cc_owners_mask(op);
-    for (uint32_t to = 0; to < op->slots && *repairs != NULL; to++) {
+    /* Who stands in is repaired by nobody, and repairs nobody; nor is who is to own it next, and
+     * lacks much: he gets all of it. */
+    uint32_t owners = op->table->owner_slots;
+    holders &= (1u << owners) - 1u;
+    asked &= (1u << owners) - 1u;
+    for (uint32_t to = 0; to < owners && *repairs != NULL; to++) {
         if ((asked & ~holders & (1u << to)) == 0) {
             continue;
         }
-        for (uint32_t from = 0; from < op->slots; from++) {
+        for (uint32_t from = 0; from < owners; from++) {
             /* from one that has all, or, where none has, from every other */
             uint32_t sources = holders != 0 ? holders : asked;
             if (from == to || (sources & (1u << from)) == 0) {
@@ -667,9 +681,10 @@ void cc_repair_send(struct kith_client_core *core, struct cc_op *op,
         core->repair_window_ms = core->now;
         core->repair_sent = 0;
     }
-    for (uint32_t to = 0; to < op->slots; to++) {
+    uint32_t owners = op->table->owner_slots;
+    for (uint32_t to = 0; to < owners; to++) {
         struct cc_link *link = cc_peer_link(core, op->reps[to].peer, false);
-        for (uint32_t from = 0; from < op->slots && link != NULL; from++) {
+        for (uint32_t from = 0; from < owners && link != NULL; from++) {
             if (repairs->counts[to][from] == 0 || core->repair_sent >= KITH_CLIENT_REPAIRS_PER_S) {
                 continue;
             }

@@ -290,7 +290,8 @@ void cc_scan_drive(struct kith_client_core *core, struct cc_op *op)
         asked = ask_fallbacks(core, op);
     }
     /* a listing without any owner would be nearly empty: there is none */
-    if (asked == 0 && have > 0 && !behind && !op->strict && finish(core, op, true, &behind)) {
+    if (asked == 0 && cc_owner_has(op) && !behind && !op->strict &&
+        finish(core, op, true, &behind)) {
         return;
     }
     op->behind = op->behind || behind;

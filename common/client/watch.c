@@ -37,6 +37,9 @@
  * had stored anything then; so it is enough that R owners which promised then keep that promise
  * without a gap: any W have one of them among them. (Again not that R promise at each moment.)
  *
+ * While data moves R means a majority of the owners and one of the next owners (data/quorum.h), of
+ * reads, of writes, and so of promises.
+ *
  * THE EPOCH. So the number of a watch (epoch.h) stays as long as it is live and
  *
  *   - R of the owners that promised when it began (its founders) have done so without a gap, and
@@ -65,9 +68,9 @@
 
 /* Ids of WATCH_REQs have the top bit; those of asks (asks.c) count from 1 and never get there. */
 #define ID_BIT        (UINT64_C(1) << 63)
-#define ID_OWNER_BITS 3u
+#define ID_OWNER_BITS 4u
 #define ID_WATCH_BITS 10u
-_Static_assert(KITH_REPLICAS_MAX <= 1u << ID_OWNER_BITS, "an id names the owner");
+_Static_assert(KITH_HOLDERS_MAX <= 1u << ID_OWNER_BITS, "an id names the owner");
 _Static_assert(KITH_WATCHES_MAX <= 1u << ID_WATCH_BITS, "an id names the watch");
 _Static_assert(CC_WATCH_ANSWER_MS + CC_WATCH_MARGIN_MS + KITH_WATCH_RENEW_MS < KITH_WATCH_LEASE_MS,
                "one renewal may be lost");
@@ -175,23 +178,29 @@ static void promise_end(struct cc_watch *watch, struct cc_promise *promise)
     promise->until_ms = 0;
 }
 
-/* Until when `need` owners, or founders, keep their promise; 0: fewer do. */
+/* Until when a quorum of owners, or of founders, keep their promise; 0: fewer do. */
 static uint64_t quorum_until(const struct kith_client_core *core, const struct cc_watch *watch,
                              bool founders)
 {
-    uint64_t ends[KITH_REPLICAS_MAX];
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < watch->slots; i++) {
-        if (!keeps(core, &watch->owners[i]) || (founders && !watch->owners[i].founder)) {
-            continue;
+    uint32_t mask = 0; /* those that keep it longest */
+    uint64_t until_ms = 0;
+    while (watch->slots > 0 && !kith_quorum_met(&watch->quorum, mask)) {
+        uint32_t longest = watch->slots;
+        for (uint32_t i = 0; i < watch->slots; i++) {
+            const struct cc_promise *promise = &watch->owners[i];
+            if ((mask >> i & 1u) == 0 && keeps(core, promise) && (!founders || promise->founder) &&
+                (longest == watch->slots ||
+                 promise->until_ms > watch->owners[longest].until_ms)) {
+                longest = i;
+            }
         }
-        uint32_t at = count++;
-        for (; at > 0 && ends[at - 1] < watch->owners[i].until_ms; at--) {
-            ends[at] = ends[at - 1];
+        if (longest == watch->slots) {
+            return 0;
         }
-        ends[at] = watch->owners[i].until_ms;
+        mask |= 1u << longest;
+        until_ms = watch->owners[longest].until_ms;
     }
-    return count == 0 || count < watch->need ? 0 : ends[watch->need - 1];
+    return until_ms;
 }
 
 /* Sees what has lapsed, and what follows from how the promises stand now. */
@@ -254,14 +263,15 @@ void cc_watches_read(struct kith_client_core *core, const struct cc_op *op)
     }
     const struct kith_group *group =
         op->kind == KITH_CLIENT_GET ? &op->u.get.group : &op->u.scan.group;
-    bool quorum = !op->result.degraded && op->need >= cc_majority(op);
+    uint32_t have = cc_owners_in(op, CC_REP_HAVE);
     struct cc_watch *watch = *bucket_of(core, group);
     for (; watch != NULL; watch = watch->chain) {
         if (kith_group_compare(&watch->group, group) != 0 || watch->until_ms == 0 ||
             op->order <= watch->begun) {
             continue;
         }
-        watch->broken = !quorum;
+        watch->broken = op->result.degraded || op->table != core->table ||
+                        !kith_quorum_met(&watch->quorum, have);
         for (uint32_t i = 0; i < op->rep_count; i++) {
             if (op->reps[i].state == CC_REP_HAVE &&
                 !note_reader(core, watch, op, op->reps[i].peer)) {
@@ -344,10 +354,10 @@ static void bind(struct kith_client_core *core, struct cc_watch *watch)
         return;
     }
     memset(watch->owners, 0, sizeof(watch->owners));
-    watch->slots = core->table->owner_slots;
-    watch->need = watch->slots / 2 + 1;
-    const uint16_t *owners = kith_table_owners(
-        core->table, kith_group_partition(&watch->group, core->table->partitions));
+    uint32_t partition = kith_group_partition(&watch->group, core->table->partitions);
+    uint16_t owners[KITH_HOLDERS_MAX];
+    watch->slots = kith_table_holders(core->table, partition, owners);
+    kith_quorum_make(core->table, partition, KITH_LEVEL_QUORUM, "", false, &watch->quorum);
     for (uint32_t i = 0; i < watch->slots; i++) {
         struct cc_promise *promise = &watch->owners[i];
         promise->peer = core->by_member[owners[i]];

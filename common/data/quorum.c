@@ -75,28 +75,55 @@ static void side_add(struct kith_quorum *quorum, const struct side *side, enum k
     }
 }
 
+/* The sides of the partition's holders, which are written to `holders`. */
+static struct side side_now(const struct kith_table *table, uint32_t partition,
+                            uint16_t holders[KITH_HOLDERS_MAX])
+{
+    return (struct side){.table = table,
+                         .holders = holders,
+                         .count = kith_table_holders(table, partition, holders),
+                         .mask = (1u << table->owner_slots) - 1u};
+}
+
+static struct side side_next(const struct side *now, uint32_t partition)
+{
+    struct side side = *now;
+    const uint16_t *next = kith_table_next_owners(now->table, partition);
+    side.next = true;
+    side.mask = 0;
+    for (uint32_t i = 0; i < side.count; i++) {
+        for (uint32_t k = 0; k < side.table->next_slots; k++) {
+            side.mask |= next[k] == side.holders[i] ? 1u << i : 0;
+        }
+    }
+    return side;
+}
+
+void kith_quorum_make_owners(const struct kith_table *table, uint32_t partition,
+                             enum kith_level level, const char *zone, bool write,
+                             struct kith_quorum *ret_quorum)
+{
+    uint16_t holders[KITH_HOLDERS_MAX];
+    struct side now = side_now(table, partition, holders);
+    memset(ret_quorum, 0, sizeof *ret_quorum);
+    side_add(ret_quorum, &now, level, zone, write);
+}
+
 void kith_quorum_make(const struct kith_table *table, uint32_t partition, enum kith_level level,
                       const char *zone, bool write, struct kith_quorum *ret_quorum)
 {
     uint16_t holders[KITH_HOLDERS_MAX];
-    struct side side = {.table = table,
-                        .holders = holders,
-                        .count = kith_table_holders(table, partition, holders),
-                        .mask = (1u << table->owner_slots) - 1u};
+    struct side now = side_now(table, partition, holders);
     memset(ret_quorum, 0, sizeof *ret_quorum);
-    side_add(ret_quorum, &side, level, zone, write);
-    if (!write || !kith_table_is_joint(table)) {
+    side_add(ret_quorum, &now, level, zone, write);
+    if (!kith_table_is_joint(table) || (level == KITH_LEVEL_ONE && !write)) {
         return;
     }
-    const uint16_t *next = kith_table_next_owners(table, partition);
-    side.next = true;
-    side.mask = 0;
-    for (uint32_t i = 0; i < side.count; i++) {
-        for (uint32_t k = 0; k < table->next_slots; k++) {
-            side.mask |= next[k] == holders[i] ? 1u << i : 0;
-        }
+    struct side next = side_next(&now, partition);
+    bool by_zone = level == KITH_LEVEL_LOCAL_QUORUM || level == KITH_LEVEL_EACH_QUORUM;
+    if (next.mask != now.mask || by_zone) { /* else it stays where it is; a zone may change */
+        side_add(ret_quorum, &next, level, zone, write);
     }
-    side_add(ret_quorum, &side, level, zone, write);
 }
 
 uint32_t kith_quorum_helps(const struct kith_quorum *quorum, uint32_t have)

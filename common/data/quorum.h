@@ -5,8 +5,11 @@
  * A level says how many of a partition's owners a read or a write wants, and where they are. It
  * becomes a few sets of owners, and how many of each: a request is done when all of that is met.
  * Owners are numbered as the table has them, and a set of them is a mask: bit i is owner i. While
- * data moves a write wants all that of the next owners as well, and bit i is the holder i
- * (kith_table_holders, which has the owners first).
+ * data moves all that is wanted of the next owners as well, and bit i is the holder i
+ * (kith_table_holders, which has the owners first): of a write, so that they have it when they are
+ * the owners; of a read, so that it meets one of those who know of it when they already are. Who
+ * goes on asking the owners of before alone, cut off with them, would miss what the others have
+ * acknowledged since.
  *
  * Pure values; any thread. DESIGN section 5. Checked by tests/unit/test_quorum.c. */
 #ifndef KITH_DATA_QUORUM_H
@@ -34,11 +37,16 @@ struct kith_quorum {
     } sets[KITH_QUORUM_SETS];
 };
 
-/* What `level` asks of the owners of `partition`. `zone`: the caller's; where none of them is
- * there, LOCAL_QUORUM is QUORUM. `write`: what LOCAL_QUORUM writes is at two owners at least,
+/* What `level` asks of the owners of `partition`, and, while it moves, of the next ones (ONE asks
+ * them for writes alone: its reads meet nobody for sure). `zone`: the caller's; where none of them
+ * is there, LOCAL_QUORUM is QUORUM. `write`: what LOCAL_QUORUM writes is at two owners at least,
  * wherever the second is, for a zone may have one alone, whose disk may fail. */
 void kith_quorum_make(const struct kith_table *table, uint32_t partition, enum kith_level level,
                       const char *zone, bool write, struct kith_quorum *ret_quorum);
+/* The same of the owners alone, whoever comes next. */
+void kith_quorum_make_owners(const struct kith_table *table, uint32_t partition,
+                             enum kith_level level, const char *zone, bool write,
+                             struct kith_quorum *ret_quorum);
 
 /* How many more are needed at least beside those of `have`; 0: they are enough. */
 uint32_t kith_quorum_lacks(const struct kith_quorum *quorum, uint32_t have);

@@ -11,9 +11,11 @@
  * MOVES. A table that moves data is followed by the one it moves to: it is JOINT. It has the owners
  * of the table before, who answer for the data, and, beside, those that are to own it next; its
  * members are those of both. What is written is written to both (kith_table_holders), so that
- * enough of each have it (kith_table_need); what is read is read from the owners alone. Once the
- * next owners hold everything (node/core/moves.h) the table after that has them as its owners, or,
- * where the move is given up, those of before. table_move.c makes these tables.
+ * enough of each have it (kith_table_need). What is read is read from both, too (quorum.h): the
+ * owners have it, and one of any majority of the next ones knows when they alone are asked already,
+ * which owners that are cut off would not. Once the next owners hold everything (node/core/moves.h)
+ * the table after that has them as its owners, or, where the move is given up, those of before.
+ * table_move.c makes these tables.
  *
  * An immutable value with a reference count: readable from any thread. DESIGN section 4; DeCandia
  * et al. 2007, section 6.2, strategy 3. Checked by tests/unit/test_table.c, invariant 6. */
@@ -100,7 +102,7 @@ static inline bool kith_table_is_joint(const struct kith_table *table)
 }
 /* The owners of `partition` to be, next_slots of them; joint tables only. */
 const uint16_t *kith_table_next_owners(const struct kith_table *table, uint32_t partition);
-/* Who takes what is written to `partition`: its owners in their order, then those that are to own
+/* Who takes what is written to `partition`, and is asked by reads: its owners in their order, then those that are to own
  * it. Returns how many. */
 uint32_t kith_table_holders(const struct kith_table *table, uint32_t partition,
                             uint16_t ret_members[KITH_HOLDERS_MAX]);

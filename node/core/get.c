@@ -4,7 +4,8 @@
  * anti-entropy (exchange.c) a partition's sums, the rows of leaves and a list of their chunks.
  *
  * A replica answers what it holds; merging and quorums are the reader's. Only an owner of the
- * partition answers, under the same table as the reader: a former owner says STALE, never not-found
+ * partition, or one that is to own it next (whom the reader asks next to owners, data/table.h),
+ * answers, under the same table as the reader: a former owner says STALE, never not-found
  * (invariant 7); nor does an owner that has lost rows, before they are back (refill.h): it is
  * NOTREADY. Any other node answers what it keeps for owners where it is asked for just that
  * (`fallback`): such an answer is no vote. */
@@ -46,8 +47,9 @@ static bool read_admit(struct kith_node *node, uint64_t conn, const struct kith_
                        const struct kith_table_id *table, uint32_t partition, bool fallback,
                        bool *ret_hints)
 {
-    *ret_hints = fallback && table_check(node, table, partition) == TABLE_NOT_OURS;
-    if (!*ret_hints && !table_admit(node, conn, msg, table, partition)) {
+    *ret_hints = fallback && table_check(node, table, partition) == TABLE_NOT_OURS &&
+                 !table_holds(node, partition);
+    if (!*ret_hints && !table_admit_holder(node, conn, msg, table, partition)) {
         return false;
     }
     if (!*ret_hints && refill_wants(node, partition, false)) {

@@ -381,7 +381,7 @@ static bool watch_admit(struct kith_node *node, const struct conn *conn, const s
     }
     uint32_t partition =
         node->has_cluster ? kith_group_partition(&req->group, node->table->partitions) : 0;
-    if (!table_admit(node, conn->id, msg, &req->table, partition)) {
+    if (!table_admit_holder(node, conn->id, msg, &req->table, partition)) {
         return false;
     }
     if (req->lease_ms == 0 || req->lease_ms > KITH_WATCH_LEASE_MAX_MS) {

@@ -10,7 +10,8 @@
 
 static bool crash_here(struct sim *sim, uint32_t node, uint32_t per_mille)
 {
-    if (!sim->faults || !sim_chance(sim, sim->storm ? 8 * per_mille : per_mille)) {
+    bool moves = sim->mutant == MUTANT_JOINT_OWNERS; /* they come to an end */
+    if (!sim->faults || moves || !sim_chance(sim, sim->storm ? 8 * per_mille : per_mille)) {
         return false;
     }
     bool power = sim->nodes[node].power_victim && sim_chance(sim, sim->storm ? 900 : 500);

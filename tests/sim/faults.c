@@ -78,14 +78,18 @@ static void halves_end(struct sim *sim, struct sim_event *event)
     faults_cut_side(sim, event->link, false);
 }
 
+void faults_side(struct sim *sim, uint32_t side, uint32_t lasts_us)
+{
+    sim_trace(sim, "cut in sides %x", side);
+    faults_cut_side(sim, side, true);
+    sim_at(sim, sim->now_us + lasts_us, halves_end)->link = side;
+}
+
 static void halves(struct sim *sim)
 {
     uint32_t side = sim_below(sim, 1u << SIM_ENTITIES);
     side = sim->zones > 0 ? zones_side(sim, side % sim->zones) : side;
-    uint32_t lasts = sim_below(sim, HALVES_MAX_US);
-    sim_trace(sim, "cut in sides %x", side);
-    faults_cut_side(sim, side, true);
-    sim_at(sim, sim->now_us + lasts, halves_end)->link = side;
+    faults_side(sim, side, sim_below(sim, HALVES_MAX_US));
 }
 
 /* A client is cut off from all nodes but one, or joined to them again. */
@@ -387,6 +391,9 @@ static void special(struct sim *sim, uint32_t a, uint32_t b)
 
 void faults_step(struct sim *sim)
 {
+    if (sim->mutant == MUTANT_JOINT_OWNERS) {
+        return; /* moves come to an end, and are cut at it: plans.c */
+    }
     uint32_t what = sim_below(sim, 14);
     uint32_t a = sim_below(sim, sim->node_count);
     uint32_t b = sim_below(sim, SIM_ENTITIES);

@@ -440,6 +440,7 @@ static bool run_seed(uint64_t seed, const struct options *options)
     sim->verbose = options->verbose;
     sim->tracing = options->verbose || options->hash;
     scenario_begin();
+    client_mutants_choose(sim);
     if (options->joins) {
         joins_case(sim, (uint32_t)(seed % JOINS_CASES));
     } else if (options->sweeps) {

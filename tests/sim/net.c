@@ -275,7 +275,8 @@ void net_send(struct sim *sim, uint32_t entity, uint64_t conn, const struct kith
     }
     bool hello = msg->kind == KITH_MSG_HELLO;
     bool event_of_watch = msg->kind == KITH_MSG_WATCH_EVENT;
-    if (!hello && sim->faults && sim_chance(sim, 15)) { /* lost */
+    bool moves = sim->mutant == MUTANT_JOINT_OWNERS; /* they come to an end soon */
+    if (!hello && sim->faults && !moves && sim_chance(sim, 15)) { /* lost */
         if (event_of_watch) {
             link_break(sim, index);
         }

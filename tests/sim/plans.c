@@ -12,12 +12,18 @@
  * has left still holds is no copy any more; but of a row of which it is noted that its owners lack
  * it, for then it is kept until they have it.
  *
+ * THE EDGE. When the first node goes by a table that begins or ends a move, some owners of before
+ * who do not have it yet are cut off now and then, with a client: they must not answer him as if
+ * they were owners still.
+ *
  * Which seeds have an administrator, and when he does what, comes from chance of its own: other
  * seeds are not changed by him. */
 #include <string.h>
 
 #include "data/balance.h"
 #include "sim.h"
+
+#define EDGE_MAX_US 3000000u
 
 static uint64_t draw(struct sim *sim, uint64_t below)
 {
@@ -28,6 +34,12 @@ static uint64_t draw(struct sim *sim, uint64_t below)
     return *x % below;
 }
 
+/* Much is to move at once, and often: else these are caught too seldom. */
+static bool much(const struct sim *sim)
+{
+    return sim->mutant == MUTANT_MOVED_EARLY || sim->mutant == MUTANT_JOINT_OWNERS;
+}
+
 void plans_init(struct sim *sim)
 {
     sim->plan_chance = (sim->seed + 1) * UINT64_C(0x9e3779b97f4a7c15) | 1;
@@ -35,7 +47,7 @@ void plans_init(struct sim *sim)
         (void)draw(sim, 2);
     }
     sim->plans = draw(sim, 2) == 0;
-    if (sim->mutant == MUTANT_MOVED_EARLY) { /* much is to move at once: else too seldom */
+    if (much(sim)) {
         sim->plans = true;
         sim->node_count = SIM_NODES_MAX;
         sim->late = SIM_NODES_MAX;
@@ -224,12 +236,16 @@ static struct kith_table *plan(struct sim *sim, const struct kith_table *last)
         return NULL;
     }
     uint16_t missing = absent(sim, last);
-    uint64_t what = sim->mutant == MUTANT_MOVED_EARLY ? 7 : draw(sim, 8);
+    uint64_t what = much(sim) ? 7 : draw(sim, 8);
     bool good = true;
     if (missing != KITH_NO_MEMBER) {
         good = wish_replace(sim, &wish, missing);
     } else if (what < 3 && last->member_count >= 2 && outsider(sim)) {
         good = wish_join(sim, &wish);
+    } else if (sim->mutant == MUTANT_JOINT_OWNERS && wish.count == SIM_NODES_MAX) {
+        wish_leave(sim, &wish); /* most owners of something change at once */
+        wish_leave(sim, &wish);
+        wish_leave(sim, &wish);
     } else if (what > 2 && last->member_count > last->owner_slots) { /* else all own everything */
         wish_weights(sim, &wish);
     } else if (last->member_count >= SIM_REPLICAS) {
@@ -416,6 +432,50 @@ bool plans_loses(const struct sim *sim, uint32_t node, uint32_t partition)
         stays = stays || next[i] == member;
     }
     return !stays && kith_table_owns(sim->newest, partition, member);
+}
+
+/* The nodes that own the partition by `last`, and not, or not for long, by `next`. */
+static uint32_t former(const struct sim *sim, const struct kith_table *last,
+                       const struct kith_table *next, uint32_t partition)
+{
+    uint32_t nodes = 0;
+    struct kith_uuid uuid;
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        if (!identity(sim, i, &uuid) ||
+            !kith_table_owns(last, partition, kith_table_find(last, &uuid))) {
+            continue;
+        }
+        uint16_t member = kith_table_find(next, &uuid);
+        const uint16_t *owners = kith_table_is_joint(next)
+                                     ? kith_table_next_owners(next, partition)
+                                     : kith_table_owners(next, partition);
+        uint32_t slots = kith_table_is_joint(next) ? next->next_slots : next->owner_slots;
+        bool stays = false;
+        for (uint32_t slot = 0; slot < slots; slot++) {
+            stays = stays || owners[slot] == member;
+        }
+        nodes |= stays ? 0 : 1u << i;
+    }
+    return nodes;
+}
+
+void plans_edge(struct sim *sim, uint32_t node, const struct kith_table *next)
+{
+    const struct kith_table *last = sim->newest;
+    if (!sim->plans || !sim->faults || !last || last->partitions != next->partitions ||
+        kith_table_is_joint(last) == kith_table_is_joint(next) ||
+        (sim->mutant == MUTANT_JOINT_OWNERS ? kith_table_is_joint(next) : draw(sim, 3) != 0)) {
+        return;
+    }
+    uint32_t first = (uint32_t)draw(sim, last->partitions), side = 0;
+    for (uint32_t i = 0; i < last->partitions; i++) { /* the one with the most */
+        uint32_t each = former(sim, last, next, (first + i) % last->partitions) & ~(1u << node);
+        side = __builtin_popcount(each) > __builtin_popcount(side) ? each : side;
+    }
+    sim_trace(sim, "%x owned what is not theirs %s", side,
+              kith_table_is_joint(next) ? "for long" : "any more");
+    side |= 1u << (SIM_NODES_MAX + draw(sim, sim->client_count));
+    faults_side(sim, side, 100000 + (uint32_t)draw(sim, EDGE_MAX_US));
 }
 
 /* A member that has left, and has nothing left: wiped, it is a new node. */

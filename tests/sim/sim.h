@@ -601,6 +601,8 @@ void faults_dark(struct sim *sim);
 void faults_cut_side(struct sim *sim, uint32_t side, bool cut);
 /* Between the node and all others, and the clients, nothing gets through. */
 void faults_cut_off(struct sim *sim, uint32_t node);
+/* Entities of `side` (bit i: entity i) and the others are cut off from each other for so long. */
+void faults_side(struct sim *sim, uint32_t side, uint32_t lasts_us);
 /* ---- main.c ---- */
 /* All members of the newest table know it; with `all`, every node is one. */
 bool sim_formed(const struct sim *sim, bool all);
@@ -611,9 +613,13 @@ void sim_heal(struct sim *sim);
 /* ---- zones.c ---- */
 /* Whether the seed has zones, and which levels its clients go by. */
 void zones_choose(struct sim *sim);
+/* ---- client_mutants.c ---- */
+void client_mutants_choose(const struct sim *sim);
 /* ---- plans.c ---- */
 void plans_init(struct sim *sim);
 void plans_step(struct sim *sim);
+/* `node` is the first that stores `next`, the table after the newest one. */
+void plans_edge(struct sim *sim, uint32_t node, const struct kith_table *next);
 /* Whether a table that moves data is in use anywhere. */
 bool plans_moving(const struct sim *sim);
 /* Where a move waits for a member whose disk is lost, the administrator gives it up; by force where

@@ -339,6 +339,7 @@ static void table_stored(struct store_sim *store, struct kith_bytes value)
             sim_fail(sim, "invariant 7: the table changed while node %u held data", i);
         }
     }
+    plans_edge(sim, store->node, table);
     kith_table_drop(sim->newest);
     sim->newest = table;
 }

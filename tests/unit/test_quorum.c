@@ -147,6 +147,83 @@ static void test_meet(void **state)
     }
 }
 
+/* A table that moves its one partition from members 0 to 2 to those of `next`. */
+static struct kith_table *joint_of(const char *zones, const uint16_t next[3])
+{
+    static const uint16_t first[] = {0, 1, 2};
+    struct kith_member members[6];
+    struct kith_uuid cluster = {{7}};
+    struct kith_table *last = NULL, *then = NULL, *joint = NULL;
+    memset(members, 0, sizeof members);
+    for (uint32_t i = 0; i < 6; i++) {
+        members[i].uuid.bytes[0] = (uint8_t)(i + 1);
+        members[i].weight = 1;
+        members[i].zone[0] = zones[i];
+    }
+    assert_int_equal(kith_table_new(&cluster, 1, 1, 1, 3, members, 6, first, &last), KITH_OK);
+    assert_int_equal(kith_table_new(&cluster, 1, 2, 1, 3, members, 6, next, &then), KITH_OK);
+    assert_int_equal(kith_table_move(last, then, false, NULL, 0, &joint), KITH_OK);
+    kith_table_drop(then);
+    kith_table_drop(last);
+    return joint;
+}
+
+/* The holders of `joint` that `met` names, as members. */
+static uint32_t members_of(const struct kith_table *joint, uint32_t met)
+{
+    uint16_t holders[KITH_HOLDERS_MAX];
+    uint32_t count = kith_table_holders(joint, 0, holders), mask = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        mask |= (met >> i & 1u) << holders[i];
+    }
+    return mask;
+}
+
+/* Whether every read under the joint table meets every write of that level under `other`. */
+static bool meets(const struct kith_table *joint, const struct kith_table *other,
+                  enum kith_level level, const char *zone)
+{
+    struct kith_quorum read, write;
+    kith_quorum_make(joint, 0, level, zone, false, &read);
+    kith_quorum_make(other, 0, level, zone, true, &write);
+    for (uint32_t r = 0; r < 64; r++) {
+        for (uint32_t w = 0; w < 64 && kith_quorum_met(&read, r); w++) {
+            if (kith_quorum_met(&write, w) &&
+                (members_of(joint, r) & members_of(other, w)) == 0) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* While data moves a read meets the writes before, during and after it: whoever is cut off with the
+ * owners of before learns that they are not asked any more. */
+static void test_moves(void **state)
+{
+    static const uint16_t nexts[][3] = {{0, 1, 2}, {0, 1, 3}, {2, 3, 4}, {3, 4, 5}, {5, 1, 0}};
+    static const char *const zones[] = {"aaaaaa", "ababab", "aaabbb", "abcabc"};
+    static const enum kith_level levels[] = {KITH_LEVEL_QUORUM, KITH_LEVEL_ALL,
+                                             KITH_LEVEL_LOCAL_QUORUM, KITH_LEVEL_EACH_QUORUM};
+    (void)state;
+    for (uint32_t n = 0; n < sizeof nexts / sizeof nexts[0]; n++) {
+        for (uint32_t z = 0; z < sizeof zones / sizeof zones[0]; z++) {
+            struct kith_table *settled = NULL, *given_up = NULL;
+            struct kith_table *joint = joint_of(zones[z], nexts[n]);
+            assert_int_equal(kith_table_settle(joint, &settled), KITH_OK);
+            assert_int_equal(kith_table_revert(joint, &given_up), KITH_OK);
+            for (uint32_t l = 0; l < sizeof levels / sizeof levels[0]; l++) {
+                assert_true(meets(joint, joint, levels[l], "a"));
+                assert_true(meets(joint, settled, levels[l], "a"));
+                assert_true(meets(joint, given_up, levels[l], "a"));
+            }
+            kith_table_drop(given_up);
+            kith_table_drop(settled);
+            kith_table_drop(joint);
+        }
+    }
+}
+
 static void test_words(void **state)
 {
     (void)state;
@@ -165,6 +242,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all),
         cmocka_unit_test(test_meet),
+        cmocka_unit_test(test_moves),
         cmocka_unit_test(test_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
