@@ -71,6 +71,24 @@ static bool has_rep(const struct cc_op *op, const struct cc_peer *peer)
     return false;
 }
 
+/* Those who may have what owners lack: who stands in for them, and, of chunks, who leaves as well:
+ * he may have owned it a moment ago, and brings it. */
+static uint32_t others(const struct cc_op *op, uint16_t members[CC_FALLBACKS_MAX])
+{
+    const struct kith_table *table = op->table;
+    uint32_t count = kith_table_fallbacks(table, op->partition, CC_FALLBACKS_MAX, members);
+    bool leavers = op->kind == KITH_CLIENT_CHUNK_GET && kith_table_is_joint(table);
+    for (uint32_t m = 0; leavers && m < table->member_count && count < CC_FALLBACKS_MAX; m++) {
+        uint32_t flags = table->after[m].flags & (KITH_MEMBER_LEAVES | KITH_MEMBER_GONE);
+        if (flags == KITH_MEMBER_LEAVES &&
+            !kith_table_holds(table, op->partition, (uint16_t)m)) {
+            members[count] = (uint16_t)m;
+            count++;
+        }
+    }
+    return count;
+}
+
 void cc_replicas_fallbacks(struct kith_client_core *core, struct cc_op *op)
 {
     uint16_t members[CC_FALLBACKS_MAX];
@@ -78,7 +96,7 @@ void cc_replicas_fallbacks(struct kith_client_core *core, struct cc_op *op)
         (op->kind == KITH_CLIENT_PUT && op->strict)) {
         return;
     }
-    uint32_t count = kith_table_fallbacks(op->table, op->partition, CC_FALLBACKS_MAX, members);
+    uint32_t count = others(op, members);
     for (uint32_t i = 0; i < count && op->rep_count < CC_REPS_MAX; i++) {
         struct cc_peer *peer = core->by_member[members[i]];
         if (cc_peer_link(core, peer, false) != NULL && !has_rep(op, peer)) {
@@ -94,7 +112,7 @@ const struct cc_peer *cc_replicas_unasked(struct kith_client_core *core, struct 
     if (op->table->member_count == op->slots || op->table != core->table) {
         return NULL;
     }
-    uint32_t count = kith_table_fallbacks(op->table, op->partition, CC_FALLBACKS_MAX, members);
+    uint32_t count = others(op, members);
     for (uint32_t i = 0; i < count; i++) {
         struct cc_peer *peer = core->by_member[members[i]];
         if (!has_rep(op, peer)) {
