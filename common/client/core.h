@@ -59,6 +59,7 @@
 #define CC_PAUSE_MAX_MS   500u
 #define CC_RTT_MAX_MS     10000u /* what takes longer says nothing of where a node is */
 #define CC_TABLE_AGAIN_MS 1000u /* TABLE_REQs because of unreachable members: one in this time */
+#define CC_MOVED_MS       60000u /* after a change of tables former owners bring what they have left */
 #define CC_REPS_MAX       (KITH_HOLDERS_MAX + 2u) /* owners, and who may stand in for them */
 #define CC_WINDOW         32u /* unanswered chunk puts to one node: 32 MiB on their way */
 #define CC_RELAY_MIN      4096u /* bytes of a chunk; a smaller one is sent to each owner */
@@ -382,6 +383,7 @@ struct kith_client_core {
     struct kith_uuid cluster; /* nil until a node said */
 
     struct kith_table *table;
+    uint64_t moved_ms; /* when it took the place of another; 0: it has not */
     struct cc_peer **by_member; /* [table->member_count] */
     struct cc_peer *peers[CC_PEERS_MAX];
     uint32_t peer_count;

@@ -343,6 +343,7 @@ static bool table_use(struct kith_client_core *core, struct kith_table *table)
     kith_free(core->by_member);
     core->by_member = by_member;
     if (core->table != NULL) {
+        core->moved_ms = core->now;
         kith_table_drop(core->table);
     }
     core->table = kith_table_hold(table);

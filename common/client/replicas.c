@@ -455,7 +455,8 @@ void cc_replicas_behind(struct kith_client_core *core, struct cc_op *op, struct 
 bool cc_replicas_lost(const struct kith_client_core *core, const struct cc_op *op)
 {
     uint64_t half_ms = (op->deadline_ms - op->started_ms) / 2;
-    return op->behind_all >= 2 && core->now - op->behind_since_ms >= half_ms &&
+    bool moved = core->moved_ms != 0 && core->now - core->moved_ms < CC_MOVED_MS;
+    return op->behind_all >= 2 && core->now - op->behind_since_ms >= half_ms && !moved &&
            entry_change(core, op, op->behind_row) == op->behind_change;
 }
 

@@ -21,6 +21,8 @@
  * entry that is as it was when the round was asked: one that a put of this mount has raised
  * meanwhile wants a state that the owners had not when they answered. So every change of an entry's
  * clock has a number, and the rounds that are counted together are all held against the same one.
+ * Nor do they say anything for a while after a change of tables (CC_MOVED_MS): what was read from a
+ * former owner, who was cut off from the others, is on its way from there.
  *
  * WHAT IS GONE. The owners forget what was deleted longer ago than a day (node/core/reap.h), and
  * the row begins anew. So an entry has two clocks: one that answers must cover; and one of states
