@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +21,9 @@
 
 #define EXEC_WAIT_MS 1000 /* for a program to be mapped: far less where the disk answers at all */
 #define TAIL_BYTES   8192
+#define PORT_LEAST   1024u /* below, ports are for the system's services */
+#define PORT_CHOICE  8192u /* ports of which one is drawn */
+#define PORT_TRIES   100u
 #define TAIL_LINES   30u /* the log may go with what is taken back */
 
 /* ---- Finding ---- */
@@ -140,7 +144,30 @@ enum kith_err kith_local_program(char ret_path[PATH_MAX], struct kith_error *err
                           "kithd is neither beside kithctl nor in PATH: build or install it");
 }
 
-enum kith_err kith_local_port(uint16_t *port, struct kith_error *error)
+/* Where the kernel begins to take ports for connections that go out. What is above may be taken by
+ * one of these between this look and the daemon's, or while the daemon is stopped. */
+static uint32_t ephemeral_first(void)
+{
+    char text[64];
+    size_t size = file_read("/proc/sys/net/ipv4/ip_local_port_range", text, sizeof(text) - 1);
+    text[size] = '\0';
+    unsigned long first = strtoul(text, NULL, 10);
+    return first <= UINT16_MAX ? (uint32_t)first : 0;
+}
+
+/* One below them; 0, which lets the kernel choose, where there are none or no chance. */
+static uint16_t port_draw(void)
+{
+    uint32_t first = ephemeral_first(), number = 0;
+    if (first < PORT_LEAST + PORT_CHOICE ||
+        getrandom(&number, sizeof(number), GRND_NONBLOCK) != (ssize_t)sizeof(number)) {
+        return 0;
+    }
+    return (uint16_t)(first - PORT_CHOICE + number % PORT_CHOICE);
+}
+
+/* Whether it can be listened on now; 0: the kernel chooses. */
+static enum kith_err port_try(uint16_t *port, struct kith_error *error)
 {
     struct sockaddr_in address;
     socklen_t size = sizeof(address);
@@ -165,6 +192,18 @@ enum kith_err kith_local_port(uint16_t *port, struct kith_error *error)
     }
     *port = ntohs(address.sin_port);
     return KITH_OK;
+}
+
+enum kith_err kith_local_port(uint16_t *port, struct kith_error *error)
+{
+    bool chosen = *port != 0;
+    enum kith_err err = KITH_EBUSY;
+    for (uint32_t tries = 0; err == KITH_EBUSY && tries < (chosen ? 1 : PORT_TRIES); tries++) {
+        uint16_t number = chosen ? *port : port_draw();
+        err = port_try(&number, error);
+        *port = err == KITH_OK ? number : *port;
+    }
+    return err;
 }
 
 /* In the grandchild: becomes kithd. Only async-signal-safe calls; -errno goes into the pipe. What

@@ -9,9 +9,11 @@
 #include <cmocka.h>
 /* clang-format on */
 
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -208,6 +210,35 @@ static void test_ports(void **state)
     uint16_t same = port;
     assert_int_equal(kith_local_port(&same, &error), KITH_OK);
     assert_int_equal(same, port);
+    unsigned first = 0;
+    FILE *range = fopen("/proc/sys/net/ipv4/ip_local_port_range", "r");
+    assert_non_null(range);
+    assert_int_equal(fscanf(range, "%u", &first), 1);
+    assert_int_equal(fclose(range), 0);
+    for (uint32_t i = 0; i < 100 && first >= 16384; i++) { /* none that a connection may get */
+        port = 0;
+        assert_int_equal(kith_local_port(&port, &error), KITH_OK);
+        assert_true(port >= 1024 && port < first);
+    }
+}
+
+/* One that is listened on is in use. */
+static void test_port_in_use(void **state)
+{
+    (void)state;
+    uint16_t port = 0;
+    struct kith_error error;
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(kith_local_port(&port, &error), KITH_OK);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(kith_local_port(&port, &error), KITH_EBUSY);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(kith_local_port(&port, &error), KITH_OK);
 }
 
 /* Starts `script` as node 1's kithd and waits for its end; what it printed is in ret_log. */
@@ -288,7 +319,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_state),   cmocka_unit_test(test_state_refuses),
         cmocka_unit_test(test_is_ours), cmocka_unit_test(test_find_foreign),
-        cmocka_unit_test(test_ports),   cmocka_unit_test(test_start),
+        cmocka_unit_test(test_ports),   cmocka_unit_test(test_port_in_use),
+        cmocka_unit_test(test_start),
         cmocka_unit_test(test_start_fails), cmocka_unit_test(test_remove),
         cmocka_unit_test(test_hold),
     };
