@@ -59,7 +59,7 @@
 #define CC_PAUSE_MAX_MS   500u
 #define CC_RTT_MAX_MS     10000u /* what takes longer says nothing of where a node is */
 #define CC_TABLE_AGAIN_MS 1000u /* TABLE_REQs because of unreachable members: one in this time */
-#define CC_MOVED_MS       60000u /* after a change of tables former owners bring what they have left */
+#define CC_MOVED_MS       15000u /* after a change of tables former owners bring what they have left */
 #define CC_REPS_MAX       (KITH_HOLDERS_MAX + 2u) /* owners, and who may stand in for them */
 #define CC_WINDOW         32u /* unanswered chunk puts to one node: 32 MiB on their way */
 #define CC_RELAY_MIN      4096u /* bytes of a chunk; a smaller one is sent to each owner */
