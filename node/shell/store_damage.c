@@ -442,7 +442,7 @@ static enum kith_err settle_one(struct store_worker *worker, struct kith_bytes k
             tell(worker, key);
             *ret_count += count;
         }
-        if (!worker->retry || attempt >= KITH_ROLLBACK_RETRIES) {
+        if (!store_again(worker, attempt)) {
             return err;
         }
     }

@@ -27,7 +27,10 @@
 #define KITH_LEND_PAUSE        50u /* times what a slow one took: waits are 2 % of a lender's time */
 #define KITH_LEND_PAUSE_MAX_NS UINT64_C(10000000000)
 #define KITH_RESULTS_POOL      16u  /* kept for reuse; each may keep an arena block */
-#define KITH_ROLLBACK_RETRIES  100u /* WT_ROLLBACK with a full cache: eviction needs a moment */
+#define KITH_ROLLBACK_RETRIES  100u /* WT_ROLLBACK: another's transaction, or a full cache, and */
+#define KITH_ROLLBACK_AT_ONCE  3u   /* eviction, need a moment: the first ones do not wait for it; */
+#define KITH_ROLLBACK_PAUSE_NS 50000L /* then this, doubled each time, */
+#define KITH_ROLLBACK_DOUBLED  8u     /* at most so often: 1.2 s in all */
 #define KITH_ROW_KEY_MAX       (2u + KITH_GROUP_SIZE + KITH_NAME_MAX)
 #define KITH_LEAF_KEY_MAX      (KITH_ROW_KEY_MAX + 1u)
 #define KITH_REF_KEY_MAX       (KITH_CHUNK_ID_SIZE + 1u + KITH_ROW_KEY_MAX)
@@ -334,6 +337,9 @@ void store_rounds(struct store_worker *worker, uint32_t count);
 KITH_MUST_CHECK enum kith_err store_begin(struct store_worker *worker);
 KITH_MUST_CHECK enum kith_err store_commit(struct store_worker *worker);
 void store_rollback(struct store_worker *worker);
+/* Whether what was just rolled back is tried again, as its try number `attempt`, from 0: where
+ * another transaction was in its way. Waits for that one a moment. */
+bool store_again(const struct store_worker *worker, uint32_t attempt);
 
 /* ---- store_commit.c ---- */
 

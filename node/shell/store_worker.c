@@ -299,6 +299,20 @@ static enum kith_err run_op(struct store_worker *worker, const struct kith_store
     return err == KITH_OK ? store_damage_mended(worker, op) : err;
 }
 
+bool store_again(const struct store_worker *worker, uint32_t attempt)
+{
+    if (!worker->retry || attempt >= KITH_ROLLBACK_RETRIES) {
+        return false;
+    }
+    if (attempt >= KITH_ROLLBACK_AT_ONCE) {
+        uint32_t doubled = attempt - KITH_ROLLBACK_AT_ONCE;
+        doubled = doubled < KITH_ROLLBACK_DOUBLED ? doubled : KITH_ROLLBACK_DOUBLED;
+        struct timespec moment = {0, KITH_ROLLBACK_PAUSE_NS << doubled};
+        (void)nanosleep(&moment, NULL); /* a shorter one does no harm */
+    }
+    return true;
+}
+
 /* Sees to it that an error has its code and some words. */
 static void note_error(struct store_worker *worker, struct kith_store_done *done, enum kith_err err)
 {
@@ -329,7 +343,7 @@ static void run_alone(struct store_worker *worker, const struct kith_store_op *o
                 err = err == KITH_OK ? commit_err : err;
             }
         }
-        if (!worker->retry || attempt >= KITH_ROLLBACK_RETRIES) {
+        if (!store_again(worker, attempt)) {
             note_error(worker, done, err);
             return;
         }
