@@ -148,6 +148,8 @@ static void get_done(struct sim *sim, uint32_t client, struct sim_op *record,
         if (record->power_losses == sim->power_losses) {
             sessions_join(sim, client, record->rows[i], &row.clock,
                           row.clock.count == 0 || kith_row_is_gone(&row));
+        } else if (kith_row_is_gone(&row)) {
+            sessions_gone(sim, client, record->rows[i], &row.clock);
         }
         kith_buf_init(&buf);
         if (sim_chance(sim, 800)) {

@@ -107,6 +107,18 @@ static void seen_check(struct sim *sim, const struct sim_op *record, uint32_t i,
     }
 }
 
+void sessions_gone(struct sim *sim, uint32_t client, uint32_t row, const struct kith_clock *clock)
+{
+    struct kith_arena arena;
+    struct kith_clock seen;
+    kith_arena_init(&arena, 0);
+    clock_of(&arena, &sim->clients[client].seen[row], &seen);
+    if (covers(clock, &seen)) {
+        sim_bytes_clear(&sim->clients[client].seen[row]);
+    }
+    kith_arena_release(&arena);
+}
+
 /* A client's own write that has been replaced as far as it has seen is not there again, not even as
  * the second copy that a retry made. */
 static void ghost_check(struct sim *sim, const struct sim_op *record, uint32_t i,

@@ -723,6 +723,9 @@ void sessions_left_out(struct sim *sim, const struct sim_op *record, uint32_t i)
  * ends where it is covered. */
 void sessions_join(struct sim *sim, uint32_t client, uint32_t row, const struct kith_clock *clock,
                    bool gone);
+/* The client was told, while power was lost, that the row is gone with all that it has seen of it: the
+ * deletion may be lost, and what it has seen binds the client no more. */
+void sessions_gone(struct sim *sim, uint32_t client, uint32_t row, const struct kith_clock *clock);
 /* There was nothing: what it had seen until the request began is gone. */
 void sessions_absent(struct sim *sim, const struct sim_op *record, uint32_t i);
 /* The answer to a read that was under way at a power loss may count a copy that is gone, and the
