@@ -203,8 +203,8 @@ struct kith_store_op {
             struct kith_leaf_set leaves;
             bool digest; /* the hashes alone, of up to KITH_LEAF_HASHES_MAX rows */
             /* else: those rows whose hash is not among these, KITH_LEAF_ROWS_MAX or
-             * KITH_PAGE_BYTES_MAX of states, at least one. A row that does not fit its checksum is
-             * left out and logged. */
+             * KITH_PAGE_BYTES_MAX of states, at least one, those of one leaf before those of the next.
+             * A row that does not fit its checksum is left out and logged. */
             uint32_t have_count;
             const struct kith_checksum *have;
         } leaf;

@@ -368,22 +368,45 @@ static bool hash_among(const struct kith_checksum *hashes, uint32_t count,
     return false;
 }
 
+struct in_leaf {
+    uint32_t leaf;
+    struct kith_key key;
+};
+
+/* The rows of the leaves that are asked for, by leaf: a page goes on where the last one ended. */
+static uint32_t rows_by_leaf(const struct store_sim *store, const struct kith_store_op *ask,
+                             struct in_leaf *rows)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < store->cell_count; i++) {
+        const struct cell *cell = store->cells[i];
+        if (cell->type != 'r' || !store_sim_there(cell)) {
+            continue;
+        }
+        struct in_leaf row = {.key = store_sim_key_of(cell)};
+        row.leaf = kith_tree_leaf(&row.key);
+        if (kith_group_partition(&row.key.group, SIM_PARTITIONS) != ask->partition ||
+            !kith_leaf_in(&ask->u.leaf.leaves, row.leaf)) {
+            continue;
+        }
+        uint32_t at = count++;
+        for (; at > 0 && rows[at - 1].leaf > row.leaf; at--) {
+            rows[at] = rows[at - 1];
+        }
+        rows[at] = row;
+    }
+    return count;
+}
+
 static void apply_leaf(struct store_sim *store, struct store_op *op, struct kith_bytes secret)
 {
     const struct kith_store_op *ask = &op->op;
     struct kith_leaf_row *rows = kith_arena_calloc(&op->arena, store->cell_count + 1, sizeof *rows);
-    KITH_ASSERT(rows);
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < store->cell_count; i++) {
-        struct cell *cell = store->cells[i];
-        if (cell->type != 'r' || !store_sim_there(cell)) {
-            continue;
-        }
-        struct kith_key key = store_sim_key_of(cell);
-        if (kith_group_partition(&key.group, SIM_PARTITIONS) != ask->partition ||
-            !kith_leaf_in(&ask->u.leaf.leaves, kith_tree_leaf(&key))) {
-            continue;
-        }
+    struct in_leaf *among = kith_arena_calloc(&op->arena, store->cell_count + 1, sizeof *among);
+    KITH_ASSERT(rows && among);
+    uint32_t count = 0, all = rows_by_leaf(store, ask, among);
+    for (uint32_t i = 0; i < all; i++) {
+        struct kith_key key = among[i].key;
         struct kith_bytes state = store_sim_state(store, &key, secret);
         struct kith_checksum hash = kith_row_hash(&key, state, secret);
         if (hash_among(ask->u.leaf.have, ask->u.leaf.have_count, &hash) ||
