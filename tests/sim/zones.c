@@ -99,6 +99,7 @@ static bool is_local(const struct sim *sim, uint32_t client)
            (sim->strict >> client & 1u) == 0;
 }
 
+/* Whether one of the row's owners is there, and stays: while data moves the next ones are asked, too. */
 static bool owner_near(const struct sim *sim, uint32_t row, uint32_t zone)
 {
     struct kith_key key;
@@ -106,7 +107,8 @@ static bool owner_near(const struct sim *sim, uint32_t row, uint32_t zone)
     sim_key(row, &key);
     uint32_t partition = kith_group_partition(&key.group, SIM_PARTITIONS);
     for (uint32_t n = 0; n < sim->node_count; n++) {
-        near = near || (zones_of(sim, n) == zone && sim_owns(sim, n, partition));
+        near = near || (zones_of(sim, n) == zone && sim_owns(sim, n, partition) &&
+                        !plans_loses(sim, n, partition));
     }
     return near;
 }
