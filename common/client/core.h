@@ -258,7 +258,8 @@ struct cc_op {
     struct cc_held *held;
     struct cc_ask *asks;
     struct kith_table *table; /* held; the one that reps follow */
-    uint32_t slots;           /* owners among reps; fallbacks come behind */
+    uint32_t slots;           /* owners among reps, of a read in a move the next ones behind them;
+                                 fallbacks come last */
     uint32_t partition;
     struct kith_quorum quorum; /* which of them are enough; bit i is reps[i] */
     uint32_t need;             /* R or W: the fewest that may be enough */

@@ -76,7 +76,7 @@ static bool has_rep(const struct cc_op *op, const struct cc_peer *peer)
 static uint32_t others(const struct cc_op *op, uint16_t members[CC_FALLBACKS_MAX])
 {
     const struct kith_table *table = op->table;
-    uint32_t count = kith_table_fallbacks(table, op->partition, CC_FALLBACKS_MAX, members);
+    uint32_t count = 0;
     bool leavers = op->kind == KITH_CLIENT_CHUNK_GET && kith_table_is_joint(table);
     for (uint32_t m = 0; leavers && m < table->member_count && count < CC_FALLBACKS_MAX; m++) {
         uint32_t flags = table->after[m].flags & (KITH_MEMBER_LEAVES | KITH_MEMBER_GONE);
@@ -86,7 +86,8 @@ static uint32_t others(const struct cc_op *op, uint16_t members[CC_FALLBACKS_MAX
             count++;
         }
     }
-    return count;
+    return count + kith_table_fallbacks(table, op->partition, CC_FALLBACKS_MAX - count,
+                                        &members[count]);
 }
 
 void cc_replicas_fallbacks(struct kith_client_core *core, struct cc_op *op)
@@ -175,19 +176,19 @@ bool cc_replicas_prepare(struct kith_client_core *core, struct cc_op *op, bool b
     return true;
 }
 
-/* Who is asked before whom. */
-static uint32_t rank_of(const struct cc_peer *peer, bool helps)
+/* Who is asked before whom: at last who is to own it next, and may have nothing of it yet. */
+static uint32_t rank_of(const struct cc_peer *peer, bool helps, bool owner)
 {
-    return (helps ? 0u : 8u) + (peer->mute ? 4u : peer->slow ? 2u : 0u) + (peer->near ? 0u : 1u);
+    return (helps ? 0u : 16u) + (peer->mute ? 8u : peer->slow ? 4u : 0u) + (peer->near ? 0u : 2u) +
+           (owner ? 0u : 1u);
 }
 
-/* Those that the level wants next to those that have answered, or will in time; all, where it does
- * not matter. */
-static uint32_t wanted(const struct cc_op *op)
+/* Those of `among` that the level wants next to those that have answered, or will in time; all,
+ * where it does not matter. */
+static uint32_t wanted(const struct cc_op *op, uint32_t among)
 {
     uint32_t there = 0;
-    bool by_zone = op->level == KITH_LEVEL_LOCAL_QUORUM || op->level == KITH_LEVEL_EACH_QUORUM;
-    if (op->quorum.set_count == 1 && !by_zone) {
+    if (op->quorum.set_count == 1 && op->quorum.sets[0].owners == cc_owners_mask(op)) {
         return UINT32_MAX;
     }
     for (uint32_t i = 0; i < op->slots; i++) {
@@ -195,21 +196,34 @@ static uint32_t wanted(const struct cc_op *op)
         bool counts = rep->state == CC_REP_HAVE || (rep->state == CC_REP_ASKED && !rep->hedged);
         there |= counts ? 1u << i : 0;
     }
-    uint32_t helps = kith_quorum_helps(&op->quorum, there);
+    uint32_t helps = kith_quorum_helps(&op->quorum, there, among);
     return helps != 0 ? helps : UINT32_MAX;
+}
+
+/* The owners that can be asked now. */
+static uint32_t askable(struct kith_client_core *core, const struct cc_op *op, bool bulk)
+{
+    uint32_t mask = 0;
+    for (uint32_t i = 0; i < op->slots; i++) {
+        bool can = op->reps[i].state == CC_REP_NEW &&
+                   cc_peer_link(core, op->reps[i].peer, bulk) != NULL;
+        mask |= can ? 1u << i : 0;
+    }
+    return mask;
 }
 
 uint32_t cc_replicas_next(struct kith_client_core *core, const struct cc_op *op, bool bulk,
                           uint32_t first)
 {
-    uint32_t best = CC_REPS_MAX, best_rank = UINT32_MAX, helps = wanted(op);
+    uint32_t best = CC_REPS_MAX, best_rank = UINT32_MAX;
+    uint32_t among = askable(core, op, bulk), helps = wanted(op, among);
     for (uint32_t n = 0; n < op->slots; n++) {
         uint32_t i = (first + n) % op->slots;
-        const struct cc_rep *rep = &op->reps[i];
-        if (rep->state != CC_REP_NEW || cc_peer_link(core, rep->peer, bulk) == NULL) {
+        if ((among >> i & 1u) == 0) {
             continue;
         }
-        uint32_t rank = rank_of(rep->peer, (helps >> i & 1u) != 0);
+        uint32_t rank = rank_of(op->reps[i].peer, (helps >> i & 1u) != 0,
+                                i < op->table->owner_slots);
         if (rank < best_rank) {
             best = i;
             best_rank = rank;
@@ -233,7 +247,7 @@ uint32_t cc_replicas_next_read(struct kith_client_core *core, const struct cc_op
     if (next == CC_REPS_MAX || cc_is_fallback(op, next)) {
         return CC_REPS_MAX;
     }
-    uint32_t helps = wanted(op);
+    uint32_t helps = wanted(op, askable(core, op, false));
     bool lacks = helps != UINT32_MAX && (helps >> next & 1u) != 0; /* others do not count */
     return there < want || lacks ? next : CC_REPS_MAX;
 }
@@ -241,7 +255,7 @@ uint32_t cc_replicas_next_read(struct kith_client_core *core, const struct cc_op
 bool cc_replicas_lack(const struct cc_op *op, uint32_t want)
 {
     uint32_t there = cc_owners_count(op, CC_REP_HAVE) + cc_replicas_count(op, CC_REP_ASKED);
-    return there < want || wanted(op) != UINT32_MAX;
+    return there < want || wanted(op, UINT32_MAX) != UINT32_MAX;
 }
 
 uint32_t cc_replicas_count(const struct cc_op *op, enum cc_rep_state state)
@@ -479,9 +493,15 @@ bool cc_replicas_short(struct kith_client_core *core, struct cc_op *op)
         return false;
     }
     memcpy(text, op->message, sizeof(text));
-    cc_op_fail(core, op, KITH_EUNREACH,
-               "%u of the %u owners that must answer can be reached (%.170s)", there, op->need,
-               text[0] != '\0' ? text : "the others are down");
+    if (op->quorum.set_count == 1) {
+        cc_op_fail(core, op, KITH_EUNREACH,
+                   "%u of the %u owners that must answer can be reached (%.170s)", there, op->need,
+                   text[0] != '\0' ? text : "the others are down");
+    } else { /* how many are enough depends on who they are */
+        cc_op_fail(core, op, KITH_EUNREACH,
+                   "the %u owners that can be reached are not those that must answer (%.170s)",
+                   there, text[0] != '\0' ? text : "the others are down");
+    }
     return true;
 }
 
@@ -665,14 +685,17 @@ static bool repair_add(struct cc_op *op, struct cc_repairs *repairs, uint32_t to
 void cc_repair_note(struct cc_op *op, struct cc_repairs **repairs, struct kith_bytes name,
                     uint32_t asked, uint32_t holders)
 {
-    if (*repairs == NULL) {
-        *repairs = kith_arena_calloc(&op->arena, 1, sizeof(**repairs));
-    }
     /* Who stands in is repaired by nobody, and repairs nobody; nor is who is to own it next, and
      * lacks much: he gets all of it. */
     uint32_t owners = op->table->owner_slots;
     holders &= (1u << owners) - 1u;
     asked &= (1u << owners) - 1u;
+    if (asked == holders) {
+        return;
+    }
+    if (*repairs == NULL) {
+        *repairs = kith_arena_calloc(&op->arena, 1, sizeof(**repairs));
+    }
     for (uint32_t to = 0; to < owners && *repairs != NULL; to++) {
         if ((asked & ~holders & (1u << to)) == 0) {
             continue;

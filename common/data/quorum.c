@@ -29,6 +29,7 @@ struct side {
     uint32_t count;
     uint32_t mask; /* of them */
     bool next;
+    bool meets; /* enough to meet a majority will do */
 };
 
 static const char *zone_of(const struct side *side, uint32_t i)
@@ -47,6 +48,11 @@ static uint32_t in_zone(const struct side *side, const char *zone)
     return mask;
 }
 
+static uint32_t most_of(const struct side *side, uint32_t owners)
+{
+    return side->meets ? count_of(owners) - majority_of(owners) + 1 : majority_of(owners);
+}
+
 static void side_add(struct kith_quorum *quorum, const struct side *side, enum kith_level level,
                      const char *zone, bool write)
 {
@@ -57,7 +63,7 @@ static void side_add(struct kith_quorum *quorum, const struct side *side, enum k
     } else if (level == KITH_LEVEL_ALL) {
         add(quorum, all, count_of(all));
     } else if (near != 0 && near != all) {
-        add(quorum, near, majority_of(near));
+        add(quorum, near, most_of(side, near));
         if (write && majority_of(near) < 2) {
             add(quorum, all, 2);
         }
@@ -66,12 +72,12 @@ static void side_add(struct kith_quorum *quorum, const struct side *side, enum k
         for (uint32_t i = 0; i < side->count; i++) {
             uint32_t there = (all >> i & 1u) != 0 ? in_zone(side, zone_of(side, i)) : 0;
             if (there != 0 && (seen & there) == 0) {
-                add(quorum, there, majority_of(there));
+                add(quorum, there, most_of(side, there));
                 seen |= there;
             }
         }
     } else {
-        add(quorum, all, majority_of(all));
+        add(quorum, all, most_of(side, all));
     }
 }
 
@@ -120,13 +126,14 @@ void kith_quorum_make(const struct kith_table *table, uint32_t partition, enum k
         return;
     }
     struct side next = side_next(&now, partition);
+    next.meets = !write;
     bool by_zone = level == KITH_LEVEL_LOCAL_QUORUM || level == KITH_LEVEL_EACH_QUORUM;
     if (next.mask != now.mask || by_zone) { /* else it stays where it is; a zone may change */
         side_add(ret_quorum, &next, level, zone, write);
     }
 }
 
-uint32_t kith_quorum_helps(const struct kith_quorum *quorum, uint32_t have)
+uint32_t kith_quorum_helps(const struct kith_quorum *quorum, uint32_t have, uint32_t among)
 {
     uint32_t best = 0, best_sets = 0;
     for (uint32_t owner = 1; owner != 0 && owner < 1u << 31; owner <<= 1) {
@@ -134,7 +141,7 @@ uint32_t kith_quorum_helps(const struct kith_quorum *quorum, uint32_t have)
         for (uint32_t s = 0; s < quorum->set_count; s++) {
             uint32_t owners = quorum->sets[s].owners;
             bool lacks = count_of(owners & have) < quorum->sets[s].need;
-            sets += lacks && (owners & owner & ~have) != 0 ? 1 : 0;
+            sets += lacks && (owners & owner & among & ~have) != 0 ? 1 : 0;
             beyond |= owners;
         }
         if (sets > best_sets) {
@@ -158,8 +165,8 @@ uint32_t kith_quorum_lacks(const struct kith_quorum *quorum, uint32_t have)
         return there < quorum->sets[0].need ? quorum->sets[0].need - there : 0;
     }
     uint32_t count = 0;
-    for (uint32_t helps = kith_quorum_helps(quorum, have); helps != 0;
-         helps = kith_quorum_helps(quorum, have)) {
+    for (uint32_t helps = kith_quorum_helps(quorum, have, UINT32_MAX); helps != 0;
+         helps = kith_quorum_helps(quorum, have, UINT32_MAX)) {
         have |= helps & (~helps + 1u);
         count++;
     }

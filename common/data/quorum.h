@@ -37,8 +37,9 @@ struct kith_quorum {
     } sets[KITH_QUORUM_SETS];
 };
 
-/* What `level` asks of the owners of `partition`, and, while it moves, of the next ones (ONE asks
- * them for writes alone: its reads meet nobody for sure). `zone`: the caller's; where none of them
+/* What `level` asks of the owners of `partition`, and, while it moves, of the next ones: for a write
+ * the same, for a read so many that one of them is among those of every write that the next ones
+ * alone have taken (of ONE nobody: its reads meet nobody for sure). `zone`: the caller's; where none of them
  * is there, LOCAL_QUORUM is QUORUM. `write`: what LOCAL_QUORUM writes is at two owners at least,
  * wherever the second is, for a zone may have one alone, whose disk may fail. */
 void kith_quorum_make(const struct kith_table *table, uint32_t partition, enum kith_level level,
@@ -54,8 +55,9 @@ static inline bool kith_quorum_met(const struct kith_quorum *quorum, uint32_t ha
 {
     return kith_quorum_lacks(quorum, have) == 0;
 }
-/* Those not in `have` that help most towards it; none where it is met. */
-uint32_t kith_quorum_helps(const struct kith_quorum *quorum, uint32_t have);
+/* Those of `among`, and not of `have`, that help most towards it; none where it is met, or none of
+ * them helps. */
+uint32_t kith_quorum_helps(const struct kith_quorum *quorum, uint32_t have, uint32_t among);
 
 /* "one", "quorum", "local-quorum", "each-quorum", "all"; EINVAL for other words. */
 KITH_MUST_CHECK enum kith_err kith_level_parse(const char *text, enum kith_level *ret_level);

@@ -102,8 +102,8 @@ static inline bool kith_table_is_joint(const struct kith_table *table)
 }
 /* The owners of `partition` to be, next_slots of them; joint tables only. */
 const uint16_t *kith_table_next_owners(const struct kith_table *table, uint32_t partition);
-/* Who takes what is written to `partition`, and is asked by reads: its owners in their order, then those that are to own
- * it. Returns how many. */
+/* Who takes what is written to `partition`, and is asked by reads: its owners in their order, then
+ * those that are to own it. Returns how many. */
 uint32_t kith_table_holders(const struct kith_table *table, uint32_t partition,
                             uint16_t ret_members[KITH_HOLDERS_MAX]);
 bool kith_table_holds(const struct kith_table *table, uint32_t partition, uint16_t member);

@@ -478,10 +478,10 @@ enum table_verdict table_check(const struct kith_node *node, const struct kith_t
 /* Answers what does not fit; true where the request may go on. */
 bool table_admit(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
                  const struct kith_table_id *named, uint32_t partition);
-/* The same for what may be written to those as well who are to own the partition next. */
+/* The same for what those take and answer as well who are to own the partition next. */
 bool table_admit_holder(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
                         const struct kith_table_id *named, uint32_t partition);
-/* Whether this node takes what is written to the partition: as an owner, or the next one. */
+/* Whether this node takes and answers what is of the partition: as an owner, or the next one. */
 bool table_holds(const struct kith_node *node, uint32_t partition);
 
 /* ---- requests ---- */

@@ -113,7 +113,7 @@ static uint32_t owners_at(const struct kith_node *node, const struct pending_put
     if (own && put->owner) {
         mask |= owner_bit(node, partition, node->self);
     } else if (own) {
-        uint32_t helps = kith_quorum_helps(&put->quorum, mask);
+        uint32_t helps = kith_quorum_helps(&put->quorum, mask, UINT32_MAX);
         mask |= helps & (~helps + 1u);
     }
     return mask;
@@ -400,7 +400,8 @@ static uint32_t wanted_owners(const struct kith_node *node, const struct pending
     uint32_t helps =
         put->quorum.set_count == 0
             ? 0
-            : kith_quorum_helps(&put->quorum, owners_at(node, put, places & put->counts, true));
+            : kith_quorum_helps(&put->quorum,
+                                owners_at(node, put, places & put->counts, true), UINT32_MAX);
     return helps != 0 ? helps : UINT32_MAX;
 }
 

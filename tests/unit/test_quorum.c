@@ -112,7 +112,7 @@ static void test_all(void **state)
                     assert_int_equal(kith_quorum_met(&quorum, owners), expected);
                     assert_int_equal(kith_quorum_lacks(&quorum, owners),
                                      fewest(zones, (enum kith_level)l, zone, write, owners));
-                    uint32_t helps = kith_quorum_helps(&quorum, owners);
+                    uint32_t helps = kith_quorum_helps(&quorum, owners, UINT32_MAX);
                     assert_int_equal(helps == 0, expected);
                     assert_int_equal(helps & owners, 0);
                     for (uint32_t i = 0; i < strlen(zones); i++) { /* each of them does help */
@@ -147,8 +147,9 @@ static void test_meet(void **state)
     }
 }
 
-/* A table that moves its one partition from members 0 to 2 to those of `next`. */
-static struct kith_table *joint_of(const char *zones, const uint16_t next[3])
+/* A table that moves its one partition from members 0 to 2 to those of `next`, and the members to the
+ * zones of `after`. */
+static struct kith_table *joint_of(const char *zones, const char *after, const uint16_t next[3])
 {
     static const uint16_t first[] = {0, 1, 2};
     struct kith_member members[6];
@@ -161,6 +162,9 @@ static struct kith_table *joint_of(const char *zones, const uint16_t next[3])
         members[i].zone[0] = zones[i];
     }
     assert_int_equal(kith_table_new(&cluster, 1, 1, 1, 3, members, 6, first, &last), KITH_OK);
+    for (uint32_t i = 0; i < 6; i++) {
+        members[i].zone[0] = after[i];
+    }
     assert_int_equal(kith_table_new(&cluster, 1, 2, 1, 3, members, 6, next, &then), KITH_OK);
     assert_int_equal(kith_table_move(last, then, false, NULL, 0, &joint), KITH_OK);
     kith_table_drop(then);
@@ -202,14 +206,16 @@ static bool meets(const struct kith_table *joint, const struct kith_table *other
 static void test_moves(void **state)
 {
     static const uint16_t nexts[][3] = {{0, 1, 2}, {0, 1, 3}, {2, 3, 4}, {3, 4, 5}, {5, 1, 0}};
-    static const char *const zones[] = {"aaaaaa", "ababab", "aaabbb", "abcabc"};
+    static const char *const zones[][2] = {{"aaaaaa", "aaaaaa"}, {"ababab", "ababab"},
+                                           {"aaabbb", "aaabbb"}, {"abcabc", "abcabc"},
+                                           {"aaaaaa", "abcabc"}, {"abcabc", "bcabca"}};
     static const enum kith_level levels[] = {KITH_LEVEL_QUORUM, KITH_LEVEL_ALL,
                                              KITH_LEVEL_LOCAL_QUORUM, KITH_LEVEL_EACH_QUORUM};
     (void)state;
     for (uint32_t n = 0; n < sizeof nexts / sizeof nexts[0]; n++) {
         for (uint32_t z = 0; z < sizeof zones / sizeof zones[0]; z++) {
             struct kith_table *settled = NULL, *given_up = NULL;
-            struct kith_table *joint = joint_of(zones[z], nexts[n]);
+            struct kith_table *joint = joint_of(zones[z][0], zones[z][1], nexts[n]);
             assert_int_equal(kith_table_settle(joint, &settled), KITH_OK);
             assert_int_equal(kith_table_revert(joint, &given_up), KITH_OK);
             for (uint32_t l = 0; l < sizeof levels / sizeof levels[0]; l++) {
