@@ -81,6 +81,16 @@ static bool seen_binds(const struct sim *sim, const struct sim_op *record, uint3
     return !sim->sweeps || sim->now_us - since_us < UINT64_C(1000) * SWEEPS_SESSION_MS;
 }
 
+/* Whether nothing is there that was seen gone: then the row may have begun anew since. */
+static bool anew(const struct kith_row *row, const struct kith_clock *gone)
+{
+    bool good = true;
+    for (uint32_t k = 0; k < row->sibling_count; k++) {
+        good = good && !kith_clock_covers(gone, &row->siblings[k].dot);
+    }
+    return good;
+}
+
 static void seen_check(struct sim *sim, const struct sim_op *record, uint32_t i,
                        const struct kith_row *row)
 {
@@ -96,10 +106,8 @@ static void seen_check(struct sim *sim, const struct sim_op *record, uint32_t i,
     KITH_ASSERT(err == KITH_OK);
     /* or another request has been told meanwhile that it is gone */
     bool good = covers(&known, &seen) || !seen_binds(sim, record, i) ||
-                (covers(&now, &seen) && row->sibling_count == 0);
-    for (uint32_t k = 0; k < row->sibling_count && !covers(&row->clock, &gone); k++) {
-        good = good && !kith_clock_covers(&gone, &row->siblings[k].dot);
-    }
+                (covers(&now, &seen) && anew(row, &now));
+    good = good && (covers(&row->clock, &gone) || anew(row, &gone));
     kith_arena_release(&arena);
     if (!good && record->losses[i] == sim->row_losses[record->rows[i]]) {
         sim_fail(sim, "invariant 9: client %u has read or written more of row %u than it reads now",
