@@ -74,21 +74,39 @@ void sessions_absent(struct sim *sim, const struct sim_op *record, uint32_t i)
     kith_arena_release(&arena);
 }
 
-/* A client that has slept for days is bound to nothing that it saw before. */
+/* A client that has slept for days is bound to nothing that it saw before; nor one that was told, while
+ * power was lost, that the row is gone. */
 static bool seen_binds(const struct sim *sim, const struct sim_op *record, uint32_t i)
 {
+    if (record->begun_us <= sim->clients[record->owner].forgot_us[record->rows[i]]) {
+        return false;
+    }
     uint64_t since_us = sim->clients[record->owner].seen_us[record->rows[i]];
     return !sim->sweeps || sim->now_us - since_us < UINT64_C(1000) * SWEEPS_SESSION_MS;
 }
 
-/* Whether nothing is there that was seen gone: then the row may have begun anew since. */
-static bool anew(const struct kith_row *row, const struct kith_clock *gone)
+/* Whether nothing is there that was seen before: then the row may have begun anew since. */
+static bool anew(const struct kith_row *row, const struct kith_clock *before)
 {
     bool good = true;
     for (uint32_t k = 0; k < row->sibling_count; k++) {
-        good = good && !kith_clock_covers(gone, &row->siblings[k].dot);
+        good = good && !kith_clock_covers(before, &row->siblings[k].dot);
     }
     return good;
+}
+
+/* Whether all that was seen, and is not known any more, has been replaced or deleted: a scan that was
+ * not over may have told the client so, and did not tell us. */
+static bool replaced(struct sim *sim, uint32_t row, const struct kith_clock *seen,
+                     const struct kith_clock *known)
+{
+    bool all = true;
+    for (uint32_t w = 0; w < sim->oracle.count && all; w++) {
+        const struct oracle_write *write = &sim->oracle.writes[w];
+        all = write->row != row || write->is_delete || !kith_clock_covers(seen, &write->dot) ||
+              kith_clock_covers(known, &write->dot) || oracle_superseded(sim, row, &write->dot);
+    }
+    return all;
 }
 
 static void seen_check(struct sim *sim, const struct sim_op *record, uint32_t i,
@@ -106,7 +124,8 @@ static void seen_check(struct sim *sim, const struct sim_op *record, uint32_t i,
     KITH_ASSERT(err == KITH_OK);
     /* or another request has been told meanwhile that it is gone */
     bool good = covers(&known, &seen) || !seen_binds(sim, record, i) ||
-                (covers(&now, &seen) && anew(row, &now));
+                (covers(&now, &seen) && anew(row, &now)) ||
+                (anew(row, &seen) && replaced(sim, record->rows[i], &seen, &known));
     good = good && (covers(&row->clock, &gone) || anew(row, &gone));
     kith_arena_release(&arena);
     if (!good && record->losses[i] == sim->row_losses[record->rows[i]]) {
@@ -123,6 +142,7 @@ void sessions_gone(struct sim *sim, uint32_t client, uint32_t row, const struct 
     clock_of(&arena, &sim->clients[client].seen[row], &seen);
     if (covers(clock, &seen)) {
         sim_bytes_clear(&sim->clients[client].seen[row]);
+        sim->clients[client].forgot_us[row] = sim->now_us;
     }
     kith_arena_release(&arena);
 }

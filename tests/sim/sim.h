@@ -441,6 +441,7 @@ struct sim_client {
     struct sim_bytes seen[SIM_ROWS]; /* the clock that its reads must cover, as a row, */
     struct sim_bytes gone[SIM_ROWS]; /* and that of states without contents: what it covers */
     uint64_t seen_us[SIM_ROWS];      /* is not there again. Since when `seen` is that */
+    uint64_t forgot_us[SIM_ROWS]; /* requests from before are not bound to what was seen of the row */
     struct sim_watch watches[SIM_GROUPS];
     uint64_t deaf_until_us; /* until then it may not know that a connection is broken */
     enum kith_level read_level, write_level; /* where there are zones */
