@@ -10,33 +10,45 @@
 
 /* ---- Marks ---- */
 
+static bool marked(const struct aged *aged, uint32_t partition)
+{
+    return aged->marks > 0 && ((unsigned)aged->open[partition / 8] >> (partition % 8) & 1u) != 0;
+}
+
 bool aged_wants(const struct kith_node *node, uint32_t partition)
 {
-    const struct aged *aged = &node->aged;
-    return aged->left > 0 && partition < node->table->partitions &&
-           ((unsigned)aged->open[partition / 8] >> (partition % 8) & 1u) != 0;
+    return node->aged.left > 0 && partition < node->table->partitions &&
+           marked(&node->aged, partition) && table_holds(node, partition);
 }
 
 static void unmark(struct aged *aged, uint32_t partition)
 {
     aged->open[partition / 8] &= (uint8_t) ~(1u << (partition % 8));
-    aged->left--;
+    aged->marks--;
+}
+
+/* From here on what is marked, and held, is waited for. */
+static void begin(struct kith_node *node)
+{
+    struct aged *aged = &node->aged;
+    aged->told = aged->told && aged->left > 0;
+    aged->left = 0;
+    aged->since_ms = node->now_ms;
+    aged->due_ms = node->now_ms;
+    for (uint32_t p = 0; p < node->table->partitions; p++) {
+        aged->left += marked(aged, p) && table_holds(node, p) ? 1 : 0;
+    }
 }
 
 static void mark_all(struct kith_node *node)
 {
     struct aged *aged = &node->aged;
-    aged->left = 0;
+    aged->marks = node->table->partitions;
+    memset(aged->open, 0xff, (aged->marks + 7u) / 8u);
     aged->told = false;
-    aged->since_ms = node->now_ms;
-    aged->due_ms = node->now_ms;
-    for (uint32_t p = 0; p < node->table->partitions; p++) {
-        if (table_holds(node, p)) {
-            aged->open[p / 8] |= (uint8_t)(1u << (p % 8));
-            aged->left++;
-        }
-    }
+    begin(node);
     exchange_aged(node);
+    leftovers_aged(node);
 }
 
 void aged_copy(struct kith_node *node)
@@ -93,12 +105,18 @@ void aged_clock(struct kith_node *node)
 
 void aged_table_changed(struct kith_node *node)
 {
-    for (uint32_t p = 0; node->aged.left > 0 && p < node->table->partitions; p++) {
-        if (aged_wants(node, p) && !table_holds(node, p)) {
-            unmark(&node->aged, p);
-        }
+    if (node->aged.marks > 0) {
+        begin(node);
     }
-    node->aged.due_ms = node->now_ms;
+}
+
+void aged_empty(struct kith_node *node, uint32_t partition)
+{
+    if (marked(&node->aged, partition)) {
+        KITH_ASSERT(!table_holds(node, partition));
+        unmark(&node->aged, partition);
+        node->aged.due_ms = node->now_ms; /* for the note */
+    }
 }
 
 /* ---- What has been compared ---- */
@@ -157,9 +175,11 @@ static void look(struct kith_node *node)
         }
         struct same_count count = {.others = 0};
         same_count(node, p, first, &count);
-        uint32_t half = node->table->owner_slots / 2;
-        if (!count.open && count.same >= (half < count.others ? half : count.others)) {
+        bool owner = kith_table_owns(node->table, p, node->self);
+        uint32_t need = node->table->owner_slots / 2 + (owner ? 0 : 1);
+        if (!count.open && count.same >= (need < count.others ? need : count.others)) {
             unmark(&node->aged, p);
+            node->aged.left--;
         }
     }
     if (node->aged.left == 0) {
@@ -205,10 +225,10 @@ void aged_tick(struct kith_node *node)
     if (aged->left > 0 && node->exchanges.made) {
         look(node);
     }
-    if (aged->left == 0 && aged->grace_ms > 0) {
+    if (aged->marks == 0 && aged->grace_ms > 0) {
         note(node);
     } else if (aged->left == 0) {
-        aged->due_ms = UINT64_MAX;
+        aged->due_ms = UINT64_MAX; /* till there is another table, or leftovers are gone */
     }
 }
 

@@ -29,7 +29,13 @@
  *   Where no other owner of a partition is up, and has not been for AGED_ALONE_MS, it is read all
  * the same: a client gets no quorum then, and who asks for what there is gets it.
  *
- * While marks are left the note is not renewed: a node that is started again begins anew.
+ * WHAT IS NOT HELD HERE, or is no more, is marked as well: rows of it may be left (leftovers.c), and a
+ * joint table that gives it to this node has it read here at once. Nobody waits for such a mark. It
+ * goes when there is no row of the partition here; where the partition comes before that, it is
+ * compared as above, and the time that may take begins with the table.
+ *
+ * While marks are left, of whatever partitions, the note is not renewed: a node that is started again
+ * begins anew.
  *
  * A younger copy of which others know no later start is not known as one: it shows no row that was reaped,
  * but may lack what was acknowledged, as a disk that has lied about its flushes and loses power. A
@@ -50,9 +56,10 @@ struct kith_node;
 struct aged {
     uint64_t grace_ms; /* 0: nothing is reaped, and nothing is aged */
     uint8_t *open;     /* a bit for each partition; NULL: none was ever marked */
-    uint32_t left;     /* bits in open */
+    uint32_t marks;    /* bits in open; */
+    uint32_t left;     /* those of partitions that are held */
     uint64_t seen_ms;  /* the wall clock, at the last step */
-    uint64_t since_ms; /* when the marks were set; by the steady clock, as what follows */
+    uint64_t since_ms; /* the marks, or the table; by the steady clock, as what follows */
     uint64_t due_ms;   /* the next look, or the next note */
     bool told;         /* to the log */
     bool writing;      /* the note is on its way to the disk */
@@ -66,9 +73,10 @@ void aged_release(struct kith_node *node);
 void aged_copy(struct kith_node *node);
 /* The wall clock has been read: with each step, before all else. */
 void aged_clock(struct kith_node *node);
-/* What is not held here any more need not be compared. */
 void aged_table_changed(struct kith_node *node);
-/* Whether the rows of the partition may be those of an old copy. */
+/* There is no row of the partition, which is not held, here. */
+void aged_empty(struct kith_node *node, uint32_t partition);
+/* Whether the rows of the partition, which is held, may be those of an old copy. */
 bool aged_wants(const struct kith_node *node, uint32_t partition);
 /* Whether clients wait for that. */
 bool aged_bars(const struct kith_node *node, uint32_t partition);

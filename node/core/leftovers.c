@@ -92,6 +92,22 @@ static void waits_forget(struct kith_node *node)
     node->leftovers.anew_ms = node->now_ms + LEFT_ANEW_MS;
 }
 
+/* Another round: now, or after the one that is under way. */
+static void round_again(struct kith_node *node)
+{
+    struct leftovers *left = &node->leftovers;
+    if (left->phase == LEFT_IDLE && left->next == 0) {
+        left->due_ms = node->now_ms; /* it rests */
+    } else {
+        left->again = true;
+    }
+}
+
+void leftovers_aged(struct kith_node *node)
+{
+    round_again(node);
+}
+
 void leftovers_peer_up(struct kith_node *node, uint16_t peer)
 {
     struct leftovers *left = &node->leftovers;
@@ -105,10 +121,8 @@ void leftovers_peer_up(struct kith_node *node, uint16_t peer)
             }
         }
     }
-    if (cleared && left->phase == LEFT_IDLE && left->next == 0) {
-        left->due_ms = node->now_ms; /* it rests */
-    } else {
-        left->again = left->again || cleared;
+    if (cleared) {
+        round_again(node);
     }
     if (left->phase == LEFT_OFFER) {
         left->due_ms = node->now_ms; /* it may be his */
@@ -314,6 +328,9 @@ void leftovers_stored(struct kith_node *node, struct pending *pending,
     switch (left->phase) {
     case LEFT_LOOK_ROWS:
     case LEFT_LOOK_CHUNKS:
+        if (left->phase == LEFT_LOOK_ROWS && sums_empty(done->u.sums)) {
+            aged_empty(node, left->partition);
+        }
         if (!sums_empty(done->u.sums)) {
             offer_begin(node);
         } else if (left->phase == LEFT_LOOK_CHUNKS) {

@@ -90,6 +90,8 @@ bool leftovers_open(const struct kith_node *node, const struct kith_table_id *na
 void leftovers_taken(struct kith_node *node, uint16_t peer, const struct kith_offer_res *res);
 /* Requests may go to the peer, and could not before. */
 void leftovers_peer_up(struct kith_node *node, uint16_t peer);
+/* What is here is looked through again: it has to be known which partitions are empty (aged.h). */
+void leftovers_aged(struct kith_node *node);
 /* The owner's side. */
 void offer_req(struct kith_node *node, struct conn *conn, const struct kith_msg *msg);
 void leftovers_tick(struct kith_node *node);

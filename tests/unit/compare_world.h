@@ -12,6 +12,7 @@ static uint64_t conns[4]; /* to nodes 2 and 3; 0: it is down */
 static uint64_t weak;     /* who is asked on that one has lost it, too */
 static uint64_t lacking;  /* and on that one lacks a row of leaf 3 in each partition */
 static uint32_t hurried;  /* how often others were told to come and look */
+static uint32_t holds;    /* bit p: a row of leaf 3 of partition p is here */
 
 static inline void again(struct world *world)
 {
@@ -63,7 +64,7 @@ static inline void up(struct world *world, uint8_t byte)
 /* What the step wants to be stored, or asks others for, is done and answered. */
 static inline void serve(struct world *world)
 {
-    static struct kith_sum sums[KITH_TREE_LEAVES];
+    static struct kith_sum none[KITH_TREE_LEAVES], some[KITH_TREE_LEAVES];
     static struct kith_checksum leaves[KITH_TREE_LEAVES];
     struct {
         struct kith_store_done done;
@@ -73,9 +74,10 @@ static inline void serve(struct world *world)
     uint32_t count = 0;
     memset(jobs, 0, sizeof jobs);
     for (uint32_t i = 0; i < KITH_TREE_LEAVES; i++) {
-        kith_sum_encode(&sums[i], &leaves[i]);
+        kith_sum_encode(&none[i], &leaves[i]);
     }
     leaves[3].bytes[0] ^= 1;
+    some[3].low = 2;
     for (uint32_t i = 0; i < world->last.count; i++) {
         const struct kith_effect *effect = &world->last.effects[i];
         const struct kith_store_op *op = effect->kind == KITH_EFFECT_STORE ? effect->op : NULL;
@@ -90,7 +92,8 @@ static inline void serve(struct world *world)
             jobs[count++].done.id = op->id;
         } else if (op && (op->kind == KITH_STORE_SUMS || op->kind == KITH_STORE_LEAF)) {
             if (op->kind == KITH_STORE_SUMS) {
-                jobs[count].done.u.sums = sums;
+                bool has = (holds >> op->partition & 1u) != 0;
+                jobs[count].done.u.sums = has && !op->u.sums.chunks ? some : none;
             }
             jobs[count++].done.id = op->id;
         } else if (msg && msg->kind == KITH_MSG_SUMS_REQ) {

@@ -18,6 +18,7 @@ static void world_alive(struct world *world, uint32_t others)
     world_grace_ms = GRACE_MS;
     world_later_ms = 0;
     weak = lacking = 0;
+    holds = 0;
     world_new(world, others);
     for (uint32_t i = 0; i < 3; i++) {
         tick(world, 100);
@@ -230,14 +231,150 @@ static void test_meanwhile(void **state)
     kith_node_free(world.node);
 }
 
+/* ---- Partitions that come here later ---- */
+
+#define MOVED 5u
+
+/* The table after the one in use, where MOVED is the other three members' (`ours`: this node's and
+ * those of two others); joint where `joins`. The node learns it; or, where it is down, has it. */
+static void table_next(struct world *world, bool joins, bool ours)
+{
+    struct kith_bytes old = {world->meta[KITH_META_TABLE], world->meta_size[KITH_META_TABLE]};
+    struct kith_table *last = NULL, *wanted = NULL, *next = NULL;
+    uint16_t owners[8][3];
+    assert_int_equal(kith_table_decode(old, &last), KITH_OK);
+    memcpy(owners, last->owners, sizeof owners);
+    for (uint16_t i = 0; i < 3; i++) {
+        owners[MOVED][i] = (uint16_t)(ours ? i : i + 1u); /* ascending by uuid: this one is 0 */
+    }
+    assert_int_equal(kith_table_new(&last->cluster, last->id.epoch, last->id.version + 1, 8, 3,
+                                    last->members, last->member_count, owners[0], &wanted),
+                     KITH_OK);
+    if (joins) {
+        assert_int_equal(kith_table_move(last, wanted, false, NULL, 0, &next), KITH_OK);
+    }
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    kith_table_encode(joins ? next : wanted, &buf);
+    if (world->node) {
+        struct kith_msg msg = {.kind = KITH_MSG_TABLE_RES};
+        struct kith_event event = {.kind = KITH_EVENT_MESSAGE, .conn = conns[2], .msg = &msg};
+        msg.u.table_res.status.message = "";
+        msg.u.table_res.table = kith_buf_bytes(&buf);
+        step(world, &event);
+        serve(world);
+    } else {
+        memcpy(world->meta[KITH_META_TABLE], buf.data, buf.size);
+        world->meta_size[KITH_META_TABLE] = buf.size;
+    }
+    kith_buf_release(&buf);
+    kith_table_drop(last);
+    kith_table_drop(wanted);
+    kith_table_drop(next);
+}
+
+/* One of four, and all owners of what it has but one are up. It owns MOVED by the table it starts
+ * with, or does not. */
+static void world_four(struct world *world, bool owns)
+{
+    world_alive(world, 3);
+    kith_node_free(world->node);
+    world->node = NULL;
+    table_next(world, false, owns);
+    world_later_ms += GRACE_MS;
+    start(world);
+    hello(world, 1, KITH_PROTOCOL_VERSION, 0);
+    up(world, 2);
+    up(world, 3);
+    holds = 1u << MOVED;
+}
+
+/* MOVED left here, and what is here of it may have been reaped elsewhere. It is to be this node's. */
+static void comes_later(struct world *world)
+{
+    compare(world, 5000);
+    assert_int_equal(reads(world, MOVED), KITH_ESTALE);
+    assert_int_equal(world->node->aged.left, 0); /* nobody waits for it */
+    table_next(world, true, true);
+    assert_int_equal(world->node->aged.left, 1);
+    assert_int_equal(reads(world, MOVED), KITH_ENOTREADY);
+    lacking = conns[2];
+    compare(world, 20000);
+    assert_int_equal(reads(world, MOVED), KITH_ENOTREADY);
+    lacking = 0;
+    compare(world, 5000);
+    assert_int_equal(reads(world, MOVED), KITH_OK);
+    assert_int_equal(world->node->aged.left, 0);
+    kith_node_free(world->node);
+}
+
+static void test_left_and_comes(void **state)
+{
+    (void)state;
+    struct world world;
+    world_four(&world, true);
+    assert_int_equal(reads(&world, MOVED), KITH_ENOTREADY);
+    table_next(&world, false, false);
+    comes_later(&world);
+}
+
+static void test_left_long_ago(void **state)
+{
+    (void)state;
+    struct world world;
+    world_four(&world, false);
+    comes_later(&world);
+}
+
+/* The time that it may take at most is that of the table which brings it here. */
+static void test_comes_late(void **state)
+{
+    (void)state;
+    struct world world;
+    world_four(&world, false);
+    compare(&world, AGED_MOST_MS + 5000);
+    table_next(&world, true, true);
+    lacking = conns[2];
+    compare(&world, AGED_MOST_MS - 10000);
+    assert_int_equal(reads(&world, MOVED), KITH_ENOTREADY);
+    compare(&world, 20000);
+    assert_int_equal(reads(&world, MOVED), KITH_OK);
+    kith_node_free(world.node);
+}
+
+/* Nothing is left of it when it comes. While there was, a node that starts again began anew. */
+static void test_left_and_gone(void **state)
+{
+    (void)state;
+    struct world world;
+    uint8_t note[META_MAX];
+    world_four(&world, true);
+    size_t size = world.meta_size[KITH_META_ALIVE];
+    memcpy(note, world.meta[KITH_META_ALIVE], size);
+    table_next(&world, false, false);
+    compare(&world, 30000);
+    assert_int_equal(world.node->aged.left, 0);
+    assert_memory_equal(world.meta[KITH_META_ALIVE], note, size);
+    holds = 0; /* it was dropped */
+    compare(&world, 90000);
+    assert_memory_not_equal(world.meta[KITH_META_ALIVE], note, size);
+    table_next(&world, true, true);
+    assert_int_equal(reads(&world, MOVED), KITH_OK);
+    again(&world);
+    assert_int_equal(world.node->aged.left, 0);
+    kith_node_free(world.node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_reads_before),   cmocka_unit_test(test_not_for_long),
-        cmocka_unit_test(test_more_is_not_the_same), cmocka_unit_test(test_never_the_same), cmocka_unit_test(test_all_that_are_up),
-        cmocka_unit_test(test_alone),             cmocka_unit_test(test_clock_leaps),
-        cmocka_unit_test(test_later_start),       cmocka_unit_test(test_note),
-        cmocka_unit_test(test_meanwhile),
+        cmocka_unit_test(test_no_reads_before),      cmocka_unit_test(test_not_for_long),
+        cmocka_unit_test(test_more_is_not_the_same), cmocka_unit_test(test_never_the_same),
+        cmocka_unit_test(test_all_that_are_up),      cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_clock_leaps),          cmocka_unit_test(test_later_start),
+        cmocka_unit_test(test_note),                 cmocka_unit_test(test_meanwhile),
+        cmocka_unit_test(test_left_and_comes),       cmocka_unit_test(test_left_long_ago),
+        cmocka_unit_test(test_comes_late),           cmocka_unit_test(test_left_and_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
