@@ -32,7 +32,8 @@
  * WHAT IS NOT HELD HERE, or is no more, is marked as well: rows of it may be left (leftovers.c), and a
  * joint table that gives it to this node has it read here at once. Nobody waits for such a mark. It
  * goes when there is no row of the partition here; where the partition comes before that, it is
- * compared as above, and the time that may take begins with the table.
+ * compared as above, before the move is settled (moves.c), and the time that may take begins with
+ * the table.
  *
  * While marks are left, of whatever partitions, the note is not renewed: a node that is started again
  * begins anew.

@@ -19,7 +19,8 @@
  * tells the others to look (SUMS_REQ hurry). That he has to is not on disk: who starts again is
  * looked at by all others anyhow (exchange_peer_up).
  * While a partition moves, those that are to own it are pairs with its owners, and bring here what
- * these have; the owners themselves learn what is new from writes alone (moves.c).
+ * these have; the owners themselves learn what is new from writes alone (moves.c), but where one of
+ * those has old rows (aged.h): then he is a guest (leftovers.c).
  *
  * WHEN. Each pair once in half an hour to an hour; at once with a node that has come up, for either
  * side may have missed something, and after a change of the table. KITH_EXCHANGES_MAX at a time
@@ -254,11 +255,16 @@ void exchange_hurry(struct kith_node *node, uint32_t partition, uint16_t peer, b
 {
     struct exchanges *exchanges = &node->exchanges;
     uint32_t first = (chunks ? EXCHANGE_CHUNKS : EXCHANGE_ROWS) * exchanges->pair_count;
+    bool found = false;
     for (uint32_t i = 0; i < exchanges->pair_count; i++) {
         struct exchange_pair *pair = &exchanges->pairs[first + i];
         if (pair->partition == partition && pair->peer == peer) {
             pair_soon(node, pair);
+            found = true;
         }
+    }
+    if (!found && !chunks) {
+        leftovers_next_owner(node, partition, peer);
     }
 }
 

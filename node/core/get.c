@@ -152,7 +152,8 @@ void find_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
     op->u.find.names = req->names;
 }
 
-/* What anti-entropy asks: of owners, by owners. The sums and hashes are made with the secret. */
+/* What anti-entropy asks: of owners, by owners; of those that are to own it as well, whose rows may
+ * be old (aged.h). The sums and hashes are made with the secret. */
 static bool tree_admit(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
                        const struct kith_table_id *table, uint32_t partition)
 {
@@ -164,7 +165,7 @@ static bool tree_admit(struct kith_node *node, uint64_t conn, const struct kith_
         return false;
     }
     return leftovers_open(node, table, partition) ||
-           table_admit(node, conn, msg, table, partition);
+           table_admit_holder(node, conn, msg, table, partition);
 }
 
 void sums_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)

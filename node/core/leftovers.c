@@ -27,7 +27,8 @@
  * administrator's.
  *
  * An owner that is asked keeps a place for a guest as long as he asks, or until he was told;
- * KITH_GUESTS at a time. */
+ * KITH_GUESTS at a time. While partitions move, nobody offers anything, and who is to own one and
+ * has old rows of it (aged.h) has such a place. */
 #include <string.h>
 
 #include "core/internal.h"
@@ -387,6 +388,20 @@ static struct guest *guest_find(struct kith_node *node, uint32_t partition, uint
     room->peer = peer;
     exchange_guest_set(node, (uint32_t)(room - node->leftovers.guests), partition, peer);
     return room;
+}
+
+void leftovers_next_owner(struct kith_node *node, uint32_t partition, uint16_t peer)
+{
+    uint16_t member = kith_table_find(node->table, &node->peers[peer].uuid);
+    if (member == KITH_NO_MEMBER || !kith_table_is_joint(node->table) ||
+        !kith_table_holds(node->table, partition, member)) {
+        return;
+    }
+    struct guest *guest = guest_find(node, partition, peer);
+    if (guest) { /* where there is no room he asks again */
+        guest->asked_ms = node->now_ms;
+        (void)peer_want(node, &node->peers[peer]);
+    }
 }
 
 void offer_req(struct kith_node *node, struct conn *conn, const struct kith_msg *msg)

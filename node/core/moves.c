@@ -12,6 +12,9 @@
  * comparison began. Where there are to be fewer owners than now, those that stay do the same: of two
  * that have a write the one may leave, and who stays may not have it.
  *
+ * A next owner whose store is aged has the owners look at what it holds before that (aged.h): they
+ * have floors, and know which of it is dead, and of the next owners perhaps nobody does.
+ *
  * MARK. What has come is flushed with a record that names the table; only then the node says that
  * its part is done, in its pings, and never again otherwise while that table is in use. A member that
  * leaves says so when it keeps nothing for others any more. Nobody waits for one that is gone for good.
@@ -127,10 +130,9 @@ static void progress(struct kith_node *node)
         }
         moves->bytes += pair->bytes + exchanges->pairs[exchanges->pair_count + i].bytes;
         if (i == 0 || exchanges->pairs[i - 1].partition != pair->partition) {
-            moves->complete += moves_compared(node, pair->partition, i,
-                                              1u << EXCHANGE_ROWS | 1u << EXCHANGE_CHUNKS)
-                                   ? 1
-                                   : 0;
+            bool all = moves_compared(node, pair->partition, i,
+                                      1u << EXCHANGE_ROWS | 1u << EXCHANGE_CHUNKS);
+            moves->complete += all && !aged_wants(node, pair->partition) ? 1 : 0;
         }
     }
 }

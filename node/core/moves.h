@@ -92,7 +92,9 @@ void leftovers_taken(struct kith_node *node, uint16_t peer, const struct kith_of
 void leftovers_peer_up(struct kith_node *node, uint16_t peer);
 /* What is here is looked through again: it has to be known which partitions are empty (aged.h). */
 void leftovers_aged(struct kith_node *node);
-/* The owner's side. */
+/* The owner's side. The peer has rows of the partition that were perhaps deleted; where he is to
+ * own it, they are looked at here. */
+void leftovers_next_owner(struct kith_node *node, uint32_t partition, uint16_t peer);
 void offer_req(struct kith_node *node, struct conn *conn, const struct kith_msg *msg);
 void leftovers_tick(struct kith_node *node);
 uint64_t leftovers_due(const struct kith_node *node);

@@ -12,6 +12,7 @@ static uint64_t conns[4]; /* to nodes 2 and 3; 0: it is down */
 static uint64_t weak;     /* who is asked on that one has lost it, too */
 static uint64_t lacking;  /* and on that one lacks a row of leaf 3 in each partition */
 static uint32_t hurried;  /* how often others were told to come and look */
+static uint32_t asked;    /* bit p: node 2 was asked for the sums of the rows of partition p */
 static uint32_t holds;    /* bit p: a row of leaf 3 of partition p is here */
 
 static inline void again(struct world *world)
@@ -100,6 +101,9 @@ static inline void serve(struct world *world)
             struct kith_msg *res = &jobs[count].msg;
             bool differs = effect->conn == lacking && !msg->u.sums_req.chunks;
             hurried += msg->u.sums_req.hurry ? 1 : 0;
+            asked |= effect->conn == conns[2] && !msg->u.sums_req.chunks
+                         ? 1u << msg->u.sums_req.partition
+                         : 0;
             res->kind = KITH_MSG_SUMS_RES;
             res->id = msg->id;
             res->u.sums_res.refilling = effect->conn == weak;

@@ -235,18 +235,19 @@ static void test_meanwhile(void **state)
 
 #define MOVED 5u
 
-/* The table after the one in use, where MOVED is the other three members' (`ours`: this node's and
- * those of two others); joint where `joins`. The node learns it; or, where it is down, has it. */
-static void table_next(struct world *world, bool joins, bool ours)
+/* Its owners: indices into the members of the table, of which this node is 0. */
+static const uint16_t ours[3] = {0, 1, 2}, others[3] = {1, 2, 3}, not_2s[3] = {0, 2, 3};
+
+/* The table after the one in use, where MOVED is theirs; joint where `joins`. The node learns it;
+ * or, where it is down, has it. */
+static void table_next(struct world *world, bool joins, const uint16_t members[3])
 {
     struct kith_bytes old = {world->meta[KITH_META_TABLE], world->meta_size[KITH_META_TABLE]};
     struct kith_table *last = NULL, *wanted = NULL, *next = NULL;
     uint16_t owners[8][3];
     assert_int_equal(kith_table_decode(old, &last), KITH_OK);
     memcpy(owners, last->owners, sizeof owners);
-    for (uint16_t i = 0; i < 3; i++) {
-        owners[MOVED][i] = (uint16_t)(ours ? i : i + 1u); /* ascending by uuid: this one is 0 */
-    }
+    memcpy(owners[MOVED], members, sizeof owners[MOVED]);
     assert_int_equal(kith_table_new(&last->cluster, last->id.epoch, last->id.version + 1, 8, 3,
                                     last->members, last->member_count, owners[0], &wanted),
                      KITH_OK);
@@ -280,7 +281,7 @@ static void world_four(struct world *world, bool owns)
     world_alive(world, 3);
     kith_node_free(world->node);
     world->node = NULL;
-    table_next(world, false, owns);
+    table_next(world, false, owns ? ours : others);
     world_later_ms += GRACE_MS;
     start(world);
     hello(world, 1, KITH_PROTOCOL_VERSION, 0);
@@ -295,16 +296,18 @@ static void comes_later(struct world *world)
     compare(world, 5000);
     assert_int_equal(reads(world, MOVED), KITH_ESTALE);
     assert_int_equal(world->node->aged.left, 0); /* nobody waits for it */
-    table_next(world, true, true);
+    table_next(world, true, ours);
     assert_int_equal(world->node->aged.left, 1);
     assert_int_equal(reads(world, MOVED), KITH_ENOTREADY);
     lacking = conns[2];
     compare(world, 20000);
     assert_int_equal(reads(world, MOVED), KITH_ENOTREADY);
+    assert_false(world->node->moves.synced); /* the owners of before are still needed */
     lacking = 0;
     compare(world, 5000);
     assert_int_equal(reads(world, MOVED), KITH_OK);
     assert_int_equal(world->node->aged.left, 0);
+    assert_true(world->node->moves.synced);
     kith_node_free(world->node);
 }
 
@@ -314,7 +317,7 @@ static void test_left_and_comes(void **state)
     struct world world;
     world_four(&world, true);
     assert_int_equal(reads(&world, MOVED), KITH_ENOTREADY);
-    table_next(&world, false, false);
+    table_next(&world, false, others);
     comes_later(&world);
 }
 
@@ -333,7 +336,7 @@ static void test_comes_late(void **state)
     struct world world;
     world_four(&world, false);
     compare(&world, AGED_MOST_MS + 5000);
-    table_next(&world, true, true);
+    table_next(&world, true, ours);
     lacking = conns[2];
     compare(&world, AGED_MOST_MS - 10000);
     assert_int_equal(reads(&world, MOVED), KITH_ENOTREADY);
@@ -351,17 +354,55 @@ static void test_left_and_gone(void **state)
     world_four(&world, true);
     size_t size = world.meta_size[KITH_META_ALIVE];
     memcpy(note, world.meta[KITH_META_ALIVE], size);
-    table_next(&world, false, false);
+    table_next(&world, false, others);
     compare(&world, 30000);
     assert_int_equal(world.node->aged.left, 0);
     assert_memory_equal(world.meta[KITH_META_ALIVE], note, size);
     holds = 0; /* it was dropped */
     compare(&world, 90000);
     assert_memory_not_equal(world.meta[KITH_META_ALIVE], note, size);
-    table_next(&world, true, true);
+    table_next(&world, true, ours);
     assert_int_equal(reads(&world, MOVED), KITH_OK);
     again(&world);
     assert_int_equal(world.node->aged.left, 0);
+    kith_node_free(world.node);
+}
+
+/* The owners ask it, though it is none yet: they know which of its rows are dead. */
+static void test_shows_owners(void **state)
+{
+    (void)state;
+    struct world world;
+    world_four(&world, false);
+    compare(&world, 5000);
+    table_next(&world, true, ours);
+    assert_true(says_refilling(&world, false));
+    kith_node_free(world.node);
+}
+
+/* And of this one, as an owner: while the partition moves it asks one that is to own it where that
+ * one tells it to look. */
+static void test_looks_at_next(void **state)
+{
+    (void)state;
+    struct world world;
+    world_alive(&world, 3);
+    up(&world, 2);
+    up(&world, 3);
+    table_next(&world, false, not_2s);
+    table_next(&world, true, ours);
+    asked = 0;
+    compare(&world, 10000);
+    assert_int_equal(asked & 1u << MOVED, 0);
+    struct kith_msg msg = {.kind = KITH_MSG_SUMS_REQ, .id = 79};
+    struct kith_event event = {.kind = KITH_EVENT_MESSAGE, .conn = 12, .msg = &msg};
+    msg.u.sums_req.table = table_id(&world);
+    msg.u.sums_req.partition = MOVED;
+    msg.u.sums_req.hurry = true;
+    step(&world, &event);
+    serve(&world);
+    compare(&world, 1000);
+    assert_int_not_equal(asked & 1u << MOVED, 0);
     kith_node_free(world.node);
 }
 
@@ -375,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_note),                 cmocka_unit_test(test_meanwhile),
         cmocka_unit_test(test_left_and_comes),       cmocka_unit_test(test_left_long_ago),
         cmocka_unit_test(test_comes_late),           cmocka_unit_test(test_left_and_gone),
+        cmocka_unit_test(test_shows_owners),         cmocka_unit_test(test_looks_at_next),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
