@@ -232,7 +232,7 @@ static uint32_t what_is_lost(struct sim *sim)
     case 2:
         return KITH_LOST_ROWS;
     case 3: /* of two members both must vote for the next table: nothing would ever change again */
-        return sim->newest->member_count > 2 ? all | KITH_LOST_RECORDS : all;
+        return plans_members(sim) > 2 ? all | KITH_LOST_RECORDS : all;
     default:
         return all;
     }

@@ -303,6 +303,14 @@ static struct kith_table *in_use(const struct sim *sim)
     return newest;
 }
 
+uint32_t plans_members(const struct sim *sim)
+{
+    struct kith_table *table = in_use(sim);
+    uint32_t count = table ? table->member_count : 0;
+    kith_table_drop(table);
+    return count;
+}
+
 bool plans_moving(const struct sim *sim)
 {
     struct kith_table *table = in_use(sim);

@@ -621,6 +621,8 @@ void plans_init(struct sim *sim);
 void plans_step(struct sim *sim);
 /* `node` is the first that stores `next`, the table after the newest one. */
 void plans_edge(struct sim *sim, uint32_t node, const struct kith_table *next);
+/* How many members the newest table has that a node goes by: a newer one may have gone with power. */
+uint32_t plans_members(const struct sim *sim);
 /* Whether a table that moves data is in use anywhere. */
 bool plans_moving(const struct sim *sim);
 /* Where a move waits for a member whose disk is lost, the administrator gives it up; by force where
