@@ -108,6 +108,7 @@ void aged_table_changed(struct kith_node *node)
     if (node->aged.marks > 0) {
         begin(node);
     }
+    node->aged.due_ms = node->now_ms;
 }
 
 void aged_empty(struct kith_node *node, uint32_t partition)
