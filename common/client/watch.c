@@ -37,8 +37,8 @@
  * had stored anything then; so it is enough that R owners which promised then keep that promise
  * without a gap: any W have one of them among them. (Again not that R promise at each moment.)
  *
- * While data moves R means a majority of the owners and one of the next owners (data/quorum.h), of
- * reads, of writes, and so of promises.
+ * While data moves R means a majority of the owners, and of the next owners so many that they meet
+ * each write of theirs (data/quorum.h): of reads, and so of promises.
  *
  * THE EPOCH. So the number of a watch (epoch.h) stays as long as it is live and
  *
