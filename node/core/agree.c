@@ -337,13 +337,17 @@ void agree_plan_req(struct kith_node *node, uint64_t conn, const struct kith_msg
                     core_text(node, "node %s is in no cluster", node->address));
         return;
     }
-    if (kith_proposer_busy(&join->proposer) || join->joiner != 0 || node->table_next) {
-        core_refuse(node, conn, msg, KITH_EBUSY, "another change of the table is under way");
-        return;
-    }
     enum kith_err err = kith_table_decode(msg->u.plan_req.table, &next);
     if (err != KITH_OK) {
         core_refuse(node, conn, msg, err, "the table cannot be read");
+        return;
+    }
+    /* what is forced need not wait for a change that those who are gone would have to agree to */
+    bool force = next->id.epoch > node->table->id.epoch;
+    bool busy = kith_proposer_busy(&join->proposer) || join->joiner != 0;
+    if ((busy && !force) || node->table_next) {
+        core_refuse(node, conn, msg, KITH_EBUSY, "another change of the table is under way");
+        kith_table_drop(next);
         return;
     }
     const char *wrong = plan_wrong(node, next);
@@ -353,9 +357,12 @@ void agree_plan_req(struct kith_node *node, uint64_t conn, const struct kith_msg
     } else if (!pending) {
         core_refuse_full(node, conn, msg);
     } else {
+        if (join->joiner != 0) {
+            joiner_answer(node, KITH_EBUSY, "a change that was forced came first");
+        }
         join->joiner = pending->id;
         join->plan = next->id;
-        if (next->id.epoch > node->table->id.epoch) {
+        if (force) {
             plan_force(node, msg->u.plan_req.table, next);
         } else if ((err = agree_propose(node, next, AGREE_MS)) != KITH_OK) {
             joiner_answer(node, err, "the table cannot be proposed");
@@ -569,6 +576,15 @@ static bool joiner_waits(struct kith_node *node)
     return pending && !pending->answered && pending->asked == KITH_MSG_JOIN_REQ;
 }
 
+/* Who is to be answered has forced a table, which is being stored: a proposal that ends meanwhile was
+ * another one. */
+static bool joiner_forces(struct kith_node *node)
+{
+    const struct pending *pending = pending_get(node, node->join->joiner);
+    return pending && pending->asked == KITH_MSG_PLAN_REQ &&
+           node->join->plan.epoch > node->table->id.epoch;
+}
+
 static void agree_ended(struct kith_node *node, const struct kith_proposer_out *out)
 {
     struct join_state *join = node->join;
@@ -584,7 +600,9 @@ static void agree_ended(struct kith_node *node, const struct kith_proposer_out *
             joiner_moves(node) == KITH_OK) {
             return; /* somebody has data */
         }
-        joiner_answer(node, out->err, core_text(node, "%s", out->message));
+        if (!joiner_forces(node)) {
+            joiner_answer(node, out->err, core_text(node, "%s", out->message));
+        }
         return;
     }
 }

@@ -217,7 +217,7 @@ static bool copies_few(struct sim *sim)
 }
 
 /* All of it, as a rule; else one table. With all of it the promises, too, now and then. */
-static uint32_t what_is_lost(struct sim *sim)
+static uint32_t what_is_lost(struct sim *sim, uint32_t node)
 {
     uint64_t *x = &sim->loss_chance;
     *x = *x == 0 ? (sim->seed + 2) * UINT64_C(0x9e3779b97f4a7c15) | 1 : *x;
@@ -232,7 +232,7 @@ static uint32_t what_is_lost(struct sim *sim)
     case 2:
         return KITH_LOST_ROWS;
     case 3: /* of two members both must vote for the next table: nothing would ever change again */
-        return plans_members(sim) > 2 ? all | KITH_LOST_RECORDS : all;
+        return plans_members(sim, node) > 2 ? all | KITH_LOST_RECORDS : all;
     default:
         return all;
     }
@@ -258,7 +258,8 @@ static void disk_fails(struct sim *sim, enum sim_kind kind)
     if (!node || !node->up || !world_may_lose_power(sim) || copies_few(sim) ||
         store_sim_get(&node->store, 'm', &key, 1).size == 0 ||
         (kind == KIND_GONE && /* once: each loss leaves a member that nobody is any more */
-         (sim->gone || !sim->working || sim->newest->owner_slots < SIM_REPLICAS))) {
+         (sim->gone || !sim->working || sim->newest->owner_slots < SIM_REPLICAS ||
+          plans_members(sim, node->index) < SIM_REPLICAS))) {
         return;
     }
     world_crash(sim, node->index, true);
@@ -271,7 +272,7 @@ static void disk_fails(struct sim *sim, enum sim_kind kind)
         sim_trace(sim, "the disk of %u is as it was %llu transactions ago", node->index,
                   (unsigned long long)by);
     } else {
-        uint32_t lost = what_is_lost(sim);
+        uint32_t lost = what_is_lost(sim, node->index);
         judge_before_loss(sim);
         if (kind == KIND_GONE) {
             store_sim_lose(&node->store);

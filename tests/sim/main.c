@@ -23,6 +23,7 @@
 #define SETTLE_STEPS 2400u /* of 0.1 s */
 /* An exchange whose question was lost waits for 10 s; the next one may be asked 3 s later. */
 #define SETTLE_AWAY     150u
+#define MOVED_US       20000000u /* longer than a client that learns of a table concludes no loss */
 #define FORM_WAIT_US   60000000u
 /* Each pair of owners compares within an hour; a merge that meets a twin (rowop.h) is a write, which
  * goes the same way, from one to the next. */
@@ -319,6 +320,9 @@ static void phase_away(struct sim *sim)
         return;
     }
     uint32_t count = many ? 1 + sim_below(sim, sim->node_count - 1) : 1;
+    if (sim->newest_us + MOVED_US > sim->now_us) {
+        world_run(sim, sim->newest_us + MOVED_US); /* till then what is nowhere may be on its way */
+    }
     go_away(sim, count);
     world_run(sim, sim->now_us + since_us);
     scenario_write_all(sim, count > 1);

@@ -123,6 +123,17 @@ static struct sim_node *outsider(struct sim *sim)
     return NULL;
 }
 
+/* One that is just starting again, to be an outsider. */
+static bool outsider_starts(const struct sim *sim)
+{
+    bool starts = false;
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        const struct sim_node *node = &sim->nodes[i];
+        starts = starts || (!node->up && !node->away && !node->held && !world_in_cluster(node));
+    }
+    return starts;
+}
+
 /* It asks a member for the table: by itself, where it was told of one. */
 static void knock(struct sim *sim, struct sim_node *node, const struct kith_table *table)
 {
@@ -154,6 +165,7 @@ struct wish {
     struct sim_node *comes; /* NULL: nobody */
     uint32_t gone_count;
     struct kith_uuid gone; /* it is replaced, and nobody waits for it */
+    bool force;            /* too few are left to agree to it */
 };
 
 static void wish_weights(struct sim *sim, struct wish *wish)
@@ -205,7 +217,7 @@ static struct kith_table *wish_table(const struct wish *wish)
     struct kith_table *next = NULL, *joint = NULL;
     if (kith_balance(last, &last->cluster, last->partitions, last->replicas, wish->members,
                      wish->count, &next) == KITH_OK) {
-        KITH_ASSERT(kith_table_move(last, next, false, &wish->gone, wish->gone_count, &joint) ==
+        KITH_ASSERT(kith_table_move(last, next, wish->force, &wish->gone, wish->gone_count, &joint) ==
                     KITH_OK);
         kith_table_drop(next);
     }
@@ -284,16 +296,16 @@ static void propose(struct sim *sim, struct sim_node *node, const struct kith_ta
     kith_buf_release(&buf);
 }
 
-/* The newest table that a node goes by; NULL: none does by any. What was decided, and lost by who
- * alone knew it, is nobody's: the next proposal brings it up. */
-static struct kith_table *in_use(const struct sim *sim)
+/* The newest table that a node goes by, but that one; NULL: none does by any. What was decided, and lost
+ * by who alone knew it, is nobody's: the next proposal brings it up. */
+static struct kith_table *in_use_but(const struct sim *sim, uint32_t but)
 {
     struct kith_table *newest = NULL;
     uint8_t meta = KITH_META_TABLE;
     for (uint32_t i = 0; i < sim->node_count; i++) {
         struct kith_bytes bytes = store_sim_get(&sim->nodes[i].store, 'm', &meta, 1);
         struct kith_table *table = NULL;
-        if (bytes.size == 0 || kith_table_decode(bytes, &table) != KITH_OK) {
+        if (i == but || bytes.size == 0 || kith_table_decode(bytes, &table) != KITH_OK) {
             continue;
         }
         bool newer = !newest || kith_table_id_compare(&table->id, &newest->id) > 0;
@@ -303,9 +315,14 @@ static struct kith_table *in_use(const struct sim *sim)
     return newest;
 }
 
-uint32_t plans_members(const struct sim *sim)
+static struct kith_table *in_use(const struct sim *sim)
 {
-    struct kith_table *table = in_use(sim);
+    return in_use_but(sim, SIM_NODES_MAX);
+}
+
+uint32_t plans_members(const struct sim *sim, uint32_t but)
+{
+    struct kith_table *table = in_use_but(sim, but);
     uint32_t count = table ? table->member_count : 0;
     kith_table_drop(table);
     return count;
@@ -390,18 +407,20 @@ static bool strays(const struct sim *sim)
 bool plans_owes(struct sim *sim)
 {
     struct kith_table *table = sim->plans && sim->gone ? in_use(sim) : NULL;
-    bool owes = table && absent(sim, table) != KITH_NO_MEMBER && outsider(sim);
+    bool owes = table && absent(sim, table) != KITH_NO_MEMBER &&
+                (outsider(sim) || outsider_starts(sim));
     kith_table_drop(table);
     return owes || (sim->plans && strays(sim));
 }
 
 /* Through any member that is there, if somebody is to be replaced, and can be. */
-static void replace(struct sim *sim, const struct kith_table *last)
+static void replace(struct sim *sim, const struct kith_table *last, bool force)
 {
     struct wish wish;
     uint16_t who = absent(sim, last);
     struct kith_table *next = NULL;
     if (who != KITH_NO_MEMBER && wish_init(&wish, last) && wish_replace(sim, &wish, who)) {
+        wish.force = force && last->member_count == 2;
         next = wish_table(&wish);
     }
     uint64_t first = draw(sim, sim->node_count);
@@ -422,7 +441,7 @@ void plans_mend(struct sim *sim, bool force)
     if (table && kith_table_is_joint(table) && waits_in_vain(sim, table)) {
         give_up(sim, table, force);
     } else if (table && !kith_table_is_joint(table) && sim->plans && sim->gone) {
-        replace(sim, table);
+        replace(sim, table, force);
     }
     kith_table_drop(table);
 }

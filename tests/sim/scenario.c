@@ -201,7 +201,7 @@ static void scan_done(struct sim *sim, uint32_t client, struct sim_op *record,
             if (!result->degraded && quorum) {
                 judge_absent(sim, client, record->rows[i], record->begun_us);
             }
-            sessions_absent(sim, record, i);
+            sessions_absent(sim, record, i, result->degraded);
         }
     }
     if (at != result->u.rows.row_count) {

@@ -516,6 +516,7 @@ struct sim {
     uint64_t lost_until_us;        /* until then */
     uint32_t late;                 /* a node that starts while others work; SIM_NODES_MAX: none */
     struct kith_table *newest;     /* the newest table on any disk */
+    uint64_t newest_us;            /* when it came */
     bool plans;                    /* members are changed: plans.c */
     uint64_t plan_chance;
     uint64_t loss_chance; /* of its own, as that of plans */
@@ -621,8 +622,9 @@ void plans_init(struct sim *sim);
 void plans_step(struct sim *sim);
 /* `node` is the first that stores `next`, the table after the newest one. */
 void plans_edge(struct sim *sim, uint32_t node, const struct kith_table *next);
-/* How many members the newest table has that a node goes by: a newer one may have gone with power. */
-uint32_t plans_members(const struct sim *sim);
+/* How many members the newest table has that a node goes by, but that one: a newer one may have gone
+ * with power, or goes with its disk. */
+uint32_t plans_members(const struct sim *sim, uint32_t but);
 /* Whether a table that moves data is in use anywhere. */
 bool plans_moving(const struct sim *sim);
 /* Where a move waits for a member whose disk is lost, the administrator gives it up; by force where
@@ -729,8 +731,8 @@ void sessions_join(struct sim *sim, uint32_t client, uint32_t row, const struct 
 /* The client was told, while power was lost, that the row is gone with all that it has seen of it: the
  * deletion may be lost, and what it has seen binds the client no more. */
 void sessions_gone(struct sim *sim, uint32_t client, uint32_t row, const struct kith_clock *clock);
-/* There was nothing: what it had seen until the request began is gone. */
-void sessions_absent(struct sim *sim, const struct sim_op *record, uint32_t i);
+/* A scan left the row out: what the client had seen of it is gone, or was not to be had. */
+void sessions_absent(struct sim *sim, const struct sim_op *record, uint32_t i, bool degraded);
 /* The answer to a read that was under way at a power loss may count a copy that is gone, and the
  * session may hold that a majority has the state and bind itself no longer. */
 void sessions_shaken(struct sim *sim, const struct sim_op *record);

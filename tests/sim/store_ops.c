@@ -342,6 +342,7 @@ static void table_stored(struct store_sim *store, struct kith_bytes value)
     plans_edge(sim, store->node, table);
     kith_table_drop(sim->newest);
     sim->newest = table;
+    sim->newest_us = sim->now_us;
 }
 
 static void apply_sums(const struct store_sim *store, struct store_op *op, struct kith_bytes secret)
