@@ -56,6 +56,9 @@ void kith_attrs_merge(struct kith_attrs *attrs, const struct kith_attrs *from)
     if (takes(attrs, from, KITH_ATTR_MODE, &attrs->mode_stamp, &from->mode_stamp)) {
         attrs->mode = from->mode;
         attrs->mode_stamp = from->mode_stamp;
+    } else if ((attrs->have & from->have & KITH_ATTR_MODE) != 0 &&
+               kith_time_compare(&attrs->mode_stamp, &from->mode_stamp) == 0) {
+        attrs->mode &= from->mode; /* one of them joins concurrent modes (kith_attr_records_join) */
     }
     if (takes(attrs, from, KITH_ATTR_OWNER, &attrs->owner_stamp, &from->owner_stamp)) {
         attrs->uid = from->uid;

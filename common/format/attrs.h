@@ -58,7 +58,8 @@ struct kith_xattr_record {
 };
 
 int kith_time_compare(const struct kith_time *a, const struct kith_time *b);
-/* Fields of `from` with a later stamp (or that `attrs` has not) replace those in `attrs`. */
+/* Fields of `from` with a later stamp (or that `attrs` has not) replace those in `attrs`; of two modes
+ * with one stamp, one of which joins concurrent ones, what both allow. */
 void kith_attrs_merge(struct kith_attrs *attrs, const struct kith_attrs *from);
 /* The latest of the stamps; zero where there is none. */
 struct kith_time kith_attrs_ctime(const struct kith_attrs *attrs);

@@ -73,6 +73,26 @@ static void test_merge(void **state)
     assert_int_equal(kith_attrs_ctime(&a).sec, 30);
 }
 
+/* Who has set a mode, and learns that another one was set at the same time, takes what both allow:
+ * what joins them bears the later stamp, which may be his own. */
+static void test_merge_joined(void **state)
+{
+    (void)state;
+    struct kith_attr_record both[2] = {{1, KITH_ATTR_MODE, full(10)}, {1, KITH_ATTR_MODE, full(10)}};
+    struct kith_attrs joined, first, second;
+    both[0].attrs.mode = 0600;
+    both[0].attrs.mode_stamp.sec = 20;
+    both[1].attrs.mode = 04640;
+    both[1].attrs.mode_stamp.sec = 30;
+    first = both[0].attrs;
+    second = both[1].attrs;
+    kith_attr_records_join(both, 2, &joined);
+    kith_attrs_merge(&first, &joined);
+    kith_attrs_merge(&second, &joined);
+    assert_int_equal(first.mode, 0600);
+    assert_int_equal(second.mode, 0600);
+}
+
 /* Modes that two changed at once give what both allow, and no set-id. */
 static void test_concurrent_modes(void **state)
 {
@@ -148,6 +168,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_merge),
+        cmocka_unit_test(test_merge_joined),
         cmocka_unit_test(test_concurrent_modes),
         cmocka_unit_test(test_xattr),
         cmocka_unit_test(test_widen_narrow),
