@@ -150,6 +150,9 @@ uint8_t *kith_row_write(const struct kith_row *row, uint8_t *out);
 KITH_MUST_CHECK enum kith_err kith_row_decode(struct kith_arena *arena, struct kith_bytes bytes,
                                               struct kith_row *ret_row);
 
+/* How many siblings an encoded state has, by its first bytes alone; 0 where they are no state. */
+uint32_t kith_row_count_siblings(struct kith_bytes bytes);
+
 /* A copy that borrows nothing. */
 KITH_MUST_CHECK enum kith_err kith_row_copy(struct kith_arena *arena, const struct kith_row *row,
                                             struct kith_row *ret_row);

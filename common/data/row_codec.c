@@ -190,6 +190,21 @@ static enum kith_err read_sibling(struct kith_reader *reader, const struct kith_
     return reader->failed ? KITH_EFORMAT : KITH_OK;
 }
 
+uint32_t kith_row_count_siblings(struct kith_bytes bytes)
+{
+    struct kith_reader reader;
+    kith_reader_init(&reader, bytes);
+    bool known = bytes.size > 0 && kith_read_u8(&reader) == KITH_ROW_FORMAT;
+    uint64_t left = known ? kith_read_varint(&reader) : 0;
+    for (; left > 0 && !reader.failed; left--) { /* the clock */
+        (void)kith_read_u64(&reader);
+        (void)kith_read_varint(&reader);
+        (void)kith_read_varint(&reader);
+    }
+    uint64_t count = known ? kith_read_varint(&reader) : 0;
+    return reader.failed || count > KITH_SIBLINGS_MAX ? 0 : (uint32_t)count;
+}
+
 enum kith_err kith_row_decode(struct kith_arena *arena, struct kith_bytes bytes,
                               struct kith_row *ret_row)
 {

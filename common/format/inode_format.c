@@ -185,6 +185,13 @@ static bool tags_fit(enum kith_type type, uint32_t seen)
     return (seen & tied) == want && (seen & 1u << TAG_BTIME) != 0;
 }
 
+enum kith_type kith_inode_record_type(struct kith_bytes bytes)
+{
+    bool known = bytes.size >= 2 && bytes.data[0] == RECORD_VERSION &&
+                 bytes.data[1] >= KITH_TYPE_FILE && bytes.data[1] <= KITH_TYPE_LINK;
+    return known ? (enum kith_type)bytes.data[1] : (enum kith_type)0;
+}
+
 enum kith_err kith_inode_record_decode(struct kith_arena *arena, struct kith_bytes bytes,
                                        struct kith_inode_record *ret_record)
 {

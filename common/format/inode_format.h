@@ -76,6 +76,8 @@ void kith_inode_record_encode(const struct kith_inode_record *record, struct kit
 KITH_MUST_CHECK enum kith_err kith_inode_record_decode(struct kith_arena *arena,
                                                        struct kith_bytes bytes,
                                                        struct kith_inode_record *ret_record);
+/* The type alone; 0 where the bytes do not begin like one of this version. */
+enum kith_type kith_inode_record_type(struct kith_bytes bytes);
 /* -1, 0, 1 by group, then name. */
 int kith_link_name_compare(const struct kith_link_name *a, const struct kith_link_name *b);
 

@@ -113,10 +113,32 @@ static void test_json_text(void **state)
     }
 }
 
+static void shown(const char *text, size_t size, const char *want)
+{
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    kith_format_text(kith_bytes_make(text, size), &buf);
+    kith_buf_put_u8(&buf, 0);
+    assert_string_equal((const char *)buf.data, want);
+    kith_buf_release(&buf);
+}
+
+static void test_format_text(void **state)
+{
+    (void)state;
+    shown("", 0, "");
+    shown("gr\xc3\xbc\xc3\x9f 'a\\", 10, "gr\xc3\xbc\xc3\x9f 'a\\");
+    shown("a\nb\x1b[m\0", 7, "a\\x0ab\\x1b[m\\x00");
+    shown("\xc2\x9b\x7f", 3, "\\xc2\\x9b\\x7f"); /* a control of U+0080 to U+009F */
+    shown("\xc2\xa0", 2, "\xc2\xa0");
+    shown("a\xffz\xc3", 4, "a\\xffz\\xc3");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_format_text),
         cmocka_unit_test(test_json_bytes),
         cmocka_unit_test(test_json_text),
     };

@@ -312,7 +312,9 @@ static enum kith_err decode_checked(struct kith_arena *arena, struct kith_bytes 
     if (err == KITH_OK) {
         struct kith_bytes again = encode(arena, &row);
         assert_true(kith_bytes_equal(again, bytes));
+        assert_int_equal(kith_row_count_siblings(bytes), row.sibling_count);
     } else {
+        assert_true(kith_row_count_siblings(bytes) <= KITH_SIBLINGS_MAX);
         assert_true(err == KITH_EFORMAT || err == KITH_EVERSION);
     }
     return err;
