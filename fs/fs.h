@@ -46,6 +46,7 @@
  * FOLDERS, each with a header of its name, which says what it may use:
  *   requests              the way in and out: reading, handlers, jobs and their threads, answers
  *   names, links, files   the work: names in directories; hard links; contents and attributes
+ *   conflicts             the work: concurrent versions beside the one that bears the name
  *   tables                what is known in memory
  *   rows                  requests to the cluster
  *   mount                 beginning and end; options, timer, notifier, guard
@@ -95,17 +96,20 @@ struct kith_octets {
 struct kith_entry;
 struct kith_job;
 struct kith_left;
+struct kith_lost;
 struct kith_link_at;
 
 struct kith_dir {
     struct kith_group group;
     struct kith_entry **buckets; /* a power of two; NULL until the first entry */
     uint32_t bucket_count, entry_count;
+    uint32_t subdirs; /* entries that lead to directories */
     uint64_t complete_until; /* until then a name that is not in the table does not exist */
     uint64_t miss_since;
     uint32_t misses; /* lookups that needed the network since then */
     bool loading;    /* a scan for lookups is under way */
     bool removed;    /* rmdir took it: nothing can be made in it */
+    uint64_t changed_at; /* this mount changed a name in it last; 0: never */
     /* takes this mount's "removed" off its own row; empty: none is there */
     struct kith_octets mark;
     /* watch.c */
@@ -176,6 +180,9 @@ struct kith_inode {
     bool replacing;
     uint32_t answering; /* reads of them that are being answered */
     uint64_t stale_below; /* nothing was written since the last: handles below may not know it */
+    bool made; /* a version beside the one that bears a name (conflicts.h), and its contents: */
+    struct kith_octets made_image;
+    uint32_t made_links; /* names beside which it stands: those of a shared inode */
     bool is_open; /* opened or created here and not let go: open_ctx counts */
     bool opening; /* somebody reads it for an open */
     bool pending; /* never put */
@@ -242,6 +249,7 @@ struct kith_fs {
     uint32_t entry_count;
     struct kith_inode *dirty; /* ring of those with something to put */
     struct kith_left *left;   /* rows of shared inodes that are to be looked at, left.c */
+    struct kith_lost *lost;   /* directories that others have removed, lost.c */
     size_t image_bytes;
     struct kith_inode *image_oldest, *image_youngest; /* with an image of more than 0 bytes */
     uint64_t load_count;

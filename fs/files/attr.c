@@ -6,8 +6,9 @@
  * put of the file, a rename included, at most ATTR_DELAY_NS; everything else is put before the
  * answer, which comes from the put's completion.
  *
- * A directory's link count is 1 ("not counted", as on btrfs); its mtime is what was set last, or
- * the last change of its entries that this mount made itself. */
+ * A directory's link count is 2 and one for each directory in it, where memory has all of its
+ * names; else it is 1 ("not counted", as on btrfs: programs then look for themselves). Its mtime is
+ * what was set last, or the last change of its entries that this mount made itself. */
 #include <errno.h>
 #include <string.h>
 
@@ -49,6 +50,20 @@ static mode_t type_bits(enum kith_type type)
     }
 }
 
+static nlink_t link_count(struct kith_inode *inode)
+{
+    if (inode->made) {
+        return (nlink_t)inode->made_links;
+    }
+    if (inode->unlinked) {
+        return 0;
+    }
+    if (inode->dir != NULL) {
+        return kith_dir_listable(inode, kith_mono_ns()) ? 2 + (nlink_t)inode->dir->subdirs : 1;
+    }
+    return inode->shared ? inode->name_count : 1;
+}
+
 void kith_inode_stat(struct kith_inode *inode, struct stat *ret_stat)
 {
     kith_told_size(inode);
@@ -59,12 +74,7 @@ void kith_inode_stat(struct kith_inode *inode, struct stat *ret_stat)
     ret_stat->st_uid = inode->attrs.uid;
     ret_stat->st_gid = inode->attrs.gid;
     ret_stat->st_rdev = (dev_t)inode->rdev;
-    ret_stat->st_nlink = 1;
-    if (inode->unlinked) {
-        ret_stat->st_nlink = 0;
-    } else if (inode->shared) {
-        ret_stat->st_nlink = inode->name_count;
-    }
+    ret_stat->st_nlink = link_count(inode);
     ret_stat->st_size = (off_t)inode->size;
     uint64_t allocated = inode->allocated;
     if (kith_inode_dirty(inode) && allocated < inode->size && inode->type == KITH_TYPE_FILE &&

@@ -175,6 +175,13 @@ void kith_do_setxattr(struct kith_job *job);
 void kith_do_getxattr(struct kith_job *job);
 void kith_do_listxattr(struct kith_job *job);
 void kith_do_removexattr(struct kith_job *job);
+/* Answers with the value; room 0 asks how much there is. */
+void kith_xattr_answer(struct kith_job *job, const void *data, size_t size, size_t room);
+
+/* ---- xattr_own.c ---- */
+/* One that the mount makes up, and nobody sets. */
+bool kith_xattr_own(const char *name);
+void kith_do_getxattr_own(struct kith_job *job);
 
 /* ---- told.c: the size that the kernel has of a file ---- */
 /* fs->lock held, but for kith_told_before. */

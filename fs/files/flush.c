@@ -232,6 +232,7 @@ unsigned kith_fs_flush_all(struct kith_fs *fs, uint64_t deadline)
         kith_inode_drop(fs, inode);
         pthread_mutex_unlock(&fs->lock);
     }
+    kith_dir_lost_end(fs, deadline);
     kith_link_left_end(fs, deadline); /* after the files: it may try again until the deadline */
     return give_up(fs);
 }

@@ -331,6 +331,25 @@ void kith_inode_cache_stays(struct kith_fs *fs, struct kith_inode *inode)
     pthread_mutex_unlock(&fs->lock);
 }
 
+/* Opens a version beside the one that bears the name. As open_known. */
+static int open_made(struct kith_fs *fs, struct kith_inode *inode)
+{
+    struct kith_content *content = NULL;
+    if (inode->content != NULL || inode->made_image.size == 0) {
+        inode->is_open = true;
+        return 0;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    enum kith_err err =
+        kith_content_new(fs->store, kith_octets_bytes(&inode->made_image), &content);
+    pthread_mutex_lock(&fs->lock);
+    if (err == KITH_OK) {
+        inode->content = content;
+        inode->is_open = true;
+    }
+    return kith_errno(err);
+}
+
 int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode)
 {
     int error = 0;
@@ -344,7 +363,9 @@ int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode)
         error = ESTALE; /* gone between lookup and open: the kernel looks again and finds none */
     } else if (!joins) {
         inode->opening = true;
-        if (known_whole(inode)) {
+        if (inode->made) {
+            error = open_made(fs, inode);
+        } else if (known_whole(inode)) {
             error = open_known(fs, inode);
         } else {
             pthread_mutex_unlock(&fs->lock);
@@ -428,7 +449,7 @@ static bool open_now(struct kith_job *job)
     int error = 0;
     pthread_mutex_lock(&fs->lock);
     bool may = inode->type == KITH_TYPE_FILE && (job->fi.flags & O_TRUNC) == 0 &&
-               !inode->opening && !inode->unlinked;
+               !inode->opening && !inode->unlinked && !inode->made;
     bool joins = may && kith_inode_dirty(inode);
     bool known = may && !joins && known_whole(inode);
     if (joins || known) {

@@ -106,6 +106,9 @@ static int row_put_end(struct kith_fs *fs, struct kith_inode *inode, const struc
     pthread_mutex_lock(&fs->lock);
     bool moved = kith_inode_moved_on(inode, result->context);
     inode->wrote = inode->shared;
+    if (inode->entry != NULL) {
+        inode->entry->dir->dir->changed_at = kith_mono_ns();
+    }
     pthread_mutex_unlock(&fs->lock);
     kith_inode_image_stored(fs, inode, &put->image, &result->dot, put->durability);
     return moved ? 0 : ENOMEM;

@@ -14,9 +14,8 @@
 #include "fs/rows/rows.h"
 #include "fs/tables/tables.h"
 
-#define XATTR_SIZE_MAX_BYTES (KITH_INLINE_VALUE_MAX - 64u) /* the value of a row less its header   \
-                                                            */
-#define XATTR_LIST_ROWS 512u
+/* the value of a row less its header */
+#define XATTR_SIZE_MAX_BYTES (KITH_INLINE_VALUE_MAX - 64u)
 
 struct place {
     struct kith_group group;
@@ -135,6 +134,45 @@ static int write_row(struct kith_job *job, const struct place *place, const stru
     return error;
 }
 
+struct counting {
+    uint64_t file_id;
+    struct kith_bytes but; /* this one is not counted */
+    uint32_t count;
+    size_t bytes;
+};
+
+static int count_one(void *arg, const struct kith_client_row *row, struct kith_bytes attribute)
+{
+    struct counting *counting = arg;
+    struct kith_bytes value;
+    if (current(&row->row, counting->file_id, &value) &&
+        !kith_bytes_equal(attribute, counting->but)) {
+        counting->count++;
+        counting->bytes += attribute.size + value.size;
+    }
+    return 0;
+}
+
+/* ENOSPC where it is more than a file can have. */
+static int check_room(struct kith_job *job, const struct place *place)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_inode *inode = job->inode;
+    struct counting counting = {.file_id = place->id,
+                                .but = kith_bytes_make(job->name, strlen(job->name))};
+    pthread_mutex_lock(&fs->lock);
+    bool some = !((inode->attrs.have & KITH_ATTR_XATTRS) != 0 && !inode->attrs.xattrs);
+    pthread_mutex_unlock(&fs->lock);
+    int error = some ? kith_rows_xattrs(fs, &place->group, kith_rowname_bytes(&place->base), false,
+                                        count_one, &counting)
+                     : 0;
+    if (error == 0 && (counting.count >= KITH_XATTRS_MAX ||
+                       counting.bytes + counting.but.size + job->size > KITH_XATTRS_BYTES_MAX)) {
+        error = ENOSPC;
+    }
+    return error;
+}
+
 static int change(struct kith_job *job, bool remove)
 {
     struct kith_fs *fs = job->fs;
@@ -160,7 +198,9 @@ static int change(struct kith_job *job, bool remove)
         } else if (!there && (remove || (job->flags & XATTR_REPLACE) != 0)) {
             error = ENODATA;
         } else {
-            error = write_row(job, &place, row, remove);
+            bool grows = !remove && (!there || value.size < job->size);
+            error = grows ? check_room(job, &place) : 0;
+            error = error != 0 ? error : write_row(job, &place, row, remove);
         }
     }
     kith_client_answer_release(&answer);
@@ -181,8 +221,7 @@ void kith_do_removexattr(struct kith_job *job)
     kith_job_fail(job, change(job, true));
 }
 
-/* size 0 asks how much there is. */
-static void answer_bytes(struct kith_job *job, const void *data, size_t size, size_t room)
+void kith_xattr_answer(struct kith_job *job, const void *data, size_t size, size_t room)
 {
     if (room == 0) {
         kith_reply_xattr_size(job, size);
@@ -211,45 +250,45 @@ void kith_do_getxattr(struct kith_job *job)
     if (error != 0) {
         kith_job_fail(job, error);
     } else {
-        answer_bytes(job, value.data, value.size, job->size);
+        kith_xattr_answer(job, value.data, value.size, job->size);
     }
     kith_client_answer_release(&answer);
+}
+
+struct listing {
+    uint64_t file_id;
+    struct kith_buf names; /* with a NUL each, as the kernel has them */
+};
+
+static int list_one(void *arg, const struct kith_client_row *row, struct kith_bytes attribute)
+{
+    struct listing *listing = arg;
+    struct kith_bytes value;
+    if (current(&row->row, listing->file_id, &value)) {
+        kith_buf_put(&listing->names, attribute.data, attribute.size);
+        kith_buf_put_u8(&listing->names, 0);
+    }
+    return 0;
 }
 
 void kith_do_listxattr(struct kith_job *job)
 {
     struct place place;
-    struct kith_client_answer answer;
-    struct kith_rowname after;
-    struct kith_buf list;
+    struct listing listing;
     job->name[0] = '\0';
     int error = find_place(job, false, &place);
     if (error != 0) {
         kith_job_fail(job, error);
         return;
     }
-    kith_rowname_attr(kith_rowname_bytes(&place.base), &after);
-    struct kith_bytes start = kith_rowname_bytes(&after);
-    kith_buf_init(&list);
-    error = kith_rows_scan(job->fs, &place.group, &start, XATTR_LIST_ROWS, false, &answer);
-    for (uint32_t i = 0; error == 0 && i < answer.result.u.rows.row_count; i++) {
-        const struct kith_client_row *row = &answer.result.u.rows.rows[i];
-        struct kith_rowname_parts parts;
-        struct kith_bytes value;
-        if (kith_rowname_parse(row->name, &parts) != KITH_OK || parts.kind != KITH_ROWNAME_XATTR ||
-            !kith_bytes_equal(parts.base, kith_rowname_bytes(&place.base))) {
-            break;
-        }
-        if (current(&row->row, place.id, &value)) {
-            kith_buf_put(&list, parts.attribute.data, parts.attribute.size);
-            kith_buf_put_u8(&list, 0);
-        }
-    }
-    if (error != 0 || list.failed) {
+    listing.file_id = place.id;
+    kith_buf_init(&listing.names);
+    error = kith_rows_xattrs(job->fs, &place.group, kith_rowname_bytes(&place.base), false,
+                             list_one, &listing);
+    if (error != 0 || listing.names.failed) {
         kith_job_fail(job, error != 0 ? error : ENOMEM);
     } else {
-        answer_bytes(job, list.data, list.size, job->size);
+        kith_xattr_answer(job, listing.names.data, listing.names.size, job->size);
     }
-    kith_client_answer_release(&answer);
-    kith_buf_release(&list);
+    kith_buf_release(&listing.names);
 }

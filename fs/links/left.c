@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "format/versions.h"
 #include "fs/fs.h"
 #include "fs/links/links.h"
 #include "fs/mount/mount.h"
@@ -40,7 +41,7 @@ static int look_at_name(struct kith_fs *fs, struct kith_arena *arena,
     int error = kith_rows_get_strict(fs, group, &name, 1, &answer);
     if (error == 0) {
         const struct kith_row *row = &answer.result.u.rows.rows[0].row;
-        const struct kith_sibling *winner = kith_row_winner(row);
+        const struct kith_sibling *winner = kith_versions_winner(row);
         *ret_taken = winner != NULL;
         back->done = winner != NULL &&
                      kith_inode_record_decode(arena, winner->value, &record) == KITH_OK &&

@@ -8,6 +8,7 @@
  * old ones. The inode row holds the set of its names; their number is the link count. */
 #include <errno.h>
 
+#include "fs/conflicts/conflicts.h"
 #include "fs/fs.h"
 #include "fs/files/files.h"
 #include "fs/links/links.h"
@@ -270,6 +271,9 @@ void kith_do_link(struct kith_job *job)
     int error = inode->type == KITH_TYPE_DIR ? EPERM : 0;
     if (error == 0) {
         error = kith_name_fresh_in(fs, job->inode2, job->name, &added);
+    }
+    if (error == 0) {
+        error = kith_other_taken(fs, job->inode2, job->name);
     }
     if (error == 0) {
         pthread_mutex_lock(&fs->lock);

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "format/versions.h"
 #include "fs/fs.h"
 #include "fs/files/files.h"
 #include "fs/links/links.h"
@@ -51,7 +52,7 @@ static enum kith_link_state state_of(struct kith_arena *arena, struct kith_links
                                      const struct kith_group *in, const struct kith_row *row,
                                      struct kith_row *ret_rest)
 {
-    const struct kith_sibling *winner = kith_row_winner(row);
+    const struct kith_sibling *winner = kith_versions_winner(row);
     enum kith_link_state state = KITH_LINK_GONE;
     struct kith_sibling *others =
         kith_arena_calloc(arena, row->sibling_count + 1u, sizeof *others);
@@ -83,7 +84,7 @@ static enum kith_link_state state_of(struct kith_arena *arena, struct kith_links
 static int take_state(struct kith_linkset *set, uint32_t i, const struct kith_row *row)
 {
     struct kith_row rest = *row;
-    const struct kith_sibling *goes = kith_row_winner(row);
+    const struct kith_sibling *goes = kith_versions_winner(row);
     set->states[i] = state_of(&set->arena, set, &set->seen.record.names[i].group, row, &rest);
     set->leads += set->states[i] == KITH_LINK_LEADS ? 1 : 0;
     set->hidden += set->states[i] == KITH_LINK_HIDDEN ? 1 : 0;

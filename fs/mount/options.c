@@ -249,6 +249,31 @@ static enum kith_err level_parse(const char *name, const char *value, enum kith_
                           value);
 }
 
+/* One of two words; *ret_second: the second. */
+static enum kith_err choice_parse(const char *name, const char *value, const char *first,
+                                  const char *second, bool *ret_second, struct kith_error *error)
+{
+    *ret_second = strcmp(value, second) == 0;
+    if (*ret_second || strcmp(value, first) == 0) {
+        return KITH_OK;
+    }
+    return kith_error_set(error, KITH_EINVAL, "option %s=%s: want %s or %s", name, value, first,
+                          second);
+}
+
+/* How concurrent versions are shown. */
+static enum kith_err conflict_option(const char *name, const char *value,
+                                     struct kith_fs_options *options, struct kith_error *error)
+{
+    bool infix = false;
+    if (strcmp(name, "conflicts") == 0) {
+        return choice_parse(name, value, "show", "hide", &options->hide_conflicts, error);
+    }
+    enum kith_err err = choice_parse(name, value, "suffix", "infix", &infix, error);
+    options->conflict_names = infix ? KITH_CONFLICT_INFIX : KITH_CONFLICT_SUFFIX;
+    return err;
+}
+
 static enum kith_err value_option(const char *name, const char *value,
                                   struct kith_fs_options *options, struct kith_error *error)
 {
@@ -280,6 +305,9 @@ static enum kith_err value_option(const char *name, const char *value,
     }
     if (strcmp(name, "zone") == 0) {
         return zone_parse(value, options, error);
+    }
+    if (strcmp(name, "conflicts") == 0 || strcmp(name, "conflict_names") == 0) {
+        return conflict_option(name, value, options, error);
     }
     if (strcmp(name, "cache_size") == 0) {
         return bytes_parse(name, value, UINT64_C(1) << 40, &options->cache_bytes, error);

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "data/quorum.h"
+#include "format/versions.h"
 
 #define KITH_FS_PORT        "7070"
 #define KITH_FS_SERVERS_MAX 64u
@@ -27,6 +28,8 @@ struct kith_fs_options {
     char *path;                         /* "/" or "/a/b"; owned */
     bool foreground, debug, help, version;
     bool read_only, allow_other, no_watch, strict;
+    bool hide_conflicts;
+    enum kith_conflict_style conflict_names;
     uint32_t w_min; /* of client.h */
     char *zone;     /* NULL = that of the nearest node; owned */
     enum kith_level read_level, write_level;

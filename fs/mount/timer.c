@@ -10,6 +10,7 @@
 #include "fs/files/files.h"
 #include "fs/links/links.h"
 #include "fs/mount/mount.h"
+#include "fs/names/names.h"
 #include "fs/requests/requests.h"
 #include "fs/tables/tables.h"
 
@@ -162,6 +163,7 @@ static void *timer_main(void *arg)
             sweep_at = now + SWEEP_NS;
         }
         kith_link_left_start(fs);
+        kith_dir_lost_start(fs);
         kith_watch_tick(fs, now);
         timer_wait(timer, until);
     }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "fs/conflicts/conflicts.h"
 #include "fs/fs.h"
 #include "fs/files/files.h"
 #include "fs/names/names.h"
@@ -90,7 +91,7 @@ bool kith_create_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *dir
     uint64_t id = kith_fs_random(fs);
     struct fuse_entry_param param;
     struct kith_inode *inode = NULL;
-    if (!kith_fs_defers(fs, &dir->dir->group)) {
+    if (!kith_fs_defers(fs, &dir->dir->group) || kith_conflicts_like(fs, name)) {
         return false;
     }
     pthread_mutex_lock(&fs->lock);
@@ -190,7 +191,12 @@ void kith_do_create(struct kith_job *job)
         pthread_mutex_unlock(&fs->lock);
         job->fi.keep_cache = 1;
         if (inode == NULL) {
-            error = create_new(job, entry, &inode);
+            error = kith_other_taken(fs, job->inode, job->name);
+            if (error == EEXIST && (job->fi.flags & O_EXCL) == 0) {
+                error = ESTALE; /* the kernel looks again, and opens it */
+            } else if (error == 0) {
+                error = create_new(job, entry, &inode);
+            }
             inode = error == 0 ? inode : NULL;
         } else {
             error = (job->fi.flags & O_EXCL) != 0 ? EEXIST : open_existing(job, inode);
@@ -274,7 +280,9 @@ void kith_start_create(struct kith_job *job)
                (entry == NULL || entry->inode == NULL);
     bool scan = now && kith_dir_scan_due(dir);
     pthread_mutex_unlock(&fs->lock);
-    if (scan) {
+    if (kith_conflicts_like(fs, job->name)) {
+        kith_job_start(job);
+    } else if (scan) {
         kith_names_send(job, create_scanned);
     } else if (now) {
         kith_name_send(job, create_done);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fs/conflicts/conflicts.h"
 #include "fs/fs.h"
 #include "fs/links/links.h"
 #include "fs/names/names.h"
@@ -23,7 +24,8 @@ static void lookup_answer(struct kith_job *job, struct kith_entry *entry, uint64
     uint64_t valid_until = kith_entry_until(fs, entry, started);
     if (inode != NULL) {
         kith_inode_hold(inode);
-    } else if (entry->valid_until >= started + fs->entry_ns) {
+    } else if (entry->valid_until >= started + fs->entry_ns &&
+               !kith_conflicts_like(fs, entry->name)) {
         entry->fresh_tid = job->ctx.pid; /* a create by this thread need not ask again */
     }
     pthread_mutex_unlock(&fs->lock);
@@ -37,6 +39,33 @@ static void lookup_answer(struct kith_job *job, struct kith_entry *entry, uint64
     pthread_mutex_unlock(&fs->lock);
 }
 
+/* No row has the name, which comes pinned: it may be one that is made for another version of a
+ * file. True: answered. The kernel asks for it each time, for nobody would tell it of a change. */
+static bool lookup_made(struct kith_job *job, struct kith_entry *entry)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_inode *inode;
+    pthread_mutex_lock(&fs->lock);
+    bool like = entry->inode == NULL && kith_conflicts_like(fs, job->name);
+    pthread_mutex_unlock(&fs->lock);
+    int error = like ? kith_other_inode(fs, job->inode, job->name, &inode) : ENOENT;
+    if (error == ENOENT) {
+        return false;
+    }
+    if (error != 0) {
+        kith_job_fail(job, error);
+    } else {
+        kith_reply_entry(job, inode, 0, true);
+    }
+    pthread_mutex_lock(&fs->lock);
+    entry->pins--;
+    if (error == 0) {
+        kith_inode_drop(fs, inode);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return true;
+}
+
 void kith_do_lookup(struct kith_job *job)
 {
     struct kith_entry *entry;
@@ -44,7 +73,7 @@ void kith_do_lookup(struct kith_job *job)
     int error = kith_dir_entry(job->fs, job->inode, job->name, &entry);
     if (error != 0) {
         kith_job_fail(job, error);
-    } else {
+    } else if (!lookup_made(job, entry)) {
         lookup_answer(job, entry, started);
     }
 }
@@ -196,10 +225,10 @@ void kith_start_lookup(struct kith_job *job)
     bool scan = dir->dir != NULL && kith_dir_scan_due(dir);
     bool load = !scan && dir->dir != NULL && kith_dir_missed(dir->dir, kith_mono_ns());
     pthread_mutex_unlock(&fs->lock);
-    if (scan) {
-        kith_names_send(job, lookup_scanned);
-    } else if (load || dir->dir == NULL) {
+    if (load || dir->dir == NULL || kith_conflicts_like(fs, job->name)) {
         kith_job_start(job);
+    } else if (scan) {
+        kith_names_send(job, lookup_scanned);
     } else {
         kith_name_send(job, lookup_done);
     }

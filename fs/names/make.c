@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fs/conflicts/conflicts.h"
 #include "fs/fs.h"
 #include "fs/files/files.h"
 #include "fs/names/names.h"
@@ -17,13 +18,26 @@
 #include "fs/rows/rows.h"
 #include "fs/tables/tables.h"
 
+/* The number of what is made. */
+struct new_id {
+    uint64_t ids[2];
+    bool empty; /* a directory: nobody else knows it */
+};
+
+static void id_draw(struct kith_fs *fs, struct new_id *id)
+{
+    id->ids[0] = kith_fs_random(fs);
+    id->ids[1] = kith_fs_random(fs);
+    id->empty = true;
+}
+
 /* The own row of a new directory. */
 static void own_begin(struct kith_fs *fs, struct kith_inode *inode, const char *name,
                       struct kith_put_wait *ret_wait)
 {
     struct kith_buf buf;
     kith_buf_init(&buf);
-    struct kith_group group = kith_dir_own_row(fs, inode, name, false, &buf);
+    struct kith_group group = kith_dir_own_row(fs, inode, NULL, name, false, &buf);
     struct kith_put_update update = {.has_sibling = true, .value = kith_buf_bytes(&buf)};
     kith_rows_put_begin(fs, &group, buf.failed ? NULL : &update, ret_wait);
     kith_buf_release(&buf);
@@ -48,7 +62,7 @@ static int put_name(struct kith_fs *fs, struct kith_inode *inode, const char *na
 /* fs->lock held, and dir_busy the caller's: the inode under its name, with one ref for the caller;
  * also given where the outcome is an error and there is something to take back. */
 static int make_under(struct kith_job *job, struct kith_entry *entry, enum kith_type type,
-                      const uint64_t ids[2], struct kith_inode **ret_inode)
+                      const struct new_id *id, struct kith_inode **ret_inode)
 {
     struct kith_fs *fs = job->fs;
     *ret_inode = NULL;
@@ -61,7 +75,7 @@ static int make_under(struct kith_job *job, struct kith_entry *entry, enum kith_
     if (job->inode->dir->removed) {
         return ENOENT;
     }
-    struct kith_inode *inode = kith_inode_make(fs, entry, ids[0], type, job->mode, &job->ctx);
+    struct kith_inode *inode = kith_inode_make(fs, entry, id->ids[0], type, job->mode, &job->ctx);
     if (inode == NULL) {
         return ENOMEM;
     }
@@ -69,12 +83,9 @@ static int make_under(struct kith_job *job, struct kith_entry *entry, enum kith_
     inode->awaited = true;
     inode->rdev = job->rdev;
     if (type == KITH_TYPE_DIR) {
-        uint8_t own[KITH_DIR_ID_SIZE];
-        memcpy(own, &ids[0], 8); /* kith_dir_find counts on it */
-        memcpy(own + 8, &ids[1], 4);
-        inode->dir->group = kith_group_make(fs->volume, own);
-        /* nobody else knows the id yet: the directory is empty */
-        inode->dir->complete_until = kith_mono_ns() + fs->entry_ns;
+        inode->dir->group = kith_dir_group(fs, id->ids);
+        /* where nobody else knows the id yet the directory is empty */
+        inode->dir->complete_until = id->empty ? kith_mono_ns() + fs->entry_ns : 0;
     }
     if (type == KITH_TYPE_SYMLINK) {
         inode->size = job->size;
@@ -83,10 +94,51 @@ static int make_under(struct kith_job *job, struct kith_entry *entry, enum kith_
     return 0;
 }
 
-static void ids_draw(struct kith_fs *fs, uint64_t ids[2])
+/* fs->lock held. The question for the own row of the directory that is to be made; false: it gets
+ * the id that was drawn. */
+static bool ask_id(struct kith_job *job, const struct kith_entry *entry, struct new_id *id,
+                   struct kith_client_op *ret_op)
 {
-    ids[0] = kith_fs_random(fs);
-    ids[1] = kith_fs_random(fs);
+    static const struct kith_bytes self = {NULL, 0};
+    uint64_t ids[2];
+    kith_dir_ids(job->fs, entry, ids);
+    if (ids[0] == 0) {
+        return false;
+    }
+    memcpy(id->ids, ids, sizeof ids);
+    memset(ret_op, 0, sizeof *ret_op);
+    ret_op->kind = KITH_CLIENT_GET;
+    ret_op->u.get.group = kith_dir_group(job->fs, ids);
+    ret_op->u.get.names = &self;
+    ret_op->u.get.name_count = 1;
+    return true;
+}
+
+/* What the answer makes of it. */
+static void judge_id(struct kith_job *job, const struct kith_client_result *result,
+                     struct new_id *id)
+{
+    enum kith_dir_id state = kith_dir_id_state(job->inode, job->name, result);
+    id->empty = state == KITH_DIR_ID_FREE;
+    if (state == KITH_DIR_ID_OTHER) {
+        id_draw(job->fs, id);
+    }
+}
+
+/* In a thread: the id of a new directory. */
+static void choose_id(struct kith_job *job, const struct kith_entry *entry, struct new_id *id)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_client_answer answer;
+    struct kith_client_op op;
+    pthread_mutex_lock(&fs->lock);
+    bool ask = ask_id(job, entry, id, &op);
+    pthread_mutex_unlock(&fs->lock);
+    if (ask) {
+        (void)kith_rows_get(fs, &op.u.get.group, op.u.get.names, 1, &answer);
+        judge_id(job, &answer.result, id);
+        kith_client_answer_release(&answer);
+    }
 }
 
 /* In a thread. */
@@ -95,13 +147,19 @@ static void make_name(struct kith_job *job, enum kith_type type)
     struct kith_fs *fs = job->fs;
     struct kith_entry *entry = NULL;
     struct kith_inode *inode = NULL;
-    uint64_t ids[2];
-    ids_draw(fs, ids);
+    struct new_id id;
+    id_draw(fs, &id);
     kith_dir_take(fs, job->inode);
     int error = kith_name_fresh(job, &entry);
     if (error == 0) {
+        error = kith_other_taken(fs, job->inode, job->name);
+    }
+    if (error == 0 && type == KITH_TYPE_DIR) {
+        choose_id(job, entry, &id);
+    }
+    if (error == 0) {
         pthread_mutex_lock(&fs->lock);
-        error = make_under(job, entry, type, ids, &inode);
+        error = make_under(job, entry, type, &id, &inode);
         pthread_mutex_unlock(&fs->lock);
     }
     if (error == 0 && type == KITH_TYPE_DIR) {
@@ -169,7 +227,7 @@ struct making {
 };
 
 /* fs->lock held, the directory not busy. All that the puts need is taken, or nothing. */
-static int making_take(struct kith_job *job, struct kith_entry *entry, const uint64_t ids[2])
+static int making_take(struct kith_job *job, struct kith_entry *entry, const struct new_id *id)
 {
     struct making *making = kith_calloc(1, sizeof *making);
     struct kith_inode *inode = NULL;
@@ -177,7 +235,7 @@ static int making_take(struct kith_job *job, struct kith_entry *entry, const uin
     if (making == NULL) {
         return ENOMEM;
     }
-    int error = make_under(job, entry, type, ids, &inode);
+    int error = make_under(job, entry, type, id, &inode);
     if (inode == NULL) {
         kith_free(making);
         return error;
@@ -246,7 +304,7 @@ static void own_send(struct kith_job *job)
     struct kith_buf buf;
     kith_buf_init(&buf);
     struct kith_client_op op = {.kind = KITH_CLIENT_PUT};
-    op.u.put.group = kith_dir_own_row(fs, job->inode2, job->name, false, &buf);
+    op.u.put.group = kith_dir_own_row(fs, job->inode2, NULL, job->name, false, &buf);
     struct kith_put_update update = {.has_sibling = true, .value = kith_buf_bytes(&buf)};
     op.u.put.durability = KITH_DURABLE_OS;
     op.u.put.updates = &update;
@@ -278,22 +336,21 @@ static void making_send(struct kith_job *job)
     }
 }
 
-/* dir_busy is not held over the question: what was done to the name here meanwhile is newer than
- * the answer, and is kept. */
-static void make_go_on(struct kith_job *job, int error, bool defer, struct kith_entry *entry)
+/* The name is known, and comes pinned: what is made takes its place, and goes out. dir_busy is not
+ * held over the questions: what was done to the name here meanwhile is newer than the answers, and
+ * is kept. */
+static void make_take_and_send(struct kith_job *job, struct kith_entry *entry,
+                               const struct new_id *id)
 {
     struct kith_fs *fs = job->fs;
-    if (entry != NULL) {
-        uint64_t ids[2];
-        ids_draw(fs, ids);
-        pthread_mutex_lock(&fs->lock);
-        defer = job->inode->dir_busy;
-        if (!defer) {
-            error = making_take(job, entry, ids);
-        }
-        entry->pins--;
-        pthread_mutex_unlock(&fs->lock);
+    int error = 0;
+    pthread_mutex_lock(&fs->lock);
+    bool defer = job->inode->dir_busy;
+    if (!defer) {
+        error = making_take(job, entry, id);
     }
+    entry->pins--;
+    pthread_mutex_unlock(&fs->lock);
     if (defer) {
         kith_job_defer(job);
     } else if (error != 0) {
@@ -301,6 +358,61 @@ static void make_go_on(struct kith_job *job, int error, bool defer, struct kith_
         kith_job_end(job);
     } else {
         making_send(job);
+    }
+}
+
+/* A directory's id is asked for: a job's state. */
+struct asking {
+    struct kith_entry *entry; /* pinned */
+    struct new_id id;
+};
+
+static void id_asked(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct asking *asking = job->state;
+    struct kith_entry *entry = asking->entry;
+    struct new_id id = asking->id;
+    judge_id(job, result, &id);
+    job->state = NULL;
+    kith_free(asking);
+    make_take_and_send(job, entry, &id);
+}
+
+/* The job is begun; the entry comes pinned. */
+static void make_under_entry(struct kith_job *job, struct kith_entry *entry)
+{
+    struct kith_fs *fs = job->fs;
+    struct asking *asking =
+        job->flags == KITH_TYPE_DIR ? kith_calloc(1, sizeof *asking) : NULL;
+    struct kith_client_op op;
+    struct new_id id;
+    bool ask = false;
+    id_draw(fs, &id);
+    if (asking != NULL) {
+        asking->entry = entry;
+        asking->id = id;
+        pthread_mutex_lock(&fs->lock);
+        ask = entry->inode == NULL && ask_id(job, entry, &asking->id, &op);
+        pthread_mutex_unlock(&fs->lock);
+    }
+    if (ask) {
+        job->state = asking;
+        kith_job_send(job, &op, id_asked);
+    } else {
+        kith_free(asking);
+        make_take_and_send(job, entry, &id);
+    }
+}
+
+static void make_go_on(struct kith_job *job, int error, bool defer, struct kith_entry *entry)
+{
+    if (entry != NULL) {
+        make_under_entry(job, entry);
+    } else if (defer) {
+        kith_job_defer(job);
+    } else {
+        kith_job_fail(job, error);
+        kith_job_end(job);
     }
 }
 
@@ -323,31 +435,28 @@ static void make_scanned(struct kith_job *job, const struct kith_client_result *
 static void start_make(struct kith_job *job, enum kith_type type)
 {
     struct kith_fs *fs = job->fs;
-    uint64_t ids[2];
-    int error = 0;
     job->flags = (int)type;
-    ids_draw(fs, ids);
     pthread_mutex_lock(&fs->lock);
     struct kith_entry *entry = kith_entry_find(job->inode, job->name);
     entry = entry == NULL ? kith_watch_entry(fs, job->inode, job->name) : entry;
     bool now = !job->inode->dir_busy && !job->inode->dir->removed &&
-               (entry == NULL || entry->inode == NULL);
+               (entry == NULL || entry->inode == NULL) && !kith_conflicts_like(fs, job->name);
     bool asked = now && kith_name_asked(entry, job->ctx.pid);
     bool scan = now && !asked && kith_dir_scan_due(job->inode);
     if (asked) {
         if (kith_watch_knows(entry)) {
             kith_watch_saved(fs, KITH_SAVED_NEW);
         }
-        error = making_take(job, entry, ids);
+        entry->pins++;
     }
     pthread_mutex_unlock(&fs->lock);
     if (scan) {
         kith_names_send(job, make_scanned);
-    } else if (!now || error != 0) {
+    } else if (!now) {
         kith_job_start(job);
     } else if (asked) {
         kith_job_begin(job);
-        making_send(job);
+        make_under_entry(job, entry);
     } else {
         kith_name_send(job, make_asked);
     }

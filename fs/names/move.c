@@ -292,6 +292,13 @@ int kith_move_put(struct kith_move *move)
     memset(&into, 0, sizeof into);
     memset(&from, 0, sizeof from);
     int error = kith_move_build(move);
+    bool directory = move->inode->type == KITH_TYPE_DIR;
+    if (error == 0 && directory) {
+        error = kith_dir_tell_first(fs, move->inode, move->dst->dir, move->dst->name);
+        if (error != 0) {
+            kith_inode_untold(fs, move->inode, error);
+        }
+    }
     if (error != 0) {
         return error;
     }
@@ -327,8 +334,8 @@ int kith_move_put(struct kith_move *move)
     if (second) {
         kith_client_answer_release(&from);
     }
-    if (error == 0 && move->inode->type == KITH_TYPE_DIR) {
-        kith_dir_tell(fs, move->inode, move->dst->name);
+    if (error != 0 && directory) { /* its own row says that it is there */
+        kith_inode_untold(fs, move->inode, error);
     }
     if (error == 0 && move->src_at >= 0) {
         kith_twin_part(fs, move->src, move->inode);

@@ -84,9 +84,22 @@ int kith_dir_page_saw(struct kith_fs *fs, struct kith_inode *dir,
                       struct kith_dir_page *ret_page);
 
 /* ---- dir_own.c: a directory's own row ---- */
-/* That row, encoded into `buf`; its group. */
-struct kith_group kith_dir_own_row(struct kith_fs *fs, struct kith_inode *inode, const char *name,
-                                   bool removed, struct kith_buf *buf);
+/* That row, encoded into `buf`; its group. parent: where it is to be; NULL: where it is. */
+struct kith_group kith_dir_own_row(struct kith_fs *fs, struct kith_inode *inode,
+                                   const struct kith_inode *parent, const char *name, bool removed,
+                                   struct kith_buf *buf);
+/* fs->lock held. The id of a directory that is to be made under the name, the same for every mount
+ * that makes it at once; ret_ids[0] 0: there is none for it. */
+void kith_dir_ids(struct kith_fs *fs, const struct kith_entry *entry, uint64_t ret_ids[2]);
+struct kith_group kith_dir_group(const struct kith_fs *fs, const uint64_t ids[2]);
+enum kith_dir_id {
+    KITH_DIR_ID_FREE,  /* nobody has ever had it */
+    KITH_DIR_ID_HERE,  /* another mount makes it, too, or has just made it */
+    KITH_DIR_ID_OTHER, /* another directory has it, or that is not known */
+};
+/* What the own row of that id, as it was read, says of it. */
+enum kith_dir_id kith_dir_id_state(const struct kith_inode *dir, const char *name,
+                                   const struct kith_client_result *result);
 /* Marks an empty directory's own row as removed (dir_busy and row_busy held). */
 int kith_dir_remove(struct kith_fs *fs, struct kith_inode *inode);
 /* Its name was not removed after all: takes the mark back. unknown: perhaps it was, and the mark
@@ -94,10 +107,10 @@ int kith_dir_remove(struct kith_fs *fs, struct kith_inode *inode);
 void kith_dir_restore(struct kith_fs *fs, struct kith_inode *inode, bool unknown);
 /* Takes this mount's mark off the own row: that one alone, whatever else stands there by now. */
 int kith_dir_unmark(struct kith_fs *fs, struct kith_inode *inode);
-/* Says in a directory's own row where it is now, or that it is removed (context: what takes an
- * earlier mark along). */
-int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const char *name, bool removed,
-                     struct kith_bytes context);
+/* Says in a directory's own row where it is (parent NULL), or is to be, or that it is removed
+ * (context: what takes an earlier mark along). */
+int kith_dir_put_own(struct kith_fs *fs, struct kith_inode *inode, const struct kith_inode *parent,
+                     const char *name, bool removed, struct kith_bytes context);
 
 /* ---- lookup.c; create.c and make.c ask with it, too ---- */
 /* Asks the cluster for the job's name; begins the job. */
@@ -213,6 +226,16 @@ void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry, const struct k
 void kith_twin_unlink(struct kith_fs *fs, struct kith_entry *entry, const struct kith_inode *inode,
                       struct kith_bytes context);
 
+/* ---- lost.c ---- */
+/* fs->lock held. The name led to that directory, and another mount has removed it: where this one
+ * has made something in it meanwhile, it gets its name back. */
+void kith_dir_lost(struct kith_fs *fs, const struct kith_entry *entry,
+                   const struct kith_inode *inode);
+/* Begins that, for all that are due; from the timer. What fails is tried again later. */
+void kith_dir_lost_start(struct kith_fs *fs);
+/* Does it, also what is not due yet: the mount ends. What has failed by the deadline is named. */
+void kith_dir_lost_end(struct kith_fs *fs, uint64_t deadline);
+
 /* ---- tell.c ---- */
 /* The names of an inode whose row is in a group of its own have changed, in the directories. Its
  * row is put; where that fails the names changed all the same, and the timer puts it. image: as it
@@ -225,6 +248,9 @@ void kith_link_tell(struct kith_fs *fs, struct kith_inode *inode,
  * everywhere. Where that fails the entry counts all the same, and the timer tries again. row_busy
  * held. */
 void kith_dir_tell(struct kith_fs *fs, struct kith_inode *inode, const char *name);
+/* Where a directory is to be, before it is: where that fails it stays where it was. row_busy held. */
+int kith_dir_tell_first(struct kith_fs *fs, struct kith_inode *inode,
+                        const struct kith_inode *parent, const char *name);
 /* What is untold is put. row_busy held. */
 int kith_inode_tell(struct kith_fs *fs, struct kith_inode *inode);
 /* That failed, or has to be tried later: the timer does it. */

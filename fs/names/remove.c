@@ -7,6 +7,7 @@
  * marked as removed before its name goes (dir_own.c). */
 #include <errno.h>
 
+#include "fs/conflicts/conflicts.h"
 #include "fs/fs.h"
 #include "fs/files/files.h"
 #include "fs/links/links.h"
@@ -140,7 +141,14 @@ void kith_do_unlink(struct kith_job *job)
     struct kith_entry *entry;
     struct kith_inode *inode;
     kith_dir_take(fs, job->inode);
-    int error = victim_taken(job, &entry, &inode);
+    int error = kith_others_keep(fs, job->inode, job->name);
+    if (error == 0) {
+        error = victim_taken(job, &entry, &inode);
+    }
+    if (error == ENOENT && kith_conflicts_like(fs, job->name)) {
+        error = kith_other_remove(fs, job->inode, job->name);
+        inode = NULL;
+    }
     if (error == 0 && inode != NULL) {
         pthread_mutex_lock(&fs->lock);
         bool pending = inode->pending && !inode->shared;
@@ -233,7 +241,8 @@ static void unlink_end(struct kith_job *job, int error)
 static bool unlinks_now(const struct kith_inode *dir, const struct kith_entry *entry)
 {
     const struct kith_inode *inode = entry != NULL ? entry->inode : NULL;
-    return inode != NULL && !dir->dir_busy && kith_entry_valid(entry, kith_mono_ns()) &&
+    return inode != NULL && !dir->dir_busy && !kith_conflicts_beside(entry) &&
+           kith_entry_valid(entry, kith_mono_ns()) &&
            inode->type != KITH_TYPE_DIR && !entry->link && !inode->shared && !inode->row_busy &&
            inode->again == NULL &&
            !((inode->attrs.have & KITH_ATTR_XATTRS) != 0 && inode->attrs.xattrs);
@@ -299,13 +308,35 @@ void kith_start_unlink(struct kith_job *job)
     }
 }
 
+/* A directory beside the one that bears the name gets a name of its own, as any that is removed. */
+static int made_directory(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_inode *inode;
+    int error = kith_other_inode(fs, job->inode, job->name, &inode);
+    if (error == 0) {
+        error = inode->type != KITH_TYPE_DIR ? ENOTDIR : kith_dir_empty(fs, inode);
+        pthread_mutex_lock(&fs->lock);
+        kith_inode_drop(fs, inode);
+        pthread_mutex_unlock(&fs->lock);
+    }
+    return error != 0 ? error : kith_other_part(fs, job->inode, job->name);
+}
+
 void kith_do_rmdir(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;
     struct kith_entry *entry;
     struct kith_inode *inode;
     kith_dir_take(fs, job->inode);
-    int error = victim(job, &entry, &inode);
+    int error = kith_others_keep(fs, job->inode, job->name);
+    if (error == 0) {
+        error = victim(job, &entry, &inode);
+    }
+    if (error == ENOENT && kith_conflicts_like(fs, job->name)) {
+        error = made_directory(job);
+        error = error == 0 ? victim(job, &entry, &inode) : error;
+    }
     if (error == 0) {
         error = inode->type != KITH_TYPE_DIR ? ENOTDIR : 0;
         pthread_mutex_lock(&fs->lock);

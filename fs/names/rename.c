@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "fs/conflicts/conflicts.h"
 #include "fs/fs.h"
 #include "fs/files/files.h"
 #include "fs/links/links.h"
@@ -120,12 +121,42 @@ static int rename_entries(struct kith_job *job, struct kith_entry *src, struct k
     return error;
 }
 
+/* What is to be renamed, pinned. Another version of a file that stands beside it becomes a file of
+ * its own first. */
+static int rename_source(struct kith_job *job, struct kith_entry **ret_src)
+{
+    struct kith_fs *fs = job->fs;
+    int error = kith_dir_entry(fs, job->inode, job->name, ret_src);
+    if (error == 0 && (job->flags & RENAME_EXCHANGE) == 0) {
+        error = kith_others_keep(fs, job->inode, job->name);
+        if (error != 0) {
+            kith_entry_unpin(fs, *ret_src);
+            *ret_src = NULL;
+        }
+    }
+    if (error != 0 || !kith_conflicts_like(fs, job->name)) {
+        return error;
+    }
+    pthread_mutex_lock(&fs->lock);
+    bool none = (*ret_src)->inode == NULL;
+    (*ret_src)->pins -= none ? 1 : 0;
+    pthread_mutex_unlock(&fs->lock);
+    if (none) {
+        error = kith_other_part(fs, job->inode, job->name);
+        *ret_src = NULL;
+    }
+    return error != 0 || !none ? error : kith_dir_entry(fs, job->inode, job->name, ret_src);
+}
+
 /* Both directories are taken. ESTALE: the names are to be looked at again. */
 static int rename_once(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;
     struct kith_entry *src = NULL, *dst = NULL;
-    int error = kith_dir_entry(fs, job->inode, job->name, &src);
+    int error = kith_other_taken(fs, job->inode2, job->name2);
+    if (error == 0) {
+        error = rename_source(job, &src);
+    }
     if (error == 0) {
         error = (job->flags & RENAME_NOREPLACE) != 0
                     ? kith_dir_read(fs, job->inode2, job->name2, &dst)
@@ -196,8 +227,9 @@ static bool take_now(struct kith_job *job, struct kith_move *move)
     struct kith_entry *src = kith_entry_find(dir, job->name);
     struct kith_entry *dst = kith_entry_find(dir, job->name2);
     if (job->inode2 != dir || job->flags != 0 || dir->dir_busy || dir->dir->removed ||
+        kith_conflicts_like(fs, job->name) || kith_conflicts_like(fs, job->name2) ||
         src == NULL || src == dst || !kith_entry_valid(src, now) || src->inode == NULL ||
-        src->link || !moves_now(src->inode)) {
+        src->link || kith_conflicts_beside(src) || !moves_now(src->inode)) {
         return false;
     }
     if (dst == NULL) {

@@ -89,7 +89,8 @@ static int retell_names(struct kith_fs *fs, struct kith_inode *inode)
     return error == ESTALE ? 0 : error;
 }
 
-static int tell_directory(struct kith_fs *fs, struct kith_inode *inode, const char *name)
+int kith_dir_tell_first(struct kith_fs *fs, struct kith_inode *inode,
+                        const struct kith_inode *parent, const char *name)
 {
     struct kith_client_answer answer;
     struct kith_arena arena;
@@ -98,10 +99,11 @@ static int tell_directory(struct kith_fs *fs, struct kith_inode *inode, const ch
     int error = kith_rows_get(fs, &inode->dir->group, &self, 1, &answer);
     if (error == 0) {
         const struct kith_row *row = &answer.result.u.rows.rows[0].row;
-        error = kith_errno(kith_row_context(&arena, row, kith_row_winner(row), &context));
+        const struct kith_row bare = {row->clock, 0, NULL};
+        error = kith_errno(kith_row_context(&arena, &bare, NULL, &context));
     }
     if (error == 0) {
-        error = kith_dir_put_own(fs, inode, name, false, context);
+        error = kith_dir_put_own(fs, inode, parent, name, false, context);
     }
     kith_client_answer_release(&answer);
     kith_arena_release(&arena);
@@ -110,7 +112,7 @@ static int tell_directory(struct kith_fs *fs, struct kith_inode *inode, const ch
 
 void kith_dir_tell(struct kith_fs *fs, struct kith_inode *inode, const char *name)
 {
-    int error = tell_directory(fs, inode, name);
+    int error = kith_dir_tell_first(fs, inode, NULL, name);
     if (error != 0) {
         kith_inode_untold(fs, inode, error);
     }
@@ -130,7 +132,7 @@ static int tell_directory_now(struct kith_fs *fs, struct kith_inode *inode)
     if (marked) {
         return kith_dir_unmark(fs, inode);
     }
-    return named ? tell_directory(fs, inode, name) : 0;
+    return named ? kith_dir_tell_first(fs, inode, NULL, name) : 0;
 }
 
 int kith_inode_tell(struct kith_fs *fs, struct kith_inode *inode)

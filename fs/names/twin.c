@@ -3,11 +3,11 @@
  * twin.c - a file in conflict that gets another name, or none: what stays under the old one.
  *
  * A row holds concurrent versions of one file; a rename or unlink takes the one that bears the
- * name, and no put throws away another. So the next newest bears the old name afterwards. It has
- * the file id of the other, which may be open, and a mount would take the two for one. Therefore it
- * is put once more in its place, as a file of its own: the same, with another id. The put of the
- * old name tells of it, also where nobody here has seen it before; without a conflict nothing is
- * put.
+ * name, and no put throws away another. Those that this mount has shown beside it are files of
+ * their own by then (kith_others_keep of conflicts.h). One that nobody here has seen before bears
+ * the old name afterwards. It has the file id of the other, which may be open, and a mount would
+ * take the two for one. Therefore it is put once more in its place, as a file of its own: the same,
+ * with another id. The put of the old name tells of it; without a conflict nothing is put.
  *
  * A reference to the same inode that stays, because another mount gave the inode this name at the
  * same time, is no other version: it goes, too, else it would be a name that the inode's row does
@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "format/versions.h"
 #include "fs/fs.h"
 #include "fs/links/links.h"
 #include "fs/names/names.h"
@@ -32,7 +33,7 @@ static bool part_update(struct kith_fs *fs, struct kith_arena *arena, struct kit
     if (kith_row_decode(arena, context, &row) != KITH_OK) {
         return false;
     }
-    const struct kith_sibling *twin = kith_row_winner(&row);
+    const struct kith_sibling *twin = kith_versions_winner(&row);
     if (twin == NULL || kith_inode_record_decode(arena, twin->value, &record) != KITH_OK ||
         record.type == KITH_TYPE_LINK || record.type == KITH_TYPE_DIR ||
         kith_row_context(arena, &row, twin, &ret_update->context) != KITH_OK) {

@@ -5,11 +5,12 @@
  * Position 0 is ".", 1 is "..", n + 2 the n-th name of this listing. A handle keeps the names of
  * one page; who seeks back behind it starts the listing again. Names that were pending when the
  * listing began are left out of the pages and come last, so that each comes once, flushed meanwhile
- * or not. */
+ * or not. Other versions of a file stand behind the page that has its name. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/conflicts/conflicts.h"
 #include "fs/fs.h"
 #include "fs/names/names.h"
 #include "fs/requests/requests.h"
@@ -18,6 +19,7 @@
 struct item {
     uint64_t id;
     enum kith_type type;
+    bool made; /* no row has this name */
     uint8_t size;
     char name[];
 };
@@ -80,6 +82,7 @@ static struct item *item_new(struct kith_arena *arena, const char *name, size_t 
     if (item != NULL) {
         item->id = id;
         item->type = type;
+        item->made = false;
         item->size = (uint8_t)size;
         memcpy(item->name, name, size);
         item->name[size] = '\0';
@@ -176,6 +179,37 @@ static void restart(struct listing *listing)
     listing->begun = listing->done = listing->degraded = false;
 }
 
+/* The versions beside the names of the page. */
+static int add_others(struct kith_fs *fs, struct kith_inode *dir, struct listing *listing,
+                      struct kith_arena *arena)
+{
+    size_t end = listing->count;
+    int error = 0;
+    for (size_t i = 0; i < end && error == 0; i++) {
+        struct kith_other *others = NULL;
+        struct kith_arena place;
+        uint32_t count = 0;
+        pthread_mutex_lock(&fs->lock);
+        const struct kith_entry *entry = kith_entry_find(dir, listing->items[i]->name);
+        bool beside = entry != NULL && kith_conflicts_beside(entry);
+        pthread_mutex_unlock(&fs->lock);
+        kith_arena_init(&place, 0);
+        if (beside) {
+            error = kith_others_list(fs, dir, listing->items[i]->name, &place, &others, &count);
+        }
+        for (uint32_t k = 0; k < count && error == 0; k++) {
+            struct item *item = item_new(arena, others[k].name, strlen(others[k].name),
+                                         others[k].version.record.type, others[k].id);
+            error = items_add(listing, item);
+            if (error == 0) {
+                item->made = true;
+            }
+        }
+        kith_arena_release(&place);
+    }
+    return error;
+}
+
 /* From memory, where the directory has just been read whole. */
 static int begin(struct kith_fs *fs, struct kith_inode *dir, struct listing *listing)
 {
@@ -190,6 +224,13 @@ static int begin(struct kith_fs *fs, struct kith_inode *dir, struct listing *lis
     pthread_mutex_unlock(&fs->lock);
     if (watch) {
         kith_watch_begin(fs, dir);
+    }
+    if (complete && error == 0) {
+        error = add_others(fs, dir, listing, &listing->arenas[0]);
+    }
+    if (error != 0) {
+        restart(listing);
+        return error;
     }
     listing->begun = true;
     listing->done = complete;
@@ -237,7 +278,11 @@ static int next_page(struct kith_fs *fs, struct kith_inode *dir, struct listing 
     struct kith_dir_page page = {.strict = false};
     error = kith_dir_page(fs, dir, first ? NULL : &listing->after, listing->load, arena, on_name,
                           &arg, &page);
+    if (error == 0) {
+        error = add_others(fs, dir, listing, arena);
+    }
     if (error != 0) {
+        listing->count = 0; /* who asks again gets this page, whole */
         return EIO; /* never a listing that only looks complete */
     }
     listing->after = page.last;
@@ -294,7 +339,7 @@ static bool add_item(struct kith_job *job, struct answer *answer, const struct i
     struct fuse_entry_param param;
     memset(&param, 0, sizeof param);
     pthread_mutex_lock(&fs->lock);
-    struct kith_entry *entry = kith_entry_find(job->inode, item->name);
+    struct kith_entry *entry = item->made ? NULL : kith_entry_find(job->inode, item->name);
     struct kith_inode *inode = entry != NULL ? entry->inode : NULL;
     bool gone = entry != NULL && inode == NULL && entry->changed_at != 0 &&
                 kith_entry_valid(entry, kith_mono_ns());

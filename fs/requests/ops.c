@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "fs/conflicts/conflicts.h"
 #include "fs/fs.h"
 #include "fs/files/files.h"
 #include "fs/links/links.h"
@@ -114,7 +115,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
             kith_inode_forget(fs, inode, 1);
             pthread_mutex_unlock(&fs->lock);
         }
-    } else if (missing) {
+    } else if (missing && !kith_conflicts_like(fs, name)) {
         fuse_reply_err(req, ENOENT);
     } else {
         start_with(req, named(req, parent, name, kith_do_lookup), kith_start_lookup);
@@ -154,7 +155,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     pthread_mutex_lock(&fs->lock);
     struct kith_inode *inode = kith_inode_of(fs, ino);
     uint64_t now = kith_mono_ns();
-    bool known = inode->is_open || inode->unlinked || kith_inode_dirty(inode) ||
+    bool known = inode->made || inode->is_open || inode->unlinked || kith_inode_dirty(inode) ||
                  inode->attr_changed != 0 || now < inode->valid_until;
     if (!known && kith_watch_knows_inode(inode)) {
         known = true;
@@ -179,6 +180,19 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     }
 }
 
+/* Another version of a file beside it is read, removed, or moved: what else is asked is EPERM. */
+static bool made_refused(fuse_req_t req, fuse_ino_t ino)
+{
+    struct kith_fs *fs = fs_of(req);
+    pthread_mutex_lock(&fs->lock);
+    bool made = kith_inode_of(fs, ino)->made;
+    pthread_mutex_unlock(&fs->lock);
+    if (made) {
+        fuse_reply_err(req, EPERM);
+    }
+    return made;
+}
+
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
                        struct fuse_file_info *fi)
 {
@@ -186,6 +200,9 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
     int valid = to_set & ~FUSE_SET_ATTR_CTIME;
     struct stat now;
     double timeout;
+    if (made_refused(req, ino)) {
+        return;
+    }
     kith_whole_over(fs, kith_inode_of(fs, ino));
     if (kith_setattr_fast(fs, kith_inode_of(fs, ino), attr, valid, &now, &timeout)) {
         fuse_reply_attr(req, &now, timeout);
@@ -295,7 +312,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
 {
-    if (!name_fits(req, newname)) {
+    if (!name_fits(req, newname) || made_refused(req, ino)) {
         return;
     }
     struct kith_job *job = kith_job_new(fs_of(req), req, ino, newparent, kith_do_link);
@@ -337,6 +354,10 @@ static struct kith_job *with_file(fuse_req_t req, fuse_ino_t ino, const struct f
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+    bool writes = (fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC) != 0;
+    if (writes && made_refused(req, ino)) {
+        return;
+    }
     start_with(req, with_file(req, ino, fi, kith_do_open), kith_start_open);
 }
 
@@ -464,6 +485,19 @@ static bool xattr_refused(fuse_req_t req, const char *name)
     return false;
 }
 
+/* The same for who would change it. */
+static bool xattr_kept(fuse_req_t req, const char *name)
+{
+    if (xattr_refused(req, name)) {
+        return true;
+    }
+    if (kith_xattr_own(name)) {
+        fuse_reply_err(req, EPERM);
+        return true;
+    }
+    return false;
+}
+
 /* True when memory knows that the file has no extended attributes. */
 static bool has_none(struct kith_fs *fs, fuse_ino_t ino)
 {
@@ -477,7 +511,7 @@ static bool has_none(struct kith_fs *fs, fuse_ino_t ino)
 static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
                         size_t size, int flags)
 {
-    if (xattr_refused(req, name)) {
+    if (xattr_kept(req, name) || made_refused(req, ino)) {
         return;
     }
     struct kith_job *job = named(req, ino, name, kith_do_setxattr);
@@ -499,11 +533,12 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
     if (xattr_refused(req, name)) {
         return;
     }
-    if (has_none(fs_of(req), ino)) {
+    bool own = kith_xattr_own(name);
+    if (!own && has_none(fs_of(req), ino)) {
         fuse_reply_err(req, ENODATA);
         return;
     }
-    struct kith_job *job = named(req, ino, name, kith_do_getxattr);
+    struct kith_job *job = named(req, ino, name, own ? kith_do_getxattr_own : kith_do_getxattr);
     if (job != NULL) {
         job->size = size;
     }
@@ -529,7 +564,7 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-    if (xattr_refused(req, name)) {
+    if (xattr_kept(req, name)) {
         return;
     }
     if (has_none(fs_of(req), ino)) {

@@ -8,8 +8,6 @@
 #include "fs/rows/rows.h"
 #include "fs/tables/tables.h"
 
-#define XATTR_ROWS_MAX 100u /* of one file: they must fit a batch with its renaming */
-
 struct kith_batch *kith_batch_new(void)
 {
     struct kith_batch *batch = kith_calloc(1, sizeof *batch);
@@ -104,35 +102,41 @@ static int remove_row(struct kith_batch *batch, struct kith_bytes name, struct k
     return 0;
 }
 
-/* One extended attribute row of the file `ids[0]`: removed, and written again beside `to`, of
- * `ids[1]`. */
-static int move_xattr(struct kith_batch *from, struct kith_batch *into,
-                      const struct kith_client_row *row, struct kith_bytes attribute,
-                      const uint64_t ids[2], const struct kith_rowname *to)
+/* The extended attributes of the file `ids[0]` go, and come again beside `to`, of `ids[1]`. */
+struct moving {
+    struct kith_batch *from, *into;
+    const uint64_t *ids;
+    const struct kith_rowname *to; /* NULL: they go */
+};
+
+static int move_xattr(void *arg, const struct kith_client_row *row, struct kith_bytes attribute)
 {
+    const struct moving *moving = arg;
+    struct kith_batch *into = moving->into;
     struct kith_bytes context;
     struct kith_row bare = {row->row.clock, 0, NULL};
-    if (kith_row_context(&from->arena, &bare, NULL, &context) != KITH_OK) {
+    if (kith_row_context(&moving->from->arena, &bare, NULL, &context) != KITH_OK) {
         return ENOMEM;
     }
-    int error = remove_row(from, row->name, context);
+    int error = remove_row(moving->from, row->name, context);
     if (error != 0) {
         return error;
     }
     const struct kith_sibling *winner = kith_row_winner(&row->row);
     struct kith_xattr_record record;
-    if (to == NULL || winner == NULL ||
-        kith_xattr_record_decode(winner->value, &record) != KITH_OK || record.file_id != ids[0]) {
+    if (moving->to == NULL || winner == NULL ||
+        kith_xattr_record_decode(winner->value, &record) != KITH_OK ||
+        record.file_id != moving->ids[0]) {
         return 0;
     }
     struct kith_rowname name;
-    if (kith_rowname_xattr(kith_rowname_bytes(to), attribute, &name) != KITH_OK) {
+    if (kith_rowname_xattr(kith_rowname_bytes(moving->to), attribute, &name) != KITH_OK) {
         return EIO;
     }
     struct kith_bytes value;
     struct kith_buf buf;
     kith_buf_init(&buf);
-    record.file_id = ids[1];
+    record.file_id = moving->ids[1];
     kith_xattr_record_encode(&record, &buf);
     bool ok = !buf.failed && copy_bytes(into, kith_buf_bytes(&buf), &value);
     kith_buf_release(&buf);
@@ -148,31 +152,6 @@ static int move_xattr(struct kith_batch *from, struct kith_batch *into,
     int at = kith_batch_add(into, kith_rowname_bytes(&name), kith_bytes_make(NULL, 0), &value,
                             KITH_SIBLING_VALUE, NULL, 0);
     return at >= 0 ? 0 : into->count == KITH_BATCH_MAX ? E2BIG : ENOMEM;
-}
-
-static int move_xattrs(struct kith_fs *fs, struct kith_batch *from, struct kith_batch *into,
-                       const struct kith_group *group, const struct kith_rowname *base,
-                       const uint64_t ids[2], const struct kith_rowname *to)
-{
-    struct kith_rowname after;
-    kith_rowname_attr(kith_rowname_bytes(base), &after); /* the rows behind NUL 'a' */
-    struct kith_bytes start = kith_rowname_bytes(&after);
-    struct kith_client_answer answer;
-    int error = kith_rows_scan(fs, group, &start, XATTR_ROWS_MAX, true, &answer);
-    if (error == 0) {
-        for (uint32_t i = 0; i < answer.result.u.rows.row_count && error == 0; i++) {
-            const struct kith_client_row *row = &answer.result.u.rows.rows[i];
-            struct kith_rowname_parts parts;
-            if (kith_rowname_parse(row->name, &parts) != KITH_OK ||
-                parts.kind != KITH_ROWNAME_XATTR ||
-                !kith_bytes_equal(parts.base, kith_rowname_bytes(base))) {
-                break;
-            }
-            error = move_xattr(from, into, row, parts.attribute, ids, to);
-        }
-    }
-    kith_client_answer_release(&answer);
-    return error;
 }
 
 int kith_batch_attrs(struct kith_fs *fs, struct kith_batch *from, struct kith_batch *into,
@@ -195,5 +174,8 @@ int kith_batch_attrs(struct kith_fs *fs, struct kith_batch *from, struct kith_ba
     if (at < 0) {
         return ENOMEM;
     }
-    return placed && xattrs ? move_xattrs(fs, from, into, &group, &base, ids, to) : 0;
+    struct moving moving = {from, into, ids, to};
+    return placed && xattrs
+               ? kith_rows_xattrs(fs, &group, kith_rowname_bytes(&base), true, move_xattr, &moving)
+               : 0;
 }

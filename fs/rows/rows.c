@@ -6,9 +6,10 @@
 #include "fs/fs.h"
 #include "fs/rows/rows.h"
 
-#define NSEC_PER_MSEC  UINT64_C(1000000)
-#define TELL_EACH_NS   (10 * NSEC_PER_SEC)
-#define AGAIN_PAUSE_NS (NSEC_PER_SEC / 5) /* between tries of a put whose outcome is unknown */
+#define NSEC_PER_MSEC   UINT64_C(1000000)
+#define TELL_EACH_NS    (10 * NSEC_PER_SEC)
+#define AGAIN_PAUSE_NS  (NSEC_PER_SEC / 5)     /* between tries of a put whose outcome is unknown */
+#define XATTR_PAGE_ROWS (KITH_XATTRS_MAX + 4u) /* nearly always all of a file's, and the end */
 
 bool kith_octets_set(struct kith_octets *octets, struct kith_bytes bytes)
 {
@@ -95,6 +96,54 @@ int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group,
         op.u.scan.after = *after;
     }
     return rows_call(fs, &op, ret_answer);
+}
+
+/* One page of the rows behind *after, which becomes the last of them. */
+static int xattrs_page(struct kith_fs *fs, const struct kith_group *group, struct kith_bytes base,
+                       bool strict, struct kith_rowname *after, bool *ret_more,
+                       int (*each)(void *arg, const struct kith_client_row *row,
+                                   struct kith_bytes attribute),
+                       void *arg)
+{
+    struct kith_client_answer answer;
+    struct kith_bytes start = kith_rowname_bytes(after);
+    int error = kith_rows_scan(fs, group, &start, XATTR_PAGE_ROWS, strict, &answer);
+    bool more = error == 0 && answer.result.u.rows.more;
+    struct kith_bytes last = more ? answer.result.u.rows.last : kith_bytes_make(NULL, 0);
+    for (uint32_t i = 0; error == 0 && i < answer.result.u.rows.row_count; i++) {
+        const struct kith_client_row *row = &answer.result.u.rows.rows[i];
+        struct kith_rowname_parts parts;
+        if (kith_rowname_parse(row->name, &parts) != KITH_OK || parts.kind != KITH_ROWNAME_XATTR ||
+            !kith_bytes_equal(parts.base, base)) {
+            more = false;
+            break;
+        }
+        error = each(arg, row, parts.attribute);
+    }
+    if (more && last.size <= sizeof after->data) { /* what is longer is nothing of ours */
+        memcpy(after->data, last.data, last.size);
+        after->size = (uint16_t)last.size;
+    } else {
+        more = false;
+    }
+    kith_client_answer_release(&answer);
+    *ret_more = more;
+    return error;
+}
+
+int kith_rows_xattrs(struct kith_fs *fs, const struct kith_group *group, struct kith_bytes base,
+                     bool strict,
+                     int (*each)(void *arg, const struct kith_client_row *row,
+                                 struct kith_bytes attribute),
+                     void *arg)
+{
+    struct kith_rowname after; /* the rows behind NUL 'a' */
+    bool more = true;
+    int error = 0;
+    for (kith_rowname_attr(base, &after); more && error == 0;) {
+        error = xattrs_page(fs, group, base, strict, &after, &more, each, arg);
+    }
+    return error;
 }
 
 int kith_rows_put(struct kith_fs *fs, const struct kith_group *group,
@@ -185,9 +234,8 @@ void kith_rows_put_begin(struct kith_fs *fs, const struct kith_group *group,
     ret_wait->done = false;
     pthread_mutex_init(&ret_wait->lock, NULL);
     pthread_cond_init(&ret_wait->cond, NULL);
-    enum kith_err err = update == NULL
-                            ? KITH_ENOMEM
-                            : kith_client_submit(fs->client, &op, put_woke, ret_wait);
+    enum kith_err err =
+        update == NULL ? KITH_ENOMEM : kith_client_submit(fs->client, &op, put_woke, ret_wait);
     if (err != KITH_OK) {
         struct kith_client_result failed = {.err = err, .message = kith_err_text((int)err)};
         put_woke(ret_wait, &failed);

@@ -16,6 +16,10 @@ static inline struct kith_bytes kith_octets_bytes(const struct kith_octets *octe
 {
     return kith_bytes_make(octets->data, octets->size);
 }
+/* Of one file, so that they move with it in one batch; it is largest where two files are exchanged
+ * within a directory: four rows each, and the bytes of both in one request. */
+#define KITH_XATTRS_MAX       60u
+#define KITH_XATTRS_BYTES_MAX (1u << 20) /* names and values together */
 /* Reads rows; *ret_answer must be released, whatever is returned. */
 int kith_rows_get(struct kith_fs *fs, const struct kith_group *group,
                   const struct kith_bytes names[], uint32_t count,
@@ -28,6 +32,13 @@ int kith_rows_get_strict(struct kith_fs *fs, const struct kith_group *group,
 int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group,
                    const struct kith_bytes *after, uint32_t max_rows, bool strict,
                    struct kith_client_answer *ret_answer);
+/* Each row of an extended attribute of the row `base`, by name, however many pages they take; until
+ * `each` answers something else than 0, which is returned. strict: as above. May wait. */
+int kith_rows_xattrs(struct kith_fs *fs, const struct kith_group *group, struct kith_bytes base,
+                     bool strict,
+                     int (*each)(void *arg, const struct kith_client_row *row,
+                                 struct kith_bytes attribute),
+                     void *arg);
 /* Where the outcome is unknown the same goes again under the same request id until it is known or
  * the mount's deadline for a request has passed (ret_answer tells EUNKNOWN then). */
 int kith_rows_put(struct kith_fs *fs, const struct kith_group *group,

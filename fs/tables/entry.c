@@ -144,6 +144,9 @@ void kith_entry_lead(struct kith_fs *fs, struct kith_entry *entry, struct kith_i
             inode->entry = entry;
         }
     }
+    struct kith_dir *dir = entry->dir->dir;
+    dir->subdirs += inode != NULL && inode->type == KITH_TYPE_DIR ? 1u : 0u;
+    dir->subdirs -= old != NULL && old->type == KITH_TYPE_DIR ? 1u : 0u;
     entry->inode = inode;
     if (old != NULL) {
         if (old->entry == entry) {
@@ -219,6 +222,7 @@ void kith_dir_free(struct kith_fs *fs, struct kith_dir *dir)
 void kith_dir_changed(struct kith_inode *dir)
 {
     struct kith_time now = kith_wall_time();
+    dir->dir->changed_at = kith_mono_ns();
     dir->attrs.have |= KITH_ATTR_MTIME;
     dir->attrs.mtime = dir->attrs.mtime_stamp = now;
 }

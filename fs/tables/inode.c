@@ -155,6 +155,7 @@ static void inode_free(struct kith_fs *fs, struct kith_inode *inode)
     kith_inode_put_forget(inode);
     kith_inode_image_forget(fs, inode);
     names_free(inode);
+    kith_octets_clear(&inode->made_image);
     kith_octets_clear(&inode->target);
     kith_octets_clear(&inode->unknown);
     kith_octets_clear(&inode->ctx);

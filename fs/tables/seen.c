@@ -6,8 +6,10 @@
  * is changing just now: the answer may be older than the change. */
 #include <string.h>
 
+#include "format/versions.h"
 #include "fs/fs.h"
 #include "fs/links/links.h"
+#include "fs/names/names.h"
 #include "fs/rows/rows.h"
 #include "fs/tables/tables.h"
 
@@ -52,18 +54,50 @@ static enum kith_err seen_attr(struct kith_arena *arena, const struct kith_row *
     return bare_context(arena, attr, &seen->attr_ctx);
 }
 
+/* What is alike to the version that bears the name goes with it. Two mounts that made a directory
+ * at once made one: its attributes are those of both. */
+static enum kith_err join_alike(struct kith_arena *arena, const struct kith_row *row,
+                                struct kith_seen *seen)
+{
+    struct kith_sibling *others =
+        kith_arena_calloc(arena, row->sibling_count + 1u, sizeof *others);
+    struct kith_row rest = {row->clock, 0, others};
+    if (others == NULL) {
+        return KITH_ENOMEM;
+    }
+    for (uint32_t i = 0; i < row->sibling_count; i++) {
+        const struct kith_sibling *sibling = &row->siblings[i];
+        struct kith_inode_record record;
+        if (sibling == seen->winner) {
+            continue;
+        }
+        if (!kith_versions_alike(sibling, seen->winner)) {
+            others[rest.sibling_count++] = *sibling;
+        } else if (seen->record.type == KITH_TYPE_DIR &&
+                   kith_inode_record_decode(arena, sibling->value, &record) == KITH_OK) {
+            kith_attrs_merge(&seen->record.attrs, &record.attrs);
+        }
+    }
+    return kith_row_context(arena, &rest, NULL, &seen->ctx);
+}
+
 enum kith_err kith_seen_entry(struct kith_arena *arena, const struct kith_row *row,
                               const struct kith_row *attr, struct kith_seen *ret_seen)
 {
     struct kith_seen seen;
     memset(&seen, 0, sizeof seen);
-    seen.winner = kith_row_winner(row);
-    enum kith_err err = kith_row_context(arena, row, seen.winner, &seen.ctx);
-    if (err == KITH_OK && seen.winner != NULL) {
+    seen.winner = kith_versions_winner(row);
+    enum kith_err err = KITH_OK;
+    if (seen.winner != NULL) {
         seen.live = true;
         seen.dot = seen.winner->dot;
         err = kith_inode_record_decode(arena, seen.winner->value, &seen.record);
         seen.row_id = seen.record.file_id;
+    }
+    if (err == KITH_OK) {
+        err = seen.live && row->sibling_count > 1
+                  ? join_alike(arena, row, &seen)
+                  : kith_row_context(arena, row, seen.winner, &seen.ctx);
     }
     if (err == KITH_OK && seen.live && seen.record.type == KITH_TYPE_LINK) {
         seen.link = true;
@@ -472,6 +506,29 @@ static void leads_elsewhere(struct kith_entry *entry)
     entry->over = true;
 }
 
+/* fs->lock held. The row is in another place, which another mount gave it; what this one has set
+ * meanwhile beside the place before goes there, too. */
+static void attrs_follow(struct kith_fs *fs, struct kith_inode *inode, const struct kith_seen *seen)
+{
+    const struct kith_attrs *mine = &inode->attrs, *theirs = &seen->record.attrs;
+    uint32_t later = 0;
+    if ((mine->have & theirs->have & KITH_ATTR_MODE) != 0 &&
+        kith_time_compare(&mine->mode_stamp, &theirs->mode_stamp) > 0) {
+        later |= KITH_ATTR_MODE;
+    }
+    if ((mine->have & theirs->have & KITH_ATTR_OWNER) != 0 &&
+        kith_time_compare(&mine->owner_stamp, &theirs->owner_stamp) > 0) {
+        later |= KITH_ATTR_OWNER;
+    }
+    later &= ~inode->attr_changed;
+    if (later != 0 && !seen->degraded && !inode->unlinked) {
+        inode->attr_since = inode->attr_changed == 0 ? kith_mono_ns() : inode->attr_since;
+        inode->attr_changed |= later;
+        inode->attr_version++;
+        kith_inode_enqueue(fs, inode);
+    }
+}
+
 /* fs->lock held. The inode that the name was seen to lead to, with what was seen of it. */
 static enum kith_err absorb_inode(struct kith_fs *fs, struct kith_entry *entry,
                                   struct kith_inode *inode, const struct kith_seen *seen,
@@ -481,7 +538,7 @@ static enum kith_err absorb_inode(struct kith_fs *fs, struct kith_entry *entry,
      * memory as it is: then the context of a row that holds contents does not go with them, and the
      * name is read again */
     bool mine = inode->row_busy || inode->changed_at >= started;
-    bool led = entry->inode == inode && entry->link == seen->link;
+    bool led = entry->inode == inode && entry->link == seen->link, moves = false;
     enum kith_err err = KITH_OK;
     bool moved = seen->moved && kith_group_compare(&inode->share_group, &seen->moved_from) == 0;
     if (at_other_row(inode, seen) && !moved) {
@@ -494,11 +551,19 @@ static enum kith_err absorb_inode(struct kith_fs *fs, struct kith_entry *entry,
         return KITH_ENOMEM;
     }
     if (!mine) {
-        if (!same_place(inode, entry, seen)) {
+        moves = !same_place(inode, entry, seen);
+        if (moves) {
             err = take_place(fs, inode, entry, seen);
         }
         inode->entry = inode->entry == NULL ? entry : inode->entry;
         inode->unlinked = false;
+        if (inode->dir != NULL) {
+            inode->dir->removed = false; /* it came back */
+        }
+        inode->made = false; /* it was a version beside another one, and is a file now */
+    }
+    if (entry->inode != NULL && entry->inode != inode && entry->inode->dir != NULL) {
+        kith_dir_lost(fs, entry, entry->inode);
     }
     kith_entry_lead(fs, entry, inode);
     entry->link = false;
@@ -512,6 +577,9 @@ static enum kith_err absorb_inode(struct kith_fs *fs, struct kith_entry *entry,
         return KITH_OK;
     }
     err = err == KITH_OK ? kith_seen_inode(fs, inode, seen, started) : err;
+    if (moves && err == KITH_OK) {
+        attrs_follow(fs, inode, seen);
+    }
     kith_watch_saw(entry, started,
                    err == KITH_OK && !seen->link && kith_seen_taken(inode, seen, started));
     if (err == KITH_OK && seen->link && kith_entry_leads(entry, inode) &&
@@ -560,6 +628,9 @@ enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
         if (seen->live) { /* the link that it was: who needs it reads it with its inode */
             kith_entry_doubt(entry);
             return KITH_OK;
+        }
+        if (old != NULL && old->dir != NULL) {
+            kith_dir_lost(fs, entry, old);
         }
         kith_entry_lead(fs, entry, NULL);
         entry->link = false;

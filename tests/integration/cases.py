@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""cases.py - what posix.py and metadata.py share: they try cases on a mounted directory."""
+"""cases.py - what posix.py, contents.py and metadata.py share: cases on a mounted directory."""
 import ctypes
 import errno
 import os
@@ -15,6 +15,21 @@ def renameat2(a, b, flags):
     if LIBC.renameat2(-100, a.encode(), -100, b.encode(), flags) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), a)
+
+
+def fallocate(fd, mode, offset, length):
+    if LIBC.fallocate(fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length)) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def pattern(size, seed=1):
+    word = (seed * 2654435761) & 0xFFFFFFFF
+    out = bytearray()
+    while len(out) < size:
+        word = (word * 1664525 + 1013904223) & 0xFFFFFFFF
+        out += word.to_bytes(4, "little")
+    return bytes(out[:size])
 
 
 def put(path, data):

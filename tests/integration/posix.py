@@ -11,32 +11,17 @@ import fcntl
 import mmap
 import os
 import shutil
+import socket
 import stat
-import subprocess
 import sys
 import threading
 import traceback
 
-from cases import EXCHANGE, LIBC, NOREPLACE, fails, get, put, renameat2, run
+from cases import EXCHANGE, LIBC, NOREPLACE, fails, fallocate, get, pattern, put, renameat2, run
 from fake import Fake, wait_for
 
 FAKE = Fake() if "KITH_FAKE" in os.environ else None
 SIZE = 70_000  # larger than what stays inline in a row
-
-
-def fallocate(fd, mode, offset, length):
-    if LIBC.fallocate(fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length)) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-
-
-def pattern(size, seed=1):
-    word = (seed * 2654435761) & 0xFFFFFFFF
-    out = bytearray()
-    while len(out) < size:
-        word = (word * 1664525 + 1013904223) & 0xFFFFFFFF
-        out += word.to_bytes(4, "little")
-    return bytes(out[:size])
 
 
 def case_read_write(d):
@@ -141,6 +126,31 @@ def case_names(d):
         os.unlink(d + "/" + name)
 
 
+def case_names_of_bytes(d):
+    """A name is bytes but NUL and the slash: no encoding, no case, nothing is folded."""
+    d = os.fsencode(d) + b"/"
+    names = [bytes([i]) for i in range(1, 256) if i not in b"/."]
+    names += [b"..." + bytes([i]) for i in (1, 46, 127, 128, 255)]
+    names += [b"\xff" * 255, b"\xc3\xa9", b"e\xcc\x81", b"\xed\xa0\x80", b"\xef\xbb\xbf"]
+    for name in names:
+        put(d + name, name)
+    assert sorted(os.listdir(d)) == sorted(names)
+    for name in names:
+        assert get(d + name) == name
+        os.rename(d + name, d + b"to")
+        assert get(d + b"to") == name
+        os.unlink(d + b"to")
+        os.symlink(name, d + name)
+        assert os.readlink(d + name) == name
+        os.unlink(d + name)
+        os.mkdir(d + name)
+        os.rmdir(d + name)
+    assert os.listdir(d) == []
+    for path in (d + b".", d + b".."):
+        fails((errno.EEXIST, errno.EISDIR), os.mkdir, path)
+        fails((errno.EINVAL, errno.ENOTEMPTY, errno.EBUSY), os.rmdir, path)
+
+
 def case_rename(d):
     put(d + "/a", b"a")
     os.rename(d + "/a", d + "/b")
@@ -170,6 +180,93 @@ def case_rename(d):
     assert stat.S_IMODE(s.st_mode) == 0o640 and s.st_mtime_ns == 2 * 10**9 + 7
     os.rename(d + "/file2", d + "/file2")
     assert get(d + "/file2") == b"f"
+
+
+def case_rename_over(d):
+    """Each kind over each kind: what replaces what, and which of the errors else."""
+    def sock(path):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(path)
+
+    def full(path):
+        os.mkdir(path)
+        put(path + "/in", b"in")
+
+    kinds = {
+        "file": lambda p: put(p, b"f"), "large": lambda p: put(p, pattern(SIZE)), "dir": os.mkdir,
+        "full": full, "link": lambda p: os.symlink("to", p), "fifo": os.mkfifo, "sock": sock,
+    }
+    os.mkdir(d + "/there")
+    for make_name, make in kinds.items():
+        for over_name, make_over in kinds.items():
+            for to in (d + "/to", d + "/there/to"):
+                source = d + "/from"
+                make(source)
+                make_over(to)
+                ids = os.lstat(source).st_ino, os.lstat(to).st_ino
+                is_dir, over_dir = make_name in ("dir", "full"), over_name in ("dir", "full")
+                if is_dir and not over_dir:
+                    fails(errno.ENOTDIR, os.rename, source, to)
+                elif over_dir and not is_dir:
+                    fails(errno.EISDIR, os.rename, source, to)
+                elif over_name == "full":
+                    fails((errno.ENOTEMPTY, errno.EEXIST), os.rename, source, to)
+                else:
+                    os.rename(source, to)
+                    assert os.lstat(to).st_ino == ids[0] and not os.path.lexists(source)
+                    os.rename(to, source)
+                    make_over(to)
+                    ids = ids[0], os.lstat(to).st_ino
+                assert (os.lstat(source).st_ino, os.lstat(to).st_ino) == ids, (source, to)
+                for path in (source, to):
+                    shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) \
+                        else os.unlink(path)
+    assert os.listdir(d) == ["there"] and os.listdir(d + "/there") == []
+
+
+def case_sticky(d):
+    """In a sticky directory only a name's owner, the directory's, and root take it away."""
+    if os.geteuid() != 0:
+        return
+    os.mkdir(d + "/tmp")
+    os.chmod(d + "/tmp", 0o1777)
+    at = os.open(d + "/tmp", os.O_RDONLY | os.O_DIRECTORY)  # others cannot walk to it
+
+    def make(name, uid):
+        os.mkdir(f"{d}/tmp/{name}") if name.endswith("d") else put(f"{d}/tmp/{name}", b"")
+        os.chown(f"{d}/tmp/{name}", uid, uid)
+
+    def tries(uid, want):
+        for uid_of_name in (1000, 2000):
+            for name in ("f", "d"):
+                make(name, uid_of_name)
+                make("other" + name, uid)
+                remove = os.rmdir if name == "d" else os.unlink
+                may = want or uid == uid_of_name
+                for call, args, named in (
+                    (os.rename, (name, "to"), {"src_dir_fd": at, "dst_dir_fd": at}),
+                    (os.rename, ("other" + name, name), {"src_dir_fd": at, "dst_dir_fd": at}),
+                    (remove, (name,), {"dir_fd": at}),
+                ):
+                    os.seteuid(uid)
+                    try:
+                        if may:
+                            call(*args, **named)
+                        else:
+                            fails((errno.EPERM, errno.EACCES), call, *args, **named)
+                    finally:
+                        os.seteuid(0)
+                    if os.path.exists(d + "/tmp/to"):
+                        os.rename(d + "/tmp/to", f"{d}/tmp/{name}")
+                for left in os.listdir(d + "/tmp"):
+                    remove(f"{d}/tmp/{left}")
+
+    tries(0, True)
+    tries(1000, False)
+    os.chown(d + "/tmp", 1000, 0)
+    tries(1000, True)
+    tries(2000, False)
+    os.close(at)
 
 
 def case_rename_flags(d):
@@ -445,6 +542,22 @@ def case_symlinks(d):
     assert os.readlink(d + "/u") == "f"
     os.symlink("loop", d + "/loop")
     fails(errno.ELOOP, get, d + "/loop")
+    os.symlink("pong", d + "/ping")
+    os.symlink("ping", d + "/pong")
+    for call in (get, os.stat, os.listdir, os.chdir, lambda p: os.truncate(p, 0)):
+        fails(errno.ELOOP, call, d + "/ping")
+    fails(errno.ELOOP, os.mkdir, d + "/ping/x")
+    fails(errno.EEXIST, os.mkdir, d + "/ping")
+    fails(errno.ELOOP, os.open, d + "/u", os.O_RDONLY | os.O_NOFOLLOW)
+    os.symlink("f", d + "/c0")
+    for i in range(1, 45):
+        os.symlink(f"c{i - 1}", f"{d}/c{i}")
+    assert get(d + "/c39") == b"1"  # 40 links
+    fails(errno.ELOOP, get, d + "/c40")
+    os.symlink("z" * 4095, d + "/longest")
+    assert os.readlink(d + "/longest") == "z" * 4095
+    fails(errno.ENAMETOOLONG, os.symlink, "z" * 4096, d + "/longer")
+    fails(errno.ENOENT, os.symlink, "", d + "/empty")
 
 
 def case_open_unlinked(d):
@@ -468,75 +581,43 @@ def case_open_unlinked(d):
     assert get(d + "/v") == b"new"
 
 
-def case_mmap(d):
-    put(d + "/m", pattern(100_000))
-    with open(d + "/m", "r+b") as f:
-        m = mmap.mmap(f.fileno(), 0)
-        assert m[:] == pattern(100_000)
-        m[5000:5005] = b"MMAP!"
-        m.flush()
-        m[90_000:90_003] = b"end"
-        m.close()
-    data = get(d + "/m")
-    assert data[5000:5005] == b"MMAP!" and data[90_000:90_003] == b"end"
-
-
-def case_append_processes(d):
-    code = "import os,sys\nfd=os.open(sys.argv[1],os.O_WRONLY|os.O_APPEND|os.O_CREAT)\n" \
-           "[os.write(fd,b'%s-%03d\\n'%(sys.argv[2].encode(),i)) for i in range(100)]"
-    ps = [subprocess.Popen([sys.executable, "-c", code, d + "/log", str(i)]) for i in range(4)]
-    assert all(p.wait() == 0 for p in ps)
-    lines = get(d + "/log").split(b"\n")[:-1]
-    assert len(lines) == 400 and len(set(lines)) == 400, len(lines)
-
-
-def case_holes(d):
-    fd = os.open(d + "/h", os.O_CREAT | os.O_RDWR)
-    os.pwrite(fd, b"x" * 4096, 10 << 20)
-    assert os.fstat(fd).st_size == (10 << 20) + 4096
-    assert os.pread(fd, 4096, 1 << 20) == b"\0" * 4096
+def case_unlinked_calls(d):
+    """Whatever can be done through a handle can be done without a name."""
+    fd = os.open(d + "/u", os.O_CREAT | os.O_RDWR, 0o600)
+    put(d + "/v", b"v")
+    os.unlink(d + "/u")
+    os.fchmod(fd, 0o644)
+    os.utime(fd, ns=(5, 6))
+    os.write(fd, pattern(SIZE))
+    fallocate(fd, 3, 1000, 1000)
+    os.ftruncate(fd, SIZE + 10)
     os.fsync(fd)
-    assert os.lseek(fd, 0, os.SEEK_DATA) == 10 << 20
-    assert os.lseek(fd, 0, os.SEEK_HOLE) == 0
-    assert os.lseek(fd, 10 << 20, os.SEEK_HOLE) == (10 << 20) + 4096
-    fails(errno.ENXIO, os.lseek, fd, 11 << 20, os.SEEK_DATA)
-    assert os.fstat(fd).st_blocks * 512 < 1 << 20
+    other = os.open(f"/proc/self/fd/{fd}", os.O_RDWR)  # opened again
+    m = mmap.mmap(other, SIZE)
+    m[0:3] = b"map"
+    s = os.fstat(fd)
+    assert stat.S_IMODE(s.st_mode) == 0o644 and s.st_nlink == 0 and s.st_size == SIZE + 10
+    want = b"map" + pattern(SIZE)[3:1000] + b"\0" * 1000 + pattern(SIZE)[2000:] + b"\0" * 10
+    assert os.pread(fd, 2 * SIZE, 0) == want
+    m.close()
+    os.close(other)
+    link = (-100, f"/proc/self/fd/{fd}".encode(), -100, d.encode() + b"/again", 0x400)
+    assert LIBC.linkat(*link) == -1 and ctypes.get_errno() == errno.ENOENT  # AT_SYMLINK_FOLLOW
+    to = os.open(d + "/v", os.O_WRONLY | os.O_TRUNC)
+    assert os.copy_file_range(fd, to, SIZE + 10, 0) == SIZE + 10
+    os.close(to)
+    assert get(d + "/v") == want
     os.close(fd)
-
-
-def case_fallocate(d):
-    fd = os.open(d + "/f", os.O_CREAT | os.O_RDWR)
-    os.write(fd, pattern(200_000))
-    fallocate(fd, 3, 10_000, 50_000)  # a hole
-    want = bytearray(pattern(200_000))
-    want[10_000:60_000] = b"\0" * 50_000
-    assert os.pread(fd, 200_000, 0) == bytes(want)
-    fallocate(fd, 0, 150_000, 100_000)
-    assert os.fstat(fd).st_size == 250_000
-    fallocate(fd, 1, 250_000, 100_000)
-    assert os.fstat(fd).st_size == 250_000
-    fallocate(fd, 16, 0, 1000)  # zero range
-    want[0:1000] = b"\0" * 1000
-    os.fsync(fd)
-    os.close(fd)
-    assert get(d + "/f") == bytes(want) + b"\0" * 50_000
-
-
-def case_copy_range(d):
-    data = pattern(3_000_000, 7)
-    put(d + "/from", data)
-    a = os.open(d + "/from", os.O_RDONLY)
-    b = os.open(d + "/to", os.O_CREAT | os.O_RDWR)
-    done = 0
-    while done < len(data):
-        n = os.copy_file_range(a, b, len(data) - done)
-        assert n > 0
-        done += n
-    os.close(a)
-    os.close(b)
-    assert get(d + "/to") == data
-    put(d + "/from", b"changed")
-    assert get(d + "/to") == data
+    os.mkdir(d + "/gone")
+    at = os.open(d + "/gone", os.O_RDONLY)
+    os.rmdir(d + "/gone")
+    assert os.fstat(at).st_nlink == 0 and os.listdir(at) == []
+    fails(errno.ENOENT, os.open, "x", os.O_CREAT | os.O_WRONLY, dir_fd=at)
+    fails(errno.ENOENT, os.mkdir, "x", dir_fd=at)
+    fails(errno.ENOENT, os.link, d + "/v", "x", dst_dir_fd=at)
+    fails(errno.ENOENT, os.rename, d + "/v", "x", dst_dir_fd=at)
+    os.close(at)
+    assert os.listdir(d) == ["v"]
 
 
 def case_readdir(d):

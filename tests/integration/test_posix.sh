@@ -9,6 +9,7 @@ options=
 for delay in 0 500; do
     fake_up "$delay" "$options"
     "$here/posix.py" "$mnt" || fail "requests that take $delay us"
+    "$here/contents.py" "$mnt" || fail "contents, requests that take $delay us"
     "$here/metadata.py" "$mnt" || fail "metadata, requests that take $delay us"
     fake_down
 done
@@ -59,6 +60,41 @@ times >"$work/before"
 fake_remount
 times >"$work/after"
 diff "$work/before" "$work/after" || fail "the times of the changes after another mount"
+fake_down
+
+# what is far from today, and attributes beyond what one page of a scan holds, are stored, too
+fake_up
+far() {
+    /usr/bin/python3 - "$mnt" "$1" <<'END'
+import os, sys
+top, how = sys.argv[1:]
+times = [s * 10**9 + 123_456_789 for s in (-(1 << 40), -(1 << 31) - 1, -1, 1 << 32, 1 << 40)]
+for i, time in enumerate(times):
+    for kind in ("file", "dir"):
+        path = f"{top}/{kind}{i}"
+        if how == "make":
+            os.mkdir(path) if kind == "dir" else os.close(os.open(path, os.O_CREAT))
+            os.utime(path, ns=(time, time + 1))
+        s = os.stat(path)
+        assert (s.st_atime_ns, s.st_mtime_ns) == (time, time + 1), (path, s)
+path = top + "/attributes"
+if how == "make":
+    os.close(os.open(path, os.O_CREAT))
+    for i in range(60):
+        os.setxattr(path, f"user.{i:02}", b"%02d" % i * 8000)
+    os.truncate(top + "/file0", 1 << 40)
+    os.utime(top + "/file0", ns=(times[0], times[0] + 1))
+assert sorted(os.listxattr(path)) == [f"user.{i:02}" for i in range(60)]
+assert all(os.getxattr(path, f"user.{i:02}") == b"%02d" % i * 8000 for i in range(60))
+assert os.stat(top + "/file0").st_size == 1 << 40
+os.rename(path, path + "2")
+assert len(os.listxattr(path + "2")) == 60
+os.rename(path + "2", path)
+END
+}
+far make || fail "what is far, as made"
+fake_remount
+far see || fail "what is far, by another mount"
 fake_down
 
 # what is said of a name that could not be made, and of a file that waits

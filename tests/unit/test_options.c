@@ -65,6 +65,14 @@ static void test_source(void **state)
     assert_int_equal(parse(&options, &error, level), KITH_EINVAL);
     assert_string_equal(error.message, "option read=two: want one, quorum, local-quorum, "
                                        "each-quorum or all");
+    char infix[] = "kithfs n1:/ /mnt -o conflict_names=infix,conflicts=hide";
+    assert_int_equal(parse(&options, &error, infix), KITH_OK);
+    assert_true(options.hide_conflicts);
+    assert_int_equal(options.conflict_names, KITH_CONFLICT_INFIX);
+    kith_fs_options_release(&options);
+    char prefix[] = "kithfs n1:/ /mnt -o conflict_names=prefix";
+    assert_int_equal(parse(&options, &error, prefix), KITH_EINVAL);
+    assert_string_equal(error.message, "option conflict_names=prefix: want suffix or infix");
     char zone[] = "kithfs n1:/ /mnt -o zone=12345678901234567890123456789012";
     assert_int_equal(parse(&options, &error, zone), KITH_EINVAL);
     assert_string_equal(error.message, "option zone=12345678901234567890123456789012: want a name "

@@ -1,126 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""zones.py FOLDER - two data centres, and a cut between them; see test_zones.sh.
-
-Each node and each mount is a machine of its own on one Ethernet (net.py).
-"""
-import json
+"""zones.py FOLDER - two data centres, and a cut between them; see test_zones.sh."""
 import os
-import signal
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import net as network  # noqa: E402
+from world import Failed, play, read, until, write  # noqa: E402
 
-BIN = os.environ["KITH_BIN"]
 ZONES = {"east": ["e1", "e2", "e3", "em"], "west": ["w1", "w2", "w3", "wm"]}
-NODES = [n for names in ZONES.values() for n in names[:3]]
-LEVELS = "read=local-quorum,write=local-quorum"
 ROUNDS = 60
 MIB = 1 << 20
 LARGE = 24  # MiB of a file in chunks
 SMALL = 40  # files of so many
 INLINE = 48 << 10  # bytes, each in its row
-
-
-class Failed(Exception):
-    pass
-
-
-class World:
-    def __init__(self, net, folder):
-        self.net = net
-        self.folder = folder
-        self.running = {}
-        self.mounts = {}
-
-    def inside(self, machine, *words):
-        """Of that machine's network, but with the mounts of this one."""
-        return ["nsenter", f"--net=/run/netns/{self.net.space(machine)}", *words]
-
-    def start(self, node, zone):
-        log = open(f"{self.folder}/{node}.log", "ab")
-        words = ["--data", f"{self.folder}/{node}", "--listen", f"{self.net.address(node)}:7070",
-                 "--zone", zone, "--cache", "64M"]
-        if node != NODES[0]:
-            words += ["--join", f"{self.net.address(NODES[0])}:7070"]
-        self.running[node] = subprocess.Popen(self.inside(node, f"{BIN}/kithd", *words),
-                                              stdout=log, stderr=log)
-
-    def ctl(self, machine, *words):
-        return subprocess.run(self.inside(machine, f"{BIN}/kithctl", *words), capture_output=True,
-                              text=True, timeout=60)
-
-    def servers(self):
-        return ",".join(f"{self.net.address(n)}:7070" for n in NODES)
-
-    def form(self):
-        for zone, names in ZONES.items():
-            for node in names[:3]:
-                self.start(node, zone)
-                if node == NODES[0]:
-                    until(30, "the first node", lambda: self.ctl(
-                        "em", "init", f"{self.net.address(node)}:7070", "--replicas", "6",
-                        "--partitions", "32", "--zone", zone).returncode == 0)
-                until(60, f"{node} to join", lambda node=node: self.up() == len(self.running))
-
-    def status(self, machine="em"):
-        try:
-            told = self.ctl(machine, "status", "--json", "--servers", self.servers())
-            return json.loads(told.stdout)["nodes"]
-        except (ValueError, KeyError, subprocess.TimeoutExpired):
-            return []
-
-    def up(self):
-        return sum(n["state"] == "up" for n in self.status())
-
-    def nothing_owed(self):
-        nodes = self.status()
-        return len(nodes) == 6 and all(n["state"] == "up" and n["hints"] == 0 and
-                                       n["thin_rows"] == 0 for n in nodes)
-
-    def mount(self, zone):
-        machine, at = ZONES[zone][3], f"{self.folder}/mnt-{zone}"
-        os.makedirs(at)
-        near = ",".join(f"{self.net.address(n)}:7070" for n in ZONES[zone][:3])
-        done = subprocess.run(self.inside(machine, f"{BIN}/kithfs", f"{near}:/", at, "-o",
-                                          f"{LEVELS},zone={zone},log={self.folder}/{zone}.log"),
-                              capture_output=True, text=True, timeout=60)
-        if done.returncode != 0:
-            raise Failed(f"kithfs in {zone}: {done.stderr}")
-        self.mounts[zone] = at
-        return at
-
-    def end(self):
-        for at in self.mounts.values():
-            subprocess.run(["fusermount3", "-uz", at], capture_output=True)
-        for process in self.running.values():
-            process.send_signal(signal.SIGTERM)
-        for process in self.running.values():
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def until(seconds, what, condition):
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise Failed(f"waited in vain for {what}")
-        time.sleep(0.05)
-
-
-def write(path, text):
-    with open(path, "w") as file:
-        file.write(text)
-
-
-def read(path):
-    with open(path) as file:
-        return file.read()
 
 
 def one_round(folder, name):
@@ -261,29 +153,4 @@ def run(world):
             raise Failed(f"{zone}: it takes longer while they are cut apart")
 
 
-def main():
-    folder = f"{sys.argv[1]}/zones"
-    os.makedirs(folder)
-    try:
-        with network.Net([m for names in ZONES.values() for m in names], ZONES["west"]) as net:
-            world = World(net, folder)
-            try:
-                run(world)
-            finally:
-                net.heal()
-                world.end()
-    except network.Unable as why:
-        print(why)
-        return 77
-    except Failed as why:
-        print(f"FAIL: {why}")
-        for name in sorted(os.listdir(folder)):
-            if name.endswith(".log"):
-                print(f"---- {name}")
-                sys.stdout.flush()
-                subprocess.run(["tail", "-n", "15", f"{folder}/{name}"])
-        return 1
-    return 0
-
-
-sys.exit(main())
+sys.exit(play(f"{sys.argv[1]}/zones", ZONES, "west", run))
