@@ -93,6 +93,22 @@ static const struct kith_ctl_option plan_revert_options[] = {
     {"force", NULL, "most nodes are down, and cannot agree"},
     {NULL, NULL, NULL},
 };
+static const struct kith_ctl_option conflicts_options[] = {
+    {"count", NULL, "how many there are, and nothing more"},
+    {NULL, NULL, NULL},
+};
+static const struct kith_ctl_option diff_options[] = {
+    {"tool", "CMD", "run CMD for each other version, with the file and that (default diff -ru)"},
+    {NULL, NULL, NULL},
+};
+static const struct kith_ctl_option resolve_options[] = {
+    {"keep", "N", "version N (or of that name) gets the name, the others go"},
+    {"latest", NULL, "the same with the one that was written last"},
+    {"with", "FILE", "what FILE holds gets the name, all versions go"},
+    {"all-as-files", NULL, "the others become files: NAME.version-TIME-WRITER.EXT"},
+    {"tool", "CMD", "run CMD with all versions; what it writes to $KITH_RESULT gets the name"},
+    {NULL, NULL, NULL},
+};
 static const struct kith_ctl_option up_options[] = {
     {"nodes", "COUNT", "how many (default 3, or as many as there were)"},
     {"cache", "SIZE",
@@ -127,6 +143,25 @@ const struct kith_ctl_command kith_ctl_commands[] = {
      "owner had. Each version with the dot that names it.\n"
      "Exit status 5: no owner that answered has such a row.\n",
      "kithctl explain ~/projects/plan.odt", explain_options, kith_ctl_explain},
+    {NULL, "conflicts", "[PATH]", 0, 1, "files that were changed in two places at once",
+     "PATH: a directory, all below it; or a file. Below a mounted kithfs, else from the root of\n"
+     "the filesystem (default: the present directory where it is in a mount, else /). A file with\n"
+     "hard links counts at each of its names. SINCE: when the oldest version beside the one that\n"
+     "bears the name was written (UTC). WRITERS: of all versions. It is read from the nodes, no\n"
+     "mount is needed; --timeout is that of each question.\n"
+     "Exit status: 0 there is none, 4 there are some.\n",
+     "kithctl conflicts ~/projects", conflicts_options, kith_ctl_conflicts},
+    {NULL, "diff", "PATH", 1, 1, "compare a file with its other versions",
+     "PATH lies in a mount. CMD is a line for the shell, to which two paths are added.\n"
+     "Exit status: 0 there is no other version, 4 there are some.\n",
+     "kithctl diff ~/projects/plan.odt --tool meld", diff_options, kith_ctl_diff},
+    {NULL, "resolve", "PATH", 1, 1, "choose among the versions of a file",
+     "PATH lies in a mount. Without an option the versions are listed: 1 bears the name, the\n"
+     "others follow, the latest first. What is kept is stored and flushed before anything is\n"
+     "removed, and what turns up meanwhile stays. CMD is a line for the shell, to which the paths\n"
+     "of the versions are added in that order; where it fails nothing is changed.\n"
+     "Exit status: 0 there is no other version (any more), 4 there are some.\n",
+     "kithctl resolve ~/projects/plan.odt --keep 2", resolve_options, kith_ctl_resolve},
     {NULL, "get", "KEY", 1, 1, "print the value of a key",
      "Exit status 4: there are several versions (they are listed), 5: no such key. With --json\n"
      "both are answers: the list of versions has several members, or none.\n",

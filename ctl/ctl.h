@@ -20,7 +20,8 @@ enum kith_ctl_exit {
     KITH_CTL_FAILED = 1,    /* refused or failed, nothing happened; status: degraded */
     KITH_CTL_BELOW = 2,     /* status: some keys have fewer live owners than a quorum */
     KITH_CTL_NO_ANSWER = 3, /* no node answered in time */
-    KITH_CTL_SIBLINGS = 4,  /* get: the key has several versions */
+    KITH_CTL_SIBLINGS = 4,  /* get: the key has several versions; conflicts, diff, resolve: there are
+                               some */
     KITH_CTL_NO_KEY = 5,    /* get: no such key */
     KITH_CTL_UNKNOWN = 6,   /* put, delete: it may have happened or may yet */
     KITH_CTL_USAGE = 64,    /* the command line makes no sense (EX_USAGE) */
@@ -127,6 +128,9 @@ int kith_ctl_plan_show(const struct kith_ctl_args *args);
 int kith_ctl_plan_apply(const struct kith_ctl_args *args);
 int kith_ctl_plan_revert(const struct kith_ctl_args *args);
 int kith_ctl_plan_drop(const struct kith_ctl_args *args);
+int kith_ctl_conflicts(const struct kith_ctl_args *args);
+int kith_ctl_diff(const struct kith_ctl_args *args);
+int kith_ctl_resolve(const struct kith_ctl_args *args);
 int kith_ctl_local_up(const struct kith_ctl_args *args);
 int kith_ctl_local_down(const struct kith_ctl_args *args);
 int kith_ctl_local_status(const struct kith_ctl_args *args);

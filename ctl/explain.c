@@ -3,15 +3,13 @@
  * explain.c - the command: finds the rows of a key or a path and asks every owner for its own. */
 #include "ctl/explain.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "ctl/columns.h"
 #include "ctl/ctl.h"
 #include "ctl/format.h"
-#include "ctl/path.h"
+#include "ctl/place.h"
 #include "ctl/status.h"
 
 #define PATIENCE_MS 1000u /* see status.c */
@@ -162,45 +160,6 @@ struct place {
     struct kith_bytes key;
 };
 
-static enum kith_err file_read(const char *path, struct kith_buf *buf, struct kith_error *error)
-{
-    char block[4096];
-    size_t got = 0;
-    FILE *file = fopen(path, "re");
-    if (!file) {
-        return kith_error_set(error, KITH_EIO, "%s: %s", path, strerror(errno));
-    }
-    while ((got = fread(block, 1, sizeof(block), file)) > 0) {
-        kith_buf_put(buf, block, got);
-    }
-    (void)fclose(file); /* was only read */
-    kith_buf_put_u8(buf, 0);
-    return buf->failed ? kith_error_set(error, KITH_ENOMEM, "out of memory") : KITH_OK;
-}
-
-/* Where a path lies; a mount's servers take the place of those that were not named. */
-static enum kith_err path_place(struct kith_ctl_args *args, struct place *place,
-                                struct kith_error *error)
-{
-    struct kith_buf mounts;
-    char cwd[KITH_PATH_SIZE];
-    char servers[KITH_PATH_SIZE];
-    kith_buf_init(&mounts);
-    enum kith_err err = file_read("/proc/self/mountinfo", &mounts, error);
-    if (err == KITH_OK && !getcwd(cwd, sizeof(cwd))) {
-        err = kith_error_set(error, KITH_EIO, "where this is run: %s", strerror(errno));
-    }
-    if (err == KITH_OK) {
-        err = kith_path_locate((const char *)mounts.data, cwd, args->positional[0], place->path,
-                               servers, error);
-    }
-    if (err == KITH_OK && *servers && !args->servers_given) {
-        err = kith_ctl_servers(servers, args, error);
-    }
-    kith_buf_release(&mounts);
-    return err;
-}
-
 /* A key: "/" and "." begin a path, unless --key says otherwise. */
 static enum kith_err place_of(struct kith_ctl_args *args, struct place *ret_place,
                               struct kith_error *error)
@@ -208,7 +167,8 @@ static enum kith_err place_of(struct kith_ctl_args *args, struct place *ret_plac
     const char *text = args->positional[0];
     memset(ret_place, 0, sizeof(*ret_place));
     if ((*text == '/' || *text == '.') && !kith_ctl_value(args, "key")) {
-        return path_place(args, ret_place, error);
+        bool mounted = false;
+        return kith_place_find(args, text, ret_place->path, &mounted, error);
     }
     ret_place->key = kith_bytes_make(text, strlen(text));
     if (ret_place->key.size == 0 || ret_place->key.size > KITH_NAME_MAX) {

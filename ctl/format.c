@@ -194,6 +194,23 @@ enum kith_err kith_json_print(json_t *value, struct kith_error *error)
                : KITH_OK;
 }
 
+void kith_format_text(struct kith_bytes bytes, struct kith_buf *out)
+{
+    for (size_t at = 0; at < bytes.size;) {
+        const uint8_t *c = bytes.data + at;
+        size_t length = character(c, bytes.size - at);
+        bool control = length == 0 || (length == 1 && (*c < ' ' || *c == 0x7f)) ||
+                       (length == 2 && c[0] == 0xc2 && c[1] < 0xa0); /* U+0080 to U+009F */
+        length = length > 0 ? length : 1;
+        for (size_t i = 0; i < length; i++) {
+            char text[8];
+            int size = snprintf(text, sizeof(text), control ? "\\x%02x" : "%c", c[i]);
+            kith_buf_put(out, text, (size_t)size);
+        }
+        at += length;
+    }
+}
+
 void kith_print_escaped(FILE *out, struct kith_bytes bytes)
 {
     for (size_t i = 0; i < bytes.size; i++) {

@@ -37,6 +37,9 @@ json_t *kith_json_named(const char *name, const char *text, json_t *rest);
 /* Prints the object on stdout and drops it. ENOMEM when it is NULL, EIO when it cannot be written.
  */
 KITH_MUST_CHECK enum kith_err kith_json_print(json_t *value, struct kith_error *error);
+/* Bytes for people, of a name as they wrote it: UTF-8 as it is, controls and what is no UTF-8 as
+ * \xNN. */
+void kith_format_text(struct kith_bytes bytes, struct kith_buf *out);
 /* Bytes for a terminal: what is not printable ASCII as \xNN. */
 void kith_print_escaped(FILE *out, struct kith_bytes bytes);
 

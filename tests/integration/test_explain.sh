@@ -85,6 +85,9 @@ holds 's["path"] == "/a/b/file"'
 ln "$mnt/a/b/file" "$mnt/a/b/other"
 explains 0 "$mnt/a/b/other"
 says '(shared inode) of group'
+ln "$mnt/a/b/file" "$mnt/a/elsewhere" # its row has a group of its own from here on
+explains 0 "$mnt/a/elsewhere"
+says '^Row "" (shared inode) of group'
 explains 0 "$mnt"
 says '^Row "" (root directory)'
 explains 5 "$mnt/a/nothing"

@@ -67,9 +67,32 @@ static void test_refused(void **state)
     assert_int_equal(kith_path_locate(mounts, "/", endless, got, servers, &error), KITH_ETOOBIG);
 }
 
+static void test_shared_place(void **state)
+{
+    (void)state;
+    struct kith_group dir;
+    struct kith_inode_record link;
+    struct kith_rowname name;
+    struct kith_rowname want;
+    memset(&dir, 1, sizeof(dir));
+    memset(&link, 0, sizeof(link));
+    link.file_id = 7;
+    link.link = dir;
+    kith_path_shared_row(&dir, &link, &name);
+    kith_rowname_shared(7, &want);
+    assert_true(kith_bytes_equal(kith_rowname_bytes(&name), kith_rowname_bytes(&want)));
+    link.link.bytes[3]++;
+    kith_path_shared_row(&dir, &link, &name);
+    assert_int_equal(name.size, 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_locate), cmocka_unit_test(test_more),
-                                       cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_locate),
+        cmocka_unit_test(test_more),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_shared_place),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * place.h - where a path that somebody typed lies: path.h with this process's mounts and
+ * directory. */
+#ifndef KITH_CTL_PLACE_H
+#define KITH_CTL_PLACE_H
+
+#include "ctl/path.h"
+
+/* kith_path_locate; a mount's servers take the place of those that args does not name.
+ * *ret_mounted: it lies in a mount. The errors of that, EIO, ENOMEM. */
+KITH_MUST_CHECK enum kith_err kith_place_find(struct kith_ctl_args *args, const char *path,
+                                              char ret_path[KITH_PATH_SIZE], bool *ret_mounted,
+                                              struct kith_error *error);
+
+#endif
