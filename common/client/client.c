@@ -31,6 +31,7 @@
 #include "rpc/rpc.h"
 
 #define CONNECT_TIMEOUT_MS 10000u
+#define CLOSE_LINGER_MS    1000u
 #define CONN_BUCKETS       256u
 #define NEVER              UINT64_MAX
 #define REASON_SIZE        128u
@@ -292,6 +293,9 @@ static enum kith_err step(struct kith_client *client, struct kith_client_event *
         }
     }
     stepping = NULL;
+    if (client->closing && kith_client_core_lingering(client->core) == 0) {
+        (void)pthread_cond_broadcast(&client->changed);
+    }
     if (!was_ready && (kith_client_core_ready(client->core) ||
                        kith_client_core_turned_down(client->core) != NEVER)) {
         (void)pthread_cond_broadcast(&client->changed);
@@ -594,10 +598,26 @@ static void cancel_all(struct kith_client *client)
     (void)pthread_mutex_unlock(&client->lock);
 }
 
+/* Copies that nobody sends any more are brought by the owners' comparison, which may be an hour away. */
+static void linger(struct kith_client *client)
+{
+    struct timespec until = timespec_of(kith_mono_ms() + CLOSE_LINGER_MS);
+    int late = 0;
+    (void)pthread_mutex_lock(&client->lock);
+    client->closing = true;
+    while (late == 0 && kith_client_core_lingering(client->core) > 0) {
+        late = pthread_cond_timedwait(&client->changed, &client->lock, &until);
+    }
+    (void)pthread_mutex_unlock(&client->lock);
+}
+
 void kith_client_close(struct kith_client *client)
 {
     if (client == NULL) {
         return;
+    }
+    if (client->timer_runs) {
+        linger(client);
     }
     if (client->core != NULL) {
         cancel_all(client);

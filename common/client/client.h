@@ -50,8 +50,9 @@ struct kith_client_options {
 KITH_MUST_CHECK enum kith_err kith_client_open(const struct kith_client_options *options,
                                                struct kith_client **ret_client,
                                                struct kith_error *error);
-/* Ends every request (ECANCELED), waits for the callbacks, frees, and frees the watches that are
- * still held with it. Not from a callback. */
+/* Ends every request (ECANCELED), waits for the callbacks, for a second at most for the last copies
+ * of chunks that enough nodes have already, frees, and frees the watches that are still held with
+ * it. Not from a callback. */
 void kith_client_close(struct kith_client *client);
 
 enum kith_client_kind {

@@ -744,3 +744,8 @@ uint32_t kith_client_core_pending(const struct kith_client_core *core)
 {
     return core->pending;
 }
+
+uint32_t kith_client_core_lingering(const struct kith_client_core *core)
+{
+    return core->lingering;
+}

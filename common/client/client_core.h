@@ -151,5 +151,7 @@ void kith_client_core_reasons(const struct kith_client_core *core, char *ret_tex
 struct kith_request_id kith_client_core_request_id(struct kith_client_core *core);
 /* Requests that have not had their DONE. */
 uint32_t kith_client_core_pending(const struct kith_client_core *core);
+/* Chunk puts that have had it, and whose last copies are still on their way. */
+uint32_t kith_client_core_lingering(const struct kith_client_core *core);
 
 #endif
