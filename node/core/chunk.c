@@ -228,6 +228,10 @@ void chunk_stored(struct kith_node *node, struct pending *pending,
         } else {
             res->missing_count = done->u.chunk_sync.missing_count;
             res->missing = done->u.chunk_sync.missing;
+            for (uint32_t i = 0; i < res->missing_count; i++) {
+                exchange_late(node, kith_chunk_partition(&res->missing[i],
+                                                         node->table->partitions));
+            }
         }
     } else {
         struct kith_chunk_res *res =

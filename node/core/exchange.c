@@ -251,6 +251,19 @@ void exchange_thin(struct kith_node *node, uint32_t partition)
     }
 }
 
+void exchange_late(struct kith_node *node, uint32_t partition)
+{
+    struct exchanges *exchanges = &node->exchanges;
+    uint64_t due = node->now_ms + KITH_EXCHANGE_LATE_MS;
+    for (uint32_t i = 0; i < exchanges->pair_count; i++) {
+        struct exchange_pair *pair = &exchanges->pairs[EXCHANGE_CHUNKS * exchanges->pair_count + i];
+        if (pair->partition == partition && due < pair->due_ms) {
+            pair->due_ms = due;
+            exchanges->due_ms = due < exchanges->due_ms ? due : exchanges->due_ms;
+        }
+    }
+}
+
 void exchange_hurry(struct kith_node *node, uint32_t partition, uint16_t peer, bool chunks)
 {
     struct exchanges *exchanges = &node->exchanges;

@@ -582,6 +582,9 @@ bool exchange_guest_whole(const struct kith_node *node, uint32_t guest);
 bool exchange_guest_rests(const struct kith_node *node, uint32_t guest);
 /* A chunk of the partition was put here, and not on all owners: they are told to look for it. */
 void exchange_thin(struct kith_node *node, uint32_t partition);
+/* A chunk of the partition that a client has put is not here. It may be on its way; else it comes from
+ * the other owners. */
+void exchange_late(struct kith_node *node, uint32_t partition);
 /* The peer has something of the partition that may be missing here. */
 void exchange_hurry(struct kith_node *node, uint32_t partition, uint16_t peer, bool chunks);
 /* So many rows or chunks of the partition were damaged here, and are missing now. */

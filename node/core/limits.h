@@ -78,6 +78,7 @@
 #define KITH_EXCHANGE_MS       1800000u /* between two of a pair, and up to as much more at random */
 #define KITH_EXCHANGE_AGAIN_MS 1000u    /* until leaves that differ are looked at again */
 #define KITH_EXCHANGE_THIN_MS  3000u    /* at least between two of a pair, where one is known to lack something */
+#define KITH_EXCHANGE_LATE_MS  2000u    /* then a chunk that its writer was sending is not coming any more */
 #define KITH_EXCHANGE_REST_MS  10000u   /* at least between two of a pair: a node may come up often */
 #define KITH_EXCHANGE_FAILED_MS 30000u  /* after one that was refused, or broke off */
 #define KITH_EXCHANGE_SLICE_MS 20000u   /* then it ends, and goes on as another */

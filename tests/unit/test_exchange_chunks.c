@@ -482,6 +482,37 @@ static void test_thin(void **state)
     kith_node_free(world.node);
 }
 
+/* A client asks for chunks to be flushed, and one is not here: it has the time to come, and then the
+ * others are asked for it. */
+static void test_late(void **state)
+{
+    (void)state;
+    struct world world;
+    static const struct kith_chunk_id ids[2] = {{{1}}, {{2}}};
+    world_new(&world, 2);
+    uint64_t conn = peer_up(&world, PEER);
+    settle_for(&world, conn, 20000, NULL);
+    struct kith_msg req = {.kind = KITH_MSG_CHUNK_SYNC_REQ, .id = 9};
+    req.u.chunk_sync_req.table = table_id(&world);
+    req.u.chunk_sync_req.timeout_ms = 1000;
+    req.u.chunk_sync_req.id_count = 2;
+    req.u.chunk_sync_req.ids = ids;
+    message(&world, 10 + PEER, &req);
+    const struct kith_store_op *op = asked(&world, KITH_STORE_CHUNK_SYNC);
+    assert_non_null(op);
+    struct kith_store_done done = {.err = KITH_OK};
+    done.u.chunk_sync.missing_count = 1;
+    done.u.chunk_sync.missing = &ids[1];
+    stored(&world, op->id, &done);
+    assert_int_equal(sent(&world, KITH_MSG_CHUNK_SYNC_RES)->u.chunk_sync_res.missing_count, 1);
+    uint32_t looked = 0;
+    settle_for(&world, conn, KITH_EXCHANGE_LATE_MS - 200, &looked);
+    assert_int_equal(looked, 0);
+    settle_for(&world, conn, 400, &looked);
+    assert_int_equal(looked, 1u << kith_chunk_partition(&ids[1], 8));
+    kith_node_free(world.node);
+}
+
 static int free_blobs(void **state)
 {
     (void)state;
@@ -501,6 +532,7 @@ int main(void)
         cmocka_unit_test(test_connection_fails),
         cmocka_unit_test(test_silence),
         cmocka_unit_test(test_thin),
+        cmocka_unit_test(test_late),
         cmocka_unit_test(test_zone_rate),
     };
     return cmocka_run_group_tests(tests, NULL, free_blobs);
