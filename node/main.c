@@ -4,8 +4,10 @@
  */
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include "base/config.h"
 #include "base/crash.h"
@@ -17,6 +19,9 @@
 #define EXIT_USAGE  1
 #define EXIT_SYSTEM 2
 #define HELP_SIZE   4096u
+/* how often this process has begun anew: each time without another damaged file, or two */
+#define AGAIN_VARIABLE "KITHD_BEGUN_AGAIN"
+#define AGAIN_MOST     8u
 
 /* Blocks of chunks (1 MiB) come and go all the time: taken from the kernel and given back for each,
  * the page faults would cost as much as the copy. */
@@ -217,7 +222,20 @@ static enum kith_err load_options(struct kith_config *config, int argc, char *co
     return err;
 }
 
-static int run(const struct kith_config *config)
+/* What the store cannot do in this process (kith_store_open) is done by the same one, begun anew. */
+static int begin_again(char *argv[], struct kith_error *error)
+{
+    const char *before = getenv(AGAIN_VARIABLE);
+    unsigned long count = before != NULL ? strtoul(before, NULL, 10) : 0;
+    char text[24];
+    (void)snprintf(text, sizeof text, "%lu", count + 1);
+    if (count < AGAIN_MOST && setenv(AGAIN_VARIABLE, text, 1) == 0) {
+        (void)execv("/proc/self/exe", argv); /* it returns where it failed */
+    }
+    return fail(EXIT_SYSTEM, error->message);
+}
+
+static int run(const struct kith_config *config, char *argv[])
 {
     struct kith_error error = {KITH_OK, ""};
     kith_log_set_level((enum kith_log_level)kith_config_number(config, "log_level"));
@@ -248,6 +266,9 @@ static int run(const struct kith_config *config)
     enum kith_err err = kith_daemon_run(&options, &error);
     if (err == KITH_OK) {
         return 0;
+    }
+    if (err == KITH_ENOTREADY) {
+        return begin_again(argv, &error);
     }
     if (log_file != NULL) {
         kith_log_error("kithd", "%s", error.message);
@@ -280,7 +301,7 @@ int main(int argc, char *argv[])
         return fail(EXIT_SYSTEM, error.message);
     }
     int status = load_options(config, argc, argv, &error) == KITH_OK
-                     ? run(config)
+                     ? run(config, argv)
                      : fail(EXIT_USAGE, error.message);
     kith_config_free(config);
     return status;

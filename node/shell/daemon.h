@@ -41,7 +41,8 @@ struct kith_daemon_options {
 };
 
 /* Runs until a signal or a failure. OK when it ended in order; otherwise the reason is in *error:
- * EINVAL = options, everything else = the system. Blocks signals: call it from the only thread. */
+ * EINVAL = options, ENOTREADY = the process is to begin anew (exec), everything else = the system.
+ * Blocks signals while it runs: call it from the only thread. */
 KITH_MUST_CHECK enum kith_err kith_daemon_run(const struct kith_daemon_options *options,
                                               struct kith_error *error);
 

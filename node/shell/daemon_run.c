@@ -83,6 +83,7 @@ struct signals {
     pthread_t thread;
     sigset_t set;
     atomic_bool end;
+    atomic_bool told; /* to end */
     bool started;
 };
 
@@ -90,7 +91,6 @@ static void *signals_main(void *arg)
 {
     struct signals *signals = arg;
     pthread_setname_np(pthread_self(), "signals");
-    bool told = false;
     for (;;) {
         int number = 0;
         if (sigwait(&signals->set, &number) != 0) {
@@ -104,11 +104,10 @@ static void *signals_main(void *arg)
             if (kith_log_open(signals->daemon->options->log_file, &error) != KITH_OK) {
                 kith_log_error("kithd", "%s", error.message);
             }
-        } else if (told) {
+        } else if (atomic_exchange(&signals->told, true)) {
             kith_log_error("kithd", "told to end twice: ending at once");
             _exit(2);
         } else {
-            told = true;
             kith_log_info("kithd", "ending (signal %d)", number);
             daemon_put(signals->daemon, KITH_INBOX_STOP, 0, NULL);
         }
@@ -138,6 +137,7 @@ static void signals_end(struct signals *signals)
         atomic_store(&signals->end, true);
         pthread_kill(signals->thread, SIGTERM);
         pthread_join(signals->thread, NULL);
+        (void)pthread_sigmask(SIG_UNBLOCK, &signals->set, NULL);
     }
 }
 
@@ -400,6 +400,9 @@ enum kith_err kith_daemon_run(const struct kith_daemon_options *options, struct 
     }
     err = daemon_end(daemon, err, error);
     signals_end(&signals);
+    if (err == KITH_ENOTREADY && atomic_load(&signals.told)) {
+        err = KITH_OK; /* he who told it to end need not hear of that */
+    }
     kith_inbox_release(&daemon->inbox);
     kith_free(daemon);
     if (err == KITH_OK) {

@@ -516,7 +516,7 @@ enum kith_err store_aside_apply(struct kith_store *store, struct kith_error *err
         ret = is_new(session, &new);
     }
     if (ret == 0 && which != 0) {
-        store_derived_note(store);
+        (void)store_derived_note(store); /* false: it is there */
         store->refs_anew = (which & BIT(REFS)) != 0;
         err = set_aside(store, session, which, error);
     }

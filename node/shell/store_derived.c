@@ -51,13 +51,14 @@ static bool note_path(const struct kith_store *store, char path[PATH_SIZE])
     return size > 0 && (size_t)size < PATH_SIZE;
 }
 
-void store_derived_note(const struct kith_store *store)
+bool store_derived_note(const struct kith_store *store)
 {
     char path[PATH_SIZE];
-    int fd = note_path(store, path) ? open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600) : -1;
+    int fd = note_path(store, path) ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
     if (fd >= 0) {
         close(fd);
     }
+    return fd >= 0;
 }
 
 static bool noted(const struct kith_store *store)

@@ -239,6 +239,8 @@ struct kith_store {
     int wt_message_rank;  /* protected by it, too */
     atomic_bool opened;   /* the handler logs quietly before */
     atomic_bool failed;   /* the store cannot go on */
+    atomic_bool gave_up;  /* the engine has: closing it may wait for ever */
+    bool begins_again;    /* what it gave up over is noted: the next process makes it anew */
     atomic_bool fatal_told;
     char fatal_message[KITH_ERROR_MESSAGE_SIZE]; /* protected by message_lock: why */
     bool fatal_space;                            /* protected by it, too: for lack of space */
@@ -277,15 +279,22 @@ struct kith_store {
 KITH_MUST_CHECK enum kith_err store_log_mend(const struct kith_store *store,
                                              struct kith_error *error);
 
-/* ---- store_wt.c ---- */
+/* ---- store_engine.c ---- */
 
-/* The code for a return value of WiredTiger or an errno. */
-enum kith_err store_err(int ret);
+/* Before WiredTiger opens: what it says from now on is heard. */
+void store_engine_listen(struct kith_store *store);
+/* The cause that it told last, into a buffer of the size of store->wt_message. */
+void store_engine_said(struct kith_store *store, char *ret_text);
 /* Remembers that the store cannot go on and tells the owner, once. */
 void store_fatal(struct kith_store *store, const char *what, int ret);
 /* Answers with the reason and err; OK: with ENOSPC or EIO, for an operation that was not begun. */
 enum kith_err store_fail_failed(struct store_worker *worker, struct kith_store_done *done,
                                 enum kith_err err);
+
+/* ---- store_wt.c ---- */
+
+/* The code for a return value of WiredTiger or an errno. */
+enum kith_err store_err(int ret);
 static inline struct kith_bytes store_secret(const struct kith_store *store)
 {
     return kith_bytes_make(store->secret, store->secret_size);
@@ -397,7 +406,7 @@ bool store_derived_is_mark(struct kith_bytes key);
 /* Whether the engine's message names the file of such a table. */
 bool store_derived_named(const char *message);
 /* The next start is to make them anew. */
-void store_derived_note(const struct kith_store *store);
+bool store_derived_note(const struct kith_store *store);
 /* Removes their files, for an engine that could not be opened with them. */
 void store_derived_discard(const struct kith_store *store);
 

@@ -101,134 +101,6 @@ enum kith_err store_random(uint64_t *ret_value)
     return KITH_OK;
 }
 
-static struct kith_store *store_of_handler(WT_EVENT_HANDLER *handler)
-{
-    return (struct kith_store *)((char *)handler - offsetof(struct kith_store, handler));
-}
-
-/* How much an error tells of the cause. */
-static int error_rank(int error)
-{
-    switch (error) {
-    case WT_PANIC: /* "the process must exit" */
-        return 1;
-    case ENOSPC:
-    case EDQUOT:
-    case EIO:
-    case EROFS:
-        return 3;
-    default:
-        return 2; /* "the checkpoint failed" */
-    }
-}
-
-/* The last one of those that tell most. */
-static void remember_message(struct kith_store *store, int error, const char *message)
-{
-    const char *words = strstr(message, "], "); /* behind the time and the thread */
-    pthread_mutex_lock(&store->message_lock);
-    if (error_rank(error) >= store->wt_message_rank) {
-        store->wt_message_rank = error_rank(error);
-        snprintf(store->wt_message, sizeof store->wt_message, "%s",
-                 words == NULL ? message : words + 3);
-    }
-    pthread_mutex_unlock(&store->message_lock);
-}
-
-/* The cause, into a buffer of the size of store->wt_message. */
-static void said_by_engine(struct kith_store *store, char *ret_text)
-{
-    pthread_mutex_lock(&store->message_lock);
-    memcpy(ret_text, store->wt_message, sizeof store->wt_message);
-    pthread_mutex_unlock(&store->message_lock);
-}
-
-void store_fatal(struct kith_store *store, const char *what, int ret)
-{
-    atomic_store(&store->failed, true);
-    if (atomic_exchange(&store->fatal_told, true)) {
-        return;
-    }
-    char said[sizeof store->wt_message];
-    said_by_engine(store, said);
-    const char *cause = said[0] != '\0' ? said : wiredtiger_strerror(ret);
-    char message[KITH_ERROR_MESSAGE_SIZE];
-    bool space = store_space_is_gone(store);
-    bool aside = !space && store_aside_note(store);
-    if (aside) {
-        snprintf(message, sizeof message,
-                 "%s: %s; start kithd again: it sets the damaged file aside, and fetches what it "
-                 "held from the other owners (%s)",
-                 store->wt_path, what, cause);
-    } else if (space) {
-        snprintf(message, sizeof message,
-                 "%s: the disk is full, and %s; free some space there, then start kithd again "
-                 "(%s)",
-                 store->path, what, cause);
-    } else {
-        snprintf(message, sizeof message,
-                 "%s: %s; check the disk and its free space, then start kithd again (%s)",
-                 store->wt_path, what, cause);
-    }
-    pthread_mutex_lock(&store->message_lock);
-    memcpy(store->fatal_message, message, sizeof message);
-    store->fatal_space = space;
-    pthread_mutex_unlock(&store->message_lock);
-    kith_log_error("store", "%s", message);
-    if (store_derived_named(said)) {
-        store_derived_note(store);
-    }
-    if (atomic_load(&store->opened) && store->options.fatal != NULL) {
-        store->options.fatal(store->options.arg, message);
-    }
-}
-
-enum kith_err store_fail_failed(struct store_worker *worker, struct kith_store_done *done,
-                                enum kith_err err)
-{
-    struct kith_store *store = worker->store;
-    char message[KITH_ERROR_MESSAGE_SIZE];
-    pthread_mutex_lock(&store->message_lock);
-    memcpy(message, store->fatal_message, sizeof message);
-    bool space = store->fatal_space;
-    pthread_mutex_unlock(&store->message_lock);
-    if (message[0] == '\0') { /* another thread is about to say why */
-        snprintf(message, sizeof message, "%s: the store has failed; see the log of this node",
-                 store->path);
-    }
-    if (err == KITH_OK) {
-        err = space ? KITH_ENOSPC : KITH_EIO;
-    }
-    return store_fail(worker, done, err, "%s", message);
-}
-
-static int on_error(WT_EVENT_HANDLER *handler, WT_SESSION *session, int error, const char *message)
-{
-    (void)session;
-    struct kith_store *store = store_of_handler(handler);
-    remember_message(store, error, message);
-    store_aside_heard(store, message);
-    if (strstr(message, "corrupt_dump") != NULL) { /* a page, byte for byte */
-        kith_log_debug("wiredtiger", "%s", message);
-        return 0;
-    }
-    if (atomic_load(&store->opened)) {
-        kith_log_error("wiredtiger", "%s", message);
-        if (error == WT_PANIC) {
-            store_fatal(store, "the storage engine gave up", error);
-        }
-    }
-    return 0;
-}
-
-static int on_message(WT_EVENT_HANDLER *handler, WT_SESSION *session, const char *message)
-{
-    (void)handler;
-    (void)session;
-    kith_log_debug("wiredtiger", "%s", message);
-    return 0;
-}
-
 /* ---- Opening ---- */
 
 static enum kith_err make_directory(const char *path, struct kith_error *error)
@@ -316,7 +188,7 @@ static const char *open_remedy(int ret)
 static enum kith_err open_failed(struct kith_store *store, int ret, struct kith_error *error)
 {
     char said[sizeof store->wt_message];
-    said_by_engine(store, said);
+    store_engine_said(store, said);
     enum kith_err err = store_err(ret);
     if (err == KITH_EIO || err == KITH_ENOTFOUND) {
         err =
@@ -482,18 +354,32 @@ static enum kith_err load_tables(struct kith_store *store, struct kith_error *er
     return err == KITH_OK ? store_derived_load(store, error) : err;
 }
 
+/* Closing what gave up may wait for ever: its last checkpoint waits for a slot of the log that nobody
+ * lets go (3.2.1; one start in some 300 on a loaded machine). */
+static bool stuck(const struct kith_store *store)
+{
+    return store->conn != NULL && atomic_load(&store->gave_up);
+}
+
 /* Where WiredTiger gives up over a file that can be made anew: once more without that. */
 static enum kith_err open_tables(struct kith_store *store, struct kith_error *error)
 {
     char said[sizeof store->wt_message];
     enum kith_err err = load_tables(store, error);
-    said_by_engine(store, said);
+    store_engine_said(store, said);
     if (err == KITH_OK || !store_derived_named(said)) {
+        return err;
+    }
+    if (stuck(store)) {
+        store->begins_again = true;
+        if (!store_derived_note(store)) { /* that did not help */
+            store_derived_discard(store);
+        }
         return err;
     }
     kith_log_error("store", "%s: %s", store->wt_path, said);
     if (store->conn != NULL) {
-        (void)store->conn->close(store->conn, NULL); /* it keeps some memory after it gave up */
+        (void)store->conn->close(store->conn, NULL);
         store->conn = NULL;
     }
     store->wt_message[0] = '\0';
@@ -611,8 +497,7 @@ static enum kith_err open_once(const struct kith_store_options *options,
     store->options = *options;
     store->lock_fd = -1;
     store->chunks_fd = -1;
-    store->handler.handle_error = on_error;
-    store->handler.handle_message = on_message;
+    store_engine_listen(store);
     pthread_mutex_init(&store->message_lock, NULL);
     pthread_mutex_init(&store->pool_lock, NULL);
     pthread_mutex_init(&store->identity.lock, NULL);
@@ -622,13 +507,20 @@ static enum kith_err open_once(const struct kith_store_options *options,
         err = store_fill(store, error);
     }
     if (err != KITH_OK) {
-        *ret_again =
-            store_aside_note(store) || (err == KITH_ECORRUPT && store_aside_note_all(store));
-        if (*ret_again) {
+        bool again = store->begins_again || store_aside_note(store) ||
+                     (err == KITH_ECORRUPT && store_aside_note_all(store));
+        if (again) {
             char said[sizeof store->wt_message];
-            said_by_engine(store, said);
+            store_engine_said(store, said);
             kith_log_error("store", "%s: %s", store->wt_path, said);
         }
+        if (again && stuck(store)) {
+            err = kith_error_set(error, KITH_ENOTREADY,
+                                 "%s: damaged files are set aside by the next start: start kithd "
+                                 "again",
+                                 store->wt_path);
+        }
+        *ret_again = again && err != KITH_ENOTREADY;
         store_destroy(store);
         return err;
     }
@@ -673,8 +565,8 @@ static void end_threads(struct kith_store *store)
     store_space_stop(store); /* somebody may have waited for it */
 }
 
-/* A store whose WiredTiger gave up: closing that may wait for ever for a transaction that was cut
- * off, and its threads go on. The process is about to end; it keeps its lock until then. */
+/* A store whose WiredTiger gave up: closing that may wait for ever, for a transaction that was cut off
+ * or for its log, and its threads go on. The process is about to end; it keeps its lock until then. */
 static void abandon(struct kith_store *store)
 {
     static _Atomic(struct kith_store *) abandoned; /* no leak: it is still in use */
@@ -684,7 +576,7 @@ static void abandon(struct kith_store *store)
 static void store_destroy(struct kith_store *store)
 {
     end_threads(store);
-    if (store->conn != NULL && atomic_load(&store->failed)) {
+    if (stuck(store) || (store->conn != NULL && atomic_load(&store->failed))) {
         abandon(store);
         return;
     }
@@ -752,7 +644,7 @@ enum kith_err kith_store_close(struct kith_store *store, struct kith_error *erro
     }
     if (err != KITH_OK) {
         char said[sizeof store->wt_message];
-        said_by_engine(store, said);
+        store_engine_said(store, said);
         kith_error_set(error, KITH_EIO, "%s: the store could not be closed in order: %s",
                        store->path, said[0] != '\0' ? said : kith_err_text((int)err));
         err = KITH_EIO;

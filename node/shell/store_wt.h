@@ -107,7 +107,9 @@ struct kith_store_options {
 #define KITH_CHUNK_INLINE_MAX  (64u << 10) /* bytes; larger contents lie in segments */
 
 /* Opens or makes the store and recovers it. EBUSY: another process has it; EROFS, EPERM, ENOSPC,
- * EIO, ECORRUPT, EVERSION: the message names the path and what helps. Starts threads. */
+ * EIO, ECORRUPT, EVERSION: the message names the path and what helps. Starts threads.
+ * ENOTREADY: a file is damaged, which is noted, and the engine can be neither used nor closed in this
+ * process any more, which keeps the lock: the next one (exec) sets the file aside and goes on. */
 KITH_MUST_CHECK enum kith_err kith_store_open(const struct kith_store_options *options,
                                               struct kith_store **ret_store,
                                               struct kith_error *error);

@@ -70,10 +70,11 @@ static off_t file_size(const struct place *place, const char *table)
 
 enum how { REMOVED, HEAD, ALL, EMPTIED, HOWS };
 
-static void hurt(const struct place *place, const char *table, enum how how)
+static void hurt(struct place *place, const char *table, enum how how)
 {
     char path[256];
     uint8_t bytes[4096];
+    place->damaged = true;
     file_of(place, table, path);
     if (how == REMOVED) {
         assert_int_equal(unlink(path), 0);

@@ -121,10 +121,11 @@ static void test_removed_file(void **state)
 }
 
 /* Every byte of the file behind its head is another one. */
-static void flip_file(const struct place *place, const char *table)
+static void flip_file(struct place *place, const char *table)
 {
     char path[256];
     uint8_t bytes[4096];
+    place->damaged = true;
     file_of(place, table, path);
     int fd = open(path, O_RDWR);
     assert_true(fd >= 0);
