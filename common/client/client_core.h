@@ -28,8 +28,8 @@
 
 #define KITH_CLIENT_OPS_MAX     4096u /* requests under way; more are ELIMIT */
 #define KITH_CLIENT_SERVERS_MAX 64u   /* doors */
-/* Rows whose clocks a session keeps, about 200 bytes each. The oldest goes: then only R + W > N
- * stands behind "never back in time". */
+/* Rows whose clocks a session keeps, about 300 bytes each. Of more the oldest goes: then only R + W > N
+ * stands behind "never back in time", and nothing where fewer than R answer. */
 #define KITH_SESSION_ROWS_MAX 65536u
 #define KITH_SESSION_MS       43200000u /* 12 h: half of the grace of node/core/reap.h */
 #define KITH_CLIENT_SYNC_MAX  16384u /* ids in one CHUNK_SYNC */

@@ -287,6 +287,10 @@ struct cc_op {
 
 struct cc_session_entry;
 struct cc_session_group;
+enum cc_session_age { CC_SESSION_OPEN, CC_SESSION_SETTLED, CC_SESSION_PAST, CC_SESSION_AGES };
+struct cc_session_list {
+    struct cc_session_entry *oldest, *newest;
+};
 struct cc_session {
     uint64_t changes; /* of entries' clocks so far; each is known by its number, from 1 */
     uint64_t now_ms;
@@ -295,8 +299,7 @@ struct cc_session {
     size_t kept_bytes;
     struct cc_session_entry **rows;
     struct cc_session_group **groups;
-    struct cc_session_entry *oldest, *newest;
-    struct cc_session_entry *settled_first, *settled_last;
+    struct cc_session_list lists[CC_SESSION_AGES]; /* see session.c */
 };
 
 /* Rows of puts that were tried more than once, about 100 bytes each; see twins.c. */
@@ -718,13 +721,15 @@ void cc_session_release(struct cc_session *session);
  * false: memory is short. */
 bool cc_session_note(struct cc_session *session, const struct kith_group *group,
                      struct kith_bytes name, const struct kith_clock *clock, bool gone);
-/* A majority of the owners holds what the session wants: requests that begin from now on need the
- * entry no more. Those up to `order` may hold older answers already, it stays for them. */
-void cc_session_settle(struct cc_session *session, const struct kith_group *group,
-                       struct kith_bytes name, uint64_t order);
-/* Drops what was settled and is needed by no request from `order` on. */
+/* A read has seen that clock, and a majority of the owners holds it: it binds degraded answers from now
+ * on. Where the session was still wanting it, requests up to `order` may hold older answers already:
+ * those, too. false: memory is short. */
+bool cc_session_settle(struct cc_session *session, const struct kith_group *group,
+                       struct kith_bytes name, const struct kith_clock *clock, bool gone,
+                       uint64_t order);
+/* What was settled, and is needed by no request from `order` on, is past. */
 void cc_session_sweep(struct cc_session *session, uint64_t order);
-/* Drops what was noted keep_ms ago or before, and was not settled; the time for what follows. */
+/* Drops what was noted keep_ms ago or before; the time for what follows. */
 void cc_session_forget(struct cc_session *session, uint64_t now_ms, uint64_t keep_ms);
 /* The entry goes at once. */
 void cc_session_drop(struct cc_session *session, const struct kith_group *group,
@@ -747,11 +752,18 @@ void cc_session_each(const struct cc_session *session, uint64_t order,
                      const struct kith_group *group, bool has_after, struct kith_bytes after,
                      bool has_last, struct kith_bytes last,
                      bool (*take)(void *arg, struct kith_bytes name), void *arg);
+/* In place of a request's order: a degraded answer is held against all that the session has seen. */
+#define CC_SESSION_ANY 0u
 /* Whether `row` may follow what the session has seen of it, for the request `order`: session.c says
- * when. *ret_known: there is an entry for it. */
+ * when. */
 bool cc_session_covered(const struct cc_session *session, uint64_t order,
                         const struct kith_group *group, struct kith_bytes name,
-                        const struct kith_row *row, bool *ret_known);
+                        const struct kith_row *row);
+/* A read is about to say so, and those `holders` have the state: notes or settles it. false: memory is
+ * short. */
+bool cc_session_read(struct kith_client_core *core, const struct cc_op *op,
+                     const struct kith_group *group, struct kith_bytes name,
+                     const struct kith_row *row, uint32_t holders);
 /* Rows that this client wrote and that fewer than W owners have confirmed are kept whole, up to
  * CC_KEPT_MAX bytes, the oldest going first: they are merged into every answer. */
 #define CC_KEPT_MAX (16u << 20)

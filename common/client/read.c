@@ -131,21 +131,16 @@ enum outcome { OUTCOME_ENDED, OUTCOME_WAIT, OUTCOME_BEHIND };
 
 /* The session's view of one merged row: false when the row is older than what it has seen. */
 static enum outcome session_row(struct kith_client_core *core, struct cc_op *op, uint32_t n,
-                                const struct kith_row *row, uint32_t holders)
+                                const struct kith_row *row, uint32_t holders, bool degraded)
 {
     struct cc_get *get = &op->u.get;
-    bool known = false;
-    if (!cc_session_covered(&core->session, op->order, &get->group, get->names[n], row, &known)) {
+    struct kith_bytes name = get->names[n];
+    uint64_t order = degraded ? CC_SESSION_ANY : op->order;
+    if (!cc_session_covered(&core->session, order, &get->group, name, row)) {
         get->behind = n;
         return OUTCOME_BEHIND;
     }
-    if (cc_settled(core, op, holders)) {
-        if (known) {
-            cc_session_settle(&core->session, &get->group, get->names[n], core->order);
-        }
-    } else if (row->clock.count > 0 &&
-               !cc_session_note(&core->session, &get->group, get->names[n], &row->clock,
-                              kith_row_is_gone(row))) {
+    if (!cc_session_read(core, op, &get->group, name, row, holders)) {
         cc_op_fail(core, op, KITH_ENOMEM, "out of memory");
         return OUTCOME_ENDED;
     }
@@ -186,7 +181,7 @@ static enum outcome finish(struct kith_client_core *core, struct cc_op *op, bool
         if (err != KITH_OK) {
             break;
         }
-        enum outcome outcome = session_row(core, op, n, &rows[n].row, holders);
+        enum outcome outcome = session_row(core, op, n, &rows[n].row, holders, degraded);
         if (outcome != OUTCOME_WAIT) {
             return outcome;
         }

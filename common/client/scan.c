@@ -40,6 +40,7 @@ struct merge {
     bool has_last;
     struct kith_bytes last; /* the last name that was merged */
     bool more;
+    uint64_t order; /* what of the session binds it */
     uint32_t known; /* rows that the session knew */
     uint32_t kept_count, kept_at; /* rows of the session's own, see session.c */
     struct kith_bytes *kept;
@@ -138,19 +139,14 @@ static enum kith_err merge_row(struct kith_client_core *core, struct cc_op *op, 
     if (!cc_twins_drop(core, op, group, name, &row)) {
         return KITH_ENOMEM;
     }
-    bool known = false;
-    if (!cc_session_covered(&core->session, op->order, group, name, &row, &known)) {
+    if (!cc_session_covered(&core->session, merge->order, group, name, &row)) {
         op->u.scan.behind = name;
         return KITH_ENOTREADY;
     }
-    bool settled = cc_settled(core, op, holders);
-    if (known && settled) {
-        cc_session_settle(&core->session, group, name, core->order);
-    } else if (!settled && !cc_session_note(&core->session, group, name, &row.clock,
-                                            kith_row_is_gone(&row))) {
+    if (!cc_session_read(core, op, group, name, &row, holders)) {
         return KITH_ENOMEM;
     }
-    merge->known += cc_session_wants(&core->session, op->order, group, name) ? 1 : 0;
+    merge->known += cc_session_wants(&core->session, merge->order, group, name) ? 1 : 0;
     if (merge->asked != holders) {
         cc_repair_note(op, &merge->repairs, name, merge->asked, holders);
     }
@@ -193,7 +189,7 @@ static enum kith_err note_absent(struct kith_client_core *core, struct cc_op *op
 {
     struct cc_scan *scan = &op->u.scan;
     struct absent absent = {.op = op};
-    cc_session_each(&core->session, op->order, &scan->group, scan->has_after, scan->after,
+    cc_session_each(&core->session, merge->order, &scan->group, scan->has_after, scan->after,
                     merge->more, merge->last, absent_one, &absent);
     if (absent.found && !cc_op_keep(op, false, absent.name, &scan->behind)) {
         return KITH_ENOMEM;
@@ -202,13 +198,14 @@ static enum kith_err note_absent(struct kith_client_core *core, struct cc_op *op
 }
 
 /* OK; ENOTREADY: the pages do not cover what the session has seen. */
-static enum kith_err merge_pages(struct kith_client_core *core, struct cc_op *op,
+static enum kith_err merge_pages(struct kith_client_core *core, struct cc_op *op, bool degraded,
                                  struct merge *merge)
 {
     struct cc_scan *scan = &op->u.scan;
     if (!merge_init(core, op, merge, &op->arena)) {
         return KITH_ENOMEM;
     }
+    merge->order = degraded ? CC_SESSION_ANY : op->order;
     const struct cc_copy *copies[CC_REPS_MAX] = {0};
     struct kith_bytes name;
     while (merge_next(op, merge, &name, copies)) {
@@ -218,7 +215,7 @@ static enum kith_err merge_pages(struct kith_client_core *core, struct cc_op *op
         }
     }
     /* rows of the session in this range that no page has; those that it has were counted */
-    uint32_t wanted = cc_session_count(&core->session, op->order, &scan->group, scan->has_after,
+    uint32_t wanted = cc_session_count(&core->session, merge->order, &scan->group, scan->has_after,
                                        scan->after, merge->more, merge->last);
     return wanted > merge->known ? note_absent(core, op, merge) : KITH_OK;
 }
@@ -227,7 +224,7 @@ static enum kith_err merge_pages(struct kith_client_core *core, struct cc_op *op
 static bool finish(struct kith_client_core *core, struct cc_op *op, bool degraded, bool *ret_behind)
 {
     struct merge merge;
-    enum kith_err err = merge_pages(core, op, &merge);
+    enum kith_err err = merge_pages(core, op, degraded, &merge);
     *ret_behind = err == KITH_ENOTREADY;
     if (*ret_behind) {
         return false;

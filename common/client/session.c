@@ -5,12 +5,14 @@
  * One mount always reads its own writes and never goes back in time (invariant 9). With R + W > N a
  * quorum read covers each quorum write by itself; the session guards what that does not: writes
  * that a stand-in took (sloppy quorum), reads of a state that only a minority has, and level ONE.
- * An entry goes when a read has seen the state on a majority of the owners, or as the oldest when
- * there are more than KITH_SESSION_ROWS_MAX.
+ * An entry is open until a read has seen the state on a majority of the owners.
  *
  * SETTLED. A read that began before may have its answers already, from a majority that was behind
- * then. So an entry that is settled still binds the requests that were submitted up to that moment,
- * and is swept when the last of them has ended.
+ * then. So an entry that is settled still binds the requests that were submitted up to that moment.
+ *
+ * PAST. When the last of them has ended, it binds degraded answers alone: those of fewer owners than
+ * meet a majority, when the rest cannot be reached. What is read from a majority at once begins here.
+ * Of the rows that were read or written last there are KITH_SESSION_ROWS_MAX; past ones go first.
  *
  * LOST FOR GOOD. What was read from a minority may be destroyed (a power loss before its flush),
  * and then no answer can ever cover the entry. When all who may have it (owners, and those who
@@ -44,10 +46,12 @@
 
 #define BUCKETS 65536u /* about one row each at the limit; 1 MiB for both tables */
 
-/* A clock whose memory is its own: it grows. */
+/* A clock whose memory is its own: it grows. Nearly all have one entry or two: those are in place. */
+#define CLOCK_FEW 2u
 struct own_clock {
     uint32_t count;
-    struct kith_clock_entry *entries;
+    struct kith_clock_entry few[CLOCK_FEW];
+    struct kith_clock_entry *many; /* where there are more */
 };
 
 struct cc_session_entry {
@@ -56,9 +60,10 @@ struct cc_session_entry {
     struct cc_session_entry *group_prev, *group_next;
     struct cc_session_group *group;
     uint64_t hash;
-    uint64_t settled; /* binds requests up to this one only; 0: all */
-    uint64_t change;  /* the number of the last change of the clock */
-    uint64_t noted_ms; /* the last time; with `settled` 0 the list goes by it */
+    enum cc_session_age age;
+    uint64_t settled;  /* CC_SESSION_SETTLED: binds requests up to this one only */
+    uint64_t change;   /* the number of the last change of the clock */
+    uint64_t noted_ms; /* the last time; the lists of open and of past ones go by it */
     uint32_t name_size;
     struct own_clock seen, gone;
     uint8_t *kept;                  /* an encoded row; NULL: none */
@@ -69,7 +74,7 @@ struct cc_session_entry {
 struct cc_session_group {
     struct cc_session_group *chain;
     struct kith_group group;
-    struct cc_session_entry *entries;
+    struct cc_session_entry *entries[2]; /* those that bind any request; past ones */
 };
 
 enum kith_err cc_session_init(struct cc_session *session)
@@ -129,39 +134,48 @@ static struct cc_session_entry **entry_at(const struct cc_session *session,
     return at;
 }
 
-/* Settled entries are in a list of their own. */
-static void age_unlink(struct cc_session *session, struct cc_session_entry *entry)
+static struct cc_session_entry **group_first(const struct cc_session_entry *entry)
 {
-    if (entry->older != NULL) {
-        entry->older->newer = entry->newer;
-    } else if (entry->settled != 0) {
-        session->settled_first = entry->newer;
-    } else {
-        session->oldest = entry->newer;
-    }
-    if (entry->newer != NULL) {
-        entry->newer->older = entry->older;
-    } else if (entry->settled != 0) {
-        session->settled_last = entry->older;
-    } else {
-        session->newest = entry->older;
+    return &entry->group->entries[entry->age == CC_SESSION_PAST ? 1 : 0];
+}
+
+static void lists_unlink(struct cc_session *session, struct cc_session_entry *entry)
+{
+    struct cc_session_list *list = &session->lists[entry->age];
+    *(entry->older != NULL ? &entry->older->newer : &list->oldest) = entry->newer;
+    *(entry->newer != NULL ? &entry->newer->older : &list->newest) = entry->older;
+    *(entry->group_prev != NULL ? &entry->group_prev->group_next : group_first(entry)) =
+        entry->group_next;
+    if (entry->group_next != NULL) {
+        entry->group_next->group_prev = entry->group_prev;
     }
 }
 
-static void age_newest(struct cc_session *session, struct cc_session_entry *entry)
+/* As the newest. */
+static void lists_link(struct cc_session *session, struct cc_session_entry *entry,
+                       enum cc_session_age age)
 {
-    struct cc_session_entry **first =
-        entry->settled != 0 ? &session->settled_first : &session->oldest;
-    struct cc_session_entry **last =
-        entry->settled != 0 ? &session->settled_last : &session->newest;
-    entry->older = *last;
+    struct cc_session_list *list = &session->lists[age];
+    entry->age = age;
+    entry->noted_ms = session->now_ms;
+    entry->older = list->newest;
     entry->newer = NULL;
-    if (*last != NULL) {
-        (*last)->newer = entry;
-    } else {
-        *first = entry;
+    *(list->newest != NULL ? &list->newest->newer : &list->oldest) = entry;
+    list->newest = entry;
+    struct cc_session_entry **first = group_first(entry);
+    entry->group_prev = NULL;
+    entry->group_next = *first;
+    if (*first != NULL) {
+        (*first)->group_prev = entry;
     }
-    *last = entry;
+    *first = entry;
+}
+
+static void lists_move(struct cc_session *session, struct cc_session_entry *entry,
+                       enum cc_session_age age)
+{
+    lists_unlink(session, entry);
+    lists_link(session, entry, age);
 }
 
 static void kept_drop(struct cc_session *session, struct cc_session_entry *entry)
@@ -172,46 +186,32 @@ static void kept_drop(struct cc_session *session, struct cc_session_entry *entry
     entry->kept_size = 0;
 }
 
-static void entry_drop(struct cc_session *session, struct cc_session_entry **at)
+static void entry_drop(struct cc_session *session, struct cc_session_entry *entry)
 {
-    struct cc_session_entry *entry = *at;
     struct cc_session_group *group = entry->group;
+    struct cc_session_entry **at =
+        entry_at(session, &group->group, entry_name(entry), entry->hash);
     *at = entry->chain;
-    age_unlink(session, entry);
-    if (entry->group_prev != NULL) {
-        entry->group_prev->group_next = entry->group_next;
-    } else {
-        group->entries = entry->group_next;
-    }
-    if (entry->group_next != NULL) {
-        entry->group_next->group_prev = entry->group_prev;
-    }
-    if (group->entries == NULL) {
+    lists_unlink(session, entry);
+    if (group->entries[0] == NULL && group->entries[1] == NULL) {
         struct cc_session_group **group_slot = group_at(session, &group->group);
         KITH_ASSERT(*group_slot == group);
         *group_slot = group->chain;
         kith_free(group);
     }
     kept_drop(session, entry);
-    kith_free(entry->seen.entries);
-    kith_free(entry->gone.entries);
+    kith_free(entry->seen.many);
+    kith_free(entry->gone.many);
     kith_free(entry);
     session->count--;
 }
 
-/* The one to go first where there are too many. */
-static struct cc_session_entry *age_oldest(const struct cc_session *session)
-{
-    return session->settled_first != NULL ? session->settled_first : session->oldest;
-}
-
 void cc_session_release(struct cc_session *session)
 {
-    cc_session_sweep(session, UINT64_MAX);
-    while (session->oldest != NULL) {
-        struct cc_session_entry *entry = session->oldest;
-        entry_drop(session,
-                   entry_at(session, &entry->group->group, entry_name(entry), entry->hash));
+    for (uint32_t age = 0; age < CC_SESSION_AGES; age++) {
+        while (session->lists[age].oldest != NULL) {
+            entry_drop(session, session->lists[age].oldest);
+        }
     }
     kith_free(session->rows);
     kith_free(session->groups);
@@ -230,9 +230,10 @@ static struct cc_session_group *group_make(struct cc_session *session,
     return *at;
 }
 
-static struct kith_clock clock_of(const struct own_clock *own)
+/* Borrowed from it. */
+static struct kith_clock clock_of(struct own_clock *own)
 {
-    struct kith_clock clock = {own->count, own->entries};
+    struct kith_clock clock = {own->count, own->many != NULL ? own->many : own->few};
     return clock;
 }
 
@@ -244,8 +245,8 @@ static bool covers(const struct kith_clock *a, const struct kith_clock *b)
 
 static void own_clear(struct own_clock *own)
 {
-    kith_free(own->entries);
-    own->entries = NULL;
+    kith_free(own->many);
+    own->many = NULL;
     own->count = 0;
 }
 
@@ -260,20 +261,23 @@ static bool own_join(struct own_clock *own, const struct kith_clock *clock)
     kith_arena_init(&arena, 0);
     struct kith_clock joined = *clock;
     bool ok = covers(clock, &old) || kith_clock_join(&arena, &old, clock, &joined) == KITH_OK;
-    struct kith_clock_entry *entries =
-        ok ? kith_realloc(own->entries, joined.count * sizeof(*entries)) : NULL;
-    if (entries != NULL) {
-        memcpy(entries, joined.entries, joined.count * sizeof(*entries));
-        own->entries = entries;
+    struct kith_clock_entry *many = own->many;
+    if (ok && joined.count > CLOCK_FEW) {
+        many = kith_realloc(own->many, joined.count * sizeof(*many));
+        ok = many != NULL;
+    }
+    if (ok) {
+        own->many = many;
         own->count = joined.count;
+        memcpy(many != NULL ? many : own->few, joined.entries, joined.count * sizeof(*many));
     }
     kith_arena_release(&arena);
-    return entries != NULL;
+    return ok;
 }
 
 static struct cc_session_entry *entry_make(struct cc_session *session,
                                            const struct kith_group *group, struct kith_bytes name,
-                                           uint64_t hash)
+                                           uint64_t hash, enum cc_session_age age)
 {
     struct cc_session_entry *entry = kith_calloc(1, sizeof(*entry) + name.size);
     struct cc_session_group *in = entry != NULL ? group_make(session, group) : NULL;
@@ -287,14 +291,9 @@ static struct cc_session_entry *entry_make(struct cc_session *session,
         memcpy(entry->name, name.data, name.size);
     }
     entry->group = in;
-    entry->group_next = in->entries;
-    if (in->entries != NULL) {
-        in->entries->group_prev = entry;
-    }
-    in->entries = entry;
     entry->chain = session->rows[hash & (session->bucket_count - 1)];
     session->rows[hash & (session->bucket_count - 1)] = entry;
-    age_newest(session, entry);
+    lists_link(session, entry, age);
     session->count++;
     return entry;
 }
@@ -317,6 +316,22 @@ static bool entry_join(struct cc_session *session, struct cc_session_entry *entr
     return true;
 }
 
+static bool entry_note(struct cc_session *session, struct cc_session_entry *entry,
+                       const struct kith_clock *clock, bool gone)
+{
+    if (entry == NULL || !entry_join(session, entry, clock, gone)) {
+        return false;
+    }
+    if (session->count > KITH_SESSION_ROWS_MAX) {
+        const struct cc_session_list *lists = session->lists;
+        entry_drop(session, lists[CC_SESSION_PAST].oldest != NULL ? lists[CC_SESSION_PAST].oldest
+                            : lists[CC_SESSION_SETTLED].oldest != NULL
+                                ? lists[CC_SESSION_SETTLED].oldest
+                                : lists[CC_SESSION_OPEN].oldest);
+    }
+    return true;
+}
+
 bool cc_session_note(struct cc_session *session, const struct kith_group *group,
                      struct kith_bytes name, const struct kith_clock *clock, bool gone)
 {
@@ -326,77 +341,90 @@ bool cc_session_note(struct cc_session *session, const struct kith_group *group,
     uint64_t hash = row_hash(group, name);
     struct cc_session_entry *entry = *entry_at(session, group, name, hash);
     if (entry != NULL) {
-        age_unlink(session, entry);
-        entry->settled = 0;
-        age_newest(session, entry);
+        lists_move(session, entry, CC_SESSION_OPEN);
     } else {
-        entry = entry_make(session, group, name, hash);
+        entry = entry_make(session, group, name, hash, CC_SESSION_OPEN);
     }
-    if (entry == NULL) {
-        return false;
-    }
-    entry->noted_ms = session->now_ms;
-    if (!entry_join(session, entry, clock, gone)) {
-        return false;
-    }
-    if (session->count > KITH_SESSION_ROWS_MAX) {
-        struct cc_session_entry *old = age_oldest(session);
-        entry_drop(session, entry_at(session, &old->group->group, entry_name(old), old->hash));
-    }
-    return true;
+    return entry_note(session, entry, clock, gone);
 }
 
-void cc_session_settle(struct cc_session *session, const struct kith_group *group,
-                       struct kith_bytes name, uint64_t order)
+bool cc_session_settle(struct cc_session *session, const struct kith_group *group,
+                       struct kith_bytes name, const struct kith_clock *clock, bool gone,
+                       uint64_t order)
 {
-    struct cc_session_entry *entry = *entry_at(session, group, name, row_hash(group, name));
-    if (entry != NULL) {
-        age_unlink(session, entry);
-        entry->settled = order;
-        age_newest(session, entry);
+    uint64_t hash = row_hash(group, name);
+    struct cc_session_entry *entry = *entry_at(session, group, name, hash);
+    if (entry == NULL) {
+        return clock->count == 0 ||
+               entry_note(session, entry_make(session, group, name, hash, CC_SESSION_PAST), clock,
+                          gone);
     }
+    if (entry->age == CC_SESSION_OPEN) {
+        entry->settled = order;
+        lists_move(session, entry, CC_SESSION_SETTLED);
+    } else if (entry->age == CC_SESSION_PAST) {
+        lists_move(session, entry, CC_SESSION_PAST);
+    }
+    return clock->count == 0 || entry_join(session, entry, clock, gone);
 }
 
 void cc_session_sweep(struct cc_session *session, uint64_t order)
 {
-    while (session->settled_first != NULL && session->settled_first->settled < order) {
-        struct cc_session_entry *entry = session->settled_first;
-        entry_drop(session,
-                   entry_at(session, &entry->group->group, entry_name(entry), entry->hash));
+    const struct cc_session_list *settled = &session->lists[CC_SESSION_SETTLED];
+    while (settled->oldest != NULL && settled->oldest->settled < order) {
+        struct cc_session_entry *entry = settled->oldest;
+        kept_drop(session, entry);
+        lists_move(session, entry, CC_SESSION_PAST);
+    }
+}
+
+static void forget(struct cc_session *session, enum cc_session_age age, uint64_t keep_ms)
+{
+    const struct cc_session_list *list = &session->lists[age];
+    while (list->oldest != NULL && session->now_ms - list->oldest->noted_ms >= keep_ms) {
+        entry_drop(session, list->oldest);
     }
 }
 
 void cc_session_forget(struct cc_session *session, uint64_t now_ms, uint64_t keep_ms)
 {
     session->now_ms = now_ms;
-    while (session->oldest != NULL && now_ms - session->oldest->noted_ms >= keep_ms) {
-        struct cc_session_entry *entry = session->oldest;
-        entry_drop(session,
-                   entry_at(session, &entry->group->group, entry_name(entry), entry->hash));
-    }
+    forget(session, CC_SESSION_OPEN, keep_ms);
+    forget(session, CC_SESSION_PAST, keep_ms);
 }
 
 void cc_session_drop(struct cc_session *session, const struct kith_group *group,
                      struct kith_bytes name)
 {
-    struct cc_session_entry **at = entry_at(session, group, name, row_hash(group, name));
-    if (*at != NULL) {
-        entry_drop(session, at);
+    struct cc_session_entry *entry = *entry_at(session, group, name, row_hash(group, name));
+    if (entry != NULL) {
+        entry_drop(session, entry);
     }
 }
 
+/* CC_SESSION_ANY is before all that was ever settled. */
 static bool binds(const struct cc_session_entry *entry, uint64_t order)
 {
-    return entry->settled == 0 || order <= entry->settled;
+    return entry->age == CC_SESSION_OPEN || order == CC_SESSION_ANY ||
+           (entry->age == CC_SESSION_SETTLED && order <= entry->settled);
+}
+
+bool cc_session_read(struct kith_client_core *core, const struct cc_op *op,
+                     const struct kith_group *group, struct kith_bytes name,
+                     const struct kith_row *row, uint32_t holders)
+{
+    bool gone = kith_row_is_gone(row);
+    return cc_settled(core, op, holders)
+               ? cc_session_settle(&core->session, group, name, &row->clock, gone, core->order)
+               : cc_session_note(&core->session, group, name, &row->clock, gone);
 }
 
 bool cc_session_covered(const struct cc_session *session, uint64_t order,
                         const struct kith_group *group, struct kith_bytes name,
-                        const struct kith_row *row, bool *ret_known)
+                        const struct kith_row *row)
 {
-    const struct cc_session_entry *entry = *entry_at(session, group, name, row_hash(group, name));
-    *ret_known = entry != NULL && binds(entry, order);
-    if (!*ret_known) {
+    struct cc_session_entry *entry = *entry_at(session, group, name, row_hash(group, name));
+    if (entry == NULL || !binds(entry, order)) {
         return true;
     }
     struct kith_clock seen = clock_of(&entry->seen), gone = clock_of(&entry->gone);
@@ -411,7 +439,7 @@ bool cc_session_covered(const struct cc_session *session, uint64_t order,
 /* Too many bytes: the oldest go, of which then only the clock is known. */
 static void kept_bound(struct cc_session *session)
 {
-    for (struct cc_session_entry *entry = session->oldest;
+    for (struct cc_session_entry *entry = session->lists[CC_SESSION_OPEN].oldest;
          entry != NULL && session->kept_bytes > CC_KEPT_MAX; entry = entry->newer) {
         kept_drop(session, entry);
     }
@@ -457,7 +485,7 @@ struct kith_bytes cc_session_kept(const struct cc_session *session, uint64_t ord
 bool cc_session_is_gone(const struct cc_session *session, const struct kith_group *group,
                         struct kith_bytes name, const struct kith_dot *dot)
 {
-    const struct cc_session_entry *entry = *entry_at(session, group, name, row_hash(group, name));
+    struct cc_session_entry *entry = *entry_at(session, group, name, row_hash(group, name));
     struct kith_clock none = {0, NULL};
     struct kith_clock gone = entry == NULL ? none : clock_of(&entry->gone);
     return kith_clock_covers(&gone, dot);
@@ -483,13 +511,15 @@ void cc_session_each(const struct cc_session *session, uint64_t order,
                      bool (*take)(void *arg, struct kith_bytes name), void *arg)
 {
     const struct cc_session_group *in = *group_at(session, group);
-    const struct cc_session_entry *entry = in == NULL ? NULL : in->entries;
-    for (; entry != NULL; entry = entry->group_next) {
-        struct kith_bytes name = entry_name(entry);
-        if (entry->seen.count > 0 && binds(entry, order) &&
-            (!has_after || kith_bytes_compare(name, after) > 0) &&
-            (!has_last || kith_bytes_compare(name, last) <= 0) && !take(arg, name)) {
-            return;
+    for (uint32_t i = 0; in != NULL && i < (order == CC_SESSION_ANY ? 2u : 1u); i++) {
+        const struct cc_session_entry *entry = in->entries[i];
+        for (; entry != NULL; entry = entry->group_next) {
+            struct kith_bytes name = entry_name(entry);
+            if (entry->seen.count > 0 && binds(entry, order) &&
+                (!has_after || kith_bytes_compare(name, after) > 0) &&
+                (!has_last || kith_bytes_compare(name, last) <= 0) && !take(arg, name)) {
+                return;
+            }
         }
     }
 }
@@ -509,7 +539,7 @@ enum kith_err cc_session_kept_names(const struct cc_session *session, uint64_t o
     uint32_t count = 0;
     for (uint32_t pass = 0; pass < 2; pass++) {
         uint32_t at = 0;
-        for (const struct cc_session_entry *entry = in == NULL ? NULL : in->entries;
+        for (const struct cc_session_entry *entry = in == NULL ? NULL : in->entries[0];
              entry != NULL; entry = entry->group_next) {
             struct kith_bytes name = entry_name(entry);
             if (entry->kept == NULL || !binds(entry, order) ||

@@ -137,9 +137,7 @@ static void get_done(struct sim *sim, uint32_t client, struct sim_op *record,
     for (uint32_t i = 0; i < result->u.rows.row_count && result->err == KITH_OK; i++) {
         struct kith_buf buf;
         struct kith_row row = result->u.rows.rows[i].row;
-        if (!result->degraded) {
-            sessions_read(sim, record, i, &row);
-        }
+        sessions_read(sim, record, i, &row);
         if (!result->degraded && sim->clients[client].read_level == KITH_LEVEL_QUORUM) {
             judge_read(sim, client, record->rows[i], record->begun_us, &row.clock);
             judge_reaped(sim, client, record->rows[i], &row);
@@ -181,9 +179,7 @@ static void scan_done(struct sim *sim, uint32_t client, struct sim_op *record,
                      kith_bytes_equal(result->u.rows.rows[at].name, key.name);
         if (there) {
             const struct kith_clock *clock = &result->u.rows.rows[at].row.clock;
-            if (!result->degraded) {
-                sessions_read(sim, record, i, &result->u.rows.rows[at].row);
-            }
+            sessions_read(sim, record, i, &result->u.rows.rows[at].row);
             if (!result->degraded && quorum) {
                 judge_read(sim, client, record->rows[i], record->begun_us, clock);
                 judge_reaped(sim, client, record->rows[i], &result->u.rows.rows[at].row);
@@ -195,13 +191,11 @@ static void scan_done(struct sim *sim, uint32_t client, struct sim_op *record,
             }
             at++;
         } else {
-            if (!result->degraded) {
-                sessions_left_out(sim, record, i);
-            }
+            sessions_left_out(sim, record, i);
             if (!result->degraded && quorum) {
                 judge_absent(sim, client, record->rows[i], record->begun_us);
             }
-            sessions_absent(sim, record, i, result->degraded);
+            sessions_absent(sim, record, i);
         }
     }
     if (at != result->u.rows.row_count) {

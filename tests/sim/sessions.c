@@ -7,8 +7,8 @@
  * of which nothing is there again. An answer is judged by these as they were when its request began:
  * what other requests of the client bring meanwhile binds only those that begin later.
  *
- * Excepted are degraded answers (scenario.c does not ask then) and what a power loss has destroyed:
- * what is on W nodes is on W - 1 then, and a read quorum may miss it until repair has been there. */
+ * That holds for degraded answers as well. Excepted is what a power loss has destroyed: what is on W nodes
+ * is on W - 1 then, and a read quorum may miss it until repair has been there. */
 #include "sim.h"
 
 static void clock_set(struct sim_bytes *bytes, const struct kith_clock *clock)
@@ -61,27 +61,22 @@ void sessions_join(struct sim *sim, uint32_t client, uint32_t row, const struct 
 }
 
 /* A scan does not tell the clock of what is gone, and the client may have found it newer than its own
- * request was bound to: so it is held against all that was seen until now. A degraded one says even
- * less: that the row is gone, which some know who were there, or that those were not there who have
- * it, where a majority had it when it was seen. Then nothing binds the client any more. */
-void sessions_absent(struct sim *sim, const struct sim_op *record, uint32_t i, bool degraded)
+ * request was bound to: so it is held against all that was seen until now. */
+void sessions_absent(struct sim *sim, const struct sim_op *record, uint32_t i)
 {
     struct sim_client *who = &sim->clients[record->owner];
     struct kith_arena arena;
     struct kith_clock seen;
     kith_arena_init(&arena, 0);
     clock_of(&arena, &who->seen[record->rows[i]], &seen);
-    if (degraded) {
-        sim_bytes_clear(&who->seen[record->rows[i]]);
-        who->forgot_us[record->rows[i]] = sim->now_us;
-    } else if (seen.count > 0) {
+    if (seen.count > 0) {
         sessions_join(sim, record->owner, record->rows[i], &seen, true);
     }
     kith_arena_release(&arena);
 }
 
 /* A client that has slept for days is bound to nothing that it saw before; nor one that was told, while
- * power was lost, or by who was there, that the row is gone. */
+ * power was lost, that the row is gone. */
 static bool seen_binds(const struct sim *sim, const struct sim_op *record, uint32_t i)
 {
     if (record->begun_us <= sim->clients[record->owner].forgot_us[record->rows[i]]) {

@@ -718,8 +718,7 @@ void scenario_done(struct sim *sim, uint32_t client, uint64_t tag, enum kith_cli
 /* ---- sessions.c ---- */
 /* The request's row i is this one; what its client has seen of it is what the answer is judged by. */
 void sessions_note(struct sim *sim, struct sim_op *record, uint32_t i, uint32_t row);
-/* Judges what was read of row i, and that no write of this client is back that it has replaced; an
- * answer that is not degraded. */
+/* Judges what was read of row i, and that no write of this client is back that it has replaced. */
 void sessions_read(struct sim *sim, const struct sim_op *record, uint32_t i,
                    const struct kith_row *row);
 /* Judges that a scan leaves row i out: it has no sibling, so nobody's write may be hidden by that. */
@@ -731,8 +730,8 @@ void sessions_join(struct sim *sim, uint32_t client, uint32_t row, const struct 
 /* The client was told, while power was lost, that the row is gone with all that it has seen of it: the
  * deletion may be lost, and what it has seen binds the client no more. */
 void sessions_gone(struct sim *sim, uint32_t client, uint32_t row, const struct kith_clock *clock);
-/* A scan left the row out: what the client had seen of it is gone, or was not to be had. */
-void sessions_absent(struct sim *sim, const struct sim_op *record, uint32_t i, bool degraded);
+/* A scan left the row out: what the client had seen of it is gone. */
+void sessions_absent(struct sim *sim, const struct sim_op *record, uint32_t i);
 /* The answer to a read that was under way at a power loss may count a copy that is gone, and the
  * session may hold that a majority has the state and bind itself no longer. */
 void sessions_shaken(struct sim *sim, const struct sim_op *record);

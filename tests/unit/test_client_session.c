@@ -7,8 +7,10 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "client/core.h"
 #include "lib/client_world.h"
 
 static void test_session_own_writes(void **state)
@@ -212,6 +214,91 @@ static void test_scan_session(void **state)
     assert_true(world_done(w, tag)->result->degraded);
 }
 
+/* What most owners had when it was read, and the one that is left has not: an error, never less. */
+static void test_session_past(void **state)
+{
+    struct client_world *w = *state;
+    const char *const names[] = {"changed", "made", "deleted", "same"};
+    world_write_all(w, "changed", "old");
+    world_write_all(w, "deleted", "x");
+    world_write_all(w, "same", "x");
+    world_write_on(w, 0, "changed", "new");
+    world_write_on(w, 0, "made", "x");
+    world_write_on(w, 0, "deleted", NULL);
+    for (uint32_t i = 0; i < 3; i++) {
+        world_copy_row(w, 0, 1, names[i]);
+    }
+    world_set_mode(w, 2, DEAD);
+    for (uint32_t i = 0; i < 4; i++) {
+        (void)world_values(w, world_get(w, names[i], KITH_LEVEL_QUORUM, 0));
+    }
+    world_set_mode(w, 2, ALIVE);
+    world_set_mode(w, 0, DEAD);
+    world_set_mode(w, 1, DEAD);
+    for (uint32_t i = 0; i < 4; i++) {
+        uint64_t tag = world_get(w, names[i], KITH_LEVEL_QUORUM, 2000);
+        world_pass(w, 2000);
+        assert_int_equal(i < 3 ? KITH_ETIMEOUT : KITH_OK, world_err(w, tag));
+        assert_true(i < 3 || world_done(w, tag)->result->degraded);
+    }
+    uint64_t tag = world_scan(w, NULL, 0, 2000);
+    world_pass(w, 2000);
+    assert_int_equal(KITH_ETIMEOUT, world_err(w, tag)); /* an older row */
+    world_copy_row(w, 0, 2, "changed");
+    world_copy_row(w, 0, 2, "deleted");
+    tag = world_scan(w, NULL, 0, 2000);
+    world_pass(w, 2000);
+    assert_int_equal(KITH_ETIMEOUT, world_err(w, tag)); /* one that is missing */
+    world_set_mode(w, 1, ALIVE);
+    world_pass(w, 5000);
+    uint32_t pages;
+    assert_string_equal("changed made same ", world_scan_all(w, 0, &pages));
+}
+
+/* Of too many rows those go first that most owners had when they were read, the oldest of them first. */
+static void test_session_bound(void **state)
+{
+    (void)state;
+    enum { OPEN = 10, PAST = 20 };
+    struct cc_session session = {.now_ms = 1};
+    struct kith_clock_entry entries[] = {{.counter = 3}};
+    struct kith_clock clock = {1, entries};
+    static const struct kith_row none;
+    char name[24];
+    assert_int_equal(cc_session_init(&session), KITH_OK);
+    for (uint32_t i = 0; i < OPEN + KITH_SESSION_ROWS_MAX + PAST; i++) {
+        struct kith_bytes bytes =
+            kith_bytes_make(name, (size_t)snprintf(name, sizeof name, "%u", i));
+        assert_true(i < OPEN
+                        ? cc_session_note(&session, &WORLD_GROUP, bytes, &clock, false)
+                        : cc_session_settle(&session, &WORLD_GROUP, bytes, &clock, false, 5));
+        if (i == OPEN + 2) { /* read again */
+            assert_true(cc_session_settle(&session, &WORLD_GROUP, text("11"), &clock, false, 5));
+        }
+    }
+    assert_int_equal(session.count, KITH_SESSION_ROWS_MAX);
+    for (uint32_t i = 0; i < OPEN + KITH_SESSION_ROWS_MAX + PAST; i++) {
+        struct kith_bytes bytes =
+            kith_bytes_make(name, (size_t)snprintf(name, sizeof name, "%u", i));
+        bool any = !cc_session_covered(&session, CC_SESSION_ANY, &WORLD_GROUP, bytes, &none);
+        assert_int_equal(any, i < OPEN || i >= OPEN + OPEN + PAST);
+        assert_int_equal(!cc_session_covered(&session, 9, &WORLD_GROUP, bytes, &none), i < OPEN);
+    }
+    /* one that was wanted, and is seen on most owners, binds those that had begun, until they end */
+    assert_true(cc_session_settle(&session, &WORLD_GROUP, text("0"), &clock, false, 5));
+    for (uint32_t swept = 0; swept < 2; swept++) {
+        bool covered = cc_session_covered(&session, 5, &WORLD_GROUP, text("0"), &none);
+        assert_int_equal(covered, swept == 1);
+        assert_true(cc_session_covered(&session, 6, &WORLD_GROUP, text("0"), &none));
+        assert_false(
+            cc_session_covered(&session, CC_SESSION_ANY, &WORLD_GROUP, text("0"), &none));
+        cc_session_sweep(&session, 6);
+    }
+    cc_session_forget(&session, 1000, 999);
+    assert_int_equal(session.count, 0);
+    cc_session_release(&session);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +309,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_session_kept, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_session_replaced, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_scan_session, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_session_past, world_setup, world_teardown),
+        cmocka_unit_test(test_session_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
