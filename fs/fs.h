@@ -97,6 +97,7 @@ struct kith_entry;
 struct kith_job;
 struct kith_left;
 struct kith_lost;
+struct kith_moved;
 struct kith_link_at;
 
 struct kith_dir {
@@ -250,6 +251,9 @@ struct kith_fs {
     struct kith_inode *dirty; /* ring of those with something to put */
     struct kith_left *left;   /* rows of shared inodes that are to be looked at, left.c */
     struct kith_lost *lost;   /* directories that others have removed, lost.c */
+    struct kith_moved *moved; /* that this mount has moved, cycle.c */
+    uint64_t cycles_due;      /* 0: not */
+    bool cycles_busy;
     size_t image_bytes;
     struct kith_inode *image_oldest, *image_youngest; /* with an image of more than 0 bytes */
     uint64_t load_count;

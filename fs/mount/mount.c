@@ -256,6 +256,7 @@ unsigned kith_fs_free(struct kith_fs *fs)
     fs->timer = NULL;
     kith_executor_free(fs->executor);
     kith_dir_lost_end(fs, 0); /* what the executor's last jobs have left */
+    kith_cycles_end(fs);
     kith_watcher_free(fs);
     kith_notifier_free(fs->notifier);
     drop_all(fs);

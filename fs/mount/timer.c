@@ -164,6 +164,7 @@ static void *timer_main(void *arg)
         }
         kith_link_left_start(fs);
         kith_dir_lost_start(fs);
+        kith_cycles_start(fs);
         kith_watch_tick(fs, now);
         timer_wait(timer, until);
     }

@@ -18,6 +18,7 @@
 #include "format/versions.h"
 #include "fs/fs.h"
 #include "fs/mount/mount.h"
+#include "fs/names/lost.h"
 #include "fs/names/names.h"
 #include "fs/requests/requests.h"
 #include "fs/rows/rows.h"
@@ -28,16 +29,6 @@
 #define END_PAUSE_NS 200000000 /* between tries while the mount ends */
 #define BESIDE_FORMAT   ".conflict-%08x"
 #define BESIDE_NAME_MAX (KITH_FS_NAME_MAX - 18u) /* of the name, what leaves room for that */
-
-struct kith_lost {
-    struct kith_lost *next;
-    uint64_t due;
-    struct kith_group parent, group; /* where its name was; its own */
-    struct kith_octets value;        /* the row that its name had */
-    size_t name_size, was_size;
-    char name[KITH_FS_NAME_MAX + 1]; /* that it gets; its own row has `was` until then */
-    char was[KITH_FS_NAME_MAX + 1];
-};
 
 static void lost_free(struct kith_lost *lost)
 {
@@ -138,8 +129,7 @@ static int look_at_name(struct kith_fs *fs, const struct kith_lost *lost, bool *
     return error;
 }
 
-/* Its name again; `lost` has the one that it got. Two mounts that do it at once do the same. */
-static int put_name(struct kith_fs *fs, struct kith_lost *lost, struct kith_arena *arena)
+int kith_lost_put_name(struct kith_fs *fs, struct kith_lost *lost, struct kith_arena *arena)
 {
     struct kith_client_answer answer;
     struct kith_bytes context;
@@ -181,8 +171,7 @@ static int put_name(struct kith_fs *fs, struct kith_lost *lost, struct kith_aren
     return error;
 }
 
-/* The own row says where it is, again, and the mark goes. */
-static int put_own(struct kith_fs *fs, const struct kith_lost *lost, struct kith_arena *arena,
+int kith_lost_put_own(struct kith_fs *fs, const struct kith_lost *lost, struct kith_arena *arena,
                    struct kith_bytes context)
 {
     struct kith_client_answer answer;
@@ -288,7 +277,7 @@ static int lost_bring(struct kith_fs *fs, struct kith_lost *lost)
     if (error == 0 && here) { /* it may have its name again, or beside another version */
         error = look_at_name(fs, lost, &free, &there, &arena, &name_context);
         if (error == 0 && there && marked) {
-            error = put_own(fs, lost, &arena, context);
+            error = kith_lost_put_own(fs, lost, &arena, context);
             error = error == 0 ? raise_parent(fs, lost, &arena) : error;
         }
         here = here && !there;
@@ -297,10 +286,10 @@ static int lost_bring(struct kith_fs *fs, struct kith_lost *lost)
         error = look_inside(fs, lost, &some);
     }
     if (error == 0 && some) {
-        error = put_name(fs, lost, &arena);
+        error = kith_lost_put_name(fs, lost, &arena);
     }
     if (error == 0 && some) {
-        error = put_own(fs, lost, &arena, context);
+        error = kith_lost_put_own(fs, lost, &arena, context);
         error = error == 0 ? raise_parent(fs, lost, &arena) : error;
         kith_log_warn("names", "%s: removed elsewhere while something was made in it, and there "
                       "again", lost->name);
@@ -393,6 +382,7 @@ void kith_dir_lost(struct kith_fs *fs, const struct kith_entry *entry,
 {
     struct kith_inode_record record;
     struct kith_buf buf;
+    kith_dir_vanished(fs);
     struct kith_lost *lost =
         inode->dir->changed_at != 0 && !inode->dir->removed ? kith_calloc(1, sizeof *lost) : NULL;
     if (lost == NULL) {

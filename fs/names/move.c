@@ -325,6 +325,11 @@ int kith_move_put(struct kith_move *move)
     }
     if (error == 0) {
         error = kith_move_settle(move, &into.result, move->cross ? &from.result : &into.result);
+        if (directory && move->cross) {
+            pthread_mutex_lock(&fs->lock);
+            kith_dir_moved(fs, move->inode);
+            pthread_mutex_unlock(&fs->lock);
+        }
     } else {
         pthread_mutex_lock(&fs->lock);
         kith_move_doubted(move);

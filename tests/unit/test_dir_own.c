@@ -290,6 +290,71 @@ static void test_version_mode(void **state)
     pthread_mutex_unlock(&fs->lock);
 }
 
+static void move_dir(struct two_fs *place, unsigned mount, struct kith_inode *from,
+                     struct kith_inode *to, const char *name)
+{
+    two_work(two_job(place->fs[mount], from, to, name, name, kith_do_rename));
+}
+
+/* Whether that mount finds the directory "a" in /lost+found, with "b" in it, or the other way round, and
+ * what was made in both. */
+static unsigned found_in_one(struct two_fs *place, unsigned mount)
+{
+    struct kith_fs *fs = place->fs[mount];
+    struct kith_inode *kept = two_inode_at(fs, fs->root, "lost+found");
+    unsigned files = 0, directories = 0;
+    for (unsigned i = 0; kept != NULL && i < 2; i++) {
+        struct kith_inode *outer = two_inode_at(fs, kept, i == 0 ? "a" : "b");
+        struct kith_inode *inner =
+            outer != NULL ? two_inode_at(fs, outer, i == 0 ? "b" : "a") : NULL;
+        struct kith_inode *below = inner != NULL ? two_inode_at(fs, inner, "deep") : NULL;
+        directories += outer != NULL ? 1 : 0;
+        files += outer != NULL && two_inode_at(fs, outer, "file") != NULL ? 1 : 0;
+        files += inner != NULL && two_inode_at(fs, inner, "file") != NULL ? 1 : 0;
+        assert_true(below == NULL || two_inode_at(fs, below, i == 0 ? "a" : "b") == NULL);
+    }
+    return directories == 1 ? files : 100 + directories;
+}
+
+/* Two directories are moved into one another, the second into one below the first: no name would lead
+ * to either. One mount finds it, or both, or both at once. */
+static void test_cycle(void **state)
+{
+    struct two_fs *place = *state;
+    for (unsigned who = 0; who < 2; who++) {
+        struct kith_inode *a[TWO_MOUNTS], *b[TWO_MOUNTS], *deep;
+        struct kith_fs *other = place->fs[TWO_OTHER];
+        a[TWO_OTHER] = two_made_dir(other, place->dir[TWO_OTHER], "a");
+        b[TWO_OTHER] = two_made_dir(other, place->dir[TWO_OTHER], "b");
+        make_file(place, TWO_OTHER, a[TWO_OTHER], "file");
+        make_file(place, TWO_OTHER, b[TWO_OTHER], "file");
+        deep = two_made_dir(other, b[TWO_OTHER], "deep");
+        for (unsigned i = 0; i < TWO_MOUNTS; i++) {
+            a[i] = two_inode_at(place->fs[i], place->dir[i], "a");
+            b[i] = two_inode_at(place->fs[i], place->dir[i], "b");
+        }
+        move_dir(place, TWO_MINE, place->dir[TWO_MINE], a[TWO_MINE], "b");
+        move_dir(place, TWO_OTHER, place->dir[TWO_OTHER], deep, "a");
+        assert_null(two_inode_at(other, place->dir[TWO_OTHER], "b"));
+        assert_null(two_inode_at(place->fs[TWO_MINE], place->dir[TWO_MINE], "a"));
+        assert_true(place->fs[TWO_MINE]->cycles_due != 0); /* it has seen that "a" is gone */
+        assert_int_equal(kith_cycles_look(place->fs[who]), 0);
+        assert_int_equal(kith_cycles_look(place->fs[1 - who]), 0);
+        for (unsigned i = 0; i < TWO_MOUNTS; i++) {
+            assert_int_equal(found_in_one(place, i), 2);
+        }
+        struct kith_inode *kept = two_inode_at(other, other->root, "lost+found");
+        move_dir(place, TWO_OTHER, kept, place->sub[TWO_OTHER], "a"); /* a person tidies up */
+        move_dir(place, TWO_OTHER, kept, place->sub[TWO_OTHER], "b");
+        two_work(two_job(other, place->dir[TWO_OTHER], other->root, "sub", who == 0 ? "x" : "y",
+                         kith_do_rename));
+        assert_int_equal(kith_cycles_look(place->fs[TWO_MINE]), 0);
+        assert_int_equal(kith_cycles_look(other), 0);
+        assert_non_null(two_inode_at(other, other->root, who == 0 ? "x" : "y"));
+        place->sub[TWO_OTHER] = two_made_dir(other, place->dir[TWO_OTHER], "sub");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +367,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_made_anew, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_back_at_remover, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_version_mode, two_setup, two_teardown),
+        cmocka_unit_test_setup_teardown(test_cycle, two_setup, two_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,6 +119,16 @@ def found(world):
     return tables
 
 
+def uncycled(at):
+    """Two directories were moved into one another: the later move ends in /lost+found, with both."""
+    try:
+        return (os.listdir(f"{at}/lost+found") == ["b"] and os.listdir(f"{at}/cycle") == [] and
+                sorted(os.listdir(f"{at}/lost+found/b")) == ["a", "in-b"] and
+                os.listdir(f"{at}/lost+found/b/a") == ["in-a"])
+    except OSError:
+        return False
+
+
 def told(table):
     return "".join(f"{a} {b}: {entries}\n" for (a, b), entries in table.items())
 
@@ -146,6 +156,10 @@ def run(world):
             write(f"{east}/{a}-{b}/x", "old")
         elif state == "dir":
             os.mkdir(f"{east}/{a}-{b}/x")
+    for name in "a", "b":
+        os.makedirs(f"{east}/cycle/{name}")
+        write(f"{east}/cycle/{name}/in-{name}", name)
+    until(20, "the last of it in the west", lambda: os.path.lexists(f"{west}/cycle/b/in-b"))
     until(20, "all of it in the west", lambda: all(
         os.path.lexists(f"{west}/{a}-{b}/x") for a, b in pairs if state_of(a, b)))
     until(20, "nothing owed", world.nothing_owed)
@@ -156,6 +170,8 @@ def run(world):
                 operation(pair[op], state_of(*pair), f"{at}/{pair[0]}-{pair[1]}/x", who)
             except OSError as error:
                 raise Failed(f"{pair}: {pair[op]}: {error}") from None
+        name, into = ("a", "b") if who == "A" else ("b", "a")
+        os.rename(f"{at}/cycle/{name}", f"{at}/cycle/{into}/{name}")
         os.sync()
         time.sleep(1.1)  # what waits in the mount is put in a second; and B's clock goes on
     world.net.heal()
@@ -180,6 +196,8 @@ def run(world):
                 if want is None or want.get(pair) != entries:
                     print(f"  {zone}: {pair}: {entries}, not {want and want.get(pair)}")
         raise
+    for at in east, west:
+        until(20, f"/lost+found in {at}", lambda: uncycled(at))
     if want is None:
         sys.stdout.write(told(tables[0]))
 
