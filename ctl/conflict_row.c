@@ -14,28 +14,6 @@ bool kith_conflict_none(const struct kith_row *row)
     return type != 0 && type != KITH_TYPE_DIR && type != KITH_TYPE_LINK;
 }
 
-/* The versions of a shared inode's row. Those that differ in names and attributes alone are one
- * (fs/tables/seen.c). */
-static enum kith_err shared_list(struct kith_arena *arena, const struct kith_row *row,
-                                 struct kith_version **ret_versions, uint32_t *ret_count)
-{
-    uint32_t count = 0;
-    struct kith_version *versions = NULL;
-    enum kith_err err = kith_versions_list(arena, row, &versions, &count);
-    uint32_t kept = err == KITH_OK && count > 0 ? 1 : 0;
-    for (uint32_t i = 1; i < count; i++) {
-        const struct kith_inode_record *a = &versions[0].record;
-        const struct kith_inode_record *b = &versions[i].record;
-        if (a->type != b->type || !kith_bytes_equal(a->contents, b->contents) ||
-            !kith_bytes_equal(a->target, b->target)) {
-            versions[kept++] = versions[i];
-        }
-    }
-    *ret_versions = versions;
-    *ret_count = kept;
-    return err;
-}
-
 /* In its place among those from [1] on: the latest first, of one time as they come. */
 static void insert(struct kith_conflict *conflict, const struct kith_version *version)
 {
@@ -79,10 +57,10 @@ enum kith_err kith_conflict_of(struct kith_arena *arena, const struct kith_row *
     uint32_t their_count = 0;
     struct kith_conflict conflict;
     memset(&conflict, 0, sizeof(conflict));
-    enum kith_err err = kith_versions_list(arena, row, &mine, &mine_count);
+    enum kith_err err = kith_versions_shown(arena, row, KITH_ROWNAME_ENTRY, &mine, &mine_count);
     bool link = err == KITH_OK && mine_count > 0 && mine[0].record.type == KITH_TYPE_LINK;
     if (link && shared) {
-        err = shared_list(arena, shared, &theirs, &their_count);
+        err = kith_versions_shown(arena, shared, KITH_ROWNAME_SHARED, &theirs, &their_count);
     }
     if (err != KITH_OK) {
         return err;
@@ -97,9 +75,7 @@ enum kith_err kith_conflict_of(struct kith_arena *arena, const struct kith_row *
     if (mine_count > 0 && !(link && their_count == 0)) { /* else it leads nowhere */
         conflict.versions[conflict.count++] = link ? theirs[0] : mine[0];
         for (uint32_t i = 1; i < mine_count; i++) {
-            if (mine[i].record.type != KITH_TYPE_LINK) {
-                insert(&conflict, &mine[i]);
-            }
+            insert(&conflict, &mine[i]);
         }
         for (uint32_t i = 1; i < their_count; i++) {
             insert(&conflict, &theirs[i]);

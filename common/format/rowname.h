@@ -2,7 +2,8 @@
  *
  * rowname.h - the names of the rows of a directory's group.
  *
- *     ""                      the directory itself
+ *     ""                      the directory itself; or, in a group of its own, an inode that names of
+ *                             several directories share
  *     NAME                    an entry; for a file with one name this row IS the inode
  *     ROW NUL 'a'             attributes of ROW changed since its contents were written
  *     ROW NUL 'x' ATTRIBUTE   one extended attribute of ROW

@@ -116,6 +116,59 @@ enum kith_err kith_versions_list(struct kith_arena *arena, const struct kith_row
     return KITH_OK;
 }
 
+static bool shown_beside(const struct kith_inode_record *first,
+                         const struct kith_inode_record *other, enum kith_rowname_kind kind)
+{
+    if (kind == KITH_ROWNAME_ENTRY) {
+        return other->type != KITH_TYPE_LINK;
+    }
+    return first->type != other->type || !kith_bytes_equal(first->contents, other->contents) ||
+           !kith_bytes_equal(first->target, other->target);
+}
+
+enum kith_err kith_versions_shown(struct kith_arena *arena, const struct kith_row *row,
+                                  enum kith_rowname_kind kind, struct kith_version **ret_versions,
+                                  uint32_t *ret_count)
+{
+    struct kith_version *versions = NULL;
+    uint32_t count = 0;
+    enum kith_err err = kith_versions_list(arena, row, &versions, &count);
+    if (err != KITH_OK) {
+        return err;
+    }
+    uint32_t kept = count > 0 ? 1 : 0;
+    for (uint32_t i = 1; i < count; i++) {
+        if (shown_beside(&versions[0].record, &versions[i].record, kind)) {
+            versions[kept++] = versions[i];
+        }
+    }
+    *ret_versions = versions;
+    *ret_count = kept;
+    return KITH_OK;
+}
+
+enum kith_err kith_versions_conflict(struct kith_arena *arena, const struct kith_key *key,
+                                     const struct kith_row *row, bool *ret_conflict)
+{
+    struct kith_rowname_parts parts;
+    struct kith_version *versions = NULL;
+    uint32_t count = 0;
+    enum kith_err err = KITH_OK;
+    if (row->sibling_count > 1 && kith_group_volume(&key->group) == KITH_VOLUME_FS &&
+        kith_rowname_parse(key->name, &parts) == KITH_OK && parts.kind != KITH_ROWNAME_ATTR &&
+        parts.kind != KITH_ROWNAME_XATTR) {
+        err = kith_versions_shown(arena, row, parts.kind, &versions, &count);
+    }
+    if (err == KITH_ENOMEM) {
+        return err;
+    }
+    /* a directory's own row has attributes, which are joined, and no versions of anything */
+    bool own = count > 1 && parts.kind == KITH_ROWNAME_SELF &&
+               versions[0].record.type == KITH_TYPE_DIR;
+    *ret_conflict = err == KITH_OK && count > 1 && !own; /* not OK: it cannot be read */
+    return KITH_OK;
+}
+
 /* ---- Names ---- */
 
 static uint64_t dot_hash(const struct kith_dot *dot)

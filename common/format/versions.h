@@ -41,6 +41,23 @@ KITH_MUST_CHECK enum kith_err kith_versions_list(struct kith_arena *arena,
                                                  const struct kith_row *row,
                                                  struct kith_version **ret_versions,
                                                  uint32_t *ret_count);
+/* The versions of a row that a mount shows beside each other, in the same order. Of an entry's (`kind`):
+ * without references to shared inodes, but for one that bears the name. Of a shared inode's, of
+ * any other kind: those that differ from the first in more than names and attributes
+ * (fs/tables/seen.c). */
+KITH_MUST_CHECK enum kith_err kith_versions_shown(struct kith_arena *arena,
+                                                  const struct kith_row *row,
+                                                  enum kith_rowname_kind kind,
+                                                  struct kith_version **ret_versions,
+                                                  uint32_t *ret_count);
+/* Whether the row is of a file in conflict: an entry's or a shared inode's (in its directory, or in a
+ * group of its own), in the filesystem, of which more than one version is shown. So a file with
+ * several names is in conflict once. By this row alone: an entry counts although the shared inode that its name refers to is gone, and the name
+ * leads nowhere. Cheap for a row of fewer than two siblings. ENOMEM. */
+KITH_MUST_CHECK enum kith_err kith_versions_conflict(struct kith_arena *arena,
+                                                     const struct kith_key *key,
+                                                     const struct kith_row *row,
+                                                     bool *ret_conflict);
 
 enum kith_conflict_style { KITH_CONFLICT_SUFFIX, KITH_CONFLICT_INFIX };
 

@@ -265,12 +265,101 @@ static void test_not_like(void **state)
     assert_false(kith_conflict_name_like("a.conflict-", 11));
 }
 
+static bool in_conflict(struct made_row *made, uint32_t volume, struct kith_bytes name)
+{
+    static const uint8_t own[12] = {3};
+    struct kith_key key = {kith_group_make(volume, own), name};
+    bool is = true;
+    assert_int_equal(kith_versions_conflict(&made->arena, &key, &made->row, &is), KITH_OK);
+    return is;
+}
+
+/* Of a file with one name, and of one with several, in one directory or in several. */
+static void expect_conflict(struct made_row *made, bool entry, bool shared)
+{
+    struct kith_rowname name;
+    struct kith_bytes plan = text("plan");
+    assert_int_equal(in_conflict(made, KITH_VOLUME_FS, plan), entry);
+    kith_rowname_shared(9, &name);
+    assert_int_equal(in_conflict(made, KITH_VOLUME_FS, kith_rowname_bytes(&name)), shared);
+    const struct kith_sibling *winner = kith_versions_winner(&made->row);
+    bool dir = winner != NULL && kith_inode_record_type(winner->value) == KITH_TYPE_DIR;
+    assert_int_equal(in_conflict(made, KITH_VOLUME_FS, kith_bytes_make("", 0)), !dir && shared);
+    /* what is no file, or in no filesystem */
+    assert_false(in_conflict(made, KITH_VOLUME_FS, kith_bytes_make("a\0?", 3)));
+    kith_rowname_attr(plan, &name);
+    assert_false(in_conflict(made, KITH_VOLUME_FS, kith_rowname_bytes(&name)));
+    assert_int_equal(kith_rowname_xattr(plan, text("user.x"), &name), KITH_OK);
+    assert_false(in_conflict(made, KITH_VOLUME_FS, kith_rowname_bytes(&name)));
+    assert_false(in_conflict(made, KITH_VOLUME_KV, plan));
+    assert_false(in_conflict(made, KITH_VOLUME_CLUSTER, plan));
+    kith_arena_release(&made->arena);
+}
+
+static void test_conflict(void **state)
+{
+    (void)state;
+    struct made_row made;
+    begin(&made);
+    expect_conflict(&made, false, false);
+    begin(&made);
+    add(&made, KITH_TYPE_FILE, 500, "a");
+    expect_conflict(&made, false, false);
+    begin(&made);
+    add(&made, KITH_TYPE_FILE, 500, "a");
+    add(&made, KITH_TYPE_FILE, 900, "b");
+    expect_conflict(&made, true, true);
+
+    begin(&made); /* one write under two dots, and a mark */
+    add(&made, KITH_TYPE_FILE, 500, "a");
+    add(&made, KITH_TYPE_FILE, 900, "b")->request.bytes[0] = 1;
+    add(&made, KITH_TYPE_FILE, 700, "c")->kind = KITH_SIBLING_MARK;
+    expect_conflict(&made, false, false);
+
+    begin(&made); /* another mode: two of a name's, one of what several names share */
+    add(&made, KITH_TYPE_FILE, 500, "a");
+    add(&made, KITH_TYPE_FILE, 900, "a");
+    expect_conflict(&made, true, false);
+
+    begin(&made); /* references to shared inodes are no versions beside another */
+    add(&made, KITH_TYPE_LINK, 500, "");
+    add(&made, KITH_TYPE_FILE, 900, "a");
+    expect_conflict(&made, false, true);
+    begin(&made);
+    add(&made, KITH_TYPE_LINK, 900, "");
+    add(&made, KITH_TYPE_LINK, 800, "");
+    expect_conflict(&made, false, false);
+    begin(&made);
+    add(&made, KITH_TYPE_LINK, 900, "");
+    add(&made, KITH_TYPE_FILE, 500, "a");
+    expect_conflict(&made, true, true);
+
+    begin(&made); /* one directory made twice, or two things of one name */
+    add(&made, KITH_TYPE_DIR, 500, "one");
+    add(&made, KITH_TYPE_DIR, 900, "one");
+    expect_conflict(&made, false, false);
+    begin(&made);
+    add(&made, KITH_TYPE_DIR, 500, "one");
+    add(&made, KITH_TYPE_FILE, 900, "a");
+    expect_conflict(&made, true, true);
+
+    begin(&made); /* values that are no inodes, and a version of a later format */
+    add(&made, KITH_TYPE_FILE, 500, "a")->value = text("value");
+    add(&made, KITH_TYPE_FILE, 900, "b")->value = text("other");
+    expect_conflict(&made, false, false);
+    begin(&made);
+    add(&made, KITH_TYPE_FILE, 900, "a");
+    add(&made, KITH_TYPE_FILE, 500, "b")->value = text("\xff what");
+    expect_conflict(&made, false, false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),    cmocka_unit_test(test_alike),
         cmocka_unit_test(test_unreadable), cmocka_unit_test(test_names),
         cmocka_unit_test(test_any_name), cmocka_unit_test(test_not_like),
+        cmocka_unit_test(test_conflict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
