@@ -293,12 +293,20 @@ struct kith_store_hints {
     uint64_t first_ms; /* wall: the oldest of it, at most a while too old; 0: none */
 };
 
+/* Of a partition that has some. */
+struct kith_store_conflicts {
+    uint32_t partition;
+    uint32_t files; /* in conflict; what a file is, and when that is so, the store knows */
+};
+
 struct kith_store_counts {
     uint64_t rows, chunks, chunk_bytes;
     uint64_t row_bytes; /* of the file that they lie in */
     uint64_t bad_rows, bad_chunks; /* damaged and set aside, and not back yet */
     uint64_t disk_total_bytes, disk_free_bytes;
     struct kith_store_hints hints;
+    uint32_t conflict_count;                      /* of partitions; by COUNT alone, like the list */
+    const struct kith_store_conflicts *conflicts; /* ascending */
 };
 
 /* How full the disk is. Each has what those before it have. */

@@ -27,7 +27,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "shell/store_int.h"
+#include "shell/store_conflict.h"
 
 #define DAMAGE_SCAN_MAX 64u /* set aside in one go; more are met again */
 #define BAD_KEY_MAX     (1u + KITH_ROW_KEY_MAX)
@@ -174,6 +174,9 @@ static enum kith_err row_take_out(struct store_worker *worker, struct kith_bytes
     }
     if (err == KITH_OK) {
         err = store_gone_change(worker, key, true, false);
+    }
+    if (err == KITH_OK) {
+        err = store_conflict_gone(worker, key);
     }
     /* what comes back first may be an older state: what that does not cover is not dead */
     return err == KITH_OK ? store_floor_drop(worker, partition) : err;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * store_derived.c - the tables that only say again what rows and chunks say: the trees' sums (tree,
- * ctree, and their journal sums), the index of leaves (leaves) and that of rows that are gone (gone).
+ * ctree, and their journal sums), the index of leaves (leaves), that of rows that are gone (gone) and that
+ * of files in conflict (conflicts).
  *
  * They are disposable. Each has, beside what it is for, a record under MARK that says it is whole:
  * one that is missing, cannot be read, or says what it cannot, makes all of them be made anew at the
@@ -22,14 +23,14 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "shell/store_int.h"
+#include "shell/store_conflict.h"
 
 #define MARK          0xf0u /* a key of one byte: all others are longer */
 #define ROWS_A_COMMIT 1000u
 #define PATH_SIZE     4096u
 
 /* As in store_tables and their files; "ctree.wt" has "tree.wt" in it. */
-static const char *const derived[] = {"leaves", "tree", "ctree", "sums", "gone"};
+static const char *const derived[] = {"leaves", "tree", "ctree", "sums", "gone", "conflicts"};
 enum { DERIVED = sizeof derived / sizeof derived[0] };
 
 bool store_derived_is_mark(struct kith_bytes key)
@@ -42,7 +43,8 @@ bool store_derived_is_mark(struct kith_bytes key)
 bool store_derived_named(const char *message)
 {
     return strstr(message, "leaves.wt") != NULL || strstr(message, "tree.wt") != NULL ||
-           strstr(message, "sums.wt") != NULL || strstr(message, "gone.wt") != NULL;
+           strstr(message, "sums.wt") != NULL || strstr(message, "gone.wt") != NULL ||
+           strstr(message, "conflicts.wt") != NULL;
 }
 
 static bool note_path(const struct kith_store *store, char path[PATH_SIZE])
@@ -148,7 +150,7 @@ static int mark_all(struct kith_store *store)
 struct maker {
     struct kith_store *store;
     WT_SESSION *session;
-    WT_CURSOR *from, *leaves, *gone;
+    WT_CURSOR *from, *leaves, *gone, *conflicts;
     WT_CURSOR *refs; /* NULL: they stay as they are */
     struct kith_arena arena;
     uint64_t rows, chunks;
@@ -198,20 +200,33 @@ static struct store_leaf *leaf_at(struct store_tree *tree, uint32_t partition, u
     return leaf;
 }
 
-static int take_gone(struct maker *maker, struct kith_bytes key, struct kith_bytes state)
+static int put_index(WT_CURSOR *cursor, struct kith_bytes key)
+{
+    WT_ITEM item = {.data = key.data, .size = key.size}, none = {.data = "", .size = 0};
+    cursor->set_key(cursor, &item);
+    cursor->set_value(cursor, &none);
+    return cursor->insert(cursor);
+}
+
+/* Its entries in the indices of rows that are gone, or in conflict. */
+static int take_state(struct maker *maker, uint32_t partition, struct kith_bytes key,
+                      struct kith_bytes state)
 {
     struct kith_arena arena;
     struct kith_row row;
+    bool conflict = false;
     kith_arena_init(&arena, 0);
     bool gone = kith_row_decode(&arena, state, &row) == KITH_OK && kith_row_is_gone(&row);
+    int ret = store_conflict_is(&arena, key, state, &conflict) == KITH_OK ? 0 : ENOMEM;
     kith_arena_release(&arena);
-    if (!gone) {
-        return 0;
+    if (ret == 0 && gone) {
+        ret = put_index(maker->gone, key);
     }
-    WT_ITEM item = {.data = key.data, .size = key.size}, none = {.data = "", .size = 0};
-    maker->gone->set_key(maker->gone, &item);
-    maker->gone->set_value(maker->gone, &none);
-    return maker->gone->insert(maker->gone);
+    if (ret == 0 && conflict) {
+        ret = put_index(maker->conflicts, key);
+        atomic_fetch_add(&maker->store->conflicts[partition], 1);
+    }
+    return ret;
 }
 
 /* One whose record is damaged counts, and adds nothing (store_damage.c). */
@@ -237,17 +252,14 @@ static int take_row(struct maker *maker, struct kith_bytes key, struct kith_byte
     if (kith_rowop_state(&row, record, store_secret(maker->store), &state, &hash) == KITH_OK) {
         kith_sum_replace(&leaf->sum, &nothing, &hash);
         ret = put_row_refs(maker, state, STORE_REFERRER_ROW, key);
-        ret = ret == 0 ? take_gone(maker, key, state) : ret;
+        ret = ret == 0 ? take_state(maker, partition, key, state) : ret;
     }
     maker->rows++;
     if (ret != 0) {
         return ret;
     }
     struct kith_bytes entry = store_leaf_key(partition, number, &row.group, row.name, buffer);
-    WT_ITEM item = {.data = entry.data, .size = entry.size}, none = {.data = "", .size = 0};
-    maker->leaves->set_key(maker->leaves, &item);
-    maker->leaves->set_value(maker->leaves, &none);
-    return maker->leaves->insert(maker->leaves);
+    return put_index(maker->leaves, entry);
 }
 
 static int take_chunk(struct maker *maker, struct kith_bytes key, struct kith_bytes record)
@@ -340,7 +352,8 @@ static int make_tables(struct kith_store *store, WT_SESSION *session)
     store_tree_release(&store->row_tree);
     store_tree_release(&store->chunk_tree);
     if (ret == 0 && (store_tree_init(&store->row_tree) != KITH_OK ||
-                     store_tree_init(&store->chunk_tree) != KITH_OK)) {
+                     store_tree_init(&store->chunk_tree) != KITH_OK ||
+                     store_conflicts_init(store) != KITH_OK)) {
         ret = ENOMEM;
     }
     atomic_store(&store->sums_sequence, 0);
@@ -358,6 +371,7 @@ static enum kith_err make_anew(struct kith_store *store, struct kith_error *erro
         ret = store_cursor(maker.session, "refs", &maker.refs);
     }
     ret = ret == 0 ? store_cursor(maker.session, "gone", &maker.gone) : ret;
+    ret = ret == 0 ? store_cursor(maker.session, "conflicts", &maker.conflicts) : ret;
     ret = ret == 0 ? take_all(&maker, "rows", take_row) : ret;
     ret = ret == 0 ? take_all(&maker, "chunks", take_chunk) : ret;
     ret = ret == 0 && store->refs_anew ? take_all(&maker, "hints", take_hint) : ret;
@@ -391,6 +405,9 @@ enum kith_err store_derived_load(struct kith_store *store, struct kith_error *er
     enum kith_err err = store->derived_marked ? store_sums_load(store, false, &why) : KITH_ECORRUPT;
     if (err == KITH_OK) {
         err = store_sums_load(store, true, &why);
+    }
+    if (err == KITH_OK) {
+        err = store_conflicts_load(store, &why);
     }
     if (err == KITH_ECORRUPT) {
         if (store->derived_marked) {

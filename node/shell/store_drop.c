@@ -7,7 +7,7 @@
  * well. */
 #include <string.h>
 
-#include "shell/store_int.h"
+#include "shell/store_conflict.h"
 
 struct drop {
     uint32_t count;
@@ -78,6 +78,9 @@ static enum kith_err row_go(struct store_worker *worker, struct kith_bytes index
     }
     if (err == KITH_OK) {
         err = store_gone_change(worker, key, true, false);
+    }
+    if (err == KITH_OK) {
+        err = store_conflict_gone(worker, key);
     }
     return err;
 }

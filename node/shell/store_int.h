@@ -160,13 +160,15 @@ struct store_worker {
     uint32_t capacity;
     WT_SESSION *session;
     WT_CURSOR *rows, *leaves, *tree, *journal_cursor, *refs, *chunks, *segs, *meta, *bad, *hints,
-        *marks, *gone;
+        *marks, *gone, *conflicts;
     struct store_tree *sums;
     struct store_journal journal;
     struct store_touched *touched;
     uint32_t touched_count, touched_capacity;
     struct store_hint_change *hint_changes; /* of the transaction under way */
     uint32_t hint_change_count, hint_change_capacity;
+    struct store_conflict_change *conflict_changes; /* the same (store_conflict.h) */
+    uint32_t conflict_change_count, conflict_change_capacity;
     struct store_hole *holes; /* of this round; those of the transaction from hole_kept on */
     uint32_t hole_count, hole_capacity, hole_kept;
     uint32_t serial;
@@ -261,6 +263,8 @@ struct kith_store {
     struct store_identity identity;
     struct store_hint_sum *hint_sums; /* [KITH_PARTITIONS_MAX] */
     struct store_hint_sum hint_total; /* first_ms is not kept here */
+    /* [KITH_PARTITIONS_MAX]: files in conflict; changed by the partition's worker, read by any thread */
+    _Atomic uint32_t *conflicts;
     struct store_floor_slot *floors; /* [KITH_PARTITIONS_MAX], each its worker's: store_reap.c */
     _Atomic uint64_t sums_sequence; /* the last one drawn */
     _Atomic uint32_t segment_last;  /* the highest number in use */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "shell/store_int.h"
+#include "shell/store_conflict.h"
 
 #define SMALL_STATE_BYTES 256u
 #define RUN_RETRIES       3u /* a second copy of this very run would have to guess 64 bits again */
@@ -117,6 +117,9 @@ static enum kith_err row_write(struct store_worker *worker, const struct row_pla
                                struct store_unleased *check)
 {
     enum kith_err err = row_refs(worker, place, result, check); /* old_row borrows from the page */
+    if (err == KITH_OK) { /* so may what new_row took over */
+        err = store_conflict_change(worker, place->stored_key, &result->old_row, &result->new_row);
+    }
     if (err != KITH_OK) {
         return err;
     }

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "shell/store_int.h"
+#include "shell/store_conflict.h"
 
 #define REFS_A_SNAPSHOT 1000u
 
@@ -19,8 +19,9 @@ struct verifier {
     struct kith_segment_cache *reads;
     bool contents;
     WT_SESSION *session;
-    WT_CURSOR *rows, *leaves, *tree, *refs, *chunks, *ctree, *sums, *gone, *bad;
+    WT_CURSOR *rows, *leaves, *tree, *refs, *chunks, *ctree, *sums, *gone, *conflicts, *bad;
     struct kith_arena arena;                      /* reset for each row */
+    uint32_t in_conflict;                         /* rows of the partition, recomputed */
     struct store_leaf *row_leaves, *chunk_leaves; /* [KITH_TREE_LEAVES], recomputed */
 };
 
@@ -133,6 +134,15 @@ static int check_row(struct verifier *verifier, uint32_t partition, struct kith_
         wrong(verifier, &verifier->verdict->wrong_index, "a row is gone, or is not, by the index",
               partition, number);
     }
+    bool conflict = false;
+    if (ret == 0 && store_conflict_is(&verifier->arena, key, state, &conflict) != KITH_OK) {
+        return ENOMEM;
+    }
+    verifier->in_conflict += conflict ? 1 : 0;
+    if (ret == 0 && exists(verifier->conflicts, key, &ret) != conflict) {
+        wrong(verifier, &verifier->verdict->wrong_index,
+              "a row is in conflict, or is not, by the index", partition, number);
+    }
     return ret == 0 ? check_refs(verifier, partition, &refs, STORE_REFERRER_ROW, key) : ret;
 }
 
@@ -179,6 +189,28 @@ static int check_index(struct verifier *verifier, uint32_t partition)
         }
     }
     kith_free(counts);
+    return ret == WT_NOTFOUND ? 0 : ret;
+}
+
+/* The same of the rows in conflict. */
+static int check_conflicts(struct verifier *verifier, uint32_t partition)
+{
+    uint8_t prefix[2] = {(uint8_t)(partition >> 8), (uint8_t)partition};
+    uint32_t count = 0;
+    int ret = seek(verifier->conflicts, prefix, sizeof prefix);
+    while (ret == 0) {
+        struct kith_bytes key, value;
+        ret = entry(verifier->conflicts, &key, &value);
+        if (ret != 0 || !in_partition(key, partition, 2 + KITH_GROUP_SIZE)) {
+            break;
+        }
+        count++;
+        ret = verifier->conflicts->next(verifier->conflicts);
+    }
+    if (count != verifier->in_conflict) {
+        wrong(verifier, &verifier->verdict->wrong_index, "the index has other rows in conflict",
+              partition, count);
+    }
     return ret == WT_NOTFOUND ? 0 : ret;
 }
 
@@ -299,12 +331,14 @@ static int check_partition(struct verifier *verifier, uint32_t partition)
 {
     memset(verifier->row_leaves, 0, KITH_TREE_LEAVES * sizeof(struct store_leaf));
     memset(verifier->chunk_leaves, 0, KITH_TREE_LEAVES * sizeof(struct store_leaf));
+    verifier->in_conflict = 0;
     int ret = verifier->session->begin_transaction(verifier->session, NULL);
     if (ret != 0) {
         return ret;
     }
     ret = check_rows(verifier, partition);
     ret = ret == 0 ? check_index(verifier, partition) : ret;
+    ret = ret == 0 ? check_conflicts(verifier, partition) : ret;
     ret = ret == 0 ? check_chunks(verifier, partition) : ret;
     ret = ret == 0 ? check_sums(verifier, partition, verifier->tree, store_sums_kind(false),
                                 verifier->row_leaves)
@@ -433,7 +467,7 @@ static int verifier_open(struct verifier *verifier)
                   {"tree", &verifier->tree},     {"refs", &verifier->refs},
                   {"chunks", &verifier->chunks}, {"ctree", &verifier->ctree},
                   {"sums", &verifier->sums},     {"gone", &verifier->gone},
-                  {"bad", &verifier->bad}};
+                  {"bad", &verifier->bad},       {"conflicts", &verifier->conflicts}};
     for (size_t i = 0; ret == 0 && i < sizeof tables / sizeof tables[0]; i++) {
         ret = store_cursor(verifier->session, tables[i].table, tables[i].cursor);
     }

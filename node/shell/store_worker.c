@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "shell/store_int.h"
+#include "shell/store_conflict.h"
 
 /* ---- Setting up ---- */
 
@@ -36,7 +36,7 @@ int store_worker_init(struct store_worker *worker, struct kith_store *store, uin
         {"segs", &worker->segs, bulk},           {"meta", &worker->meta, !bulk},
         {"sums", &worker->journal_cursor, true}, {"bad", &worker->bad, true},
         {"hints", &worker->hints, !bulk},        {"marks", &worker->marks, bulk},
-        {"gone", &worker->gone, !bulk},
+        {"gone", &worker->gone, !bulk},          {"conflicts", &worker->conflicts, !bulk},
     };
     for (size_t i = 0; ret == 0 && i < sizeof tables / sizeof tables[0]; i++) {
         if (tables[i].wanted) {
@@ -59,6 +59,7 @@ void store_worker_release(struct store_worker *worker)
     kith_buf_release(&worker->journal.record);
     kith_free(worker->touched);
     kith_free(worker->hint_changes);
+    kith_free(worker->conflict_changes);
     kith_free(worker->holes);
     kith_free(worker->tasks);
     store_queue_release(&worker->queue);
@@ -163,6 +164,7 @@ void store_rollback(struct store_worker *worker)
     }
     store_tree_rollback(worker);
     store_hints_rollback(worker);
+    store_conflicts_rollback(worker);
     if (worker->bulk) {
         segment_rollback(worker);
     }
@@ -184,6 +186,7 @@ enum kith_err store_commit(struct store_worker *worker)
         err = store_break(worker, ret);
         store_tree_rollback(worker);
         store_hints_rollback(worker);
+        store_conflicts_rollback(worker);
         if (worker->bulk) {
             segment_rollback(worker);
         }
@@ -192,6 +195,7 @@ enum kith_err store_commit(struct store_worker *worker)
     store_sums_commit(worker);
     store_tree_commit(worker);
     store_hints_commit(worker);
+    store_conflicts_commit(worker);
     if (worker->bulk) {
         segment_after_commit(worker);
     }
@@ -202,8 +206,10 @@ enum kith_err store_commit(struct store_worker *worker)
 
 static enum kith_err run_count(struct store_worker *worker, struct kith_store_done *done)
 {
-    done->u.counts = kith_store_counts(worker->store);
-    return KITH_OK;
+    struct kith_store_counts *counts = &done->u.counts;
+    *counts = kith_store_counts(worker->store);
+    enum kith_err err = store_conflicts_list(worker->store, &worker->round->arena, counts);
+    return err == KITH_OK ? KITH_OK : store_fail(worker, done, err, "out of memory");
 }
 
 static void prepare_done(const struct store_worker *worker, const struct kith_store_op *op,

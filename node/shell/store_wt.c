@@ -38,7 +38,7 @@
 
 const char *const store_tables[] = {"rows",  "leaves", "tree", "refs", "chunks",
                                     "ctree", "segs",   "meta", "sums", "bad",  "hints", "marks",
-                                    "gone"};
+                                    "gone",  "conflicts"};
 const size_t store_table_count = sizeof store_tables / sizeof store_tables[0];
 /* rows and chunks: larger leaf pages and values kept in the page up to the inline limit, since an
  * overflow item costs a page read each. The indices' keys are alike: prefix compression halves
@@ -56,6 +56,7 @@ static const char *const table_configs[] = {
     "key_format=u,value_format=u",
     "key_format=u,value_format=u,leaf_page_max=32KB,leaf_value_max=64KB",
     "key_format=u,value_format=u,leaf_page_max=16KB",
+    "key_format=u,value_format=u,leaf_page_max=16KB,prefix_compression=true",
     "key_format=u,value_format=u,leaf_page_max=16KB,prefix_compression=true",
 };
 
@@ -601,6 +602,7 @@ static void store_destroy(struct kith_store *store)
     store_tree_release(&store->row_tree);
     store_tree_release(&store->chunk_tree);
     kith_free(store->hint_sums);
+    kith_free(store->conflicts);
     store_floors_release(store);
     store_meta_release(store);
     store_identity_release(store);

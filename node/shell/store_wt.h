@@ -25,6 +25,7 @@
  *     segs     tag, u32be segment [, u64be offset]          see segments.h
  *     bad      u8 kind, key in rows or chunks               a damaged record (store_damage.c)
  *     gone     as rows                                      -            rows without contents
+ *     conflicts as rows                                     -            of files in conflict
  *     meta     u8 enum kith_meta_key                        value
  *     hints    as rows                                      record (core/hintop.h)
  *
@@ -43,10 +44,11 @@
  * k/s.)
  *
  * DAMAGE. A row or chunk that does not fit its checksum is set aside (store_damage.c); what only
- * says again what they say - leaves, tree, ctree, sums, refs - is made anew (store_derived.c). A
- * damaged page of rows, chunks or another table ends the store; at the next start the whole table
- * is set aside in DIR/damaged, an empty one takes its place, and the core is told what was lost
- * (store_aside.c, core/refill.h). Only meta, which says who this node is, wants a person.
+ * says again what they say - leaves, tree, ctree, sums, refs, gone, conflicts - is made anew
+ * (store_derived.c). A damaged page of rows, chunks or another table ends the store; at the next
+ * start the whole table is set aside in DIR/damaged, an empty one takes its place, and the core is
+ * told what was lost (store_aside.c, core/refill.h). Only meta, which says who this node is, wants a
+ * person.
  *
  * A FULL DISK. Each completion says how full it is (enum kith_space). WiredTiger gives up (panics)
  * when it finds no space. So value-bearing writes are refused with ENOSPC while less is free than
@@ -147,7 +149,8 @@ void kith_store_kick(struct kith_store *store);
 bool kith_store_lend(struct kith_store *store);
 #define KITH_STORE_QUEUE_MAX (8u * KITH_PENDING_MAX) /* ops waiting for one worker */
 
-/* Counts kept with the trees, not scanned; the disk figures may be a second old. Any thread. */
+/* Counts kept with the trees, not scanned, without the list of conflicts; the disk figures may be a
+ * second old. Any thread. */
 struct kith_store_counts kith_store_counts(struct kith_store *store);
 
 /* What kith_store_verify found. */

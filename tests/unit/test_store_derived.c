@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "store_files.h"
 #include "store_flip.h"
 
 /* WiredTiger keeps what it had when it gave up, though it is closed. */
@@ -24,15 +25,21 @@ const char *__lsan_default_suppressions(void)
 
 enum { ROWS = 300, CHUNKS = 40 };
 
-static const char *const tables[] = {"tree", "ctree", "sums", "leaves"};
+static const char *const tables[] = {"tree", "ctree", "sums", "conflicts", "leaves"};
 enum { TABLES = sizeof tables / sizeof tables[0] };
 
+/* Each tenth row is of a file in conflict. */
 static void fill(struct place *place, uint32_t rows)
 {
     char name[16];
     for (uint32_t i = 0; i < rows; i++) {
         snprintf(name, sizeof name, "row%u", i);
-        put_text(place, i % 50, name, "value");
+        if (i % 10 == 3) {
+            put_file(place, i % 50, name, "mine", NULL);
+            put_file(place, i % 50, name, "theirs", NULL);
+        } else {
+            put_text(place, i % 50, name, "value");
+        }
     }
     for (uint32_t i = 0; i < CHUNKS; i++) {
         assert_int_equal(put_chunk(place, i, 100 + i), KITH_OK);
@@ -44,12 +51,14 @@ static void is_whole(struct place *place)
 {
     char text[32];
     verify(place, ROWS, CHUNKS);
+    assert_int_equal(conflicts_told(place), ROWS / 10);
     assert_int_equal(siblings_of(place, 7, "row7", text), 1);
     put_text(place, 7, "row7", "other");
     assert_int_equal(check_chunk(place, 3, 103), KITH_OK);
     must_close(place);
     must_open(place);
     verify(place, ROWS, CHUNKS);
+    assert_int_equal(conflicts_told(place), ROWS / 10);
     assert_int_equal(siblings_of(place, 7, "row7", text), 1);
     assert_string_equal(text, "other");
 }
