@@ -64,7 +64,7 @@ static json_t *told_json(const struct kith_view *view, const struct kith_view_no
     }
     return json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, "
-        "s:o, s:o, s:o, s:I, s:I, s:I}",
+        "s:o, s:o, s:o, s:I, s:I, s:I, s:I}",
         "rows", (json_int_t)node->rows, "row_bytes", (json_int_t)node->row_bytes, "chunks",
         (json_int_t)node->chunks, "chunk_bytes", (json_int_t)node->chunk_bytes, "disk_total_bytes",
         (json_int_t)node->disk_total_bytes, "disk_free_bytes", (json_int_t)node->disk_free_bytes,
@@ -76,7 +76,8 @@ static json_t *told_json(const struct kith_view *view, const struct kith_view_no
         (json_int_t)node->knows.version, "does_not_hear", unheard, "sweep", sweep_json(node),
         "reap", reap_json(node),
         "refill_total", (json_int_t)node->refill_total, "refill_left",
-        (json_int_t)node->refill_left, "aged_left", (json_int_t)node->aged_left);
+        (json_int_t)node->refill_left, "aged_left", (json_int_t)node->aged_left, "conflicts",
+        (json_int_t)node->conflicts);
 }
 
 /* Its part of what a joint table moves. */
@@ -159,7 +160,8 @@ json_t *kith_status_json(struct kith_view *view)
     uint32_t gains = kith_view_gains(view, &complete);
     kith_uuid_format(&view->table->cluster, uuid);
     json_t *object = json_pack(
-        "{s:s, s:s, s:I, s:I, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o}",
+        "{s:s, s:s, s:I, s:I, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, "
+        "s:o, s:o}",
         "uuid", uuid, "health", word, "epoch", (json_int_t)view->table->id.epoch, "table",
         (json_int_t)view->table->id.version, "moving", (int)kith_table_is_joint(view->table),
         "replicas_to_move", (int)gains, "replicas_moved", (int)complete, "partitions",
@@ -167,7 +169,7 @@ json_t *kith_status_json(struct kith_view *view)
         (int)health->quorum, "nodes_up", (int)view->up, "partitions_below_quorum", (int)below,
         "partitions_unreadable", (int)health->unreadable, "partitions_unwritable",
         (int)health->unwritable, "partitions_ownerless", (int)health->ownerless, "partitions_thin",
-        (int)health->thin, "nodes", list, "former_members", strangers_json(view));
+        (int)health->thin, "conflicts", (json_int_t)kith_view_conflicts(view), "nodes", list, "former_members", strangers_json(view));
     return kith_json_named("cluster", view->name, object);
 }
 

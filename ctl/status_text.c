@@ -276,6 +276,17 @@ static void refills_print(const struct kith_view *view, FILE *out)
     }
 }
 
+static void conflicts_print(const struct kith_view *view, FILE *out)
+{
+    uint64_t files = kith_view_conflicts(view);
+    char count[KITH_FORMAT_SIZE];
+    if (files > 0) {
+        kith_format_count(files, count);
+        (void)fprintf(out, "%s file%s in conflict (kithctl conflicts).\n", count,
+                      files == 1 ? "" : "s");
+    }
+}
+
 /* What it does no more. */
 static const char *space_words(uint32_t space)
 {
@@ -411,6 +422,7 @@ enum kith_err kith_status_print(struct kith_view *view, FILE *out, bool colours)
     disagreements_print(view, out);
     hints_print(view, out);
     refills_print(view, out);
+    conflicts_print(view, out);
     disks_print(view, out);
     compared_print(view, out);
     kith_status_sweep_print(view, out);

@@ -210,6 +210,7 @@ static void self_told(struct kith_view_node *node, const struct kith_node_status
     node->refill_total = told->refill_total;
     node->refill_left = told->refill_left;
     node->aged_left = told->aged_left;
+    node->conflicts = told->conflicts;
     node->uptime_ms = told->uptime_ms;
     node->condemned = told->sweep.condemned;
     node->swept = told->sweep.swept;
@@ -396,6 +397,15 @@ uint32_t kith_view_gains(const struct kith_view *view, uint32_t *ret_complete)
         *ret_complete += view->nodes[i].move_complete;
     }
     return gains;
+}
+
+uint64_t kith_view_conflicts(const struct kith_view *view)
+{
+    uint64_t files = 0;
+    for (uint32_t i = 0; i < view->count; i++) {
+        files += view->nodes[i].up ? view->nodes[i].conflicts : 0;
+    }
+    return files;
 }
 
 bool kith_view_awaited(const struct kith_view_node *node)

@@ -34,6 +34,7 @@ struct kith_view_node {
         refill_left; /* partitions that its disk has lost, and has not back yet */
     uint32_t aged_left; /* those that are compared before they are read: it was away for long */
     uint32_t space; /* how full its disk is, as NodeStatus has it */
+    uint64_t conflicts; /* files, of partitions of which it is the first owner up */
     /* and knows this table, which is joint: */
     uint32_t move_complete; /* of what it gains */
     uint64_t move_bytes;    /* that came */
@@ -72,6 +73,8 @@ KITH_MUST_CHECK enum kith_err kith_view_read(struct kith_link *link, const char 
 void kith_view_release(struct kith_view *view);
 /* Of a joint table: how many partitions come to another node, and are there; 0 of others. */
 uint32_t kith_view_gains(const struct kith_view *view, uint32_t *ret_complete);
+/* Files in conflict, of all partitions of which an owner has told. */
+uint64_t kith_view_conflicts(const struct kith_view *view);
 /* Whether the node has yet to do its part of the move. Nobody waits for one that is gone. */
 bool kith_view_awaited(const struct kith_view_node *node);
 

@@ -584,6 +584,9 @@ struct kith_node_status {
      */
     uint32_t refill_total, refill_left;
     uint32_t aged_left; /* partitions that are compared before they are read: core/aged.h */
+    /* Files in conflict, of the partitions of which this node is the first owner that it holds for up:
+     * in the sum over all nodes each counts once. 0 by a node that does not tell. */
+    uint64_t conflicts;
 };
 struct kith_status_res {
     struct kith_status status;

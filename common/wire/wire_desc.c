@@ -373,7 +373,8 @@ static const struct wire_field node_status_fields[] = {ARRAY(1, node),
                                                        SUB(31, sweep, sweep_status_desc),
                                                        U32(32, refill_total, UINT32_MAX),
                                                        U32(33, refill_left, UINT32_MAX),
-                                                       U32(34, aged_left, UINT32_MAX)};
+                                                       U32(34, aged_left, UINT32_MAX),
+                                                       U64(35, conflicts)};
 DESC(node_status, "NodeStatus", false, true);
 #undef T
 

@@ -23,6 +23,33 @@ static void pairs_count(const struct kith_node *node, struct kith_node_status *s
     }
 }
 
+/* Whether this node is the first owner that is up, as far as it knows: it tells of the partition. */
+static bool tells_of(const struct kith_node *node, uint32_t partition)
+{
+    const uint16_t *owners = kith_table_owners(node->table, partition);
+    for (uint32_t i = 0; i < node->table->owner_slots; i++) {
+        uint16_t peer = node->peer_of_member[owners[i]];
+        if (owners[i] == node->self) {
+            return true;
+        }
+        if (peer != KITH_NO_PEER && peer_alive(&node->peers[peer])) {
+            return false;
+        }
+    }
+    return false;
+}
+
+static uint64_t conflicts_count(const struct kith_node *node,
+                                const struct kith_store_counts *counts)
+{
+    uint64_t files = 0;
+    for (uint32_t i = 0; i < counts->conflict_count; i++) {
+        const struct kith_store_conflicts *some = &counts->conflicts[i];
+        files += tells_of(node, some->partition) ? some->files : 0;
+    }
+    return files;
+}
+
 static void status_answer(struct kith_node *node, uint64_t conn, uint64_t id,
                           const struct kith_store_counts *counts)
 {
@@ -75,6 +102,7 @@ static void status_answer(struct kith_node *node, uint64_t conn, uint64_t id,
     self->refill_left = refill_left(node);
     self->refill_total = self->refill_left > 0 ? node->refill.total : 0;
     self->aged_left = node->aged.left;
+    self->conflicts = conflicts_count(node, counts);
     pairs_count(node, self);
     res->member_count = members_all(node, &res->members);
 }

@@ -59,6 +59,17 @@ attribute() {
     /usr/bin/python3 -c 'import os, sys
 print(os.getxattr(sys.argv[1], sys.argv[2]).decode(), end="")' "$1" "${2:-user.kith.versions}"
 }
+# status_tells COUNT: of files in conflict, in words and numbers; which says nothing of health
+status_tells() {
+    local words
+    words=$(kv status) && [ "$(kv status --json | json 'x["conflicts"]')" = "$1" ] &&
+        [ "$(kv status --json | json 'sum(n["conflicts"] for n in x["nodes"])')" = "$1" ] || return 1
+    case $1 in
+    0) ! grep -q "in conflict" <<<"$words" ;;
+    1) grep -qx "1 file in conflict (kithctl conflicts)\." <<<"$words" ;;
+    *) grep -qx "$1 files in conflict (kithctl conflicts)\." <<<"$words" ;;
+    esac
+}
 settled() { # NAME TEXT: at both mounts
     holds "$mnt/$1" "$2" || fail "$1 has $(cat "$mnt/$1")"
     wait_for 10 "the same elsewhere" holds "$other/$1" "$2"
@@ -73,6 +84,7 @@ status_is 0 kv conflicts
 says "No file is in conflict."
 status_is 0 kv conflicts --count
 [ "$out" = 0 ] || fail "--count: $out"
+status_tells 0 || fail "$(kv status)"
 status_is 0 kithctl resolve "$mnt/d/alone"
 says alone
 status_is 0 kithctl diff "$mnt/d/alone"
@@ -88,9 +100,11 @@ done
 
 # listed
 conflict d/e/plan.odt
+wait_for 10 "the status to tell of it" status_tells 1
 sleep 1.1 # the times that are shown are whole seconds
 again d/e/plan.odt "mine, too"
 conflict "d/with 'odd' name.ü"
+wait_for 10 "the status to tell of both" status_tells 2
 status_is 4 kv conflicts
 says "PATH"
 says "d/e/plan.odt"
@@ -121,7 +135,9 @@ conflict d/many/file999x
 status_is 4 kithctl conflicts "$mnt/d/many" --json
 [ "$(echo "$out" | json '[x["names"], sorted(c["path"] for c in x["conflicts"])]')" = \
     "[1211, ['1/2/3/4/5/6/7/8/deep', 'file999x']]" ] || fail "$out"
+wait_for 10 "the status to tell of four" status_tells 4
 rm -r "$mnt/d/many"
+wait_for 10 "the status to tell of two again" status_tells 2
 
 # told by the mount
 attribute "$mnt/d/e/plan.odt" >"$work/versions"
@@ -202,6 +218,7 @@ say "refused"
 status_is 0 kithctl resolve "$file" --keep 3
 says "removed 2"
 settled d/e/plan.odt "theirs 1"
+wait_for 10 "the status to tell of the other one" status_tells 1
 conflict d/e/plan.odt
 status_is 0 kithctl resolve "$file" --keep 1 --json
 [ "$(echo "$out" | json '[x["kept"], len(x["versions"]), x["renamed"]]')" = "[1, 1, []]" ] || fail "$out"
@@ -277,6 +294,7 @@ for way in "--keep 2" "--keep 1" "--with $work/merged"; do
         status_is 4 kithctl conflicts "$mnt/d" --json
         [ "$(echo "$out" | json 'sorted(c["path"] for c in x["conflicts"] if len(c["versions"]) == 2 and "odd" not in c["path"])')" = \
             "['e/two', 'one']" ] || fail "$out"
+        wait_for 10 "the status to tell of one file more, not of two" status_tells 2
         # shellcheck disable=SC2086
         status_is 0 kithctl resolve "$mnt/$name" $way
         want=$(case $way in --keep\ 1) echo mine ;; --keep\ 2) echo theirs ;; *) echo merged ;; esac)
@@ -362,6 +380,23 @@ wait_for 10 "what was chosen there" holds "$file" "theirs 1"
 umount "$work/mnt4"
 
 status_is 0 kithctl conflicts "$mnt"
+wait_for 10 "the status to tell of none" status_tells 0
+
+# the node that tells of it goes, and another one does
+conflict d/e/plan.odt
+wait_for 10 "the status to tell of it" status_tells 1
+teller=$(kv status --json | json '[n["address"] for n in x["nodes"] if n["conflicts"] == 1][0]')
+node_kill "$(tr , '\n' <<<"$servers" | grep -nx "$teller" | cut -d: -f1)"
+told_without() {
+    { kv status --json || true; } |
+        json '[(n["address"], n["conflicts"]) for n in x["nodes"] if n.get("conflicts")], x["conflicts"]' |
+        grep -v "$teller" | grep -q ", 1)$"
+}
+wait_for 20 "another node to tell of it" told_without
+status_is 0 kithctl resolve "$file" --latest
+wait_for 10 "the status to tell of none without it" \
+    sh -c "kithctl status --servers '$servers' | grep -q '2 of 3 nodes up' &&
+        ! kithctl status --servers '$servers' | grep -q 'in conflict'"
 kithctl local down "$dir" >/dev/null 2>&1
 status_is 3 kv conflicts --timeout 2s
 for command in conflicts diff resolve; do

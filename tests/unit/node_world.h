@@ -38,6 +38,7 @@ struct world {
 };
 
 static uint64_t world_grace_ms; /* of sweeps; 0: there are none */
+static uint8_t world_self = 1;  /* the node's uuid, among those of the members: 1, 2, ... */
 static uint64_t world_later_ms; /* by which the wall clock is ahead of the steady one, and more */
 
 static inline uint64_t wall_ms(const struct world *world)
@@ -173,7 +174,7 @@ static inline void start(struct world *world)
 {
     struct kith_node_options options = {
         .address = "here:1", .software = "test", .sweep_ms = world_grace_ms};
-    struct kith_start begin = {.node = uuid_of(1),
+    struct kith_start begin = {.node = uuid_of(world_self),
                                .wall_ms = wall_ms(world),
                                .mono_ms = world->now_ms,
                                .random = {1, 2, 3, 4}};

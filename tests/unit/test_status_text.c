@@ -242,6 +242,47 @@ static void test_refilling(void **state)
           "condemned, 164 MiB deleted.\n");
 }
 
+/* Whatever there is of them, the cluster is as healthy as it was. */
+static void test_conflicts(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"",
+                                        "1 file in conflict (kithctl conflicts).\n",
+                                        "1 236 files in conflict (kithctl conflicts).\n"};
+    static const uint64_t sums[] = {0, 1, 1236};
+    for (uint32_t i = 0; i < 3; i++) {
+        struct kith_view view;
+        char want[2000];
+        view_new(&view);
+        view.nodes[1].conflicts = i > 0 ? 1 : 0;
+        view.nodes[3].conflicts = i > 1 ? 1235 : 0;
+        json_t *json = kith_status_json(&view);
+        assert_non_null(json);
+        json_t *node = json_array_get(json_object_get(json, "nodes"), 1);
+        assert_int_equal(json_integer_value(json_object_get(json, "conflicts")), sums[i]);
+        assert_int_equal(json_integer_value(json_object_get(node, "conflicts")), i > 0 ? 1 : 0);
+        json_decref(json);
+        view.nodes[3].up = false; /* what it told once is told by another owner */
+        assert_int_equal(kith_view_conflicts(&view), i > 0 ? 1 : 0);
+        view.nodes[3].up = true;
+        (void)snprintf(
+            want, sizeof(want),
+            "Cluster home   table v7   N=3 R=2 W=2   4 partitions   health: healthy\n"
+            "STATE  NODE      ADDRESS         ZONE  OWNS   DATA     DISK  HINTS  SEEN  VERSION\n"
+            "UP     11111111  10.0.1.11:7070  ams   25.0%%  412 GiB  60%%   0      now   0.1.0\n"
+            "UP     22222222  10.0.1.12:7070  ams   25.0%%  412 GiB  60%%   0      now   0.1.0\n"
+            "UP     33333333  10.0.2.11:7070  fra   25.0%%  412 GiB  60%%   0      now   0.1.0\n"
+            "UP     44444444  10.0.2.12:7070  fra   25.0%%  412 GiB  60%%   0      now   0.1.0\n"
+            "4 of 4 nodes up. Every file can be read and written.\n%s"
+            "1.6 TiB of data; the disks of the nodes that are up hold 3.9 TiB, 60%% full. Last "
+            "full exchange 22 m ago.\n"
+            "Sweep of what no file refers to: last 6 m ago; since the nodes' start 84 chunks "
+            "condemned, 164 MiB deleted.\n",
+            lines[i]);
+        shows(&view, KITH_CTL_OK, want);
+    }
+}
+
 static void test_below(void **state)
 {
     (void)state;
@@ -279,6 +320,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_healthy),
                                        cmocka_unit_test(test_one_down),
                                        cmocka_unit_test(test_refilling),
+                                       cmocka_unit_test(test_conflicts),
                                        cmocka_unit_test(test_below),
                                        cmocka_unit_test(test_sweep),
                                        cmocka_unit_test(test_stranger)};
