@@ -169,7 +169,8 @@ json_t *kith_status_json(struct kith_view *view)
         (int)health->quorum, "nodes_up", (int)view->up, "partitions_below_quorum", (int)below,
         "partitions_unreadable", (int)health->unreadable, "partitions_unwritable",
         (int)health->unwritable, "partitions_ownerless", (int)health->ownerless, "partitions_thin",
-        (int)health->thin, "conflicts", (json_int_t)kith_view_conflicts(view), "nodes", list, "former_members", strangers_json(view));
+        (int)health->thin, "conflicts", (json_int_t)kith_view_conflicts(view), "nodes", list,
+        "former_members", strangers_json(view));
     return kith_json_named("cluster", view->name, object);
 }
 

@@ -595,7 +595,8 @@ bool cc_replica_stale(struct kith_client_core *core, struct cc_op *op, uint32_t 
                       struct kith_bytes table);
 /* A read found the answers older than what the session has seen of row `name`, and there is nobody
  * else to ask now: all will be asked anew. The round counts as a sign of loss when all have answered
- * in it who may have it (owners, and those who stand in for them) and the session has wanted the same since the first of them was asked. */
+ * in it who may have it (owners, and those who stand in for them) and the session has wanted the same
+ * since the first of them was asked. */
 void cc_replicas_behind(struct kith_client_core *core, struct cc_op *op, struct kith_bytes name);
 /* At the deadline of a read: whether enough rounds say that what the session wants of the row
  * op->behind_row is lost for good (session.c). */

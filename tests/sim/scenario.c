@@ -107,6 +107,8 @@ static void put_done(struct sim *sim, uint32_t client, struct sim_op *record,
             } else if (record->power_losses == sim->power_losses) {
                 sessions_join(sim, client, record->rows[i], &row.clock,
                               write->is_delete && kith_row_is_gone(&row));
+            } else if (write->is_delete && kith_row_is_gone(&row)) {
+                sessions_gone(sim, client, record->rows[i], &row.clock);
             }
             kith_arena_release(&arena);
             check_copies(sim, record, i, result->u.put.copies);

@@ -68,7 +68,7 @@ static inline enum kith_err open_apart(const struct kith_store_options *options)
     if (child == 0) {
         struct kith_store *store;
         struct kith_error error;
-        _exit(kith_store_open(options, &store, &error));
+        _exit((int)kith_store_open(options, &store, &error));
     }
     assert_true(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
     return (enum kith_err)WEXITSTATUS(status);
