@@ -27,6 +27,10 @@
  * a sibling and no loss. Where the file is opened again and its contents are renewed, the context
  * is that of the newer ones; who writes through a handle from before then writes without any.
  *
+ * ASIDE. An open file whose name is seen to be another's (two mounts made it at once) has no name in
+ * memory any more. It remembers which it was (kith_aside); what is unsent makes the flush give it a
+ * name of its own first (aside_name.c).
+ *
  * LOCKS, in this order:
  *   1. inode->dir_busy  who changes names in a directory (all needed ones are taken at once)
  *   2. inode->row_busy  who puts the row of an inode (all at once, never while waiting for 1)
@@ -99,6 +103,17 @@ struct kith_left;
 struct kith_lost;
 struct kith_moved;
 struct kith_link_at;
+
+/* An open file whose name another one bears now (tables/aside.c). */
+struct kith_aside {
+    struct kith_inode *dir;          /* where the name is: one ref */
+    char base[KITH_FS_NAME_MAX + 1]; /* the name */
+    char name[KITH_FS_NAME_MAX + 1]; /* made for the version that it is; with the longer hash: */
+    char wide_name[KITH_FS_NAME_MAX + 1];
+    uint64_t file_id;                /* that the version bears beside the name */
+    bool shown;          /* it goes under the number of that version: the made name leads to it */
+    uint64_t scanned_at; /* it was looked for in the whole directory then; 0: not yet */
+};
 
 struct kith_dir {
     struct kith_group group;
@@ -184,6 +199,7 @@ struct kith_inode {
     bool made; /* a version beside the one that bears a name (conflicts.h), and its contents: */
     struct kith_octets made_image;
     uint32_t made_links; /* names beside which it stands: those of a shared inode */
+    struct kith_aside *aside; /* counts while it has no name, see kith_aside_is; NULL: none */
     bool is_open; /* opened or created here and not let go: open_ctx counts */
     bool opening; /* somebody reads it for an open */
     bool pending; /* never put */
@@ -239,6 +255,7 @@ struct kith_fs {
     struct kith_client *client;
     struct kith_content_store *store;
     struct fuse_session *session;
+    char writer[KITH_WRITER_MAX + 1]; /* "user@host" */
     uint32_t volume;
     uint64_t entry_ns; /* entry_timeout */
     pthread_mutex_t lock;

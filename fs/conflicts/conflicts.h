@@ -10,7 +10,9 @@
  *
  * What such a name leads to is an inode with `made` set: nothing is ever put for it. Its number is
  * the one that the version bears wherever it becomes a file (kith_seen_other_id), so it stays when
- * kith_other_part gives it a row of its own, and who has it open reads on. A directory beside a
+ * kith_other_part gives it a row of its own, and who has it open reads on. Where this mount has it
+ * open for writing since it bore the name itself (tables/aside.c) it is the inode of that, and a
+ * flush gives it a row of its own. A directory beside a
  * directory is one like any other, but that its name cannot be told by a row.
  *
  * References to shared inodes are no versions: two mounts gave a name to two files, and whoever
@@ -39,6 +41,9 @@ bool kith_conflicts_beside(const struct kith_entry *entry);
 int kith_others_list(struct kith_fs *fs, struct kith_inode *dir, const char *base,
                      struct kith_arena *arena, struct kith_other **ret_others,
                      uint32_t *ret_count);
+/* The same, hidden or not. */
+int kith_others_all(struct kith_fs *fs, struct kith_inode *dir, const char *base,
+                    struct kith_arena *arena, struct kith_other **ret_others, uint32_t *ret_count);
 /* What a made name stands for; base: the name that it is made from. ENOENT: there is none. */
 int kith_other_find(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                     struct kith_arena *arena, struct kith_other *ret_other,
@@ -58,9 +63,20 @@ int kith_other_remove(struct kith_fs *fs, struct kith_inode *dir, const char *na
 /* It becomes a file of its own, whose row has that very name: one batch, in which the version
  * leaves the row where it was (where that is in another group the new row comes first). */
 int kith_other_part(struct kith_fs *fs, struct kith_inode *dir, const char *name);
+/* The same with one of those that were listed beside `base`. */
+int kith_other_part_from(struct kith_fs *fs, struct kith_inode *dir, const char *base,
+                         const struct kith_other *other);
 /* The same with all that stand beside `base`, whose file is about to leave that name: they stay
  * where they are, and none of them takes it over. Those of a shared inode stay beside its other
  * names, while it has any. */
 int kith_others_keep(struct kith_fs *fs, struct kith_inode *dir, const char *base);
+
+/* ---- aside_name.c ---- */
+/* An open file whose name another one bears (kith_aside_is) gets a name, under which it can be put:
+ * that of its version, which becomes a file of its own; or that under which it is found; or, where
+ * the version is gone from beside the name (somebody has removed it, and an edit beats a removal),
+ * it is made anew under the name that it had there. ESTALE where nobody bears the old name any
+ * more, either: somebody has moved it elsewhere, or removed it. Nothing of it is taken. */
+int kith_aside_name(struct kith_fs *fs, struct kith_inode *inode);
 
 #endif

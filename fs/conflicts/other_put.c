@@ -156,21 +156,37 @@ static int look(struct kith_fs *fs, struct kith_inode *dir, struct found *found,
     return error;
 }
 
-/* To be released, whatever is returned. ENOENT: it is not there (any more). */
-static int find(struct kith_fs *fs, struct kith_inode *dir, const char *name,
-                struct found *ret_found)
+/* That one beside `base`, which lives as long. To be released, whatever is returned. ENOENT: it is
+ * not there (any more). */
+static int find_from(struct kith_fs *fs, struct kith_inode *dir, const char *base,
+                     const struct kith_other *other, struct found *ret_found)
 {
     struct found *found = ret_found;
-    memset(found, 0, sizeof *found);
-    kith_arena_init(&found->arena, 0);
-    int error = kith_other_find(fs, dir, name, &found->arena, &found->other, found->base);
-    if (error == 0) {
-        error = place(fs, dir, found);
+    if (found->base != base) {
+        memcpy(found->base, base, strlen(base) + 1);
     }
+    found->other = *other;
+    int error = place(fs, dir, found);
     if (error == 0 && found->other.of_inode) {
         error = look(fs, dir, found, true);
     }
     return error == 0 ? look(fs, dir, found, false) : error;
+}
+
+static void found_init(struct found *found)
+{
+    memset(found, 0, sizeof *found);
+    kith_arena_init(&found->arena, 0);
+}
+
+/* To be released, whatever is returned. ENOENT: it is not there (any more). */
+static int find(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                struct found *ret_found)
+{
+    struct kith_other other;
+    found_init(ret_found);
+    int error = kith_other_find(fs, dir, name, &ret_found->arena, &other, ret_found->base);
+    return error == 0 ? find_from(fs, dir, ret_found->base, &other, ret_found) : error;
 }
 
 /* fs->lock held. The context without that version: nobody shows it any more. */
@@ -212,6 +228,21 @@ static void settle(struct kith_fs *fs, struct kith_inode *dir, const struct foun
     pthread_mutex_unlock(&fs->lock);
 }
 
+/* Where this mount has that version open since it bore the name, it is removed here now. */
+static void unlink_open(struct kith_fs *fs, const struct kith_inode *dir, const struct found *found)
+{
+    pthread_mutex_lock(&fs->lock);
+    struct kith_inode *inode = kith_inode_find(fs, found->other.id);
+    if (inode != NULL && kith_aside_of(inode, dir, found->base)) {
+        inode->unlinked = true;
+        inode->attr_changed = 0;
+        inode->changed_at = kith_mono_ns();
+        kith_inode_named(inode);
+        kith_aside_forget(fs, inode);
+    }
+    pthread_mutex_unlock(&fs->lock);
+}
+
 int kith_other_remove(struct kith_fs *fs, struct kith_inode *dir, const char *name)
 {
     struct kith_client_answer answer;
@@ -226,6 +257,9 @@ int kith_other_remove(struct kith_fs *fs, struct kith_inode *dir, const char *na
         error = kith_rows_put(fs, &found.group, KITH_DURABLE_OS, &update, 1, &answer);
         kith_client_answer_release(&answer);
         settle(fs, dir, &found, error);
+        if (error == 0) {
+            unlink_open(fs, dir, &found);
+        }
     }
     kith_arena_release(&found.arena);
     return error;
@@ -308,33 +342,113 @@ static int adopt(struct kith_fs *fs, struct kith_inode *dir, const char *name)
     return error;
 }
 
-int kith_other_part(struct kith_fs *fs, struct kith_inode *dir, const char *name)
+/* Where this mount has that version open since it bore the name (aside.c): its inode, held, its row
+ * taken; else NULL. */
+static struct kith_inode *take_open(struct kith_fs *fs, const struct kith_inode *dir,
+                                    const struct found *found)
+{
+    pthread_mutex_lock(&fs->lock);
+    struct kith_inode *inode = kith_inode_find(fs, found->other.id);
+    if (inode != NULL && kith_aside_of(inode, dir, found->base)) {
+        kith_inode_hold(inode);
+        kith_busy_take(fs, false, &inode, 1);
+    } else {
+        inode = NULL;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return inode;
+}
+
+static void give_open(struct kith_fs *fs, struct kith_inode *inode)
+{
+    if (inode != NULL) {
+        pthread_mutex_lock(&fs->lock);
+        kith_busy_give(fs, false, &inode, 1);
+        kith_inode_drop(fs, inode);
+        pthread_mutex_unlock(&fs->lock);
+    }
+}
+
+/* It goes on under the name that was put: the contents that it has of the cluster are those. */
+static int lead_open(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                     struct kith_inode *inode, const struct kith_put_result *result)
+{
+    pthread_mutex_lock(&fs->lock);
+    struct kith_entry *entry = kith_entry_make(fs, dir, name, strlen(name));
+    bool ok = entry != NULL && kith_octets_set(&entry->ctx, result->context) &&
+              kith_octets_set(&inode->open_ctx, result->context);
+    if (ok) {
+        kith_entry_lead(fs, entry, inode);
+        entry->link = false;
+        if (inode->has_kernel_dot && kith_dot_equal(&inode->kernel_dot, &inode->dot)) {
+            inode->kernel_dot = result->dot;
+        }
+        inode->dot = result->dot;
+        inode->attr_row = false; /* the record has them all, but for extended ones: part_build */
+        inode->attrs.xattrs = false;
+        kith_octets_clear(&inode->attr_ctx);
+        entry->changed_at = inode->changed_at = kith_mono_ns();
+        entry->valid_until = inode->valid_until = entry->changed_at + fs->entry_ns;
+        kith_dir_changed(dir);
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return ok ? 0 : ENOMEM;
+}
+
+static int part_found(struct kith_fs *fs, struct kith_inode *dir, const char *name,
+                      struct found *found)
 {
     struct kith_batch *into = kith_batch_new(), *from = kith_batch_new();
-    struct kith_client_answer answer;
-    struct found found;
-    int error = find(fs, dir, name, &found);
-    bool here = kith_group_compare(&found.group, &dir->dir->group) == 0;
-    if (error == 0 && (into == NULL || from == NULL)) {
-        error = ENOMEM;
-    }
-    if (error == 0) {
-        error = part_build(fs, dir, name, &found, into, here ? into : from);
-    }
+    struct kith_client_answer answer, rest;
+    bool here = kith_group_compare(&found->group, &dir->dir->group) == 0;
+    struct kith_inode *open = take_open(fs, dir, found);
+    int error = into == NULL || from == NULL
+                    ? ENOMEM
+                    : part_build(fs, dir, name, found, into, here ? into : from);
+    bool put = error == 0;
     if (error == 0) {
         error = kith_batch_put(fs, into, &dir->dir->group, &answer);
-        kith_client_answer_release(&answer);
         if (error == 0 && !here) {
-            error = kith_batch_put(fs, from, &found.group, &answer);
-            kith_client_answer_release(&answer);
+            error = kith_batch_put(fs, from, &found->group, &rest);
+            kith_client_answer_release(&rest);
         }
-        settle(fs, dir, &found, error);
+        settle(fs, dir, found, error);
     }
-    if (error == 0) {
+    if (error == 0 && open != NULL) {
+        error = lead_open(fs, dir, name, open, &answer.result.u.put.results[0]);
+    }
+    if (put) {
+        kith_client_answer_release(&answer);
+    }
+    give_open(fs, open);
+    if (error == 0 && open == NULL) {
         error = adopt(fs, dir, name);
     }
     kith_batch_free(into);
     kith_batch_free(from);
+    return error;
+}
+
+int kith_other_part(struct kith_fs *fs, struct kith_inode *dir, const char *name)
+{
+    struct found found;
+    int error = find(fs, dir, name, &found);
+    if (error == 0) {
+        error = part_found(fs, dir, name, &found);
+    }
+    kith_arena_release(&found.arena);
+    return error;
+}
+
+int kith_other_part_from(struct kith_fs *fs, struct kith_inode *dir, const char *base,
+                         const struct kith_other *other)
+{
+    struct found found;
+    found_init(&found);
+    int error = find_from(fs, dir, base, other, &found);
+    if (error == 0) {
+        error = part_found(fs, dir, other->name, &found);
+    }
     kith_arena_release(&found.arena);
     return error;
 }

@@ -126,9 +126,8 @@ static int settle_name(struct kith_fs *fs, struct kith_inode *dir, struct kith_b
     return 0;
 }
 
-int kith_others_list(struct kith_fs *fs, struct kith_inode *dir, const char *base,
-                     struct kith_arena *arena, struct kith_other **ret_others,
-                     uint32_t *ret_count)
+int kith_others_all(struct kith_fs *fs, struct kith_inode *dir, const char *base,
+                    struct kith_arena *arena, struct kith_other **ret_others, uint32_t *ret_count)
 {
     static struct kith_other none;
     struct kith_bytes name = kith_bytes_make(base, strlen(base));
@@ -136,8 +135,8 @@ int kith_others_list(struct kith_fs *fs, struct kith_inode *dir, const char *bas
     enum kith_err err = KITH_OK;
     *ret_others = &none;
     *ret_count = 0;
-    int error = fs->options->hide_conflicts ? 0 : kith_dir_entry(fs, dir, base, &entry);
-    if (error != 0 || fs->options->hide_conflicts) {
+    int error = kith_dir_entry(fs, dir, base, &entry);
+    if (error != 0) {
         return error;
     }
     pthread_mutex_lock(&fs->lock);
@@ -154,6 +153,18 @@ int kith_others_list(struct kith_fs *fs, struct kith_inode *dir, const char *bas
         error = settle_name(fs, dir, name, *ret_others, i);
     }
     return error;
+}
+
+int kith_others_list(struct kith_fs *fs, struct kith_inode *dir, const char *base,
+                     struct kith_arena *arena, struct kith_other **ret_others,
+                     uint32_t *ret_count)
+{
+    if (fs->options->hide_conflicts) {
+        *ret_others = NULL;
+        *ret_count = 0;
+        return 0;
+    }
+    return kith_others_all(fs, dir, base, arena, ret_others, ret_count);
 }
 
 /* The one of that name beside `base`; ENOENT. */
@@ -293,7 +304,8 @@ static struct kith_inode *known_inode(struct kith_fs *fs, uint64_t id, enum kith
 {
     struct kith_inode *inode = kith_inode_find(fs, id);
     bool it = inode != NULL && inode->type == type &&
-              (inode->made || (type == KITH_TYPE_DIR && !inode->unlinked));
+              (inode->made || kith_aside_is(inode) ||
+               (type == KITH_TYPE_DIR && !inode->unlinked));
     *ret_taken = inode != NULL && !it;
     return it ? inode : NULL;
 }
@@ -323,7 +335,7 @@ int kith_other_inode(struct kith_fs *fs, struct kith_inode *dir, const char *nam
             inode = kith_inode_new(fs, other.id, type);
             error = inode == NULL ? ENOMEM : 0;
         }
-        if (error == 0 && (inode->dir == NULL || inode->entry == NULL)) {
+        if (error == 0 && !kith_aside_is(inode) && (inode->dir == NULL || inode->entry == NULL)) {
             inode->made = true;
             error = kith_errno(fill(fs, inode, &other, beside));
         }

@@ -114,9 +114,8 @@ bool kith_write_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inod
 {
     struct kith_content *content;
     struct kith_group group;
-    struct kith_rowname name;
     pthread_mutex_lock(&fs->lock);
-    bool placed = kith_inode_place(inode, &group, &name);
+    bool placed = kith_inode_goes_to(inode, &group);
     pthread_mutex_unlock(&fs->lock);
     bool append = (fi->flags & O_APPEND) != 0 && !fi->writepage;
     if ((placed && !kith_fs_defers(fs, &group)) || (uint64_t)offset + size > KITH_FILE_SIZE_MAX ||

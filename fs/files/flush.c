@@ -3,10 +3,14 @@
  * flush.c - one put a file: name, attributes and contents as one row.
  *
  * Versions instead of a dirty flag: what was written while the put was under way is still dirty
- * after it. A put that failed leaves everything as it was; the timer tries again every RETRY_NS. */
+ * after it. A put that failed leaves everything as it was; the timer tries again every RETRY_NS.
+ *
+ * What another file has taken the name of gets one of its own first (aside_name.c): for that a
+ * directory must be taken before the row, so only kith_inode_flush does it. */
 #include <errno.h>
 #include <string.h>
 
+#include "fs/conflicts/conflicts.h"
 #include "fs/fs.h"
 #include "fs/files/files.h"
 #include "fs/links/links.h"
@@ -91,11 +95,15 @@ int kith_inode_flush_busy(struct kith_fs *fs, struct kith_inode *inode,
     return error;
 }
 
-int kith_inode_flush(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability)
+/* *ret_aside: it cannot be put as it is, another file has its name. */
+static int flush_once(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability,
+                      bool *ret_aside)
 {
     pthread_mutex_lock(&fs->lock);
     struct unsent unsent = unsent_of(inode, durability);
-    if (!unsent.row && !unsent.attrs && !unsent.names && !unsent.count && !inode->row_busy) {
+    *ret_aside = kith_aside_is(inode) && (unsent.row || unsent.attrs);
+    bool nothing = !unsent.row && !unsent.attrs && !unsent.names && !unsent.count;
+    if (*ret_aside || (nothing && !inode->row_busy)) {
         pthread_mutex_unlock(&fs->lock);
         return 0; /* a clean flush sends nothing */
     }
@@ -104,8 +112,45 @@ int kith_inode_flush(struct kith_fs *fs, struct kith_inode *inode, enum kith_dur
     int error = kith_inode_flush_busy(fs, inode, durability);
     pthread_mutex_lock(&fs->lock);
     kith_busy_give(fs, false, &inode, 1);
+    *ret_aside = error == ESTALE && kith_aside_is(inode); /* since a moment ago */
     pthread_mutex_unlock(&fs->lock);
     return error;
+}
+
+/* There is nowhere to put it. Attributes alone are not worth a row: where the file is found they
+ * are brought along (seen.c). */
+static int flush_nowhere(struct kith_fs *fs, struct kith_inode *inode,
+                         enum kith_durability durability)
+{
+    pthread_mutex_lock(&fs->lock);
+    bool attrs = !unsent_of(inode, durability).row;
+    if (attrs) {
+        inode->attr_changed = 0;
+        inode->attr_os_only = false;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (!attrs) {
+        kith_inode_flush_failed(fs, inode, ESTALE);
+    }
+    return attrs ? 0 : ESTALE;
+}
+
+int kith_inode_flush(struct kith_fs *fs, struct kith_inode *inode, enum kith_durability durability)
+{
+    bool aside;
+    int error = flush_once(fs, inode, durability, &aside);
+    for (unsigned i = 0; i < KITH_LOOKS_MAX && aside; i++) {
+        error = kith_aside_name(fs, inode);
+        if (error == ESTALE) {
+            return flush_nowhere(fs, inode, durability);
+        }
+        if (error != 0) {
+            kith_inode_flush_failed(fs, inode, error);
+            return error;
+        }
+        error = flush_once(fs, inode, durability, &aside);
+    }
+    return aside && error == 0 ? EIO : error; /* others take each name of it away */
 }
 
 bool kith_inode_put_begin(struct kith_fs *fs, struct kith_inode *inode,

@@ -331,7 +331,8 @@ void kith_inode_cache_stays(struct kith_fs *fs, struct kith_inode *inode)
     pthread_mutex_unlock(&fs->lock);
 }
 
-/* Opens a version beside the one that bears the name. As open_known. */
+/* Opens a version beside the one that bears the name, also one that is open already (aside.c). As
+ * open_known. */
 static int open_made(struct kith_fs *fs, struct kith_inode *inode)
 {
     struct kith_content *content = NULL;
@@ -363,7 +364,7 @@ int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode)
         error = ESTALE; /* gone between lookup and open: the kernel looks again and finds none */
     } else if (!joins) {
         inode->opening = true;
-        if (inode->made) {
+        if (inode->made || kith_aside_is(inode)) {
             error = open_made(fs, inode);
         } else if (known_whole(inode)) {
             error = open_known(fs, inode);
@@ -576,6 +577,7 @@ static struct kith_content *settle(struct kith_fs *fs, struct kith_inode *inode)
     if (inode->unlinked) { /* it may be found again under another name, and is clean then */
         inode->write_flushed = inode->write_version;
     }
+    kith_aside_close(fs, inode);
     inode->content = NULL;
     inode->is_open = false;
     inode->stale_below = 0;
@@ -700,9 +702,8 @@ int kith_inode_cut(struct kith_job *job, struct kith_inode *inode)
 int kith_inode_write_through(struct kith_fs *fs, struct kith_inode *inode)
 {
     struct kith_group group;
-    struct kith_rowname name;
     pthread_mutex_lock(&fs->lock);
-    bool placed = kith_inode_place(inode, &group, &name);
+    bool placed = kith_inode_goes_to(inode, &group);
     pthread_mutex_unlock(&fs->lock);
     if (!placed || kith_fs_defers(fs, &group)) {
         return 0;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/xattr.h>
 
+#include "fs/conflicts/conflicts.h"
 #include "fs/fs.h"
 #include "fs/files/files.h"
 #include "fs/requests/requests.h"
@@ -34,6 +35,8 @@ static int find_place(struct kith_job *job, bool put, struct place *place)
     pthread_mutex_unlock(&fs->lock);
     if (put && pending) {
         error = kith_inode_flush(fs, job->inode, KITH_DURABLE_OS);
+    } else if (put) { /* so does one whose name another file has */
+        error = kith_aside_name(fs, job->inode);
     }
     pthread_mutex_lock(&fs->lock);
     if (!kith_inode_place(job->inode, &place->group, &place->base)) {

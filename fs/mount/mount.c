@@ -30,19 +30,26 @@
 #define EXIT_SYSTEM    2
 #define EXIT_MOUNT     32
 
-static enum kith_err open_client(const struct kith_fs_options *options,
-                                 struct kith_client **ret_client, struct kith_error *error)
+/* As whom this mount writes. */
+static void get_writer(char ret_writer[KITH_WRITER_MAX + 1])
 {
-    char host[64] = "host", writer[KITH_WRITER_MAX + 1];
+    char host[64] = "host";
     struct passwd *user = getpwuid(geteuid());
     if (gethostname(host, sizeof host - 1) != 0) {
         memcpy(host, "host", 5);
     }
     if (user != NULL) {
-        snprintf(writer, sizeof writer, "%.31s@%.31s", user->pw_name, host);
+        snprintf(ret_writer, KITH_WRITER_MAX + 1, "%.31s@%.31s", user->pw_name, host);
     } else {
-        snprintf(writer, sizeof writer, "%u@%.31s", (unsigned)geteuid(), host);
+        snprintf(ret_writer, KITH_WRITER_MAX + 1, "%u@%.31s", (unsigned)geteuid(), host);
     }
+}
+
+static enum kith_err open_client(const struct kith_fs_options *options,
+                                 struct kith_client **ret_client, struct kith_error *error)
+{
+    char writer[KITH_WRITER_MAX + 1];
+    get_writer(writer);
     struct kith_client_options client = {.server_count = options->server_count,
                                          .servers = (const char *const *)options->servers,
                                          .connect_timeout_ms = options->mount_timeout_ms,
@@ -198,6 +205,7 @@ enum kith_err kith_fs_new(const struct kith_fs_options *options, struct kith_cli
     }
     fs->options = options;
     fs->client = client;
+    get_writer(fs->writer);
     fs->volume = KITH_VOLUME_FS;
     fs->entry_ns = (uint64_t)(options->entry_timeout * (double)NSEC_PER_SEC);
     fs->random_state[0] = kith_mono_ns() | 1;

@@ -30,6 +30,7 @@ void kith_dir_complete(struct kith_fs *fs, struct kith_inode *dir, uint64_t load
                 if (entry->inode != NULL && entry->inode->dir != NULL) {
                     kith_dir_lost(fs, entry, entry->inode);
                 }
+                kith_aside_note(fs, entry, NULL);
                 kith_entry_lead(fs, entry, NULL);
                 entry->valid_until = kith_watch_until(fs, entry, started);
                 kith_watch_saw(entry, started, true);

@@ -180,12 +180,14 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     }
 }
 
-/* Another version of a file beside it is read, removed, or moved: what else is asked is EPERM. */
-static bool made_refused(fuse_req_t req, fuse_ino_t ino)
+/* Another version of a file beside it is read, removed, or moved: what else is asked is EPERM. Who
+ * has it open since it bore the name (aside.c) goes on; open: what is asked may be of a handle. */
+static bool made_refused(fuse_req_t req, fuse_ino_t ino, bool open)
 {
     struct kith_fs *fs = fs_of(req);
     pthread_mutex_lock(&fs->lock);
-    bool made = kith_inode_of(fs, ino)->made;
+    const struct kith_inode *inode = kith_inode_of(fs, ino);
+    bool made = inode->made || (!open && kith_aside_is(inode));
     pthread_mutex_unlock(&fs->lock);
     if (made) {
         fuse_reply_err(req, EPERM);
@@ -200,7 +202,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
     int valid = to_set & ~FUSE_SET_ATTR_CTIME;
     struct stat now;
     double timeout;
-    if (made_refused(req, ino)) {
+    if (made_refused(req, ino, true)) {
         return;
     }
     kith_whole_over(fs, kith_inode_of(fs, ino));
@@ -312,7 +314,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
 {
-    if (!name_fits(req, newname) || made_refused(req, ino)) {
+    if (!name_fits(req, newname) || made_refused(req, ino, false)) {
         return;
     }
     struct kith_job *job = kith_job_new(fs_of(req), req, ino, newparent, kith_do_link);
@@ -355,7 +357,7 @@ static struct kith_job *with_file(fuse_req_t req, fuse_ino_t ino, const struct f
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     bool writes = (fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC) != 0;
-    if (writes && made_refused(req, ino)) {
+    if (writes && made_refused(req, ino, false)) {
         return;
     }
     start_with(req, with_file(req, ino, fi, kith_do_open), kith_start_open);
@@ -511,7 +513,7 @@ static bool has_none(struct kith_fs *fs, fuse_ino_t ino)
 static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
                         size_t size, int flags)
 {
-    if (xattr_kept(req, name) || made_refused(req, ino)) {
+    if (xattr_kept(req, name) || made_refused(req, ino, true)) {
         return;
     }
     struct kith_job *job = named(req, ino, name, kith_do_setxattr);

@@ -128,21 +128,27 @@ static struct kith_entry *other_name(const struct kith_entry *entry, const struc
     return NULL;
 }
 
+static void get_name(struct kith_fs *fs, struct kith_inode *inode, struct kith_entry *entry)
+{
+    if (inode->entry == NULL) {
+        inode->entry = entry;
+        kith_aside_forget(fs, inode);
+    }
+}
+
 void kith_entry_lead(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode)
 {
     struct kith_inode *old = entry->inode;
     entry->over = false;
     if (old == inode) {
-        if (inode != NULL && inode->entry == NULL) {
-            inode->entry = entry;
+        if (inode != NULL) {
+            get_name(fs, inode, entry);
         }
         return;
     }
     if (inode != NULL) {
         kith_inode_hold(inode);
-        if (inode->entry == NULL) {
-            inode->entry = entry;
-        }
+        get_name(fs, inode, entry);
     }
     struct kith_dir *dir = entry->dir->dir;
     dir->subdirs += inode != NULL && inode->type == KITH_TYPE_DIR ? 1u : 0u;

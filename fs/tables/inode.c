@@ -152,6 +152,7 @@ static void inode_free(struct kith_fs *fs, struct kith_inode *inode)
     if (inode->dir != NULL) {
         kith_dir_free(fs, inode->dir);
     }
+    kith_aside_forget(fs, inode);
     kith_inode_put_forget(inode);
     kith_inode_image_forget(fs, inode);
     names_free(inode);
@@ -356,19 +357,23 @@ void kith_inode_path(const struct kith_fs *fs, const struct kith_inode *inode, c
 {
     const struct kith_entry *parts[PATH_DEPTH_MAX];
     unsigned depth = 0;
-    const struct kith_inode *at = inode;
+    bool aside = kith_aside_is(inode);
+    const struct kith_inode *at = aside ? inode->aside->dir : inode;
     while (at != fs->root && at->entry != NULL && depth < PATH_DEPTH_MAX) {
         parts[depth++] = at->entry;
         at = at->entry->dir;
     }
     size_t used = (size_t)snprintf(ret_path, size, "%s", at == fs->root ? "" : "...");
-    if (depth == 0 && at == fs->root) {
+    if (depth == 0 && at == fs->root && !aside) {
         snprintf(ret_path, size, "/");
     }
     while (depth-- > 0 && used < size) {
         const struct kith_entry *part = parts[depth];
         int n = snprintf(ret_path + used, size - used, "/%s", part->name);
         used += n > 0 ? (size_t)n : 0;
+    }
+    if (aside && used < size) { /* what had been under that name */
+        snprintf(ret_path + used, size - used, "/%s", inode->aside->base);
     }
 }
 
@@ -447,6 +452,8 @@ void kith_tables_free(struct kith_fs *fs)
     for (uint32_t i = 0; i < fs->inode_buckets && fs->inodes != NULL; i++) {
         for (struct kith_inode *inode = fs->inodes[i]; inode != NULL; inode = inode->hash_next) {
             kith_inode_hold(inode);
+            kith_free(inode->aside); /* its directory goes as all do */
+            inode->aside = NULL;
         }
     }
     while (fs->oldest != NULL) {

@@ -556,6 +556,7 @@ static enum kith_err absorb_inode(struct kith_fs *fs, struct kith_entry *entry,
             err = take_place(fs, inode, entry, seen);
         }
         inode->entry = inode->entry == NULL ? entry : inode->entry;
+        kith_aside_forget(fs, inode);
         inode->unlinked = false;
         if (inode->dir != NULL) {
             inode->dir->removed = false; /* it came back */
@@ -564,6 +565,9 @@ static enum kith_err absorb_inode(struct kith_fs *fs, struct kith_entry *entry,
     }
     if (entry->inode != NULL && entry->inode != inode && entry->inode->dir != NULL) {
         kith_dir_lost(fs, entry, entry->inode);
+    }
+    if (entry->inode != inode) {
+        kith_aside_note(fs, entry, seen);
     }
     kith_entry_lead(fs, entry, inode);
     entry->link = false;
@@ -607,6 +611,10 @@ enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
         entry->dir->dir->removed) {
         return KITH_OK;
     }
+    uint64_t returns = kith_aside_returns(fs, entry, was);
+    if (returns != 0) {
+        other.record.file_id = returns;
+    }
     if (old != NULL && old->row_busy) {
         if (!as_seen(entry, seen)) {
             leads_elsewhere(entry);
@@ -632,6 +640,7 @@ enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
         if (old != NULL && old->dir != NULL) {
             kith_dir_lost(fs, entry, old);
         }
+        kith_aside_note(fs, entry, seen);
         kith_entry_lead(fs, entry, NULL);
         entry->link = false;
         entry->valid_until = kith_watch_until(fs, entry, started);

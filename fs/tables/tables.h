@@ -168,6 +168,29 @@ KITH_MUST_CHECK enum kith_err kith_seen_inode(struct kith_fs *fs, struct kith_in
 bool kith_seen_taken(const struct kith_inode *inode, const struct kith_seen *seen,
                      uint64_t started);
 
+/* ---- aside.c: open files whose name another one bears now (fs->lock held) ---- */
+/* It is open, another file bears its name, and nothing is known to lead to it. */
+bool kith_aside_is(const struct kith_inode *inode);
+/* The same, of that name. */
+bool kith_aside_of(const struct kith_inode *inode, const struct kith_inode *dir, const char *base);
+/* The name is about to lead to what was seen, or (also seen NULL) nowhere: where what it leads to is open, that is
+ * remembered. A version that stands beside the name's bearer goes under its number from here on
+ * (kith_seen_other_id). */
+void kith_aside_note(struct kith_fs *fs, const struct kith_entry *entry,
+                     const struct kith_seen *seen);
+void kith_aside_forget(struct kith_fs *fs, struct kith_inode *inode);
+/* The group to which what is written to the file goes, also where it is aside. False: nowhere. */
+bool kith_inode_goes_to(const struct kith_inode *inode, struct kith_group *ret_group);
+/* It is not open any more. */
+void kith_aside_close(struct kith_fs *fs, struct kith_inode *inode);
+/* The number under which an open file goes that the name was seen to lead to: it was aside and
+ * bears the name again, or another mount has chosen its version for the name (a copy of it, whose
+ * row bears the version's number). 0: there is none. */
+uint64_t kith_aside_returns(struct kith_fs *fs, const struct kith_entry *entry,
+                            const struct kith_seen *seen);
+/* A number for a file of that one's that no inode has. */
+uint64_t kith_inode_free_id(struct kith_fs *fs, uint64_t id, const struct kith_dot *dot);
+
 /* ---- watch.c: directories whose changes the cluster tells ---- */
 KITH_MUST_CHECK enum kith_err kith_watcher_new(struct kith_fs *fs,
                                                struct kith_watcher **ret_watcher);
