@@ -560,10 +560,13 @@ int kith_inode_content(struct kith_fs *fs, struct kith_inode *inode,
     return 0;
 }
 
-/* fs->lock held. Open no more, with nothing unsent. */
+/* fs->lock held. Open no more, with nothing unsent. While another file has its name its attributes
+ * count, too: it needs a name for them, which it gets as long as it is open (aside_name.c). */
 static bool may_settle(const struct kith_inode *inode)
 {
-    return inode->opens == 0 && inode->is_open && (inode->unlinked || !kith_inode_dirty(inode));
+    bool attrs = kith_aside_is(inode) && inode->attr_changed != 0;
+    return inode->opens == 0 && inode->is_open &&
+           (inode->unlinked || (!kith_inode_dirty(inode) && !attrs));
 }
 
 /* fs->lock held, nobody busy with the row. The contents are the caller's to free. */

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "fs/conflicts/conflicts.h"
 #include "fs/rows/rows.h"
@@ -292,6 +293,33 @@ static void test_attributes(void **state)
     assert_int_equal(seen->attrs.mode & 07777u, 0600);
     both_have(place, "f=theirs f!=mine");
     closed(fs, mine);
+}
+
+/* The same where it is closed at once, while they wait for the next put. */
+static void test_attributes_closed(void **state)
+{
+    struct two_fs *place = *state;
+    struct kith_fs *fs = place->fs[TWO_MINE], *others = place->fs[TWO_OTHER];
+    struct kith_inode *mine = lost(place, NULL), *seen = NULL;
+    const struct stat attr = {.st_mode = 0600};
+    struct stat now;
+    double timeout;
+    char name[KITH_FS_NAME_MAX + 1];
+    learns(place, mine);
+    made_name(place, TWO_OTHER, "f", name);
+    assert_true(kith_setattr_fast(fs, mine, &attr, FUSE_SET_ATTR_MODE, &now, &timeout));
+    kith_inode_close(fs, mine);
+    for (unsigned i = 0; i < 1000 && (seen == NULL || (seen->attrs.mode & 0777u) != 0600); i++) {
+        const struct timespec tick = {0, 10000000};
+        nanosleep(&tick, NULL);
+        seen = two_inode_at(others, place->dir[TWO_OTHER], name);
+    }
+    assert_non_null(seen);
+    assert_int_equal(seen->attrs.mode & 0777u, 0600);
+    pthread_mutex_lock(&fs->lock);
+    kith_inode_drop(fs, mine);
+    pthread_mutex_unlock(&fs->lock);
+    both_have(place, "f=theirs f!=mine");
 }
 
 static void test_winner(void **state)
@@ -786,6 +814,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_clean_on_disk, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_directory, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_attributes, two_setup, two_teardown),
+        cmocka_unit_test_setup_teardown(test_attributes_closed, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_winner, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_unsent, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_two_handles, two_setup, two_teardown),
