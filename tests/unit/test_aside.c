@@ -406,6 +406,23 @@ static void test_changed_here(void **state)
     both_have(place, "f!=mine+ g=theirs");
 }
 
+/* A third file takes the name, made here. */
+static void test_replaced_here(void **state)
+{
+    struct two_fs *place = *state;
+    struct kith_fs *fs = place->fs[TWO_MINE];
+    struct kith_inode *mine = lost(place, NULL);
+    learns(place, mine);
+    struct kith_inode *third = created(place, TWO_MINE, "z");
+    append(fs, third, "third");
+    closed(fs, third);
+    renames(place, TWO_MINE, "z", "f");
+    both_have(place, "f=third f!=mine");
+    append(fs, mine, "+");
+    closed(fs, mine);
+    both_have(place, "f=third f!=mine+");
+}
+
 static void test_version_moved_here(void **state)
 {
     struct two_fs *place = *state;
@@ -820,6 +837,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_two_handles, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_closed, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_changed_here, two_setup, two_teardown),
+        cmocka_unit_test_setup_teardown(test_replaced_here, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_version_moved_here, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_version_chosen_here, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_removed_here, two_setup, two_teardown),
