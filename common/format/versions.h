@@ -53,7 +53,8 @@ KITH_MUST_CHECK enum kith_err kith_versions_shown(struct kith_arena *arena,
 /* Whether the row is of a file in conflict: an entry's or a shared inode's (in its directory, or in a
  * group of its own), in the filesystem, of which more than one version is shown. So a file with
  * several names is in conflict once. By this row alone: an entry counts although the shared inode that
- * its name refers to is gone, and the name leads nowhere. Cheap for a row of fewer than two siblings. ENOMEM. */
+ * its name refers to is gone, and the name leads nowhere. Cheap for a row of fewer than two siblings.
+ * ENOMEM. */
 KITH_MUST_CHECK enum kith_err kith_versions_conflict(struct kith_arena *arena,
                                                      const struct kith_key *key,
                                                      const struct kith_row *row,

@@ -173,8 +173,8 @@ bool kith_seen_taken(const struct kith_inode *inode, const struct kith_seen *see
 bool kith_aside_is(const struct kith_inode *inode);
 /* The same, of that name. */
 bool kith_aside_of(const struct kith_inode *inode, const struct kith_inode *dir, const char *base);
-/* The name is about to lead to what was seen, or (also seen NULL) nowhere: where what it leads to is open, that is
- * remembered. A version that stands beside the name's bearer goes under its number from here on
+/* The name is about to lead to what was seen, or (also seen NULL) nowhere: where what it leads to is
+ * open, that is remembered. A version that stands beside the name's bearer goes under its number from here on
  * (kith_seen_other_id). */
 void kith_aside_note(struct kith_fs *fs, const struct kith_entry *entry,
                      const struct kith_seen *seen);
