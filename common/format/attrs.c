@@ -3,9 +3,12 @@
 
 #include <string.h>
 
+#include "format/acl.h"
+
 #define ATTR_RECORD_VERSION  1u
 #define XATTR_RECORD_VERSION 1u
 #define TAG_FIRST            1u
+#define TAG_FIRST_ACL        6u
 #define TAG_CHANGED          16u
 #define NSEC_PER_SEC         1000000000u
 #define MODE_MASK            07777u
@@ -51,14 +54,30 @@ static bool takes(const struct kith_attrs *attrs, const struct kith_attrs *from,
     return (attrs->have & bit) == 0 || kith_time_compare(new_stamp, old_stamp) > 0;
 }
 
+static void take_acl(struct kith_attrs *attrs, const struct kith_attrs *from)
+{
+    attrs->acl = from->acl;
+    attrs->acl_size = from->acl_size;
+}
+
+static void take_default_acl(struct kith_attrs *attrs, const struct kith_attrs *from)
+{
+    attrs->default_acl = from->default_acl;
+    attrs->default_acl_size = from->default_acl_size;
+}
+
 void kith_attrs_merge(struct kith_attrs *attrs, const struct kith_attrs *from)
 {
     if (takes(attrs, from, KITH_ATTR_MODE, &attrs->mode_stamp, &from->mode_stamp)) {
         attrs->mode = from->mode;
         attrs->mode_stamp = from->mode_stamp;
+        take_acl(attrs, from);
     } else if ((attrs->have & from->have & KITH_ATTR_MODE) != 0 &&
                kith_time_compare(&attrs->mode_stamp, &from->mode_stamp) == 0) {
         attrs->mode &= from->mode; /* one of them joins concurrent modes (kith_attr_records_join) */
+        if (kith_bytes_compare(kith_attrs_acl(from), kith_attrs_acl(attrs)) > 0) {
+            take_acl(attrs, from); /* any is more than none; of two the same one everywhere */
+        }
     }
     if (takes(attrs, from, KITH_ATTR_OWNER, &attrs->owner_stamp, &from->owner_stamp)) {
         attrs->uid = from->uid;
@@ -76,6 +95,16 @@ void kith_attrs_merge(struct kith_attrs *attrs, const struct kith_attrs *from)
     if (takes(attrs, from, KITH_ATTR_XATTRS, &attrs->xattrs_stamp, &from->xattrs_stamp)) {
         attrs->xattrs = from->xattrs;
         attrs->xattrs_stamp = from->xattrs_stamp;
+    }
+    if (takes(attrs, from, KITH_ATTR_DEFAULT_ACL, &attrs->default_acl_stamp,
+              &from->default_acl_stamp)) {
+        take_default_acl(attrs, from);
+        attrs->default_acl_stamp = from->default_acl_stamp;
+    } else if ((attrs->have & from->have & KITH_ATTR_DEFAULT_ACL) != 0 &&
+               kith_time_compare(&attrs->default_acl_stamp, &from->default_acl_stamp) == 0 &&
+               kith_bytes_compare(kith_attrs_default_acl(from), kith_attrs_default_acl(attrs)) >
+                   0) {
+        take_default_acl(attrs, from);
     }
     attrs->have |= from->have;
 }
@@ -96,6 +125,7 @@ struct kith_time kith_attrs_ctime(const struct kith_attrs *attrs)
     later(&time, attrs, KITH_ATTR_ATIME, &attrs->atime_stamp);
     later(&time, attrs, KITH_ATTR_MTIME, &attrs->mtime_stamp);
     later(&time, attrs, KITH_ATTR_XATTRS, &attrs->xattrs_stamp);
+    later(&time, attrs, KITH_ATTR_DEFAULT_ACL, &attrs->default_acl_stamp);
     if (time.sec == INT64_MIN) {
         time.sec = 0;
     }
@@ -114,9 +144,16 @@ static uint32_t grants(const struct kith_attrs *attrs)
     return attrs->mode ^ STICKY;
 }
 
+static bool other_acl(const struct kith_attrs *from, const struct kith_attrs *to)
+{
+    return !kith_bytes_equal(kith_attrs_acl(from), kith_attrs_acl(to)) ||
+           !kith_bytes_equal(kith_attrs_default_acl(from), kith_attrs_default_acl(to));
+}
+
 bool kith_attrs_widen(const struct kith_attrs *from, const struct kith_attrs *to)
 {
-    return (grants(to) & ~grants(from)) != 0 || to->uid != from->uid || to->gid != from->gid;
+    return (grants(to) & ~grants(from)) != 0 || to->uid != from->uid || to->gid != from->gid ||
+           other_acl(from, to);
 }
 
 bool kith_attrs_narrow(const struct kith_attrs *from, const struct kith_attrs *to)
@@ -125,7 +162,7 @@ bool kith_attrs_narrow(const struct kith_attrs *from, const struct kith_attrs *t
     bool owner = to->uid != from->uid &&
                  (from->uid != 0 || may_more(mode, 3, 6) || may_more(mode, 0, 6));
     bool group = to->gid != from->gid && (may_more(mode, 3, 0) || may_more(mode, 0, 3));
-    return (grants(from) & ~grants(to)) != 0 || owner || group;
+    return (grants(from) & ~grants(to)) != 0 || owner || group || other_acl(from, to);
 }
 
 static void field_value(const struct kith_attrs *attrs, unsigned field, struct kith_buf *value)
@@ -221,12 +258,59 @@ enum kith_err kith_attrs_field(struct kith_attrs *attrs, uint64_t first_tag,
     return KITH_OK;
 }
 
+void kith_attrs_acl_encode(const struct kith_attrs *attrs, uint64_t first_tag, struct kith_buf *buf)
+{
+    if ((attrs->have & KITH_ATTR_MODE) != 0 && attrs->acl_size > 0) {
+        kith_field_put(buf, first_tag, kith_attrs_acl(attrs));
+    }
+    if ((attrs->have & KITH_ATTR_DEFAULT_ACL) != 0) {
+        struct kith_buf value;
+        kith_buf_init(&value);
+        kith_time_encode(&attrs->default_acl_stamp, &value);
+        kith_buf_put(&value, attrs->default_acl, attrs->default_acl_size);
+        kith_field_put(buf, first_tag + 1, kith_buf_bytes(&value));
+        buf->failed = buf->failed || value.failed;
+        kith_buf_release(&value);
+    }
+}
+
+enum kith_err kith_attrs_acl_field(struct kith_attrs *attrs, uint64_t first_tag,
+                                   const struct kith_field *field, bool *ret_taken)
+{
+    bool standard = field->tag == first_tag + 1;
+    struct kith_bytes acl = field->value;
+    *ret_taken = false;
+    if (field->tag != first_tag && !standard) {
+        return KITH_OK;
+    }
+    if (standard) {
+        struct kith_reader reader;
+        kith_reader_init(&reader, field->value);
+        attrs->default_acl_stamp = kith_time_decode(&reader);
+        if (reader.failed) {
+            return KITH_EFORMAT;
+        }
+        acl = kith_bytes_make(acl.data + reader.at, acl.size - reader.at);
+    }
+    bool none = standard && acl.size == 0;
+    if ((!standard && (attrs->have & KITH_ATTR_MODE) == 0) ||
+        (!none && kith_acl_check(acl) != KITH_OK)) {
+        return KITH_EFORMAT;
+    }
+    *(standard ? &attrs->default_acl : &attrs->acl) = none ? NULL : acl.data;
+    *(standard ? &attrs->default_acl_size : &attrs->acl_size) = (uint16_t)acl.size;
+    attrs->have |= standard ? KITH_ATTR_DEFAULT_ACL : 0;
+    *ret_taken = true;
+    return KITH_OK;
+}
+
 void kith_attr_record_encode(const struct kith_attr_record *record, struct kith_buf *buf)
 {
-    uint8_t changed = (uint8_t)record->changed;
+    uint8_t changed = (uint8_t)(record->changed & KITH_ATTR_ALL);
     kith_buf_put_u8(buf, ATTR_RECORD_VERSION);
     kith_buf_put_u64(buf, record->file_id);
     kith_attrs_encode(&record->attrs, TAG_FIRST, buf);
+    kith_attrs_acl_encode(&record->attrs, TAG_FIRST_ACL, buf);
     kith_field_put(buf, TAG_CHANGED, kith_bytes_make(&changed, 1));
 }
 
@@ -252,6 +336,9 @@ enum kith_err kith_attr_record_decode(struct kith_bytes bytes, struct kith_attr_
     while ((err = kith_field_next(&list, &field)) == KITH_OK) {
         bool taken = false;
         err = kith_attrs_field(&record.attrs, TAG_FIRST, &field, &taken);
+        if (err == KITH_OK && !taken) {
+            err = kith_attrs_acl_field(&record.attrs, TAG_FIRST_ACL, &field, &taken);
+        }
         if (err != KITH_OK) {
             return err;
         }
@@ -272,10 +359,24 @@ enum kith_err kith_attr_record_decode(struct kith_bytes bytes, struct kith_attr_
     return KITH_OK;
 }
 
+/* Of two that set a mode, the one whose ACL counts; NULL: none has any. */
+static const struct kith_attrs *later_acl(const struct kith_attrs *a, const struct kith_attrs *b)
+{
+    if (b->acl_size == 0) {
+        return a;
+    }
+    int order = a == NULL ? -1 : kith_time_compare(&a->mode_stamp, &b->mode_stamp);
+    if (order == 0) {
+        order = kith_bytes_compare(kith_attrs_acl(a), kith_attrs_acl(b));
+    }
+    return order < 0 ? b : a;
+}
+
 void kith_attr_records_join(const struct kith_attr_record *records, uint32_t count,
                             struct kith_attrs *ret_attrs)
 {
     struct kith_attrs attrs = records[0].attrs;
+    const struct kith_attrs *acl = NULL; /* the latest changer's that has one */
     uint32_t changers = 0;
     uint32_t mode = MODE_MASK;
     for (uint32_t i = 0; i < count; i++) {
@@ -284,10 +385,14 @@ void kith_attr_records_join(const struct kith_attr_record *records, uint32_t cou
         if ((records[i].changed & records[i].attrs.have & KITH_ATTR_MODE) != 0) {
             changers++;
             mode &= records[i].attrs.mode;
+            acl = later_acl(acl, &records[i].attrs);
         }
     }
     if (changers > 1) {
         attrs.mode = mode & 01777u;
+        if (acl != NULL) {
+            take_acl(&attrs, acl);
+        }
     }
     *ret_attrs = attrs;
 }

@@ -9,7 +9,14 @@
  * other. ctime is the latest of the stamps; a change of names gives the atime, which stays as it
  * is, a new one. Stamps come from the mount's clock; they order attributes only.
  *
- * Attribute row, version 1:      u8 version, u64 file id (LE), fields (field.h): as below, CHANGED
+ * An ACL (acl.h) travels with the mode, under its stamp: so both are always there together, in
+ * memory and in the row that a new file is. A directory's default ACL is an attribute of its own.
+ *
+ * Attribute row, version 1:      u8 version, u64 file id (LE), fields (field.h):
+ *     1 to 5  mode, owner, atime, mtime, xattrs, each with its stamp
+ *     6       ACL, where there is one: the bytes of acl.h (only with a mode)
+ *     7       default ACL: time stamp, the bytes; none: it was removed
+ *     16      u8: which of 1 to 5 this put changed
  * Extended attribute, version 1: u8 version, u64 file id (LE), time stamp, the value to the end
  *
  * The file id says whose they are: rows left from a file that bore the name before do not count.
@@ -33,7 +40,8 @@ enum kith_attr_bits {
     KITH_ATTR_ATIME = 4,
     KITH_ATTR_MTIME = 8,
     KITH_ATTR_XATTRS = 16,
-    KITH_ATTR_ALL = 31,
+    KITH_ATTR_ALL = 31, /* those that everything has */
+    KITH_ATTR_DEFAULT_ACL = 32, /* a directory has, or had, one */
 };
 
 struct kith_attrs {
@@ -41,13 +49,19 @@ struct kith_attrs {
     uint32_t mode; /* permission bits and set-id, sticky: 07777 */
     uint32_t uid, gid;
     bool xattrs; /* there may be extended attributes; false only where there are none */
+    uint16_t acl_size, default_acl_size; /* bytes; 0: none */
+    /* As kith_acl_check takes them; borrowed, as from the bytes that were decoded. Of `acl` the
+     * classes do not count (acl.h). */
+    const uint8_t *acl, *default_acl;
     struct kith_time atime, mtime;
     struct kith_time mode_stamp, owner_stamp, atime_stamp, mtime_stamp, xattrs_stamp;
+    struct kith_time default_acl_stamp;
 };
 
 struct kith_attr_record {
     uint64_t file_id;
-    uint32_t changed; /* bits: the fields that this put changed, the others are carried along */
+    /* bits: the fields that this put changed, the others are carried along; of KITH_ATTR_ALL */
+    uint32_t changed;
     struct kith_attrs attrs;
 };
 
@@ -59,16 +73,16 @@ struct kith_xattr_record {
 
 int kith_time_compare(const struct kith_time *a, const struct kith_time *b);
 /* Fields of `from` with a later stamp (or that `attrs` has not) replace those in `attrs`; of two modes
- * with one stamp, one of which joins concurrent ones, what both allow. */
+ * with one stamp, one of which joins concurrent ones, what both allow. ACLs stay borrowed. */
 void kith_attrs_merge(struct kith_attrs *attrs, const struct kith_attrs *from);
 /* The latest of the stamps; zero where there is none. */
 struct kith_time kith_attrs_ctime(const struct kith_attrs *attrs);
 
-/* Whether a change of mode or owner lets somebody do more than before: a bit is there that was not,
- * or it is another's. */
+/* Whether a change of mode, owner or ACL lets somebody do more than before: a bit is there that was not,
+ * or it is another's, or has another ACL. */
 bool kith_attrs_widen(const struct kith_attrs *from, const struct kith_attrs *to);
 /* Whether it lets somebody do less: a bit is gone, or a new owner or group puts somebody into a
- * class that may less (root, whose it was, needs no class). */
+ * class that may less (root, whose it was, needs no class), or it has another ACL. */
 bool kith_attrs_narrow(const struct kith_attrs *from, const struct kith_attrs *to);
 
 /* The fields of `attrs` as a field list with tags from `first_tag`, for inode_format.h too: five
@@ -78,12 +92,29 @@ void kith_attrs_encode(const struct kith_attrs *attrs, uint64_t first_tag, struc
 KITH_MUST_CHECK enum kith_err kith_attrs_field(struct kith_attrs *attrs, uint64_t first_tag,
                                                const struct kith_field *field, bool *ret_taken);
 
+/* The ACLs, with the tags `first_tag` and the next, where there are any. */
+void kith_attrs_acl_encode(const struct kith_attrs *attrs, uint64_t first_tag,
+                           struct kith_buf *buf);
+/* Takes a field if its tag is one of the two, after those of the attributes; borrows. EFORMAT. */
+KITH_MUST_CHECK enum kith_err kith_attrs_acl_field(struct kith_attrs *attrs, uint64_t first_tag,
+                                                   const struct kith_field *field,
+                                                   bool *ret_taken);
+static inline struct kith_bytes kith_attrs_acl(const struct kith_attrs *attrs)
+{
+    return kith_bytes_make(attrs->acl, attrs->acl_size);
+}
+static inline struct kith_bytes kith_attrs_default_acl(const struct kith_attrs *attrs)
+{
+    return kith_bytes_make(attrs->default_acl, attrs->default_acl_size);
+}
+
 void kith_attr_record_encode(const struct kith_attr_record *record, struct kith_buf *buf);
 /* EFORMAT for anything that encode would not have written, but for unknown fields; EVERSION. */
 KITH_MUST_CHECK enum kith_err kith_attr_record_decode(struct kith_bytes bytes,
                                                       struct kith_attr_record *ret_record);
 /* What several concurrent attribute rows say together: field by field the latest; where more than
- * one changed the mode, the intersection of the permission bits and no set-id. count >= 1. */
+ * one changed the mode, the intersection of the permission bits and no set-id, and the latest ACL
+ * that one of them set or kept: as far as the bits let it. count >= 1. */
 void kith_attr_records_join(const struct kith_attr_record *records, uint32_t count,
                             struct kith_attrs *ret_attrs);
 

@@ -18,6 +18,8 @@ enum {
     TAG_NAMES = 11,
     TAG_PARENT = 12,
     TAG_CONTENTS = 13,
+    TAG_ACL = 14, /* and 15 */
+    TAG_LAST = 15,
 };
 
 int kith_link_name_compare(const struct kith_link_name *a, const struct kith_link_name *b)
@@ -81,6 +83,7 @@ void kith_inode_record_encode(const struct kith_inode_record *record, struct kit
     if (record->contents.size > 0) {
         kith_field_put(buf, TAG_CONTENTS, record->contents);
     }
+    kith_attrs_acl_encode(&record->attrs, TAG_ACL, buf);
     kith_buf_put(buf, record->unknown.data, record->unknown.size);
     buf->failed = buf->failed || value.failed;
     kith_buf_release(&value);
@@ -219,7 +222,7 @@ enum kith_err kith_inode_record_decode(struct kith_arena *arena, struct kith_byt
     enum kith_err err;
     while ((err = kith_field_next(&list, &field)) == KITH_OK) {
         bool taken = false;
-        if (field.tag > TAG_CONTENTS) {
+        if (field.tag > TAG_LAST) {
             if (field.tag >= KITH_FIELD_CRITICAL) {
                 return KITH_EVERSION;
             }
@@ -231,6 +234,9 @@ enum kith_err kith_inode_record_decode(struct kith_arena *arena, struct kith_byt
             continue;
         }
         err = kith_attrs_field(&record.attrs, TAG_ATTRS, &field, &taken);
+        if (err == KITH_OK && !taken) {
+            err = kith_attrs_acl_field(&record.attrs, TAG_ACL, &field, &taken);
+        }
         if (err == KITH_OK && !taken) {
             seen |= 1u << field.tag;
             err = read_field(arena, &field, &record);

@@ -109,6 +109,120 @@ static void test_concurrent_modes(void **state)
     assert_int_equal(joined.mode, 04705);
 }
 
+/* ACLs of two lengths; classes 640 and 660 */
+static const uint8_t acl_a[] = {2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 4, 0, 4, 0, 255, 255,
+                                255, 255, 16, 0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255,
+                                255, 255};
+static const uint8_t acl_b[] = {2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 6, 0, 7, 0, 0, 0,
+                                4, 0, 4, 0, 255, 255, 255, 255, 16, 0, 6, 0, 255, 255, 255, 255,
+                                32, 0, 0, 0, 255, 255, 255, 255};
+
+static struct kith_attrs with_acl(const uint8_t *acl, size_t size, uint32_t mode, int64_t stamp)
+{
+    struct kith_attrs attrs = full(1);
+    attrs.acl = acl;
+    attrs.acl_size = (uint16_t)size;
+    attrs.mode = mode;
+    attrs.mode_stamp.sec = stamp;
+    return attrs;
+}
+
+static void merge_both(const struct kith_attrs *one, const struct kith_attrs *two,
+                       const uint8_t *want_acl, uint32_t want_mode)
+{
+    struct kith_attrs a = *one, b = *two;
+    kith_attrs_merge(&a, two);
+    kith_attrs_merge(&b, one);
+    assert_ptr_equal(a.acl_size > 0 ? a.acl : NULL, want_acl);
+    assert_ptr_equal(b.acl_size > 0 ? b.acl : NULL, want_acl);
+    assert_int_equal(a.mode, want_mode);
+    assert_int_equal(b.mode, want_mode);
+}
+
+/* An ACL goes where the mode goes. */
+static void test_acl_merge(void **state)
+{
+    (void)state;
+    struct kith_attrs a = with_acl(acl_a, sizeof acl_a, 0640, 10);
+    struct kith_attrs b = with_acl(acl_b, sizeof acl_b, 0660, 20);
+    struct kith_attrs none = with_acl(NULL, 0, 0600, 30);
+    merge_both(&a, &b, acl_b, 0660);
+    merge_both(&b, &none, NULL, 0600);
+    none.mode_stamp.sec = 15;
+    merge_both(&a, &none, NULL, 0600);
+    merge_both(&b, &none, acl_b, 0660);
+    b.mode_stamp = a.mode_stamp; /* one joins both: the same for everybody */
+    merge_both(&a, &b, memcmp(acl_a, acl_b, sizeof acl_a) > 0 ? acl_a : acl_b, 0640);
+    none.mode_stamp = a.mode_stamp;
+    merge_both(&a, &none, acl_a, 0600);
+}
+
+/* ACLs that two set at once, or a mode and an ACL: the latest ACL, as far as both modes go. */
+static void test_acl_join(void **state)
+{
+    (void)state;
+    struct kith_attr_record records[2];
+    struct kith_attrs joined;
+    records[0] = (struct kith_attr_record){1, KITH_ATTR_MODE,
+                                           with_acl(acl_b, sizeof acl_b, 0660, 10)};
+    records[1] =
+        (struct kith_attr_record){1, KITH_ATTR_MODE, with_acl(acl_a, sizeof acl_a, 0640, 20)};
+    kith_attr_records_join(records, 2, &joined);
+    assert_ptr_equal(joined.acl, acl_a);
+    assert_int_equal(joined.mode, 0640);
+    records[1].attrs = with_acl(NULL, 0, 0604, 20); /* who is named may no more than that */
+    kith_attr_records_join(records, 2, &joined);
+    assert_ptr_equal(joined.acl, acl_b);
+    assert_int_equal(joined.mode, 0600);
+    records[0].changed = 0; /* carried along: it was removed */
+    kith_attr_records_join(records, 2, &joined);
+    assert_int_equal(joined.acl_size, 0);
+    assert_int_equal(joined.mode, 0604);
+}
+
+static void test_default_acl(void **state)
+{
+    (void)state;
+    struct kith_attrs none = full(1), set = full(1), gone = full(1);
+    set.have |= KITH_ATTR_DEFAULT_ACL;
+    set.default_acl = acl_a;
+    set.default_acl_size = sizeof acl_a;
+    set.default_acl_stamp.sec = 50;
+    gone.have |= KITH_ATTR_DEFAULT_ACL;
+    gone.default_acl_stamp.sec = 60;
+    assert_int_equal(kith_attrs_ctime(&set).sec, 50);
+    assert_true(kith_attrs_widen(&none, &set) && kith_attrs_narrow(&none, &set));
+    assert_false(kith_attrs_widen(&none, &gone));
+    struct kith_attrs attrs = none;
+    kith_attrs_merge(&attrs, &set);
+    kith_attrs_merge(&attrs, &none);
+    assert_ptr_equal(attrs.default_acl, acl_a);
+    attrs.mode_stamp.sec = 70; /* a chmod elsewhere has nothing to do with it */
+    kith_attrs_merge(&attrs, &gone);
+    kith_attrs_merge(&attrs, &set);
+    assert_int_equal(attrs.default_acl_size, 0);
+    /* and through a row */
+    for (unsigned i = 0; i < 2; i++) {
+        struct kith_attr_record record = {7, KITH_ATTR_DEFAULT_ACL | KITH_ATTR_MODE,
+                                          i == 0 ? set : gone},
+                                back;
+        struct kith_buf buf;
+        kith_buf_init(&buf);
+        record.attrs.acl = acl_b;
+        record.attrs.acl_size = sizeof acl_b;
+        kith_attr_record_encode(&record, &buf);
+        assert_int_equal(kith_attr_record_decode(kith_buf_bytes(&buf), &back), KITH_OK);
+        assert_int_equal(back.changed, KITH_ATTR_MODE);
+        assert_int_equal(back.attrs.have, KITH_ATTR_ALL | KITH_ATTR_DEFAULT_ACL);
+        assert_true(kith_bytes_equal(kith_attrs_default_acl(&back.attrs),
+                                     kith_attrs_default_acl(&record.attrs)));
+        assert_true(kith_bytes_equal(kith_attrs_acl(&back.attrs),
+                                     kith_bytes_make(acl_b, sizeof acl_b)));
+        assert_int_equal(back.attrs.default_acl_stamp.sec, i == 0 ? 50 : 60);
+        kith_buf_release(&buf);
+    }
+}
+
 static void test_xattr(void **state)
 {
     (void)state;
@@ -161,6 +275,10 @@ static void test_widen_narrow(void **state)
     from.mode = 0700;
     from.uid = 7;
     check_change(0700, 8, 0, &from, true, true); /* he who had it */
+    struct kith_attrs to = with_acl(acl_a, sizeof acl_a, 0700, 1);
+    from = with_acl(NULL, 0, 0700, 1);
+    assert_true(kith_attrs_widen(&from, &to) && kith_attrs_narrow(&to, &from));
+    assert_false(kith_attrs_widen(&to, &to) || kith_attrs_narrow(&to, &to));
 }
 
 int main(void)
@@ -170,6 +288,9 @@ int main(void)
         cmocka_unit_test(test_merge),
         cmocka_unit_test(test_merge_joined),
         cmocka_unit_test(test_concurrent_modes),
+        cmocka_unit_test(test_acl_merge),
+        cmocka_unit_test(test_acl_join),
+        cmocka_unit_test(test_default_acl),
         cmocka_unit_test(test_xattr),
         cmocka_unit_test(test_widen_narrow),
     };

@@ -13,6 +13,11 @@
 
 #define MUTATIONS 20000u
 
+/* u::rw- u:7:r-- g::r-- m::r-- o::--- */
+static const uint8_t acl[] = {2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2,  0,   4,
+                              0, 7, 0, 0, 0, 4, 0, 4, 0,   255, 255, 255, 255, 16, 0,
+                              4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255};
+
 static struct kith_inode_record sample(enum kith_type type)
 {
     static const struct kith_link_name names[2] = {{{{1}}, {(const uint8_t *)"a", 1}},
@@ -35,7 +40,14 @@ static struct kith_inode_record sample(enum kith_type type)
         record.name_count = 2;
         record.contents = kith_bytes_make("contents", 8);
     }
+    if (type == KITH_TYPE_FILE || type == KITH_TYPE_DIR) {
+        record.attrs.acl = acl;
+        record.attrs.acl_size = sizeof acl;
+    }
     if (type == KITH_TYPE_DIR) {
+        record.attrs.have |= KITH_ATTR_DEFAULT_ACL;
+        record.attrs.default_acl = acl;
+        record.attrs.default_acl_size = sizeof acl;
         record.has_parent = record.removed = true;
         record.parent_name = kith_bytes_make("dir", 3);
     }
@@ -74,6 +86,36 @@ static void test_round_trip(void **state)
         }
         kith_buf_release(&buf);
     }
+}
+
+/* An ACL belongs to a mode, and has the form of one. */
+static void test_acl(void **state)
+{
+    (void)state;
+    struct kith_inode_record record = sample(KITH_TYPE_DIR), back;
+    struct kith_arena arena;
+    struct kith_buf buf;
+    kith_arena_init(&arena, 0);
+    kith_buf_init(&buf);
+    kith_inode_record_encode(&record, &buf);
+    assert_int_equal(kith_inode_record_decode(&arena, kith_buf_bytes(&buf), &back), KITH_OK);
+    assert_true(kith_bytes_equal(kith_attrs_acl(&back.attrs), kith_attrs_acl(&record.attrs)));
+    assert_true(kith_bytes_equal(kith_attrs_default_acl(&back.attrs),
+                                 kith_attrs_default_acl(&record.attrs)));
+    kith_buf_clear(&buf);
+    record.attrs.default_acl_size--;
+    kith_inode_record_encode(&record, &buf);
+    assert_int_equal(canonical(kith_buf_bytes(&buf)), KITH_EFORMAT);
+    kith_buf_clear(&buf);
+    record = sample(KITH_TYPE_FILE);
+    record.attrs.have &= ~(uint32_t)KITH_ATTR_MODE;
+    record.attrs.acl_size = 0;
+    kith_inode_record_encode(&record, &buf);
+    assert_int_equal(canonical(kith_buf_bytes(&buf)), KITH_OK);
+    kith_field_put(&buf, 14, kith_bytes_make(acl, sizeof acl));
+    assert_int_equal(canonical(kith_buf_bytes(&buf)), KITH_EFORMAT);
+    kith_buf_release(&buf);
+    kith_arena_release(&arena);
 }
 
 /* A later version's fields come back as they were; critical ones refuse. */
@@ -144,6 +186,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_acl),
         cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_mutations),
         cmocka_unit_test(test_mark),
