@@ -157,7 +157,7 @@ struct kith_inode {
     uint64_t share_id; /* the number that the row, and what refers to it, bears there */
     struct kith_entry *entry; /* a name that leads here; NULL for the root and when unlinked */
     struct kith_dir *dir;     /* directories */
-    struct kith_attrs attrs;
+    struct kith_attrs attrs; /* its ACLs are the inode's own (kith_inode_attrs_set) */
     struct kith_time btime;
     uint64_t rdev;
     struct kith_octets target; /* symlinks */
@@ -258,6 +258,7 @@ struct kith_fs {
     char writer[KITH_WRITER_MAX + 1]; /* "user@host" */
     uint32_t volume;
     uint64_t entry_ns; /* entry_timeout */
+    bool acl; /* the kernel minds ACLs, and leaves umasks to us; set by INIT, before all else */
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a busy flag fell, a content is there */
     struct kith_inode *root;

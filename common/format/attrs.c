@@ -109,6 +109,24 @@ void kith_attrs_merge(struct kith_attrs *attrs, const struct kith_attrs *from)
     attrs->have |= from->have;
 }
 
+enum kith_err kith_attrs_keep(struct kith_attrs *attrs, struct kith_arena *arena)
+{
+    const uint8_t *acl = NULL, *default_acl = NULL;
+    if (attrs->acl_size > 0) {
+        acl = kith_arena_copy(arena, attrs->acl, attrs->acl_size);
+    }
+    if (attrs->default_acl_size > 0) {
+        default_acl = kith_arena_copy(arena, attrs->default_acl, attrs->default_acl_size);
+    }
+    if ((acl == NULL) != (attrs->acl_size == 0) ||
+        (default_acl == NULL) != (attrs->default_acl_size == 0)) {
+        return KITH_ENOMEM;
+    }
+    attrs->acl = acl;
+    attrs->default_acl = default_acl;
+    return KITH_OK;
+}
+
 static void later(struct kith_time *time, const struct kith_attrs *attrs, uint32_t bit,
                   const struct kith_time *stamp)
 {

@@ -26,6 +26,7 @@
 
 #include <stdbool.h>
 
+#include "base/alloc.h"
 #include "format/field.h"
 
 /* Seconds since 1970 (any sign) and nanoseconds, as struct timespec, of fixed size. */
@@ -75,6 +76,8 @@ int kith_time_compare(const struct kith_time *a, const struct kith_time *b);
 /* Fields of `from` with a later stamp (or that `attrs` has not) replace those in `attrs`; of two modes
  * with one stamp, one of which joins concurrent ones, what both allow. ACLs stay borrowed. */
 void kith_attrs_merge(struct kith_attrs *attrs, const struct kith_attrs *from);
+/* Copies what they borrow of ACLs into the arena. */
+KITH_MUST_CHECK enum kith_err kith_attrs_keep(struct kith_attrs *attrs, struct kith_arena *arena);
 /* The latest of the stamps; zero where there is none. */
 struct kith_time kith_attrs_ctime(const struct kith_attrs *attrs);
 

@@ -299,9 +299,12 @@ static int part_build(struct kith_fs *fs, struct kith_inode *dir, const char *na
         record.attrs.mtime = found->other.version.record.attrs.mtime;
         record.attrs.mtime_stamp = found->other.version.record.attrs.mtime_stamp;
     }
+    int error = kith_errno(kith_attrs_keep(&record.attrs, &found->arena));
     pthread_mutex_unlock(&fs->lock);
     record.attrs.xattrs = false; /* their rows stay with the file */
-    int error = free_context(fs, dir, row_name, &found->arena, &context);
+    if (error == 0) {
+        error = free_context(fs, dir, row_name, &found->arena, &context);
+    }
     if (error == 0) {
         error = kith_batch_record(into, &record, &value);
     }

@@ -278,7 +278,9 @@ static enum kith_err fill(struct kith_fs *fs, struct kith_inode *inode,
     }
     attrs.have |= KITH_ATTR_XATTRS; /* they stay with the file */
     attrs.xattrs = false;
-    inode->attrs = attrs;
+    if (!kith_inode_attrs_set(inode, &attrs)) {
+        return KITH_ENOMEM;
+    }
     inode->btime = record->btime;
     inode->rdev = record->rdev;
     inode->made_links = other->of_inode && beside != NULL ? beside->name_count : 1;

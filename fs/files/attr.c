@@ -6,6 +6,8 @@
  * put of the file, a rename included, at most ATTR_DELAY_NS; everything else is put before the
  * answer, which comes from the put's completion.
  *
+ * A chmod changes the file's ACL with it: the mode has the ACL's classes (format/acl.h).
+ *
  * A directory's link count is 2 and one for each directory in it, where memory has all of its
  * names; else it is 1 ("not counted", as on btrfs: programs then look for themselves). Its mtime is
  * what was set last, or the last change of its entries that this mount made itself. */
@@ -236,17 +238,27 @@ static int set_size(struct kith_job *job)
     return error;
 }
 
-/* fs->lock held. Takes the new values; they are to be put. */
-static void set_attrs(struct kith_fs *fs, struct kith_inode *inode, const struct kith_attrs *attrs,
-                      uint32_t changed)
+bool kith_attrs_take(struct kith_fs *fs, struct kith_inode *inode, const struct kith_attrs *attrs,
+                     uint32_t changed)
 {
-    inode->attrs = *attrs;
+    if (!kith_inode_attrs_set(inode, attrs)) {
+        return false;
+    }
     if (changed != 0 && !inode->unlinked) {
         inode->attr_since = inode->attr_changed == 0 ? kith_mono_ns() : inode->attr_since;
         inode->attr_changed |= changed;
         inode->attr_version++;
         kith_inode_enqueue(fs, inode);
     }
+    return true;
+}
+
+/* fs->lock held. The same of what setattr changes: ACLs stay, so that takes no memory. */
+static void set_attrs(struct kith_fs *fs, struct kith_inode *inode, const struct kith_attrs *attrs,
+                      int valid)
+{
+    bool taken = kith_attrs_take(fs, inode, attrs, changed_bits(valid));
+    KITH_ASSERT(taken);
 }
 
 /* fs->lock held */
@@ -256,24 +268,44 @@ static bool has_place(const struct kith_inode *inode, struct kith_group *ret_gro
     return kith_inode_place(inode, ret_group, &name) && !inode->unlinked;
 }
 
-bool kith_setattr_fast(struct kith_fs *fs, struct kith_inode *inode, const struct stat *attr,
-                       int valid, struct stat *ret_stat, double *ret_timeout)
+bool kith_attrs_may_wait(struct kith_fs *fs, struct kith_inode *inode)
 {
     struct kith_group group;
-    if ((valid & FUSE_SET_ATTR_SIZE) != 0) {
-        return false;
-    }
     pthread_mutex_lock(&fs->lock);
     bool placed = has_place(inode, &group);
     pthread_mutex_unlock(&fs->lock);
-    if (placed && !kith_fs_defers(fs, &group)) {
+    return !placed || kith_fs_defers(fs, &group);
+}
+
+bool kith_attrs_wait(const struct kith_inode *inode, const struct kith_attrs *attrs)
+{
+    return inode->unlinked || kith_inode_dirty(inode) || !must_go_now(inode, attrs);
+}
+
+bool kith_attrs_known(struct kith_fs *fs, struct kith_inode *inode)
+{
+    if (inode->made || inode->is_open || inode->unlinked || kith_inode_dirty(inode) ||
+        inode->attr_changed != 0 || kith_mono_ns() < inode->valid_until) {
+        return true;
+    }
+    bool watch = kith_watch_knows_inode(inode);
+    if (watch) {
+        kith_watch_saved(fs, KITH_SAVED_ATTR);
+    }
+    return watch;
+}
+
+bool kith_setattr_fast(struct kith_fs *fs, struct kith_inode *inode, const struct stat *attr,
+                       int valid, struct stat *ret_stat, double *ret_timeout)
+{
+    if ((valid & FUSE_SET_ATTR_SIZE) != 0 || !kith_attrs_may_wait(fs, inode)) {
         return false;
     }
     pthread_mutex_lock(&fs->lock);
     struct kith_attrs attrs = attrs_with(&inode->attrs, attr, valid);
-    bool waits = inode->unlinked || kith_inode_dirty(inode) || !must_go_now(inode, &attrs);
+    bool waits = kith_attrs_wait(inode, &attrs);
     if (waits) {
-        set_attrs(fs, inode, &attrs, changed_bits(valid));
+        set_attrs(fs, inode, &attrs, valid);
         kith_inode_stat(inode, ret_stat);
         *ret_timeout = kith_told_timeout(inode, fs->options->attr_timeout, false);
         ret_stat->st_ino = inode == fs->root ? FUSE_ROOT_ID : ret_stat->st_ino;
@@ -289,7 +321,7 @@ static void take_attrs(struct kith_job *job)
     int valid = job->flags & ~FUSE_SET_ATTR_SIZE;
     pthread_mutex_lock(&fs->lock);
     struct kith_attrs attrs = attrs_with(&job->inode->attrs, &job->attr, valid);
-    set_attrs(fs, job->inode, &attrs, changed_bits(valid));
+    set_attrs(fs, job->inode, &attrs, valid);
     pthread_mutex_unlock(&fs->lock);
 }
 

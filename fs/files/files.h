@@ -170,6 +170,33 @@ KITH_MUST_CHECK enum kith_err kith_attr_update(struct kith_inode *inode, struct 
                                                struct kith_rowname *name,
                                                struct kith_put_update *ret_update);
 
+/* The parts of a change of attributes, for acl.c: */
+/* fs->lock held. Whether memory has the attributes as they are. */
+bool kith_attrs_known(struct kith_fs *fs, struct kith_inode *inode);
+/* fs->lock not held. Whether anything of that inode may wait for a put. */
+bool kith_attrs_may_wait(struct kith_fs *fs, struct kith_inode *inode);
+/* fs->lock held. Whether these attributes may, where anything may. */
+bool kith_attrs_wait(const struct kith_inode *inode, const struct kith_attrs *attrs);
+/* fs->lock held. Takes the new values, to be put, with bits of what changed. False: memory is short,
+ * and nothing has changed; not where the ACLs are those that the inode has. */
+KITH_MUST_CHECK bool kith_attrs_take(struct kith_fs *fs, struct kith_inode *inode,
+                                     const struct kith_attrs *attrs, uint32_t changed);
+
+/* ---- acl.c ---- */
+/* Whether an extended attribute of that name is an ACL; never where the mount has none. */
+bool kith_acl_name(const struct kith_fs *fs, const char *name);
+/* Answer SETXATTR, REMOVEXATTR and GETXATTR of one. */
+void kith_op_setacl(fuse_req_t req, fuse_ino_t ino, const char *name, const void *value,
+                    size_t size, int flags);
+void kith_op_removeacl(fuse_req_t req, fuse_ino_t ino, const char *name);
+void kith_op_getacl(fuse_req_t req, fuse_ino_t ino, const char *name, size_t room);
+/* fs->lock held. The names of those that the inode has, with a NUL each. */
+void kith_acl_names(const struct kith_fs *fs, const struct kith_inode *inode, struct kith_buf *buf);
+/* fs->lock held. What the umask, or the directory's default ACL, makes of the attributes of
+ * something new in it; they borrow from the directory. */
+void kith_acl_make(const struct kith_fs *fs, const struct kith_inode *dir, enum kith_type type,
+                   mode_t umask, struct kith_attrs *attrs);
+
 /* ---- xattr.c ---- */
 void kith_do_setxattr(struct kith_job *job);
 void kith_do_getxattr(struct kith_job *job);

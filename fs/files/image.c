@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "format/acl.h"
 #include "fs/fs.h"
 #include "fs/files/files.h"
 #include "fs/links/links.h"
@@ -20,15 +21,17 @@
 #define SIBLING_INLINE_MAX                                                                         \
     4096u /* DESIGN section 2: a second sibling's contents above go to chunks */
 
-_Static_assert(KITH_CONTENT_INLINE_MAX >=
-                   IMAGE_MAX + KITH_LINKS_MAX * (KITH_FS_NAME_MAX + NAME_COST),
-               "an image that memory holds has room in the row beside all names");
+#define ATTRS_COST 512u /* bytes of attributes without their ACL, and of what else a row has */
 
-/* What the names of a shared inode leave of the row. One more that is being added is not counted:
- * KITH_CONTENT_INLINE_MAX has room for it. fs->lock held. */
+_Static_assert(KITH_INLINE_VALUE_MAX >= IMAGE_MAX + KITH_ACL_SIZE_MAX + ATTRS_COST +
+                                            KITH_LINKS_MAX * (KITH_FS_NAME_MAX + NAME_COST),
+               "an image that memory holds has room in the row beside all names and an ACL");
+
+/* What the names of a shared inode and an ACL leave of the row. One more name that is being added
+ * is not counted: KITH_CONTENT_INLINE_MAX has room for it. fs->lock held. */
 static size_t room_beside_names(const struct kith_inode *inode)
 {
-    size_t names = 0;
+    size_t names = inode->attrs.acl_size;
     for (uint32_t i = 0; i < inode->name_count && inode->shared; i++) {
         names += inode->names[i].name.size + NAME_COST;
     }
@@ -57,7 +60,7 @@ static void image_made(const struct kith_content_image *from, struct kith_image 
     ret_image->allocated = from->allocated;
 }
 
-/* Stored contents that leave no room for the names of their inode go to chunks. */
+/* Stored contents that leave no room for the names or the ACL of their inode go to chunks. */
 static int make_room(struct kith_fs *fs, enum kith_durability durability, size_t max,
                      struct kith_arena *arena, struct kith_image *image)
 {
@@ -93,7 +96,8 @@ static int closed_image(struct kith_fs *fs, struct kith_inode *inode,
     image->allocated = inode->allocated;
     struct kith_client_answer answer;
     struct kith_seen seen;
-    size_t max = inode->shared ? room_beside_names(inode) : SIZE_MAX;
+    bool crowded = inode->shared || inode->attrs.acl_size > 0;
+    size_t max = crowded ? room_beside_names(inode) : SIZE_MAX;
     int error = 0;
     if (!known) {
         pthread_mutex_unlock(&fs->lock);

@@ -61,8 +61,9 @@ static int adopt(struct kith_fs *fs, struct kith_inode *inode, const struct kith
                                                  seen->record.name_count, same))) {
         return ENOMEM;
     }
-    struct kith_attrs attrs = seen->record.attrs;
-    kith_attrs_merge(&inode->attrs, &attrs);
+    if (!kith_inode_attrs_merge(inode, &seen->record.attrs)) {
+        return ENOMEM;
+    }
     inode->valid_until = kith_mono_ns() + fs->entry_ns;
     return 0;
 }

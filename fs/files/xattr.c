@@ -3,7 +3,8 @@
  * xattr.c - extended attributes: a row each beside the inode's.
  *
  * The attributes say whether a file may have any (attrs.xattrs): for those that have none, and that
- * is nearly all of them, GETXATTR and LISTXATTR are answered from memory (ops.c). */
+ * is nearly all of them, GETXATTR and LISTXATTR are answered from memory (ops.c). ACLs are none of
+ * these: they are attributes (acl.c). */
 #include <errno.h>
 #include <string.h>
 #include <sys/xattr.h>
@@ -286,6 +287,9 @@ void kith_do_listxattr(struct kith_job *job)
     }
     listing.file_id = place.id;
     kith_buf_init(&listing.names);
+    pthread_mutex_lock(&job->fs->lock);
+    kith_acl_names(job->fs, job->inode, &listing.names);
+    pthread_mutex_unlock(&job->fs->lock);
     error = kith_rows_xattrs(job->fs, &place.group, kith_rowname_bytes(&place.base), false,
                              list_one, &listing);
     if (error != 0 || listing.names.failed) {

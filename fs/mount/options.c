@@ -359,6 +359,10 @@ static enum kith_err one_option(char *word, struct kith_fs_options *options,
         options->no_watch = true;
         return KITH_OK;
     }
+    if (strcmp(word, "acl") == 0 || strcmp(word, "noacl") == 0) {
+        options->no_acl = word[0] == 'n';
+        return KITH_OK;
+    }
     if (strcmp(word, "strict") == 0 || strcmp(word, "sloppy") == 0) {
         options->strict = word[1] == 't';
         return KITH_OK;

@@ -28,6 +28,7 @@ struct kith_fs_options {
     char *path;                         /* "/" or "/a/b"; owned */
     bool foreground, debug, help, version;
     bool read_only, allow_other, no_watch, strict;
+    bool no_acl; /* POSIX ACLs are neither kept nor minded */
     bool hide_conflicts;
     enum kith_conflict_style conflict_names;
     uint32_t w_min; /* of client.h */

@@ -26,18 +26,22 @@ struct kith_inode *kith_inode_make(struct kith_fs *fs, struct kith_entry *entry,
     }
     struct kith_time now = kith_wall_time();
     struct kith_inode *dir = entry->dir;
-    struct kith_attrs *attrs = &inode->attrs;
-    attrs->have = KITH_ATTR_ALL;
-    attrs->mode = mode & 07777u;
-    attrs->uid = ctx->uid;
-    attrs->gid = ctx->gid;
+    struct kith_attrs attrs = {.have = KITH_ATTR_ALL,
+                               .mode = mode & 07777u,
+                               .uid = ctx->uid,
+                               .gid = ctx->gid};
     if ((dir->attrs.mode & S_ISGID) != 0) { /* a directory with set-gid gives its group */
-        attrs->gid = dir->attrs.gid;
-        attrs->mode |= type == KITH_TYPE_DIR ? S_ISGID : 0;
+        attrs.gid = dir->attrs.gid;
+        attrs.mode |= type == KITH_TYPE_DIR ? S_ISGID : 0;
     }
-    attrs->atime = attrs->mtime = now;
-    attrs->mode_stamp = attrs->owner_stamp = attrs->atime_stamp = now;
-    attrs->mtime_stamp = attrs->xattrs_stamp = now;
+    attrs.atime = attrs.mtime = now;
+    attrs.mode_stamp = attrs.owner_stamp = attrs.atime_stamp = now;
+    attrs.mtime_stamp = attrs.xattrs_stamp = now;
+    kith_acl_make(fs, dir, type, ctx->umask, &attrs);
+    if (!kith_inode_attrs_set(inode, &attrs)) {
+        kith_inode_drop(fs, inode);
+        return NULL;
+    }
     inode->btime = now;
     inode->pending = true;
     inode->has_kernel_dot = true; /* the kernel's pages are what it wrote itself */

@@ -64,11 +64,15 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     struct kith_fs *fs = userdata;
     unsigned off = FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV |
                    FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
-                   FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_ACL;
+                   FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_ACL |
+                   FUSE_CAP_DONT_MASK;
+    unsigned acl = FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK; /* both or none (acl.c) */
     unsigned on = FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS |
                   FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_ASYNC_READ | FUSE_CAP_EXPIRE_ONLY;
     conn->want &= ~off;
     conn->want |= on & conn->capable;
+    fs->acl = !fs->options->no_acl && (conn->capable & acl) == acl;
+    conn->want |= fs->acl ? acl : 0;
     conn->max_write = KITH_WRITE_MAX;
     conn->max_readahead = 1u << 20;
     conn->max_background = 64;
@@ -154,13 +158,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     (void)fi;
     pthread_mutex_lock(&fs->lock);
     struct kith_inode *inode = kith_inode_of(fs, ino);
-    uint64_t now = kith_mono_ns();
-    bool known = inode->made || inode->is_open || inode->unlinked || kith_inode_dirty(inode) ||
-                 inode->attr_changed != 0 || now < inode->valid_until;
-    if (!known && kith_watch_knows_inode(inode)) {
-        known = true;
-        kith_watch_saved(fs, KITH_SAVED_ATTR);
-    }
+    bool known = kith_attrs_known(fs, inode);
     if (known) {
         kith_inode_stat(inode, &attr);
         timeout = kith_told_timeout(inode, fs->options->attr_timeout, true);
@@ -459,8 +457,8 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 }
 
 /* What Linux says of a name: 0 where it is one of a namespace that is kept; who may use which the
- * kernel has looked. POSIX ACLs (system.*) are not: said plainly, so that cp and tar go on
- * without. */
+ * kernel has looked. ACLs (system.*) come here only where the mount has none: said plainly, so that
+ * cp and tar go on without. */
 static int xattr_name(const char *name)
 {
     static const char *const spaces[] = {"user.", "security.", "trusted."};
@@ -513,7 +511,12 @@ static bool has_none(struct kith_fs *fs, fuse_ino_t ino)
 static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
                         size_t size, int flags)
 {
-    if (xattr_kept(req, name) || made_refused(req, ino, true)) {
+    bool acl = kith_acl_name(fs_of(req), name);
+    if ((!acl && xattr_kept(req, name)) || made_refused(req, ino, true)) {
+        return;
+    }
+    if (acl) {
+        kith_op_setacl(req, ino, name, value, size, flags);
         return;
     }
     struct kith_job *job = named(req, ino, name, kith_do_setxattr);
@@ -532,6 +535,10 @@ static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
+    if (kith_acl_name(fs_of(req), name)) {
+        kith_op_getacl(req, ino, name, size);
+        return;
+    }
     if (xattr_refused(req, name)) {
         return;
     }
@@ -547,14 +554,31 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
     start(req, job);
 }
 
+/* Of what has no other extended attributes. */
+static void list_acls(fuse_req_t req, fuse_ino_t ino, size_t room)
+{
+    struct kith_fs *fs = fs_of(req);
+    struct kith_buf names;
+    kith_buf_init(&names);
+    pthread_mutex_lock(&fs->lock);
+    kith_acl_names(fs, kith_inode_of(fs, ino), &names);
+    pthread_mutex_unlock(&fs->lock);
+    if (names.failed) {
+        fuse_reply_err(req, ENOMEM);
+    } else if (room == 0) {
+        fuse_reply_xattr(req, names.size);
+    } else if (names.size > room) {
+        fuse_reply_err(req, ERANGE);
+    } else {
+        fuse_reply_buf(req, (const char *)names.data, names.size);
+    }
+    kith_buf_release(&names);
+}
+
 static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
     if (has_none(fs_of(req), ino)) {
-        if (size == 0) {
-            fuse_reply_xattr(req, 0);
-        } else {
-            fuse_reply_buf(req, NULL, 0);
-        }
+        list_acls(req, ino, size);
         return;
     }
     struct kith_job *job = kith_job_new(fs_of(req), req, ino, 0, kith_do_listxattr);
@@ -566,6 +590,12 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
+    if (kith_acl_name(fs_of(req), name)) {
+        if (!made_refused(req, ino, true)) {
+            kith_op_removeacl(req, ino, name);
+        }
+        return;
+    }
     if (xattr_kept(req, name)) {
         return;
     }

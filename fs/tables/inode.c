@@ -137,6 +137,51 @@ static void names_free(struct kith_inode *inode)
     inode->name_count = 0;
 }
 
+/* The inode's own copy of `size` bytes, where it has not got these already. False: no memory. */
+static bool own_acl(const uint8_t **acl, size_t size, const uint8_t *had, size_t had_size)
+{
+    if (size == had_size && (size == 0 || memcmp(*acl, had, size) == 0)) {
+        *acl = had;
+        return true;
+    }
+    uint8_t *copy = size == 0 ? NULL : kith_malloc(size);
+    if (copy != NULL) {
+        memcpy(copy, *acl, size);
+    }
+    *acl = copy;
+    return copy != NULL || size == 0;
+}
+
+static void acl_free(const uint8_t *acl)
+{
+    kith_free((void *)(uintptr_t)acl);
+}
+
+bool kith_inode_attrs_set(struct kith_inode *inode, const struct kith_attrs *attrs)
+{
+    const struct kith_attrs was = inode->attrs;
+    struct kith_attrs now = *attrs;
+    if (!own_acl(&now.acl, now.acl_size, was.acl, was.acl_size)) {
+        return false;
+    }
+    if (!own_acl(&now.default_acl, now.default_acl_size, was.default_acl,
+                 was.default_acl_size)) {
+        acl_free(now.acl != was.acl ? now.acl : NULL);
+        return false;
+    }
+    inode->attrs = now;
+    acl_free(now.acl != was.acl ? was.acl : NULL);
+    acl_free(now.default_acl != was.default_acl ? was.default_acl : NULL);
+    return true;
+}
+
+bool kith_inode_attrs_merge(struct kith_inode *inode, const struct kith_attrs *attrs)
+{
+    struct kith_attrs merged = inode->attrs;
+    kith_attrs_merge(&merged, attrs);
+    return kith_inode_attrs_set(inode, &merged);
+}
+
 void kith_inode_rename(struct kith_fs *fs, struct kith_inode *inode, uint64_t id)
 {
     table_take_out(fs, inode);
@@ -156,6 +201,8 @@ static void inode_free(struct kith_fs *fs, struct kith_inode *inode)
     kith_inode_put_forget(inode);
     kith_inode_image_forget(fs, inode);
     names_free(inode);
+    acl_free(inode->attrs.acl);
+    acl_free(inode->attrs.default_acl);
     kith_octets_clear(&inode->made_image);
     kith_octets_clear(&inode->target);
     kith_octets_clear(&inode->unknown);

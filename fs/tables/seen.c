@@ -265,7 +265,9 @@ enum kith_err kith_seen_inode(struct kith_fs *fs, struct kith_inode *inode,
         attrs.have &= ~(uint32_t)KITH_ATTR_MTIME; /* it shows the version that it opened */
     }
     bool xattrs = (inode->attrs.have & KITH_ATTR_XATTRS) != 0 && inode->attrs.xattrs;
-    kith_attrs_merge(&inode->attrs, &attrs);
+    if (!kith_inode_attrs_merge(inode, &attrs)) {
+        return KITH_ENOMEM;
+    }
     inode->attrs.xattrs = inode->attrs.xattrs || (attrs.xattrs && !xattrs);
     inode->valid_until = kith_watch_until(fs, inode->entry, started);
     if (seen->link && !kith_octets_set(&inode->ctx, seen->inode_ctx)) {
@@ -519,6 +521,11 @@ static void attrs_follow(struct kith_fs *fs, struct kith_inode *inode, const str
     if ((mine->have & theirs->have & KITH_ATTR_OWNER) != 0 &&
         kith_time_compare(&mine->owner_stamp, &theirs->owner_stamp) > 0) {
         later |= KITH_ATTR_OWNER;
+    }
+    if ((mine->have & KITH_ATTR_DEFAULT_ACL) != 0 &&
+        ((theirs->have & KITH_ATTR_DEFAULT_ACL) == 0 ||
+         kith_time_compare(&mine->default_acl_stamp, &theirs->default_acl_stamp) > 0)) {
+        later |= KITH_ATTR_DEFAULT_ACL;
     }
     later &= ~inode->attr_changed;
     if (later != 0 && !seen->degraded && !inode->unlinked) {

@@ -23,6 +23,13 @@ struct kith_inode *kith_inode_find(struct kith_fs *fs, uint64_t id);
 struct kith_inode *kith_dir_find(struct kith_fs *fs, const struct kith_group *group);
 /* New, with one ref for the caller. NULL when memory is short. */
 struct kith_inode *kith_inode_new(struct kith_fs *fs, uint64_t id, enum kith_type type);
+/* Takes the attributes, with copies of their ACLs: nothing else writes those of inode->attrs. False:
+ * memory is short, and nothing has changed. */
+KITH_MUST_CHECK bool kith_inode_attrs_set(struct kith_inode *inode,
+                                          const struct kith_attrs *attrs);
+/* The same with what kith_attrs_merge makes of its own and these. */
+KITH_MUST_CHECK bool kith_inode_attrs_merge(struct kith_inode *inode,
+                                            const struct kith_attrs *attrs);
 /* It goes under another id from now on. */
 void kith_inode_rename(struct kith_fs *fs, struct kith_inode *inode, uint64_t id);
 void kith_inode_hold(struct kith_inode *inode);
