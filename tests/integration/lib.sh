@@ -186,6 +186,7 @@ fake_up() {
     [ -x "$program" ] || fail "$program is not built"
     mkfifo "$work/fake.in"
     exec 8<>"$work/fake.in"
+    : >"$fake_log" # that the one before was ready says nothing of this one
     "$program" "$mnt" "${1:-0}" ${2:+-o "$2"} <&8 >"$fake_log" 2>&1 &
     fake_pid=$!
     echo "$fake_pid" >"$work/fake.pid"
