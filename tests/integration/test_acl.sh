@@ -302,6 +302,32 @@ for delay in 0 500; do
     fake_down
 done
 
+# the longest ACL has room in a row beside contents that filled it: chmod, rename, link and edit
+fake_up 0
+longest=$(printf 'u:%d:r,' {1..507})u::rw,g::-,m::r,o::-
+head -c 61000 /dev/urandom >"$work/bytes"
+cp "$work/bytes" "$mnt/closed"
+fake_remount
+mkdir "$mnt/sub"
+setfacl -n -m "$longest" "$mnt/closed"
+mv "$mnt/closed" "$mnt/sub/moved"
+ln "$mnt/sub/moved" "$mnt/linked"
+chmod 600 "$mnt/linked"
+cp "$work/bytes" "$mnt/open"
+exec 5>>"$mnt/open"
+setfacl -n -m "$longest" "$mnt/open"
+echo more >&5
+exec 5>&-
+! setfacl -m u:508:r "$mnt/open" 2>"$work/said" || fail "an ACL of 512 entries was taken"
+grep -q 'Argument list too long' "$work/said" || fail "512 entries: $(cat "$work/said")"
+fake_remount
+cmp "$work/bytes" "$mnt/linked" || fail "the contents beside a long ACL"
+cmp <(cat "$work/bytes" && echo more) "$mnt/open" || fail "what was written beside a long ACL"
+for name in linked open; do
+    [ "$(getfacl -cnp "$mnt/$name" | grep -c '^user:[0-9]')" = 507 ] || fail "$name has lost entries"
+done
+fake_down
+
 # nothing is asked for, nor put, for a tree without ACLs
 count_of() { # OPTIONS: gets, scans and puts for a small tree, by itself and for others
     fake_up 0 "allow_other$1"
@@ -389,6 +415,23 @@ wait_for 10 "an ACL beside an edit" acl_is "$other/d/f" \
 [ "$(cat "$other/d/f" | paste -sd' ')" = "secret more" ] || fail "the edit: $(cat "$other/d/f")"
 [ "$(ls "$mnt/d")" = "f
 made" ] || fail "there is more: $(ls "$mnt/d")"
+
+# another version of a file is under the file's ACL, beside it and on its own
+exec 5<>"$mnt/d/f" 6<>"$other/d/f"
+echo here >&5
+echo elsewhere >&6
+exec 5>&- 6>&-
+beside() {
+    [ "$(find "$1/d" -name 'f.conflict-*' | wc -l)" = 1 ]
+}
+wait_for 10 "another version" beside "$mnt"
+wait_for 10 "it at the other mount" beside "$other"
+shown="user::rw-,user:1001:r--,group::---,mask::r--,other::---"
+acl_is "$mnt/d/f".conflict-* "$shown" || fail "beside: $(getfacl -cnp "$mnt/d/f".conflict-*)"
+! setfacl -m u:1003:r "$mnt/d/f".conflict-* 2>"$work/said" || fail "an ACL of a made name"
+grep -q 'Operation not permitted' "$work/said" || fail "an ACL of a made name: $(cat "$work/said")"
+mv "$mnt/d/f".conflict-* "$mnt/d/parted"
+wait_for 10 "it on its own" acl_is "$other/d/parted" "$shown"
 
 # a mount that would remember for half a minute what it is not told, and whose kernel has the ACL
 mount_down "$other"
