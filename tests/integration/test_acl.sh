@@ -310,13 +310,14 @@ cp "$work/bytes" "$mnt/closed"
 fake_remount
 mkdir "$mnt/sub"
 setfacl -n -m "$longest" "$mnt/closed"
-mv "$mnt/closed" "$mnt/sub/moved"
-ln "$mnt/sub/moved" "$mnt/linked"
+mv "$mnt/closed" "$mnt/sub/moved" || fail "a rename of contents with a long ACL"
+ln "$mnt/sub/moved" "$mnt/linked" || fail "a link of contents with a long ACL"
 chmod 600 "$mnt/linked"
 cp "$work/bytes" "$mnt/open"
 exec 5>>"$mnt/open"
 setfacl -n -m "$longest" "$mnt/open"
 echo more >&5
+/usr/bin/python3 -c 'import os; os.fsync(5)' || fail "an fsync of contents with a long ACL"
 exec 5>&-
 ! setfacl -m u:508:r "$mnt/open" 2>"$work/said" || fail "an ACL of 512 entries was taken"
 grep -q 'Argument list too long' "$work/said" || fail "512 entries: $(cat "$work/said")"
