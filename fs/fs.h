@@ -258,7 +258,7 @@ struct kith_fs {
     char writer[KITH_WRITER_MAX + 1]; /* "user@host" */
     uint32_t volume;
     uint64_t entry_ns; /* entry_timeout */
-    bool acl; /* the kernel minds ACLs, and leaves umasks to us; set by INIT, before all else */
+    atomic_bool acl; /* the kernel minds ACLs, and leaves umasks to us; set by INIT, before all else */
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a busy flag fell, a content is there */
     struct kith_inode *root;

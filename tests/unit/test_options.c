@@ -69,6 +69,15 @@ static void test_source(void **state)
     assert_int_equal(parse(&options, &error, infix), KITH_OK);
     assert_true(options.hide_conflicts);
     assert_int_equal(options.conflict_names, KITH_CONFLICT_INFIX);
+    assert_false(options.no_acl);
+    kith_fs_options_release(&options);
+    char noacl[] = "kithfs n1:/ /mnt -o noacl";
+    assert_int_equal(parse(&options, &error, noacl), KITH_OK);
+    assert_true(options.no_acl);
+    kith_fs_options_release(&options);
+    char both[] = "kithfs n1:/ /mnt -o noacl,acl";
+    assert_int_equal(parse(&options, &error, both), KITH_OK);
+    assert_false(options.no_acl);
     kith_fs_options_release(&options);
     char prefix[] = "kithfs n1:/ /mnt -o conflict_names=prefix";
     assert_int_equal(parse(&options, &error, prefix), KITH_EINVAL);
