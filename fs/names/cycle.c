@@ -135,14 +135,31 @@ static int find_cycle(struct kith_fs *fs, struct kith_arena *arena, const struct
     return error;
 }
 
+/* Of the filesystem, also where a subdirectory is mounted: what is above that stays known. NULL: what
+ * leads there from the top is not known any more. */
+static struct kith_inode *top_of(struct kith_fs *fs)
+{
+    static const uint8_t zero[KITH_DIR_ID_SIZE];
+    const struct kith_group group = kith_group_make(fs->volume, zero);
+    pthread_mutex_lock(&fs->lock);
+    struct kith_inode *top = fs->root;
+    while (top->entry != NULL) {
+        top = top->entry->dir;
+    }
+    bool it = kith_group_compare(&top->dir->group, &group) == 0;
+    pthread_mutex_unlock(&fs->lock);
+    return it ? top : NULL;
+}
+
 /* The directory for what has no other place; it is made where there is none. */
 static int lost_and_found(struct kith_fs *fs, struct kith_group *ret_group)
 {
     struct kith_entry *entry = NULL;
-    int error = ENOENT;
+    struct kith_inode *top = top_of(fs);
+    int error = top != NULL ? ENOENT : ESTALE;
     for (unsigned i = 0; i < 2 && error == ENOENT; i++) {
         struct kith_job *job =
-            i == 0 ? NULL : kith_job_new(fs, NULL, kith_inode_ino(fs, fs->root), 0, kith_do_mkdir);
+            i == 0 ? NULL : kith_job_new(fs, NULL, kith_inode_ino(fs, top), 0, kith_do_mkdir);
         if (i == 1 && job == NULL) {
             return ENOMEM;
         }
@@ -153,7 +170,7 @@ static int lost_and_found(struct kith_fs *fs, struct kith_group *ret_group)
             job->run(job);
             kith_job_end(job);
         }
-        error = kith_dir_entry(fs, fs->root, LOST_AND_FOUND, &entry);
+        error = kith_dir_entry(fs, top, LOST_AND_FOUND, &entry);
         if (error == 0) {
             pthread_mutex_lock(&fs->lock);
             bool dir = entry->inode != NULL && entry->inode->dir != NULL;
