@@ -96,8 +96,8 @@ static bool anew(const struct kith_row *row, const struct kith_clock *before)
     return good;
 }
 
-/* Whether all that was seen, and is not known any more, has been replaced or deleted: a scan that was
- * not over may have told the client so, and did not tell us. */
+/* Whether all that was seen, and is not known any more, has been replaced or deleted: a request that was
+ * not over may have told the client so (a row of several, a page of a scan), and did not tell us. */
 static bool replaced(struct sim *sim, uint32_t row, const struct kith_clock *seen,
                      const struct kith_clock *known)
 {
@@ -108,6 +108,17 @@ static bool replaced(struct sim *sim, uint32_t row, const struct kith_clock *see
               kith_clock_covers(known, &write->dot) || oracle_superseded(sim, row, &write->dot);
     }
     return all;
+}
+
+/* Whether something is there that had been replaced, or deleted, as far as was seen. */
+static bool is_back(struct sim *sim, uint32_t number, const struct kith_row *row,
+                    const struct kith_clock *seen)
+{
+    bool back = false;
+    for (uint32_t k = 0; k < row->sibling_count; k++) {
+        back = back || oracle_replaced(sim, number, &row->siblings[k].dot, seen);
+    }
+    return back;
 }
 
 static void seen_check(struct sim *sim, const struct sim_op *record, uint32_t i,
@@ -126,7 +137,8 @@ static void seen_check(struct sim *sim, const struct sim_op *record, uint32_t i,
     /* or another request has been told meanwhile that it is gone */
     bool good = covers(&known, &seen) || !seen_binds(sim, record, i) ||
                 (covers(&now, &seen) && anew(row, &now)) ||
-                (anew(row, &seen) && replaced(sim, record->rows[i], &seen, &known));
+                (!is_back(sim, record->rows[i], row, &seen) &&
+                 replaced(sim, record->rows[i], &seen, &known));
     good = good && (covers(&row->clock, &gone) || anew(row, &gone));
     kith_arena_release(&arena);
     if (!good && record->losses[i] == sim->row_losses[record->rows[i]]) {
