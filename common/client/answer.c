@@ -128,6 +128,22 @@ static enum kith_err copy_sync(struct kith_arena *arena, const struct kith_clien
     return KITH_OK;
 }
 
+static enum kith_err copy_groups(struct kith_arena *arena, const struct kith_client_result *result,
+                                 struct kith_client_result *copy)
+{
+    uint32_t count = result->u.groups.count;
+    struct kith_group *groups = kith_arena_calloc(arena, count + 1u, sizeof(*groups));
+    if (groups == NULL) {
+        return KITH_ENOMEM;
+    }
+    if (count > 0) {
+        memcpy(groups, result->u.groups.groups, count * sizeof(*groups));
+    }
+    copy->u.groups = result->u.groups;
+    copy->u.groups.groups = groups;
+    return KITH_OK;
+}
+
 static enum kith_err copy_body(enum kith_client_kind kind, const struct kith_client_result *result,
                                struct kith_client_answer *answer)
 {
@@ -135,6 +151,8 @@ static enum kith_err copy_body(enum kith_client_kind kind, const struct kith_cli
     case KITH_CLIENT_GET:
     case KITH_CLIENT_SCAN:
         return copy_rows(&answer->arena, result, &answer->result);
+    case KITH_CLIENT_GROUPS:
+        return copy_groups(&answer->arena, result, &answer->result);
     case KITH_CLIENT_PUT:
         return copy_put(&answer->arena, result, &answer->result);
     case KITH_CLIENT_CHUNK_GET:

@@ -58,6 +58,7 @@ void kith_client_close(struct kith_client *client);
 enum kith_client_kind {
     KITH_CLIENT_GET = 1,
     KITH_CLIENT_SCAN, /* one merged page */
+    KITH_CLIENT_GROUPS, /* of a partition: one merged page of the groups with a row without a name */
     KITH_CLIENT_PUT,
     KITH_CLIENT_CHUNK_PUT,
     KITH_CLIENT_CHUNK_GET,
@@ -86,6 +87,12 @@ struct kith_client_op {
             struct kith_bytes after;
             uint32_t max_rows; /* 0 = KITH_PAGE_ROWS_MAX */
         } scan;
+        struct {
+            uint32_t partition; /* from 0; EINVAL: there are fewer (result.partitions says how many) */
+            uint32_t volume;
+            bool has_after;
+            struct kith_group after;
+        } groups; /* never degraded */
         struct {
             struct kith_group group;
             enum kith_durability durability;
@@ -145,6 +152,12 @@ struct kith_client_result {
             bool more;                          /* SCAN */
             struct kith_bytes last; /* SCAN: pass as `after` to go on; tombstones count */
         } rows;
+        struct { /* also those of which no row stands any more but a tombstone */
+            uint32_t partitions;
+            uint32_t count;
+            const struct kith_group *groups; /* ascending */
+            bool more; /* behind the last one: pass it as `after`; there is one then */
+        } groups;
         struct {
             uint32_t result_count;
             const struct kith_put_result *results;

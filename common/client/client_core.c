@@ -353,6 +353,9 @@ void cc_drive(struct kith_client_core *core, struct cc_op *op)
     case KITH_CLIENT_SCAN:
         cc_scan_drive(core, op);
         break;
+    case KITH_CLIENT_GROUPS:
+        cc_groups_drive(core, op);
+        break;
     case KITH_CLIENT_PUT:
         cc_put_drive(core, op);
         break;
@@ -500,6 +503,9 @@ static void take_answer(struct kith_client_core *core, const struct kith_client_
         break;
     case KITH_CLIENT_SCAN:
         cc_scan_answer(core, op, ask.rep, event->msg, event->box);
+        break;
+    case KITH_CLIENT_GROUPS:
+        cc_groups_answer(core, op, ask.rep, event->msg);
         break;
     case KITH_CLIENT_PUT:
         cc_put_answer(core, op, ask.rep, event->msg, event->box);

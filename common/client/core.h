@@ -10,6 +10,7 @@
  *     replicas.c     which owners a request asks, in which order; repair
  *     read.c         GET: one full answer and digests
  *     scan.c         SCAN: pages merged in name order
+ *     groups.c       GROUPS: lists merged
  *     put.c          PUT
  *     chunk.c        CHUNK_PUT, CHUNK_GET
  *     relay.c        CHUNK_PUT to another zone, once
@@ -184,6 +185,17 @@ struct cc_scan {
     uint32_t max_rows;
     struct kith_bytes behind; /* as above; in the op's arena or held */
 };
+struct cc_groups_page {
+    uint32_t count;
+    bool more;
+    struct kith_group *groups; /* in the op's arena */
+};
+struct cc_groups {
+    uint32_t partition, volume;
+    bool has_after;
+    struct kith_group after;
+    struct cc_groups_page *pages; /* [CC_REPS_MAX]; in the op's arena */
+};
 struct cc_put {
     struct kith_group group;
     struct kith_request_id request;
@@ -278,6 +290,7 @@ struct cc_op {
     union {
         struct cc_get get;
         struct cc_scan scan;
+        struct cc_groups groups;
         struct cc_put put;
         struct cc_chunk chunk;
         struct cc_sync sync;
@@ -645,6 +658,9 @@ void cc_get_answer(struct kith_client_core *core, struct cc_op *op, uint32_t rep
 void cc_scan_drive(struct kith_client_core *core, struct cc_op *op);
 void cc_scan_answer(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
                     const struct kith_msg *msg, struct kith_msg_box *box);
+void cc_groups_drive(struct kith_client_core *core, struct cc_op *op);
+void cc_groups_answer(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
+                      const struct kith_msg *msg);
 void cc_put_drive(struct kith_client_core *core, struct cc_op *op);
 void cc_put_answer(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
                    const struct kith_msg *msg, struct kith_msg_box *box);

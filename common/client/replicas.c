@@ -21,6 +21,8 @@ static uint32_t op_partition(const struct cc_op *op, uint32_t partitions)
         return kith_group_partition(&op->u.get.group, partitions);
     case KITH_CLIENT_SCAN:
         return kith_group_partition(&op->u.scan.group, partitions);
+    case KITH_CLIENT_GROUPS:
+        return op->u.groups.partition;
     case KITH_CLIENT_PUT:
         return kith_group_partition(&op->u.put.group, partitions);
     case KITH_CLIENT_CHUNK_PUT:

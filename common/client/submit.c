@@ -183,7 +183,8 @@ enum kith_err cc_submit_copy(struct kith_client_core *core, struct cc_op *op,
                              const struct kith_client_op *from)
 {
     op->kind = from->kind;
-    bool reads = from->kind == KITH_CLIENT_GET || from->kind == KITH_CLIENT_SCAN;
+    bool reads = from->kind == KITH_CLIENT_GET || from->kind == KITH_CLIENT_SCAN ||
+                 from->kind == KITH_CLIENT_GROUPS;
     op->level = from->level != KITH_LEVEL_QUORUM ? from->level
                 : reads                          ? core->read_level
                                                  : core->write_level;
@@ -196,6 +197,15 @@ enum kith_err cc_submit_copy(struct kith_client_core *core, struct cc_op *op,
         return copy_get(op, from);
     case KITH_CLIENT_SCAN:
         return copy_scan(op, from);
+    case KITH_CLIENT_GROUPS:
+        op->u.groups.partition = from->u.groups.partition;
+        op->u.groups.volume = from->u.groups.volume;
+        op->u.groups.has_after = from->u.groups.has_after;
+        op->u.groups.after = from->u.groups.after;
+        op->u.groups.pages =
+            kith_arena_calloc(&op->arena, CC_REPS_MAX, sizeof(*op->u.groups.pages));
+        op->strict = true;
+        return op->u.groups.pages == NULL ? KITH_ENOMEM : KITH_OK;
     case KITH_CLIENT_PUT:
         return copy_put(core, op, from);
     case KITH_CLIENT_CHUNK_PUT:

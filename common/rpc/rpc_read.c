@@ -36,6 +36,7 @@ static bool is_question(enum kith_msg_kind kind)
     case KITH_MSG_SUMS_REQ:
     case KITH_MSG_LEAF_REQ:
     case KITH_MSG_CHUNK_LIST_REQ:
+    case KITH_MSG_GROUPS_REQ:
     case KITH_MSG_EXPLAIN_REQ:
     case KITH_MSG_HANDOFF_REQ:
         return true;
@@ -61,6 +62,7 @@ static bool is_answer(enum kith_msg_kind kind)
     case KITH_MSG_SUMS_RES:
     case KITH_MSG_LEAF_RES:
     case KITH_MSG_CHUNK_LIST_RES:
+    case KITH_MSG_GROUPS_RES:
     case KITH_MSG_EXPLAIN_RES:
     case KITH_MSG_HANDOFF_RES:
         return true;

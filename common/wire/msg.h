@@ -21,6 +21,7 @@
 #define KITH_LEAF_ROWS_MAX 512u     /* of leaves, in one answer */
 #define KITH_LEAF_HASHES_MAX 16384u /* rows that an asker names */
 #define KITH_CHUNK_LIST_MAX 4096u   /* chunks named in one answer */
+#define KITH_GROUPS_MAX 1024u        /* groups named in one answer */
 #define KITH_REAP_RUNS_MAX 256u    /* runs that are asked for in one step of reaping */
 #define KITH_FLOOR_RUNS_MAX 4096u  /* in a floor: tombstones of further runs stay */
 #define KITH_SWEEP_MAX 1024u        /* chunks in one step of a sweep, or one lease: 32 KiB */
@@ -329,6 +330,24 @@ struct kith_chunk_list_res {
     bool more; /* there are more behind the last one */
     uint32_t chunk_count;
     const struct kith_chunk_entry *chunks; /* by leaf and id */
+};
+
+/* The groups of a volume in a partition that have a row without a name, a directory's own row, whatever
+ * it says. */
+struct kith_groups_req {
+    struct kith_table_id table;
+    uint32_t timeout_ms;
+    uint32_t partition;
+    uint32_t volume;
+    bool has_after; /* from behind `after` on; else from the first one */
+    struct kith_group after;
+};
+struct kith_groups_res {
+    struct kith_status status;
+    struct kith_bytes table;
+    bool more; /* there are more behind the last one */
+    uint32_t group_count;
+    const struct kith_group *groups; /* ascending */
 };
 
 /* What was kept for an owner, handed to him: merged and flushed before the answer. One request at a
@@ -739,7 +758,9 @@ struct kith_explain_res {
     X(LEASE_REQ, 63, lease_req, kith_lease_req)  \
     X(LEASE_RES, 64, lease_res, kith_lease_res)  \
     X(REAP_REQ, 65, reap_req, kith_reap_req)     \
-    X(REAP_RES, 66, reap_res, kith_reap_res)
+    X(REAP_RES, 66, reap_res, kith_reap_res)     \
+    X(GROUPS_REQ, 67, groups_req, kith_groups_req) \
+    X(GROUPS_RES, 68, groups_res, kith_groups_res)
 
 enum kith_msg_kind {
 #define X(name, number, member, type) KITH_MSG_##name = number,

@@ -457,6 +457,21 @@ static const struct wire_field chunk_list_res_fields[] = {
     SUBS(4, chunks, chunk_count, KITH_CHUNK_LIST_MAX, chunk_entry_desc)};
 DESC(chunk_list_res, "ChunkListRes", true, true);
 #undef T
+
+#define T kith_groups_req
+static const struct wire_field groups_req_fields[] = {
+    SUB(1, table, table_id_desc), U32(2, timeout_ms, KITH_TIMEOUT_MAX_MS),
+    U32(3, partition, KITH_PARTITIONS_MAX - 1), U32(4, volume, UINT32_MAX), BOOL(5, has_after),
+    ARRAY(6, after)};
+DESC(groups_req, "GroupsReq", false, false);
+#undef T
+
+#define T kith_groups_res
+static const struct wire_field groups_res_fields[] = {
+    SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX), BOOL(3, more),
+    ARRAYS(4, groups, group_count, KITH_GROUPS_MAX)};
+DESC(groups_res, "GroupsRes", true, true);
+#undef T
 #define T kith_handoff_req
 static const struct wire_field handoff_req_fields[] = {
     SUB(1, table, table_id_desc), U32(2, partition, KITH_PARTITIONS_MAX - 1),

@@ -124,6 +124,27 @@ void scan_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
                                : req->max_bytes;
 }
 
+void groups_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    const struct kith_groups_req *req = &msg->u.groups_req;
+    bool hints = false;
+    if (node->has_cluster && req->partition >= node->table->partitions) {
+        core_refuse(node, conn, msg, KITH_EINVAL, "there is no such partition");
+        return;
+    }
+    if (!read_admit(node, conn, msg, &req->table, req->partition, false, &hints)) {
+        return;
+    }
+    struct pending *pending = read_begin(node, conn, msg, req->timeout_ms);
+    if (pending) {
+        node->scans++;
+        struct kith_store_op *op = core_store(node, pending, KITH_STORE_GROUPS, req->partition);
+        op->u.groups.volume = req->volume;
+        op->u.groups.has_after = req->has_after;
+        op->u.groups.after = req->after;
+    }
+}
+
 void find_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
 {
     const struct kith_request_find_req *req = &msg->u.request_find_req;
@@ -270,6 +291,17 @@ static void chunk_list_answer(struct kith_node *node, const struct pending *pend
     res->chunks = done->u.chunk_list.chunks;
 }
 
+static void groups_answer(struct kith_node *node, const struct pending *pending,
+                          const struct kith_store_done *done)
+{
+    struct kith_groups_res *res =
+        &core_send(node, pending->conn, KITH_MSG_GROUPS_RES, pending->msg_id)->u.groups_res;
+    res->status = core_ok();
+    res->more = done->u.groups.more;
+    res->group_count = done->u.groups.count;
+    res->groups = done->u.groups.groups;
+}
+
 static bool rows_fit(const struct kith_store_done *done)
 {
     size_t size = 0;
@@ -296,6 +328,8 @@ void read_stored(struct kith_node *node, struct pending *pending,
         leaf_answer(node, pending, done);
     } else if (pending->asked == KITH_MSG_CHUNK_LIST_REQ) {
         chunk_list_answer(node, pending, done);
+    } else if (pending->asked == KITH_MSG_GROUPS_REQ) {
+        groups_answer(node, pending, done);
     } else if (pending->asked == KITH_MSG_REQUEST_FIND_REQ) {
         struct kith_request_find_res *res =
             &core_send(node, pending->conn, KITH_MSG_REQUEST_FIND_RES, pending->msg_id)

@@ -536,6 +536,7 @@ void replicate_stored(struct kith_node *node, struct pending *pending,
                       const struct kith_store_done *done);
 void get_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void scan_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
+void groups_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void find_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void sums_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);
 void leaf_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg);

@@ -478,6 +478,9 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_SCAN_REQ:
         scan_req(node, id, msg);
         return KITH_OK;
+    case KITH_MSG_GROUPS_REQ:
+        groups_req(node, id, msg);
+        return KITH_OK;
     case KITH_MSG_REPAIR_REQ:
         repair_req(node, id, msg);
         return KITH_OK;
@@ -580,6 +583,7 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_WATCH_EVENT:
     case KITH_MSG_PUT_RES:
     case KITH_MSG_SCAN_RES:
+    case KITH_MSG_GROUPS_RES:
     case KITH_MSG_CHUNK_SYNC_RES:
     case KITH_MSG_STATUS_RES:
     case KITH_MSG_REPAIR_RES:

@@ -271,6 +271,9 @@ static void refuse(struct kith_node *node, uint64_t conn, enum kith_msg_kind ask
     case KITH_MSG_SCAN_REQ:
         core_send(node, conn, KITH_MSG_SCAN_RES, id)->u.scan_res.status = status;
         return;
+    case KITH_MSG_GROUPS_REQ:
+        core_send(node, conn, KITH_MSG_GROUPS_RES, id)->u.groups_res.status = status;
+        return;
     case KITH_MSG_CHUNK_PUT_REQ:
     case KITH_MSG_CHUNK_GET_REQ:
         core_send(node, conn, KITH_MSG_CHUNK_RES, id)->u.chunk_res.status = status;

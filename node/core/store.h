@@ -27,6 +27,7 @@ enum kith_store_kind {
     KITH_STORE_MERGE,      /* merge states of others */
     KITH_STORE_GET,        /* rows by name */
     KITH_STORE_SCAN,       /* rows of a group in name order */
+    KITH_STORE_GROUPS,     /* groups of a volume that have a row without a name */
     KITH_STORE_FIND,       /* what a request id made, see kith_request_find_req */
     KITH_STORE_META_PUT,   /* the node's own small records; always disk; one completion (DISK) */
     KITH_STORE_CHUNK_PUT,
@@ -147,6 +148,11 @@ struct kith_store_op {
             uint32_t max_rows;
             uint32_t max_bytes;
         } scan;
+        struct {
+            uint32_t volume;
+            bool has_after; /* those behind `after` */
+            struct kith_group after;
+        } groups; /* up to KITH_GROUPS_MAX */
         struct {
             struct kith_group group;
             bool hints;
@@ -346,6 +352,11 @@ struct kith_store_done {
             uint32_t row_count;
             const struct kith_got_row *rows;
         } rows; /* GET and SCAN */
+        struct {
+            bool more;
+            uint32_t count;
+            const struct kith_group *groups; /* ascending */
+        } groups;
         struct {
             bool found;
             uint32_t row_count;

@@ -248,6 +248,11 @@ static void table_answer_stale(struct kith_node *node, uint64_t conn, const stru
         res->u.scan_res.status = status;
         res->u.scan_res.table = table;
         return;
+    case KITH_MSG_GROUPS_REQ:
+        res = core_send(node, conn, KITH_MSG_GROUPS_RES, msg->id);
+        res->u.groups_res.status = status;
+        res->u.groups_res.table = table;
+        return;
     case KITH_MSG_WATCH_REQ:
         res = core_send(node, conn, KITH_MSG_WATCH_RES, msg->id);
         res->u.watch_res.status = status;

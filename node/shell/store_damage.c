@@ -407,6 +407,7 @@ static void suspect_op(struct suspects *suspects, const struct kith_store_op *op
         suspect_range(suspects, suspects->worker->rows,
                       store_row_key(op->partition, &op->u.scan.group, none, buffer));
         return;
+    case KITH_STORE_GROUPS:
     case KITH_STORE_LEAF:
     case KITH_STORE_CHUNK_LIST: /* rare enough to look at all of the partition */
         buffer[0] = (uint8_t)(op->partition >> 8);

@@ -478,6 +478,8 @@ enum kith_err store_get(struct store_worker *worker, const struct kith_store_op 
                         struct kith_store_done *done);
 enum kith_err store_scan(struct store_worker *worker, const struct kith_store_op *op,
                          struct kith_store_done *done);
+enum kith_err store_groups(struct store_worker *worker, const struct kith_store_op *op,
+                           struct kith_store_done *done);
 enum kith_err store_find(struct store_worker *worker, const struct kith_store_op *op,
                          struct kith_store_done *done);
 

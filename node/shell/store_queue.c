@@ -180,6 +180,7 @@ static uint32_t op_weight(const struct kith_store_op *op)
     case KITH_STORE_REAP:
         return KITH_ROUND_UPDATES / 2u;
     case KITH_STORE_SCAN:
+    case KITH_STORE_GROUPS:
     case KITH_STORE_LEAF:
     case KITH_STORE_CHUNK_LIST:
     case KITH_STORE_CHUNK_LACK:

@@ -236,6 +236,8 @@ static enum kith_err do_op(struct store_worker *worker, const struct kith_store_
         return store_get(worker, op, done);
     case KITH_STORE_SCAN:
         return store_scan(worker, op, done);
+    case KITH_STORE_GROUPS:
+        return store_groups(worker, op, done);
     case KITH_STORE_FIND:
         return store_find(worker, op, done);
     case KITH_STORE_META_PUT:

@@ -35,7 +35,7 @@ static void on_ready(void *arg, int code, const char *message)
 
 static void print_counts(struct kith_fake_cluster *cluster)
 {
-    static const char *const names[] = {"",          "get",       "scan",       "put",
+    static const char *const names[] = {"",          "get",       "scan",       "groups", "put",
                                         "chunk_put", "chunk_get", "chunk_sync", "status"};
     struct kith_fake_counts counts;
     kith_fake_counts(cluster, &counts);

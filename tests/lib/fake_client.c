@@ -17,6 +17,7 @@
 #include "lib/fake_rows.h"
 #include "lib/fake_watch.h"
 
+#define FAKE_PARTITIONS 4u
 #define UNDER_WAY_MAX 65536u /* requests of one client; more are ELIMIT, as with the real one */
 
 struct fake_fault {
@@ -295,6 +296,35 @@ static enum kith_err run_scan(struct kith_fake_cluster *cluster, struct fake_req
     return KITH_OK;
 }
 
+/* Two a page, so that few directories make several. */
+static enum kith_err run_groups(struct kith_fake_cluster *cluster, struct fake_request *request,
+                                struct kith_client_result *result)
+{
+    const struct kith_client_op *op = &request->op;
+    struct kith_group *groups = kith_arena_calloc(&request->arena, 2, sizeof(*groups));
+    if (groups == NULL) {
+        return KITH_ENOMEM;
+    }
+    if (op->u.groups.partition >= FAKE_PARTITIONS) {
+        return KITH_EINVAL;
+    }
+    for (size_t i = 0; i < cluster->rows.count && !result->u.groups.more; i++) {
+        const struct fake_row *row = cluster->rows.rows[i];
+        if (row->name.size == 0 && kith_group_volume(&row->group) == op->u.groups.volume &&
+            kith_group_partition(&row->group, FAKE_PARTITIONS) == op->u.groups.partition &&
+            (!op->u.groups.has_after ||
+             kith_group_compare(&row->group, &op->u.groups.after) > 0)) {
+            result->u.groups.more = result->u.groups.count == 2;
+            if (!result->u.groups.more) {
+                groups[result->u.groups.count++] = row->group;
+            }
+        }
+    }
+    result->u.groups.partitions = FAKE_PARTITIONS;
+    result->u.groups.groups = groups;
+    return KITH_OK;
+}
+
 static struct kith_request_id request_id(struct kith_client *client)
 {
     struct kith_request_id id;
@@ -482,6 +512,8 @@ static enum kith_err run_kind(struct kith_client *client, struct fake_request *r
         return run_get(cluster, request, result);
     case KITH_CLIENT_SCAN:
         return run_scan(cluster, request, result);
+    case KITH_CLIENT_GROUPS:
+        return run_groups(cluster, request, result);
     case KITH_CLIENT_PUT:
         return run_put(client, request, result);
     case KITH_CLIENT_CHUNK_PUT:
