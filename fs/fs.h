@@ -101,6 +101,7 @@ struct kith_entry;
 struct kith_job;
 struct kith_left;
 struct kith_lost;
+struct kith_checker;
 struct kith_moved;
 struct kith_link_at;
 
@@ -290,6 +291,7 @@ struct kith_fs {
     struct kith_guard *guard; /* NULL: not guarded (guard.h); borrowed */
     struct kith_timer *timer;
     struct kith_watcher *watcher; /* NULL: no watches */
+    struct kith_checker *checker; /* NULL: it does not look for orphans */
 };
 /* ---- errno.c: codes as errnos, and the clocks ---- */
 uint64_t kith_mono_ns(void);

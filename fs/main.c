@@ -57,6 +57,8 @@ static const char usage[] =
     "  -o conflicts=show     concurrent versions of a file stand beside it, as\n"
     "                        NAME.conflict-TIME-WRITER-HASH; hide: they do not (show)\n"
     "  -o conflict_names=W   suffix, or infix: before the file's extension (suffix)\n"
+    "  -o check=S            every S seconds one of the mounts looks for directories that no name\n"
+    "                        leads to, and gives them one (86400; 0: this one never does)\n"
     "  -o cache_size=BYTES   of file contents (64M)\n"
     "  -o readahead=BYTES    (8M)\n"
     "  -o pid_file=FILE      holds the mount's process id while it runs\n"

@@ -15,6 +15,7 @@
 #include "fs/files/files.h"
 #include "fs/links/links.h"
 #include "fs/names/names.h"
+#include "fs/orphans/orphans.h"
 #include "fs/requests/requests.h"
 #include "fs/tables/tables.h"
 

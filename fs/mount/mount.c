@@ -16,6 +16,7 @@
 #include "fs/mount/mount.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/names/names.h"
+#include "fs/orphans/orphans.h"
 #include "fs/requests/requests.h"
 #include "fs/rows/rows.h"
 #include "fs/tables/tables.h"
@@ -192,6 +193,9 @@ static enum kith_err start_parts(struct kith_fs *fs, struct kith_error *error)
         }
         err = kith_timer_new(fs, &fs->timer);
     }
+    if (err == KITH_OK && fs->options->check_s > 0.0 && !fs->options->read_only) {
+        err = kith_checker_new(fs, &fs->checker);
+    }
     return err == KITH_OK ? err : kith_error_set(error, err, "%s", kith_err_text((int)err));
 }
 
@@ -257,9 +261,11 @@ static void drop_all(struct kith_fs *fs)
 unsigned kith_fs_free(struct kith_fs *fs)
 {
     unsigned lost = 0;
+    kith_checker_stop(fs->checker);
     if (fs->timer != NULL) {
         lost = kith_fs_flush_all(fs, kith_mono_ns() + END_TIMEOUT_NS);
     }
+    kith_checker_free(fs->checker);
     kith_timer_free(fs->timer);
     fs->timer = NULL;
     kith_executor_free(fs->executor);

@@ -285,6 +285,9 @@ static enum kith_err value_option(const char *name, const char *value,
     if (strcmp(name, "entry_timeout") == 0) {
         return seconds_parse(name, value, &options->entry_timeout, error);
     }
+    if (strcmp(name, "check") == 0) {
+        return seconds_parse(name, value, &options->check_s, error);
+    }
     if (strcmp(name, "mount_timeout") == 0) {
         return timeout_parse(name, value, &options->mount_timeout_ms, error);
     }
@@ -470,6 +473,7 @@ enum kith_err kith_fs_options_parse(int argc, char *const argv[],
     struct kith_fs_options options;
     memset(&options, 0, sizeof options);
     options.attr_timeout = options.entry_timeout = 1.0;
+    options.check_s = 86400.0;
     options.mount_timeout_ms = 10000;
     options.op_timeout_ms = 10000;
     options.log_level = KITH_LOG_INFO;

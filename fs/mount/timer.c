@@ -11,6 +11,7 @@
 #include "fs/links/links.h"
 #include "fs/mount/mount.h"
 #include "fs/names/names.h"
+#include "fs/orphans/orphans.h"
 #include "fs/requests/requests.h"
 #include "fs/tables/tables.h"
 

@@ -12,6 +12,7 @@
 
 #include "fs/fs.h"
 #include "fs/names/names.h"
+#include "fs/orphans/orphans.h"
 #include "fs/tables/tables.h"
 
 #define MISSES_MIN         3u

@@ -13,6 +13,7 @@
 #include "fs/files/files.h"
 #include "fs/links/links.h"
 #include "fs/names/names.h"
+#include "fs/orphans/orphans.h"
 #include "fs/rows/rows.h"
 #include "fs/tables/tables.h"
 

@@ -226,29 +226,6 @@ void kith_twin_part(struct kith_fs *fs, struct kith_entry *entry, const struct k
 void kith_twin_unlink(struct kith_fs *fs, struct kith_entry *entry, const struct kith_inode *inode,
                       struct kith_bytes context);
 
-/* ---- lost.c ---- */
-/* fs->lock held. The name led to that directory, and another mount has removed it: where this one
- * has made something in it meanwhile, it gets its name back. */
-void kith_dir_lost(struct kith_fs *fs, const struct kith_entry *entry,
-                   const struct kith_inode *inode);
-/* Begins that, for all that are due; from the timer. What fails is tried again later. */
-void kith_dir_lost_start(struct kith_fs *fs);
-/* Does it, also what is not due yet: the mount ends. What has failed by the deadline is named. */
-void kith_dir_lost_end(struct kith_fs *fs, uint64_t deadline);
-
-/* ---- cycle.c ---- */
-/* fs->lock held. This mount has moved that directory into another one. */
-void kith_dir_moved(struct kith_fs *fs, const struct kith_inode *inode);
-/* fs->lock held. Another mount has taken a directory away from a name that is known here: where it
- * was moved below one that this mount has moved, the cycle is cut a moment later. */
-void kith_dir_vanished(struct kith_fs *fs);
-/* Begins that, where it is due; from the timer. */
-void kith_cycles_start(struct kith_fs *fs);
-/* Does it now. May wait. */
-int kith_cycles_look(struct kith_fs *fs);
-/* The mount ends: does what is due, once, and frees what is remembered. */
-void kith_cycles_end(struct kith_fs *fs);
-
 /* ---- tell.c ---- */
 /* The names of an inode whose row is in a group of its own have changed, in the directories. Its
  * row is put; where that fails the names changed all the same, and the timer puts it. image: as it

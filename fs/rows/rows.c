@@ -98,6 +98,19 @@ int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group,
     return rows_call(fs, &op, ret_answer);
 }
 
+int kith_rows_groups(struct kith_fs *fs, uint32_t partition, const struct kith_group *after,
+                     struct kith_client_answer *ret_answer)
+{
+    struct kith_client_op op = {.kind = KITH_CLIENT_GROUPS};
+    op.u.groups.partition = partition;
+    op.u.groups.volume = fs->volume;
+    if (after != NULL) {
+        op.u.groups.has_after = true;
+        op.u.groups.after = *after;
+    }
+    return kith_errno(kith_client_call(fs->client, &op, ret_answer));
+}
+
 /* One page of the rows behind *after, which becomes the last of them. */
 static int xattrs_page(struct kith_fs *fs, const struct kith_group *group, struct kith_bytes base,
                        bool strict, struct kith_rowname *after, bool *ret_more,

@@ -32,6 +32,10 @@ int kith_rows_get_strict(struct kith_fs *fs, const struct kith_group *group,
 int kith_rows_scan(struct kith_fs *fs, const struct kith_group *group,
                    const struct kith_bytes *after, uint32_t max_rows, bool strict,
                    struct kith_client_answer *ret_answer);
+/* A page of the groups of the mount's volume in a partition that have a row without a name; after: NULL, or
+ * the last of the page before. */
+int kith_rows_groups(struct kith_fs *fs, uint32_t partition, const struct kith_group *after,
+                     struct kith_client_answer *ret_answer);
 /* Each row of an extended attribute of the row `base`, by name, however many pages they take; until
  * `each` answers something else than 0, which is returned. strict: as above. May wait. */
 int kith_rows_xattrs(struct kith_fs *fs, const struct kith_group *group, struct kith_bytes base,

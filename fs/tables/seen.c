@@ -10,6 +10,7 @@
 #include "fs/fs.h"
 #include "fs/links/links.h"
 #include "fs/names/names.h"
+#include "fs/orphans/orphans.h"
 #include "fs/rows/rows.h"
 #include "fs/tables/tables.h"
 

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "fs/conflicts/conflicts.h"
+#include "fs/orphans/orphans.h"
 #include "fs/rows/rows.h"
 #include "lib/two_fs.h"
 

@@ -18,8 +18,10 @@
 #include "format/versions.h"
 #include "fs/fs.h"
 #include "fs/mount/mount.h"
-#include "fs/names/lost.h"
 #include "fs/names/names.h"
+#include "fs/orphans/lost.h"
+#include "fs/orphans/orphans.h"
+#include "fs/orphans/place.h"
 #include "fs/requests/requests.h"
 #include "fs/rows/rows.h"
 #include "fs/tables/tables.h"
@@ -69,64 +71,13 @@ static int look_own(struct kith_fs *fs, const struct kith_lost *lost, struct kit
     return error;
 }
 
-/* Whether a name is in it. */
-static int look_inside(struct kith_fs *fs, const struct kith_lost *lost, bool *ret_some)
-{
-    struct kith_bytes after = kith_bytes_make(NULL, 0);
-    struct kith_arena arena;
-    bool more = true;
-    int error = 0;
-    *ret_some = false;
-    kith_arena_init(&arena, 0);
-    for (unsigned page = 0; more && !*ret_some && error == 0; page++) {
-        struct kith_client_answer answer;
-        error = kith_rows_scan(fs, &lost->group, page == 0 ? NULL : &after, 0, true, &answer);
-        for (uint32_t i = 0; error == 0 && i < answer.result.u.rows.row_count; i++) {
-            const struct kith_client_row *row = &answer.result.u.rows.rows[i];
-            struct kith_rowname_parts parts;
-            *ret_some = *ret_some || (kith_rowname_parse(row->name, &parts) == KITH_OK &&
-                                      parts.kind == KITH_ROWNAME_ENTRY &&
-                                      kith_versions_winner(&row->row) != NULL);
-        }
-        if (error == 0) {
-            more = answer.result.u.rows.more;
-            after = answer.result.u.rows.last;
-            after.data = kith_arena_copy(&arena, after.data, after.size);
-            error = after.data == NULL ? ENOMEM : 0;
-        }
-        kith_client_answer_release(&answer);
-    }
-    kith_arena_release(&arena);
-    return error;
-}
-
 /* What stands under the name: nothing (*ret_free), this directory, or something else. */
 static int look_at_name(struct kith_fs *fs, const struct kith_lost *lost, bool *ret_free,
                         bool *ret_there, struct kith_arena *arena, struct kith_bytes *ret_context)
 {
-    struct kith_client_answer answer;
-    struct kith_version *versions;
-    uint32_t count = 0;
-    struct kith_bytes name = kith_bytes_make(lost->name, lost->name_size);
-    int error = kith_rows_get_strict(fs, &lost->parent, &name, 1, &answer);
-    *ret_there = false;
-    if (error == 0) {
-        const struct kith_row *row = &answer.result.u.rows.rows[0].row;
-        error = kith_errno(kith_versions_list(arena, row, &versions, &count));
-        for (uint32_t i = 0; error == 0 && i < count; i++) {
-            *ret_there = *ret_there ||
-                         (versions[i].record.type == KITH_TYPE_DIR &&
-                          memcmp(versions[i].record.dir_id,
-                                 lost->group.bytes + (KITH_GROUP_SIZE - KITH_DIR_ID_SIZE),
-                                 KITH_DIR_ID_SIZE) == 0);
-        }
-        if (error == 0) {
-            error = kith_errno(kith_row_context(arena, row, NULL, ret_context));
-        }
-    }
-    *ret_free = count == 0;
-    kith_client_answer_release(&answer);
-    return error;
+    return kith_place_name(fs, arena, &lost->parent,
+                           kith_bytes_make(lost->name, lost->name_size), &lost->group, ret_free,
+                           ret_there, ret_context);
 }
 
 int kith_lost_put_name(struct kith_fs *fs, struct kith_lost *lost, struct kith_arena *arena)
@@ -171,8 +122,20 @@ int kith_lost_put_name(struct kith_fs *fs, struct kith_lost *lost, struct kith_a
     return error;
 }
 
+int kith_lost_set_value(struct kith_lost *lost, const struct kith_inode_record *record)
+{
+    struct kith_inode_record bare = *record;
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    bare.has_parent = bare.removed = false;
+    kith_inode_record_encode(&bare, &buf);
+    bool ok = !buf.failed && kith_octets_set(&lost->value, kith_buf_bytes(&buf));
+    kith_buf_release(&buf);
+    return ok ? 0 : ENOMEM;
+}
+
 int kith_lost_put_own(struct kith_fs *fs, const struct kith_lost *lost, struct kith_arena *arena,
-                   struct kith_bytes context)
+                      struct kith_bytes context)
 {
     struct kith_client_answer answer;
     struct kith_inode_record record;
@@ -233,20 +196,14 @@ static int raise_parent(struct kith_fs *fs, const struct kith_lost *lost, struct
     }
     if (removed && record.has_parent && record.parent_name.size <= KITH_FS_NAME_MAX) {
         struct kith_lost *parent = kith_calloc(1, sizeof *parent);
-        struct kith_buf buf;
-        kith_buf_init(&buf);
         error = ENOMEM;
         if (parent != NULL) {
             parent->parent = record.parent;
             parent->group = lost->parent;
             parent->name_size = record.parent_name.size;
             memcpy(parent->name, record.parent_name.data, record.parent_name.size);
-            record.has_parent = record.removed = false;
-            kith_inode_record_encode(&record, &buf);
-            error = !buf.failed && kith_octets_set(&parent->value, kith_buf_bytes(&buf)) ? 0
-                                                                                        : ENOMEM;
+            error = kith_lost_set_value(parent, &record);
         }
-        kith_buf_release(&buf);
         if (error == 0) {
             pthread_mutex_lock(&fs->lock);
             lost_add(fs, parent);
@@ -260,11 +217,12 @@ static int raise_parent(struct kith_fs *fs, const struct kith_lost *lost, struct
     return error;
 }
 
-static int lost_bring(struct kith_fs *fs, struct kith_lost *lost)
+int kith_lost_bring(struct kith_fs *fs, struct kith_lost *lost, bool *ret_back)
 {
     struct kith_arena arena;
     struct kith_bytes context;
     bool here = false, marked = false, some = false, free = false, there = false;
+    *ret_back = false;
     struct kith_bytes name_context;
     if (lost->was_size > 0) { /* tried before, perhaps under another name */
         memcpy(lost->name, lost->was, lost->was_size + 1);
@@ -279,11 +237,12 @@ static int lost_bring(struct kith_fs *fs, struct kith_lost *lost)
         if (error == 0 && there && marked) {
             error = kith_lost_put_own(fs, lost, &arena, context);
             error = error == 0 ? raise_parent(fs, lost, &arena) : error;
+            *ret_back = error == 0;
         }
         here = here && !there;
     }
     if (error == 0 && here) {
-        error = look_inside(fs, lost, &some);
+        error = kith_place_inside(fs, &lost->group, &some);
     }
     if (error == 0 && some) {
         error = kith_lost_put_name(fs, lost, &arena);
@@ -291,6 +250,7 @@ static int lost_bring(struct kith_fs *fs, struct kith_lost *lost)
     if (error == 0 && some) {
         error = kith_lost_put_own(fs, lost, &arena, context);
         error = error == 0 ? raise_parent(fs, lost, &arena) : error;
+        *ret_back = error == 0;
         kith_log_warn("names", "%s: removed elsewhere while something was made in it, and there "
                       "again", lost->name);
     } else if (error == 0 && here) {
@@ -307,7 +267,8 @@ static void do_lost(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;
     struct kith_lost *lost = job->state;
-    int error = lost_bring(fs, lost);
+    bool back = false;
+    int error = kith_lost_bring(fs, lost, &back);
     if (error == EEXIST) {
         kith_log_error("names", "%s: removed elsewhere; what was made in it has no name now, for "
                        "another directory bears that, too", lost->name);
@@ -364,10 +325,11 @@ void kith_dir_lost_end(struct kith_fs *fs, uint64_t deadline)
     const struct timespec pause = {0, END_PAUSE_NS};
     struct kith_lost *lost;
     while ((lost = lost_take(fs, UINT64_MAX)) != NULL) {
-        int error = lost_bring(fs, lost);
+        bool back = false;
+        int error = kith_lost_bring(fs, lost, &back);
         while (error != 0 && error != EEXIST && kith_mono_ns() < deadline) {
             nanosleep(&pause, NULL);
-            error = lost_bring(fs, lost);
+            error = kith_lost_bring(fs, lost, &back);
         }
         if (error != 0) {
             kith_log_error("names", "%s: removed elsewhere; what was made in it may have no name "
