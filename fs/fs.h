@@ -127,6 +127,8 @@ struct kith_dir {
     bool loading;    /* a scan for lookups is under way */
     bool removed;    /* rmdir took it: nothing can be made in it */
     uint64_t changed_at; /* this mount changed a name in it last; 0: never */
+    uint64_t touched_at; /* the first such change of which the stored mtime does not tell; 0: none */
+    bool time_only;      /* its changed attributes are nothing but that */
     /* takes this mount's "removed" off its own row; empty: none is there */
     struct kith_octets mark;
     /* watch.c */

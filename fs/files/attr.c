@@ -10,7 +10,8 @@
  *
  * A directory's link count is 2 and one for each directory in it, where memory has all of its
  * names; else it is 1 ("not counted", as on btrfs: programs then look for themselves). Its mtime is
- * what was set last, or the last change of its entries that this mount made itself. */
+ * what was set last, or the last change of its entries; a mount that has changed some puts that time as
+ * an attribute some seconds later (options.h: dir_time_ms), one put for all that it changes meanwhile. */
 #include <errno.h>
 #include <string.h>
 
@@ -243,6 +244,10 @@ bool kith_attrs_take(struct kith_fs *fs, struct kith_inode *inode, const struct 
 {
     if (!kith_inode_attrs_set(inode, attrs)) {
         return false;
+    }
+    if (changed != 0 && inode->dir != NULL) {
+        inode->dir->time_only = false;
+        inode->dir->touched_at = 0; /* it goes with them: a row has all attributes */
     }
     if (changed != 0 && !inode->unlinked) {
         inode->attr_since = inode->attr_changed == 0 ? kith_mono_ns() : inode->attr_since;

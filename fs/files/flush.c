@@ -218,8 +218,11 @@ static struct kith_inode *next_unsent(struct kith_fs *fs)
     while (inode != NULL && found == NULL) {
         if (!inode->unlinked &&
             (kith_inode_dirty(inode) || inode->attr_changed != 0 || inode->untold ||
-             inode->recount)) {
+             inode->recount || kith_dir_untold(inode))) {
             found = inode;
+            if (kith_dir_untold(inode)) {
+                kith_dir_tell_time(inode);
+            }
             inode->recount_at = 0; /* at once: the mount ends */
             kith_inode_hold(inode);
         }
@@ -237,7 +240,10 @@ static unsigned give_up(struct kith_fs *fs)
     while ((inode = next_unsent(fs)) != NULL) {
         char path[KITH_ERROR_MESSAGE_SIZE];
         pthread_mutex_lock(&fs->lock);
-        bool counts = kith_inode_dirty(inode) || inode->attr_changed != 0 || inode->untold;
+        bool time_only = inode->dir != NULL && inode->dir->time_only &&
+                         inode->attr_changed == KITH_ATTR_MTIME; /* nobody set it */
+        bool counts = kith_inode_dirty(inode) || (inode->attr_changed != 0 && !time_only) ||
+                      inode->untold;
         inode->recount = false;
         kith_inode_path(fs, inode, path, sizeof path);
         kith_inode_put_forget(inode);

@@ -297,6 +297,9 @@ static enum kith_err value_option(const char *name, const char *value,
     if (strcmp(name, "lease") == 0) { /* for tests, where a day is some seconds */
         return timeout_parse(name, value, &options->lease_ms, error);
     }
+    if (strcmp(name, "dir_time") == 0) { /* for tests, which count puts */
+        return timeout_parse(name, value, &options->dir_time_ms, error);
+    }
     if (strcmp(name, "w_min") == 0) {
         return count_parse(name, value, KITH_REPLICAS_MAX, &options->w_min, error);
     }
@@ -474,6 +477,7 @@ enum kith_err kith_fs_options_parse(int argc, char *const argv[],
     memset(&options, 0, sizeof options);
     options.attr_timeout = options.entry_timeout = 1.0;
     options.check_s = 86400.0;
+    options.dir_time_ms = 2000;
     options.mount_timeout_ms = 10000;
     options.op_timeout_ms = 10000;
     options.log_level = KITH_LOG_INFO;

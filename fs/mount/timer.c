@@ -69,7 +69,7 @@ static void dequeue(struct kith_fs *fs, struct kith_inode *inode)
 }
 
 /* fs->lock held */
-static bool is_due(const struct kith_inode *inode, uint64_t now)
+static bool is_due(const struct kith_fs *fs, const struct kith_inode *inode, uint64_t now)
 {
     if (inode->row_busy || inode->flushing || now < inode->retry_at) {
         return false;
@@ -80,6 +80,9 @@ static bool is_due(const struct kith_inode *inode, uint64_t now)
     }
     if (inode->attr_changed == 0 && !inode->untold && inode->recount) {
         return now >= inode->recount_at;
+    }
+    if (inode->attr_changed == 0 && !inode->untold && kith_dir_untold(inode)) {
+        return now >= inode->dir->touched_at + fs->options->dir_time_ms * UINT64_C(1000000);
     }
     return now + TICK_NS >= inode->attr_since + ATTR_DELAY_NS; /* the next tick is too late */
 }
@@ -95,16 +98,19 @@ static bool flush_due(struct kith_fs *fs, uint64_t now)
         struct kith_inode *next = inode == last ? NULL : inode->dirty_next;
         bool unsent = !inode->unlinked &&
                       (kith_inode_dirty(inode) || inode->attr_changed != 0 || inode->untold ||
-                       inode->recount);
+                       inode->recount || kith_dir_untold(inode));
         /* what a rename carried along after the last close failed to put it */
         bool lingers = !unsent && inode->opens == 0 && inode->is_open;
         under_way += inode->flushing ? 1 : 0;
         if (!unsent && !lingers && !inode->row_busy) {
             dequeue(fs, inode);
-        } else if ((unsent || lingers) && count + under_way < FLUSHES_MOST && is_due(inode, now)) {
+        } else if ((unsent || lingers) && count + under_way < FLUSHES_MOST && is_due(fs, inode, now)) {
             inode->flushing = true;
             kith_inode_hold(inode);
             due[count++] = inode;
+            if (kith_dir_untold(inode)) {
+                kith_dir_tell_time(inode);
+            }
         }
         inode = next;
     }

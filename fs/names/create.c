@@ -56,7 +56,7 @@ struct kith_inode *kith_inode_make(struct kith_fs *fs, struct kith_entry *entry,
     entry->changed_at = inode->dirty_since;
     entry->valid_until = inode->valid_until = inode->dirty_since + fs->entry_ns;
     kith_entry_touch(fs, entry);
-    kith_dir_changed(dir);
+    kith_dir_changed(fs, dir);
     return inode;
 }
 

@@ -214,8 +214,8 @@ int kith_move_settle(struct kith_move *move, const struct kith_client_result *in
         move->src->valid_until = 0;
         kith_watch_doubt(move->src);
     }
-    kith_dir_changed(move->src->dir);
-    kith_dir_changed(move->dst->dir);
+    kith_dir_changed(fs, move->src->dir);
+    kith_dir_changed(fs, move->dst->dir);
     if (!link) {
         ok = kith_inode_moved_on(move->inode, dst->context) && ok;
         move->inode->attr_row =

@@ -225,12 +225,25 @@ void kith_dir_free(struct kith_fs *fs, struct kith_dir *dir)
     kith_free(dir);
 }
 
-void kith_dir_changed(struct kith_inode *dir)
+void kith_dir_changed(struct kith_fs *fs, struct kith_inode *dir)
 {
     struct kith_time now = kith_wall_time();
     dir->dir->changed_at = kith_mono_ns();
     dir->attrs.have |= KITH_ATTR_MTIME;
     dir->attrs.mtime = dir->attrs.mtime_stamp = now;
+    if (dir->dir->touched_at == 0 && !dir->unlinked) {
+        dir->dir->touched_at = dir->dir->changed_at;
+        kith_inode_enqueue(fs, dir);
+    }
+}
+
+void kith_dir_tell_time(struct kith_inode *inode)
+{
+    inode->dir->touched_at = 0;
+    inode->dir->time_only = inode->attr_changed == 0;
+    inode->attr_since = inode->attr_changed == 0 ? kith_mono_ns() : inode->attr_since;
+    inode->attr_changed |= KITH_ATTR_MTIME;
+    inode->attr_version++;
 }
 
 void kith_entry_refer(struct kith_entry *entry, const struct kith_group *group)

@@ -92,8 +92,16 @@ void kith_entry_remove(struct kith_fs *fs, struct kith_entry *entry);
 /* Removes what nobody used since `before`; looks at no more than `most`. */
 void kith_entry_sweep(struct kith_fs *fs, uint64_t before, uint32_t most);
 void kith_dir_free(struct kith_fs *fs, struct kith_dir *dir);
-/* The names, attributes and validity after this mount's own change. */
-void kith_dir_changed(struct kith_inode *dir);
+/* A name in it was made, removed or moved by this mount: its time of change, which is stored
+ * dir_time_ms (options.h) later with what else has changed by then (kith_dir_untold). */
+void kith_dir_changed(struct kith_fs *fs, struct kith_inode *dir);
+/* It has a time of change that is not stored, and is not among its changed attributes yet. */
+static inline bool kith_dir_untold(const struct kith_inode *inode)
+{
+    return inode->dir != NULL && inode->dir->touched_at != 0;
+}
+/* It is, from now on. */
+void kith_dir_tell_time(struct kith_inode *inode);
 static inline struct kith_bytes kith_entry_bytes(const struct kith_entry *entry)
 {
     return kith_bytes_make(entry->name, entry->name_size);
