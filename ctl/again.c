@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "ctl/columns.h"
+#include "text/columns.h"
 
 #define AGAIN_MS 2000u
 

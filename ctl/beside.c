@@ -8,10 +8,10 @@
 #include <string.h>
 #include <sys/xattr.h>
 
-#include "ctl/columns.h"
 #include "ctl/format.h"
 #include "ctl/place.h"
 #include "format/versions.h"
+#include "text/columns.h"
 
 #define ATTRIBUTE "user.kith.versions"
 #define TEXT_MAX  65536u /* bytes of an attribute, XATTR_SIZE_MAX */

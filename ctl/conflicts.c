@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "ctl/columns.h"
-#include "ctl/conflict_walk.h"
+#include "conflicts/conflict_table.h"
+#include "conflicts/conflict_walk.h"
 #include "ctl/ctl.h"
+#include "ctl/door.h"
 #include "ctl/format.h"
+#include "ctl/path.h"
 #include "ctl/place.h"
 #include "ctl/report.h"
 #include "data/hlc.h"
@@ -29,20 +31,20 @@ struct asked {
 
 /* ---- How far it is ---- */
 
-static void step(void *arg, const struct kith_conflict_walk *walk, struct kith_bytes path)
+static bool step(void *arg, const struct kith_conflict_walk *walk, struct kith_bytes path)
 {
     struct asked *asked = arg;
     uint64_t now_ms = kith_mono_ms();
     char names[KITH_FORMAT_SIZE];
     char conflicts[KITH_FORMAT_SIZE];
     if (!asked->shows) {
-        return;
+        return true;
     }
     if (asked->shown_ms == 0) {
         asked->shown_ms = now_ms; /* a short walk tells nothing */
     }
     if (now_ms - asked->shown_ms < STEP_MS) {
-        return;
+        return true;
     }
     asked->shown_ms = now_ms;
     kith_format_count(walk->names, names);
@@ -50,48 +52,10 @@ static void step(void *arg, const struct kith_conflict_walk *walk, struct kith_b
     (void)fprintf(stderr, "\r\033[K%s names, %s in conflict  /", names, conflicts);
     kith_print_escaped(stderr, kith_bytes_make(path.data, path.size < 40 ? path.size : 40));
     (void)fflush(stderr);
+    return true;
 }
 
 /* ---- One that is found ---- */
-
-static bool text_put(struct kith_buf *out, struct kith_bytes bytes)
-{
-    kith_format_text(bytes, out);
-    return !out->failed;
-}
-
-static bool row_add(struct asked *asked, struct kith_bytes path,
-                    const struct kith_conflict *conflict)
-{
-    struct kith_buf shown;
-    struct kith_buf writers;
-    char count[KITH_FORMAT_SIZE];
-    char since[KITH_FORMAT_SIZE];
-    kith_buf_init(&shown);
-    kith_buf_init(&writers);
-    bool ok = text_put(&shown, path);
-    for (uint32_t i = 0; i < conflict->writer_count; i++) {
-        kith_buf_put(&writers, ", ", i > 0 ? 2 : 0);
-        ok = text_put(&writers, conflict->writers[i]) && ok;
-    }
-    kith_buf_put_u8(&shown, 0);
-    kith_buf_put_u8(&writers, 0);
-    (void)snprintf(count, sizeof(count), "%u", conflict->count);
-    kith_format_time(conflict->since_ms, since);
-    if (strlen(since) > 16) { /* 2026-11-20T18:02:33Z: a person needs no seconds */
-        since[10] = ' ';
-        since[16] = '\0';
-    }
-    if (!shown.failed && !writers.failed) {
-        const char *const cells[] = {(const char *)shown.data, count, since,
-                                     (const char *)writers.data};
-        kith_columns_add(&asked->columns, KITH_COLOUR_NONE, cells);
-    }
-    ok = ok && !shown.failed && !writers.failed && !asked->columns.failed;
-    kith_buf_release(&shown);
-    kith_buf_release(&writers);
-    return ok;
-}
 
 static json_t *version_json(const struct kith_version *version, uint32_t number,
                             struct kith_bytes base)
@@ -166,7 +130,7 @@ static bool found(void *arg, struct kith_bytes path, struct kith_bytes name,
         kith_buf_put_u8(&asked->example, 0);
     }
     path = self ? given : path;
-    bool ok = asked->list ? json_add(asked, path, name, conflict) : row_add(asked, path, conflict);
+    bool ok = asked->list ? json_add(asked, path, name, conflict) : kith_conflict_table_add(&asked->columns, path, conflict);
     return ok && !asked->example.failed;
 }
 
@@ -240,6 +204,24 @@ static void warn(const struct kith_ctl_args *args, const struct kith_conflict_wa
     }
 }
 
+/* From `path` on, "/a/b" from the root of the filesystem. ENOTFOUND, EREFUSED as kith_path_walk. */
+static enum kith_err walk_from(const struct kith_door *door, const char *path,
+                               struct kith_conflict_walk *walk, struct kith_error *error)
+{
+    struct kith_path_row rows[KITH_PATH_ROWS_MAX];
+    uint32_t count = 0;
+    enum kith_err err = kith_path_walk(door, path, rows, &count, error);
+    if (err != KITH_OK) {
+        return err;
+    }
+    struct kith_bytes name = kith_rowname_bytes(&rows[0].name);
+    if (name.size == 0) { /* the root */
+        return kith_conflict_walk_dir(door->client, &rows[0].group, walk, error);
+    }
+    err = kith_conflict_walk_name(door->client, &rows[0].group, name, walk, error);
+    return err == KITH_ENOTFOUND ? kith_error_wrap(error, "%s", path) : err;
+}
+
 static enum kith_err run(struct asked *asked, struct kith_conflict_walk *walk,
                          struct kith_error *error)
 {
@@ -248,7 +230,7 @@ static enum kith_err run(struct asked *asked, struct kith_conflict_walk *walk,
     if (err != KITH_OK) {
         return err;
     }
-    err = kith_conflict_walk(&door, asked->path, walk, error);
+    err = walk_from(&door, asked->path, walk, error);
     if (err == KITH_ENOTFOUND && asked->given && !asked->mounted) {
         struct kith_error told = *error;
         (void)kith_error_set(error, err,
@@ -279,7 +261,6 @@ static enum kith_err place(struct kith_ctl_args *args, struct asked *asked,
 
 int kith_ctl_conflicts(const struct kith_ctl_args *given)
 {
-    static const char *const heads[] = {"PATH", "VERSIONS", "SINCE", "WRITERS"};
     struct kith_error error;
     struct kith_conflict_walk walk;
     struct kith_ctl_args *args = kith_malloc(sizeof(*args));
@@ -295,7 +276,7 @@ int kith_ctl_conflicts(const struct kith_ctl_args *given)
         asked->args = args;
         asked->shows = !args->json && isatty(STDERR_FILENO);
         asked->list = args->json ? json_array() : NULL;
-        kith_columns_init(&asked->columns, heads, 4);
+        kith_conflict_table_init(&asked->columns);
         kith_buf_init(&asked->example);
         walk.found = found;
         walk.step = step;

@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctl/columns.h"
 #include "ctl/ctl.h"
 #include "ctl/format.h"
 #include "ctl/place.h"
 #include "ctl/status.h"
+#include "text/columns.h"
 
 #define PATIENCE_MS 1000u /* see status.c */
 

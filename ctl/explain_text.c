@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <string.h>
 
-#include "ctl/columns.h"
 #include "ctl/explain.h"
 #include "ctl/format.h"
 #include "data/hlc.h"
+#include "text/columns.h"
 
 #define VERSIONS_SHOWN 32u
 #define DOT_SIZE       64u

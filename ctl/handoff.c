@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "ctl/again.h"
-#include "ctl/columns.h"
 #include "ctl/ctl.h"
 #include "ctl/format.h"
 #include "ctl/report.h"
 #include "ctl/view.h"
+#include "text/columns.h"
 
 #define PATIENCE_MS 1000u /* see status.c */
 

@@ -139,16 +139,6 @@ enum kith_err kith_path_locate(const char *mounts, const char *cwd, const char *
 
 /* ---- The walk ---- */
 
-void kith_path_shared_row(const struct kith_group *dir, const struct kith_inode_record *link,
-                          struct kith_rowname *ret_name)
-{
-    if (kith_group_compare(&link->link, dir) == 0) {
-        kith_rowname_shared(link->file_id, ret_name);
-    } else {
-        kith_rowname_entry(kith_bytes_make(NULL, 0), ret_name);
-    }
-}
-
 /* The record of the version that bears the plain name. ENOTFOUND: there is none. */
 static enum kith_err record_get(const struct kith_door *door, const struct kith_group *group,
                                 const struct kith_rowname *name, struct kith_arena *arena,
@@ -209,7 +199,7 @@ static enum kith_err rows_of(const struct kith_door *door, const struct kith_gro
     row_set(rows, ret_count, "attributes", group, &other);
     enum kith_err err = record_get(door, group, &entry, arena, &record, error);
     if (err == KITH_OK && record.type == KITH_TYPE_LINK) {
-        kith_path_shared_row(group, &record, &other);
+        kith_versions_shared_row(group, &record, &other);
         row_set(rows, ret_count, "shared inode", &record.link, &other);
     }
     return err == KITH_ENOTFOUND ? KITH_OK : err; /* where it is gone, that is told */

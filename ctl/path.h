@@ -18,12 +18,6 @@ struct kith_path_row {
     struct kith_rowname name;
 };
 
-/* The name of the row, in the group link->link, of the shared inode that `link` (KITH_TYPE_LINK, in
- * the directory of that group) refers to: the row is in that directory, or has a group of its own.
- * Pure. */
-void kith_path_shared_row(const struct kith_group *dir, const struct kith_inode_record *link,
-                          struct kith_rowname *ret_name);
-
 /* Finds where `path` lies in the cluster: for one below a mounted kithfs (as `mounts`, the text of
  * /proc/self/mountinfo, tells) what its source adds in front, and its servers, "host:port,...";
  * for another the path itself, and no servers (""). `cwd` is put before a relative one. "." and

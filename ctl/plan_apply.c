@@ -12,11 +12,11 @@
 #include "base/clock.h"
 #include "ctl/again.h"
 #include "ctl/cluster.h"
-#include "ctl/columns.h"
 #include "ctl/format.h"
 #include "ctl/plan_session.h"
 #include "ctl/progress.h"
 #include "ctl/report.h"
+#include "text/columns.h"
 
 #define WAIT_MS  500u   /* between two looks of one who waits */
 #define TELL_MS  2000u  /* between two lines of his */

@@ -6,10 +6,10 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "ctl/columns.h"
 #include "ctl/format.h"
 #include "ctl/progress.h"
 #include "ctl/report.h"
+#include "text/columns.h"
 
 #define LOOKS_MS 1000u /* between two looks that tell a speed */
 

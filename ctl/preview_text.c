@@ -3,9 +3,9 @@
  * preview_text.c - a plan on the screen, and as JSON. */
 #include <string.h>
 
-#include "ctl/columns.h"
 #include "ctl/format.h"
 #include "ctl/preview.h"
+#include "text/columns.h"
 
 #define LINE_SIZE 700u
 

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#include "ctl/columns.h"
 #include "ctl/format.h"
+#include "text/columns.h"
 
 #define BAR_CELLS 20u
 #define PART_SIZE 48u

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctl/columns.h"
 #include "ctl/ctl.h"
 #include "ctl/format.h"
+#include "text/columns.h"
 
 #define PATIENCE_MS 1000u /* see status.c */
 #define SETS_SHOWN  16u   /* sets of owners; a ring of many nodes has hundreds, --json has all */

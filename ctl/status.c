@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "ctl/again.h"
-#include "ctl/columns.h"
 #include "ctl/format.h"
+#include "text/columns.h"
 
 /* What a node that hangs may add, twice: in finding the cluster and in asking its members. Nodes
  * that work answer in milliseconds, on a loaded machine in some hundred. */

@@ -4,10 +4,10 @@
  * can be read and written, and each trouble with what helps. */
 #include <string.h>
 
-#include "ctl/columns.h"
 #include "ctl/format.h"
 #include "ctl/progress.h"
 #include "ctl/status.h"
+#include "text/columns.h"
 
 #define LINES_MAX     4u  /* of one kind of trouble; then how many more there are */
 #define DISK_FULL_PCT 90u /* of a disk: worth a word */

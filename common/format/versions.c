@@ -311,3 +311,13 @@ bool kith_conflict_base(struct kith_bytes name, enum kith_conflict_style style, 
     }
     return false;
 }
+
+void kith_versions_shared_row(const struct kith_group *dir, const struct kith_inode_record *link,
+                              struct kith_rowname *ret_name)
+{
+    if (kith_group_compare(&link->link, dir) == 0) {
+        kith_rowname_shared(link->file_id, ret_name);
+    } else {
+        kith_rowname_entry(kith_bytes_make(NULL, 0), ret_name);
+    }
+}

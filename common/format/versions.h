@@ -60,6 +60,12 @@ KITH_MUST_CHECK enum kith_err kith_versions_conflict(struct kith_arena *arena,
                                                      const struct kith_row *row,
                                                      bool *ret_conflict);
 
+/* The name of the row, in the group link->link, of the shared inode that `link` (KITH_TYPE_LINK, in
+ * the directory of that group) refers to: the row is in that directory, or has a group of its own.
+ * */
+void kith_versions_shared_row(const struct kith_group *dir, const struct kith_inode_record *link,
+                              struct kith_rowname *ret_name);
+
 enum kith_conflict_style { KITH_CONFLICT_SUFFIX, KITH_CONFLICT_INFIX };
 
 /* The name of a version beside `base` (an entry's name). wide: with the longer hash. The size. */

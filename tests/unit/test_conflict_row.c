@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#include "ctl/conflict_row.h"
+#include "conflicts/conflict_row.h"
 
 #define ROW_MAX 8u
 

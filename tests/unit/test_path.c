@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "ctl/path.h"
+#include "format/versions.h"
 
 static const char mounts[] =
     "22 1 0:20 / / rw - ext4 /dev/root rw\n"
@@ -78,11 +79,11 @@ static void test_shared_place(void **state)
     memset(&link, 0, sizeof(link));
     link.file_id = 7;
     link.link = dir;
-    kith_path_shared_row(&dir, &link, &name);
+    kith_versions_shared_row(&dir, &link, &name);
     kith_rowname_shared(7, &want);
     assert_true(kith_bytes_equal(kith_rowname_bytes(&name), kith_rowname_bytes(&want)));
     link.link.bytes[3]++;
-    kith_path_shared_row(&dir, &link, &name);
+    kith_versions_shared_row(&dir, &link, &name);
     assert_int_equal(name.size, 0);
 }
 

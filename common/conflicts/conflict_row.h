@@ -3,8 +3,8 @@
  * conflict_row.h - what the rows of a name tell of versions in conflict, as a mount shows them
  * (fs/conflicts/conflicts.h): the versions of the entry's row, and where it refers to a shared
  * inode those of that row; references to shared inodes are none. Pure; any thread. */
-#ifndef KITH_CTL_CONFLICT_ROW_H
-#define KITH_CTL_CONFLICT_ROW_H
+#ifndef KITH_CONFLICTS_CONFLICT_ROW_H
+#define KITH_CONFLICTS_CONFLICT_ROW_H
 
 #include "format/versions.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * columns.h - a screen of aligned columns: each as wide as its widest cell, two blanks between. */
-#ifndef KITH_CTL_COLUMNS_H
-#define KITH_CTL_COLUMNS_H
+#ifndef KITH_TEXT_COLUMNS_H
+#define KITH_TEXT_COLUMNS_H
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "ctl/conflict_row.h"
+#include "conflicts/conflict_row.h"
 
 #include <string.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "ctl/conflict_walk.h"
+#include "conflicts/conflict_walk.h"
 
 #include <string.h>
 
-#include "ctl/path.h"
+#include "format/rowname.h"
 
 #define DEPTH_MAX 4096u /* directories: no path that the kernel takes has more */
 
@@ -25,13 +25,26 @@ struct level {
 };
 
 struct state {
-    const struct kith_door *door;
+    struct kith_client *client;
     struct kith_conflict_walk *walk;
     struct kith_buf path;
     struct level *top;
     uint32_t depth;
     struct kith_error *error;
 };
+
+/* kith_client_call with the message carried over. */
+static enum kith_err call(struct state *state, const struct kith_client_op *op,
+                          struct kith_client_answer *answer)
+{
+    enum kith_err err = kith_client_call(state->client, op, answer);
+    if (err != KITH_OK) {
+        const char *message = answer->result.message;
+        return kith_error_set(state->error, err, "%s",
+                              message && *message ? message : kith_err_text((int)err));
+    }
+    return KITH_OK;
+}
 
 static enum kith_err no_memory(struct kith_error *error)
 {
@@ -112,14 +125,14 @@ static enum kith_err shared_get(struct state *state, const struct kith_group *di
 {
     struct kith_client_op op;
     struct kith_rowname name;
-    kith_path_shared_row(dir, link, &name);
+    kith_versions_shared_row(dir, link, &name);
     struct kith_bytes bytes = kith_rowname_bytes(&name);
     memset(&op, 0, sizeof(op));
     op.kind = KITH_CLIENT_GET;
     op.u.get.group = link->link;
     op.u.get.name_count = 1;
     op.u.get.names = &bytes;
-    enum kith_err err = kith_door_call(state->door->client, &op, answer, state->error);
+    enum kith_err err = call(state, &op, answer);
     state->walk->degraded = state->walk->degraded || answer->result.degraded;
     return err;
 }
@@ -227,8 +240,9 @@ static enum kith_err page_read(struct state *state, struct level *level)
     struct kith_client_op op;
     struct kith_client_answer answer;
     state->path.size = level->path_size;
-    if (state->walk->step) {
-        state->walk->step(state->walk->arg, state->walk, kith_buf_bytes(&state->path));
+    if (state->walk->step &&
+        !state->walk->step(state->walk->arg, state->walk, kith_buf_bytes(&state->path))) {
+        return kith_error_set(state->error, KITH_ECANCELED, "not wanted any more");
     }
     kith_arena_reset(&level->arena);
     level->first = NULL;
@@ -238,7 +252,7 @@ static enum kith_err page_read(struct state *state, struct level *level)
     op.u.scan.group = level->group;
     op.u.scan.has_after = level->has_after;
     op.u.scan.after = kith_buf_bytes(&level->after);
-    enum kith_err err = kith_door_call(state->door->client, &op, &answer, state->error);
+    enum kith_err err = call(state, &op, &answer);
     if (err == KITH_OK) {
         err = page_take(state, level, &answer.result);
     }
@@ -267,54 +281,58 @@ static enum kith_err levels_walk(struct state *state)
 
 /* ---- The beginning ---- */
 
-static enum kith_err begin(struct state *state, const char *path)
+static void begin(struct state *state, struct kith_client *client, struct kith_conflict_walk *walk,
+                  struct kith_error *error)
 {
-    struct kith_path_row rows[KITH_PATH_ROWS_MAX];
-    struct kith_client_op op;
-    struct kith_client_answer answer;
-    uint32_t count = 0;
-    enum kith_err err = kith_path_walk(state->door, path, rows, &count, state->error);
-    if (err != KITH_OK) {
-        return err;
-    }
-    struct kith_bytes name = kith_rowname_bytes(&rows[0].name);
-    if (name.size == 0) { /* the root */
-        return level_push(state, &rows[0].group);
-    }
-    memset(&op, 0, sizeof(op));
-    op.kind = KITH_CLIENT_GET;
-    op.u.get.group = rows[0].group;
-    op.u.get.name_count = 1;
-    op.u.get.names = &name;
-    err = kith_door_call(state->door->client, &op, &answer, state->error);
+    memset(state, 0, sizeof(*state));
+    state->client = client;
+    state->walk = walk;
+    state->error = error;
+    walk->names = walk->directories = walk->conflicts = walk->unread = 0;
+    walk->degraded = false;
+    kith_buf_init(&state->path);
+}
+
+static enum kith_err end(struct state *state, enum kith_err err)
+{
     if (err == KITH_OK) {
-        const struct kith_row *row = &answer.result.u.rows.rows[0].row;
-        err = kith_versions_winner(row)
-                  ? name_look(state, &rows[0].group, name, row, NULL)
-                  : kith_error_set(state->error, KITH_ENOTFOUND, "%s: no such file", path);
+        err = levels_walk(state);
     }
-    kith_client_answer_release(&answer);
+    while (state->top) {
+        level_pop(state);
+    }
+    kith_buf_release(&state->path);
     return err;
 }
 
-enum kith_err kith_conflict_walk(const struct kith_door *door, const char *path,
-                                 struct kith_conflict_walk *walk, struct kith_error *error)
+enum kith_err kith_conflict_walk_dir(struct kith_client *client, const struct kith_group *dir,
+                                     struct kith_conflict_walk *walk, struct kith_error *error)
 {
     struct state state;
-    memset(&state, 0, sizeof(state));
-    state.door = door;
-    state.walk = walk;
-    state.error = error;
-    walk->names = walk->directories = walk->conflicts = walk->unread = 0;
-    walk->degraded = false;
-    kith_buf_init(&state.path);
-    enum kith_err err = begin(&state, path);
+    begin(&state, client, walk, error);
+    return end(&state, level_push(&state, dir));
+}
+
+enum kith_err kith_conflict_walk_name(struct kith_client *client, const struct kith_group *dir,
+                                      struct kith_bytes name, struct kith_conflict_walk *walk,
+                                      struct kith_error *error)
+{
+    struct state state;
+    struct kith_client_op op;
+    struct kith_client_answer answer;
+    begin(&state, client, walk, error);
+    memset(&op, 0, sizeof(op));
+    op.kind = KITH_CLIENT_GET;
+    op.u.get.group = *dir;
+    op.u.get.name_count = 1;
+    op.u.get.names = &name;
+    enum kith_err err = call(&state, &op, &answer);
     if (err == KITH_OK) {
-        err = levels_walk(&state);
+        const struct kith_row *row = &answer.result.u.rows.rows[0].row;
+        err = kith_versions_winner(row)
+                  ? name_look(&state, dir, name, row, NULL)
+                  : kith_error_set(error, KITH_ENOTFOUND, "no such file");
     }
-    while (state.top) {
-        level_pop(&state);
-    }
-    kith_buf_release(&state.path);
-    return err;
+    kith_client_answer_release(&answer);
+    return end(&state, err);
 }

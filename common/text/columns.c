@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "ctl/columns.h"
+#include "text/columns.h"
 
 #include <stdlib.h>
 #include <string.h>
