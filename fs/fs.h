@@ -53,6 +53,7 @@
  *   conflicts             the work: concurrent versions beside the one that bears the name
  *   tables                what is known in memory
  *   rows                  requests to the cluster
+ *   control               the virtual files in .kith, and what is counted for them
  *   mount                 beginning and end; options, timer, notifier, guard
  * They share what stands below. content and format are libraries of their own and know nothing of
  * it. */
@@ -88,6 +89,7 @@
 #define IMAGE_MAX      (24u << 10) /* bytes of an image that is kept with its inode */
 #define IMAGES_MAX     (24u << 20) /* bytes of all kept images; beyond it the oldest goes */
 #define LOAD_PAGES_MAX 16u /* a directory beyond this many pages is not read whole for lookups */
+#define KITH_INODE_IDS 16u /* from here on ids of files; those below are the mount's own (control.h) */
 #define KITH_WRITE_MAX (1u << 20) /* bytes of a WRITE */
 #define LARGE_CONTENT  (1u << 20) /* bytes; see FLUSH_LARGE_DELAY_NS */
 
@@ -103,7 +105,16 @@ struct kith_left;
 struct kith_lost;
 struct kith_checker;
 struct kith_moved;
+struct kith_control;
 struct kith_link_at;
+
+/* What could not be put so far (files/unput.c). */
+struct kith_unput {
+    uint64_t since_ms, last_ms; /* of the first and the last failure, by the wall clock */
+    uint32_t tries;
+    int error; /* errno of the last */
+    char message[160]; /* what the client said of it, "" */
+};
 
 /* An open file whose name another one bears now (tables/aside.c). */
 struct kith_aside {
@@ -229,6 +240,7 @@ struct kith_inode {
     bool queued;   /* in fs->dirty (one ref) */
     bool flushing; /* the timer has started its flush */
     struct kith_row_put *again; /* a put of its row whose outcome is unknown, row_put.c; row_busy */
+    struct kith_unput *unput;   /* its last put failed; NULL: it did not */
     struct kith_inode *dirty_prev, *dirty_next;
 };
 
@@ -294,6 +306,8 @@ struct kith_fs {
     struct kith_timer *timer;
     struct kith_watcher *watcher; /* NULL: no watches */
     struct kith_checker *checker; /* NULL: it does not look for orphans */
+    struct kith_control *control; /* NULL: no virtual files */
+    unsigned mount_number;        /* of the device; 0: not known, or not mounted yet */
 };
 /* ---- errno.c: codes as errnos, and the clocks ---- */
 uint64_t kith_mono_ns(void);

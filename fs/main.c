@@ -40,6 +40,8 @@ static const char usage[] =
     "  -o entry_timeout=S    names are kept S seconds (1)\n"
     "  -o mount_timeout=S    give up mounting after S seconds (10)\n"
     "  -o nowatch            no watches: other mounts' changes are asked for, not told\n"
+    "  -o nocontrol          no virtual directory .kith (status, stats, conflicts, accesslog) at the\n"
+    "                        mount's root\n"
     "  -o noacl              no POSIX ACLs: they count for nothing here, and cannot be set (acl)\n"
     "  -o op_timeout=S       a request fails after S seconds (10)\n"
     "  -o strict             write only with a quorum of a file's owners up, and read nothing\n"

@@ -172,6 +172,19 @@ static enum kith_err copy_body(enum kith_client_kind kind, const struct kith_cli
     return KITH_EINVAL;
 }
 
+const char *kith_client_kind_name(enum kith_client_kind kind)
+{
+    static const char *const names[KITH_CLIENT_KINDS] = {
+        [KITH_CLIENT_GET] = "get",
+        [KITH_CLIENT_SCAN] = "scan",
+        [KITH_CLIENT_PUT] = "put",
+        [KITH_CLIENT_CHUNK_PUT] = "chunk_put",
+        [KITH_CLIENT_CHUNK_GET] = "chunk_get",
+        [KITH_CLIENT_CHUNK_SYNC] = "chunk_sync",
+        [KITH_CLIENT_STATUS] = "status"};
+    return (uint32_t)kind < KITH_CLIENT_KINDS && names[kind] != NULL ? names[kind] : "unknown";
+}
+
 enum kith_err kith_client_result_copy(enum kith_client_kind kind,
                                       const struct kith_client_result *result,
                                       struct kith_client_answer *ret_answer)

@@ -56,6 +56,7 @@ bool cc_ask(struct kith_client_core *core, struct cc_op *op, struct cc_peer *pee
         return false;
     }
     ask->conn = link->conn;
+    ask->sent_ms = core->now;
     ask->op = op;
     ask->peer = peer;
     ask->through = NULL;
@@ -80,6 +81,7 @@ bool cc_ask_through(struct kith_client_core *core, struct cc_op *op, uint32_t re
         return false;
     }
     ask->conn = link->conn;
+    ask->sent_ms = core->now;
     ask->op = op;
     ask->peer = op->reps[rep].peer;
     ask->through = through;

@@ -708,6 +708,15 @@ struct kith_uuid kith_client_cluster(struct kith_client *client)
     return cluster;
 }
 
+enum kith_err kith_client_view(struct kith_client *client, struct kith_arena *arena,
+                               struct kith_client_view *ret_view)
+{
+    (void)pthread_mutex_lock(&client->lock);
+    enum kith_err err = kith_client_core_view(client->core, kith_mono_ms(), arena, ret_view);
+    (void)pthread_mutex_unlock(&client->lock);
+    return err;
+}
+
 /* ---- Watches ---- */
 
 struct kith_watch *kith_client_watch(struct kith_client *client, const struct kith_group *group,

@@ -65,6 +65,9 @@ enum kith_client_kind {
     KITH_CLIENT_CHUNK_SYNC,
     KITH_CLIENT_STATUS, /* of one node: `node`, or any */
 };
+#define KITH_CLIENT_KINDS (KITH_CLIENT_STATUS + 1u)
+/* "get", "chunk_put" ... */
+const char *kith_client_kind_name(enum kith_client_kind kind);
 
 /* Everything it points to is copied (payloads: held) before submit returns. */
 struct kith_client_op {
@@ -193,6 +196,53 @@ struct kith_request_id kith_client_request_id(struct kith_client *client);
 bool kith_client_writable(struct kith_client *client, const struct kith_group *group);
 /* The cluster's uuid. */
 struct kith_uuid kith_client_cluster(struct kith_client *client);
+
+/* ---- What the client sees and has done, for people ---- */
+
+enum kith_client_node_state {
+    KITH_NODE_UP,
+    KITH_NODE_SLOW,   /* connected, but it failed or was late with some answers: asked last */
+    KITH_NODE_SILENT, /* connected, and says nothing */
+    KITH_NODE_DOWN,   /* not connected: `reason` */
+};
+
+struct kith_client_node {
+    struct kith_uuid uuid;
+    char address[KITH_ADDRESS_SIZE]; /* "": not known yet */
+    char zone[KITH_ZONE_SIZE];
+    bool near; /* in this client's zone, and there are others */
+    enum kith_client_node_state state;
+    uint32_t answer_us;    /* what a read takes there, a moving mean; 0: not known */
+    uint64_t heard_ms_ago; /* of its last word; UINT64_MAX: there was none */
+    uint64_t lost_ms_ago;  /* not connected since; UINT64_MAX: it is, or never was */
+    char reason[128];      /* of the last failure of a connection, "" */
+};
+
+/* Since the beginning. */
+struct kith_client_counts {
+    uint64_t requests[KITH_CLIENT_KINDS], failed[KITH_CLIENT_KINDS]; /* that ended, by kind */
+    uint64_t degraded;                      /* reads among them */
+    uint64_t messages[KITH_MSG_KINDS_MAX]; /* sent to nodes, by enum kith_msg_kind */
+};
+
+struct kith_client_view {
+    struct kith_uuid cluster;
+    struct kith_table_id table; /* all zero: none is known yet, and no nodes */
+    bool moving;                /* data moves to other owners */
+    uint32_t partitions, replicas;
+    char zone[KITH_ZONE_SIZE]; /* that the client is in; "" */
+    uint32_t pending, lingering;    /* requests under way; chunks whose last copies are */
+    uint32_t session_rows;          /* that this client may not see older */
+    uint32_t watches;
+    uint32_t node_count;
+    struct kith_client_node *nodes; /* members of the table, in its order */
+    struct kith_client_counts counts;
+};
+
+/* As it is now, in the arena; asks nobody and waits for nothing. Any thread. ENOMEM. */
+KITH_MUST_CHECK enum kith_err kith_client_view(struct kith_client *client,
+                                               struct kith_arena *arena,
+                                               struct kith_client_view *ret_view);
 
 /* ---- Watches: a group's changes, told (DESIGN section 7) ---- */
 

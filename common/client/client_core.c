@@ -62,6 +62,8 @@ void cc_send(struct kith_client_core *core, uint64_t conn, const struct kith_msg
 {
     struct kith_client_effect *effect = cc_effect_new(core);
     if (effect != NULL) {
+        KITH_ASSERT((uint32_t)msg->kind < KITH_MSG_KINDS_MAX);
+        core->counts.messages[msg->kind]++;
         effect->kind = KITH_CLIENT_EFFECT_SEND;
         effect->conn = conn;
         effect->msg = msg;
@@ -219,6 +221,9 @@ void cc_op_finish(struct kith_client_core *core, struct cc_op *op)
     KITH_ASSERT(!op->done);
     cc_watches_read(core, op);
     op->done = true;
+    core->counts.requests[op->kind]++;
+    core->counts.failed[op->kind] += op->result.err != KITH_OK ? 1 : 0;
+    core->counts.degraded += op->result.err == KITH_OK && op->result.degraded ? 1 : 0;
     core->pending -= op->inner ? 0 : 1;
     op->done_next = NULL;
     if (core->finished_last != NULL) {
@@ -497,6 +502,9 @@ static void take_answer(struct kith_client_core *core, const struct kith_client_
     }
     cc_peer_answered(core, ask.through != NULL ? ask.through : ask.peer);
     struct cc_op *op = ask.op;
+    if (op->kind == KITH_CLIENT_GET || op->kind == KITH_CLIENT_SCAN) {
+        cc_view_answered(core, ask.peer, ask.sent_ms);
+    }
     switch (op->kind) {
     case KITH_CLIENT_GET:
         cc_get_answer(core, op, ask.rep, event->msg, event->box);

@@ -147,6 +147,10 @@ bool kith_client_core_writable(const struct kith_client_core *core,
 uint64_t kith_client_core_turned_down(const struct kith_client_core *core);
 /* What each server last said, "n1:7070: connection refused, n2:7070: no answer yet"; cut. */
 void kith_client_core_reasons(const struct kith_client_core *core, char *ret_text, size_t size);
+/* See kith_client_view. */
+KITH_MUST_CHECK enum kith_err kith_client_core_view(const struct kith_client_core *core,
+                                                    uint64_t mono_ms, struct kith_arena *arena,
+                                                    struct kith_client_view *ret_view);
 /* See kith_client_request_id. */
 struct kith_request_id kith_client_core_request_id(struct kith_client_core *core);
 /* Requests that have not had their DONE. */

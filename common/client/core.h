@@ -17,6 +17,7 @@
  *     sync.c         CHUNK_SYNC, STATUS
  *     twins.c        own writes that may have drawn a second dot
  *     watch.c        watches: who has promised to tell changes, until when
+ *     view.c         what all of that looks like, for people
  *     session.c      the clocks that answers must cover (invariant 9), and what is lost for good
  *
  * Words: a peer is a node as this client sees it; a link is one connection to it (rows or bulk); an
@@ -121,6 +122,7 @@ struct cc_peer {
     uint32_t rtt_ms;       /* its fastest answer */
     uint64_t rtt_since_ms; /* a TABLE_REQ is out since then; CC_NEVER */
     uint32_t bulk_asks;
+    uint32_t answer_us; /* what a get or scan takes there: a moving mean; 0: nothing is known */
     char reason[128];
 };
 
@@ -132,6 +134,7 @@ struct cc_ask {
     struct cc_peer *peer;
     struct cc_peer *through; /* it was sent there, to be passed on to `peer`; NULL: directly */
     uint32_t rep; /* which of the op's replicas (or nodes) */
+    uint64_t sent_ms;
     bool bulk_put;
     struct cc_ask *next; /* of the op, or free */
 };
@@ -428,6 +431,7 @@ struct kith_client_core {
     struct cc_twins twins;
     struct cc_watches watches;
     uint32_t levels; /* bit l: reads of that level occur (cc_settled) */
+    struct kith_client_counts counts;
     enum kith_level read_level, write_level;
     uint64_t repair_window_ms;
     uint32_t repair_sent;
@@ -728,6 +732,11 @@ void cc_watches_table(struct kith_client_core *core);
 void cc_watches_read(struct kith_client_core *core, const struct cc_op *op);
 /* Makes the effects of this step; false: memory was short, the rest stays for the next step. */
 bool cc_watches_tell(struct kith_client_core *core);
+
+/* ---- view.c ---- */
+
+/* The node has answered a request that it was sent at sent_ms. */
+void cc_view_answered(struct kith_client_core *core, struct cc_peer *peer, uint64_t sent_ms);
 
 /* ---- session.c ---- */
 

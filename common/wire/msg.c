@@ -3,6 +3,11 @@
 
 #include "base/assert.h"
 
+#define X(name, number, member, type) \
+    _Static_assert(number < KITH_MSG_KINDS_MAX, "kinds are counted in arrays of that size");
+KITH_MSG_MAP(X)
+#undef X
+
 const char *kith_msg_kind_name(enum kith_msg_kind kind)
 {
     switch (kind) {

@@ -779,6 +779,7 @@ struct kith_msg {
     } u;
 };
 
+#define KITH_MSG_KINDS_MAX 96u /* above the highest number of a kind (msg.c) */
 const char *kith_msg_kind_name(enum kith_msg_kind kind);
 
 /* A received message with the memory it borrows from. Reference-counted (atomic): whoever must keep

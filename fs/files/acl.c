@@ -73,9 +73,8 @@ void kith_acl_names(const struct kith_fs *fs, const struct kith_inode *inode, st
 
 /* ---- Reading ---- */
 
-/* fs->lock held. The ACL as it is now: its size, 0 where there is none. */
-static size_t show(const struct kith_inode *inode, const char *name,
-                   uint8_t ret_acl[KITH_ACL_SIZE_MAX])
+size_t kith_acl_now(const struct kith_inode *inode, const char *name,
+                    uint8_t ret_acl[KITH_ACL_SIZE_MAX])
 {
     const struct kith_attrs *attrs = &inode->attrs;
     if (!is_default(name) && attrs->acl_size > 0) {
@@ -101,7 +100,7 @@ static void do_get(struct kith_job *job)
     kith_client_answer_release(&answer);
     kith_arena_release(&arena);
     pthread_mutex_lock(&fs->lock);
-    size_t size = show(job->inode, job->name, acl);
+    size_t size = kith_acl_now(job->inode, job->name, acl);
     pthread_mutex_unlock(&fs->lock);
     if (error != 0 || size == 0) {
         kith_job_fail(job, error != 0 ? error : ENODATA);
@@ -117,7 +116,7 @@ void kith_op_getacl(fuse_req_t req, fuse_ino_t ino, const char *name, size_t roo
     pthread_mutex_lock(&fs->lock);
     struct kith_inode *inode = kith_inode_of(fs, ino);
     bool known = kith_attrs_known(fs, inode);
-    size_t size = show(inode, name, acl);
+    size_t size = kith_acl_now(inode, name, acl);
     pthread_mutex_unlock(&fs->lock);
     if (known && size == 0) {
         fuse_reply_err(req, ENODATA);

@@ -9,6 +9,7 @@
 #ifndef KITH_FS_FILES_FILES_H
 #define KITH_FS_FILES_FILES_H
 
+#include "format/acl.h"
 #include "fs/fs.h"
 
 /* ---- image.c ---- */
@@ -67,6 +68,12 @@ void kith_put_failed(struct kith_fs *fs, const struct kith_inode *inode, int err
 /* Everything that is unsent, until the deadline; names what could not be put. Returns how many. */
 unsigned kith_fs_flush_all(struct kith_fs *fs, uint64_t deadline);
 void kith_start_flush(struct kith_job *job, enum kith_durability durability);
+
+/* ---- unput.c: what could not be put so far ---- */
+/* fs->lock held. A put of it failed, and is tried again. message: what the client said, or NULL. */
+void kith_unput_note(struct kith_inode *inode, int error, const char *message);
+/* fs->lock held. It is stored, or need not be any more. */
+void kith_unput_forget(struct kith_inode *inode);
 
 /* ---- open.c (may wait) ---- */
 /* To be called before the row of a file gets another place or other names: where it is open with
@@ -189,6 +196,9 @@ bool kith_acl_name(const struct kith_fs *fs, const char *name);
 void kith_op_setacl(fuse_req_t req, fuse_ino_t ino, const char *name, const void *value,
                     size_t size, int flags);
 void kith_op_removeacl(fuse_req_t req, fuse_ino_t ino, const char *name);
+/* fs->lock held. The ACL of that name as memory knows it: its size, 0 where there is none. */
+size_t kith_acl_now(const struct kith_inode *inode, const char *name,
+                    uint8_t ret_acl[KITH_ACL_SIZE_MAX]);
 void kith_op_getacl(fuse_req_t req, fuse_ino_t ino, const char *name, size_t room);
 /* fs->lock held. The names of those that the inode has, with a NUL each. */
 void kith_acl_names(const struct kith_fs *fs, const struct kith_inode *inode, struct kith_buf *buf);

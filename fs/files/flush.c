@@ -60,6 +60,9 @@ void kith_inode_flush_failed(struct kith_fs *fs, struct kith_inode *inode, int e
 {
     pthread_mutex_lock(&fs->lock);
     inode->retry_at = kith_mono_ns() + RETRY_NS;
+    if (!(inode->pending && inode->awaited)) { /* else its maker is told, and it never was */
+        kith_unput_note(inode, error, NULL);
+    }
     kith_inode_enqueue(fs, inode);
     pthread_mutex_unlock(&fs->lock);
     kith_put_failed(fs, inode, error);

@@ -166,6 +166,13 @@ static int row_put_result(struct kith_fs *fs, struct kith_inode *inode, struct k
                           const struct kith_client_result *result)
 {
     int error = kith_rows_put_end(fs, result, 1);
+    pthread_mutex_lock(&fs->lock);
+    if (error == 0) {
+        kith_unput_forget(inode);
+    } else if (!(inode->pending && inode->awaited)) {
+        kith_unput_note(inode, error, result->message != NULL ? result->message : "");
+    }
+    pthread_mutex_unlock(&fs->lock);
     if (error == 0) {
         error = row_put_end(fs, inode, put, &result->u.put.results[0]);
         row_put_free(put);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/control/control.h"
 #include "fs/fs.h"
 #include "fs/files/files.h"
 #include "fs/mount/guard.h"
@@ -177,6 +178,9 @@ static enum kith_err start_parts(struct kith_fs *fs, struct kith_error *error)
     if (err == KITH_OK) {
         err = kith_notifier_new(fs, &fs->notifier);
     }
+    if (err == KITH_OK && !fs->options->no_control) {
+        err = kith_control_new(fs, &fs->control);
+    }
     if (err == KITH_OK && !fs->options->no_watch) {
         err = kith_watcher_new(fs, &fs->watcher);
     }
@@ -268,6 +272,7 @@ unsigned kith_fs_free(struct kith_fs *fs)
     kith_checker_free(fs->checker);
     kith_timer_free(fs->timer);
     fs->timer = NULL;
+    kith_control_end(fs->control); /* a reader who waits is a job */
     kith_executor_free(fs->executor);
     kith_dir_lost_end(fs, 0); /* what the executor's last jobs have left */
     kith_cycles_end(fs);
@@ -281,6 +286,7 @@ unsigned kith_fs_free(struct kith_fs *fs)
         kith_client_close(fs->client);
     }
     kith_tables_free(fs);
+    kith_control_free(fs->control);
     pthread_cond_destroy(&fs->changed);
     pthread_mutex_destroy(&fs->lock);
     kith_free(fs);
@@ -403,8 +409,11 @@ static int serve_mount(struct kith_fs *fs, struct kith_guard *guard, struct kith
     }
     unsigned number;
     bool known = kith_mountpoint_number(fuse_session_fd(fs->session), at, &number);
+    fs->mount_number = known ? number : 0;
+    kith_control_attach(fs->control, fs->session);
     arm_guard(fs, guard);
     int code = serve_session(fs->session);
+    kith_control_end(fs->control);
     unmount(fs->session, at, known ? &number : NULL);
     /* who still waits is answered by nobody, and the notifier may wait for him. Not before: libfuse
      * takes an aborted connection for an unmounted one. */
@@ -416,11 +425,11 @@ static int serve_fs(struct kith_fs *fs, struct kith_guard *guard)
 {
     struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
     struct kith_error error = {.code = KITH_OK};
+    const struct fuse_lowlevel_ops *ops = fs->control != NULL ? &kith_control_ops : &kith_fs_ops;
     int code = EXIT_SYSTEM;
     if (mount_args(fs->options, &args) != 0) {
         (void)kith_error_set(&error, KITH_ENOMEM, "out of memory");
-    } else if ((fs->session = fuse_session_new(&args, &kith_fs_ops, sizeof kith_fs_ops, fs)) ==
-               NULL) {
+    } else if ((fs->session = fuse_session_new(&args, ops, sizeof *ops, fs)) == NULL) {
         (void)kith_error_set(&error, KITH_EINVAL, "libfuse refuses the options");
     } else if (kith_loop_signals(fs->session, &error) == KITH_OK) {
         code = serve_mount(fs, guard, &error);

@@ -124,3 +124,20 @@ bool kith_mountpoint_shows(const char *path, unsigned number)
     unsigned there;
     return number_of_path(path, &there) && there == number;
 }
+
+bool kith_mountpoint_lives(unsigned number)
+{
+    FILE *file = fopen("/proc/self/mountinfo", "re");
+    char *line = NULL;
+    size_t size = 0;
+    bool found = file == NULL;
+    while (file != NULL && !found && getline(&line, &size, file) > 0) {
+        unsigned major, minor;
+        found = sscanf(line, "%*u %*u %u:%u", &major, &minor) == 2 && major == 0 && minor == number;
+    }
+    free(line);
+    if (file != NULL) {
+        fclose(file);
+    }
+    return found;
+}

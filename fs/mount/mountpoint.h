@@ -22,6 +22,10 @@ KITH_MUST_CHECK enum kith_err kith_mountpoint_check(const char *path, struct kit
  * the path alone: not to be mounted over meanwhile. No request is sent to it. */
 KITH_MUST_CHECK bool kith_mountpoint_number(int fuse_fd, const char *path, unsigned *ret_number);
 
+/* Whether it is mounted anywhere, as far as this process sees (its mount namespace). True where that
+ * cannot be found out. */
+bool kith_mountpoint_lives(unsigned number);
+
 /* Whether the path leads to that mount, to its root or below. */
 bool kith_mountpoint_shows(const char *path, unsigned number);
 

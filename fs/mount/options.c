@@ -2,6 +2,8 @@
 #include "fs/mount/options.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -365,6 +367,10 @@ static enum kith_err one_option(char *word, struct kith_fs_options *options,
         options->no_watch = true;
         return KITH_OK;
     }
+    if (strcmp(word, "nocontrol") == 0) {
+        options->no_control = true;
+        return KITH_OK;
+    }
     if (strcmp(word, "acl") == 0 || strcmp(word, "noacl") == 0) {
         options->no_acl = word[0] == 'n';
         return KITH_OK;
@@ -470,17 +476,22 @@ static enum kith_err check_words(const char *source, struct kith_fs_options *opt
     return kith_fs_source_parse(source, options, error);
 }
 
+static void set_defaults(struct kith_fs_options *options)
+{
+    options->attr_timeout = options->entry_timeout = 1.0;
+    options->check_s = 86400.0;
+    options->dir_time_ms = 2000;
+    options->mount_timeout_ms = 10000;
+    options->op_timeout_ms = 10000;
+    options->log_level = KITH_LOG_INFO;
+}
+
 enum kith_err kith_fs_options_parse(int argc, char *const argv[],
                                     struct kith_fs_options *ret_options, struct kith_error *error)
 {
     struct kith_fs_options options;
     memset(&options, 0, sizeof options);
-    options.attr_timeout = options.entry_timeout = 1.0;
-    options.check_s = 86400.0;
-    options.dir_time_ms = 2000;
-    options.mount_timeout_ms = 10000;
-    options.op_timeout_ms = 10000;
-    options.log_level = KITH_LOG_INFO;
+    set_defaults(&options);
     const char *source = NULL;
     bool helper = argc > 0 && is_helper(argv[0]);
     enum kith_err err = KITH_OK;
@@ -522,4 +533,97 @@ void kith_fs_options_release(struct kith_fs_options *options)
     kith_free(options->pid_path);
     kith_free(options->zone);
     memset(options, 0, sizeof *options);
+}
+
+/* ---- And back ---- */
+
+static void KITH_PRINTF(2, 3) say(struct kith_buf *out, const char *format, ...)
+{
+    char text[KITH_ERROR_MESSAGE_SIZE];
+    va_list args;
+    va_start(args, format);
+    int size = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    kith_buf_put(out, ",", out->size > 0 ? 1 : 0);
+    kith_buf_put(out, text, size < (int)sizeof text ? (size_t)size : sizeof text - 1);
+}
+
+static void say_word(struct kith_buf *out, bool given, const char *word)
+{
+    if (given) {
+        say(out, "%s", word);
+    }
+}
+
+static void say_sizes(struct kith_buf *out, const struct kith_fs_options *options)
+{
+    if (options->cache_bytes != 0) {
+        say(out, "cache_size=%llu", (unsigned long long)options->cache_bytes);
+    }
+    if (options->readahead_bytes != 0) {
+        say(out, "readahead=%u", options->readahead_bytes);
+    }
+}
+
+static void say_times(struct kith_buf *out, const struct kith_fs_options *options,
+                      const struct kith_fs_options *usual)
+{
+    if (options->attr_timeout < usual->attr_timeout ||
+        options->attr_timeout > usual->attr_timeout) {
+        say(out, "attr_timeout=%g", options->attr_timeout);
+    }
+    if (options->entry_timeout < usual->entry_timeout ||
+        options->entry_timeout > usual->entry_timeout) {
+        say(out, "entry_timeout=%g", options->entry_timeout);
+    }
+    if (options->check_s < usual->check_s || options->check_s > usual->check_s) {
+        say(out, "check=%g", options->check_s);
+    }
+    if (options->mount_timeout_ms != usual->mount_timeout_ms) {
+        say(out, "mount_timeout=%g", options->mount_timeout_ms / 1000.0);
+    }
+    if (options->op_timeout_ms != usual->op_timeout_ms) {
+        say(out, "op_timeout=%g", options->op_timeout_ms / 1000.0);
+    }
+}
+
+void kith_fs_options_text(const struct kith_fs_options *options, struct kith_buf *out)
+{
+    struct kith_fs_options usual;
+    memset(&usual, 0, sizeof usual);
+    set_defaults(&usual);
+    say_word(out, options->read_only, "ro");
+    say_word(out, options->allow_other, "allow_other");
+    say_word(out, options->strict, "strict");
+    if (options->w_min != usual.w_min) {
+        say(out, "w_min=%u", options->w_min);
+    }
+    if (options->zone != NULL) {
+        say(out, "zone=%s", options->zone);
+    }
+    if (options->read_level != usual.read_level) {
+        say(out, "read=%s", kith_level_text(options->read_level));
+    }
+    if (options->write_level != usual.write_level) {
+        say(out, "write=%s", kith_level_text(options->write_level));
+    }
+    say_times(out, options, &usual);
+    say_word(out, options->no_watch, "nowatch");
+    say_word(out, options->no_acl, "noacl");
+    say_word(out, options->hide_conflicts, "conflicts=hide");
+    say_word(out, options->conflict_names == KITH_CONFLICT_INFIX, "conflict_names=infix");
+    say_sizes(out, options);
+    if (options->pid_path != NULL) {
+        say(out, "pid_file=%s", options->pid_path);
+    }
+    if (options->log_path != NULL) {
+        say(out, "log=%s", options->log_path);
+    }
+    if (options->log_level != usual.log_level) {
+        static const char *const levels[] = {"error", "warn", "info", "debug"};
+        say(out, "log_level=%s", levels[options->log_level]);
+    }
+    for (uint32_t i = 0; i < options->extra_count; i++) {
+        say(out, "%s", options->extra[i]);
+    }
 }

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "data/quorum.h"
@@ -28,6 +29,7 @@ struct kith_fs_options {
     char *path;                         /* "/" or "/a/b"; owned */
     bool foreground, debug, help, version;
     bool read_only, allow_other, no_watch, strict;
+    bool no_control; /* no virtual directory .kith */
     bool no_acl; /* POSIX ACLs are neither kept nor minded */
     bool hide_conflicts;
     enum kith_conflict_style conflict_names;
@@ -55,6 +57,8 @@ KITH_MUST_CHECK enum kith_err kith_fs_options_parse(int argc, char *const argv[]
                                                     struct kith_fs_options *ret_options,
                                                     struct kith_error *error);
 void kith_fs_options_release(struct kith_fs_options *options);
+/* Those that differ from what they are when nobody gives any, as after -o: "strict,zone=ams". */
+void kith_fs_options_text(const struct kith_fs_options *options, struct kith_buf *out);
 /* "HOST[:PORT],...[:/PATH]" into servers and path. */
 KITH_MUST_CHECK enum kith_err
 kith_fs_source_parse(const char *source, struct kith_fs_options *options, struct kith_error *error);

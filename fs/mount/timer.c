@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "fs/control/control.h"
 #include "fs/fs.h"
 #include "fs/files/files.h"
 #include "fs/links/links.h"
@@ -65,6 +66,7 @@ static void dequeue(struct kith_fs *fs, struct kith_inode *inode)
         fs->dirty = fs->dirty == inode ? inode->dirty_next : fs->dirty;
     }
     inode->queued = false;
+    kith_unput_forget(inode);
     kith_inode_drop(fs, inode);
 }
 
@@ -159,6 +161,10 @@ static void *timer_main(void *arg)
         if (interrupts != 0 && interrupts < until) {
             until = interrupts;
         }
+        uint64_t late = kith_control_late(fs->control, now);
+        if (late != 0 && late < until) {
+            until = late;
+        }
         if (flush_due(fs, now) && now + TICK_NS < until) {
             until = now + TICK_NS;
         }
@@ -167,6 +173,7 @@ static void *timer_main(void *arg)
             kith_entry_sweep(fs, now > SWEEP_AGE_NS ? now - SWEEP_AGE_NS : 0, SWEEP_MOST);
             pthread_mutex_unlock(&fs->lock);
             kith_content_store_lease(fs->store, now / 1000000u + 1u);
+            kith_control_tick(fs->control);
             sweep_at = now + SWEEP_NS;
         }
         kith_link_left_start(fs);

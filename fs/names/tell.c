@@ -23,6 +23,7 @@ void kith_inode_untold(struct kith_fs *fs, struct kith_inode *inode, int error)
     pthread_mutex_lock(&fs->lock);
     inode->untold = true;
     inode->retry_at = kith_mono_ns() + UNTOLD_RETRY_NS;
+    kith_unput_note(inode, error, NULL);
     kith_inode_enqueue(fs, inode);
     pthread_mutex_unlock(&fs->lock);
     kith_put_failed(fs, inode, error);

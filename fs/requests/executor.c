@@ -86,6 +86,15 @@ bool kith_job_take(struct kith_job *job)
     return mine;
 }
 
+bool kith_job_answered(struct kith_job *job)
+{
+    struct kith_executor *executor = job->fs->executor;
+    pthread_mutex_lock(&executor->lock);
+    bool answered = job->answered;
+    pthread_mutex_unlock(&executor->lock);
+    return answered;
+}
+
 /* Answers one interrupted job EINTR where its caller means to end; false: none is left to judge.
  * *ret_next: when to come again, or 0. */
 static bool answer_one(struct kith_executor *executor, uint64_t now, uint64_t *ret_next)
@@ -290,6 +299,23 @@ void kith_job_start(struct kith_job *job)
     if (!enqueue(job)) {
         kith_log_error("executor", "%u requests wait already: one is refused", QUEUE_MAX);
         kith_job_fail(job, EIO);
+        job_free(job);
+    }
+}
+
+bool kith_job_start_or_discard(struct kith_job *job)
+{
+    KITH_ASSERT(job->req == NULL);
+    bool started = enqueue(job);
+    if (!started) {
+        job_free(job);
+    }
+    return started;
+}
+
+void kith_job_discard(struct kith_job *job)
+{
+    if (job != NULL) {
         job_free(job);
     }
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "fs/conflicts/conflicts.h"
+#include "fs/control/control.h"
 #include "fs/fs.h"
 #include "fs/names/names.h"
 #include "fs/requests/requests.h"
@@ -115,13 +116,15 @@ static int by_name(const void *a, const void *b)
 }
 
 /* fs->lock held. Collects the names that lead somewhere: all of them, or only pending ones. */
-static int collect(struct listing *listing, const struct kith_inode *dir, bool all)
+static int collect(const struct kith_fs *fs, struct listing *listing, const struct kith_inode *dir,
+                   bool all)
 {
     size_t capacity = 0;
     for (uint32_t i = 0; i < dir->dir->bucket_count; i++) {
         for (struct kith_entry *entry = dir->dir->buckets[i]; entry != NULL; entry = entry->next) {
             const struct kith_inode *inode = entry->inode;
-            if (inode == NULL || (!all && !inode->pending)) {
+            if (inode == NULL || (!all && !inode->pending) ||
+                kith_control_hides(fs, dir, entry->name)) {
                 continue;
             }
             struct kith_arena *arena = all ? &listing->arenas[0] : &listing->pending_arena;
@@ -220,7 +223,7 @@ static int begin(struct kith_fs *fs, struct kith_inode *dir, struct listing *lis
     bool complete =
         kith_dir_listable(dir, listing->started) && names_known(dir, listing->started);
     bool watch = !complete && kith_watch_asked(fs, dir, true);
-    error = collect(listing, dir, complete);
+    error = collect(fs, listing, dir, complete);
     pthread_mutex_unlock(&fs->lock);
     if (watch) {
         kith_watch_begin(fs, dir);
@@ -241,6 +244,8 @@ static int begin(struct kith_fs *fs, struct kith_inode *dir, struct listing *lis
 }
 
 struct page_arg {
+    const struct kith_fs *fs;
+    const struct kith_inode *dir;
     struct listing *listing;
     struct kith_arena *arena;
 };
@@ -248,6 +253,9 @@ struct page_arg {
 static int on_name(void *arg, const char *name, size_t size, enum kith_type type, uint64_t id)
 {
     struct page_arg *page = arg;
+    if (kith_control_hides(page->fs, page->dir, name)) {
+        return 0;
+    }
     struct item *item = item_new(page->arena, name, size, type, id);
     if (item == NULL) {
         return ENOMEM;
@@ -274,7 +282,7 @@ static int next_page(struct kith_fs *fs, struct kith_inode *dir, struct listing 
     listing->turn ^= 1;
     struct kith_arena *arena = &listing->arenas[listing->turn];
     kith_arena_reset(arena);
-    struct page_arg arg = {listing, arena};
+    struct page_arg arg = {fs, dir, listing, arena};
     struct kith_dir_page page = {.strict = false};
     error = kith_dir_page(fs, dir, first ? NULL : &listing->after, listing->load, arena, on_name,
                           &arg, &page);

@@ -75,6 +75,10 @@ struct kith_job *kith_job_new(struct kith_fs *fs, fuse_req_t req, fuse_ino_t ino
                               void (*run)(struct kith_job *));
 /* Hands it over. A full queue answers the request EIO. */
 void kith_job_start(struct kith_job *job);
+/* The same for work of the mount itself (no req). False: the queue is full, the job is gone. */
+KITH_MUST_CHECK bool kith_job_start_or_discard(struct kith_job *job);
+/* One that was not started, and answers nobody; may be NULL. */
+void kith_job_discard(struct kith_job *job);
 /* Instead of start: callbacks bring the job to its end, no thread waits for it. */
 void kith_job_begin(struct kith_job *job);
 void kith_job_end(struct kith_job *job);   /* it is answered: freed */
@@ -84,6 +88,8 @@ void kith_job_defer(struct kith_job *job); /* a thread must do it after all: job
 KITH_MUST_CHECK bool kith_job_go_on(struct kith_job *job, void (*run)(struct kith_job *));
 /* True for the one who may answer the request. */
 KITH_MUST_CHECK bool kith_job_take(struct kith_job *job);
+/* It has been: nobody waits for its work any more. */
+bool kith_job_answered(struct kith_job *job);
 void kith_job_fail(struct kith_job *job, int error); /* 0 = plain success */
 /* Answers those that were interrupted before `now` - grace and whose callers mean to end; the next
  * deadline, or 0. */

@@ -18,7 +18,7 @@
 uint64_t kith_fs_random(struct kith_fs *fs)
 {
     uint64_t value = 0;
-    if (getrandom(&value, sizeof value, GRND_NONBLOCK) == (ssize_t)sizeof value && value > 1) {
+    if (getrandom(&value, sizeof value, GRND_NONBLOCK) == (ssize_t)sizeof value && value >= KITH_INODE_IDS) {
         return value;
     }
     pthread_mutex_lock(&fs->lock);
@@ -28,7 +28,7 @@ uint64_t kith_fs_random(struct kith_fs *fs)
     fs->random_state[1] = a ^ b ^ (a >> 17) ^ (b >> 26);
     value = fs->random_state[1] + b;
     pthread_mutex_unlock(&fs->lock);
-    return value > 1 ? value : value + 2;
+    return value >= KITH_INODE_IDS ? value : value + KITH_INODE_IDS;
 }
 
 struct kith_inode *kith_inode_of(struct kith_fs *fs, fuse_ino_t ino)
@@ -199,6 +199,7 @@ static void inode_free(struct kith_fs *fs, struct kith_inode *inode)
     }
     kith_aside_forget(fs, inode);
     kith_inode_put_forget(inode);
+    kith_unput_forget(inode);
     kith_inode_image_forget(fs, inode);
     names_free(inode);
     acl_free(inode->attrs.acl);

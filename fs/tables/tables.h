@@ -252,5 +252,10 @@ enum kith_watch_saving {
     KITH_SAVED_COUNT,
 };
 void kith_watch_saved(struct kith_fs *fs, enum kith_watch_saving what);
+struct kith_watch_figures {
+    uint32_t watched, live; /* directories, now */
+    uint64_t begun, events, lapses, saved[KITH_SAVED_COUNT]; /* since the mount began */
+};
+void kith_watch_figures(const struct kith_fs *fs, struct kith_watch_figures *ret_figures);
 
 #endif

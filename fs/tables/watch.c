@@ -77,6 +77,7 @@ struct kith_watcher {
     uint32_t count; /* those that are being begun included */
     uint64_t live;  /* the last number given */
     uint64_t begun, events, asked, scans;
+    uint64_t lapses; /* noticed: where nobody asks, nobody notices */
     uint64_t saved[KITH_SAVED_COUNT];
 };
 
@@ -91,6 +92,7 @@ uint64_t kith_watch_live(struct kith_inode *dir)
     uint64_t epoch = kith_watch_epoch(watch->handle);
     watch->used_at = kith_mono_ns();
     if (epoch != watch->epoch) {
+        watch->fs->watcher->lapses += watch->epoch != 0 ? 1 : 0;
         watch->epoch = epoch;
         dir->dir->live = epoch == 0 ? 0 : ++watch->fs->watcher->live;
         dir->dir->live_since = watch->used_at;
@@ -477,4 +479,23 @@ void kith_watcher_free(struct kith_fs *fs)
     }
     fs->watcher = NULL;
     kith_free(watcher);
+}
+
+void kith_watch_figures(const struct kith_fs *fs, struct kith_watch_figures *ret_figures)
+{
+    const struct kith_watcher *watcher = fs->watcher;
+    memset(ret_figures, 0, sizeof *ret_figures);
+    if (watcher == NULL) {
+        return;
+    }
+    ret_figures->begun = watcher->begun;
+    ret_figures->events = watcher->events;
+    ret_figures->lapses = watcher->lapses;
+    memcpy(ret_figures->saved, watcher->saved, sizeof ret_figures->saved);
+    const struct kith_dir_watch *watch = watcher->first;
+    while (watch != NULL) {
+        ret_figures->watched++;
+        ret_figures->live += kith_watch_epoch(watch->handle) != 0 ? 1 : 0;
+        watch = watch->next != watcher->first ? watch->next : NULL;
+    }
 }

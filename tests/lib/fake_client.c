@@ -778,3 +778,28 @@ struct kith_uuid kith_client_cluster(struct kith_client *client)
     struct kith_uuid uuid = {.bytes = {0xfa, 0x4e}};
     return uuid;
 }
+
+enum kith_err kith_client_view(struct kith_client *client, struct kith_arena *arena,
+                               struct kith_client_view *ret_view)
+{
+    struct kith_fake_cluster *cluster = client->cluster;
+    struct kith_client_node *node = kith_arena_calloc(arena, 1, sizeof(*node));
+    if (node == NULL) {
+        return KITH_ENOMEM;
+    }
+    memset(ret_view, 0, sizeof(*ret_view));
+    ret_view->cluster = kith_client_cluster(client);
+    ret_view->table.version = 1;
+    ret_view->replicas = ret_view->partitions = 1;
+    ret_view->node_count = 1;
+    ret_view->nodes = node;
+    memcpy(node->address, "fake:1", sizeof("fake:1"));
+    node->lost_ms_ago = node->heard_ms_ago = UINT64_MAX;
+    pthread_mutex_lock(&cluster->lock);
+    node->state = cluster->unreachable ? KITH_NODE_DOWN : KITH_NODE_UP;
+    for (unsigned i = 1; i < KITH_CLIENT_KINDS; i++) {
+        ret_view->counts.requests[i] = cluster->counts.ops[i];
+    }
+    pthread_mutex_unlock(&cluster->lock);
+    return KITH_OK;
+}

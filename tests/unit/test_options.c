@@ -169,6 +169,42 @@ static void test_sizes(void **state)
     }
 }
 
+static void text_is(const char *given, const char *want)
+{
+    struct kith_fs_options options;
+    struct kith_error error;
+    struct kith_buf out;
+    char line[512];
+    snprintf(line, sizeof line, "kithfs n1:/ /mnt%s%s", *given != '\0' ? " -o " : "", given);
+    assert_int_equal(parse(&options, &error, line), KITH_OK);
+    kith_buf_init(&out);
+    kith_fs_options_text(&options, &out);
+    kith_buf_put_u8(&out, 0);
+    assert_string_equal((const char *)out.data, want);
+    kith_buf_release(&out);
+    kith_fs_options_release(&options);
+}
+
+/* Only what is not as usual, and so that it can be given again. */
+static void test_text(void **state)
+{
+    (void)state;
+    text_is("", "");
+    text_is("sloppy,acl,attr_timeout=1,op_timeout=10,read=quorum,conflicts=show", "");
+    static const char all[] =
+        "ro,allow_other,strict,w_min=2,zone=ams,read=one,write=all,attr_timeout=2.5,"
+        "entry_timeout=0,check=60,mount_timeout=3,op_timeout=0.5,nowatch,noacl,conflicts=hide,"
+        "conflict_names=infix,cache_size=1048576,readahead=4096,pid_file=/p,log=/l,log_level=warn,"
+        "nosuid,noatime";
+    text_is(all, all);
+    struct kith_fs_options options;
+    struct kith_error error;
+    char line[] = "kithfs n1:/ /mnt -o nocontrol";
+    assert_int_equal(parse(&options, &error, line), KITH_OK);
+    assert_true(options.no_control);
+    kith_fs_options_release(&options);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,6 +212,7 @@ int main(void)
         cmocka_unit_test(test_helper),
         cmocka_unit_test(test_wrong),
         cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
