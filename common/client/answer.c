@@ -144,6 +144,33 @@ static enum kith_err copy_groups(struct kith_arena *arena, const struct kith_cli
     return KITH_OK;
 }
 
+static enum kith_err copy_where(struct kith_arena *arena, const struct kith_client_result *result,
+                                struct kith_client_result *copy)
+{
+    const struct kith_client_where *from = result->u.where;
+    struct kith_client_where *to = kith_arena_copy(arena, from, sizeof(*from));
+    if (to == NULL) {
+        return KITH_ENOMEM;
+    }
+    to->zones = kith_arena_copy(arena, from->zones, from->zone_count * sizeof(*from->zones));
+    to->nodes = kith_arena_copy(arena, from->nodes, from->node_count * sizeof(*from->nodes));
+    to->rows = kith_arena_calloc(arena, from->row_count + 1u, sizeof(*to->rows));
+    if (to->zones == NULL || to->nodes == NULL || to->rows == NULL) {
+        return KITH_ENOMEM;
+    }
+    for (uint32_t i = 0; i < from->row_count; i++) {
+        enum kith_err err = copy_bytes(arena, from->rows[i].name, &to->rows[i].name);
+        if (err == KITH_OK) {
+            err = kith_row_copy(arena, &from->rows[i].row, &to->rows[i].row);
+        }
+        if (err != KITH_OK) {
+            return err;
+        }
+    }
+    copy->u.where = to;
+    return KITH_OK;
+}
+
 static enum kith_err copy_body(enum kith_client_kind kind, const struct kith_client_result *result,
                                struct kith_client_answer *answer)
 {
@@ -166,6 +193,8 @@ static enum kith_err copy_body(enum kith_client_kind kind, const struct kith_cli
         return copy_sync(&answer->arena, result, &answer->result);
     case KITH_CLIENT_STATUS:
         return copy_status(&answer->arena, result, &answer->result);
+    case KITH_CLIENT_WHERE:
+        return copy_where(&answer->arena, result, &answer->result);
     case KITH_CLIENT_CHUNK_PUT:
         return KITH_OK;
     }
@@ -177,11 +206,13 @@ const char *kith_client_kind_name(enum kith_client_kind kind)
     static const char *const names[KITH_CLIENT_KINDS] = {
         [KITH_CLIENT_GET] = "get",
         [KITH_CLIENT_SCAN] = "scan",
+        [KITH_CLIENT_GROUPS] = "groups",
         [KITH_CLIENT_PUT] = "put",
         [KITH_CLIENT_CHUNK_PUT] = "chunk_put",
         [KITH_CLIENT_CHUNK_GET] = "chunk_get",
         [KITH_CLIENT_CHUNK_SYNC] = "chunk_sync",
-        [KITH_CLIENT_STATUS] = "status"};
+        [KITH_CLIENT_STATUS] = "status",
+        [KITH_CLIENT_WHERE] = "where"};
     return (uint32_t)kind < KITH_CLIENT_KINDS && names[kind] != NULL ? names[kind] : "unknown";
 }
 

@@ -64,10 +64,16 @@ enum kith_client_kind {
     KITH_CLIENT_CHUNK_GET,
     KITH_CLIENT_CHUNK_SYNC,
     KITH_CLIENT_STATUS, /* of one node: `node`, or any */
+    KITH_CLIENT_WHERE,  /* what each owner has of rows and chunks */
 };
-#define KITH_CLIENT_KINDS (KITH_CLIENT_STATUS + 1u)
+#define KITH_CLIENT_KINDS (KITH_CLIENT_WHERE + 1u)
 /* "get", "chunk_put" ... */
 const char *kith_client_kind_name(enum kith_client_kind kind);
+
+struct kith_client_row_name {
+    struct kith_group group;
+    struct kith_bytes name;
+};
 
 /* Everything it points to is copied (payloads: held) before submit returns. */
 struct kith_client_op {
@@ -131,12 +137,43 @@ struct kith_client_op {
         struct {
             const char *address; /* NULL = any node */
         } status;
+        struct {
+            uint32_t row_count;
+            const struct kith_client_row_name *rows;
+            uint32_t id_count;
+            const struct kith_chunk_id *ids; /* each once; they are flushed where they are held */
+        } where;
     } u;
 };
 
 struct kith_client_row {
     struct kith_bytes name;
     struct kith_row row; /* merged; tombstones and never-written rows too (GET), not in SCAN */
+};
+
+/* One of the nodes that own some of what was asked for. What it has is what it has said. */
+struct kith_client_where_node {
+    struct kith_uuid uuid;
+    char address[KITH_ADDRESS_SIZE], zone[KITH_ZONE_SIZE];
+    bool answered; /* everything that it was asked */
+    uint32_t rows, rows_have;     /* that it owns; of which it has the newest state */
+    uint32_t chunks, chunks_have; /* that it owns; that it holds */
+};
+/* A row that no owner has, of those that answered, is left out. */
+struct kith_client_where {
+    uint32_t owners;  /* of each row or chunk */
+    uint32_t copies;  /* at owners, of what has fewest */
+    bool missing;     /* an owner lacks something */
+    bool unknown;     /* an owner has not said whether */
+    uint32_t zone_count;
+    struct kith_client_where_zone {
+        char name[KITH_ZONE_SIZE];
+        bool whole; /* of everything that has owners there one at least has it */
+    } *zones;
+    uint32_t node_count;
+    struct kith_client_where_node *nodes;
+    uint32_t row_count;
+    struct kith_client_row *rows; /* merged, in the order asked */
 };
 
 /* Valid until the callback returns. */
@@ -177,6 +214,7 @@ struct kith_client_result {
             uint32_t copies; /* of each of the others, at least */
         } chunk_sync;
         const struct kith_status_res *status;
+        struct kith_client_where *where; /* OK, however few have answered */
     } u;
 };
 

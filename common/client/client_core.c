@@ -376,6 +376,9 @@ void cc_drive(struct kith_client_core *core, struct cc_op *op)
     case KITH_CLIENT_STATUS:
         cc_status_drive(core, op);
         break;
+    case KITH_CLIENT_WHERE:
+        cc_where_drive(core, op);
+        break;
     }
     if (op->active) {
         heap_fix(core, op);
@@ -388,6 +391,8 @@ void cc_op_lost(struct kith_client_core *core, struct cc_op *op, uint32_t rep)
         op->u.sync.nodes[rep].state = CC_REP_FAILED;
     } else if (op->kind == KITH_CLIENT_STATUS) {
         op->u.status.sent = false;
+    } else if (op->kind == KITH_CLIENT_WHERE) {
+        cc_where_lost(op, rep);
     } else {
         cc_replica_failed(core, op, rep, KITH_ECLOSED, NULL);
     }
@@ -529,6 +534,9 @@ static void take_answer(struct kith_client_core *core, const struct kith_client_
         break;
     case KITH_CLIENT_STATUS:
         cc_status_answer(core, op, event->msg, event->box);
+        break;
+    case KITH_CLIENT_WHERE:
+        cc_where_answer(core, op, ask.rep, event->msg, event->box);
         break;
     }
 }

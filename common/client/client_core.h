@@ -33,6 +33,7 @@
 #define KITH_SESSION_ROWS_MAX 65536u
 #define KITH_SESSION_MS       43200000u /* 12 h: half of the grace of node/core/reap.h */
 #define KITH_CLIENT_SYNC_MAX  16384u /* ids in one CHUNK_SYNC */
+#define KITH_CLIENT_WHERE_ROWS_MAX 16u
 /* REPAIR_REQs sent in one second; background repair does the rest. */
 #define KITH_CLIENT_REPAIRS_PER_S 500u
 /* A coordinator that has not answered a put by then is passed over. */

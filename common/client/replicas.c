@@ -30,6 +30,7 @@ static uint32_t op_partition(const struct cc_op *op, uint32_t partitions)
         return kith_chunk_partition(&op->u.chunk.id, partitions);
     case KITH_CLIENT_CHUNK_SYNC:
     case KITH_CLIENT_STATUS:
+    case KITH_CLIENT_WHERE:
         break;
     }
     KITH_ASSERT(false);

@@ -179,6 +179,34 @@ static enum kith_err copy_status(struct kith_client_core *core, struct cc_op *op
     return op->u.status.door == NULL ? KITH_ENOMEM : KITH_OK;
 }
 
+static enum kith_err copy_where(struct cc_op *op, const struct kith_client_op *from)
+{
+    struct cc_where *where = &op->u.where;
+    where->row_count = from->u.where.row_count;
+    where->id_count = from->u.where.id_count;
+    if (where->row_count > KITH_CLIENT_WHERE_ROWS_MAX || where->id_count > KITH_CLIENT_SYNC_MAX ||
+        where->row_count + where->id_count == 0) {
+        return KITH_EINVAL;
+    }
+    where->rows = kith_arena_calloc(&op->arena, where->row_count + 1u, sizeof(*where->rows));
+    where->ids = kith_arena_copy(&op->arena, from->u.where.ids,
+                                 where->id_count * sizeof(*where->ids));
+    if (where->rows == NULL || where->ids == NULL) {
+        return KITH_ENOMEM;
+    }
+    for (uint32_t i = 0; i < where->row_count; i++) {
+        const struct kith_client_row_name *row = &from->u.where.rows[i];
+        where->rows[i].group = row->group;
+        if (row->name.size > KITH_NAME_MAX) {
+            return KITH_EINVAL;
+        }
+        if (!copy_bytes(op, row->name, &where->rows[i].name)) {
+            return KITH_ENOMEM;
+        }
+    }
+    return KITH_OK;
+}
+
 enum kith_err cc_submit_copy(struct kith_client_core *core, struct cc_op *op,
                              const struct kith_client_op *from)
 {
@@ -223,6 +251,8 @@ enum kith_err cc_submit_copy(struct kith_client_core *core, struct cc_op *op,
         return copy_sync(op, from);
     case KITH_CLIENT_STATUS:
         return copy_status(core, op, from);
+    case KITH_CLIENT_WHERE:
+        return copy_where(op, from);
     }
     return KITH_EINVAL;
 }

@@ -75,6 +75,12 @@ struct kith_content_image {
 KITH_MUST_CHECK enum kith_err kith_content_image_stat(struct kith_bytes encoded, uint64_t *ret_size,
                                                       uint64_t *ret_allocated);
 
+/* Every chunk that an image's contents lie in, those with lists of extents included, each once: their
+ * ids, one behind the other, are put into `ids`. Fetches the lists. EFORMAT, ENOMEM, as
+ * kith_content_read. */
+KITH_MUST_CHECK enum kith_err kith_content_chunks(struct kith_content_store *store,
+                                                  struct kith_bytes encoded, struct kith_buf *ids);
+
 /* Contents from an image (copied); empty bytes = an empty file. A list of extents that lies in
  * chunks is fetched at the first use. EFORMAT, ENOMEM. */
 KITH_MUST_CHECK enum kith_err kith_content_new(struct kith_content_store *store,

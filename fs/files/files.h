@@ -219,6 +219,8 @@ void kith_xattr_answer(struct kith_job *job, const void *data, size_t size, size
 /* One that the mount makes up, and nobody sets. */
 bool kith_xattr_own(const char *name);
 void kith_do_getxattr_own(struct kith_job *job);
+/* where.c: one of them */
+void kith_do_getxattr_where(struct kith_job *job);
 
 /* ---- told.c: the size that the kernel has of a file ---- */
 /* fs->lock held, but for kith_told_before. */

@@ -14,7 +14,9 @@
  * TIME is UTC, by the clock of the node that took it, WRITER "-" where it is not known. Blanks in
  * WRITER, and everywhere controls and '\', are \ooo. A file with hard links has its others beside
  * each of its names; NAME is that beside one of them. ENODATA of what has no name, or is itself a
- * version beside another; EOPNOTSUPP where the mount hides them. */
+ * version beside another; EOPNOTSUPP where the mount hides them.
+ *
+ * user.kith.where: where.c. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +31,7 @@
 
 #define PREFIX         "user.kith."
 #define VERSIONS       PREFIX "versions"
+#define WHERE          PREFIX "where"
 #define VALUE_MAX      (62u << 10) /* bytes; the kernel takes 64 KiB. Lines beyond are left out */
 #define LINE_MAX_BYTES 2048u       /* a writer and a name with each byte as \ooo, and the rest */
 
@@ -176,6 +179,10 @@ void kith_do_getxattr_own(struct kith_job *job)
     struct asked asked = {.dir = NULL};
     struct kith_arena arena;
     struct kith_buf out;
+    if (strcmp(job->name, WHERE) == 0) {
+        kith_do_getxattr_where(job);
+        return;
+    }
     kith_arena_init(&arena, 0);
     kith_buf_init(&out);
     int error = strcmp(job->name, VERSIONS) != 0 ? ENODATA

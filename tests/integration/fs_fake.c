@@ -36,10 +36,10 @@ static void on_ready(void *arg, int code, const char *message)
 static void print_counts(struct kith_fake_cluster *cluster)
 {
     static const char *const names[] = {"",          "get",       "scan",       "groups", "put",
-                                        "chunk_put", "chunk_get", "chunk_sync", "status"};
+                                        "chunk_put", "chunk_get", "chunk_sync", "status", "where"};
     struct kith_fake_counts counts;
     kith_fake_counts(cluster, &counts);
-    for (unsigned i = 1; i <= KITH_CLIENT_STATUS; i++) {
+    for (unsigned i = 1; i < KITH_CLIENT_KINDS; i++) {
         printf("%s %llu\n", names[i], (unsigned long long)counts.ops[i]);
     }
     printf("put_updates %llu\nmost_under_way %u\nconflicts %llu\n",

@@ -37,8 +37,8 @@ struct kith_fake_cluster {
     uint64_t random;
     uint32_t delay_us;
     bool unreachable;
-    bool held[KITH_CLIENT_STATUS + 1];
-    struct fake_fault faults[KITH_CLIENT_STATUS + 1];
+    bool held[KITH_CLIENT_KINDS];
+    struct fake_fault faults[KITH_CLIENT_KINDS];
     struct kith_fake_counts counts;
     uint32_t clients;
     struct fake_watches watches; /* has a lock of its own */
@@ -124,7 +124,7 @@ void kith_fake_set_delay(struct kith_fake_cluster *cluster, uint32_t delay_us)
 void kith_fake_hold(struct kith_fake_cluster *cluster, enum kith_client_kind kind, bool held)
 {
     pthread_mutex_lock(&cluster->lock);
-    for (unsigned i = 1; i <= KITH_CLIENT_STATUS; i++) {
+    for (unsigned i = 1; i < KITH_CLIENT_KINDS; i++) {
         if (kind == 0 || i == kind) {
             cluster->held[i] = held;
         }
@@ -503,6 +503,54 @@ static enum kith_err run_status(struct kith_fake_cluster *cluster, struct fake_r
     return KITH_OK;
 }
 
+/* One node owns everything. */
+static enum kith_err run_where(struct kith_fake_cluster *cluster, struct fake_request *request,
+                               struct kith_client_result *result)
+{
+    const struct kith_client_op op = request->op;
+    uint32_t rows = op.u.where.row_count, ids = op.u.where.id_count;
+    struct kith_client_where *found = kith_arena_calloc(&request->arena, 1, sizeof(*found));
+    struct kith_client_where_node *node = kith_arena_calloc(&request->arena, 1, sizeof(*node));
+    struct kith_client_row *merged = kith_arena_calloc(&request->arena, rows + 1, sizeof(*merged));
+    void *zone = kith_arena_calloc(&request->arena, 1, sizeof(*found->zones));
+    if (found == NULL || node == NULL || merged == NULL || zone == NULL) {
+        return KITH_ENOMEM;
+    }
+    *found = (struct kith_client_where){.owners = 1, .copies = 1, .zone_count = 1, .zones = zone};
+    found->node_count = 1;
+    found->nodes = node;
+    found->row_count = rows;
+    found->rows = merged;
+    found->zones[0].whole = true;
+    memcpy(node->address, "fake:1", sizeof("fake:1"));
+    node->answered = true;
+    for (uint32_t i = 0; i < rows; i++) {
+        struct kith_client_result one;
+        memset(&one, 0, sizeof(one));
+        request->op.u.get.group = op.u.where.rows[i].group;
+        request->op.u.get.names = &op.u.where.rows[i].name;
+        request->op.u.get.name_count = 1;
+        enum kith_err err = run_get(cluster, request, &one);
+        if (err != KITH_OK) {
+            return err;
+        }
+        merged[i] = one.u.rows.rows[0];
+        bool there = !kith_row_is_empty(&merged[i].row);
+        node->rows += there ? 1 : 0;
+        node->rows_have += there ? 1 : 0;
+    }
+    for (uint32_t i = 0; i < ids; i++) {
+        node->chunks++;
+        node->chunks_have += fake_chunks_sync(&cluster->chunks, &op.u.where.ids[i]) ? 1 : 0;
+    }
+    found->missing = node->chunks_have < node->chunks;
+    found->copies = found->missing ? 0 : 1;
+    found->zones[0].whole = !found->missing;
+    request->op = op;
+    result->u.where = found;
+    return KITH_OK;
+}
+
 static enum kith_err run_kind(struct kith_client *client, struct fake_request *request,
                               struct kith_client_result *result)
 {
@@ -524,6 +572,8 @@ static enum kith_err run_kind(struct kith_client *client, struct fake_request *r
         return run_chunk_sync(cluster, request, result);
     case KITH_CLIENT_STATUS:
         return run_status(cluster, request, result);
+    case KITH_CLIENT_WHERE:
+        return run_where(cluster, request, result);
     }
     return KITH_EINVAL;
 }

@@ -77,7 +77,7 @@ uint32_t kith_fake_tell(struct kith_fake_cluster *cluster, const struct kith_gro
 uint32_t kith_fake_watches(struct kith_fake_cluster *cluster);
 
 struct kith_fake_counts {
-    uint64_t ops[KITH_CLIENT_STATUS + 1]; /* requests that were executed, by kind */
+    uint64_t ops[KITH_CLIENT_KINDS]; /* requests that were executed, by kind */
     uint64_t chunks, chunk_bytes;         /* stored now */
     uint64_t put_updates;                 /* rows in all puts */
     uint64_t leased;                      /* chunks in all leases */

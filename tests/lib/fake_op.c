@@ -49,6 +49,19 @@ bool fake_op_copy(struct kith_arena *arena, struct kith_client_op *op)
                                                op->u.chunk_sync.id_count * KITH_CHUNK_ID_SIZE);
         return op->u.chunk_sync.ids != NULL;
     }
+    if (op->kind == KITH_CLIENT_WHERE) {
+        uint32_t count = op->u.where.row_count;
+        struct kith_client_row_name *rows =
+            kith_arena_copy(arena, op->u.where.rows, count * sizeof(*rows));
+        bool ok = rows != NULL;
+        for (uint32_t i = 0; ok && i < count; i++) {
+            ok = copy_bytes(arena, &rows[i].name);
+        }
+        op->u.where.rows = rows;
+        op->u.where.ids =
+            kith_arena_copy(arena, op->u.where.ids, op->u.where.id_count * KITH_CHUNK_ID_SIZE);
+        return ok && op->u.where.ids != NULL;
+    }
     return true;
 }
 
@@ -70,6 +83,6 @@ bool fake_op_is_valid(const struct kith_client_op *op)
         return op->u.chunk_put.payload != NULL && op->u.chunk_put.payload->size <= KITH_CHUNK_MAX &&
                op->u.chunk_put.ref_count <= KITH_REFS_MAX;
     default:
-        return op->kind >= KITH_CLIENT_GET && op->kind <= KITH_CLIENT_STATUS;
+        return op->kind >= KITH_CLIENT_GET && op->kind < KITH_CLIENT_KINDS;
     }
 }
