@@ -141,6 +141,20 @@ static void test_away(void **state)
     }
 }
 
+/* One that gives signs of life, and flushes for ever: the answer comes in half of the time. */
+static void test_slow(void **state)
+{
+    struct client_world *w = *state;
+    w->nodes[1].sync_mute = true;
+    uint64_t began = w->now, tag = ask(w, NULL, 0, 2);
+    world_pass(w, TIMEOUT_MS + 1);
+    const struct kith_client_where *where = found(w, tag);
+    assert_true(world_done(w, tag)->at_ms - began <= TIMEOUT_MS / 2 + 1);
+    assert_false(node_of(where, 1)->answered);
+    assert_int_equal(2, where->copies);
+    assert_true(where->unknown && !where->missing);
+}
+
 /* Connections that end in the middle. */
 static void test_lost(void **state)
 {
@@ -211,6 +225,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_behind, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_chunk_missing, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_away, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_slow, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_lost, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_refused, world_setup, world_teardown),
         cmocka_unit_test(test_zones),
