@@ -81,6 +81,10 @@ for i in 1 2; do # from the cluster, and from memory
     [ "$(ls "$kith" | wc -l)" = 4 ] || fail "$i: $(ls "$kith")"
 done
 
+# (one whose requests fail before anybody loses patience)
+kithfs "$servers:/" "$below" -o "log=$work/below.log,op_timeout=0.1" || fail "a third mount"
+stat "$below" >/dev/null
+
 # one is killed, another frozen
 node_kill 3
 wait_for 10 "node 3 to be down" status_has "^DOWN +[0-9a-f]{8} +$(address 3) .*(refused|closed|reset|lost)"
@@ -107,6 +111,7 @@ except OSError:
     pass
 open(sys.argv[3]).read()' "$mnt/d/before" "$work/go" "$work/end" &
 holder=$!
+echo $holder >"$work/holder.pid" # cleanup ends it
 wait_for 10 "the file to be made" test -e "$mnt/d/before"
 kill -STOP "$(node_pid 1)"
 for n in 1 2; do
@@ -117,6 +122,8 @@ echo >"$work/go"
 wait_for 20 "the write under status" status_has "^/d/before +20[0-9-]+T[0-9:]+Z \(.*\) +[0-9]+ +[A-Z].*"
 at_once ls -la "$kith" >/dev/null
 at_once cat "$kith/status" >/dev/null
+at_once cat "$below/.kith/status" >/dev/null
+! ls "$below" >/dev/null 2>&1 || fail "a directory was read without a node"
 at_once cat "$kith/stats" >"$work/stats"
 grep -q '^kithfs_unput_files 1$' "$work/stats" || fail "stats: $(cat "$work/stats")"
 if timeout 30 cat "$kith/conflicts" >"$work/have" 2>"$work/error"; then
@@ -136,6 +143,8 @@ wait_for 60 "what failed in the log" logged
 kill $reader
 wait $reader 2>/dev/null || true
 
+umount "$below"
+
 # they are back, and the write is stored
 cluster_up 3
 not_told() {
@@ -143,6 +152,7 @@ not_told() {
 }
 wait_for 30 "the write to be stored" not_told
 echo >"$work/end"
+rm "$work/holder.pid"
 wait $holder || true # what close says is of no matter here
 wait_for 30 "all to be up" status_has "^3 of 3 nodes can be reached"
 [ "$(cat "$other/d/before")" = "cut off" ] || fail "the write: $(cat "$other/d/before")"
