@@ -170,7 +170,7 @@ wait $reader 2>/dev/null || true
 (sleep 0.2 && ls "$mnt" >/dev/null && ls "$mnt/two" >/dev/null) &
 [ "$(timeout 10 cat "$kith/accesslog" | head -n 1 | wc -l)" = 1 ] || fail "head"
 wait $!
-/usr/bin/python3 - "$mnt" <<'END' || fail "poll and O_NONBLOCK"
+timeout 30 /usr/bin/python3 - "$mnt" <<'END' || fail "poll, O_NONBLOCK, and reads elsewhere"
 import errno, os, select, sys, threading, time
 mnt = sys.argv[1]
 fd = os.open(mnt + "/.kith/accesslog", os.O_RDONLY | os.O_NONBLOCK)
@@ -187,6 +187,12 @@ began = time.monotonic()
 assert poll.poll(10000) != [], "a line was not told"
 assert time.monotonic() - began < 5, "told late"
 assert b"readdir" in os.read(fd, 100000) + b"readdir", "no line"
+log = os.open(mnt + "/.kith/accesslog", os.O_RDONLY) # as tail -f: the past is not kept,
+size = os.fstat(log).st_size
+assert size > 8192 and os.pread(log, 8192, size - 8192) == b"", "the past"
+os.lseek(log, size - 8192, os.SEEK_SET) # and what comes is told from there on
+threading.Timer(0.3, lambda: os.listdir(mnt)).start()
+assert b" = " in os.read(log, 8192), "no line"
 file = os.open(mnt + "/.kith/status", os.O_RDONLY)
 poll.register(file, select.POLLIN)
 assert any(f == file for f, _ in poll.poll(1000)), "a file that is always ready"
