@@ -36,7 +36,8 @@
  *   2. inode->row_busy  who puts the row of an inode (all at once, never while waiting for 1)
  *   3. fs->lock         all tables and fields below; never held over a request to the cluster, a
  *                       function of content.h or a reply to the kernel
- *   4. the executor's own lock; the notifier's own lock
+ *   4. that of .kith (control/impl.h)
+ *   5. the executor's own lock; the notifier's own lock
  * 1 and 2 are flags under fs->lock, waited for with fs->changed; they are held over requests.
  *
  * THREADS: libfuse's workers answer what memory can answer; the common requests that need the

@@ -33,6 +33,7 @@
 struct waiting {
     struct waiting *next;
     struct kith_job *job;
+    bool mine; /* taken off the list to be answered; else it was answered otherwise */
 };
 
 struct kith_log_reader {
@@ -146,15 +147,14 @@ static struct waiting *serve_next(struct kith_control *control, struct kith_log_
     }
     reader->first = waiting->next;
     reader->last = reader->first == NULL ? &reader->first : reader->last;
-    if (!kith_job_take(waiting->job)) {
+    waiting->mine = kith_job_take(waiting->job);
+    if (!waiting->mine) {
         return waiting;
     }
-    *ret_data = kith_malloc(waiting->job->size + 1); /* with none: an empty answer, the end */
-    if (*ret_data != NULL) {
+    *ret_data = kith_malloc(waiting->job->size + 1);
+    if (*ret_data != NULL) { /* with no line: the end */
         *ret_size = kith_log_ring_take(&reader->ring, *ret_data, waiting->job->size);
         reader->at += *ret_size;
-    } else {
-        fuse_reply_err(waiting->job->req, ENOMEM);
     }
     return waiting;
 }
@@ -162,10 +162,12 @@ static struct waiting *serve_next(struct kith_control *control, struct kith_log_
 /* Without the lock. */
 static void answer(struct waiting *waiting, char *data, size_t size)
 {
-    if (data != NULL) {
+    if (waiting->mine && data == NULL) {
+        fuse_reply_err(waiting->job->req, ENOMEM);
+    } else if (waiting->mine) {
         fuse_reply_buf(waiting->job->req, data, size);
-        kith_free(data);
     }
+    kith_free(data);
     kith_job_end(waiting->job);
     kith_free(waiting);
 }

@@ -24,7 +24,7 @@ struct kith_control {
     struct kith_meter meter;
     atomic_uint walks;
     atomic_uint readers;  /* of the log: nobody pays for lines while there are none */
-    pthread_mutex_t lock; /* below fs->lock's users: never held over a callback or an answer */
+    pthread_mutex_t lock; /* fs.h; never held over a callback or an answer */
     struct kith_log_reader *first;      /* protected by lock */
     bool ending;                        /* protected by lock */
     struct kith_root_asked *root_asked; /* root.c; protected by lock */
