@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "client/core.h"
+#include "client/where.h"
 
 #define OP_TIMEOUT_MS 10000u
 #define HEDGE_MS      50u

@@ -3,7 +3,7 @@
  * submit.c - checks a request's sizes and copies it: the user's memory is his again at once. */
 #include <string.h>
 
-#include "client/core.h"
+#include "client/where.h"
 
 /* What a put's message may hold; the rest of KITH_MESSAGE_MAX is for frames and field tags. */
 #define PUT_BYTES_MAX (KITH_MESSAGE_MAX - (64u << 10))
@@ -181,7 +181,11 @@ static enum kith_err copy_status(struct kith_client_core *core, struct cc_op *op
 
 static enum kith_err copy_where(struct cc_op *op, const struct kith_client_op *from)
 {
-    struct cc_where *where = &op->u.where;
+    struct cc_where *where = kith_arena_calloc(&op->arena, 1, sizeof(*where));
+    op->u.where = where;
+    if (where == NULL) {
+        return KITH_ENOMEM;
+    }
     where->row_count = from->u.where.row_count;
     where->id_count = from->u.where.id_count;
     if (where->row_count > KITH_CLIENT_WHERE_ROWS_MAX || where->id_count > KITH_CLIENT_SYNC_MAX ||

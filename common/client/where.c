@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client/core.h"
+#include "client/where.h"
 
 /* ---- Whom to ask ---- */
 
@@ -17,7 +17,7 @@
 static struct cc_where_part *chunk_part(struct kith_client_core *core, struct cc_op *op,
                                         uint16_t member)
 {
-    struct cc_where *where = &op->u.where;
+    struct cc_where *where = op->u.where;
     if (where->chunk_parts[member] == NULL) {
         struct cc_where_part *part = kith_arena_calloc(&op->arena, 1, sizeof(*part));
         if (part == NULL) {
@@ -34,7 +34,7 @@ static struct cc_where_part *chunk_part(struct kith_client_core *core, struct cc
 
 static bool bind_rows(struct kith_client_core *core, struct cc_op *op)
 {
-    struct cc_where *where = &op->u.where;
+    struct cc_where *where = op->u.where;
     const struct kith_table *table = op->table;
     for (uint32_t r = 0; r < where->row_count; r++) {
         const uint16_t *owners = kith_table_owners(
@@ -56,7 +56,7 @@ static bool bind_rows(struct kith_client_core *core, struct cc_op *op)
 /* Counts the chunks of each member, then, `fill`, notes which they are. */
 static bool bind_chunks(struct kith_client_core *core, struct cc_op *op, bool fill)
 {
-    struct cc_where *where = &op->u.where;
+    struct cc_where *where = op->u.where;
     const struct kith_table *table = op->table;
     for (uint32_t i = 0; i < where->id_count; i++) {
         const uint16_t *owners =
@@ -89,7 +89,7 @@ static bool bind_chunks(struct kith_client_core *core, struct cc_op *op, bool fi
 
 static bool where_bind(struct kith_client_core *core, struct cc_op *op)
 {
-    struct cc_where *where = &op->u.where;
+    struct cc_where *where = op->u.where;
     op->table = kith_table_hold(core->table);
     size_t members = op->table->member_count;
     size_t most = (size_t)where->row_count * op->table->owner_slots + members;
@@ -116,7 +116,7 @@ static struct kith_client_where_node *node_of(struct cc_op *op, uint16_t member)
 
 static bool nodes_make(struct cc_op *op, struct kith_client_where *found)
 {
-    const struct cc_where *where = &op->u.where;
+    const struct cc_where *where = op->u.where;
     const struct kith_table *table = op->table;
     found->nodes = kith_arena_calloc(&op->arena, table->member_count, sizeof(*found->nodes));
     found->zones = kith_arena_calloc(&op->arena, table->member_count, sizeof(*found->zones));
@@ -183,7 +183,7 @@ static void object_count(struct cc_op *op, uint32_t partition, uint32_t have, ui
 /* A row as its owners have it: merged, and counted. */
 static enum kith_err row_count(struct cc_op *op, uint32_t r)
 {
-    const struct cc_where *where = &op->u.where;
+    const struct cc_where *where = op->u.where;
     struct kith_client_where *found = op->result.u.where;
     struct kith_row rows[KITH_REPLICAS_MAX], merged = {0};
     uint32_t slots = op->table->owner_slots, said = 0, have = 0;
@@ -223,7 +223,7 @@ static enum kith_err row_count(struct cc_op *op, uint32_t r)
 
 static void chunks_count(struct cc_op *op)
 {
-    const struct cc_where *where = &op->u.where;
+    const struct cc_where *where = op->u.where;
     for (uint32_t i = 0; i < where->id_count; i++) {
         uint32_t partition = kith_chunk_partition(&where->ids[i], op->table->partitions), said = 0;
         const uint16_t *owners = kith_table_owners(op->table, partition);
@@ -239,7 +239,7 @@ static void chunks_count(struct cc_op *op)
 
 static enum kith_err where_result(struct cc_op *op)
 {
-    const struct cc_where *where = &op->u.where;
+    const struct cc_where *where = op->u.where;
     struct kith_client_where *found = kith_arena_calloc(&op->arena, 1, sizeof(*found));
     op->result.u.where = found;
     if (found == NULL || !nodes_make(op, found)) {
@@ -283,7 +283,7 @@ static bool part_is_bulk(const struct cc_where_part *part)
 
 static void part_ask(struct kith_client_core *core, struct cc_op *op, uint32_t i)
 {
-    const struct cc_where *where = &op->u.where;
+    const struct cc_where *where = op->u.where;
     struct cc_where_part *part = where->parts[i];
     struct kith_msg *msg =
         cc_message(core, part->chunks ? KITH_MSG_CHUNK_SYNC_REQ : KITH_MSG_GET_REQ);
@@ -305,7 +305,7 @@ static void part_ask(struct kith_client_core *core, struct cc_op *op, uint32_t i
 
 void cc_where_drive(struct kith_client_core *core, struct cc_op *op)
 {
-    struct cc_where *where = &op->u.where;
+    struct cc_where *where = op->u.where;
     op->waits = true;
     if (core->table == NULL) {
         return;
@@ -337,14 +337,14 @@ void cc_where_drive(struct kith_client_core *core, struct cc_op *op)
 
 void cc_where_lost(struct cc_op *op, uint32_t i)
 {
-    op->u.where.parts[i]->state = CC_REP_FAILED;
+    op->u.where->parts[i]->state = CC_REP_FAILED;
 }
 
 /* Notes what the node holds: all but the missing, which come in the order of the request. */
 static bool chunks_take(struct cc_op *op, const struct cc_where_part *part,
                         const struct kith_chunk_sync_res *res)
 {
-    struct cc_where *where = &op->u.where;
+    struct cc_where *where = op->u.where;
     uint32_t m = 0;
     for (uint32_t i = 0; i < part->count && m < res->missing_count; i++) {
         m += memcmp(&part->ids[i], &res->missing[m], sizeof(part->ids[i])) == 0 ? 1 : 0;
@@ -372,7 +372,7 @@ static bool chunks_take(struct cc_op *op, const struct cc_where_part *part,
 void cc_where_answer(struct kith_client_core *core, struct cc_op *op, uint32_t i,
                      const struct kith_msg *msg, struct kith_msg_box *box)
 {
-    struct cc_where_part *part = op->u.where.parts[i];
+    struct cc_where_part *part = op->u.where->parts[i];
     const struct kith_get_res *got = &msg->u.get_res;
     bool good = false;
     enum kith_err err = KITH_EFORMAT;

@@ -15,6 +15,7 @@
 #include "lib/fake_chunk.h"
 #include "lib/fake_op.h"
 #include "lib/fake_rows.h"
+#include "lib/fake_view.h"
 #include "lib/fake_watch.h"
 
 #define FAKE_PARTITIONS 4u
@@ -503,52 +504,39 @@ static enum kith_err run_status(struct kith_fake_cluster *cluster, struct fake_r
     return KITH_OK;
 }
 
-/* One node owns everything. */
+/* The row of that name, as a get would find it. */
+static enum kith_err where_row(struct kith_fake_cluster *cluster, struct fake_request *request,
+                               const struct kith_client_row_name *name,
+                               struct kith_client_row *ret_row)
+{
+    struct kith_client_result one;
+    memset(&one, 0, sizeof(one));
+    request->op.u.get.group = name->group;
+    request->op.u.get.names = &name->name;
+    request->op.u.get.name_count = 1;
+    enum kith_err err = run_get(cluster, request, &one);
+    *ret_row = err == KITH_OK ? one.u.rows.rows[0] : *ret_row;
+    return err;
+}
+
 static enum kith_err run_where(struct kith_fake_cluster *cluster, struct fake_request *request,
                                struct kith_client_result *result)
 {
     const struct kith_client_op op = request->op;
-    uint32_t rows = op.u.where.row_count, ids = op.u.where.id_count;
-    struct kith_client_where *found = kith_arena_calloc(&request->arena, 1, sizeof(*found));
-    struct kith_client_where_node *node = kith_arena_calloc(&request->arena, 1, sizeof(*node));
-    struct kith_client_row *merged = kith_arena_calloc(&request->arena, rows + 1, sizeof(*merged));
-    void *zone = kith_arena_calloc(&request->arena, 1, sizeof(*found->zones));
-    if (found == NULL || node == NULL || merged == NULL || zone == NULL) {
-        return KITH_ENOMEM;
+    struct kith_client_where *found = fake_where_new(&request->arena, op.u.where.row_count);
+    enum kith_err err = found == NULL ? KITH_ENOMEM : KITH_OK;
+    for (uint32_t i = 0; i < op.u.where.row_count && err == KITH_OK; i++) {
+        err = where_row(cluster, request, &op.u.where.rows[i], &found->rows[i]);
     }
-    *found = (struct kith_client_where){.owners = 1, .copies = 1, .zone_count = 1, .zones = zone};
-    found->node_count = 1;
-    found->nodes = node;
-    found->row_count = rows;
-    found->rows = merged;
-    found->zones[0].whole = true;
-    memcpy(node->address, "fake:1", sizeof("fake:1"));
-    node->answered = true;
-    for (uint32_t i = 0; i < rows; i++) {
-        struct kith_client_result one;
-        memset(&one, 0, sizeof(one));
-        request->op.u.get.group = op.u.where.rows[i].group;
-        request->op.u.get.names = &op.u.where.rows[i].name;
-        request->op.u.get.name_count = 1;
-        enum kith_err err = run_get(cluster, request, &one);
-        if (err != KITH_OK) {
-            return err;
-        }
-        merged[i] = one.u.rows.rows[0];
-        bool there = !kith_row_is_empty(&merged[i].row);
-        node->rows += there ? 1 : 0;
-        node->rows_have += there ? 1 : 0;
-    }
-    for (uint32_t i = 0; i < ids; i++) {
-        node->chunks++;
-        node->chunks_have += fake_chunks_sync(&cluster->chunks, &op.u.where.ids[i]) ? 1 : 0;
-    }
-    found->missing = node->chunks_have < node->chunks;
-    found->copies = found->missing ? 0 : 1;
-    found->zones[0].whole = !found->missing;
     request->op = op;
-    result->u.where = found;
-    return KITH_OK;
+    for (uint32_t i = 0; i < op.u.where.id_count && err == KITH_OK; i++) {
+        fake_where_chunk(found, fake_chunks_sync(&cluster->chunks, &op.u.where.ids[i]));
+    }
+    if (err == KITH_OK) {
+        fake_where_rows(found);
+        result->u.where = found;
+    }
+    return err;
 }
 
 static enum kith_err run_kind(struct kith_client *client, struct fake_request *request,
@@ -833,23 +821,9 @@ enum kith_err kith_client_view(struct kith_client *client, struct kith_arena *ar
                                struct kith_client_view *ret_view)
 {
     struct kith_fake_cluster *cluster = client->cluster;
-    struct kith_client_node *node = kith_arena_calloc(arena, 1, sizeof(*node));
-    if (node == NULL) {
-        return KITH_ENOMEM;
-    }
-    memset(ret_view, 0, sizeof(*ret_view));
-    ret_view->cluster = kith_client_cluster(client);
-    ret_view->table.version = 1;
-    ret_view->replicas = ret_view->partitions = 1;
-    ret_view->node_count = 1;
-    ret_view->nodes = node;
-    memcpy(node->address, "fake:1", sizeof("fake:1"));
-    node->lost_ms_ago = node->heard_ms_ago = UINT64_MAX;
     pthread_mutex_lock(&cluster->lock);
-    node->state = cluster->unreachable ? KITH_NODE_DOWN : KITH_NODE_UP;
-    for (unsigned i = 1; i < KITH_CLIENT_KINDS; i++) {
-        ret_view->counts.requests[i] = cluster->counts.ops[i];
-    }
+    enum kith_err err = fake_view(arena, !cluster->unreachable, cluster->counts.ops, ret_view);
     pthread_mutex_unlock(&cluster->lock);
-    return KITH_OK;
+    ret_view->cluster = kith_client_cluster(client);
+    return err;
 }
