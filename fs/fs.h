@@ -149,6 +149,7 @@ struct kith_dir {
     uint64_t live, live_since;
     uint64_t complete;      /* under this number a name that is not in the table does not exist */
     uint64_t complete_from; /* when the scan that showed the table complete began */
+    uint64_t evicted_at;    /* when a name that may exist left the table last */
     uint64_t doubt_at;      /* when a name became unknown last */
     uint64_t told_at;       /* when a change was told last that may be of any name */
     uint64_t hold_until;    /* reads begun before count for their time only */

@@ -38,7 +38,7 @@ void kith_dir_complete(struct kith_fs *fs, struct kith_inode *dir, uint64_t load
             }
         }
     }
-    if (dir->dir->told_at < started) {
+    if (dir->dir->told_at < started && dir->dir->evicted_at < started) {
         dir->dir->complete_until = started + fs->entry_ns;
     }
     kith_watch_scanned(dir, started);

@@ -32,7 +32,8 @@
  * Of names instead of one: a scan begun at S of which all pages are in the table. What it did not
  * see does not exist; names told meanwhile have entries of their own that are unknown (made by the
  * event), and a name without an entry is not there. Whoever takes an entry out of the table ends
- * completeness, but for entries that are known to be missing.
+ * completeness, but for entries that are known to be missing; and where that is done during a scan
+ * (a large directory is one the table may not hold) the scan does not show the table complete.
  *
  * OWN CHANGES are not told. Every put that succeeded is in the tables by itself, so what was known
  * stays known; what was not does not become so, for the row may have other versions beside ours.
@@ -162,7 +163,8 @@ void kith_watch_scanned(struct kith_inode *inode, uint64_t started)
 {
     struct kith_dir *dir = inode->dir;
     uint64_t live = kith_watch_live(inode);
-    bool counts = started > dir->live_since && started > dir->hold_until && started > dir->told_at;
+    bool counts = started > dir->live_since && started > dir->hold_until &&
+                  started > dir->told_at && started > dir->evicted_at;
     dir->complete = counts ? live : 0;
     dir->complete_from = started;
     if (dir->watch != NULL) {
@@ -184,6 +186,7 @@ void kith_watch_evicts(struct kith_entry *entry)
     bool missing = entry->inode == NULL && entry->live != 0 && entry->live == dir->complete;
     if (!missing) {
         dir->complete = 0;
+        dir->evicted_at = kith_mono_ns();
     }
     /* what has to be remembered of it */
     dir->hold_until = later(dir->hold_until, entry->hold_until);

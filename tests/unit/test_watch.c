@@ -399,6 +399,55 @@ static void test_eviction(void **state)
     assert_false(known(place, "g"));
 }
 
+/* A directory larger than the table: when the last page is read the names of the first are not
+ * there any more, and that does not make them missing. */
+static void test_eviction_during_a_scan(void **state)
+{
+    struct place *place = *state;
+    struct kith_fs *fs = place->fs;
+    struct kith_dir_page page = {.more = true};
+    struct kith_arena arena;
+    work(place, place->dir, "f", kith_do_mknod);
+    for (unsigned evict = 0; evict < 2; evict++) {
+        tell(place, NULL, 0);
+        pthread_mutex_lock(&fs->lock);
+        (void)kith_watch_live(place->dir); /* again, with nothing known */
+        pthread_mutex_unlock(&fs->lock);
+        uint64_t started = kith_mono_ns(), load = ++fs->load_count;
+        kith_arena_init(&arena, 0);
+        assert_int_equal(kith_dir_page(fs, place->dir, NULL, load, &arena, NULL, NULL, &page), 0);
+        kith_arena_release(&arena);
+        assert_false(page.more);
+        pthread_mutex_lock(&fs->lock);
+        if (evict) {
+            kith_entry_remove(fs, kith_entry_find(place->dir, "f"));
+        }
+        kith_dir_complete(fs, place->dir, load, started);
+        bool listable = kith_dir_listable(place->dir, kith_mono_ns());
+        pthread_mutex_unlock(&fs->lock);
+        assert_int_equal(listable, evict == 0);
+        assert_int_equal(found(place, "f"), 1);
+    }
+}
+
+static void test_eviction_during_a_scan_unwatched(void **state)
+{
+    struct place *place = *state;
+    struct kith_fs *fs = place->fs;
+    struct kith_dir_page page = {.more = true};
+    struct kith_arena arena;
+    work(place, place->dir, "f", kith_do_mknod);
+    uint64_t started = kith_mono_ns(), load = ++fs->load_count;
+    kith_arena_init(&arena, 0);
+    assert_int_equal(kith_dir_page(fs, place->dir, NULL, load, &arena, NULL, NULL, &page), 0);
+    kith_arena_release(&arena);
+    pthread_mutex_lock(&fs->lock);
+    kith_entry_remove(fs, kith_entry_find(place->dir, "f"));
+    kith_dir_complete(fs, place->dir, load, started);
+    pthread_mutex_unlock(&fs->lock);
+    assert_int_equal(found(place, "f"), 1);
+}
+
 static void test_open(void **state)
 {
     struct place *place = *state;
@@ -538,6 +587,9 @@ int main(void)
         CASE(test_told_during_a_scan),
         CASE(test_own_put_failed),
         CASE(test_eviction),
+        CASE(test_eviction_during_a_scan),
+        cmocka_unit_test_setup_teardown(test_eviction_during_a_scan_unwatched, setup_nowatch,
+                                        teardown),
         CASE(test_open),
         CASE(test_listing),
         CASE(test_two_scans),
