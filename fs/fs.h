@@ -86,7 +86,7 @@
 #define SWEEP_AGE_NS                                                                               \
     (15 * NSEC_PER_SEC) /* above the longest request, so no answer outlives an entry */
 #define ENTRIES_MAX                                                                                \
-    200000u /* known names; above it the kernel is asked to forget: 200,000 take ~90 MiB */
+    200000u /* known names; above it the kernel is asked to forget: they take ~240 MiB */
 #define IMAGE_MAX      (24u << 10) /* bytes of an image that is kept with its inode */
 #define IMAGES_MAX     (24u << 20) /* bytes of all kept images; beyond it the oldest goes */
 #define LOAD_PAGES_MAX 16u /* a directory beyond this many pages is not read whole for lookups */

@@ -3,6 +3,7 @@
  * timer.c - the thread that starts what is due: flushes, answers to interrupted requests, the
  * sweep, the end of watches. */
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 #include <time.h>
 
@@ -19,6 +20,7 @@
 #define TICK_NS      (NSEC_PER_SEC / 20) /* while something is unsent: a flush is as late at most */
 #define SWEEP_NS     NSEC_PER_SEC
 #define SWEEP_MOST   20000u /* entries looked at in one sweep: some milliseconds under fs->lock */
+#define TRIM_ENTRIES 20000u /* fewer, some 20 MiB with their inodes, are not worth a look at the heap */
 #define FLUSHES_MOST 256u   /* under way at a time: more would only wait for the nodes */
 
 struct kith_timer {
@@ -143,11 +145,23 @@ static void timer_wait(struct kith_timer *timer, uint64_t until)
     pthread_mutex_unlock(&timer->lock);
 }
 
+/* Entries that went leave their memory with malloc, spread over the heap: where most of them have
+ * gone the system gets it back. */
+static void heap_trim(uint32_t *most, uint32_t count)
+{
+    *most = count > *most ? count : *most;
+    if (*most > TRIM_ENTRIES && count < *most / 2) {
+        malloc_trim(0);
+        *most = count;
+    }
+}
+
 static void *timer_main(void *arg)
 {
     struct kith_timer *timer = arg;
     struct kith_fs *fs = timer->fs;
     uint64_t sweep_at = 0;
+    uint32_t entries_most = 0; /* since the heap was trimmed */
     for (;;) {
         pthread_mutex_lock(&timer->lock);
         bool ending = timer->ending;
@@ -170,11 +184,15 @@ static void *timer_main(void *arg)
         }
         if (now >= sweep_at) {
             pthread_mutex_lock(&fs->lock);
-            kith_entry_sweep(fs, now > SWEEP_AGE_NS ? now - SWEEP_AGE_NS : 0, SWEEP_MOST);
+            bool over =
+                kith_entry_sweep(fs, now > SWEEP_AGE_NS ? now - SWEEP_AGE_NS : 0, SWEEP_MOST);
+            uint32_t count = fs->entry_count;
             pthread_mutex_unlock(&fs->lock);
+            heap_trim(&entries_most, count);
             kith_content_store_lease(fs->store, now / 1000000u + 1u);
             kith_control_tick(fs->control);
-            sweep_at = now + SWEEP_NS;
+            sweep_at = now + (over ? TICK_NS : SWEEP_NS);
+            until = sweep_at < until ? sweep_at : until;
         }
         kith_link_left_start(fs);
         kith_dir_lost_start(fs);

@@ -169,6 +169,7 @@ static int page_absorb(struct kith_fs *fs, struct kith_inode *dir, struct page_w
             break;
         }
         entry->load = entry->load > load ? entry->load : load; /* several scans at once */
+        kith_entry_touch(fs, entry);
         struct kith_link_at at;
         bool doubt = kith_seen_elsewhere(fs, dir, entry->name, &item->seen) != NULL ||
                      kith_seen_other_row(fs, dir, entry->name, &item->seen, &at);
@@ -190,6 +191,8 @@ static int page_absorb(struct kith_fs *fs, struct kith_inode *dir, struct page_w
             item->seen.record.type = KITH_TYPE_FILE;
         }
     }
+    /* as fast as they come: the timer is too slow for a large directory */
+    (void)kith_entry_sweep(fs, 0, 2 * work->item_count);
     pthread_mutex_unlock(&fs->lock);
     return error;
 }

@@ -183,37 +183,53 @@ void kith_entry_remove(struct kith_fs *fs, struct kith_entry *entry)
     kith_inode_drop(fs, dir);
 }
 
-static bool removable(const struct kith_entry *entry)
+/* What this mount changed itself must stay longer than the requests that began before. */
+static bool removable(const struct kith_entry *entry, uint64_t before)
 {
     const struct kith_inode *inode = entry->inode;
-    return entry->pins == 0 && (inode == NULL || inode->refs == 1);
+    return entry->pins == 0 && (inode == NULL || inode->refs == 1) &&
+           (entry->used_at < before || entry->changed_at < before);
 }
 
-void kith_entry_sweep(struct kith_fs *fs, uint64_t before, uint32_t most)
+/* The kernel knows it, and the table is full: it shall forget. Where a directory is told so, who
+ * works in it has no path any more until somebody looks it up; so the kernel keeps these unless
+ * there are very many. */
+static void ask_to_forget(struct kith_fs *fs, const struct kith_entry *entry)
+{
+    const struct kith_inode *inode = entry->inode;
+    bool spare = inode->dir != NULL && (inode->dir->entry_count > 0 ||
+                                        fs->entry_count < ENTRIES_MAX + ENTRIES_MAX / 2);
+    if (inode->nlookup > 0 && inode->opens == 0 && !spare) {
+        kith_notify_entry(fs->notifier, kith_inode_ino(fs, entry->dir), entry->name,
+                          entry->name_size, false);
+    }
+}
+
+bool kith_entry_sweep(struct kith_fs *fs, uint64_t before, uint32_t most)
 {
     uint64_t now = kith_mono_ns();
+    uint64_t changed_before = now > SWEEP_AGE_NS ? now - SWEEP_AGE_NS : 0;
     for (uint32_t i = 0; i < most && fs->oldest != NULL; i++) {
         struct kith_entry *entry = fs->oldest;
         bool over = fs->entry_count > ENTRIES_MAX;
         if (entry->used_at >= before && !over) {
             break;
         }
-        if (removable(entry) && (over || !kith_watch_holds(entry)) &&
-            (entry->used_at < before || entry->valid_until < now)) {
+        if (removable(entry, changed_before) && (over || !kith_watch_holds(entry))) {
             kith_entry_remove(fs, entry);
             continue;
         }
         if (entry->inode != NULL && entry->inode->content == NULL && !entry->inode->row_busy) {
             kith_inode_image_forget(fs, entry->inode);
         }
-        if (over && entry->inode != NULL && entry->inode->nlookup > 0) {
-            kith_notify_entry(fs->notifier, kith_inode_ino(fs, entry->dir), entry->name,
-                              entry->name_size, false);
+        if (over && entry->inode != NULL) {
+            ask_to_forget(fs, entry);
         }
         list_take_out(fs, entry); /* in use: its turn comes again later */
         list_append(fs, entry);
         entry->used_at = now;
     }
+    return fs->entry_count > ENTRIES_MAX;
 }
 
 void kith_dir_free(struct kith_fs *fs, struct kith_dir *dir)

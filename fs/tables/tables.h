@@ -89,8 +89,10 @@ struct kith_entry *kith_entry_make(struct kith_fs *fs, struct kith_inode *dir, c
 void kith_entry_lead(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode);
 void kith_entry_touch(struct kith_fs *fs, struct kith_entry *entry);
 void kith_entry_remove(struct kith_fs *fs, struct kith_entry *entry);
-/* Removes what nobody used since `before`; looks at no more than `most`. */
-void kith_entry_sweep(struct kith_fs *fs, uint64_t before, uint32_t most);
+/* Removes what nobody used since `before`, and above ENTRIES_MAX what was used least recently; what
+ * the kernel knows it is asked to forget then. Looks at no more than `most`. Whether there are more
+ * than ENTRIES_MAX still. The caller's entries are pinned, or among the last ENTRIES_MAX used. */
+bool kith_entry_sweep(struct kith_fs *fs, uint64_t before, uint32_t most);
 void kith_dir_free(struct kith_fs *fs, struct kith_dir *dir);
 /* A name in it was made, removed or moved by this mount: its time of change, which is stored
  * dir_time_ms (options.h) later with what else has changed by then (kith_dir_untold). */
