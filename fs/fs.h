@@ -108,6 +108,7 @@ struct kith_checker;
 struct kith_moved;
 struct kith_control;
 struct kith_link_at;
+struct kith_statfs;
 
 /* What could not be put so far (files/unput.c). */
 struct kith_unput {
@@ -296,9 +297,7 @@ struct kith_fs {
     atomic_bool put_trouble; /* since the last put that failed: nothing waits in memory */
     _Atomic uint64_t failed_told_ns; /* the log was told then of nodes that cannot be reached */
     atomic_uint_fast64_t put_failures;
-    struct statvfs statvfs;
-    uint64_t statvfs_at;
-    bool statvfs_busy;
+    struct kith_statfs *statfs; /* files/statfs.c */
     void (*on_ready)(void *arg, int code,
                      const char *message); /* told once, when the kernel asked INIT */
     void *on_ready_arg;

@@ -68,6 +68,8 @@ static const char usage[] =
     "to\n"
     "                        standard error)\n"
     "  -o log_level=LEVEL    error, warn, info or debug (info)\n"
+    "df MOUNTPOINT shows what is stored in the cluster, once and not as often as there are copies,\n"
+    "and what can be written until the first disk is full for its share.\n"
     "Example: kithfs n1,n2:/projects ~/projects\n"
     "Unmount: fusermount3 -u MOUNTPOINT\n"
     "Exit status: 0 mounted, 1 usage (or, with -f, files that could not be stored at the end),\n"

@@ -700,6 +700,14 @@ bool kith_client_writable(struct kith_client *client, const struct kith_group *g
     return writable;
 }
 
+struct kith_table *kith_client_table(struct kith_client *client)
+{
+    (void)pthread_mutex_lock(&client->lock);
+    struct kith_table *table = kith_table_hold(kith_client_core_table(client->core));
+    (void)pthread_mutex_unlock(&client->lock);
+    return table;
+}
+
 struct kith_uuid kith_client_cluster(struct kith_client *client)
 {
     (void)pthread_mutex_lock(&client->lock);

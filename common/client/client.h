@@ -232,6 +232,8 @@ struct kith_request_id kith_client_request_id(struct kith_client *client);
 /* Whether a majority of the owners of the group's partition look reachable now: the mount defers
  * small writes only then. */
 bool kith_client_writable(struct kith_client *client, const struct kith_group *group);
+/* The table that requests go by now; to be dropped. Any thread. */
+struct kith_table *kith_client_table(struct kith_client *client);
 /* The cluster's uuid. */
 struct kith_uuid kith_client_cluster(struct kith_client *client);
 

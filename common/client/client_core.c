@@ -757,7 +757,7 @@ bool kith_client_core_ready(const struct kith_client_core *core)
     return core->table != NULL;
 }
 
-const struct kith_table *kith_client_core_table(const struct kith_client_core *core)
+struct kith_table *kith_client_core_table(const struct kith_client_core *core)
 {
     return core->table;
 }

@@ -138,7 +138,7 @@ void kith_client_core_release(struct kith_client_core *core, struct kith_client_
 /* Whether a table is known: requests before that wait for it. */
 bool kith_client_core_ready(const struct kith_client_core *core);
 /* The table in use, NULL before ready; borrowed until the next step. */
-const struct kith_table *kith_client_core_table(const struct kith_client_core *core);
+struct kith_table *kith_client_core_table(const struct kith_client_core *core);
 /* See kith_client_writable. */
 bool kith_client_core_writable(const struct kith_client_core *core,
                                const struct kith_group *group);

@@ -606,6 +606,9 @@ struct kith_node_status {
     /* Files in conflict, of the partitions of which this node is the first owner that it holds for up:
      * in the sum over all nodes each counts once. 0 by a node that does not tell. */
     uint64_t conflicts;
+    uint64_t disk_id; /* nodes that say the same lie on one disk; 0: not known */
+    /* What values may take of it before this node refuses them. Counts where disk_id is not 0. */
+    uint64_t disk_room_bytes;
 };
 struct kith_status_res {
     struct kith_status status;

@@ -374,7 +374,9 @@ static const struct wire_field node_status_fields[] = {ARRAY(1, node),
                                                        U32(32, refill_total, UINT32_MAX),
                                                        U32(33, refill_left, UINT32_MAX),
                                                        U32(34, aged_left, UINT32_MAX),
-                                                       U64(35, conflicts)};
+                                                       U64(35, conflicts),
+                                                       U64(36, disk_id),
+                                                       U64(37, disk_room_bytes)};
 DESC(node_status, "NodeStatus", false, true);
 #undef T
 

@@ -25,6 +25,7 @@
 #define STAT_BLOCK      512u         /* unit of st_blocks */
 #define BLOCK_SIZE      4096u        /* st_blksize of directories and specials */
 #define FILE_BLOCK_SIZE (128u << 10) /* what programs should write at once */
+#define ROOT_MS         300u         /* the mount's root is asked for so long; root_as_known */
 #define YOUNG_NS        NSEC_PER_SEC /* the making of a small file by tar, cp or rsync takes less */
 
 static struct timespec spec_of(const struct kith_time *time)
@@ -388,13 +389,22 @@ void kith_do_getattr(struct kith_job *job)
     attr_reply(job, error, true);
 }
 
+/* The root of the mount is what programs look at before they ask for anything of the mount, df
+ * first of all. When no node answers soon it is shown as it was: that promises nothing of what is
+ * in it. */
+static bool root_as_known(const struct kith_job *job, const struct kith_client_result *result)
+{
+    return job->inode == job->fs->root &&
+           (result->err == KITH_ETIMEOUT || result->err == KITH_EUNREACH);
+}
+
 static void getattr_done(struct kith_job *job, const struct kith_client_result *result)
 {
     struct kith_arena arena;
     struct kith_seen seen;
     kith_arena_init(&arena, 0);
-    int error = kith_errno(result->err);
-    if (error == 0) {
+    int error = root_as_known(job, result) ? 0 : kith_errno(result->err);
+    if (error == 0 && result->err == KITH_OK) {
         error = kith_inode_saw(job->fs, job->inode, NULL, &arena, result, job->started, &seen);
     }
     kith_arena_release(&arena);
@@ -420,6 +430,9 @@ void kith_start_getattr(struct kith_job *job)
     op.u.get.group = group;
     op.u.get.names = names;
     op.u.get.name_count = 2;
+    if (job->inode == fs->root && (op.timeout_ms = ROOT_MS) > fs->options->op_timeout_ms) {
+        op.timeout_ms = fs->options->op_timeout_ms;
+    }
     job->started = kith_mono_ns();
     kith_job_begin(job);
     kith_job_send(job, &op, getattr_done);

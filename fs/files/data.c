@@ -13,11 +13,6 @@
 #include "fs/rows/rows.h"
 #include "fs/tables/tables.h"
 
-#define STATFS_AGE_NS (5 * NSEC_PER_SEC) /* figures older than this are asked for again */
-#define FS_BLOCK      4096u
-#define FS_FILES_MAX                                                                               \
-    (UINT64_C(1) << 40) /* inodes are not a limited resource; df shows a large number */
-
 void kith_do_open(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;
@@ -309,36 +304,4 @@ void kith_do_copy_range(struct kith_job *job)
     } else {
         kith_reply_written(job, (size_t)done);
     }
-}
-
-/* Refreshes the figures that statfs answers from: one node's, taken for all. */
-void kith_do_statfs(struct kith_job *job)
-{
-    struct kith_fs *fs = job->fs;
-    struct kith_client_op op = {.kind = KITH_CLIENT_STATUS};
-    struct kith_client_answer answer;
-    enum kith_err err = kith_client_call(fs->client, &op, &answer);
-    pthread_mutex_lock(&fs->lock);
-    if (err == KITH_OK) {
-        const struct kith_status_res *status = answer.result.u.status;
-        uint64_t replicas = status->node.replicas > 0 ? status->node.replicas : 1;
-        uint64_t members = status->member_count > replicas ? status->member_count : replicas;
-        fs->statvfs.f_blocks = status->node.disk_total_bytes / FS_BLOCK * members / replicas;
-        fs->statvfs.f_bfree = status->node.disk_free_bytes / FS_BLOCK * members / replicas;
-        fs->statvfs.f_bavail = fs->statvfs.f_bfree;
-    }
-    fs->statvfs.f_bsize = fs->statvfs.f_frsize = FS_BLOCK;
-    fs->statvfs.f_namemax = KITH_FS_NAME_MAX;
-    fs->statvfs.f_files = fs->statvfs.f_ffree = FS_FILES_MAX;
-    fs->statvfs_at = kith_mono_ns();
-    fs->statvfs_busy = false;
-    pthread_mutex_unlock(&fs->lock);
-    kith_client_answer_release(&answer);
-}
-
-bool kith_statfs_due(struct kith_fs *fs)
-{
-    bool due = !fs->statvfs_busy && kith_mono_ns() - fs->statvfs_at > STATFS_AGE_NS;
-    fs->statvfs_busy = fs->statvfs_busy || due;
-    return due;
 }

@@ -136,9 +136,17 @@ bool kith_write_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inod
                      size_t size, off_t offset, const struct fuse_file_info *fi);
 bool kith_read_fast(struct kith_fs *fs, fuse_req_t req, struct kith_inode *inode, size_t size,
                     off_t offset);
-void kith_do_statfs(struct kith_job *job);
-/* fs->lock held. True for the one who shall start kith_do_statfs now. */
-bool kith_statfs_due(struct kith_fs *fs);
+
+/* ---- statfs.c: the room in the cluster ---- */
+/* Starts the first refresh, in the executor, and waits half a second at most for it. */
+KITH_MUST_CHECK enum kith_err kith_statfs_new(struct kith_fs *fs);
+/* May be NULL; no refresh is under way. */
+void kith_statfs_free(struct kith_statfs *statfs);
+/* fs->lock held. The last known figures. True for the one who shall call kith_statfs_refresh
+ * now. */
+KITH_MUST_CHECK bool kith_statfs(struct kith_fs *fs, struct statvfs *ret_figures);
+/* fs->lock not held. Does not wait. */
+void kith_statfs_refresh(struct kith_fs *fs);
 
 /* ---- whole.c: what is put has no half of a write in it ---- */
 /* Before the data of a WRITE is in the contents. True: it may be a part of a write, and more

@@ -232,13 +232,12 @@ enum kith_err kith_fs_new(const struct kith_fs_options *options, struct kith_cli
     if (err == KITH_OK) {
         err = start_parts(fs, error);
     }
+    if (err == KITH_OK && kith_statfs_new(fs) != KITH_OK) {
+        err = kith_error_set(error, KITH_ENOMEM, "out of memory");
+    }
     if (err != KITH_OK) {
         (void)kith_fs_free(fs);
         return err;
-    }
-    struct kith_job *job = kith_job_new(fs, NULL, 0, 0, kith_do_statfs);
-    if (job != NULL) {
-        kith_job_start(job);
     }
     *ret_fs = fs;
     return KITH_OK;
@@ -285,6 +284,7 @@ unsigned kith_fs_free(struct kith_fs *fs)
     if (fs->client != NULL) {
         kith_client_close(fs->client);
     }
+    kith_statfs_free(fs->statfs);
     kith_tables_free(fs);
     kith_control_free(fs->control);
     pthread_cond_destroy(&fs->changed);

@@ -446,13 +446,12 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
     struct kith_fs *fs = fs_of(req);
     (void)ino;
     pthread_mutex_lock(&fs->lock);
-    struct statvfs figures = fs->statvfs;
-    bool due = kith_statfs_due(fs);
+    struct statvfs figures;
+    bool due = kith_statfs(fs, &figures);
     pthread_mutex_unlock(&fs->lock);
     fuse_reply_statfs(req, &figures);
-    struct kith_job *job = due ? kith_job_new(fs, NULL, 0, 0, kith_do_statfs) : NULL;
-    if (job != NULL) {
-        kith_job_start(job);
+    if (due) {
+        kith_statfs_refresh(fs);
     }
 }
 

@@ -72,6 +72,8 @@ static void status_answer(struct kith_node *node, uint64_t conn, uint64_t id,
     self->chunk_bytes = counts->chunk_bytes;
     self->disk_total_bytes = counts->disk_total_bytes;
     self->disk_free_bytes = counts->disk_free_bytes;
+    self->disk_id = counts->disk_id;
+    self->disk_room_bytes = node->space < KITH_SPACE_FULL ? counts->disk_room_bytes : 0;
     self->space = node->space;
     self->puts = node->puts;
     self->gets = node->gets;

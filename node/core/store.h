@@ -310,6 +310,8 @@ struct kith_store_counts {
     uint64_t row_bytes; /* of the file that they lie in */
     uint64_t bad_rows, bad_chunks; /* damaged and set aside, and not back yet */
     uint64_t disk_total_bytes, disk_free_bytes;
+    uint64_t disk_id; /* the same for stores on one disk, in this run of the system; 0: not known */
+    uint64_t disk_room_bytes; /* of the free: what values may take */
     struct kith_store_hints hints;
     uint32_t conflict_count;                      /* of partitions; by COUNT alone, like the list */
     const struct kith_store_conflicts *conflicts; /* ascending */

@@ -199,6 +199,7 @@ struct store_committer {
 struct store_space {
     _Atomic int64_t room; /* free bytes, less what a checkpoint may write and what was promised */
     _Atomic uint64_t disk_total, disk_free, seen_ms;
+    uint64_t disk_id; /* fixed at open; 0: not known */
     _Atomic uint32_t level; /* enum kith_space; set under lock */
     uint64_t reserve_bytes; /* fixed at open, like the next two */
     uint64_t edge_bytes;    /* with less free, the dirty pages are counted */

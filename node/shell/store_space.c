@@ -21,6 +21,7 @@
  * them go, the tables' own lists, pages larger than usual, other programs' writes of a second. */
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -57,6 +58,42 @@ static void look_at_disk(struct kith_store *store)
         atomic_store(&space->disk_total, (uint64_t)fs.f_blocks * fs.f_frsize);
         atomic_store(&space->disk_free, (uint64_t)fs.f_bavail * fs.f_frsize);
     }
+}
+
+/* What nodes on one disk, of one machine, have alike: the run of its kernel, which containers share,
+ * and the number that it gives to the filesystem. (Parts of one pool, as of ZFS or btrfs, have
+ * numbers of their own, and are taken for disks of their own.) */
+static uint64_t disk_id(const char *path)
+{
+    struct {
+        char boot[64];
+        uint64_t device;
+    } key;
+    memset(&key, 0, sizeof key);
+    struct stat at;
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    size_t size = file != NULL ? fread(key.boot, 1, sizeof key.boot, file) : 0;
+    if (file != NULL) {
+        fclose(file);
+    }
+    if (size == 0 || stat(path, &at) != 0) {
+        return 0;
+    }
+    key.device = (uint64_t)at.st_dev;
+    struct kith_checksum hash = kith_checksum_of(kith_bytes_make(&key, sizeof key));
+    uint64_t id;
+    memcpy(&id, hash.bytes, sizeof id);
+    return id != 0 ? id : 1;
+}
+
+/* What values may take before they are refused: up to the last level, and the reserve. */
+static uint64_t room_bytes(const struct kith_store *store)
+{
+    uint64_t total = atomic_load(&store->space.disk_total);
+    uint64_t free_bytes = atomic_load(&store->space.disk_free);
+    uint64_t kept = total / 100u * (100u - store->options.space_percent[KITH_SPACE_FULL - 1]);
+    kept = kept > store->space.reserve_bytes ? kept : store->space.reserve_bytes;
+    return free_bytes > kept ? free_bytes - kept : 0;
 }
 
 static int read_statistic(WT_CURSOR *cursor, int which, uint64_t *ret_value)
@@ -326,6 +363,8 @@ struct kith_store_counts kith_store_counts(struct kith_store *store)
         .chunk_bytes = atomic_load(&store->chunk_bytes),
         .disk_total_bytes = atomic_load(&store->space.disk_total),
         .disk_free_bytes = atomic_load(&store->space.disk_free),
+        .disk_id = store->space.disk_id,
+        .disk_room_bytes = room_bytes(store),
         .hints = store_hints_total(store),
     };
     return counts;
@@ -398,6 +437,7 @@ void store_space_size(struct kith_store *store, uint64_t reserve_bytes)
     struct store_space *space = &store->space;
     space->reserve_bytes = reserve_bytes;
     space->edge_bytes = store->options.cache_bytes + 2u * reserve_bytes;
+    space->disk_id = disk_id(store->path);
     atomic_store(&space->exact, atomic_load(&space->disk_free) < space->edge_bytes);
 }
 

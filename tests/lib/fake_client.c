@@ -64,6 +64,8 @@ struct kith_client {
     pthread_t thread;
 };
 
+static const struct kith_uuid fake_uuid = {.bytes = {0xfa, 0x4e}}; /* the cluster, and its node */
+
 static uint64_t now_us(clockid_t clock)
 {
     struct timespec ts;
@@ -491,6 +493,7 @@ static enum kith_err run_status(struct kith_fake_cluster *cluster, struct fake_r
         return KITH_ENOMEM;
     }
     status->status.message = "";
+    status->node.node = status->node.cluster = fake_uuid;
     status->node.cluster_name = "fake";
     status->node.software = KITH_VERSION;
     status->node.partitions = KITH_PARTITIONS_DEFAULT;
@@ -813,8 +816,18 @@ bool kith_client_writable(struct kith_client *client, const struct kith_group *g
 struct kith_uuid kith_client_cluster(struct kith_client *client)
 {
     (void)client;
-    struct kith_uuid uuid = {.bytes = {0xfa, 0x4e}};
-    return uuid;
+    return fake_uuid;
+}
+
+/* Of one member, who owns everything. */
+struct kith_table *kith_client_table(struct kith_client *client)
+{
+    (void)client;
+    static const uint16_t owners[1] = {0};
+    const struct kith_member member = {.uuid = fake_uuid, .weight = 1};
+    struct kith_table *table = NULL;
+    KITH_ASSERT(kith_table_new(&fake_uuid, 1, 1, 1, 1, &member, 1, owners, &table) == KITH_OK);
+    return table;
 }
 
 enum kith_err kith_client_view(struct kith_client *client, struct kith_arena *arena,

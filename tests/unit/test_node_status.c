@@ -18,6 +18,8 @@ static uint64_t told(struct world *world, const struct kith_store_conflicts *lis
     assert_int_equal(world->op.kind, KITH_STORE_COUNT);
     struct kith_store_done done = {
         .id = world->op.id, .message = "", .reached = KITH_DURABLE_OS, .space = world->space};
+    done.u.counts.disk_id = 77;
+    done.u.counts.disk_room_bytes = 1000;
     done.u.counts.conflict_count = count;
     done.u.counts.conflicts = list;
     struct kith_event stored = {.kind = KITH_EVENT_STORED, .done = &done};
@@ -26,6 +28,23 @@ static uint64_t told(struct world *world, const struct kith_store_conflicts *lis
     assert_non_null(res);
     assert_int_equal(res->u.status_res.status.err, KITH_OK);
     return res->u.status_res.node.conflicts;
+}
+
+/* The disk's number and room, as the store says; no room where no values are taken. */
+static void test_disk(void **state)
+{
+    (void)state;
+    static struct world world;
+    world_self = SELF;
+    world_new(&world, 4);
+    for (uint32_t space = KITH_SPACE_WIDE; space <= KITH_SPACE_FULL; space++) {
+        world.space = (enum kith_space)space;
+        assert_int_equal(told(&world, NULL, 0), 0);
+        const struct kith_node_status *node = &sent(&world, KITH_MSG_STATUS_RES)->u.status_res.node;
+        assert_int_equal(node->disk_id, 77);
+        assert_int_equal(node->disk_room_bytes, space == KITH_SPACE_FULL ? 0 : 1000);
+    }
+    kith_node_free(world.node);
 }
 
 /* Each partition has a number of its own of them, by which it is known in the sum. */
@@ -85,6 +104,7 @@ static void test_no_cluster(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_disk),
         cmocka_unit_test(test_first_owner_up),
         cmocka_unit_test(test_no_cluster),
     };
