@@ -33,7 +33,8 @@ int kith_errno(enum kith_err err)
         return EINTR;
     case KITH_EPERM:
         return EPERM;
-    default: /* unreachable, unknown, refused, corrupt, malformed, a limit: soft mounts say EIO */
+    default: /* unreachable, unknown, refused, corrupt, malformed, a limit; hard mounts wait for nodes
+                before it comes to the first two */
         return EIO;
     }
 }

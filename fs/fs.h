@@ -268,6 +268,14 @@ struct kith_entry {
     char name[];
 };
 
+/* A lookup that failed for want of nodes (names/lookup.c). */
+struct kith_failed {
+    uint64_t dir_id, at;
+    uint32_t hash; /* of the name */
+    int error;
+};
+#define KITH_FAILED_MAX 64u /* names are overwritten by others that fall on their place */
+
 struct kith_fs {
     const struct kith_fs_options *options;
     struct kith_client *client;
@@ -297,6 +305,7 @@ struct kith_fs {
     atomic_bool put_trouble; /* since the last put that failed: nothing waits in memory */
     _Atomic uint64_t failed_told_ns; /* the log was told then of nodes that cannot be reached */
     atomic_uint_fast64_t put_failures;
+    struct kith_failed failed[KITH_FAILED_MAX];
     struct kith_statfs *statfs; /* files/statfs.c */
     void (*on_ready)(void *arg, int code,
                      const char *message); /* told once, when the kernel asked INIT */
@@ -313,7 +322,7 @@ struct kith_fs {
 /* ---- errno.c: codes as errnos, and the clocks ---- */
 uint64_t kith_mono_ns(void);
 struct kith_time kith_wall_time(void);
-/* The errno for a code: soft mounts answer EIO or ETIMEDOUT, never hang. */
+/* The errno for a code. Soft mounts answer EIO or ETIMEDOUT where nodes do not. */
 int kith_errno(enum kith_err err);
 
 #endif

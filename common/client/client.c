@@ -28,6 +28,7 @@
 #include "base/log.h"
 #include "client/client_core.h"
 #include "client/epoch.h"
+#include "client/hard.h"
 #include "rpc/rpc.h"
 
 #define CONNECT_TIMEOUT_MS 10000u
@@ -81,6 +82,7 @@ struct kith_client {
     struct kith_client_core *core;
     uint64_t random;
     uint64_t timer_at_ms;
+    uint64_t hard_told_ms;
     uint32_t calling; /* threads that run callbacks */
     bool timer_runs;
     bool closing;
@@ -293,6 +295,7 @@ static enum kith_err step(struct kith_client *client, struct kith_client_event *
         }
     }
     stepping = NULL;
+    kith_hard_tell(client->core, event->mono_ms, &client->hard_told_ms);
     if (client->closing && kith_client_core_lingering(client->core) == 0) {
         (void)pthread_cond_broadcast(&client->changed);
     }
@@ -651,6 +654,18 @@ void kith_client_close(struct kith_client *client)
 }
 
 /* ---- Requests ---- */
+
+void kith_client_hard(struct kith_client *client, bool hard)
+{
+    struct request *done = NULL;
+    struct kith_client_event event = {.kind = KITH_CLIENT_EVENT_TICK};
+    (void)pthread_mutex_lock(&client->lock);
+    kith_client_core_hard(client->core, hard);
+    if (step(client, &event, &done) != KITH_OK) {
+        kith_log_warn("client", "a tick was lost: out of memory");
+    }
+    call_back(client, done);
+}
 
 enum kith_err kith_client_submit(struct kith_client *client, const struct kith_client_op *op,
                                  kith_client_cb cb, void *arg)

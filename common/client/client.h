@@ -55,6 +55,13 @@ KITH_MUST_CHECK enum kith_err kith_client_open(const struct kith_client_options 
  * it. Not from a callback. */
 void kith_client_close(struct kith_client *client);
 
+/* hard: from now on requests do not end because nodes cannot be reached or do not answer in time
+ * (EUNREACH, ETIMEOUT, EUNKNOWN): each is sent again, and again, under the same request id, until it
+ * is answered. What nodes refuse ends as ever; so do STATUS, GROUPS and WHERE, and requests that are
+ * soft. Not hard (at first): those that wait so end now, with what they would have ended with. Any
+ * thread, does not wait; callbacks may run inside. */
+void kith_client_hard(struct kith_client *client, bool hard);
+
 enum kith_client_kind {
     KITH_CLIENT_GET = 1,
     KITH_CLIENT_SCAN, /* one merged page */
@@ -84,6 +91,7 @@ struct kith_client_op {
      * until the deadline. For what must not be done on the word of fewer. PUT: as the client's
      * `strict`. EUNREACH where too few have been unreachable for some seconds. */
     bool strict;
+    bool soft; /* ends by its deadline even where the client is hard (kith_client_hard) */
     union {
         struct {
             struct kith_group group;

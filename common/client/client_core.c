@@ -14,6 +14,8 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "client/core.h"
+#include "client/hard.h"
 #include "client/where.h"
 
 #define OP_TIMEOUT_MS 10000u
@@ -216,6 +218,17 @@ static void op_deactivate(struct kith_client_core *core, struct cc_op *op)
     op->active = false;
 }
 
+void cc_op_finished(struct kith_client_core *core, struct cc_op *op)
+{
+    op->done_next = NULL;
+    if (core->finished_last != NULL) {
+        core->finished_last->done_next = op;
+    } else {
+        core->finished = op;
+    }
+    core->finished_last = op;
+}
+
 void cc_op_finish(struct kith_client_core *core, struct cc_op *op)
 {
     KITH_ASSERT(!op->done);
@@ -225,13 +238,9 @@ void cc_op_finish(struct kith_client_core *core, struct cc_op *op)
     core->counts.failed[op->kind] += op->result.err != KITH_OK ? 1 : 0;
     core->counts.degraded += op->result.err == KITH_OK && op->result.degraded ? 1 : 0;
     core->pending -= op->inner ? 0 : 1;
-    op->done_next = NULL;
-    if (core->finished_last != NULL) {
-        core->finished_last->done_next = op;
-    } else {
-        core->finished = op;
+    if (!cc_hard_park(core, op)) {
+        cc_op_finished(core, op);
     }
-    core->finished_last = op;
     if (op->lingers) {
         core->lingering++;
     } else {
@@ -462,6 +471,18 @@ bool cc_op_begin_inner(struct kith_client_core *core, const struct kith_client_o
     return true;
 }
 
+bool cc_op_begin_anew(struct kith_client_core *core, const struct kith_client_op *from, uint64_t tag)
+{
+    enum kith_err err;
+    struct cc_op *op = op_copy(core, from, &err);
+    if (op == NULL) {
+        return false;
+    }
+    op->tag = tag;
+    op_begin(core, op, from->timeout_ms);
+    return true;
+}
+
 static enum kith_err take_submit(struct kith_client_core *core,
                                  const struct kith_client_event *event)
 {
@@ -496,6 +517,7 @@ static void take_cancel(struct kith_client_core *core, const struct kith_client_
             cc_op_fail(core, op, KITH_ECANCELED, "canceled");
         }
     }
+    cc_hard_end(core, event->all, event->tag);
 }
 
 static void take_answer(struct kith_client_core *core, const struct kith_client_event *event)
@@ -584,6 +606,7 @@ static void run_timers(struct kith_client_core *core)
     if (core->now >= core->watches.wake_ms) { /* first: reads that go out behind are covered */
         cc_watches_tick(core);
     }
+    cc_hard_tick(core);
     while (core->heap_count > 0 && core->heap[0]->wake_ms <= core->now) {
         struct cc_op *op = core->heap[0];
         if (core->now >= op->deadline_ms) {
@@ -653,6 +676,10 @@ enum kith_err kith_client_core_step(struct kith_client_core *core,
     }
     if (core->watches.wake_ms < ret_effects->deadline_ms) {
         ret_effects->deadline_ms = core->watches.wake_ms;
+    }
+    uint64_t hard_ms = cc_hard_due(core);
+    if (hard_ms < ret_effects->deadline_ms) {
+        ret_effects->deadline_ms = hard_ms;
     }
     if (!told || core->finished != NULL || core->waiting_dirty) {
         ret_effects->deadline_ms = core->now;

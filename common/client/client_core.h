@@ -139,6 +139,11 @@ void kith_client_core_release(struct kith_client_core *core, struct kith_client_
 bool kith_client_core_ready(const struct kith_client_core *core);
 /* The table in use, NULL before ready; borrowed until the next step. */
 struct kith_table *kith_client_core_table(const struct kith_client_core *core);
+/* See kith_client_hard; what it ends, ends in the next step. */
+void kith_client_core_hard(struct kith_client_core *core, bool hard);
+/* How many requests have failed and wait for their next attempt; *ret_message: why the one that
+ * waits longest has, until the next step. */
+uint32_t kith_client_core_parked(const struct kith_client_core *core, const char **ret_message);
 /* See kith_client_writable. */
 bool kith_client_core_writable(const struct kith_client_core *core,
                                const struct kith_group *group);

@@ -16,6 +16,7 @@
  *     relay.c        CHUNK_PUT to another zone, once
  *     sync.c         CHUNK_SYNC, STATUS
  *     twins.c        own writes that may have drawn a second dot
+ *     hard.c         requests that wait until the cluster answers
  *     watch.c        watches: who has promised to tell changes, until when
  *     where.c        WHERE: what each owner has
  *     view.c         what all of that looks like, for people
@@ -259,6 +260,8 @@ struct cc_op {
     enum kith_client_kind kind;
     enum kith_level level;
     bool strict;   /* no degraded answer, see client.h */
+    bool soft;     /* ends by its deadline, see client.h */
+    bool refused;  /* EUNKNOWN, and yet a node has answered it, with a refusal */
     bool active;   /* in the active list and the heap */
     bool done;     /* the result stands */
     bool told;     /* DONE was given out */
@@ -419,6 +422,9 @@ struct kith_client_core {
     struct cc_op *free_ops;
     struct cc_op *finished, *finished_last; /* not yet told */
     uint64_t order;                         /* of the last op */
+    bool hard;                              /* hard.c, as what follows */
+    struct cc_op *parked, *parked_last;     /* by again_ms; linked by done_next */
+    uint32_t parked_count;
     uint32_t pending;                       /* without DONE */
     uint32_t op_count;                      /* all that exist, free or not */
     uint32_t lingering;
@@ -478,6 +484,7 @@ bool cc_op_hold(struct cc_op *op, struct kith_msg_box *box, struct kith_blob *bl
 bool cc_op_keep(struct cc_op *op, bool held, struct kith_bytes from, struct kith_bytes *ret_bytes);
 /* Ends the op: with its result set (OK), or with an error and a message. */
 void cc_op_finish(struct kith_client_core *core, struct cc_op *op);
+void cc_op_finished(struct kith_client_core *core, struct cc_op *op); /* its DONE may be told */
 void cc_op_fail(struct kith_client_core *core, struct cc_op *op, enum kith_err err,
                 const char *format, ...) KITH_PRINTF(4, 5);
 /* An op from the pool, zeroed but for its arena; NULL: ENOMEM. */
@@ -487,6 +494,8 @@ void cc_op_recycle(struct kith_client_core *core, struct cc_op *op);
 /* Everything of a lingering op has ended. */
 void cc_op_end(struct kith_client_core *core, struct cc_op *op);
 void cc_op_wake(struct kith_client_core *core, struct cc_op *op, uint64_t at_ms);
+/* The same request again, under its tag. false: limit or memory. */
+bool cc_op_begin_anew(struct kith_client_core *core, const struct kith_client_op *from, uint64_t tag);
 /* A put of the core's own. false: limit or memory. */
 bool cc_op_begin_inner(struct kith_client_core *core, const struct kith_client_op *from);
 /* Drives the ops that wait: a node came or went, a table came, a window opened. */

@@ -178,6 +178,7 @@ static void give_up(struct kith_client_core *core, struct cc_op *op, enum kith_e
     char text[CC_MESSAGE_SIZE];
     memcpy(text, op->message, sizeof(text));
     if (op->u.put.open > 0) {
+        op->refused = err != KITH_EUNREACH && err != KITH_ENOTREADY && err != KITH_EBUSY;
         cc_op_fail(core, op, KITH_EUNKNOWN, "the write may yet appear (%.220s)", text);
     } else {
         cc_op_fail(core, op, err, "%s", text);

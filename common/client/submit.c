@@ -215,6 +215,7 @@ enum kith_err cc_submit_copy(struct kith_client_core *core, struct cc_op *op,
                              const struct kith_client_op *from)
 {
     op->kind = from->kind;
+    op->soft = from->soft;
     bool reads = from->kind == KITH_CLIENT_GET || from->kind == KITH_CLIENT_SCAN ||
                  from->kind == KITH_CLIENT_GROUPS;
     op->level = from->level != KITH_LEVEL_QUORUM ? from->level

@@ -35,6 +35,9 @@ struct kith_content_options {
 };
 KITH_MUST_CHECK enum kith_err kith_content_store_new(const struct kith_content_options *options,
                                                      struct kith_content_store **ret_store);
+/* hard: the client is (kith_client_hard); a write waits for room in memory as long as that takes.
+ * Not hard, as at first: those that wait give up a transfer's time later. Any thread. */
+void kith_content_store_hard(struct kith_content_store *store, bool hard);
 /* Waits for the transfers under way (each ends by its deadline). Every content must be freed
  * before, and the client be closed after. */
 void kith_content_store_free(struct kith_content_store *store);

@@ -69,6 +69,7 @@ struct kith_content_store {
     struct kith_content *all; /* contents */
     uint32_t lease_ms;
     uint64_t lease_look_ms; /* when they are looked at next */
+    bool hard;
     uint64_t refusals; /* puts that were refused, see renew.c */
     struct kith_content_stats stats;
 };

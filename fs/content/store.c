@@ -322,6 +322,13 @@ enum kith_err kith_content_store_new(const struct kith_content_options *options,
     return KITH_OK;
 }
 
+void kith_content_store_hard(struct kith_content_store *store, bool hard)
+{
+    pthread_mutex_lock(&store->lock);
+    store->hard = hard;
+    pthread_mutex_unlock(&store->lock);
+}
+
 void kith_content_store_free(struct kith_content_store *store)
 {
     if (store == NULL) {

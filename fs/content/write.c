@@ -361,7 +361,8 @@ static void relieve(struct kith_content *content)
 }
 
 /* Waits until there is room for more dirty memory. A single writer may pass the limit by what one
- * call brings. Gives up when nothing became free for the time of one transfer. */
+ * call brings. Gives up when nothing became free for the time of one transfer, unless the mount is
+ * hard. */
 static enum kith_err gate(struct kith_content *content)
 {
     struct kith_content_store *store = content->store;
@@ -385,7 +386,8 @@ static enum kith_err gate(struct kith_content *content)
             until.tv_sec += (time_t)(timeout_ms / 1000u) + 1;
         }
         if (pthread_cond_timedwait(&store->cond, &store->lock, &until) == ETIMEDOUT) {
-            err = KITH_ETIMEOUT;
+            until.tv_sec = 0; /* hard: from now on again */
+            err = store->hard ? KITH_OK : KITH_ETIMEOUT;
         } else if (store->stats.upload_failures > failures) {
             err = KITH_EBUSY; /* ours? then it is named below */
             failures = store->stats.upload_failures;

@@ -433,6 +433,7 @@ void kith_start_getattr(struct kith_job *job)
     if (job->inode == fs->root && (op.timeout_ms = ROOT_MS) > fs->options->op_timeout_ms) {
         op.timeout_ms = fs->options->op_timeout_ms;
     }
+    op.soft = job->inode == fs->root;
     job->started = kith_mono_ns();
     kith_job_begin(job);
     kith_job_send(job, &op, getattr_done);

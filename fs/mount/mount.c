@@ -203,6 +203,17 @@ static enum kith_err start_parts(struct kith_fs *fs, struct kith_error *error)
     return err == KITH_OK ? err : kith_error_set(error, err, "%s", kith_err_text((int)err));
 }
 
+/* The requests of the mount itself, at its beginning and its end, end by their deadline. */
+static void set_hard(struct kith_fs *fs, bool hard)
+{
+    if (fs->store != NULL) {
+        kith_content_store_hard(fs->store, hard);
+    }
+    if (fs->client != NULL) {
+        kith_client_hard(fs->client, hard);
+    }
+}
+
 enum kith_err kith_fs_new(const struct kith_fs_options *options, struct kith_client *client,
                           struct kith_fs **ret_fs, struct kith_error *error)
 {
@@ -239,6 +250,7 @@ enum kith_err kith_fs_new(const struct kith_fs_options *options, struct kith_cli
         (void)kith_fs_free(fs);
         return err;
     }
+    set_hard(fs, options->hard);
     *ret_fs = fs;
     return KITH_OK;
 }
@@ -264,6 +276,7 @@ static void drop_all(struct kith_fs *fs)
 unsigned kith_fs_free(struct kith_fs *fs)
 {
     unsigned lost = 0;
+    set_hard(fs, false); /* who waits for the cluster waits no more */
     kith_checker_stop(fs->checker);
     if (fs->timer != NULL) {
         lost = kith_fs_flush_all(fs, kith_mono_ns() + END_TIMEOUT_NS);

@@ -379,6 +379,10 @@ static enum kith_err one_option(char *word, struct kith_fs_options *options,
         options->strict = word[1] == 't';
         return KITH_OK;
     }
+    if (strcmp(word, "hard") == 0 || strcmp(word, "soft") == 0) {
+        options->hard = word[0] == 'h';
+        return KITH_OK;
+    }
     if (in_list(kernel_words, word)) {
         if (options->extra_count == KITH_FS_EXTRA_MAX) {
             return kith_error_set(error, KITH_EINVAL, "too many options");
@@ -595,6 +599,7 @@ void kith_fs_options_text(const struct kith_fs_options *options, struct kith_buf
     say_word(out, options->read_only, "ro");
     say_word(out, options->allow_other, "allow_other");
     say_word(out, options->strict, "strict");
+    say_word(out, options->hard, "hard");
     if (options->w_min != usual.w_min) {
         say(out, "w_min=%u", options->w_min);
     }

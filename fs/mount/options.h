@@ -30,6 +30,7 @@ struct kith_fs_options {
     bool foreground, debug, help, version;
     bool read_only, allow_other, no_watch, strict;
     bool no_control; /* no virtual directory .kith */
+    bool hard;   /* requests wait until the cluster answers (kith_client_hard) */
     bool no_acl; /* POSIX ACLs are neither kept nor minded */
     bool hide_conflicts;
     enum kith_conflict_style conflict_names;

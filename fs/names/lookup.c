@@ -3,7 +3,12 @@
  * lookup.c - questions for one name: LOOKUP, and whether a name that is to be made is not there.
  *
  * A question is one GET; where the directory is watched (watch.c) and its table not complete yet,
- * it is the scan of one page instead, after which memory answers. */
+ * it is the scan of one page instead, after which memory answers.
+ *
+ * A question that failed for want of nodes is not asked again at once. The kernel would: where a name
+ * that it knows could not be looked up it asks a second time in the same call, and of several
+ * processes that want the same name one asks after the other, so that each would wait as often for
+ * the deadline as there are others before it. */
 #include <errno.h>
 #include <string.h>
 
@@ -13,6 +18,40 @@
 #include "fs/names/names.h"
 #include "fs/requests/requests.h"
 #include "fs/tables/tables.h"
+
+#define FAILED_NS (NSEC_PER_SEC / 4) /* the kernel comes again within less */
+
+static struct kith_failed *failed_place(struct kith_fs *fs, const struct kith_inode *dir,
+                                        const char *name, uint32_t *ret_hash)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (const char *at = name; *at != '\0'; at++) {
+        hash = (hash ^ (unsigned char)*at) * 16777619u;
+    }
+    *ret_hash = hash;
+    return &fs->failed[(hash ^ (uint32_t)dir->id) % KITH_FAILED_MAX];
+}
+
+/* Of now, once: an answer from here is not noted, so nodes that are back are asked soon. */
+static void failed_note(const struct kith_job *job, int error)
+{
+    struct kith_fs *fs = job->fs;
+    uint32_t hash;
+    if (error == EIO || error == ETIMEDOUT) {
+        pthread_mutex_lock(&fs->lock);
+        struct kith_failed *failed = failed_place(fs, job->inode, job->name, &hash);
+        *failed = (struct kith_failed){job->inode->id, kith_mono_ns(), hash, error};
+        pthread_mutex_unlock(&fs->lock);
+    }
+}
+
+int kith_lookup_failed(struct kith_fs *fs, const struct kith_inode *dir, const char *name)
+{
+    uint32_t hash;
+    const struct kith_failed *failed = failed_place(fs, dir, name, &hash);
+    bool same = failed->dir_id == dir->id && failed->hash == hash;
+    return same && kith_mono_ns() - failed->at < FAILED_NS ? failed->error : 0;
+}
 
 /* Answers a lookup that began at `started` from the entry, which comes pinned. */
 static void lookup_answer(struct kith_job *job, struct kith_entry *entry, uint64_t started)
@@ -72,6 +111,7 @@ void kith_do_lookup(struct kith_job *job)
     uint64_t started = kith_mono_ns();
     int error = kith_dir_entry(job->fs, job->inode, job->name, &entry);
     if (error != 0) {
+        failed_note(job, error);
         kith_job_fail(job, error);
     } else if (!lookup_made(job, entry)) {
         lookup_answer(job, entry, started);
@@ -196,6 +236,7 @@ static void lookup_end(struct kith_job *job, int error, bool defer, struct kith_
     if (error == 0) {
         lookup_answer(job, entry, job->started);
     } else {
+        failed_note(job, error);
         kith_job_fail(job, error);
     }
     kith_job_end(job);

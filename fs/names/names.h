@@ -136,6 +136,9 @@ int kith_name_fresh_in(struct kith_fs *fs, struct kith_inode *dir, const char *n
                        struct kith_entry **ret_entry);
 void kith_do_lookup(struct kith_job *job);
 void kith_start_lookup(struct kith_job *job);
+/* fs->lock held. The errno with which a lookup of the name has just failed for want of nodes; 0: it
+ * has not, ask. */
+int kith_lookup_failed(struct kith_fs *fs, const struct kith_inode *dir, const char *name);
 
 /* ---- create.c ---- */
 /* fs->lock held. A new inode under `entry`, which leads to it; one ref for the caller. NULL when

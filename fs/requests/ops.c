@@ -112,8 +112,11 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     if (inode != NULL) {
         kith_entry_param(fs, inode, kith_entry_until(fs, entry, now), true, &param);
     }
+    int failed = !known && !missing ? kith_lookup_failed(fs, dir, name) : 0;
     pthread_mutex_unlock(&fs->lock);
-    if (inode != NULL) {
+    if (failed != 0) {
+        fuse_reply_err(req, failed);
+    } else if (inode != NULL) {
         if (fuse_reply_entry(req, &param) == -ENOENT) {
             pthread_mutex_lock(&fs->lock);
             kith_inode_forget(fs, inode, 1);

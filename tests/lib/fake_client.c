@@ -819,6 +819,13 @@ struct kith_uuid kith_client_cluster(struct kith_client *client)
     return fake_uuid;
 }
 
+/* Its cluster answers, or says at once that it does not: nothing waits. */
+void kith_client_hard(struct kith_client *client, bool hard)
+{
+    (void)client;
+    (void)hard;
+}
+
 /* Of one member, who owns everything. */
 struct kith_table *kith_client_table(struct kith_client *client)
 {

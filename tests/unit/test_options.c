@@ -75,6 +75,20 @@ static void test_source(void **state)
     assert_int_equal(parse(&options, &error, noacl), KITH_OK);
     assert_true(options.no_acl);
     kith_fs_options_release(&options);
+    static const struct {
+        const char *list;
+        bool hard;
+    } kinds[] = {{"ro", false},   {"soft", false},      {"hard", true},
+                 {"hard,soft", false}, {"soft,hard", true}, {"hard,hard", true}};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        char words[64];
+        snprintf(words, sizeof words, "kithfs n1:/ /mnt -o %s", kinds[i].list);
+        assert_int_equal(parse(&options, &error, words), KITH_OK);
+        assert_int_equal(options.hard, kinds[i].hard);
+        kith_fs_options_release(&options);
+    }
+    char value[] = "kithfs n1:/ /mnt -o hard=1";
+    assert_int_equal(parse(&options, &error, value), KITH_EINVAL);
     char both[] = "kithfs n1:/ /mnt -o noacl,acl";
     assert_int_equal(parse(&options, &error, both), KITH_OK);
     assert_false(options.no_acl);
