@@ -36,6 +36,9 @@ static const char usage[] =
     "  -f                    stay in front     -d  the same, with debug messages\n"
     "  -h, --help            this text         -V, --version\n"
     "  -o ro                 no writing        -o allow_other  other users may use it, too\n"
+    "  -o over               hide another filesystem that is mounted at MOUNTPOINT\n"
+    "  -o remount,ro         of a mount that is there: no more writing; remount,rw: again. Other\n"
+    "                        options cannot be changed while it is mounted\n"
     "  -o attr_timeout=S     attributes are kept S seconds (1)\n"
     "  -o entry_timeout=S    names are kept S seconds (1)\n"
     "  -o mount_timeout=S    give up mounting after S seconds (10)\n"
@@ -232,6 +235,25 @@ static int daemon_run(struct kith_fs_options *options, int pid_fd)
     return serve(options, &report);
 }
 
+/* Of a mount that is there, ro and rw can be changed, which the kernel does. Others may only be what
+ * they were: mount(8) passes on what stands in fstab. */
+static int remount(const struct kith_fs_options *options)
+{
+    struct kith_error error;
+    const char *at = options->mountpoint;
+    if (kith_mountpoint_remount(at, options->read_only, &error) != KITH_OK) {
+        fprintf(stderr, "kithfs: remount %s: %s\n", at, error.message);
+        return EXIT_MOUNT;
+    }
+    if (options->own_count > 0) {
+        fprintf(stderr,
+                "kithfs: remount %s: only ro and rw can be changed while it is mounted, the other "
+                "options are as they were; to change them: umount %s, and mount it again\n",
+                at, at);
+    }
+    return 0;
+}
+
 static int run(struct kith_fs_options *options)
 {
     struct kith_error error;
@@ -240,12 +262,15 @@ static int run(struct kith_fs_options *options)
         fprintf(stderr, "kithfs: %s\n", error.message);
         return EXIT_SYSTEM;
     }
-    enum kith_err err = kith_mountpoint_check(options->mountpoint, &error);
+    if (options->remount) {
+        return remount(options);
+    }
+    enum kith_err err = kith_mountpoint_check(options->mountpoint, options->over, &error);
     if (err != KITH_OK) {
         fprintf(stderr, "kithfs: mount %s: %s\n", options->mountpoint, error.message);
         return err == KITH_EBUSY ? EXIT_MOUNT : EXIT_SYSTEM;
     }
-    char *absolute = realpath(options->mountpoint, NULL);
+    char *absolute = kith_mountpoint_absolute(options->mountpoint);
     if (absolute == NULL) {
         fprintf(stderr, "kithfs: mount %s: %s\n", options->mountpoint, strerror(errno));
         return EXIT_SYSTEM;

@@ -412,7 +412,8 @@ static void unmount(struct fuse_session *session, const char *mountpoint, const 
 static int serve_mount(struct kith_fs *fs, struct kith_guard *guard, struct kith_error *error)
 {
     const char *at = fs->options->mountpoint;
-    if (kith_mountpoint_check(at, error) != KITH_OK) { /* somebody may have been faster */
+    if (kith_mountpoint_clear(at, error) != KITH_OK ||
+        kith_mountpoint_check(at, fs->options->over, error) != KITH_OK) { /* somebody was faster */
         return EXIT_MOUNT;
     }
     if (fuse_session_mount(fs->session, at) != 0) {

@@ -160,7 +160,7 @@ static const char *const kernel_words[] = {"nosuid", "suid",    "nodev",    "dev
 /* Only meant for fstab, or given by us anyhow. */
 static const char *const dropped_words[] = {"_netdev", "nofail",   "user",   "users",
                                             "owner",   "group",    "noauto", "auto",
-                                            "rw",      "defaults", "nouser", "default_permissions",
+                                            "defaults", "nouser", "default_permissions",
                                             NULL};
 
 static bool in_list(const char *const list[], const char *word)
@@ -355,8 +355,17 @@ static enum kith_err one_option(char *word, struct kith_fs_options *options,
     if (word[0] == '\0' || strncmp(word, "x-", 2) == 0 || in_list(dropped_words, word)) {
         return KITH_OK;
     }
-    if (strcmp(word, "ro") == 0) {
-        options->read_only = true;
+    if (strcmp(word, "ro") == 0 || strcmp(word, "rw") == 0) {
+        options->read_only = word[1] == 'o';
+        return KITH_OK;
+    }
+    if (strcmp(word, "remount") == 0) {
+        options->remount = true;
+        return KITH_OK;
+    }
+    options->own_count++;
+    if (strcmp(word, "over") == 0) {
+        options->over = true;
         return KITH_OK;
     }
     if (strcmp(word, "allow_other") == 0) {

@@ -30,6 +30,9 @@ struct kith_fs_options {
     bool foreground, debug, help, version;
     bool read_only, allow_other, no_watch, strict;
     bool no_control; /* no virtual directory .kith */
+    bool over;    /* another filesystem may be mounted there */
+    bool remount; /* of a mount that is there: */
+    uint32_t own_count; /* options that a remount cannot change */
     bool hard;   /* requests wait until the cluster answers (kith_client_hard) */
     bool no_acl; /* POSIX ACLs are neither kept nor minded */
     bool hide_conflicts;
