@@ -656,6 +656,7 @@ static void execute(struct kith_client *client, struct fake_request *request)
     }
     result.message = result.err == KITH_OK ? "" : kith_err_text((int)result.err);
     cluster->counts.under_way--;
+    cluster->counts.calling++;
     pthread_mutex_unlock(&cluster->lock);
     if (stored) {
         tell_put(client, request);
@@ -664,6 +665,7 @@ static void execute(struct kith_client *client, struct fake_request *request)
     kith_blob_drop(blob);
     request_free(request);
     pthread_mutex_lock(&cluster->lock);
+    cluster->counts.calling--;
 }
 
 static void *client_main(void *arg)

@@ -83,6 +83,7 @@ struct kith_fake_counts {
     uint64_t leased;                      /* chunks in all leases */
     uint64_t conflicts;                   /* puts after which a row had more than one version */
     uint32_t under_way, under_way_max;    /* requests */
+    uint32_t calling;                     /* callbacks that run */
 };
 void kith_fake_counts(struct kith_fake_cluster *cluster, struct kith_fake_counts *ret_counts);
 

@@ -67,7 +67,7 @@ static uint64_t leased(struct world *world, uint64_t now_ms)
     kith_content_store_lease(world->store, now_ms);
     do {
         kith_fake_counts(world->cluster, &after);
-    } while (after.under_way > 0);
+    } while (after.under_way > 0 || after.calling > 0);
     return after.leased - before.leased;
 }
 
