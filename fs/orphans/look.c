@@ -143,7 +143,7 @@ static int adopt(struct kith_fs *fs, struct kith_arena *arena, const struct kith
     return error;
 }
 
-/* `last` is gone: it is removed, or there is nothing. */
+/* `last` is gone: it is removed, or there is nothing. EAGAIN: somebody else has just brought it back. */
 static int look_gone(struct kith_fs *fs, struct kith_arena *arena, struct kith_place *last,
                      uint64_t before_ms, struct kith_orphans *orphans)
 {
@@ -154,6 +154,12 @@ static int look_gone(struct kith_fs *fs, struct kith_arena *arena, struct kith_p
             return 0;
         }
         error = bring(fs, arena, last, orphans, &back);
+        if (error == 0 && !back) {
+            error = kith_place_read(fs, arena, last);
+        }
+        if (error == 0 && last->state == KITH_PLACE_NAMED) {
+            return EAGAIN;
+        }
     }
     if (error == 0 && !back && last->below != NULL &&
         kith_hlc_ms(last->below->time) <= before_ms) {
@@ -219,6 +225,10 @@ int kith_orphan_look(struct kith_fs *fs, const struct kith_group *group, uint64_
          i++) { /* above one that is back there may be another */
         mended = orphans->back + orphans->found;
         error = look(fs, group, before_ms, known, orphans);
+        if (error == EAGAIN) {
+            mended = UINT64_MAX;
+            error = 0;
+        }
     }
     orphans->failed += error != 0 ? 1 : 0;
     return error;

@@ -215,7 +215,9 @@ int main(int argc, char *argv[])
         fprintf(stderr, "fs_fake: %s\n", error.message);
         return 1;
     }
-    options.dir_time_ms = 600000; /* puts are counted, and fail by their number: these would be in between */
+    /* puts are counted, and fail by their number: these would be in between */
+    options.dir_time_ms = 600000;
+    options.check_s = 0.0;
     struct kith_fake_cluster *cluster = kith_fake_cluster_new();
     struct kith_client *client =
         cluster != NULL ? kith_fake_client_new(cluster, "test@fake") : NULL;
