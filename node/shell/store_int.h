@@ -203,14 +203,12 @@ struct store_space {
     _Atomic uint32_t level; /* enum kith_space; set under lock */
     uint64_t reserve_bytes; /* fixed at open, like the next two */
     uint64_t edge_bytes;    /* with less free, the dirty pages are counted */
-    atomic_bool exact;      /* they can be: WiredTiger's statistics are on */
     pthread_t thread;
     bool started;
     pthread_mutex_t lock;
     pthread_cond_t wake;  /* the thread's */
-    pthread_cond_t ended; /* a checkpoint, or the wait for exact */
+    pthread_cond_t ended; /* a checkpoint */
     bool stop;            /* protected by lock, like all below */
-    bool exact_wanted, exact_failed;
     uint64_t wanted, begun, done; /* numbers of the thread's checkpoints */
     uint64_t ended_ms;            /* when the last of them ended */
     uint64_t need;                /* what the next checkpoint may add to the disk */
@@ -242,7 +240,8 @@ struct kith_store {
     int wt_message_rank;  /* protected by it, too */
     atomic_bool opened;   /* the handler logs quietly before */
     atomic_bool failed;   /* the store cannot go on */
-    atomic_bool gave_up;  /* the engine has: closing it may wait for ever */
+    atomic_bool gave_up;  /* the engine has: who asks it for anything may wait for ever */
+    uint32_t stuck_ms;    /* for so long threads were waited for since */
     bool begins_again;    /* what it gave up over is noted: the next process makes it anew */
     atomic_bool fatal_told;
     char fatal_message[KITH_ERROR_MESSAGE_SIZE]; /* protected by message_lock: why */
@@ -292,6 +291,9 @@ void store_engine_listen(struct kith_store *store);
 void store_engine_said(struct kith_store *store, char *ret_text);
 /* Remembers that the store cannot go on and tells the owner, once. */
 void store_fatal(struct kith_store *store, const char *what, int ret);
+/* Waits for its end; where the engine gave up for some seconds, all threads together, for it may wait there
+ * for ever: the store is abandoned then (store_wt.c). */
+void store_join(struct kith_store *store, pthread_t thread);
 /* Answers with the reason and err; OK: with ENOSPC or EIO, for an operation that was not begun. */
 enum kith_err store_fail_failed(struct store_worker *worker, struct kith_store_done *done,
                                 enum kith_err err);

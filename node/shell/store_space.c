@@ -9,8 +9,11 @@
  *
  * must hold. A page is dirtied whole by the smallest write in it: the first summand is not what was
  * written but what lies dirty in the cache, less what the tables' files have free inside, and is
- * asked of WiredTiger's statistics. These cost every operation a little; while more is free than
- * the whole cache and the reserve, the cache's size will do for them, and they are off.
+ * asked of WiredTiger's statistics. While more is free than the whole cache and the reserve, the
+ * cache's size will do for them. They are on from the start, though they cost every operation a
+ * little: switching them on later would reconfigure the connection, for which WiredTiger 3.2.1
+ * ends its checkpoint server and makes another; a thread that tells the former one at that moment how
+ * much it has logged waits for ever, with the log's lock.
  *
  * Between two looks at the disk each write is promised bytes for its pages and its log record, more
  * than it will nearly always take, out of `room`; when that has come down to the reserve, we look
@@ -139,7 +142,7 @@ static int table_need(struct kith_store *store, const char *name, uint64_t *need
     return ret != 0 ? ret : close_ret;
 }
 
-static int exact_need(struct kith_store *store, uint64_t *ret_need)
+static int dirty_need(struct kith_store *store, uint64_t *ret_need)
 {
     WT_SESSION *session = store->space.session;
     WT_CURSOR *cursor = NULL;
@@ -208,7 +211,7 @@ static void set_level(struct kith_store *store, int64_t room)
                           store->options.space_percent);
     int64_t reserve = (int64_t)space->reserve_bytes;
     int64_t least = before == KITH_SPACE_FULL ? reserve + reserve / BACK_ROOM : reserve;
-    bool refused = atomic_load(&space->exact) && room + gain(space) < least;
+    bool refused = room + gain(space) < least;
     atomic_store(&space->level, (uint32_t)(refused ? KITH_SPACE_FULL : level));
 }
 
@@ -220,14 +223,11 @@ static void measure(struct kith_store *store)
     uint64_t free_bytes = atomic_load(&space->disk_free);
     uint64_t need = store->options.cache_bytes;
     if (free_bytes < space->edge_bytes) {
-        if (!atomic_load(&space->exact)) {
-            space->exact_wanted = !space->exact_failed;
-            pthread_cond_signal(&space->wake);
-        } else if (exact_need(store, &need) != 0) {
+        if (dirty_need(store, &need) != 0) {
             need = store->options.cache_bytes;
         }
         space->need = need;
-        if (atomic_load(&space->exact) && checkpoint_is_due(space, free_bytes)) {
+        if (checkpoint_is_due(space, free_bytes)) {
             (void)want_checkpoint(space);
         }
     }
@@ -266,10 +266,8 @@ static bool wait_for_less(struct kith_store *store)
     struct timespec end;
     clock_gettime(CLOCK_MONOTONIC, &end);
     end.tv_sec += WAIT_S;
-    bool exact = atomic_load(&space->exact);
-    uint64_t wanted = exact ? want_checkpoint(space) : 0;
-    while (!atomic_load(&store->failed) && !space->stop &&
-           (exact ? space->done < wanted : !atomic_load(&space->exact))) {
+    uint64_t wanted = want_checkpoint(space);
+    while (!atomic_load(&store->failed) && !space->stop && space->done < wanted) {
         if (pthread_cond_timedwait(&space->ended, &space->lock, &end) != 0) {
             return false;
         }
@@ -288,7 +286,7 @@ static bool promise_again(struct store_worker *worker, enum store_space_use use)
         measure(store);
         int64_t room = atomic_load(&space->room);
         allowed = room >= kept_back(space, use);
-        if (allowed || waits == WAITS_MAX || space->exact_failed || gain(space) == 0 ||
+        if (allowed || waits == WAITS_MAX || gain(space) == 0 ||
             room + gain(space) < kept_back(space, use)) {
             break;
         }
@@ -373,22 +371,6 @@ struct kith_store_counts kith_store_counts(struct kith_store *store)
 /* ---- The thread ---- */
 
 /* lock held. */
-static void make_exact(struct kith_store *store)
-{
-    struct store_space *space = &store->space;
-    pthread_mutex_unlock(&space->lock);
-    int ret = store->conn->reconfigure(store->conn, "statistics=(fast)");
-    pthread_mutex_lock(&space->lock);
-    space->exact_wanted = false;
-    if (ret == 0) {
-        atomic_store(&space->exact, true);
-    } else { /* as much as the cache is kept free, then */
-        space->exact_failed = true;
-        kith_log_warn("store", "%s: statistics: %s", store->wt_path, wiredtiger_strerror(ret));
-    }
-}
-
-/* lock held. */
 static void make_checkpoint(struct kith_store *store)
 {
     struct store_space *space = &store->space;
@@ -410,15 +392,12 @@ static void *space_main(void *arg)
     pthread_setname_np(pthread_self(), "space");
     pthread_mutex_lock(&space->lock);
     while (!space->stop) {
-        if (space->exact_wanted) {
-            make_exact(store);
-        } else if (space->wanted > space->begun && !atomic_load(&store->failed)) {
+        if (space->wanted > space->begun && !atomic_load(&store->failed)) {
             make_checkpoint(store);
+            pthread_cond_broadcast(&space->ended);
         } else {
             pthread_cond_wait(&space->wake, &space->lock);
-            continue;
         }
-        pthread_cond_broadcast(&space->ended);
     }
     pthread_mutex_unlock(&space->lock);
     return NULL;
@@ -438,7 +417,6 @@ void store_space_size(struct kith_store *store, uint64_t reserve_bytes)
     space->reserve_bytes = reserve_bytes;
     space->edge_bytes = store->options.cache_bytes + 2u * reserve_bytes;
     space->disk_id = disk_id(store->path);
-    atomic_store(&space->exact, atomic_load(&space->disk_free) < space->edge_bytes);
 }
 
 void store_space_prepare(struct store_space *space)
@@ -489,6 +467,6 @@ void store_space_stop(struct kith_store *store)
     space->stop = true;
     pthread_cond_signal(&space->wake);
     pthread_mutex_unlock(&space->lock);
-    pthread_join(space->thread, NULL);
+    store_join(store, space->thread);
     space->started = false;
 }

@@ -34,6 +34,9 @@
 #define JOURNAL_SLOTS_MIN    16u    /* a pass lasts for a quarter */
 #define OPEN_ATTEMPTS        8u     /* each sets another table aside, or makes it anew */
 /* Sessions: one a worker, the committer, verify, and WiredTiger's own threads. */
+#define JOIN_MS  100u
+#define STUCK_MS 3000u /* for the end of threads that may wait in an engine that gave up */
+
 #define SESSIONS_MAX 64u
 
 const char *const store_tables[] = {"rows",  "leaves", "tree", "refs", "chunks",
@@ -214,13 +217,12 @@ static enum kith_err open_wiredtiger(struct kith_store *store, struct kith_error
     /* ready files take their space at once, and after a burst there are many: on a small disk they
      * take it as they are written */
     bool small = options->log_file_bytes < LOG_FILE_MAX;
-    bool exact = atomic_load(&store->space.exact);
     char config[512];
     snprintf(config, sizeof config,
-             "create,cache_size=%llu,session_max=%u,statistics=(%s),%s"
+             "create,cache_size=%llu,session_max=%u,statistics=(fast),%s"
              "log=(enabled=true,archive=true,prealloc=true,recover=on,file_max=%llu),"
              "transaction_sync=(enabled=false),checkpoint=(wait=%u,log_size=%llu)," EVICTION_CONFIG,
-             (unsigned long long)options->cache_bytes, SESSIONS_MAX, exact ? "fast" : "none",
+             (unsigned long long)options->cache_bytes, SESSIONS_MAX,
              small ? "file_extend=(log=0)," : "", (unsigned long long)options->log_file_bytes,
              options->checkpoint_s,
              (unsigned long long)(store->checkpoint_logs * options->log_file_bytes));
@@ -355,8 +357,8 @@ static enum kith_err load_tables(struct kith_store *store, struct kith_error *er
     return err == KITH_OK ? store_derived_load(store, error) : err;
 }
 
-/* Closing what gave up may wait for ever: its last checkpoint waits for a slot of the log that nobody
- * lets go (3.2.1; one start in some 300 on a loaded machine). */
+/* What is asked of an engine that gave up may wait for ever: a checkpoint waits for a slot of the log
+ * that nobody lets go (3.2.1; one start in some 300 on a loaded machine). */
 static bool stuck(const struct kith_store *store)
 {
     return store->conn != NULL && atomic_load(&store->gave_up);
@@ -544,6 +546,24 @@ enum kith_err kith_store_open(const struct kith_store_options *options,
 
 /* ---- Closing ---- */
 
+void store_join(struct kith_store *store, pthread_t thread)
+{
+    struct timespec until;
+    int ret = ETIMEDOUT;
+    while (ret == ETIMEDOUT && store->stuck_ms < STUCK_MS) {
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += JOIN_MS * 1000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        ret = pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until);
+        store->stuck_ms += ret == ETIMEDOUT && stuck(store) ? JOIN_MS : 0;
+    }
+    if (ret == ETIMEDOUT) {
+        kith_log_error("store", "%s: a thread waits in the storage engine that gave up, and is left "
+                       "there", store->wt_path);
+    }
+}
+
 static void end_threads(struct kith_store *store)
 {
     uint32_t total = store->workers == NULL ? 0 : store->worker_count + store->bulk_count;
@@ -554,13 +574,13 @@ static void end_threads(struct kith_store *store)
     }
     for (uint32_t i = 0; i < total; i++) {
         if (store->workers[i].started) {
-            pthread_join(store->workers[i].thread, NULL);
+            store_join(store, store->workers[i].thread);
             store->workers[i].started = false;
         }
     }
     if (store->committer.started) {
         store_committer_stop(&store->committer); /* after the workers: it has their last work */
-        pthread_join(store->committer.thread, NULL);
+        store_join(store, store->committer.thread);
         store->committer.started = false;
     }
     store_space_stop(store); /* somebody may have waited for it */
