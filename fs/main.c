@@ -85,6 +85,7 @@ struct report {
     int fd; /* the pipe to the waiting parent, or -1 */
     bool sent;
     int pid_fd; /* of the pid file, or -1 */
+    const char *pid_path;
     bool no_log; /* no file is named for messages */
 };
 
@@ -112,6 +113,33 @@ static void let_go(bool no_log)
     }
 }
 
+/* A mount of before that is about to end may have removed the file since it was opened. */
+static bool write_pid(const struct report *report)
+{
+    struct stat ours, there;
+    bool same = fstat(report->pid_fd, &ours) == 0 && stat(report->pid_path, &there) == 0 &&
+                ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
+    int fd = same ? report->pid_fd
+                  : open(report->pid_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    bool ok = fd >= 0 && ftruncate(fd, 0) == 0 && dprintf(fd, "%d\n", (int)getpid()) > 0;
+    if (!same && fd >= 0) {
+        close(fd);
+    }
+    return ok;
+}
+
+/* Whether it names this process, or none: a mount that came meanwhile may have it. */
+static bool pid_is_ours(const char *path)
+{
+    char text[32] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return size == 0 || (size > 0 && strtol(text, NULL, 10) == (long)getpid());
+}
+
 static void on_ready(void *arg, int code, const char *message)
 {
     struct report *report = arg;
@@ -119,8 +147,7 @@ static void on_ready(void *arg, int code, const char *message)
         return;
     }
     report->sent = true;
-    if (code == 0 && report->pid_fd >= 0 &&
-        (ftruncate(report->pid_fd, 0) != 0 || dprintf(report->pid_fd, "%d\n", (int)getpid()) < 0)) {
+    if (code == 0 && report->pid_fd >= 0 && !write_pid(report)) {
         kith_log_error("mount", "the pid file cannot be written: %s", strerror(errno));
     }
     if (report->fd < 0) {
@@ -169,16 +196,12 @@ static int await(int fd)
     return line[0];
 }
 
-/* Serves until unmounted. The pid file goes with the mount, and where the mount failed unless it
- * names another one. */
+/* Serves until unmounted. The pid file goes with the mount, unless it names another one. */
 static int serve(struct kith_fs_options *options, struct report *report)
 {
     int code = kith_fs_serve(options, NULL, on_ready, report);
-    struct stat status;
     if (report->pid_fd >= 0) {
-        bool ours = code != EXIT_MOUNT || (fstat(report->pid_fd, &status) == 0 &&
-                                           status.st_size == 0);
-        if (ours && unlink(options->pid_path) != 0 && errno != ENOENT) {
+        if (pid_is_ours(options->pid_path) && unlink(options->pid_path) != 0 && errno != ENOENT) {
             kith_log_warn("mount", "%s cannot be removed: %s", options->pid_path, strerror(errno));
         }
         close(report->pid_fd);
@@ -227,7 +250,8 @@ static int daemon_run(struct kith_fs_options *options, int pid_fd)
         return await(pipe_fds[0]);
     }
     close(pipe_fds[0]);
-    struct report report = {pipe_fds[1], false, pid_fd, options->log_path == NULL};
+    struct report report = {pipe_fds[1], false, pid_fd, options->pid_path,
+                            options->log_path == NULL};
     if (chdir("/") != 0) {
         on_ready(&report, EXIT_SYSTEM, "the daemon cannot go to /");
         return EXIT_SYSTEM;
@@ -283,7 +307,7 @@ static int run(struct kith_fs_options *options)
     int pid_fd;
     int code = open_pid_file(options, &pid_fd);
     if (code == 0 && options->foreground) {
-        struct report report = {-1, false, pid_fd, false};
+        struct report report = {-1, false, pid_fd, options->pid_path, false};
         code = serve(options, &report);
     } else if (code == 0) {
         code = daemon_run(options, pid_fd);
