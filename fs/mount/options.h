@@ -45,7 +45,7 @@ struct kith_fs_options {
     uint64_t cache_bytes;
     uint32_t readahead_bytes;
     double check_s; /* between two checks for orphans (fs/orphans); 0: none */
-    uint32_t dir_time_ms; /* a directory's time of change is put so long after the change */
+    uint32_t dir_time_ms; /* a directory's time of change is put so long after the change; 0: never */
     uint32_t lease_ms; /* as in fs/content/content.h; 0 = its own */
     char *log_path; /* NULL = stderr; owned */
     char *pid_path; /* NULL = none; owned */

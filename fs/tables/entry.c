@@ -247,7 +247,7 @@ void kith_dir_changed(struct kith_fs *fs, struct kith_inode *dir)
     dir->dir->changed_at = kith_mono_ns();
     dir->attrs.have |= KITH_ATTR_MTIME;
     dir->attrs.mtime = dir->attrs.mtime_stamp = now;
-    if (dir->dir->touched_at == 0 && !dir->unlinked) {
+    if (fs->options->dir_time_ms != 0 && dir->dir->touched_at == 0 && !dir->unlinked) {
         dir->dir->touched_at = dir->dir->changed_at;
         kith_inode_enqueue(fs, dir);
     }

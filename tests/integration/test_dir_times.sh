@@ -65,8 +65,12 @@ wait_for 10 "the time of what was changed after it" alike d/f
 # the end of the mount puts what waits
 touch "$mnt/d/f/last"
 now=$(time_of "$mnt/d/f")
+has_come() {
+    [ "$(time_of "$other/d/f")" = "$now" ]
+}
 mount_down
-[ -n "$now" ] && mount_up
+wait_for 10 "the end of the mount" has_come
+mount_up
 [ "$(time_of "$mnt/d/f")" = "$now" ] || fail "over a remount: $(time_of "$mnt/d/f"), not $now"
 [ "$(time_of "$mnt/d/e")" = 981173106.789000000 ] || fail "over a remount: $(time_of "$mnt/d/e")"
 

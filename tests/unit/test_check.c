@@ -71,7 +71,8 @@ static void put_raw(struct two_fs *place, const struct kith_group *group, const 
     struct kith_client_answer answer;
     struct kith_arena arena;
     struct kith_buf buf;
-    struct kith_put_update update = {.name = bytes, .has_sibling = record != NULL, .kind = kind};
+    struct kith_put_update update = {.name = bytes, .has_sibling = record != NULL};
+    update.kind = (uint8_t)kind;
     kith_arena_init(&arena, 0);
     kith_buf_init(&buf);
     assert_int_equal(kith_rows_get(fs, group, &bytes, 1, &answer), 0);
