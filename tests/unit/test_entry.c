@@ -12,11 +12,16 @@
 
 #define EXTRA 5000u
 
+/* The directory is held, for the tables let go of what nobody uses; their end frees it. */
 static struct kith_fs *mine(void **state, struct kith_inode **ret_dir)
 {
     struct two_fs *place = *state;
+    struct kith_fs *fs = place->fs[TWO_MINE];
     *ret_dir = place->dir[TWO_MINE];
-    return place->fs[TWO_MINE];
+    pthread_mutex_lock(&fs->lock);
+    kith_inode_hold(*ret_dir);
+    pthread_mutex_unlock(&fs->lock);
+    return fs;
 }
 
 /* fs->lock held. A name that leads to a file of its own; kernel: which the kernel knows. */
