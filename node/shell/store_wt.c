@@ -551,11 +551,11 @@ void store_join(struct kith_store *store, pthread_t thread)
     struct timespec until;
     int ret = ETIMEDOUT;
     while (ret == ETIMEDOUT && store->stuck_ms < STUCK_MS) {
-        clock_gettime(CLOCK_MONOTONIC, &until);
+        clock_gettime(CLOCK_REALTIME, &until); /* ThreadSanitizer does not know pthread_clockjoin_np */
         until.tv_nsec += JOIN_MS * 1000000;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
-        ret = pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until);
+        ret = pthread_timedjoin_np(thread, NULL, &until);
         store->stuck_ms += ret == ETIMEDOUT && stuck(store) ? JOIN_MS : 0;
     }
     if (ret == ETIMEDOUT) {
