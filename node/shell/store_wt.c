@@ -33,10 +33,9 @@
 #define JOURNAL_SLOTS        16384u /* of a worker; 39 bytes each, 16 KB under large rounds */
 #define JOURNAL_SLOTS_MIN    16u    /* a pass lasts for a quarter */
 #define OPEN_ATTEMPTS        8u     /* each sets another table aside, or makes it anew */
+#define JOIN_MS              100u
+#define STUCK_MS             3000u /* for the end of threads that may wait in an engine that gave up */
 /* Sessions: one a worker, the committer, verify, and WiredTiger's own threads. */
-#define JOIN_MS  100u
-#define STUCK_MS 3000u /* for the end of threads that may wait in an engine that gave up */
-
 #define SESSIONS_MAX 64u
 
 const char *const store_tables[] = {"rows",  "leaves", "tree", "refs", "chunks",
@@ -549,15 +548,15 @@ enum kith_err kith_store_open(const struct kith_store_options *options,
 void store_join(struct kith_store *store, pthread_t thread)
 {
     struct timespec until;
-    int ret = ETIMEDOUT;
-    while (ret == ETIMEDOUT && store->stuck_ms < STUCK_MS) {
+    int ret;
+    do { /* once at least: others than the one that waits there end by themselves */
         clock_gettime(CLOCK_REALTIME, &until); /* ThreadSanitizer does not know pthread_clockjoin_np */
         until.tv_nsec += JOIN_MS * 1000000;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
         ret = pthread_timedjoin_np(thread, NULL, &until);
         store->stuck_ms += ret == ETIMEDOUT && stuck(store) ? JOIN_MS : 0;
-    }
+    } while (ret == ETIMEDOUT && store->stuck_ms < STUCK_MS);
     if (ret == ETIMEDOUT) {
         kith_log_error("store", "%s: a thread waits in the storage engine that gave up, and is left "
                        "there", store->wt_path);
