@@ -113,6 +113,21 @@ static int claim_put(struct kith_fs *fs, uint64_t who, uint64_t when, struct kit
     return error;
 }
 
+/* What was begun was not brought to its end: another may. */
+static void claim_give_up(struct kith_fs *fs)
+{
+    struct kith_bytes context;
+    struct kith_arena arena;
+    uint64_t who = 0, began = 0;
+    kith_arena_init(&arena, 0);
+    int error = claim_read(fs, &arena, &who, &began, &context);
+    error = error == 0 ? claim_put(fs, who, 0, context) : error;
+    if (error != 0) {
+        kith_log_debug("orphans", "the check is not given up: %s", strerror(error));
+    }
+    kith_arena_release(&arena);
+}
+
 int kith_check_claim(struct kith_fs *fs, uint64_t interval_ms, bool (*settle)(void *arg),
                      void *arg, bool *ret_mine, uint64_t *ret_next_ms)
 {
@@ -128,6 +143,7 @@ int kith_check_claim(struct kith_fs *fs, uint64_t interval_ms, bool (*settle)(vo
     } else if (error == 0) { /* one of the future is somebody's clock, and counts for nothing */
         error = claim_put(fs, me, now, context);
         if (error == 0 && !settle(arg)) {
+            claim_give_up(fs);
             error = ECANCELED;
         }
         error = error == 0 ? claim_read(fs, &arena, &who, &began, &context) : error;
@@ -135,21 +151,6 @@ int kith_check_claim(struct kith_fs *fs, uint64_t interval_ms, bool (*settle)(vo
     }
     kith_arena_release(&arena);
     return error;
-}
-
-/* What was begun was not brought to its end: another may. */
-static void claim_give_up(struct kith_fs *fs)
-{
-    struct kith_bytes context;
-    struct kith_arena arena;
-    uint64_t who = 0, began = 0;
-    kith_arena_init(&arena, 0);
-    int error = claim_read(fs, &arena, &who, &began, &context);
-    error = error == 0 ? claim_put(fs, who, 0, context) : error;
-    if (error != 0) {
-        kith_log_debug("orphans", "the check is not given up: %s", strerror(error));
-    }
-    kith_arena_release(&arena);
 }
 
 /* ---- All directories ---- */

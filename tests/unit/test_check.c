@@ -293,6 +293,8 @@ static void test_claim(void **state)
     assert_int_equal(kith_check_claim(place->fs[TWO_MINE], 0, end, &none, &mine, &next),
                      ECANCELED);
     assert_false(mine);
+    assert_int_equal(kith_check_claim(place->fs[TWO_OTHER], 60000, go_on, NULL, &mine, &next), 0);
+    assert_true(mine); /* who ended in that moment holds up nobody */
     assert_int_equal(check(place, TWO_MINE, UINT64_MAX).found, 0); /* the row is no directory */
 }
 
