@@ -231,6 +231,20 @@ for path in 'a,b\c' "$part/$part/$part"; do
     umount "$mnt"
 done
 
+say "a mount that takes the place of one that still ends keeps its pid file"
+kithfs "$servers:/" "$mnt" -o "log=$work/mnt.log,pid_file=$work/one.pid" || fail "the mount before"
+old=$(cat "$work/one.pid")
+kill -STOP "$old"
+umount -l "$mnt" # it has not seen that yet
+kithfs "$servers:/" "$mnt" -o "log=$work/mnt.log,pid_file=$work/one.pid" || fail "the mount after it"
+kill -CONT "$old"
+wait_for 30 "the mount before to end" gone "$old"
+before=$(cat "$work/one.pid") || fail "the pid file went with the mount before"
+[ "$before" != "$old" ] && grep -q kithfs "/proc/$before/comm" || fail "the pid file names $before"
+umount "$mnt"
+wait_for 30 "the last mount to end" gone "$before"
+[ ! -e "$work/one.pid" ] || fail "the pid file stays"
+
 say "^C before the mount is there"
 for n in 1 2 3; do
     kill -STOP "$(node_pid $n)"
