@@ -33,6 +33,9 @@
 #define WAKE_SIGNAL SIGVTALRM            /* nobody else has a use for it; not of real time */
 #define WAKE_NS     (NSEC_PER_SEC / 100) /* until it is sent again */
 
+#define DOWN_MS 1000 /* from the first sign of its end to a connection that is down: microseconds  \
+                      */
+
 /* Those that end the mount, and those that shall do nothing: a write into a pipe says what is wrong
  * by itself. */
 static const int taken[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE, WAKE_SIGNAL};
@@ -182,12 +185,26 @@ static void end(struct loop *loop, int error)
     say_over();
 }
 
+/* As fuse_session_receive_buf. A read that takes a request in the moment of the unmounting gets
+ * ECONNABORTED, as one after an abort does; the next one, once the connection is down (poll shows
+ * POLLERR), gets ENODEV only where it was unmounted (fuse_dev_do_read in Linux). */
+static int receive(struct loop *loop, struct fuse_buf *buf)
+{
+    int got = fuse_session_receive_buf(loop->session, buf);
+    if (got == -ECONNABORTED) {
+        struct pollfd file = {.fd = fuse_session_fd(loop->session), .events = 0};
+        (void)poll(&file, 1, DOWN_MS);
+        got = fuse_session_receive_buf(loop->session, buf);
+    }
+    return got;
+}
+
 /* Leads until the lead is given away; false: the end. */
 static bool lead(struct loop *loop, struct fuse_buf *buf)
 {
     bool given = false;
     while (!given) {
-        int got = fuse_session_receive_buf(loop->session, buf);
+        int got = receive(loop, buf);
         if (got == -EINTR || got == -EAGAIN) {
             continue;
         }

@@ -27,6 +27,8 @@ struct place {
 };
 
 static atomic_int reading; /* threads in a read that waits, so far */
+static int told_first;     /* errno of the read that meets the end; ENODEV for those after it */
+static int told_then;
 
 /* Nothing comes, until the other end is closed: then the kernel has unmounted. */
 static ssize_t read_pipe(int fd, void *buf, size_t size, void *userdata)
@@ -35,7 +37,8 @@ static ssize_t read_pipe(int fd, void *buf, size_t size, void *userdata)
     reading++;
     ssize_t got = read(fd, buf, size);
     if (got == 0) {
-        errno = ENODEV;
+        errno = told_first;
+        told_first = told_then;
         return -1;
     }
     return got;
@@ -59,6 +62,7 @@ static int set_up(void **state)
     char *words[] = {name, NULL};
     struct fuse_args args = FUSE_ARGS_INIT(1, words);
     reading = 0;
+    told_first = told_then = ENODEV;
     place.session = fuse_session_new(&args, &kith_fs_ops, sizeof kith_fs_ops, NULL);
     fuse_opt_free_args(&args); /* libfuse's own by now */
     if (place.session == NULL || pipe(place.ends) != 0 ||
@@ -118,6 +122,24 @@ static void run_loop(struct place *place, void *(*ends_it)(void *))
 static void test_unmounted(void **state)
 {
     run_loop(*state, hang_up);
+}
+
+/* A request was just being read. */
+static void test_unmounted_while_reading(void **state)
+{
+    told_first = ECONNABORTED;
+    run_loop(*state, hang_up);
+}
+
+/* By a write into the connection's file "abort": no unmounting, and said to be none. */
+static void test_aborted(void **state)
+{
+    struct place *place = *state;
+    pthread_t thread;
+    told_first = told_then = ECONNABORTED;
+    assert_int_equal(pthread_create(&thread, NULL, hang_up, place), 0);
+    assert_int_equal(kith_loop(place->session, THREADS), ECONNABORTED);
+    pthread_join(thread, NULL);
 }
 
 static void test_signal(void **state)
@@ -180,8 +202,10 @@ static void test_ignored(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_unmounted),     CASE(test_signal),          CASE(test_signal_elsewhere),
-        CASE(test_signal_before), CASE(test_no_signals_left), CASE(test_ignored),
+        CASE(test_unmounted),        CASE(test_unmounted_while_reading),
+        CASE(test_aborted),          CASE(test_signal),
+        CASE(test_signal_elsewhere), CASE(test_signal_before),
+        CASE(test_no_signals_left),  CASE(test_ignored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
