@@ -39,13 +39,6 @@ int kith_errno(enum kith_err err)
     }
 }
 
-uint64_t kith_mono_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * NSEC_PER_SEC + (uint64_t)now.tv_nsec;
-}
-
 struct kith_time kith_wall_time(void)
 {
     struct timespec now;

@@ -68,6 +68,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "base/clock.h"
 #include "base/assert.h"
 #include "base/log.h"
 #include "client/client.h"
@@ -319,8 +320,7 @@ struct kith_fs {
     struct kith_control *control; /* NULL: no virtual files */
     unsigned mount_number;        /* of the device; 0: not known, or not mounted yet */
 };
-/* ---- errno.c: codes as errnos, and the clocks ---- */
-uint64_t kith_mono_ns(void);
+/* ---- errno.c: codes as errnos, and the time of day ---- */
 struct kith_time kith_wall_time(void);
 /* The errno for a code. Soft mounts answer EIO or ETIMEDOUT where nodes do not. */
 int kith_errno(enum kith_err err);

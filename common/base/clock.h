@@ -8,5 +8,7 @@
 
 /* CLOCK_MONOTONIC in milliseconds: never goes back, and says nothing about the time of day. */
 uint64_t kith_mono_ms(void);
+/* The same in nanoseconds. */
+uint64_t kith_mono_ns(void);
 
 #endif
