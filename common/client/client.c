@@ -59,6 +59,9 @@ struct request {
 /* Protected by the client's lock, but for `epoch` and what never changes. */
 struct kith_watch {
     struct kith_epoch epoch;
+    uint64_t made_ns;             /* the owners were asked before */
+    _Atomic(uint64_t) since_ns;   /* of the first epoch; kith_watch_since */
+    struct kith_group group;
     kith_client_watch_cb cb;
     void *arg;
     struct kith_watch *next, *prev; /* of the client's */
@@ -255,6 +258,9 @@ static struct request *apply(struct kith_client *client, const struct kith_clien
         }
         case KITH_CLIENT_EFFECT_WATCHED: {
             struct kith_watch *watch = (struct kith_watch *)(uintptr_t)effect->tag;
+            if (effect->since_made) { /* first: who sees the number finds it */
+                atomic_store_explicit(&watch->since_ns, watch->made_ns, memory_order_release);
+            }
             kith_epoch_tell(&watch->epoch, effect->until_ms);
             break;
         }
@@ -751,12 +757,14 @@ struct kith_watch *kith_client_watch(struct kith_client *client, const struct ki
     }
     watch->cb = cb;
     watch->arg = arg;
+    watch->group = *group;
     struct request *done = NULL;
     struct kith_client_event event = {
         .kind = KITH_CLIENT_EVENT_WATCH, .group = group, .tag = (uint64_t)(uintptr_t)watch};
     (void)pthread_mutex_lock(&client->lock);
     enum kith_err err = client->closing ? KITH_ECANCELED : step(client, &event, &done);
     if (err == KITH_OK) {
+        watch->made_ns = kith_mono_ns(); /* the lock is held: no answer was taken meanwhile */
         watch->next = client->watches;
         if (watch->next != NULL) {
             watch->next->prev = watch;
@@ -775,6 +783,7 @@ void kith_client_unwatch(struct kith_client *client, struct kith_watch *watch)
 {
     struct request *done = NULL;
     struct kith_client_event event = {.kind = KITH_CLIENT_EVENT_UNWATCH,
+                                      .group = &watch->group,
                                       .tag = (uint64_t)(uintptr_t)watch};
     (void)pthread_mutex_lock(&client->lock);
     if (step(client, &event, &done) != KITH_OK) { /* ended all the same: that takes no memory */
@@ -800,4 +809,9 @@ void kith_client_unwatch(struct kith_client *client, struct kith_watch *watch)
 uint64_t kith_watch_epoch(const struct kith_watch *watch)
 {
     return kith_epoch_at(&watch->epoch, kith_mono_ms());
+}
+
+uint64_t kith_watch_since(const struct kith_watch *watch, uint64_t epoch)
+{
+    return epoch == 1 ? atomic_load_explicit(&watch->since_ns, memory_order_acquire) : 0;
 }

@@ -297,13 +297,14 @@ KITH_MUST_CHECK enum kith_err kith_client_view(struct kith_client *client,
 /* A watch is live while R owners of the group's partition have promised, less than
  * KITH_WATCH_LEASE_MS before, to tell every change that they store; W + R > N, so that one of them
  * at least stores each write that is acknowledged. What this client's own requests change is not
- * told. While a watch is held the client renews it every KITH_WATCH_RENEW_MS. It lapses by itself:
+ * told. While watches are held the client says so to each owner every KITH_WATCH_RENEW_MS, once for
+ * all of them. A watch lapses by itself:
  * when nodes are silent, when a connection is lost, when the table changes; and it goes on under
  * another number (below) when a read of the group was answered by owners that had not promised
  * before it began, or by fewer than R. Why, and what may be believed, is told in watch.c. */
 #define KITH_WATCH_LEASE_MS 3000u
 #define KITH_WATCH_RENEW_MS 1000u
-#define KITH_WATCHES_MAX    1024u /* of one client */
+#define KITH_WATCHES_MAX    16384u /* of one client; a kilobyte each */
 
 struct kith_watch;
 
@@ -326,6 +327,10 @@ void kith_client_unwatch(struct kith_client *client, struct kith_watch *watch);
  * since, is what a quorum would answer now, but for changes that are on their way. Any thread,
  * takes no lock. */
 uint64_t kith_watch_epoch(const struct kith_watch *watch);
+/* Not 0: requests that began after this time (kith_mono_ns) count as begun under the number
+ * `epoch`, too, though the watch was not known to be live yet: the owners had been asked before.
+ * 0: only those that begin while it is live. Any thread, takes no lock. */
+uint64_t kith_watch_since(const struct kith_watch *watch, uint64_t epoch);
 
 /* ---- Waiting for one request: for tools and for threads that may block ---- */
 

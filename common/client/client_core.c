@@ -592,7 +592,7 @@ static enum kith_err take(struct kith_client_core *core, const struct kith_clien
     case KITH_CLIENT_EVENT_WATCH:
         return cc_watch_begin(core, event->tag, event->group);
     case KITH_CLIENT_EVENT_UNWATCH:
-        cc_watch_end(core, event->tag);
+        cc_watch_end(core, event->tag, event->group);
         break;
     }
     return KITH_OK;

@@ -52,7 +52,7 @@ enum kith_client_event_kind {
     KITH_CLIENT_EVENT_SUBMIT,   /* op under tag */
     KITH_CLIENT_EVENT_CANCEL,   /* the requests with this tag, or all: they end with ECANCELED */
     KITH_CLIENT_EVENT_WATCH,    /* begin the watch `tag` on `group`; tags of watches are their own */
-    KITH_CLIENT_EVENT_UNWATCH,  /* end it: no effect names it any more */
+    KITH_CLIENT_EVENT_UNWATCH,  /* end it, its `group` again: no effect names it any more */
 };
 
 struct kith_client_event {
@@ -68,7 +68,7 @@ struct kith_client_event {
     uint64_t tag; /* SUBMIT, CANCEL */
     bool all;     /* CANCEL */
     const struct kith_client_op *op; /* SUBMIT */
-    const struct kith_group *group;  /* WATCH */
+    const struct kith_group *group;  /* WATCH, UNWATCH */
 };
 
 enum kith_client_effect_kind {
@@ -94,6 +94,7 @@ struct kith_client_effect {
     const struct kith_client_result *result; /* DONE: until done is released */
     struct kith_client_done *done;
     uint64_t until_ms;              /* WATCHED */
+    bool since_made; /* WATCHED: the number goes for requests that began since the watch did, too */
     uint32_t name_count;            /* CHANGED: only by a MESSAGE; the names lie in that message */
     const struct kith_bytes *names;
 };

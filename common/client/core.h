@@ -17,7 +17,8 @@
  *     sync.c         CHUNK_SYNC, STATUS
  *     twins.c        own writes that may have drawn a second dot
  *     hard.c         requests that wait until the cluster answers
- *     watch.c        watches: who has promised to tell changes, until when
+ *     watch.c        watches: when they are live, and what may be believed by them
+ *     promise.c      how owners are asked to tell changes; leases
  *     where.c        WHERE: what each owner has
  *     view.c         what all of that looks like, for people
  *     session.c      the clocks that answers must cover (invariant 9), and what is lost for good
@@ -28,6 +29,7 @@
 #define KITH_CLIENT_CORE_H
 
 #include "client/client_core.h"
+#include "client/watching.h"
 #include "wire/wire.h"
 
 #define CC_NEVER          UINT64_MAX
@@ -125,6 +127,7 @@ struct cc_peer {
     uint64_t rtt_since_ms; /* a TABLE_REQ is out since then; CC_NEVER */
     uint32_t bulk_asks;
     uint32_t answer_us; /* what a get or scan takes there: a moving mean; 0: nothing is known */
+    struct cc_lease lease;
     char reason[128];
 };
 
@@ -343,56 +346,6 @@ struct cc_twins {
     uint32_t first, count;
     uint32_t due, removing;
     struct cc_twin *ring; /* [CC_TWINS_MAX], made with the first */
-};
-
-/* What one owner of a watched group has promised; watch.c. */
-struct cc_promise {
-    struct cc_peer *peer;
-    uint64_t ask_id; /* of the WATCH_REQ under way; 0 = none */
-    uint64_t conn;   /* that it was sent on */
-    uint64_t asked_ms;
-    uint64_t asked;    /* core->order when it was sent */
-    uint64_t until_ms; /* it tells changes until then; 0 = it has promised nothing, or no more */
-    uint64_t since;    /* reads of a higher order are answered under the promise */
-    uint64_t at_ms;    /* ask then, or count the answer as missing; CC_NEVER: not connected */
-    uint32_t pause_ms; /* before it is asked again after a failure; 0 = there was none */
-    bool late;         /* it has not answered, and is asked after the pause */
-    bool read;         /* it answered a read under the number that the watch has now */
-    bool founder;      /* it has kept this promise since that number began */
-};
-struct cc_watch {
-    struct cc_watch *chain; /* in its bucket */
-    uint64_t tag;
-    struct kith_group group;
-    uint32_t index;
-    uint32_t slots; /* of owners, in a move the next ones with them; 0 before there is a table */
-    struct kith_quorum quorum; /* R of them */
-    struct cc_promise owners[KITH_HOLDERS_MAX];
-    uint64_t until_ms; /* live until then; 0 = not */
-    uint64_t begun;    /* requests of a higher order began under the number it has now */
-    bool broken;       /* what was read is not to be believed any more; only inside watch.c's calls */
-    /* what is to be told at the end of the step */
-    bool marked;
-    struct cc_watch *marked_next;
-    bool changed;
-    uint32_t name_count;
-    const struct kith_bytes *names; /* of the message of this step */
-    bool tell_break;
-    uint64_t told_ms; /* until_ms as the user knows it */
-};
-#define CC_WATCH_BUCKETS      1024u /* a power of two */
-#define CC_WATCH_MARGIN_MS    100u  /* of a lease: clocks that differ by 3 % */
-#define CC_WATCH_ANSWER_MS    1000u /* a WATCH_REQ unanswered for so long counts as lost */
-#define CC_WATCH_PAUSE_MAX_MS 10000u
-#define CC_WATCH_GRAIN_MS     25u
-#define CC_WATCH_ASKS_MAX     256u /* WATCH_REQs of one step; the others follow 1 ms later */
-struct cc_watches {
-    uint32_t count;
-    uint64_t asked;   /* WATCH_REQs so far */
-    uint64_t wake_ms; /* cc_watches_tick */
-    struct cc_watch *marked;
-    struct cc_watch *by_index[KITH_WATCHES_MAX];
-    struct cc_watch *buckets[CC_WATCH_BUCKETS];
 };
 
 struct kith_client_core {
@@ -730,7 +683,7 @@ void cc_twins_removed(struct kith_client_core *core);
 /* ELIMIT, ENOMEM. */
 KITH_MUST_CHECK enum kith_err cc_watch_begin(struct kith_client_core *core, uint64_t tag,
                                              const struct kith_group *group);
-void cc_watch_end(struct kith_client_core *core, uint64_t tag);
+void cc_watch_end(struct kith_client_core *core, uint64_t tag, const struct kith_group *group);
 void cc_watches_release(struct kith_client_core *core);
 /* When watches.wake_ms has come: asks, renews, sees what has lapsed. */
 void cc_watches_tick(struct kith_client_core *core);
@@ -738,7 +691,7 @@ void cc_watches_tick(struct kith_client_core *core);
 void cc_watches_message(struct kith_client_core *core, uint64_t conn, const struct kith_msg *msg);
 /* The peer's rows link is up; was up and is lost. */
 void cc_watches_up(struct kith_client_core *core, const struct cc_peer *peer);
-void cc_watches_lost(struct kith_client_core *core, const struct cc_peer *peer);
+void cc_watches_lost(struct kith_client_core *core, struct cc_peer *peer);
 /* Another table is in use. */
 void cc_watches_table(struct kith_client_core *core);
 /* A read has its result: whether what it says may be believed under a watch. */

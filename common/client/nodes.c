@@ -79,6 +79,7 @@ enum kith_err cc_nodes_init(struct kith_client_core *core, uint32_t count,
 void cc_nodes_release(struct kith_client_core *core)
 {
     for (uint32_t i = 0; i < core->peer_count; i++) {
+        kith_free(core->peers[i]->lease.ended);
         kith_free(core->peers[i]);
     }
     kith_free(core->by_member);

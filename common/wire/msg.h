@@ -30,6 +30,7 @@
 #define KITH_ADDRESS_SIZE 280u      /* "host:port" or "[v6]:port" with the NUL */
 #define KITH_TIMEOUT_MAX_MS 600000u
 #define KITH_WATCH_LEASE_MAX_MS 10000u
+#define KITH_WATCH_ENDED_MAX    4096u /* in one request */
 #define KITH_PING_NEWS_MAX 64u      /* records in one ping */
 #define KITH_SYNC_SUMS 64u          /* of members by the first byte of their uuid */
 
@@ -662,28 +663,34 @@ struct kith_repair_res {
     const struct kith_repair_peer *peers;
 };
 
-/* "Tell me what changes in this group, for so long": the watch of DESIGN section 7. Asking again
- * renews it; it ends by itself. For clients. */
+/* "Tell me what changes in this group": the watch of DESIGN section 7. For clients. All watches of a
+ * connection share one lease, which each of these requests prolongs (one a second does for all of
+ * them), and end with it. */
 struct kith_watch_req {
     struct kith_table_id table;
-    struct kith_group group;
     uint32_t lease_ms; /* from when the node takes it; 1 to KITH_WATCH_LEASE_MAX_MS */
     /* The first half of the ids of the asker's own requests (big-endian): what those change is not
      * told to it. */
     uint64_t own;
+    uint32_t ended_count; /* groups that are watched no more; taken before `group` is added */
+    const struct kith_group *ended;
+    bool has_group; /* false: no watch is added */
+    struct kith_group group;
 };
 struct kith_watch_res {
     struct kith_status status; /* OK: from now on, for lease_ms, every change that is stored here */
     struct kith_bytes table;   /* ESTALE */
-    /* OK: the lease before was not over by the node's clock: nothing slipped between. The asker's
-     * clock cannot tell: it stands still while his machine sleeps. */
-    bool renewed;
+    /* OK: the lease has not been over, by the node's clock, since this number came first: nothing
+     * slipped between, and all that was asked for under it is told. Under another number nothing
+     * is that was asked for before. The asker's clock cannot tell: it stands still while his machine
+     * sleeps. Never 0. */
+    uint64_t session;
 };
 /* Unasked, from a node to who watches there, in the order in which it stored the changes and before
  * or with the answer to who made them. */
 struct kith_watch_event {
     struct kith_group group;
-    bool ended; /* the node tells no more: the table has changed, or there are too many watches */
+    bool ended; /* the node tells no more, of any group: the table has changed, or it could not tell */
     uint32_t name_count; /* of rows that may have changed; 0: any of the group */
     const struct kith_bytes *names;
 };

@@ -390,13 +390,13 @@ DESC(status_res, "StatusRes", true, true);
 #define T kith_watch_req
 static const struct wire_field watch_req_fields[] = {
     SUB(1, table, table_id_desc), ARRAY(2, group), U32(3, lease_ms, KITH_WATCH_LEASE_MAX_MS),
-    U64(4, own)};
-DESC(watch_req, "WatchReq", false, false);
+    U64(4, own), BOOL(5, has_group), ARRAYS(6, ended, ended_count, KITH_WATCH_ENDED_MAX)};
+DESC(watch_req, "WatchReq", true, false);
 #undef T
 
 #define T kith_watch_res
 static const struct wire_field watch_res_fields[] = {
-    SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX), BOOL(3, renewed)};
+    SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX), U64(3, session)};
 DESC(watch_res, "WatchRes", false, true);
 #undef T
 

@@ -48,7 +48,12 @@ struct conn {
     enum kith_peer_role role;
     uint16_t peer;         /* KITH_NO_PEER: a client, or not known as a member */
     struct kith_uuid node;
-    uint32_t watch_first, watch_count; /* watch.c */
+    /* watch.c */
+    uint32_t watch_first, watch_count;
+    uint64_t watch_session;  /* 0: none yet */
+    uint64_t watch_until_ms; /* the lease of all its watches; 0: none */
+    uint64_t watch_own;
+    uint32_t watch_table; /* watches.table when the session began */
 };
 
 /* ---- Peers: the other members ---- */
@@ -107,9 +112,10 @@ struct watches {
     uint32_t *heads;     /* [capacity] chains by group */
     struct watch *pool;  /* [capacity] */
     uint32_t swept;      /* the slot that was last looked at for a lease that is over */
+    uint64_t sessions;   /* begun so far */
     uint32_t table;      /* tables used so far */
-    bool ending;         /* there may be watches of former tables, */
-    uint32_t ended_at;   /* behind this slot */
+    bool ending;         /* there may be connections with watches of former tables, */
+    uint32_t ended_at;   /* from this slot of the table of connections on */
 };
 
 /* ---- Anti-entropy: exchange.c ---- */
@@ -731,7 +737,8 @@ void watch_tell_rows(struct kith_node *node, const struct kith_group *group,
                      const struct kith_request_id *request, uint32_t count,
                      const struct kith_replica_row *rows);
 void watch_conn_gone(struct kith_node *node, struct conn *conn);
-/* Another table is in use, or changes cannot be told: all watches end, in the ticks that follow. */
+/* Another table is in use, or changes cannot be told: all watches end, each with its connection's
+ * session, in the ticks that follow. */
 void watch_end_all(struct kith_node *node);
 void watch_tick(struct kith_node *node);
 uint64_t watch_due(const struct kith_node *node);

@@ -19,8 +19,8 @@
 
 #define KITH_PENDING_MAX 8192u /* requests under way in a node; more are REFUSED at once */
 /* Watches (watch.c); more are ELIMIT, and their clients do without. */
-#define KITH_WATCH_MAX       65536u /* of a node, 64 bytes each: 64 clients with all they may hold */
-#define KITH_WATCH_CONN_MAX  1024u  /* of a connection; a client holds no more (KITH_WATCHES_MAX) */
+#define KITH_WATCH_MAX       524288u /* of a node, 44 bytes each: 32 clients with all they may hold */
+#define KITH_WATCH_CONN_MAX  16384u  /* of a connection; a client holds no more (KITH_WATCHES_MAX) */
 #define KITH_WATCH_GROUP_MAX 512u   /* of a group: one step tells them all */
 
 struct kith_node;

@@ -3,7 +3,7 @@
  * watch.c - clients that are told what changes in a group, for as long as their lease lasts.
  *
  * THE PROMISE. From the step that answers a WATCH_REQ with OK until the lease is over, every
- * change of a row of the group that is stored here is told to that connection, in the order of
+ * change of a row of its group that is stored here is told to that connection, in the order of
  * storing: in the very step that takes the store's completion, ahead of every answer that this
  * step makes. So whoever made the change has no answer of ours, and our copy is not counted,
  * before the event is on its way. What was stored before that step is not told; a read that comes
@@ -31,15 +31,22 @@
  * anew when one of them breaks, and believes only reads that were answered by nodes whose promise
  * was older than the read.
  *
- * ENDS. A lease ends by itself, and a watch goes with its connection. A newer table may name
- * other owners, who promised nothing: each watch is then told that it has ended, a few in each
- * tick, and is served until its turn comes (a bounded step is worth more than a prompt end, since
- * a client that learns of the table knows anyway).
+ * ONE LEASE. All watches of a connection live by one lease: what a client has to say each second
+ * does not grow with what it watches. A session is a time in which that lease was never over; its
+ * number goes with each answer. A client that gets the number it knows may rely upon all that it
+ * asked for under it; under another one nothing is watched but what it asked for just now.
  *
- * BOUNDS. KITH_WATCH_MAX of 64 bytes each; those whose lease is over are looked for a few at a
- * time by every request for a watch, so that they never add up. KITH_WATCH_GROUP_MAX bounds the
- * effects of one step, which tells all watchers of one group; the next one is refused and does
- * without (its client then asks as if there were no watches).
+ * ENDS. The lease ends by itself, and watches go with their connection, or when their client has
+ * no more use for them. A newer table may name other owners, who promised nothing: each connection
+ * is then told that its session has ended, a few in each tick, and is served until its turn comes
+ * (a bounded step is worth more than a prompt end, since a client that learns of the table knows
+ * anyway).
+ *
+ * BOUNDS. KITH_WATCH_MAX of 44 bytes each; those whose lease is over go with the next request of
+ * their connection, and are looked for a few at a time by every request for a watch, so that they
+ * never add up. KITH_WATCH_GROUP_MAX bounds the effects of one step, which tells all watchers of
+ * one group; the next one is refused and does without (its client then asks as if there were no
+ * watches).
  *
  * A hash table of chains through a pool that grows; a list through each connection's watches. */
 #include <string.h>
@@ -48,7 +55,8 @@
 
 #define WATCH_POOL_MIN    64u   /* slots; a power of two, doubled when full */
 #define WATCH_SWEEP       4u    /* slots looked at by a request: each request adds one at most */
-#define WATCH_ENDED_SLOTS 4096u /* slots looked at by a tick for watches that are to end */
+#define WATCH_SWEEP_FULL  1024u /* by one that finds the node full */
+#define WATCH_ENDED_SLOTS 4096u /* connections looked at by a tick for watches that are to end */
 
 _Static_assert(KITH_WATCH_GROUP_MAX + KITH_REPLICAS_MAX + KITH_STEP_SPARE <= KITH_STEP_EFFECTS,
                "a completion tells all watchers of a group");
@@ -60,9 +68,6 @@ _Static_assert((KITH_WATCH_MAX & (KITH_WATCH_MAX - 1)) == 0 && KITH_WATCH_MAX >=
 struct watch {
     struct kith_group group;
     uint64_t conn; /* 0 = free slot */
-    uint64_t own;
-    uint64_t until_ms;
-    uint32_t table;                /* node->watches.table when it was asked for */
     uint32_t next;                 /* in its chain, or of the free slots */
     uint32_t conn_next, conn_prev; /* of the same connection */
 };
@@ -126,12 +131,13 @@ static bool watch_room(struct kith_node *node)
     return true;
 }
 
-static void watch_add(struct kith_node *node, struct conn *conn, const struct watch *fields)
+static void watch_add(struct kith_node *node, struct conn *conn, const struct kith_group *group)
 {
     uint32_t number = node->watches.free;
     struct watch *watch = watch_at(node, number);
     node->watches.free = watch->next;
-    *watch = *fields;
+    watch->group = *group;
+    watch->conn = conn->id;
     uint32_t *head = watch_head(node, &watch->group);
     watch->next = *head;
     *head = number;
@@ -178,18 +184,27 @@ static uint32_t *watch_link(struct kith_node *node, uint32_t number)
     return link;
 }
 
-void watch_conn_gone(struct kith_node *node, struct conn *conn)
+static void watch_drop_all(struct kith_node *node, const struct conn *conn)
 {
     while (conn->watch_first != 0) {
         watch_drop(node, watch_link(node, conn->watch_first));
     }
 }
 
+void watch_conn_gone(struct kith_node *node, struct conn *conn)
+{
+    uint32_t slot = (uint32_t)(conn - node->conns);
+    watch_drop_all(node, conn);
+    if (node->watches.ended_at > slot) { /* others may move there that were not looked at */
+        node->watches.ended_at = slot;
+    }
+}
+
 /* ---- Telling ---- */
 
-static bool watch_lapsed(const struct kith_node *node, const struct watch *watch)
+static bool lease_over(const struct kith_node *node, const struct conn *conn)
 {
-    return node->now_ms > watch->until_ms;
+    return node->now_ms > conn->watch_until_ms;
 }
 
 static bool watched(const struct kith_node *node, const struct kith_group *group)
@@ -215,11 +230,12 @@ static void watch_tell(struct kith_node *node, const struct kith_group *group, u
     while (*link != 0) {
         struct watch *watch = watch_at(node, *link);
         bool same = kith_group_compare(&watch->group, group) == 0;
-        if (same && watch_lapsed(node, watch)) {
+        const struct conn *conn = same ? conn_find(node, watch->conn) : NULL;
+        if (same && lease_over(node, conn)) {
             watch_drop(node, link);
             continue;
         }
-        if (same && (owner == 0 || watch->own != owner)) {
+        if (same && (owner == 0 || conn->watch_own != owner)) {
             struct kith_watch_event *event =
                 &core_send(node, watch->conn, KITH_MSG_WATCH_EVENT, 0)->u.watch_event;
             event->group = *group;
@@ -265,12 +281,14 @@ void watch_end_all(struct kith_node *node)
     node->watches.ending = node->watches.count > 0;
 }
 
-static void watch_tell_ended(struct kith_node *node, const struct watch *watch)
+/* The lease is over with it: what is watched goes with the connection's next request. */
+static void session_end(struct kith_node *node, struct conn *conn)
 {
     struct kith_watch_event *event =
-        &core_send(node, watch->conn, KITH_MSG_WATCH_EVENT, 0)->u.watch_event;
-    event->group = watch->group;
+        &core_send(node, conn->id, KITH_MSG_WATCH_EVENT, 0)->u.watch_event;
     event->ended = true;
+    conn->watch_session = 0;
+    conn->watch_until_ms = 0;
 }
 
 void watch_tick(struct kith_node *node)
@@ -281,15 +299,14 @@ void watch_tick(struct kith_node *node)
         return;
     }
     for (uint32_t i = 0; i < WATCH_ENDED_SLOTS && told < KITH_STEP_WATCHES; i++) {
-        if (watches->ended_at >= watches->capacity) {
+        if (watches->ended_at >= KITH_CONN_SLOTS) {
             watches->ending = false;
             return;
         }
+        struct conn *conn = &node->conns[watches->ended_at];
         watches->ended_at++;
-        const struct watch *watch = watch_at(node, watches->ended_at);
-        if (watch->conn != 0 && watch->table != watches->table) {
-            watch_tell_ended(node, watch);
-            watch_drop(node, watch_link(node, watches->ended_at));
+        if (conn->id != 0 && conn->watch_session != 0 && conn->watch_table != watches->table) {
+            session_end(node, conn);
             told++;
         }
     }
@@ -307,7 +324,7 @@ static void watch_sweep(struct kith_node *node, uint32_t slots)
     for (uint32_t i = 0; i < slots && i < watches->capacity; i++) {
         watches->swept = watches->swept % watches->capacity + 1;
         const struct watch *watch = watch_at(node, watches->swept);
-        if (watch->conn != 0 && watch_lapsed(node, watch)) {
+        if (watch->conn != 0 && lease_over(node, conn_find(node, watch->conn))) {
             watch_drop(node, watch_link(node, watches->swept));
         }
     }
@@ -315,50 +332,37 @@ static void watch_sweep(struct kith_node *node, uint32_t slots)
 
 /* ---- Requests ---- */
 
-/* The connection's watch on the group, 0 = none; drops what has lapsed on the way. */
-static uint32_t watch_find(struct kith_node *node, uint64_t conn, const struct kith_group *group,
-                           uint32_t *ret_watchers)
+/* The link to the connection's watch on the group, NULL: there is none; drops what has lapsed on the
+ * way. */
+static uint32_t *watch_find(struct kith_node *node, const struct conn *conn,
+                            const struct kith_group *group, uint32_t *ret_watchers)
 {
-    uint32_t found = 0;
+    uint32_t *found = NULL;
     *ret_watchers = 0;
     if (node->watches.capacity == 0) {
-        return 0;
+        return NULL;
     }
     for (uint32_t *link = watch_head(node, group); *link != 0;) {
         struct watch *watch = watch_at(node, *link);
-        if (watch_lapsed(node, watch)) {
+        bool same = kith_group_compare(&watch->group, group) == 0;
+        if (same && lease_over(node, conn_find(node, watch->conn))) {
             watch_drop(node, link);
             continue;
         }
-        if (kith_group_compare(&watch->group, group) == 0) {
+        if (same) {
             ++*ret_watchers;
-            found = watch->conn == conn ? *link : found;
+            found = watch->conn == conn->id ? link : found;
         }
         link = &watch->next;
     }
     return found;
 }
 
-static void watch_ok(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
-                     bool renewed)
-{
-    struct kith_watch_res *res = &core_send(node, conn, KITH_MSG_WATCH_RES, msg->id)->u.watch_res;
-    res->status = core_ok();
-    res->renewed = renewed;
-}
-
 /* What is full, for people; NULL: there is room. */
 static const char *watch_full(struct kith_node *node, const struct conn *conn, uint32_t watchers)
 {
-    for (uint32_t i = conn->watch_count >= KITH_WATCH_CONN_MAX ? conn->watch_first : 0; i != 0;) {
-        uint32_t next = watch_at(node, i)->conn_next;
-        if (watch_lapsed(node, watch_at(node, i))) {
-            watch_drop(node, watch_link(node, i));
-        }
-        i = next;
-    }
     if (node->watches.count >= KITH_WATCH_MAX) {
-        watch_sweep(node, KITH_WATCH_CONN_MAX);
+        watch_sweep(node, WATCH_SWEEP_FULL);
     }
     if (watchers >= KITH_WATCH_GROUP_MAX) {
         return core_text(node, "%u clients watch this group", watchers);
@@ -379,10 +383,12 @@ static bool watch_admit(struct kith_node *node, const struct conn *conn, const s
         core_refuse(node, conn->id, msg, KITH_EPERM, "only clients are told changes");
         return false;
     }
-    uint32_t partition =
-        node->has_cluster ? kith_group_partition(&req->group, node->table->partitions) : 0;
-    if (!table_admit_holder(node, conn->id, msg, &req->table, partition)) {
-        return false;
+    if (req->has_group || table_check(node, &req->table, 0) != TABLE_NOT_OURS) {
+        bool known = node->has_cluster && req->has_group;
+        uint32_t partition = known ? kith_group_partition(&req->group, node->table->partitions) : 0;
+        if (!table_admit_holder(node, conn->id, msg, &req->table, partition)) {
+            return false;
+        }
     }
     if (req->lease_ms == 0 || req->lease_ms > KITH_WATCH_LEASE_MAX_MS) {
         core_refuse(node, conn->id, msg, KITH_EINVAL,
@@ -393,42 +399,65 @@ static bool watch_admit(struct kith_node *node, const struct conn *conn, const s
     return true;
 }
 
+/* Prolongs the lease; a new session where it was over, or of a former table. */
+static void session_keep(struct kith_node *node, struct conn *conn,
+                         const struct kith_watch_req *req)
+{
+    uint64_t until_ms = node->now_ms + req->lease_ms;
+    if (conn->watch_session != 0 && !lease_over(node, conn) &&
+        conn->watch_table != node->watches.table) {
+        session_end(node, conn); /* which was due to be told */
+    }
+    if (conn->watch_session == 0 || lease_over(node, conn)) {
+        watch_drop_all(node, conn);
+        node->watches.sessions++;
+        conn->watch_session = node->watches.sessions;
+        conn->watch_table = node->watches.table;
+        conn->watch_until_ms = until_ms;
+    }
+    conn->watch_until_ms = until_ms > conn->watch_until_ms ? until_ms : conn->watch_until_ms;
+    conn->watch_own = req->own;
+}
+
+/* What was asked for is watched from now on; why not, for people, in ret_text. */
+static enum kith_err watch_begin(struct kith_node *node, struct conn *conn,
+                                 const struct kith_group *group, const char **ret_text)
+{
+    uint32_t watchers = 0;
+    watch_sweep(node, WATCH_SWEEP);
+    if (watch_find(node, conn, group, &watchers)) {
+        return KITH_OK;
+    }
+    *ret_text = watch_full(node, conn, watchers);
+    if (*ret_text) {
+        return KITH_ELIMIT;
+    }
+    if (!watch_room(node)) {
+        *ret_text = "out of memory";
+        return KITH_EREFUSED;
+    }
+    watch_add(node, conn, group);
+    return KITH_OK;
+}
+
 void watch_req(struct kith_node *node, struct conn *conn, const struct kith_msg *msg)
 {
     const struct kith_watch_req *req = &msg->u.watch_req;
+    const char *text = NULL;
+    uint32_t watchers = 0;
     if (!watch_admit(node, conn, msg)) {
         return;
     }
-    watch_sweep(node, WATCH_SWEEP);
-    uint64_t until_ms = node->now_ms + req->lease_ms;
-    uint32_t watchers = 0;
-    uint32_t found = watch_find(node, conn->id, &req->group, &watchers);
-    if (found != 0) {
-        struct watch *watch = watch_at(node, found);
-        bool renewed = watch->table == node->watches.table;
-        if (!renewed) { /* its end is due to be told: a new one begins */
-            watch_tell_ended(node, watch);
-            watch->table = node->watches.table;
+    session_keep(node, conn, req);
+    for (uint32_t i = 0; i < req->ended_count; i++) {
+        uint32_t *link = watch_find(node, conn, &req->ended[i], &watchers);
+        if (link) {
+            watch_drop(node, link);
         }
-        watch->own = req->own;
-        watch->until_ms = until_ms > watch->until_ms ? until_ms : watch->until_ms;
-        watch_ok(node, conn->id, msg, renewed);
-        return;
     }
-    const char *full = watch_full(node, conn, watchers);
-    if (full) {
-        core_refuse(node, conn->id, msg, KITH_ELIMIT, full);
-        return;
-    }
-    if (!watch_room(node)) {
-        core_refuse(node, conn->id, msg, KITH_EREFUSED, "out of memory");
-        return;
-    }
-    struct watch fields = {.group = req->group,
-                           .conn = conn->id,
-                           .own = req->own,
-                           .until_ms = until_ms,
-                           .table = node->watches.table};
-    watch_add(node, conn, &fields);
-    watch_ok(node, conn->id, msg, false);
+    enum kith_err err = req->has_group ? watch_begin(node, conn, &req->group, &text) : KITH_OK;
+    struct kith_watch_res *res =
+        &core_send(node, conn->id, KITH_MSG_WATCH_RES, msg->id)->u.watch_res;
+    res->status = err == KITH_OK ? core_ok() : core_status(err, text);
+    res->session = conn->watch_session; /* it goes on, or began, all the same */
 }

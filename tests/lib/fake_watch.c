@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/clock.h"
 #include "lib/fake_client.h"
 
 struct kith_watch {
@@ -17,6 +18,7 @@ struct kith_watch {
     void *arg;
     uint32_t calling; /* callbacks under way */
     uint64_t last;    /* the epoch that it has or had last */
+    uint64_t made_ns; /* when it began live; 0: it did not */
     _Atomic(uint64_t) epoch;
 };
 
@@ -110,6 +112,7 @@ struct kith_watch *kith_client_watch(struct kith_client *client, const struct ki
         watches->first = watch;
         watches->count++;
         set_live(watch, watches->live);
+        watch->made_ns = watches->live ? kith_mono_ns() : 0;
     }
     pthread_mutex_unlock(&watches->lock);
     if (held >= KITH_WATCHES_MAX) {
@@ -140,4 +143,9 @@ void kith_client_unwatch(struct kith_client *client, struct kith_watch *watch)
 uint64_t kith_watch_epoch(const struct kith_watch *watch)
 {
     return atomic_load(&watch->epoch);
+}
+
+uint64_t kith_watch_since(const struct kith_watch *watch, uint64_t epoch)
+{
+    return epoch == 1 ? watch->made_ns : 0;
 }

@@ -419,12 +419,13 @@ static void print_end(const struct sim *sim, const struct options *options)
     }
     if (options->verbose) {
         printf("%u nodes, %llu ops, %llu ok, %llu unknown, %llu degraded, %llu told of a loss, "
-               "%llu crashes, %llu beliefs judged, %llu writes by fewer than W owners, %llu of them "
+               "%llu crashes, %llu beliefs judged, %llu by reads before their watch was live, %llu writes by fewer than W owners, %llu of them "
                "thin, %llu rows reaped\n",
                sim->node_count, (unsigned long long)sim->ops_done, (unsigned long long)sim->ops_ok,
                (unsigned long long)sim->ops_unknown, (unsigned long long)sim->degraded,
                (unsigned long long)sim->lost_reads, (unsigned long long)sim->crashes,
-               (unsigned long long)sim->believed, (unsigned long long)sim->custody_acks,
+               (unsigned long long)sim->believed, (unsigned long long)sim->believed_since,
+               (unsigned long long)sim->custody_acks,
                (unsigned long long)sim->thin_acks, (unsigned long long)sim->reaped);
     }
     if (options->hash) {

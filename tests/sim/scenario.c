@@ -571,7 +571,10 @@ void scenario_step(struct sim *sim)
     uint32_t row = watches_row(sim, any);
     uint32_t what = sim_below(sim, 100);
     bool frozen = sim->frozen_until_us[SIM_NODES_MAX + client] > sim->now_us;
-    watches_step(sim);
+    uint32_t watcher, group;
+    if (watches_step(sim, &watcher, &group) && sim->clients[watcher].under_way < 8) {
+        submit_scan(sim, watcher, group); /* as who lists a directory, at the watch's heels */
+    }
     if (frozen || sim->clients[client].under_way >= 8) {
         return;
     }

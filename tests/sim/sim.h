@@ -378,17 +378,19 @@ struct sim_belief {
 struct sim_watch { /* of a client on a group */
     uint64_t tag;  /* 0 = not held */
     struct kith_epoch epoch;
+    uint64_t since_made; /* the number that goes for reads since it was begun; 0 = none does */
     uint64_t changes[SIM_NAMES]; /* told so far */
     struct sim_belief beliefs[SIM_NAMES];
 };
 struct sim_reading { /* how the watch on a row stood when a read of it began */
     uint64_t number; /* 0 = not live */
+    uint64_t tag;    /* of the watch; 0 = none was held */
     uint64_t changes;
 };
 /* Each client but the last may begin a watch. */
 void watches_begin(struct sim *sim);
-/* Now and then one begins or ends. */
-void watches_step(struct sim *sim);
+/* Now and then one begins or ends. True: the client began one on the group just now. */
+bool watches_step(struct sim *sim, uint32_t *ret_client, uint32_t *ret_group);
 void watches_end(struct sim *sim);
 /* A row of the same name in a group that somebody watches, now and then. */
 uint32_t watches_row(struct sim *sim, uint32_t row);
@@ -526,6 +528,7 @@ struct sim {
     uint32_t acked_soon, acked_late; /* judged so far */
     uint32_t *acked;   /* writes, in the order in which they were acknowledged */
     uint64_t believed; /* times that a belief was judged after a write of its row */
+    uint64_t believed_since; /* beliefs by reads from before the watch was live */
     bool untold;       /* MUTANT_UNTOLD: the events of the step at hand are lost */
     struct oracle oracle;
     struct kith_bytes secret;

@@ -3,8 +3,8 @@
  * watches.c - clients that watch groups, what they may believe by it, and that it is true.
  *
  * A client believes a row as it read it, from a quorum, for as long as the watch that was live when
- * the read began has the same number (kith_watch_epoch) and no change of the row has been told
- * since the read began. That is what a mount answers from without asking anybody (client.h,
+ * the read began (or of whose number it is said to have begun before: kith_watch_since) has the same
+ * number (kith_watch_epoch) and no change of the row has been told since the read began. That is what a mount answers from without asking anybody (client.h,
  * Watches). Judged: once a write of somebody else has been acknowledged TELL_US ago, nobody
  * believes a state of its row that does not cover it. Watches live through everything that the
  * world does: messages that are lost or late, cut networks, kills, power losses, changes of the
@@ -45,15 +45,19 @@ void watches_begin(struct sim *sim)
     }
 }
 
-void watches_step(struct sim *sim)
+bool watches_step(struct sim *sim, uint32_t *ret_client, uint32_t *ret_group)
 {
     uint32_t client = sim_below(sim, sim->client_count - 1);
     uint32_t group = any_group(sim);
     bool held = sim->clients[client].watches[group].tag != 0;
     bool frozen = sim->frozen_until_us[SIM_NODES_MAX + client] > sim->now_us;
+    *ret_client = client;
+    *ret_group = group;
     if (!frozen && sim_chance(sim, held ? 20 : 4)) {
         world_client_watch(sim, client, group, !held);
+        return !held;
     }
+    return false;
 }
 
 void watches_end(struct sim *sim)
@@ -104,6 +108,7 @@ void watches_effect(struct sim *sim, uint32_t client, const struct kith_client_e
     }
     if (effect->kind == KITH_CLIENT_EFFECT_WATCHED) {
         kith_epoch_tell(&watch->epoch, effect->until_ms);
+        watch->since_made = effect->since_made ? watch->epoch.number : watch->since_made;
         sim_trace(sim, "client %u: group %u is live until %llu", client, group,
                   (unsigned long long)effect->until_ms);
         return;
@@ -166,6 +171,7 @@ struct sim_reading watches_reading(const struct sim *sim, uint32_t client, uint3
 {
     const struct sim_watch *watch = &sim->clients[client].watches[row / SIM_NAMES];
     struct sim_reading reading = {.number = number_now(sim, watch),
+                                  .tag = watch->tag,
                                   .changes = watch->changes[row % SIM_NAMES]};
     return reading;
 }
@@ -175,8 +181,9 @@ void watches_read(struct sim *sim, uint32_t client, uint32_t row, const struct s
 {
     struct sim_watch *watch = &sim->clients[client].watches[row / SIM_NAMES];
     struct sim_belief *belief = &watch->beliefs[row % SIM_NAMES];
-    if (sim->mutant == MUTANT_NO_SESSION || reading->number == 0 ||
-        reading->number != number_now(sim, watch) ||
+    uint64_t number = number_now(sim, watch);
+    bool since = reading->tag != 0 && reading->tag == watch->tag && watch->since_made == number;
+    if (sim->mutant == MUTANT_NO_SESSION || number == 0 || (reading->number != number && !since) ||
         reading->changes != watch->changes[row % SIM_NAMES]) {
         return;
     }
@@ -190,7 +197,8 @@ void watches_read(struct sim *sim, uint32_t client, uint32_t row, const struct s
     sim_bytes_set(&belief->clock, kith_buf_bytes(&buf));
     kith_buf_release(&buf);
     belief->has = true;
-    belief->number = reading->number;
+    belief->number = number;
+    sim->believed_since += reading->number != number ? 1 : 0;
     for (uint32_t i = 0; i < sim->acked_count; i++) {
         const struct oracle_write *write = &sim->oracle.writes[sim->acked[i]];
         if (write->row == row) {

@@ -254,14 +254,15 @@ void world_client_watch(struct sim *sim, uint32_t index, uint32_t group, bool be
     struct kith_client_event event = {.kind = KITH_CLIENT_EVENT_UNWATCH, .tag = watch->tag};
     struct kith_key key;
     sim_key(group * SIM_NAMES, &key);
+    event.group = &key.group;
     if (begin) {
         sim->watch_tag++;
         event.kind = KITH_CLIENT_EVENT_WATCH;
         event.tag = sim->watch_tag;
-        event.group = &key.group;
     }
     kith_epoch_tell(&watch->epoch, 0);
     watch->tag = begin ? event.tag : 0;
+    watch->since_made = 0;
     sim_trace(sim, "client %u %s group %u", index, begin ? "watches" : "no longer watches", group);
     world_client_step(sim, &sim->clients[index], &event);
 }

@@ -147,7 +147,7 @@ static void on_message(void *arg, uint64_t conn, struct kith_msg_box *box)
         res.u.table_res.members = &member;
     } else if (box->msg.kind == KITH_MSG_WATCH_REQ && !atomic_load(&node->silent)) {
         res.kind = KITH_MSG_WATCH_RES;
-        res.u.watch_res.renewed = node->watched_on == conn; /* too late: the client sees */
+        res.u.watch_res.session = conn;
         node->watched_on = conn;
         res.u.watch_res.status.message = "";
     } else if (!atomic_load(&node->silent)) {

@@ -294,6 +294,7 @@ static void test_watchers_are_told(void **state)
         for (uint32_t i = 0; i < GROUPS; i++) {
             struct kith_msg watch = {.kind = KITH_MSG_WATCH_REQ, .id = i};
             watch.u.watch_req.table = table_id(&world);
+            watch.u.watch_req.has_group = true;
             watch.u.watch_req.group = rows[i].group;
             watch.u.watch_req.lease_ms = 3000;
             message(&world, client, &watch);

@@ -18,7 +18,7 @@
 #define PARTITIONS 8u
 #define OPS_MAX    16u
 #define LEASE_MS   3000u
-#define GROUPS_MAX 300u /* of the test that ends watches */
+#define CONNS_MAX  200u /* of the test that ends watches */
 
 struct world {
     struct kith_node *node;
@@ -29,8 +29,8 @@ struct world {
     struct kith_store_op op;         /* the last PUT or MERGE */
     uint32_t ops;                    /* all of these */
     uint64_t peer_conn;              /* the last CONNECT */
-    uint32_t ended;                  /* watches that were said to have ended, */
-    uint64_t ended_conn[GROUPS_MAX]; /* and to whom, by group */
+    uint32_t ended;                /* sessions that were said to have ended, */
+    bool ended_conn[CONNS_MAX];    /* by connection */
 };
 
 static struct kith_uuid uuid_of(uint8_t byte)
@@ -42,12 +42,10 @@ static struct kith_uuid uuid_of(uint8_t byte)
 
 static void note_ended(struct world *world, uint64_t conn, const struct kith_watch_event *event)
 {
-    uint32_t group = 0;
-    memcpy(&group, event->group.bytes + 4, sizeof group);
-    assert_true(group < GROUPS_MAX);
-    assert_int_equal(world->ended_conn[group], 0); /* once */
+    assert_true(conn < CONNS_MAX);
+    assert_false(world->ended_conn[conn]); /* once */
     assert_int_equal(event->name_count, 0);
-    world->ended_conn[group] = conn;
+    world->ended_conn[conn] = true;
     world->ended++;
 }
 
@@ -284,6 +282,7 @@ static struct kith_msg watch_msg(const struct world *world, uint32_t group, uint
 {
     struct kith_msg msg = {.kind = KITH_MSG_WATCH_REQ, .id = 33};
     msg.u.watch_req.table = table_id(world);
+    msg.u.watch_req.has_group = true;
     msg.u.watch_req.group = group_of(group);
     msg.u.watch_req.lease_ms = LEASE_MS;
     msg.u.watch_req.own = own;
@@ -303,6 +302,19 @@ static enum kith_err watch(struct world *world, uint64_t conn, uint32_t group, u
     struct kith_msg msg = watch_msg(world, group, own);
     message(world, conn, &msg);
     return watch_answer(world)->status.err;
+}
+
+/* A request that asks for nothing new; what is of no more use. */
+static const struct kith_watch_res *renew(struct world *world, uint64_t conn, uint32_t ended)
+{
+    struct kith_group groups[2] = {group_of(ended), group_of(ended + 1)};
+    struct kith_msg msg = watch_msg(world, 0, 0);
+    msg.u.watch_req.has_group = false;
+    msg.u.watch_req.ended = groups;
+    msg.u.watch_req.ended_count = ended == 0 ? 0 : 2;
+    message(world, conn, &msg);
+    assert_int_equal(watch_answer(world)->status.err, KITH_OK);
+    return watch_answer(world);
 }
 
 /* ---- Writes ---- */
@@ -486,25 +498,36 @@ static void test_put(void **state)
     kith_node_free(world.node);
 }
 
-/* Renewing prolongs, never shortens, and may name other requests as one's own. */
+/* One lease for all that a connection watches, until its very end; own changes by the last word. */
 static void test_lease(void **state)
 {
     (void)state;
     struct world world;
     world_new(&world, 0);
     accept_client(&world, 2);
+    accept_client(&world, 3);
     assert_int_equal(watch(&world, 2, 1, OWN(2)), KITH_OK);
+    uint64_t session = watch_answer(&world)->session;
+    assert_int_not_equal(session, 0);
     tick(&world, LEASE_MS);
     put(&world, 1, 9);
     assert_told(&world, 2, "a");
     tick(&world, 1);
     put(&world, 1, 9);
     assert_null(told(&world, 2));
+    /* over: another session, and the groups of the one before are not told */
+    assert_int_equal(watch(&world, 2, 2, OWN(2)), KITH_OK);
+    assert_int_not_equal(watch_answer(&world)->session, session);
+    session = watch_answer(&world)->session;
+    put(&world, 1, 9);
+    assert_null(told(&world, 2));
     assert_int_equal(watch(&world, 2, 1, OWN(2)), KITH_OK);
-    tick(&world, LEASE_MS - 1);
-    assert_int_equal(watch(&world, 2, 1, OWN(9)), KITH_OK);
+    assert_int_equal(watch_answer(&world)->session, session);
+    /* any request prolongs it for all, a shorter one does not shorten it */
+    tick(&world, LEASE_MS);
+    assert_int_equal(renew(&world, 2, 0)->session, session);
     tick(&world, 1);
-    struct kith_msg msg = watch_msg(&world, 1, OWN(9));
+    struct kith_msg msg = watch_msg(&world, 3, OWN(9));
     msg.u.watch_req.lease_ms = 1;
     message(&world, 2, &msg);
     tick(&world, LEASE_MS - 1);
@@ -512,9 +535,44 @@ static void test_lease(void **state)
     assert_null(told(&world, 2));
     put(&world, 1, 2);
     assert_told(&world, 2, "a");
+    put(&world, 2, 2);
+    assert_told(&world, 2, "a");
     tick(&world, 1);
     put(&world, 1, 2);
     assert_null(told(&world, 2));
+    assert_int_not_equal(renew(&world, 2, 0)->session, session);
+    put(&world, 2, 2);
+    assert_null(told(&world, 2));
+    kith_node_free(world.node);
+}
+
+/* What is of no more use is told no more; to others it is. */
+static void test_ended(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 0);
+    accept_client(&world, 2);
+    for (uint32_t group = 1; group <= 3; group++) {
+        assert_int_equal(watch(&world, 1, group, 0), KITH_OK);
+        assert_int_equal(watch(&world, 2, group, 0), KITH_OK);
+    }
+    (void)renew(&world, 2, 2); /* 2 and 3 */
+    (void)renew(&world, 2, 7); /* which it does not watch */
+    for (uint32_t group = 1; group <= 3; group++) {
+        put(&world, group, 9);
+        assert_told(&world, 1, "a");
+        assert_int_equal(told(&world, 2) != NULL, group == 1);
+    }
+    /* ended and begun by one request: it is watched */
+    struct kith_group again = group_of(1);
+    struct kith_msg msg = watch_msg(&world, 1, 0);
+    msg.u.watch_req.ended = &again;
+    msg.u.watch_req.ended_count = 1;
+    message(&world, 2, &msg);
+    assert_int_equal(watch_answer(&world)->status.err, KITH_OK);
+    put(&world, 1, 9);
+    assert_told(&world, 2, "a");
     kith_node_free(world.node);
 }
 
@@ -623,17 +681,19 @@ static void test_connection(void **state)
     kith_node_free(world.node);
 }
 
-/* Another table: all watches end, in as many ticks as it takes, not those that come after it. */
+/* Another table: all sessions end, in as many ticks as it takes, not those that come after it. */
 static void test_table(void **state)
 {
     (void)state;
     struct world world;
     world_new(&world, 2);
     uint64_t peer = peer_up(&world);
-    accept_client(&world, 2);
-    for (uint32_t group = 0; group < GROUPS_MAX; group++) {
-        assert_int_equal(watch(&world, group % 2 + 1, group, 0), KITH_OK);
+    const uint64_t first = 20, last = CONNS_MAX - 1;
+    for (uint64_t conn = first; conn <= last; conn++) {
+        accept_client(&world, conn);
+        assert_int_equal(watch(&world, conn, (uint32_t)conn, 0), KITH_OK);
     }
+    uint64_t session = watch_answer(&world)->session;
     struct kith_buf buf;
     next_table(&world, 3, &buf);
     struct kith_msg msg = {.kind = KITH_MSG_TABLE_RES};
@@ -646,29 +706,37 @@ static void test_table(void **state)
     assert_int_equal(table->member_count, 4);
     struct kith_uuid uuid = uuid_of(1);
     uint16_t self = kith_table_find(table, &uuid);
-    uint32_t renewed = GROUPS_MAX - 1; /* the last ones, which have not been told yet */
-    struct kith_group group = group_of(renewed);
+    uint32_t group_number = 0;
+    struct kith_group group = group_of(group_number);
     while (!kith_table_owns(table, kith_group_partition(&group, PARTITIONS), self)) {
-        renewed--;
-        group = group_of(renewed);
+        group_number++;
+        group = group_of(group_number);
     }
     kith_table_drop(table);
-    assert_int_equal(watch(&world, renewed % 2 + 1, renewed, 0), KITH_OK);
-    assert_true(told(&world, renewed % 2 + 1)->ended); /* then the new one begins */
+    uint64_t waits = 0; /* one that has not been told yet */
+    for (uint64_t conn = first; conn <= last; conn++) {
+        waits = world.ended_conn[conn] ? waits : conn;
+    }
+    assert_true(waits != 0);
+    assert_int_equal(watch(&world, waits, group_number, 0), KITH_OK);
+    assert_true(world.ended_conn[waits]); /* then the new one begins */
     assert_before(&world, KITH_MSG_WATCH_RES);
-    assert_false(watch_answer(&world)->renewed);
+    assert_true(watch_answer(&world)->session > session);
     for (uint32_t i = 0; i < 20 && world.last.deadline_ms <= world.now_ms; i++) {
         uint32_t before = world.ended;
+        if (i < 3) { /* others move in the table of connections */
+            hang_up(&world, first + i);
+            accept_client(&world, first + i);
+        }
         tick(&world, 0);
         assert_true(world.ended <= before + 64); /* KITH_STEP_WATCHES */
     }
-    assert_int_equal(world.ended, GROUPS_MAX);
-    for (uint32_t i = 0; i < GROUPS_MAX; i++) {
-        assert_int_equal(world.ended_conn[i], i % 2 + 1);
-    }
     assert_true(world.last.deadline_ms > world.now_ms);
-    put(&world, renewed, 9);
-    assert_told(&world, renewed % 2 + 1, "a");
+    for (uint64_t conn = first + 3; conn <= last; conn++) {
+        assert_true(world.ended_conn[conn]);
+    }
+    put(&world, group_number, 9);
+    assert_told(&world, waits, "a");
     kith_node_free(world.node);
 }
 
@@ -700,8 +768,13 @@ static void test_bounds(void **state)
     }
     tick(&world, LEASE_MS);
     assert_int_equal(watch(&world, 1, KITH_WATCH_CONN_MAX, 0), KITH_ELIMIT);
-    tick(&world, 1);
+    assert_int_not_equal(watch_answer(&world)->session, 0); /* which this prolonged */
+    (void)renew(&world, 1, 5);
     assert_int_equal(watch(&world, 1, KITH_WATCH_CONN_MAX, 0), KITH_OK);
+    assert_int_equal(watch(&world, 1, 5, 0), KITH_OK);
+    assert_int_equal(watch(&world, 1, 6, 0), KITH_ELIMIT);
+    tick(&world, LEASE_MS + 1);
+    assert_int_equal(watch(&world, 1, 6, 0), KITH_OK);
 
     hang_up(&world, 1);
     accept_client(&world, 1);
@@ -726,39 +799,56 @@ static void test_bounds(void **state)
 #define MODEL_CONNS  12u
 #define MODEL_GROUPS 40u
 
-/* Watches, hang-ups, puts and time in random order: told is who has a lease, and renewed what
- * lasts. */
+/* Watches, their ends, hang-ups, puts and time in random order: told is who watches and has a
+ * lease, and a session is as long as that lasts. */
 static void test_random(void **state)
 {
     (void)state;
     struct world world;
-    uint64_t until[MODEL_CONNS + 1][MODEL_GROUPS] = {{0}};
-    uint64_t own[MODEL_CONNS + 1][MODEL_GROUPS] = {{0}};
+    bool watches[MODEL_CONNS + 1][MODEL_GROUPS] = {{0}};
+    uint64_t until[MODEL_CONNS + 1] = {0}, own[MODEL_CONNS + 1] = {0};
+    uint64_t session[MODEL_CONNS + 1] = {0};
     world_new(&world, 0);
     for (uint64_t conn = 2; conn <= MODEL_CONNS; conn++) {
         accept_client(&world, conn);
     }
     struct test_random random = {20};
-    for (uint32_t round = 0; round < 30000; round++) {
+    for (uint32_t round = 0; round < 40000; round++) {
         uint64_t conn = 2u + test_random_below(&random, MODEL_CONNS - 1);
         uint32_t group = test_random_below(&random, MODEL_GROUPS);
         uint8_t client = (uint8_t)(1 + test_random_below(&random, 3));
         uint32_t what = test_random_below(&random, 100);
-        if (what < 50) {
-            assert_int_equal(watch(&world, conn, group, OWN(client)), KITH_OK);
-            assert_int_equal(watch_answer(&world)->renewed, until[conn][group] >= world.now_ms);
-            until[conn][group] = world.now_ms + LEASE_MS;
-            own[conn][group] = OWN(client);
-        } else if (what < 51) {
+        if (what < 40) {
+            struct kith_group ended = group_of(test_random_below(&random, MODEL_GROUPS));
+            uint32_t ended_number;
+            memcpy(&ended_number, ended.bytes + 4, sizeof ended_number);
+            struct kith_msg msg = watch_msg(&world, group, OWN(client));
+            msg.u.watch_req.has_group = what < 25;
+            msg.u.watch_req.ended = &ended;
+            msg.u.watch_req.ended_count = what % 2;
+            message(&world, conn, &msg);
+            assert_int_equal(watch_answer(&world)->status.err, KITH_OK);
+            bool same = session[conn] != 0 && until[conn] >= world.now_ms;
+            assert_int_equal(watch_answer(&world)->session == session[conn], same);
+            if (!same) {
+                memset(watches[conn], 0, sizeof watches[conn]);
+            }
+            session[conn] = watch_answer(&world)->session;
+            until[conn] = world.now_ms + LEASE_MS;
+            own[conn] = OWN(client);
+            watches[conn][ended_number] = watches[conn][ended_number] && what % 2 == 0;
+            watches[conn][group] = watches[conn][group] || what < 25;
+        } else if (what < 41) {
             hang_up(&world, conn);
             accept_client(&world, conn);
-            memset(until[conn], 0, sizeof until[conn]);
-        } else if (what < 60) {
-            tick(&world, test_random_below(&random, 300));
+            memset(watches[conn], 0, sizeof watches[conn]);
+            session[conn] = 0;
+        } else if (what < 50) {
+            tick(&world, test_random_below(&random, 1000));
         } else {
             put(&world, group, client);
             for (uint64_t c = 2; c <= MODEL_CONNS; c++) {
-                bool is = until[c][group] >= world.now_ms && own[c][group] != OWN(client);
+                bool is = watches[c][group] && until[c] >= world.now_ms && own[c] != OWN(client);
                 assert_int_equal(told(&world, c) != NULL, is);
             }
         }
@@ -773,7 +863,7 @@ int main(void)
         cmocka_unit_test(test_lease),   cmocka_unit_test(test_merge),
         cmocka_unit_test(test_fetched), cmocka_unit_test(test_connection),
         cmocka_unit_test(test_table),   cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_random),  cmocka_unit_test(test_ended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,6 +20,7 @@
 struct follow { /* one watch, as the user sees it */
     struct kith_epoch epoch;
     uint32_t watched, breaks; /* effects */
+    bool since_made; /* the number goes for requests since the watch was begun */
     uint32_t changed;
     uint32_t name_count; /* of the last change */
     char names[64];
@@ -34,9 +35,11 @@ struct asked { /* one node */
     uint64_t gap_ms; /* between the last two */
     struct kith_watch_req req;
     bool under_way;
-    /* its own lease, of the watch that asked last */
-    uint64_t lease_conn, lease_ms;
-    bool begins; /* it says that the lease before is over: the asker slept */
+    /* its own lease */
+    uint64_t lease_conn, lease_ms, session;
+    bool begins; /* it says once that the lease before is over: the asker slept */
+    uint32_t renewals; /* of the asks: those that asked for nothing */
+    uint32_t ended;    /* groups that it was told are of no more use */
 };
 
 struct watching {
@@ -58,8 +61,11 @@ static inline void answer(struct client_world *w, uint32_t node)
     if (asked->says == KITH_ESTALE) {
         msg->u.watch_res.table = world_keep_table(w, w->newer);
     }
-    msg->u.watch_res.renewed =
-        !asked->begins && asked->lease_conn == asked->conn && w->now <= asked->lease_ms;
+    if (asked->begins || asked->lease_conn != asked->conn || w->now > asked->lease_ms) {
+        asked->session++;
+        asked->begins = false;
+    }
+    msg->u.watch_res.session = asked->session;
     asked->lease_conn = asked->conn;
     asked->lease_ms = w->now + KITH_WATCH_LEASE_MS;
     asked->under_way = false;
@@ -83,6 +89,8 @@ static inline bool on_message(struct client_world *w, uint64_t conn, uint32_t no
     asked->id = msg->id;
     asked->conn = conn;
     asked->req = msg->u.watch_req;
+    asked->renewals += !asked->req.has_group;
+    asked->ended += asked->req.ended_count;
     asked->under_way = true;
     if (!asked->silent) {
         answer(w, node);
@@ -103,6 +111,7 @@ static inline void on_effect(struct client_world *w, const struct kith_client_ef
     if (effect->kind == KITH_CLIENT_EFFECT_WATCHED) {
         assert_true(effect->until_ms == 0 || effect->until_ms > w->now);
         follow->watched++;
+        follow->since_made = effect->since_made;
         if (effect->until_ms == 0) {
             follow->breaks++;
             follow->dones = w->done_count;
@@ -156,10 +165,16 @@ static inline void watch(struct client_world *w, uint64_t tag)
     assert_int_equal(KITH_OK, begin(w, tag, &WORLD_GROUP));
 }
 
+static inline void end(struct client_world *w, uint64_t tag, const struct kith_group *group)
+{
+    struct kith_client_event event = {
+        .kind = KITH_CLIENT_EVENT_UNWATCH, .tag = tag, .group = group};
+    assert_int_equal(KITH_OK, world_step(w, &event));
+}
+
 static inline void unwatch(struct client_world *w, uint64_t tag)
 {
-    struct kith_client_event event = {.kind = KITH_CLIENT_EVENT_UNWATCH, .tag = tag};
-    assert_int_equal(KITH_OK, world_step(w, &event));
+    end(w, tag, &WORLD_GROUP);
 }
 
 /* What the user would be told now. */
