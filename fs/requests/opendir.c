@@ -213,21 +213,32 @@ static int add_others(struct kith_fs *fs, struct kith_inode *dir, struct listing
     return error;
 }
 
+/* The watch comes first: then what is listed now is known as long as that lives (watch.c). */
+static void begin_watch(struct kith_fs *fs, struct kith_inode *dir)
+{
+    uint64_t now = kith_mono_ns();
+    pthread_mutex_lock(&fs->lock);
+    (void)kith_watch_live(dir); /* a number that it has since the last look goes from here on */
+    bool known = kith_dir_listable(dir, now) && names_known(dir, now);
+    bool watch = !known && kith_watch_asked(fs, dir, true);
+    pthread_mutex_unlock(&fs->lock);
+    if (watch) {
+        kith_watch_begin(fs, dir);
+    }
+}
+
 /* From memory, where the directory has just been read whole. */
 static int begin(struct kith_fs *fs, struct kith_inode *dir, struct listing *listing)
 {
     int error;
+    begin_watch(fs, dir);
     listing->started = kith_mono_ns();
     pthread_mutex_lock(&fs->lock);
     listing->load = ++fs->load_count;
     bool complete =
         kith_dir_listable(dir, listing->started) && names_known(dir, listing->started);
-    bool watch = !complete && kith_watch_asked(fs, dir, true);
     error = collect(fs, listing, dir, complete);
     pthread_mutex_unlock(&fs->lock);
-    if (watch) {
-        kith_watch_begin(fs, dir);
-    }
     if (complete && error == 0) {
         error = add_others(fs, dir, listing, &listing->arenas[0]);
     }

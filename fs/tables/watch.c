@@ -14,8 +14,9 @@
  *
  * WHY IT IS SOUND. Say a read was begun at S (a time taken before it was sent), and counts as
  * knowledge at its end E. Asked of it are
- *   (1) S > live_since, and the same number at E: all the time between the watch was live without
- *       a break, so every change that was stored after live_since is told or on its way here;
+ *   (1) S > live_since, and the watch is live at E under that number: it was so without a break, or
+ *       began with what the owners were asked before S (kith_watch_since), so every change that was
+ *       stored after live_since is told or on its way here;
  *   (2) no event named it (or named nothing) at or after S: an event between S and E may be of a
  *       change that the read did not see yet. Events come before the callback of any read that was
  *       begun after them; one that comes later than E is of a change that the read may have seen
@@ -55,26 +56,30 @@
 #include "fs/names/names.h"
 #include "fs/tables/tables.h"
 
-#define WATCHES_MAX   512u /* half of what a client may hold: some 1,500 renewals a second */
-#define WATCHES_SPARE 64u  /* above MAX - SPARE the least recently used go */
-#define IDLE_NS       (5 * NSEC_PER_SEC) /* not used for so long: ended */
+#define WATCHES_MAX   8192u /* half of what a client may hold */
+#define WATCHES_SPARE 512u  /* above MAX - SPARE the least recently used go */
+#define IDLE_NS       (300 * NSEC_PER_SEC) /* not used for so long: ended */
+#define VAIN_NS       (5 * NSEC_PER_SEC)   /* not used for so long, and told VAIN_MAX changes: ended */
+#define VAIN_MAX      64u
+#define USED_GRAIN_NS NSEC_PER_SEC /* the order of use is no finer */
 #define ASKED_MIN     2u /* questions within ASKED_NS that make a directory worth a watch */
 #define ASKED_NS      NSEC_PER_SEC
-#define LISTED_NS     (10 * NSEC_PER_SEC) /* the same for a second listing */
+#define LISTED_NS     (10 * NSEC_PER_SEC) /* the same for a second listing, where watches are short */
 #define UNKNOWN_HOLD_NS                                                                            \
     (60 * NSEC_PER_SEC) /* a node that comes back hands over within that */
 
 struct kith_dir_watch {
-    struct kith_dir_watch *prev, *next; /* in the watcher's ring */
+    struct kith_dir_watch *prev, *next; /* in the watcher's list */
     struct kith_fs *fs;
     struct kith_inode *dir; /* one ref */
     struct kith_watch *handle;
     uint64_t epoch; /* the client's, to which dir->live belongs; 0: to none */
     uint64_t used_at;
+    uint32_t vain; /* changes that were told since */
 };
 
 struct kith_watcher {
-    struct kith_dir_watch *first;
+    struct kith_dir_watch *first, *last; /* used last and longest ago */
     uint32_t count; /* those that are being begun included */
     uint64_t live;  /* the last number given */
     uint64_t begun, events, asked, scans;
@@ -84,6 +89,47 @@ struct kith_watcher {
 
 /* ---- Knowledge ---- */
 
+static void list_take(struct kith_watcher *watcher, struct kith_dir_watch *watch)
+{
+    *(watch->prev != NULL ? &watch->prev->next : &watcher->first) = watch->next;
+    *(watch->next != NULL ? &watch->next->prev : &watcher->last) = watch->prev;
+    watch->prev = watch->next = NULL;
+}
+
+static void list_put_first(struct kith_watcher *watcher, struct kith_dir_watch *watch)
+{
+    watch->next = watcher->first;
+    *(watch->next != NULL ? &watch->next->prev : &watcher->last) = watch;
+    watcher->first = watch;
+}
+
+static void list_put_last(struct kith_watcher *watcher, struct kith_dir_watch *watch)
+{
+    watch->prev = watcher->last;
+    *(watch->prev != NULL ? &watch->prev->next : &watcher->first) = watch;
+    watcher->last = watch;
+}
+
+static void used(struct kith_dir_watch *watch)
+{
+    uint64_t now = kith_mono_ns();
+    if (now - watch->used_at > USED_GRAIN_NS || watch->vain >= VAIN_MAX) {
+        list_take(watch->fs->watcher, watch);
+        list_put_first(watch->fs->watcher, watch);
+    }
+    watch->used_at = now;
+    watch->vain = 0;
+}
+
+/* A change was told that nobody may ever ask for: after many it is the first to be looked at. */
+static void told_in_vain(struct kith_dir_watch *watch)
+{
+    if (++watch->vain == VAIN_MAX) {
+        list_take(watch->fs->watcher, watch);
+        list_put_last(watch->fs->watcher, watch);
+    }
+}
+
 uint64_t kith_watch_live(struct kith_inode *dir)
 {
     struct kith_dir_watch *watch = dir->dir->watch;
@@ -91,12 +137,13 @@ uint64_t kith_watch_live(struct kith_inode *dir)
         return 0;
     }
     uint64_t epoch = kith_watch_epoch(watch->handle);
-    watch->used_at = kith_mono_ns();
+    used(watch);
     if (epoch != watch->epoch) {
         watch->fs->watcher->lapses += watch->epoch != 0 ? 1 : 0;
         watch->epoch = epoch;
+        uint64_t since = epoch == 0 ? 0 : kith_watch_since(watch->handle, epoch);
         dir->dir->live = epoch == 0 ? 0 : ++watch->fs->watcher->live;
-        dir->dir->live_since = watch->used_at;
+        dir->dir->live_since = since != 0 ? since : watch->used_at;
         dir->dir->large = false;
         kith_log_debug("watch", "directory %llx: %s", (unsigned long long)dir->id,
                        epoch != 0 ? "live" : "lapsed");
@@ -312,6 +359,9 @@ static void on_event(void *arg, const struct kith_bytes *names, uint32_t count)
     pthread_mutex_lock(&watch->fs->lock);
     uint64_t now = kith_mono_ns();
     watch->fs->watcher->events++;
+    if (watch->dir->dir->watch == watch) { /* not just being begun or ended */
+        told_in_vain(watch);
+    }
     if (count == 0) {
         told_all(watch, now);
     }
@@ -355,8 +405,9 @@ bool kith_watch_asked(struct kith_fs *fs, struct kith_inode *inode, bool listing
         dir->asked = 0;
     }
     bool worth = ++dir->asked >= ASKED_MIN;
-    if (listing) {
-        worth = worth || (dir->listed_at != 0 && now - dir->listed_at < LISTED_NS);
+    if (listing) { /* a walk through a large tree ends no watch that is of use */
+        worth = worth || fs->watcher->count < WATCHES_MAX - WATCHES_SPARE ||
+                (dir->listed_at != 0 && now - dir->listed_at < LISTED_NS);
         dir->listed_at = now;
     }
     if (worth) {
@@ -379,11 +430,7 @@ void kith_watch_begin(struct kith_fs *fs, struct kith_inode *dir)
     if (watch != NULL && watch->handle != NULL) {
         struct kith_watcher *watcher = fs->watcher;
         watcher->begun++;
-        watch->next = watcher->first;
-        if (watch->next != NULL) {
-            watch->next->prev = watch;
-        }
-        watcher->first = watch;
+        list_put_first(watcher, watch);
         dir->dir->watch = watch;
         dir->dir->live = dir->dir->complete = 0;
     } else {
@@ -411,18 +458,16 @@ void kith_watch_made(struct kith_fs *fs, struct kith_inode *dir)
 /* fs->lock held. The least recently used where it should end, out of the list; else NULL. */
 static struct kith_dir_watch *take_idle(struct kith_watcher *watcher, uint64_t now, bool all)
 {
-    struct kith_dir_watch *oldest = watcher->first;
-    for (struct kith_dir_watch *at = watcher->first; at != NULL; at = at->next) {
-        oldest = at->used_at < oldest->used_at ? at : oldest;
-    }
+    struct kith_dir_watch *oldest = watcher->last;
     bool many = watcher->count > WATCHES_MAX - WATCHES_SPARE;
-    if (oldest == NULL || !(all || many || now > oldest->used_at + IDLE_NS)) {
+    if (oldest == NULL) {
         return NULL;
     }
-    *(oldest->prev != NULL ? &oldest->prev->next : &watcher->first) = oldest->next;
-    if (oldest->next != NULL) {
-        oldest->next->prev = oldest->prev;
+    uint64_t idle_ns = oldest->vain < VAIN_MAX ? IDLE_NS : VAIN_NS;
+    if (!all && !many && now <= oldest->used_at + idle_ns) {
+        return NULL;
     }
+    list_take(watcher, oldest);
     watcher->count--;
     struct kith_dir *dir = oldest->dir->dir;
     dir->watch = NULL;
@@ -499,6 +544,6 @@ void kith_watch_figures(const struct kith_fs *fs, struct kith_watch_figures *ret
     while (watch != NULL) {
         ret_figures->watched++;
         ret_figures->live += kith_watch_epoch(watch->handle) != 0 ? 1 : 0;
-        watch = watch->next != watcher->first ? watch->next : NULL;
+        watch = watch->next;
     }
 }

@@ -23,7 +23,8 @@
 #include "fs/tables/tables.h"
 #include "lib/fake_client.h"
 
-#define WATCHES_MAX 512u /* as in watch.c */
+#define WATCHES_MAX 8192u /* as in watch.c */
+#define VAIN_MAX    64u   /* as there */
 
 struct place {
     struct kith_fake_cluster *cluster;
@@ -541,12 +542,33 @@ static void test_begins_where_work_is(void **state)
     struct kith_dir *root = fs->root->dir; /* two questions were asked in it for "d" */
     assert_non_null(root->watch);
     assert_int_equal(kith_fake_watches(place->cluster), 2);
-    kith_watch_tick(fs, kith_mono_ns() + 4 * NSEC_PER_SEC);
+    kith_watch_tick(fs, kith_mono_ns() + 290 * NSEC_PER_SEC);
     assert_int_equal(kith_fake_watches(place->cluster), 2);
-    kith_watch_tick(fs, kith_mono_ns() + 6 * NSEC_PER_SEC);
+    kith_watch_tick(fs, kith_mono_ns() + 310 * NSEC_PER_SEC);
     assert_int_equal(kith_fake_watches(place->cluster), 0);
     assert_null(root->watch);
     assert_false(known(place, "a"));
+}
+
+/* Told much that nobody asks for: it ends soon. */
+static void test_in_vain(void **state)
+{
+    struct place *place = *state;
+    struct kith_fs *fs = place->fs;
+    for (unsigned i = 0; i < VAIN_MAX; i++) {
+        tell(place, "na", 2);
+    }
+    assert_int_equal(is_there(place, "a"), 0); /* but it is of use */
+    kith_watch_tick(fs, kith_mono_ns() + 10 * NSEC_PER_SEC);
+    assert_int_equal(kith_fake_watches(place->cluster), 2);
+    for (unsigned i = 0; i < VAIN_MAX; i++) {
+        tell(place, "na", 2);
+    }
+    kith_watch_tick(fs, kith_mono_ns() + 4 * NSEC_PER_SEC);
+    assert_int_equal(kith_fake_watches(place->cluster), 2);
+    kith_watch_tick(fs, kith_mono_ns() + 6 * NSEC_PER_SEC);
+    assert_int_equal(kith_fake_watches(place->cluster), 1);
+    assert_null(place->dir->dir->watch);
 }
 
 static void test_bounded(void **state)
@@ -594,6 +616,7 @@ int main(void)
         CASE(test_listing),
         CASE(test_two_scans),
         CASE(test_begins_where_work_is),
+        CASE(test_in_vain),
         CASE(test_bounded),
         cmocka_unit_test_setup_teardown(test_nowatch, setup_nowatch, teardown),
     };
