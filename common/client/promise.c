@@ -318,15 +318,15 @@ static void hold_again(struct kith_client_core *core, struct cc_watch *watch,
 {
     if (!promise->held && promise->session != 0) {
         promise->held = true;
-        promise->since = promise->peer->lease.asked;
+        promise->since = promise->peer->lease.again;
         cc_watch_judge(core, watch);
     }
 }
 
-/* The node answered what was sent at asked_ms: its lease is prolonged, or begins. False: it is over
- * again. */
+/* The node answered what was sent at asked_ms, when core->order was `asked`: its lease is prolonged,
+ * or begins. False: it is over again. */
 static bool lease_goes_on(struct kith_client_core *core, struct cc_peer *peer, uint64_t session,
-                          uint64_t asked_ms)
+                          uint64_t asked_ms, uint64_t asked)
 {
     struct cc_lease *lease = &peer->lease;
     uint64_t until_ms = asked_ms + KITH_WATCH_LEASE_MS - CC_WATCH_MARGIN_MS;
@@ -343,7 +343,10 @@ static bool lease_goes_on(struct kith_client_core *core, struct cc_peer *peer, u
         return false;
     }
     lease->until_ms = until_ms > lease->until_ms ? until_ms : lease->until_ms;
-    if (before_ms != 0 && before_ms < core->now + 2 * CC_WATCH_TELL_MS) {
+    if (before_ms == 0) {
+        lease->again = asked;
+        each_of(core, peer, hold_again);
+    } else if (before_ms < core->now + 2 * CC_WATCH_TELL_MS) {
         each_of(core, peer, look);
     } else { /* then all that rest on it are told so: not after each request */
         cc_watch_wake(core, grain(core->now + CC_WATCH_TELL_MS));
@@ -361,7 +364,8 @@ static bool lease_goes_on(struct kith_client_core *core, struct cc_peer *peer, u
 static void take_ok(struct kith_client_core *core, struct cc_watch *watch,
                     struct cc_promise *promise, uint64_t session)
 {
-    bool goes_on = lease_goes_on(core, promise->peer, session, promise->asked_ms);
+    bool goes_on =
+        lease_goes_on(core, promise->peer, session, promise->asked_ms, promise->asked);
     promise->pause_ms = 0;
     promise->at_ms = CC_NEVER;
     if (!promise->held || promise->session != session) {
@@ -406,7 +410,6 @@ static void take_lease(struct kith_client_core *core, uint32_t index, uint64_t c
         return; /* asked again, or for another table */
     }
     struct cc_lease *lease = &peer->lease;
-    bool lapsed = core->now >= lease->until_ms;
     lease->ask_id = 0;
     lease->late = false;
     lease->pause_ms = 0;
@@ -421,10 +424,8 @@ static void take_lease(struct kith_client_core *core, uint32_t index, uint64_t c
     if (res->status.err != KITH_OK) {
         lease->at_ms = CC_NEVER;
         session_over(core, peer);
-    } else if (!lease_goes_on(core, peer, res->session, lease->asked_ms)) {
+    } else if (!lease_goes_on(core, peer, res->session, lease->asked_ms, lease->asked)) {
         renew_at(core, lease, core->now);
-    } else if (lapsed) {
-        each_of(core, peer, hold_again);
     }
 }
 

@@ -22,6 +22,7 @@ struct cc_lease {
     uint64_t conn;     /* that it was sent on */
     uint64_t asked_ms;
     uint64_t asked;    /* core->order when it was sent */
+    uint64_t again;    /* the same of the request by which it goes on after it was over here */
     uint64_t at_ms;    /* renew then, or count the answer as missing; CC_NEVER: nothing is promised */
     uint32_t pause_ms; /* before it is asked again after a failure; 0 = there was none */
     bool late;         /* it has not answered, and is asked after the pause */

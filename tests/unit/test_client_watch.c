@@ -88,6 +88,41 @@ static void test_lapse(void **state)
     assert_int_equal(2, epoch(w, 1));
 }
 
+/* Over here and not at the node: what was promised goes for reads from now on, whatever it was that
+ * the node answered. */
+static void test_over_here_only(void **state)
+{
+    struct client_world *w = *state;
+    struct watching *my = of(w);
+    const struct kith_group other = {{9, 9}};
+    for (uint32_t round = 0; round < 2; round++) {
+        watch(w, 1);
+        for (uint32_t i = 0; i < WORLD_NODES; i++) {
+            my->nodes[i].silent = true;
+        }
+        world_pass(w, 3100);
+        assert_int_equal(0, epoch(w, 1));
+        uint64_t number = atomic_load(&my->follow[1].epoch.number);
+        for (uint32_t i = 0; i < WORLD_NODES; i++) {
+            my->nodes[i].silent = false;
+            my->nodes[i].lease_ms = w->now + KITH_WATCH_LEASE_MS;
+        }
+        if (round == 0) { /* a request for something else */
+            assert_int_equal(KITH_OK, begin(w, 2, &other));
+            assert_int_equal(1, epoch(w, 2));
+        } else { /* the renewal */
+            late_answer(w, 0);
+            late_answer(w, 1);
+        }
+        assert_int_equal(number + 1, epoch(w, 1));
+        (void)read_a(w);
+        world_pass(w, 5000);
+        assert_int_equal(number + 1, epoch(w, 1));
+        unwatch(w, 1);
+        kith_epoch_tell(&my->follow[1].epoch, 0); /* the next is another watch */
+    }
+}
+
 /* Asked in time, answered too late: the node may have taken it after its lease was over. */
 static void test_answer_after_the_end(void **state)
 {
@@ -381,6 +416,7 @@ int main(void)
         WATCH_TEST(test_before_the_table),
         WATCH_TEST(test_changes),
         WATCH_TEST(test_again),
+        WATCH_TEST(test_over_here_only),
         WATCH_TEST(test_short_of_memory),
         WATCH_TEST(test_refused),
         WATCH_TEST(test_unanswered),
