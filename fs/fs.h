@@ -36,7 +36,7 @@
  *   2. inode->row_busy  who puts the row of an inode (all at once, never while waiting for 1)
  *   3. fs->lock         all tables and fields below; never held over a request to the cluster, a
  *                       function of content.h or a reply to the kernel
- *   4. that of .kith (control/impl.h)
+ *   4. that of .kith (control/impl.h); the hook's (hook.h)
  *   5. the executor's own lock; the notifier's own lock
  * 1 and 2 are flags under fs->lock, waited for with fs->changed; they are held over requests.
  *
@@ -44,7 +44,8 @@
  * cluster once (kith_start_*) they send themselves, and the client's callback answers; everything
  * else goes to the executor (executor.c), whose threads may wait; one timer thread (timer.c) starts
  * flushes that are due, answers interrupted requests and sweeps; one notifier (notify.c) talks to
- * the kernel, and a second process (guard.h) ends what hangs when this one dies while it does. The
+ * the kernel, and a second process (guard.h) ends what hangs when this one dies while it does; with
+ * -o on_conflict one reads names in which there may be a conflict, and waits for a program. The
  * client's threads wake waiters and end what kith_start_* sent; they never wait. An interrupted
  * request is answered EINTR where its caller means to end; its work goes on to its end.
  *
@@ -52,6 +53,7 @@
  *   requests              the way in and out: reading, handlers, jobs and their threads, answers
  *   names, links, files   the work: names in directories; hard links; contents and attributes
  *   conflicts             the work: concurrent versions beside the one that bears the name
+ *   hook                  a program of the user's that is run for them
  *   tables                what is known in memory
  *   rows                  requests to the cluster
  *   control               the virtual files in .kith, and what is counted for them
@@ -110,6 +112,7 @@ struct kith_moved;
 struct kith_control;
 struct kith_link_at;
 struct kith_statfs;
+struct kith_hook;
 
 /* What could not be put so far (files/unput.c). */
 struct kith_unput {
@@ -318,6 +321,7 @@ struct kith_fs {
     struct kith_watcher *watcher; /* NULL: no watches */
     struct kith_checker *checker; /* NULL: it does not look for orphans */
     struct kith_control *control; /* NULL: no virtual files */
+    struct kith_hook *hook; /* NULL: no -o on_conflict; set and cleared under lock (hook.h) */
     unsigned mount_number;        /* of the device; 0: not known, or not mounted yet */
 };
 /* ---- errno.c: codes as errnos, and the time of day ---- */

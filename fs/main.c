@@ -18,6 +18,7 @@
 #include "base/crash.h"
 #include "base/stdfd.h"
 #include "fs/fs.h"
+#include "fs/hook/hook_program.h"
 #include "fs/mount/mount.h"
 #include "fs/mount/mountpoint.h"
 
@@ -65,6 +66,10 @@ static const char usage[] =
     "  -o conflicts=show     concurrent versions of a file stand beside it, as\n"
     "                        NAME.conflict-TIME-WRITER-HASH; hide: they do not (show)\n"
     "  -o conflict_names=W   suffix, or infix: before the file's extension (suffix)\n"
+    "  -o on_conflict=CMD    a program, by its path or its name in PATH, that is run when this mount\n"
+    "                        finds a file with concurrent versions: CMD FILE VERSION...; KITH_PATH,\n"
+    "                        KITH_VERSIONS and KITH_MOUNT say the same. Once for the same versions,\n"
+    "                        one at a time, for a minute at most, as the user of the mount\n"
     "  -o check=S            every S seconds one of the mounts looks for directories that no name\n"
     "                        leads to, and gives them one (86400; 0: this one never does)\n"
     "  -o cache_size=BYTES   of file contents (64M)\n"
@@ -259,6 +264,23 @@ static int daemon_run(struct kith_fs_options *options, int pid_fd)
     return serve(options, &report);
 }
 
+/* Found before the daemon goes to "/", so that what is wrong with it is said at once. */
+static int find_hook(struct kith_fs_options *options)
+{
+    struct kith_error error;
+    char *path;
+    if (options->on_conflict == NULL) {
+        return 0;
+    }
+    if (kith_hook_program(options->on_conflict, options->mountpoint, &path, &error) != KITH_OK) {
+        fprintf(stderr, "kithfs: %s\n", error.message);
+        return EXIT_USAGE;
+    }
+    kith_free(options->on_conflict);
+    options->on_conflict = path;
+    return 0;
+}
+
 /* Of a mount that is there, ro and rw can be changed, which the kernel does. Others may only be what
  * they were: mount(8) passes on what stands in fstab. */
 static int remount(const struct kith_fs_options *options)
@@ -304,8 +326,9 @@ static int run(struct kith_fs_options *options)
     mallopt(M_MMAP_THRESHOLD, KEEP_BELOW);
     mallopt(M_TRIM_THRESHOLD, 2 * KEEP_BELOW);
     mallopt(M_ARENA_MAX, ARENAS);
-    int pid_fd;
-    int code = open_pid_file(options, &pid_fd);
+    int pid_fd = -1;
+    int code = find_hook(options);
+    code = code != 0 ? code : open_pid_file(options, &pid_fd);
     if (code == 0 && options->foreground) {
         struct report report = {-1, false, pid_fd, options->pid_path, false};
         code = serve(options, &report);

@@ -90,6 +90,7 @@ static bool collect(struct kith_control *control, struct kith_arena *arena,
     figures->resident_bytes = resident_bytes();
     kith_content_store_stats(fs->store, &figures->content);
     pthread_mutex_lock(&fs->lock);
+    kith_hook_figures(fs->hook, &figures->hook);
     figures->names = fs->entry_count;
     figures->inodes = fs->inode_count;
     kith_watch_figures(fs, &figures->watch);

@@ -196,6 +196,23 @@ static void watches_print(const struct kith_figures *figures, FILE *out)
     }
 }
 
+static void hook_print(const struct kith_figures *figures, FILE *out)
+{
+    const struct kith_hook_figures *hook = &figures->hook;
+    if (figures->options->on_conflict == NULL) {
+        return;
+    }
+    one(out, "kithfs_hook_runs_total", "counter", "Runs of the program of on_conflict.",
+        hook->runs);
+    one(out, "kithfs_hook_failures_total", "counter", "Those that did not end with status 0.",
+        hook->failures);
+    one(out, "kithfs_hook_looks_total", "counter", "Places that were looked at for conflicts.",
+        hook->looks);
+    one(out, "kithfs_hook_dropped_total", "counter",
+        "Places that were not looked at for conflicts.", hook->dropped);
+    one(out, "kithfs_hook_waiting", "gauge", "Places that wait to be looked at.", hook->waiting);
+}
+
 /* ---- Nodes ---- */
 
 static void lower(FILE *out, const char *name)
@@ -270,6 +287,7 @@ void kith_stats_print(const struct kith_figures *figures, struct kith_meter *met
     requests_print(meter, out);
     content_print(figures, out);
     watches_print(figures, out);
+    hook_print(figures, out);
     calls_print(&figures->view.counts, out);
     nodes_print(&figures->view, out);
     head(out, "process_start_time_seconds", "gauge", "When it was mounted.");

@@ -145,6 +145,27 @@ static bool unput_print(const struct kith_figures *figures, FILE *out)
     return ok;
 }
 
+static void hook_print(const struct kith_figures *figures, FILE *out)
+{
+    const struct kith_hook_figures *hook = &figures->hook;
+    char program[TEXT_SIZE], failure[TEXT_SIZE], when[96];
+    if (figures->options->on_conflict == NULL) {
+        return;
+    }
+    shown(figures->options->on_conflict, program);
+    fprintf(out, "Hook      %s: run %llu times, failed %llu times\n", program,
+            (unsigned long long)hook->runs, (unsigned long long)hook->failures);
+    if (hook->dropped > 0) {
+        fprintf(out, "          %llu places were not looked at for conflicts (see the log)\n",
+                (unsigned long long)hook->dropped);
+    }
+    if (hook->failed_ms != 0) {
+        shown(hook->failure, failure);
+        moment_text(hook->failed_ms, figures->now_ms, when, sizeof when);
+        fprintf(out, "          last failure %s: %s\n", when, failure);
+    }
+}
+
 bool kith_status_print(const struct kith_figures *figures, FILE *out)
 {
     char dirty[KITH_FORMAT_SIZE], files[KITH_FORMAT_SIZE], cached[KITH_FORMAT_SIZE];
@@ -171,6 +192,7 @@ bool kith_status_print(const struct kith_figures *figures, FILE *out)
     } else {
         fputs("Watched   nothing (nowatch)\n", out);
     }
+    hook_print(figures, out);
     fprintf(out, "Known     %s names, %s files and directories\n", names, inodes);
     fprintf(out, "Memory    %s, of which %s are contents that were read\n", resident, cached);
     return ok;

@@ -11,6 +11,7 @@
 #include "client/client.h"
 #include "fs/control/meter.h"
 #include "fs/fs.h"
+#include "fs/hook/hook.h"
 #include "fs/tables/tables.h"
 
 /* A file that could not be stored so far. */
@@ -36,6 +37,7 @@ struct kith_figures {
     uint32_t names, inodes;
     bool watches; /* there are any: no -o nowatch */
     struct kith_watch_figures watch;
+    struct kith_hook_figures hook; /* counts where options->on_conflict is one */
     uint64_t resident_bytes; /* of the process; 0: not known */
 };
 

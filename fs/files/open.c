@@ -11,6 +11,7 @@
 
 #include "fs/fs.h"
 #include "fs/files/files.h"
+#include "fs/hook/hook.h"
 #include "fs/names/names.h"
 #include "fs/requests/requests.h"
 #include "fs/rows/rows.h"
@@ -207,6 +208,7 @@ int kith_inode_renew(struct kith_fs *fs, struct kith_inode *inode)
     } else if (error == 0 && inode->entry != NULL) {
         error = kith_octets_set(&inode->entry->ctx, seen.ctx) ? 0 : ENOMEM;
     }
+    kith_hook_saw(fs, inode->entry);
     pthread_mutex_unlock(&fs->lock);
     kith_client_answer_release(&answer);
     kith_arena_release(&arena);

@@ -11,6 +11,7 @@
 
 #include "fs/fs.h"
 #include "fs/files/files.h"
+#include "fs/hook/hook.h"
 #include "fs/rows/rows.h"
 #include "fs/tables/tables.h"
 
@@ -109,6 +110,7 @@ static int row_put_end(struct kith_fs *fs, struct kith_inode *inode, const struc
     if (inode->entry != NULL) {
         inode->entry->dir->dir->changed_at = kith_mono_ns();
     }
+    kith_hook_saw(fs, inode->entry);
     pthread_mutex_unlock(&fs->lock);
     kith_inode_image_stored(fs, inode, &put->image, &result->dot, put->durability);
     return moved ? 0 : ENOMEM;

@@ -13,6 +13,7 @@
 #include "fs/control/control.h"
 #include "fs/fs.h"
 #include "fs/files/files.h"
+#include "fs/hook/hook.h"
 #include "fs/mount/guard.h"
 #include "fs/mount/mount.h"
 #include "fs/mount/mountpoint.h"
@@ -200,6 +201,9 @@ static enum kith_err start_parts(struct kith_fs *fs, struct kith_error *error)
     if (err == KITH_OK && fs->options->check_s > 0.0 && !fs->options->read_only) {
         err = kith_checker_new(fs, &fs->checker);
     }
+    if (err == KITH_OK && fs->options->on_conflict != NULL) {
+        err = kith_hook_new(fs);
+    }
     return err == KITH_OK ? err : kith_error_set(error, err, "%s", kith_err_text((int)err));
 }
 
@@ -278,10 +282,12 @@ unsigned kith_fs_free(struct kith_fs *fs)
     unsigned lost = 0;
     set_hard(fs, false); /* who waits for the cluster waits no more */
     kith_checker_stop(fs->checker);
+    kith_hook_stop(fs->hook);
     if (fs->timer != NULL) {
         lost = kith_fs_flush_all(fs, kith_mono_ns() + END_TIMEOUT_NS);
     }
     kith_checker_free(fs->checker);
+    kith_hook_free(fs);
     kith_timer_free(fs->timer);
     fs->timer = NULL;
     kith_control_end(fs->control); /* a reader who waits is a job */
@@ -428,6 +434,7 @@ static int serve_mount(struct kith_fs *fs, struct kith_guard *guard, struct kith
     arm_guard(fs, guard);
     int code = serve_session(fs->session);
     kith_control_end(fs->control);
+    kith_hook_stop(fs->hook); /* what it does in the mount ends below, with who still waits */
     unmount(fs->session, at, known ? &number : NULL);
     /* who still waits is answered by nobody, and the notifier may wait for him. Not before: libfuse
      * takes an aborted connection for an unmounted one. */

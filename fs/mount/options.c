@@ -263,11 +263,19 @@ static enum kith_err choice_parse(const char *name, const char *value, const cha
                           second);
 }
 
-/* How concurrent versions are shown. */
+/* How concurrent versions are shown, and who is told of them. */
 static enum kith_err conflict_option(const char *name, const char *value,
                                      struct kith_fs_options *options, struct kith_error *error)
 {
     bool infix = false;
+    if (strcmp(name, "on_conflict") == 0) {
+        if (value[0] == '\0') {
+            return kith_error_set(error, KITH_EINVAL, "option on_conflict= wants a program");
+        }
+        kith_free(options->on_conflict);
+        options->on_conflict = kith_strdup(value);
+        return options->on_conflict == NULL ? no_memory(error) : KITH_OK;
+    }
     if (strcmp(name, "conflicts") == 0) {
         return choice_parse(name, value, "show", "hide", &options->hide_conflicts, error);
     }
@@ -276,11 +284,32 @@ static enum kith_err conflict_option(const char *name, const char *value,
     return err;
 }
 
+/* Where the option's milliseconds go; NULL: it is another one. From lease on they are for tests, where
+ * a day is some seconds. */
+static uint32_t *time_place(struct kith_fs_options *options, const char *name)
+{
+    const struct {
+        const char *name;
+        uint32_t *ms;
+    } times[] = {
+        {"mount_timeout", &options->mount_timeout_ms}, {"op_timeout", &options->op_timeout_ms},
+        {"lease", &options->lease_ms},                 {"dir_time", &options->dir_time_ms},
+        {"hook_limit", &options->hook_limit_ms},       {"hook_quiet", &options->hook_quiet_ms},
+    };
+    for (unsigned i = 0; i < sizeof times / sizeof times[0]; i++) {
+        if (strcmp(times[i].name, name) == 0) {
+            return times[i].ms;
+        }
+    }
+    return NULL;
+}
+
 static enum kith_err value_option(const char *name, const char *value,
                                   struct kith_fs_options *options, struct kith_error *error)
 {
     uint64_t bytes = 0;
     enum kith_err err = KITH_OK;
+    uint32_t *ms = time_place(options, name);
     if (strcmp(name, "attr_timeout") == 0) {
         return seconds_parse(name, value, &options->attr_timeout, error);
     }
@@ -290,17 +319,8 @@ static enum kith_err value_option(const char *name, const char *value,
     if (strcmp(name, "check") == 0) {
         return seconds_parse(name, value, &options->check_s, error);
     }
-    if (strcmp(name, "mount_timeout") == 0) {
-        return timeout_parse(name, value, &options->mount_timeout_ms, error);
-    }
-    if (strcmp(name, "op_timeout") == 0) {
-        return timeout_parse(name, value, &options->op_timeout_ms, error);
-    }
-    if (strcmp(name, "lease") == 0) { /* for tests, where a day is some seconds */
-        return timeout_parse(name, value, &options->lease_ms, error);
-    }
-    if (strcmp(name, "dir_time") == 0) { /* for tests, which count puts */
-        return timeout_parse(name, value, &options->dir_time_ms, error);
+    if (ms != NULL) {
+        return timeout_parse(name, value, ms, error);
     }
     if (strcmp(name, "w_min") == 0) {
         return count_parse(name, value, KITH_REPLICAS_MAX, &options->w_min, error);
@@ -314,7 +334,8 @@ static enum kith_err value_option(const char *name, const char *value,
     if (strcmp(name, "zone") == 0) {
         return zone_parse(value, options, error);
     }
-    if (strcmp(name, "conflicts") == 0 || strcmp(name, "conflict_names") == 0) {
+    if (strcmp(name, "conflicts") == 0 || strcmp(name, "conflict_names") == 0 ||
+        strcmp(name, "on_conflict") == 0) {
         return conflict_option(name, value, options, error);
     }
     if (strcmp(name, "cache_size") == 0) {
@@ -494,6 +515,8 @@ static void set_defaults(struct kith_fs_options *options)
     options->attr_timeout = options->entry_timeout = 1.0;
     options->check_s = 86400.0;
     options->dir_time_ms = 2000;
+    options->hook_limit_ms = 60000;
+    options->hook_quiet_ms = 1000;
     options->mount_timeout_ms = 10000;
     options->op_timeout_ms = 10000;
     options->log_level = KITH_LOG_INFO;
@@ -545,6 +568,7 @@ void kith_fs_options_release(struct kith_fs_options *options)
     kith_free(options->log_path);
     kith_free(options->pid_path);
     kith_free(options->zone);
+    kith_free(options->on_conflict);
     memset(options, 0, sizeof *options);
 }
 
@@ -626,6 +650,9 @@ void kith_fs_options_text(const struct kith_fs_options *options, struct kith_buf
     say_word(out, options->no_acl, "noacl");
     say_word(out, options->hide_conflicts, "conflicts=hide");
     say_word(out, options->conflict_names == KITH_CONFLICT_INFIX, "conflict_names=infix");
+    if (options->on_conflict != NULL) {
+        say(out, "on_conflict=%s", options->on_conflict);
+    }
     say_sizes(out, options);
     if (options->pid_path != NULL) {
         say(out, "pid_file=%s", options->pid_path);

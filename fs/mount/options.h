@@ -36,6 +36,7 @@ struct kith_fs_options {
     bool hard;   /* requests wait until the cluster answers (kith_client_hard) */
     bool no_acl; /* POSIX ACLs are neither kept nor minded */
     bool hide_conflicts;
+    char *on_conflict; /* the program as it was given (fs/hook); NULL = none; owned */
     enum kith_conflict_style conflict_names;
     uint32_t w_min; /* of client.h */
     char *zone;     /* NULL = that of the nearest node; owned */
@@ -46,6 +47,7 @@ struct kith_fs_options {
     uint32_t readahead_bytes;
     double check_s; /* between two checks for orphans (fs/orphans); 0: none */
     uint32_t dir_time_ms; /* a directory's time of change is put so long after the change; 0: never */
+    uint32_t hook_limit_ms, hook_quiet_ms; /* of on_conflict: a run's, and before it (hook_queue.h) */
     uint32_t lease_ms; /* as in fs/content/content.h; 0 = its own */
     char *log_path; /* NULL = stderr; owned */
     char *pid_path; /* NULL = none; owned */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "fs/fs.h"
+#include "fs/hook/hook.h"
 #include "fs/links/links.h"
 #include "fs/names/names.h"
 #include "fs/rows/rows.h"
@@ -337,6 +338,7 @@ int kith_inode_saw(struct kith_fs *fs, struct kith_inode *inode, const struct ki
             error = kith_octets_set(&entry->ctx, ret_seen->ctx) ? 0 : ENOMEM;
             kith_watch_saw(entry, started, error == 0 && kith_seen_taken(inode, ret_seen, started));
         }
+        kith_hook_saw(fs, entry);
     }
     pthread_mutex_unlock(&fs->lock);
     return error;

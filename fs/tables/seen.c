@@ -8,6 +8,7 @@
 
 #include "format/versions.h"
 #include "fs/fs.h"
+#include "fs/hook/hook.h"
 #include "fs/links/links.h"
 #include "fs/names/names.h"
 #include "fs/orphans/orphans.h"
@@ -661,5 +662,6 @@ enum kith_err kith_seen_absorb(struct kith_fs *fs, struct kith_entry *entry,
     }
     enum kith_err err = absorb_inode(fs, entry, inode, seen, started);
     kith_inode_drop(fs, inode);
+    kith_hook_saw(fs, entry);
     return err;
 }

@@ -230,6 +230,9 @@ bool kith_watch_knows(const struct kith_entry *entry);
 bool kith_watch_knows_inode(const struct kith_inode *inode);
 /* A name that is not in the table does not exist. */
 bool kith_watch_complete(struct kith_inode *dir);
+/* The same; and whoever was asked for it has read all names under the watch that is live now. It is no
+ * use of it. */
+bool kith_watch_saw_all(const struct kith_inode *dir);
 /* The entry where kith_watch_knows it (made, where it is known to be missing), else NULL. */
 struct kith_entry *kith_watch_entry(struct kith_fs *fs, struct kith_inode *dir, const char *name);
 /* What a read begun at `started` brought of this name is in the tables now; sure: all of it, and

@@ -52,6 +52,7 @@
 #include <string.h>
 
 #include "fs/fs.h"
+#include "fs/hook/hook.h"
 #include "fs/mount/mount.h"
 #include "fs/names/names.h"
 #include "fs/tables/tables.h"
@@ -62,6 +63,10 @@
 #define VAIN_NS       (5 * NSEC_PER_SEC)   /* not used for so long, and told VAIN_MAX changes: ended */
 #define VAIN_MAX      64u
 #define USED_GRAIN_NS NSEC_PER_SEC /* the order of use is no finer */
+/* With a hook (hook.h) changes are to be told also of what nobody looks at: a directory is watched from
+ * the first question on, until nobody has used it for HOOK_IDLE_NS, and longer while nodes are away. */
+#define HOOK_IDLE_NS  (3600 * NSEC_PER_SEC)
+#define HOOK_MOST     1024u /* that were used last are looked through when their watch is live again */
 #define ASKED_MIN     2u /* questions within ASKED_NS that make a directory worth a watch */
 #define ASKED_NS      NSEC_PER_SEC
 #define LISTED_NS     (10 * NSEC_PER_SEC) /* the same for a second listing, where watches are short */
@@ -74,6 +79,7 @@ struct kith_dir_watch {
     struct kith_inode *dir; /* one ref */
     struct kith_watch *handle;
     uint64_t epoch; /* the client's, to which dir->live belongs; 0: to none */
+    uint64_t hook_epoch; /* the same, for which the hook was told to look through it */
     uint64_t used_at;
     uint32_t vain; /* changes that were told since */
 };
@@ -264,6 +270,7 @@ static void told_all(struct kith_dir_watch *watch, uint64_t now)
     dir->live = dir->complete = 0;
     dir->complete_until = 0;
     dir->told_at = dir->doubt_at = now;
+    (void)kith_hook_told_all(watch->fs, watch->dir);
 }
 
 /* The kernel's copy of a name is old. */
@@ -311,6 +318,7 @@ static void told_inode(struct kith_fs *fs, struct kith_inode *dir, struct kith_i
         struct kith_entry *entry = kith_entry_find(dir, name);
         if (entry != NULL && entry->inode == inode) {
             told_entry(fs, entry, now);
+            kith_hook_told(fs, entry);
         }
     }
 }
@@ -349,6 +357,9 @@ static void told_name(struct kith_dir_watch *watch, struct kith_bytes row, uint6
             told_all(watch, now);
         } else {
             told_entry(fs, entry, now);
+            if (parts.kind == KITH_ROWNAME_ENTRY) { /* attributes are in no conflict */
+                kith_hook_told(fs, entry);
+            }
         }
     }
 }
@@ -359,7 +370,8 @@ static void on_event(void *arg, const struct kith_bytes *names, uint32_t count)
     pthread_mutex_lock(&watch->fs->lock);
     uint64_t now = kith_mono_ns();
     watch->fs->watcher->events++;
-    if (watch->dir->dir->watch == watch) { /* not just being begun or ended */
+    /* not just being begun or ended; and the hook asks for each */
+    if (watch->dir->dir->watch == watch && watch->fs->hook == NULL) {
         told_in_vain(watch);
     }
     if (count == 0) {
@@ -404,7 +416,7 @@ bool kith_watch_asked(struct kith_fs *fs, struct kith_inode *inode, bool listing
         dir->asked_since = now;
         dir->asked = 0;
     }
-    bool worth = ++dir->asked >= ASKED_MIN;
+    bool worth = ++dir->asked >= ASKED_MIN || (fs->hook != NULL && !listing);
     if (listing) { /* a walk through a large tree ends no watch that is of use */
         worth = worth || fs->watcher->count < WATCHES_MAX - WATCHES_SPARE ||
                 (dir->listed_at != 0 && now - dir->listed_at < LISTED_NS);
@@ -455,16 +467,26 @@ void kith_watch_made(struct kith_fs *fs, struct kith_inode *dir)
     }
 }
 
-/* fs->lock held. The least recently used where it should end, out of the list; else NULL. */
-static struct kith_dir_watch *take_idle(struct kith_watcher *watcher, uint64_t now, bool all)
+static bool is_idle(const struct kith_fs *fs, const struct kith_dir_watch *watch, uint64_t now)
 {
+    uint64_t idle_ns = watch->vain < VAIN_MAX ? IDLE_NS : VAIN_NS;
+    if (fs->hook != NULL) {
+        idle_ns = HOOK_IDLE_NS;
+    }
+    bool away = fs->hook != NULL && kith_watch_epoch(watch->handle) == 0;
+    return !away && now > watch->used_at + idle_ns;
+}
+
+/* fs->lock held. The least recently used where it should end, out of the list; else NULL. */
+static struct kith_dir_watch *take_idle(struct kith_fs *fs, uint64_t now, bool all)
+{
+    struct kith_watcher *watcher = fs->watcher;
     struct kith_dir_watch *oldest = watcher->last;
     bool many = watcher->count > WATCHES_MAX - WATCHES_SPARE;
     if (oldest == NULL) {
         return NULL;
     }
-    uint64_t idle_ns = oldest->vain < VAIN_MAX ? IDLE_NS : VAIN_NS;
-    if (!all && !many && now <= oldest->used_at + idle_ns) {
+    if (!all && !many && !is_idle(fs, oldest, now)) {
         return NULL;
     }
     list_take(watcher, oldest);
@@ -479,7 +501,7 @@ static void end_idle(struct kith_fs *fs, uint64_t now, bool all)
 {
     for (;;) {
         pthread_mutex_lock(&fs->lock);
-        struct kith_dir_watch *watch = take_idle(fs->watcher, now, all);
+        struct kith_dir_watch *watch = take_idle(fs, now, all);
         pthread_mutex_unlock(&fs->lock);
         if (watch == NULL) {
             return;
@@ -492,9 +514,35 @@ static void end_idle(struct kith_fs *fs, uint64_t now, bool all)
     }
 }
 
+/* What has changed while a watch was not live nobody tells. */
+static void look_through(struct kith_fs *fs)
+{
+    pthread_mutex_lock(&fs->lock);
+    struct kith_dir_watch *watch = fs->hook != NULL ? fs->watcher->first : NULL;
+    for (uint32_t i = 0; watch != NULL && i < HOOK_MOST; i++, watch = watch->next) {
+        uint64_t epoch = kith_watch_epoch(watch->handle);
+        if (epoch != 0 && epoch != watch->hook_epoch) {
+            if (!kith_hook_told_all(fs, watch->dir)) {
+                break; /* as many wait as can: the next time */
+            }
+            watch->hook_epoch = epoch;
+        }
+    }
+    pthread_mutex_unlock(&fs->lock);
+}
+
+bool kith_watch_saw_all(const struct kith_inode *inode)
+{
+    const struct kith_dir *dir = inode->dir;
+    const struct kith_dir_watch *watch = dir->watch;
+    return watch != NULL && watch->epoch != 0 && watch->epoch == kith_watch_epoch(watch->handle) &&
+           dir->complete != 0 && dir->complete == dir->live;
+}
+
 void kith_watch_tick(struct kith_fs *fs, uint64_t now)
 {
     if (fs->watcher != NULL) {
+        look_through(fs);
         end_idle(fs, now, false);
     }
 }

@@ -71,6 +71,15 @@ static void test_source(void **state)
     assert_int_equal(options.conflict_names, KITH_CONFLICT_INFIX);
     assert_false(options.no_acl);
     kith_fs_options_release(&options);
+    char hook[] = "kithfs n1:/ /mnt -o on_conflict=first,on_conflict=settle,hook_limit=2.5";
+    assert_int_equal(parse(&options, &error, hook), KITH_OK);
+    assert_string_equal(options.on_conflict, "settle");
+    assert_int_equal(options.hook_limit_ms, 2500);
+    assert_int_equal(options.hook_quiet_ms, 1000);
+    kith_fs_options_release(&options);
+    char no_hook[] = "kithfs n1:/ /mnt -o on_conflict=";
+    assert_int_equal(parse(&options, &error, no_hook), KITH_EINVAL);
+    assert_string_equal(error.message, "option on_conflict= wants a program");
     char noacl[] = "kithfs n1:/ /mnt -o noacl";
     assert_int_equal(parse(&options, &error, noacl), KITH_OK);
     assert_true(options.no_acl);
@@ -208,7 +217,7 @@ static void test_text(void **state)
     static const char all[] =
         "ro,allow_other,strict,w_min=2,zone=ams,read=one,write=all,attr_timeout=2.5,"
         "entry_timeout=0,check=60,mount_timeout=3,op_timeout=0.5,nowatch,noacl,conflicts=hide,"
-        "conflict_names=infix,cache_size=1048576,readahead=4096,pid_file=/p,log=/l,log_level=warn,"
+        "conflict_names=infix,on_conflict=/usr/bin/settle,cache_size=1048576,readahead=4096,pid_file=/p,log=/l,log_level=warn,"
         "nosuid,noatime";
     text_is(all, all);
     struct kith_fs_options options;
