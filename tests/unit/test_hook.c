@@ -376,8 +376,10 @@ static void test_names_told(void **state)
     struct place *place = *state;
     struct two_fs *two = &place->two;
     struct kith_inode *mine, *other;
-    write_linked(two, &mine, &other);
+    looks(two, "zero");
     looked_through(place);
+    write_linked(two, &mine, &other);
+    settled(place);
     put_other(two, other);
     wait_runs(place, 1);
     settled(place);

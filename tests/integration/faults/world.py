@@ -78,12 +78,13 @@ class World:
         return len(nodes) == len(self.nodes) and all(
             n["state"] == "up" and n["hints"] == 0 and n["thin_rows"] == 0 for n in nodes)
 
-    def mount(self, zone):
+    def mount(self, zone, options=""):
         machine, at = self.zones[zone][-1], f"{self.folder}/mnt-{zone}"
         os.makedirs(at)
         near = ",".join(f"{self.net.address(n)}:7070" for n in self.zones[zone][:-1])
         done = subprocess.run(self.inside(machine, f"{BIN}/kithfs", f"{near}:/", at, "-o",
-                                          f"{LEVELS},zone={zone},log={self.folder}/{zone}.log"),
+                                          f"{LEVELS},zone={zone},log={self.folder}/{zone}.log"
+                                          f"{options and ',' + options}"),
                               capture_output=True, text=True, timeout=60)
         if done.returncode != 0:
             raise Failed(f"kithfs in {zone}: {done.stderr}")
