@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # The program of -o on_conflict: it settles what two sides of a cut network have written, once and with
 # the right words; what fails is told; what hangs is ended, and keeps neither the mount nor its end
-# waiting. Some 35 s.
+# waiting. Some 30 s.
 . "$(dirname "$0")/lib.sh"
 need_fuse
 export KITH_BIN
@@ -91,7 +91,7 @@ say "failed"
 # it takes too long: the mount goes on meanwhile, and afterwards
 mount_down
 hook_up hook_limit=1
-wait_for 10 "$work/runs to have the one that stands, again" eval "ls '$mnt' >'$work/listing'; hook_runs 2"
+wait_for 10 "the one that stands, again" eval "ls '$mnt' >'$work/listing'; hook_runs 2"
 echo 'trap "" TERM; while :; do sleep 0.1; done' >"$work/then"
 conflict hanging
 wait_for 10 "it to hang" hook_runs 3
@@ -119,13 +119,14 @@ logged "the mount ends" || fail "$(tail -n 5 "$log")"
 say "unmounted"
 
 # the same where it hangs in a call to the mount, which no signal ends before the mount does
-hook_up hard
+hook_up hard,dir_time=0.1,op_timeout=3
 : >"$work/then"
 wait_for 10 "those that stand, again" eval "ls '$mnt' >'$work/listing'; hook_runs 12"
 pid=$(pgrep -f "kithfs.* $mnt ")
-echo 'cd "$KITH_MOUNT"; : >reading; while :; do ls -R . >/dev/null; cat * >/dev/null; done' >"$work/then"
+echo "cd \"\$KITH_MOUNT\"; : >'$work/reading'; while :; do ls -R . >/dev/null; cat * >/dev/null; done" >"$work/then"
 conflict stuck
-wait_for 10 "it to work in the mount" test -e "$mnt/reading"
+wait_for 10 "it to work in the mount" test -e "$work/reading"
+wait_for 10 "nothing to be unsent" grep -q "^Unsent    0 files" "$mnt/.kith/status" # the end has no more to do
 for n in 1 2 3; do kill -STOP "$(node_pid $n)"; done
 sleep 1.5 # until what the mount remembers is over: there is nothing that tells of it
 kill "$pid"

@@ -22,6 +22,8 @@ static char *print(void)
     struct kith_figures figures = {.options = &options, .options_text = "", .since_ms = 1234567};
     char *text;
     size_t size;
+    figures.hook.runs = 5;
+    figures.hook.failures = 2;
     options.source = "n1:7070:/a\"b\\c";
     options.mountpoint = "/mnt/\n";
     snprintf(node.address, sizeof node.address, "n1:7070");
@@ -87,6 +89,15 @@ static void test_text(void **state)
     wants(text, "\nkithfs_node_answer_seconds{node=\"n1:7070\",zone=\"\"} 0.001500\n");
     wants(text, "\nprocess_start_time_seconds 1234.567\n");
     assert_null(strstr(text, "duration_seconds_count{op=\"forget\"}"));
+    assert_null(strstr(text, "kithfs_hook"));
+    free(text);
+    char program[] = "/usr/bin/settle";
+    options.on_conflict = program;
+    text = print();
+    options.on_conflict = NULL;
+    wants(text, "\nkithfs_hook_runs_total 5\n");
+    wants(text, "\nkithfs_hook_failures_total 2\n");
+    wants(text, "\nkithfs_hook_dropped_total 0\n");
     free(text);
 }
 

@@ -83,6 +83,27 @@ static void test_well(void **state)
     wants(&figures, "nothing (nowatch)");
 }
 
+static void test_hook(void **state)
+{
+    struct kith_figures figures = usual();
+    (void)state;
+    assert_null(strstr(print(&figures), "Hook"));
+    char program[] = "/usr/bin/set\ntle";
+    options.on_conflict = program;
+    figures.hook.runs = 3;
+    wants(&figures, "Hook      /usr/bin/set\\x0atle: run 3 times, failed 0 times\n");
+    assert_null(strstr(text, "last failure"));
+    assert_null(strstr(text, "not looked at"));
+    figures.hook.failures = 1;
+    figures.hook.dropped = 2;
+    figures.hook.failed_ms = NOW - 180000;
+    snprintf(figures.hook.failure, sizeof figures.hook.failure, "/mnt/a\nb: ended with status 1");
+    wants(&figures, "run 3 times, failed 1 times\n");
+    wants(&figures, "          2 places were not looked at");
+    wants(&figures, "          last failure 2026-11-20T17:59:33Z (3 m ago): /mnt/a\\x0ab: ended with "
+                    "status 1\n");
+}
+
 static void test_nodes_away(void **state)
 {
     struct kith_figures figures = usual();
@@ -142,7 +163,7 @@ static void test_not_stored(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_well),
+        cmocka_unit_test(test_well), cmocka_unit_test(test_hook),
         cmocka_unit_test(test_nodes_away),
         cmocka_unit_test(test_not_stored),
     };
