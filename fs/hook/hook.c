@@ -235,11 +235,24 @@ static void run(struct kith_hook *hook, const struct kith_inode *dir, const char
     }
 }
 
+/* Whether a quorum would say that nothing stands beside it: somebody has asked since it was told. */
+static bool is_alone(struct kith_fs *fs, struct kith_inode *dir, const char *name)
+{
+    pthread_mutex_lock(&fs->lock);
+    const struct kith_entry *entry = kith_entry_find(dir, name);
+    bool alone = entry != NULL && kith_watch_knows(entry) && !kith_conflicts_beside(entry);
+    pthread_mutex_unlock(&fs->lock);
+    return alone;
+}
+
 /* The name as a quorum tells it now. */
 static int look_at(struct kith_hook *hook, struct kith_inode *dir, const char *name)
 {
     struct kith_fs *fs = hook->fs;
     struct kith_entry *entry;
+    if (is_alone(fs, dir, name)) {
+        return 0;
+    }
     int error = kith_dir_read(fs, dir, name, &entry);
     if (error != 0) {
         return error;

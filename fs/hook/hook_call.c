@@ -164,7 +164,8 @@ static void on_line(void *arg, const char *line)
     kith_log_info("hook", "%s: %s", teller->path, line);
 }
 
-static void say(const struct kith_hook_result *result, uint32_t limit_ms, char ret_what[KITH_HOOK_WHAT_SIZE])
+static void say(const struct kith_hook_result *result, uint32_t limit_ms,
+                char ret_what[KITH_HOOK_WHAT_SIZE])
 {
     unsigned long long s = result->took_ms / 1000u, ms = result->took_ms % 1000u;
     const char *name = result->end == KITH_HOOK_KILLED ? sigdescr_np(result->code) : NULL;
@@ -174,16 +175,17 @@ static void say(const struct kith_hook_result *result, uint32_t limit_ms, char r
                        result->code, s, ms);
         break;
     case KITH_HOOK_KILLED:
-        (void)snprintf(ret_what, KITH_HOOK_WHAT_SIZE, "was ended by signal %d (%s) after %llu.%03llu s",
-                       result->code, name != NULL ? name : "of no name", s, ms);
+        (void)snprintf(ret_what, KITH_HOOK_WHAT_SIZE,
+                       "was ended by signal %d (%s) after %llu.%03llu s", result->code,
+                       name != NULL ? name : "of no name", s, ms);
         break;
     case KITH_HOOK_TOO_LONG:
         (void)snprintf(ret_what, KITH_HOOK_WHAT_SIZE, "took longer than %u s, and was ended",
                        limit_ms / 1000u);
         break;
     case KITH_HOOK_STOPPED:
-        (void)snprintf(ret_what, KITH_HOOK_WHAT_SIZE, "was ended after %llu.%03llu s: the mount ends",
-                       s, ms);
+        (void)snprintf(ret_what, KITH_HOOK_WHAT_SIZE,
+                       "was ended after %llu.%03llu s: the mount ends", s, ms);
         break;
     case KITH_HOOK_LEFT:
         (void)snprintf(ret_what, KITH_HOOK_WHAT_SIZE,
