@@ -330,6 +330,33 @@ static void test_looked_through(void **state)
     ran(place, "RUN /nowhere/d/f /nowhere/d/f.!\n");
 }
 
+static uint32_t watched(struct kith_fs *fs, uint64_t later_s)
+{
+    struct kith_watch_figures watch;
+    kith_watch_tick(fs, kith_mono_ns() + later_s * NSEC_PER_SEC);
+    pthread_mutex_lock(&fs->lock);
+    kith_watch_figures(fs, &watch);
+    pthread_mutex_unlock(&fs->lock);
+    return watch.watched;
+}
+
+/* A mount with a hook goes on watching what nobody uses: for an hour, or until nodes are back. */
+static void test_watched_on(void **state)
+{
+    struct place *place = *state;
+    struct two_fs *two = &place->two;
+    looks(two, "zero");
+    looked_through(place);
+    assert_true(watched(two->fs[TWO_OTHER], 0) > 0);
+    assert_int_equal(watched(two->fs[TWO_OTHER], 10), 0); /* it has none */
+    assert_int_equal(watched(two->fs[TWO_MINE], 10), 2);  /* the root, and "d" */
+    assert_int_equal(watched(two->fs[TWO_MINE], 3000), 2);
+    kith_fake_set_watches(two->cluster, false);
+    assert_int_equal(watched(two->fs[TWO_MINE], 7200), 2);
+    kith_fake_set_watches(two->cluster, true);
+    assert_int_equal(watched(two->fs[TWO_MINE], 7200), 0);
+}
+
 /* A file of two names, opened at both mounts: what each has written, the other's not put yet. */
 static void write_linked(struct two_fs *two, struct kith_inode **ret_mine,
                          struct kith_inode **ret_other)
@@ -452,6 +479,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOOK_TEST(test_once, setup),         HOOK_TEST(test_joins, setup),
         HOOK_TEST(test_own_put, setup),      HOOK_TEST(test_names_told, setup_watched),
+        HOOK_TEST(test_watched_on, setup_watched),
         HOOK_TEST(test_settled, setup),      HOOK_TEST(test_told, setup_watched),
         HOOK_TEST(test_looked_through, setup_watched), HOOK_TEST(test_names, setup),
         HOOK_TEST(test_hidden, setup_hidden), HOOK_TEST(test_fails, setup),
