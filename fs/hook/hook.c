@@ -21,7 +21,7 @@
 #include <xxhash.h>
 
 #define NAMES_MOST    4096u  /* that wait; some 1.5 MiB with names as long as can be */
-#define DIRS_MOST     1024u  /* twice what may be watched */
+#define DIRS_MOST     1024u
 #define KNOWN_MOST    32768u /* versions and rows: 1 MiB in all */
 #define SAY_DROPS_NS  (60 * NSEC_PER_SEC)
 
@@ -113,7 +113,7 @@ static void notice(struct kith_hook *hook, struct kith_inode *dir, const char *n
 {
     pthread_mutex_lock(&hook->lock);
     if (!hook->stopping && add_place(hook, dir, name) == KITH_HOOK_FULL &&
-        (name[0] == '\0' || add_place(hook, dir, "") == KITH_HOOK_FULL)) {
+        add_place(hook, dir, "") == KITH_HOOK_FULL) {
         dropped(hook, "too many wait");
     }
     pthread_mutex_unlock(&hook->lock);
@@ -142,11 +142,16 @@ void kith_hook_told(struct kith_fs *fs, const struct kith_entry *entry)
     }
 }
 
-void kith_hook_told_all(struct kith_fs *fs, struct kith_inode *dir)
+bool kith_hook_told_all(struct kith_fs *fs, struct kith_inode *dir)
 {
-    if (fs->hook != NULL) {
-        notice(fs->hook, dir, "");
+    struct kith_hook *hook = fs->hook;
+    if (hook == NULL) {
+        return true;
     }
+    pthread_mutex_lock(&hook->lock);
+    bool added = hook->stopping || add_place(hook, dir, "") != KITH_HOOK_FULL;
+    pthread_mutex_unlock(&hook->lock);
+    return added;
 }
 
 static bool is_stopping(struct kith_hook *hook)
@@ -164,12 +169,13 @@ static bool is_stopping(struct kith_hook *hook)
 static int look_through(struct kith_hook *hook, struct kith_inode *dir)
 {
     struct kith_fs *fs = hook->fs;
-    struct kith_dir_page page = {.more = true};
+    struct kith_dir_page page = {.more = false};
     struct kith_arena arenas[2]; /* one holds the place where the other's page begins */
     int error = 0;
     kith_arena_init(&arenas[0], 0);
     kith_arena_init(&arenas[1], 0);
     pthread_mutex_lock(&fs->lock);
+    page.more = !kith_watch_saw_all(dir); /* else somebody has just listed it */
     uint64_t load = ++fs->load_count;
     pthread_mutex_unlock(&fs->lock);
     atomic_store(&hook->scanning, true);

@@ -17,12 +17,12 @@
  * process finds, and its limits.
  *
  * WATCHES. With a hook a directory is watched from the first question on, looked through when its watch
- * becomes live, and watched on when nobody uses it (tables/watch.c): that is how a conflict comes to be
- * known in which nobody looks at the file.
+ * becomes live unless somebody lists it then, and watched on when nobody uses it (tables/watch.c): that
+ * is how a conflict comes to be known in which nobody looks at the file.
  *
  * NOTHING WAITS FOR IT. The program may work in the mount as any other: the thread holds no lock
  * while it runs, and serves no request. At the end of the mount kith_hook_stop comes first (SIGTERM,
- * and SIGKILL STOP_GRACE_MS later), then the connection to the kernel ends, with which each call of the
+ * and SIGKILL three seconds later), then the connection to the kernel ends, and with it each call of the
  * program's that hangs in the mount, and only then does anybody wait for the thread.
  *
  * Locks: its own, behind fs->lock; never held over anything that waits. Uses what names.h and
@@ -58,7 +58,7 @@ void kith_hook_figures(struct kith_hook *hook, struct kith_hook_figures *ret_fig
 void kith_hook_saw(struct kith_fs *fs, const struct kith_entry *entry);
 /* Another mount has changed the row of the name, or of the inode that it leads to. */
 void kith_hook_told(struct kith_fs *fs, const struct kith_entry *entry);
-/* Others may have changed anything in the directory. */
-void kith_hook_told_all(struct kith_fs *fs, struct kith_inode *dir);
+/* Others may have changed anything in the directory. False: too many wait. */
+bool kith_hook_told_all(struct kith_fs *fs, struct kith_inode *dir);
 
 #endif

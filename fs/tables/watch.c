@@ -270,7 +270,7 @@ static void told_all(struct kith_dir_watch *watch, uint64_t now)
     dir->live = dir->complete = 0;
     dir->complete_until = 0;
     dir->told_at = dir->doubt_at = now;
-    (void)kith_hook_told_all(watch->fs, watch->dir);
+    watch->hook_epoch = kith_hook_told_all(watch->fs, watch->dir) ? watch->hook_epoch : 0;
 }
 
 /* The kernel's copy of a name is old. */

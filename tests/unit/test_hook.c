@@ -330,6 +330,26 @@ static void test_looked_through(void **state)
     ran(place, "RUN /nowhere/d/f /nowhere/d/f.!\n");
 }
 
+static uint64_t scans(const struct place *place)
+{
+    struct kith_fake_counts counts;
+    kith_fake_counts(place->two.cluster, &counts);
+    return counts.ops[KITH_CLIENT_SCAN];
+}
+
+/* Whoever asks under the live watch reads all names: then they are not read once more. */
+static void test_listed(void **state)
+{
+    struct place *place = *state;
+    struct two_fs *two = &place->two;
+    looks(two, "zero");
+    uint64_t before = scans(place);
+    looks(two, "one");
+    assert_int_equal(scans(place), before + 1);
+    looked_through(place);
+    assert_int_equal(scans(place), before + 2); /* the root's, of which nobody has asked for more */
+}
+
 static uint32_t watched(struct kith_fs *fs, uint64_t later_s)
 {
     struct kith_watch_figures watch;
@@ -348,8 +368,8 @@ static void test_watched_on(void **state)
     looks(two, "zero");
     looked_through(place);
     assert_true(watched(two->fs[TWO_OTHER], 0) > 0);
-    assert_int_equal(watched(two->fs[TWO_OTHER], 10), 0); /* it has none */
-    assert_int_equal(watched(two->fs[TWO_MINE], 10), 2);  /* the root, and "d" */
+    assert_int_equal(watched(two->fs[TWO_OTHER], 400), 0); /* it has none */
+    assert_int_equal(watched(two->fs[TWO_MINE], 400), 2);  /* the root, and "d" */
     assert_int_equal(watched(two->fs[TWO_MINE], 3000), 2);
     kith_fake_set_watches(two->cluster, false);
     assert_int_equal(watched(two->fs[TWO_MINE], 7200), 2);
@@ -479,7 +499,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOOK_TEST(test_once, setup),         HOOK_TEST(test_joins, setup),
         HOOK_TEST(test_own_put, setup),      HOOK_TEST(test_names_told, setup_watched),
-        HOOK_TEST(test_watched_on, setup_watched),
+        HOOK_TEST(test_watched_on, setup_watched), HOOK_TEST(test_listed, setup_watched),
         HOOK_TEST(test_settled, setup),      HOOK_TEST(test_told, setup_watched),
         HOOK_TEST(test_looked_through, setup_watched), HOOK_TEST(test_names, setup),
         HOOK_TEST(test_hidden, setup_hidden), HOOK_TEST(test_fails, setup),
