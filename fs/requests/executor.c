@@ -291,16 +291,21 @@ static bool enqueue(struct kith_job *job)
     return fits;
 }
 
-void kith_job_start(struct kith_job *job)
+static void enqueue_or_refuse(struct kith_job *job)
 {
-    if (job->req != NULL) {
-        fuse_req_interrupt_func(job->req, on_interrupt, job);
-    }
     if (!enqueue(job)) {
         kith_log_error("executor", "%u requests wait already: one is refused", QUEUE_MAX);
         kith_job_fail(job, EIO);
         job_free(job);
     }
+}
+
+void kith_job_start(struct kith_job *job)
+{
+    if (job->req != NULL) {
+        fuse_req_interrupt_func(job->req, on_interrupt, job);
+    }
+    enqueue_or_refuse(job);
 }
 
 bool kith_job_start_or_discard(struct kith_job *job)
@@ -348,10 +353,12 @@ void kith_job_end(struct kith_job *job)
     leave(executor);
 }
 
+/* Its request may have been answered with EINTR since kith_job_begin, and is libfuse's again then:
+ * it is not touched. */
 void kith_job_defer(struct kith_job *job)
 {
     struct kith_executor *executor = job->fs->executor;
-    kith_job_start(job);
+    enqueue_or_refuse(job);
     leave(executor);
 }
 
