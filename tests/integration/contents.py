@@ -185,6 +185,91 @@ def case_append_many(d):
     assert get(d + "/a") == b"on!"
 
 
+class Child:
+    """Another process that has the file open, and does what it is told with its own descriptor."""
+    def __init__(self, path, flags):
+        code = "import os, sys\nfd = os.open(sys.argv[1], int(sys.argv[2]))\n" \
+               "for line in sys.stdin: print(eval(line), flush=True)\n"
+        self.run = subprocess.Popen([sys.executable, "-c", code, path, str(flags)], text=True,
+                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def __call__(self, line):
+        self.run.stdin.write(line + "\n")
+        self.run.stdin.flush()
+        return eval(self.run.stdout.readline())
+
+    def end(self):
+        self.run.stdin.close()
+        assert self.run.wait() == 0
+        self.run.stdout.close()
+
+
+def case_two_processes(d):
+    """Both have the file open: what one writes the other reads at once, nothing being closed."""
+    for size in (10, 300 * KIB):
+        want = bytearray(pattern(size))
+        put(d + "/f", want)
+        fd = opened(d + "/f")
+        child, appends = (Child(d + "/f", flags) for flags in (os.O_RDWR, os.O_WRONLY | os.O_APPEND))
+
+        def same():
+            assert os.pread(fd, MIB, 0) == want
+            assert child("os.pread(fd, 1 << 20, 0)") == want and get(d + "/f") == want
+            assert os.fstat(fd).st_size == os.stat(d + "/f").st_size == len(want)
+            assert child("os.fstat(fd).st_size") == len(want)
+
+        for i in range(8):
+            os.pwrite(fd, b"%03d" % i, i % 7)
+            want[i % 7:i % 7 + 3] = b"%03d" % i
+            same()
+            assert child(f"os.pwrite(fd, b'child{i:03}', {size} - 8)") == 8
+            want[size - 8:size] = b"child%03d" % i
+            same()
+            assert appends(f"os.write(fd, b'more{i:03}')") == 7
+            want += b"more%03d" % i
+            same()
+        for cut in (size // 2, size + 50, 0):
+            child(f"os.ftruncate(fd, {cut})")
+            want = want[:cut] + b"\0" * (cut - len(want))
+            same()
+        os.pwrite(fd, b"end", 5)
+        want = bytearray(b"\0" * 5 + b"end")
+        same()
+        child.end()
+        appends.end()
+        os.close(fd)
+        assert get(d + "/f") == want
+
+
+def case_truncate_open(d):
+    """A truncate by the name is one of what others have open, with something unsent or without."""
+    for size in (100, 300 * KIB):
+        for unsent in (False, True):
+            data = pattern(size)
+            put(d + "/f", data)
+            fd, end = opened(d + "/f"), opened(d + "/f", os.O_WRONLY | os.O_APPEND)
+            m = mmap.mmap(fd, size)
+            assert m[:] == data
+            if unsent:
+                os.pwrite(fd, b"unsent", 0)
+                data = b"unsent" + data[6:]
+            assert subprocess.run(["truncate", "-s", "50", d + "/f"]).returncode == 0
+            assert os.fstat(fd).st_size == 50 and os.pread(fd, size, 0) == data[:50]
+            assert m[:PAGE] == data[:50] + b"\0" * (PAGE - 50) if size > PAGE else m[:50] == data[:50]
+            os.write(end, b"+end")
+            assert os.pread(fd, size, 0) == data[:50] + b"+end"
+            os.truncate(d + "/f", 60)
+            want = data[:50] + b"+end" + b"\0" * 6
+            assert os.pread(fd, size, 0) == get(d + "/f") == want and os.fstat(end).st_size == 60
+            os.close(opened(d + "/f", os.O_WRONLY | os.O_TRUNC))
+            assert os.fstat(fd).st_size == 0 and os.pread(fd, size, 0) == b""
+            os.pwrite(fd, b"last", 2)
+            m.close()
+            os.close(fd)
+            os.close(end)
+            assert get(d + "/f") == b"\0\0last"
+
+
 def case_tmpfile(d):
     """Refused as programs expect, which then make a name."""
     fails(errno.EOPNOTSUPP, os.open, d, os.O_TMPFILE | os.O_RDWR, 0o600)
@@ -399,6 +484,44 @@ def case_copy_shares(d):
     assert os.pread(b, MIB, (1 << 30) - MIB) == pattern(4 * MIB)[3 * MIB:]
     os.close(a)
     os.close(b)
+
+
+def counted(d):
+    """What the mount has counted since it began, by .kith/stats; {} where it is none of ours."""
+    while not os.path.ismount(d):
+        d = os.path.dirname(d)
+    if not os.path.exists(d + "/.kith/stats"):
+        return {}
+    lines = (line.rsplit(" ", 1) for line in get(d + "/.kith/stats").decode().splitlines())
+    return {key: float(value) for key, value in lines if not key.startswith("#")}
+
+
+def case_copy_counts(d):
+    """A copy sends and fetches no contents, however much it is: cp, too."""
+    for size in (3 * MIB, 48 * MIB):
+        with open(d + "/from", "wb") as f:
+            for i in range(size // MIB):
+                f.write(pattern(4096, i) * (MIB // 4096))
+            os.fsync(f.fileno())
+        a, b = opened(d + "/from", os.O_RDONLY), opened(d + "/to")
+        before = counted(d)
+        assert copy(a, b, size, 0, 0) == size
+        os.fsync(b)
+        assert copy(a, b, size // 2 + 1, 5, size) == size // 2 + 1  # not at the chunks' bounds
+        os.fsync(b)
+        subprocess.run(["cp", d + "/from", d + "/third"], check=True)
+        after = counted(d)
+        for what in ('calls_total{kind="chunk_put"}', 'calls_total{kind="chunk_get"}',
+                     "written_bytes_total", "read_bytes_total", "cache_misses_total"):
+            if before:
+                key = "kithfs_" + what
+                assert after.get(key, 0) == before.get(key, 0), (size, key)
+        os.close(a)
+        os.close(b)
+        data = get(d + "/from")
+        assert get(d + "/to") == data + data[5:size // 2 + 6] and get(d + "/third") == data
+        for name in ("from", "to", "third"):
+            os.unlink(f"{d}/{name}")
 
 
 def case_terabyte(d):

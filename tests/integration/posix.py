@@ -132,6 +132,8 @@ def case_names_of_bytes(d):
     names = [bytes([i]) for i in range(1, 256) if i not in b"/."]
     names += [b"..." + bytes([i]) for i in (1, 46, 127, 128, 255)]
     names += [b"\xff" * 255, b"\xc3\xa9", b"e\xcc\x81", b"\xed\xa0\x80", b"\xef\xbb\xbf"]
+    names += [b"-rf", b"--", b"\n" * 255, b".conflict-", b"a.conflict-b", b".kith", b"lost+found",
+              b"f.conflict-20261121T013000Z-anna@mars-9f3c01d2"]
     for name in names:
         put(d + name, name)
     assert sorted(os.listdir(d)) == sorted(names)
