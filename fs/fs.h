@@ -222,6 +222,11 @@ struct kith_inode {
     uint32_t made_links; /* names beside which it stands: those of a shared inode */
     struct kith_aside *aside; /* counts while it has no name, see kith_aside_is; NULL: none */
     bool is_open; /* opened or created here and not let go: open_ctx counts */
+    bool may_write; /* while is_open: it was opened for writing, too */
+    bool follow;    /* while is_open: there may be another version, which may have more (follow.c) */
+    bool follows;   /* it is being read for that */
+    uint64_t follow_from; /* before that it is looked at only when another version is told or seen */
+    struct kith_dot not_followed; /* the last that was something else; its counter 0: none yet */
     bool opening; /* somebody reads it for an open */
     bool pending; /* never put */
     bool awaited; /* while pending: its maker waits for the put; where that fails it never was */
@@ -297,6 +302,7 @@ struct kith_fs {
     struct kith_entry *oldest, *youngest;
     uint32_t entry_count;
     struct kith_inode *dirty; /* ring of those with something to put */
+    uint32_t following; /* open files that are looked at, whether others have appended to them */
     struct kith_left *left;   /* rows of shared inodes that are to be looked at, left.c */
     struct kith_lost *lost;   /* directories that others have removed, lost.c */
     struct kith_moved *moved; /* that this mount has moved, cycle.c */

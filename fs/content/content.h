@@ -97,6 +97,12 @@ void kith_content_free(struct kith_content *content);
 KITH_MUST_CHECK enum kith_err kith_content_replace(struct kith_content *content,
                                                    struct kith_bytes encoded);
 
+/* Whether the image is of these contents, which are clean, with something appended. Compares what does
+ * not lie in the same chunks, up to 4 MiB; where there is more of it the answer is no. As kith_content_read,
+ * EFORMAT, ENOMEM: not known. */
+KITH_MUST_CHECK enum kith_err kith_content_appended(struct kith_content *content,
+                                                    struct kith_bytes encoded, bool *ret_appended);
+
 uint64_t kith_content_size(struct kith_content *content);
 uint64_t kith_content_allocated(struct kith_content *content);
 bool kith_content_dirty(struct kith_content *content);

@@ -290,8 +290,13 @@ bool kith_attrs_wait(const struct kith_inode *inode, const struct kith_attrs *at
 
 bool kith_attrs_known(struct kith_fs *fs, struct kith_inode *inode)
 {
+    uint64_t now = kith_mono_ns();
+    if (inode->is_open && now >= inode->valid_until && now >= inode->follow_from &&
+        !kith_watch_knows_inode(inode)) {
+        kith_inode_follow_soon(fs, inode, NULL);
+    }
     if (inode->made || inode->is_open || inode->unlinked || kith_inode_dirty(inode) ||
-        inode->attr_changed != 0 || kith_mono_ns() < inode->valid_until) {
+        inode->attr_changed != 0 || now < inode->valid_until) {
         return true;
     }
     bool watch = kith_watch_knows_inode(inode);

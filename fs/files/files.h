@@ -84,6 +84,11 @@ void kith_unput_forget(struct kith_inode *inode);
 int kith_inode_renew(struct kith_fs *fs, struct kith_inode *inode);
 /* fs->lock held. Whether kith_inode_renew has something to do. */
 bool kith_inode_outdated(const struct kith_inode *inode);
+struct kith_seen;
+/* row_busy held. The version that a read begun at `started` saw becomes the open one, as with an open;
+ * not where something is unsent, or this mount has changed the row since. */
+int kith_inode_take_over(struct kith_fs *fs, struct kith_inode *inode, const struct kith_seen *seen,
+                         uint64_t started);
 /* Opens: content made or renewed from a fresh read. */
 int kith_inode_open(struct kith_fs *fs, struct kith_inode *inode);
 /* fs->lock held. An open is about to be answered: the answer's fh and keep_cache. */
@@ -119,6 +124,15 @@ int kith_inode_cut(struct kith_job *job, struct kith_inode *inode);
 /* Puts at once where nothing may wait in memory. */
 int kith_inode_write_through(struct kith_fs *fs, struct kith_inode *inode);
 void kith_start_open(struct kith_job *job);
+
+/* ---- follow.c: what other mounts append to open files ---- */
+/* fs->lock held. There may be another version of the file, or there is this one (dot, may be NULL):
+ * where the mount has the file open, for reading alone, that is looked at soon (kith_inode_follow). */
+void kith_inode_follow_soon(struct kith_fs *fs, struct kith_inode *inode,
+                            const struct kith_dot *dot);
+/* Takes over the newest version where that is the open one with something appended. Nobody waits for
+ * it: an error leaves things as they are. */
+void kith_inode_follow(struct kith_fs *fs, struct kith_inode *inode);
 
 /* ---- data.c: reading and writing open files ---- */
 void kith_do_open(struct kith_job *job);

@@ -4,7 +4,9 @@
  *
  * Who opens a clean file reads it again (close-to-open), or takes what a live watch knows of it
  * (watch.c); who opens one with unsent bytes joins. The contents of a created file are made with
- * the first write. Contents are let go only under row_busy. */
+ * the first write. Contents are let go only under row_busy.
+ *
+ * An open file stays the version that was opened, but for what other mounts append (follow.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -222,6 +224,15 @@ static bool read_in_vain(const struct kith_inode *inode, uint64_t started)
     return inode->changed_at >= started && !inode->unlinked;
 }
 
+int kith_inode_take_over(struct kith_fs *fs, struct kith_inode *inode, const struct kith_seen *seen,
+                         uint64_t started)
+{
+    pthread_mutex_lock(&fs->lock);
+    bool vain = read_in_vain(inode, started);
+    pthread_mutex_unlock(&fs->lock);
+    return vain ? 0 : renew(fs, inode, seen);
+}
+
 /* row_busy comes and goes. again: the row was changed here meanwhile, nothing is taken over. */
 static int read_once(struct kith_fs *fs, struct kith_inode *inode, bool busy, bool *ret_again)
 {
@@ -322,6 +333,7 @@ static bool keeps_cache(struct kith_inode *inode)
 
 void kith_inode_opened(struct kith_inode *inode, struct fuse_file_info *fi)
 {
+    inode->may_write = inode->may_write || (fi->flags & O_ACCMODE) != O_RDONLY;
     fi->keep_cache = keeps_cache(inode) && (fi->flags & O_TRUNC) == 0;
     fi->fh = inode->renewals; /* what is renewed from here on its user may not have read */
 }
@@ -585,7 +597,8 @@ static struct kith_content *settle(struct kith_fs *fs, struct kith_inode *inode)
     }
     kith_aside_close(fs, inode);
     inode->content = NULL;
-    inode->is_open = false;
+    inode->is_open = inode->may_write = inode->follow = false;
+    inode->not_followed.counter = 0;
     inode->stale_below = 0;
     kith_octets_clear(&inode->open_ctx);
     return content;

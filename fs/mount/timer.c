@@ -23,6 +23,8 @@
 #define TRIM_ENTRIES 20000u /* fewer, some 20 MiB with their inodes, are not worth a look at the heap */
 #define FLUSHES_MOST 256u   /* under way at a time: more would only wait for the nodes */
 
+#define FOLLOWS_MOST 8u     /* of open files at a time: while no node answers each takes a thread */
+
 struct kith_timer {
     struct kith_fs *fs;
     pthread_t thread;
@@ -39,6 +41,16 @@ static void do_due(struct kith_job *job)
         kith_inode_settle(fs, job->inode);
     }
     pthread_mutex_lock(&fs->lock);
+    job->inode->flushing = false;
+    pthread_mutex_unlock(&fs->lock);
+}
+
+static void do_follow(struct kith_job *job)
+{
+    struct kith_fs *fs = job->fs;
+    kith_inode_follow(fs, job->inode);
+    pthread_mutex_lock(&fs->lock);
+    fs->following--;
     job->inode->flushing = false;
     pthread_mutex_unlock(&fs->lock);
 }
@@ -78,6 +90,9 @@ static bool is_due(const struct kith_fs *fs, const struct kith_inode *inode, uin
     if (inode->row_busy || inode->flushing || now < inode->retry_at) {
         return false;
     }
+    if (inode->follow) {
+        return fs->following < FOLLOWS_MOST;
+    }
     if (kith_inode_dirty(inode)) {
         uint64_t delay = inode->size > LARGE_CONTENT ? FLUSH_LARGE_DELAY_NS : FLUSH_DELAY_NS;
         return now >= inode->dirty_since + delay;
@@ -95,6 +110,7 @@ static bool is_due(const struct kith_fs *fs, const struct kith_inode *inode, uin
 static bool flush_due(struct kith_fs *fs, uint64_t now)
 {
     struct kith_inode *due[FLUSHES_MOST];
+    bool follows[FLUSHES_MOST];
     unsigned count = 0, under_way = 0;
     pthread_mutex_lock(&fs->lock);
     struct kith_inode *inode = fs->dirty, *last = inode != NULL ? inode->dirty_prev : NULL;
@@ -102,7 +118,7 @@ static bool flush_due(struct kith_fs *fs, uint64_t now)
         struct kith_inode *next = inode == last ? NULL : inode->dirty_next;
         bool unsent = !inode->unlinked &&
                       (kith_inode_dirty(inode) || inode->attr_changed != 0 || inode->untold ||
-                       inode->recount || kith_dir_untold(inode));
+                       inode->recount || inode->follow || kith_dir_untold(inode));
         /* what a rename carried along after the last close failed to put it */
         bool lingers = !unsent && inode->opens == 0 && inode->is_open;
         under_way += inode->flushing ? 1 : 0;
@@ -111,6 +127,8 @@ static bool flush_due(struct kith_fs *fs, uint64_t now)
         } else if ((unsent || lingers) && count + under_way < FLUSHES_MOST && is_due(fs, inode, now)) {
             inode->flushing = true;
             kith_inode_hold(inode);
+            follows[count] = inode->follow;
+            fs->following += inode->follow ? 1u : 0u;
             due[count++] = inode;
             if (kith_dir_untold(inode)) {
                 kith_dir_tell_time(inode);
@@ -121,12 +139,16 @@ static bool flush_due(struct kith_fs *fs, uint64_t now)
     bool left = fs->dirty != NULL;
     pthread_mutex_unlock(&fs->lock);
     for (unsigned i = 0; i < count; i++) {
-        struct kith_job *job = kith_job_new(fs, NULL, kith_inode_ino(fs, due[i]), 0, do_due);
-        if (job != NULL) {
+        struct kith_job *job = kith_job_new(fs, NULL, kith_inode_ino(fs, due[i]), 0,
+                                            follows[i] ? do_follow : do_due);
+        if (job != NULL && follows[i]) {
+            job = kith_job_start_or_discard(job) ? job : NULL;
+        } else if (job != NULL) {
             kith_start_put(job, KITH_DURABLE_OS, due_done);
         }
         pthread_mutex_lock(&fs->lock);
         due[i]->flushing = due[i]->flushing && job != NULL;
+        fs->following -= follows[i] && job == NULL ? 1u : 0u;
         kith_inode_drop(fs, due[i]);
         pthread_mutex_unlock(&fs->lock);
     }

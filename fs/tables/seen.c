@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "format/versions.h"
+#include "fs/files/files.h"
 #include "fs/fs.h"
 #include "fs/hook/hook.h"
 #include "fs/links/links.h"
@@ -276,7 +277,10 @@ enum kith_err kith_seen_inode(struct kith_fs *fs, struct kith_inode *inode,
         return KITH_ENOMEM;
     }
     if (inode->is_open) {
-        return KITH_OK; /* kith_inode_outdated sees that there is another */
+        if (!same) { /* kith_inode_outdated sees it, too */
+            kith_inode_follow_soon(fs, inode, &seen->dot);
+        }
+        return KITH_OK;
     }
     return take_version(fs, inode, seen);
 }

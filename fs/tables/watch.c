@@ -51,6 +51,7 @@
  * tests/integration/test_watch.sh. */
 #include <string.h>
 
+#include "fs/files/files.h"
 #include "fs/fs.h"
 #include "fs/hook/hook.h"
 #include "fs/mount/mount.h"
@@ -290,6 +291,7 @@ static void told_entry(struct kith_fs *fs, struct kith_entry *entry, uint64_t no
     entry->fresh_tid = 0;
     if (entry->inode != NULL) {
         entry->inode->valid_until = 0;
+        kith_inode_follow_soon(fs, entry->inode, NULL);
     }
     tell_kernel(fs, entry);
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Contents of an open file that are replaced by those that another mount has put, while somebody
- * reads them. */
+ * reads them; and what of them follows what other mounts append. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 
@@ -111,11 +112,102 @@ static void test_answered_first(void **state)
     kith_inode_close(fs, inode);
 }
 
+/* Until the timer has looked for another version of it, where it was to. */
+static void await_follow(struct kith_fs *fs, struct kith_inode *inode)
+{
+    bool over = false;
+    while (!over) {
+        pthread_mutex_lock(&fs->lock);
+        over = !inode->follow && !inode->follows && !inode->flushing && !inode->row_busy;
+        pthread_mutex_unlock(&fs->lock);
+        sched_yield();
+    }
+}
+
+/* The open file is looked at again, as by its name; whether it has these contents then. */
+static bool follows(struct two_fs *place, struct kith_inode *inode, const char *name,
+                    const char *bytes)
+{
+    struct kith_fs *fs = place->fs[TWO_MINE];
+    struct kith_content *content;
+    uint8_t have[100];
+    size_t size = 0;
+    assert_ptr_equal(two_inode_at(fs, place->dir[TWO_MINE], name), inode);
+    await_follow(fs, inode);
+    assert_int_equal(kith_inode_content(fs, inode, &content), 0);
+    assert_int_equal(kith_content_read(content, 0, have, sizeof have, &size), KITH_OK);
+    pthread_mutex_lock(&fs->lock);
+    assert_int_equal(size, inode->size);
+    pthread_mutex_unlock(&fs->lock);
+    return size == strlen(bytes) && memcmp(have, bytes, size) == 0;
+}
+
+static void opened_for(struct two_fs *place, struct kith_inode *inode, int flags)
+{
+    struct fuse_file_info fi = {.flags = flags};
+    pthread_mutex_lock(&place->fs[TWO_MINE]->lock);
+    kith_inode_opened(inode, &fi);
+    pthread_mutex_unlock(&place->fs[TWO_MINE]->lock);
+}
+
+/* Who reads a file sees what others append to it, and nothing else that they do. */
+static void test_follows(void **state)
+{
+    struct two_fs *place = *state;
+    struct kith_fs *fs = place->fs[TWO_MINE];
+    struct kith_inode *inode = opened(place, "log");
+    opened_for(place, inode, O_RDONLY);
+    assert_true(follows(place, inode, "log", "old"));
+    write_bytes(place, "log", "old, more");
+    assert_true(follows(place, inode, "log", "old, more"));
+    write_bytes(place, "log", "old, more and more");
+    assert_true(follows(place, inode, "log", "old, more and more"));
+    write_bytes(place, "log", "new, longer than what it was");
+    assert_true(follows(place, inode, "log", "old, more and more"));
+    assert_true(follows(place, inode, "log", "old, more and more"));
+    pthread_mutex_lock(&fs->lock);
+    assert_true(inode->not_followed.counter != 0); /* nor is it read again for that */
+    pthread_mutex_unlock(&fs->lock);
+    assert_int_equal(kith_inode_open(fs, inode), 0); /* as ever */
+    assert_true(follows(place, inode, "log", "new, longer than what it was"));
+    kith_inode_close(fs, inode);
+    write_bytes(place, "log", "new, longer than what it was, and more");
+    assert_true(follows(place, inode, "log", "new, longer than what it was, and more"));
+    kith_inode_close(fs, inode);
+    await_follow(fs, inode);
+    pthread_mutex_lock(&fs->lock);
+    assert_false(inode->is_open || inode->may_write || inode->follow);
+    pthread_mutex_unlock(&fs->lock);
+}
+
+/* Who may write replaces the version that he opened: it stays. */
+static void test_writers_do_not_follow(void **state)
+{
+    struct two_fs *place = *state;
+    struct kith_inode *inode = opened(place, "log");
+    opened_for(place, inode, O_WRONLY | O_APPEND);
+    opened_for(place, inode, O_RDONLY);
+    write_bytes(place, "log", "old, more");
+    assert_true(follows(place, inode, "log", "old"));
+    kith_inode_close(place->fs[TWO_MINE], inode);
+    inode = opened(place, "other");
+    opened_for(place, inode, O_RDONLY);
+    struct kith_content *content;
+    assert_int_equal(kith_inode_content(place->fs[TWO_MINE], inode, &content), 0);
+    write_bytes(place, "other", "old, more");
+    assert_int_equal(kith_content_write(content, 0, (const uint8_t *)"mine", 4), KITH_OK);
+    kith_inode_written(place->fs[TWO_MINE], inode, 4); /* as by its name: nobody opened it so */
+    assert_true(follows(place, inode, "other", "mine"));
+    kith_inode_close(place->fs[TWO_MINE], inode);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_replaced_while_read, two_setup, two_teardown),
         cmocka_unit_test_setup_teardown(test_answered_first, two_setup, two_teardown),
+        cmocka_unit_test_setup_teardown(test_follows, two_setup, two_teardown),
+        cmocka_unit_test_setup_teardown(test_writers_do_not_follow, two_setup, two_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
