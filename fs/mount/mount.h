@@ -32,10 +32,13 @@ void kith_timer_wake(struct kith_timer *timer);
 KITH_MUST_CHECK enum kith_err kith_notifier_new(struct kith_fs *fs,
                                                 struct kith_notifier **ret_notifier);
 void kith_notifier_free(struct kith_notifier *notifier);
-/* Asks the kernel to forget a name; or, expire, to ask for it and its attributes again when it is
- * used next. Dropped when the queue is full, or the mount is not guarded (guard.h): timeouts do the
+/* Asks the kernel to forget a name, whoever uses it; or, expire, to ask for it and its attributes
+ * again when it is used next. Dropped when the queue is full, or the mount is not guarded (guard.h): timeouts do the
  * work then. */
 void kith_notify_entry(struct kith_notifier *notifier, fuse_ino_t parent, const char *name,
                        size_t size, bool expire);
+/* Asks it to forget a node for want of room; where an older kernel does not know how to, its name. */
+void kith_notify_forget(struct kith_notifier *notifier, fuse_ino_t node, fuse_ino_t parent,
+                        const char *name, size_t size);
 
 #endif

@@ -200,8 +200,8 @@ static void ask_to_forget(struct kith_fs *fs, const struct kith_entry *entry)
     bool spare = inode->dir != NULL && (inode->dir->entry_count > 0 ||
                                         fs->entry_count < ENTRIES_MAX + ENTRIES_MAX / 2);
     if (inode->nlookup > 0 && inode->opens == 0 && !spare) {
-        kith_notify_entry(fs->notifier, kith_inode_ino(fs, entry->dir), entry->name,
-                          entry->name_size, false);
+        kith_notify_forget(fs->notifier, kith_inode_ino(fs, inode), kith_inode_ino(fs, entry->dir),
+                           entry->name, entry->name_size);
     }
 }
 
