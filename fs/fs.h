@@ -14,7 +14,7 @@
  * References of an inode: one for each entry that leads to it, one for each entry in it (a
  * directory), the kernel's lookups, open handles, and one for each request or flush that works on
  * it. It dies with the last. The sweep removes entries that nobody used for a while and whose inode
- * only they hold.
+ * only they hold. Of large directories more names are known than have entries (tables/pack.c).
  *
  * WRITES WAIT. A created file is "pending": it exists in this mount and nowhere else. Written data
  * lies in the content; write_version != write_flushed says that the row must be put. The flush
@@ -90,6 +90,9 @@
     (15 * NSEC_PER_SEC) /* above the longest request, so no answer outlives an entry */
 #define ENTRIES_MAX                                                                                \
     200000u /* known names; above it the kernel is asked to forget: they take ~240 MiB */
+#define ENTRIES_LEAST 50000u /* so many may be known whatever the packs take (tables/pack.c): */
+#define PACKS_MAX     (256u << 20) /* bytes of all packs */
+#define ENTRY_COST    1200u /* bytes of an entry with its inode; packs take the place of some */
 #define IMAGE_MAX      (24u << 10) /* bytes of an image that is kept with its inode */
 #define IMAGES_MAX     (24u << 20) /* bytes of all kept images; beyond it the oldest goes */
 #define LOAD_PAGES_MAX 16u /* a directory beyond this many pages is not read whole for lookups */
@@ -104,6 +107,7 @@ struct kith_octets {
 };
 
 struct kith_entry;
+struct kith_pack;
 struct kith_job;
 struct kith_left;
 struct kith_lost;
@@ -162,6 +166,9 @@ struct kith_dir {
     uint32_t asked;    /* questions that needed the network since then */
     bool watch_begins; /* somebody is about to begin one */
     bool large;        /* more than a page: not to be scanned for one name */
+    struct kith_pack *pack; /* names that are known without an entry (pack.c); NULL: none */
+    uint64_t pack_refused;  /* under this number of the watch they took too much memory */
+    uint32_t questions;     /* in a large one, under this number: dir_ahead.c */
 };
 
 struct kith_inode {
@@ -301,6 +308,8 @@ struct kith_fs {
     uint32_t inode_buckets, inode_count;
     struct kith_entry *oldest, *youngest;
     uint32_t entry_count;
+    struct kith_pack *packs;
+    size_t pack_bytes; /* of all of them */
     struct kith_inode *dirty; /* ring of those with something to put */
     uint32_t following; /* open files that are looked at, whether others have appended to them */
     struct kith_left *left;   /* rows of shared inodes that are to be looked at, left.c */

@@ -208,7 +208,8 @@ static void *timer_main(void *arg)
             pthread_mutex_lock(&fs->lock);
             bool over =
                 kith_entry_sweep(fs, now > SWEEP_AGE_NS ? now - SWEEP_AGE_NS : 0, SWEEP_MOST);
-            uint32_t count = fs->entry_count;
+            kith_pack_sweep(fs, now);
+            uint32_t count = fs->entry_count + (uint32_t)(fs->pack_bytes / ENTRY_COST);
             pthread_mutex_unlock(&fs->lock);
             heap_trim(&entries_most, count);
             kith_content_store_lease(fs->store, now / 1000000u + 1u);

@@ -6,7 +6,8 @@
  * served by a scan, which fills the table whole; so from the MISSES_MIN-th miss within a second on
  * (later in large directories: a scan costs about what 64 rows' share of it saves) the directory is
  * loaded. Under a live watch (watch.c) one page is scanned with the first question: then the table
- * answers, for as long as the watch lives. */
+ * answers, for as long as the watch lives. What is larger than LOAD_PAGES_MAX pages is not loaded;
+ * under a watch it is read ahead (dir_ahead.c). */
 #include <errno.h>
 #include <string.h>
 
@@ -47,7 +48,8 @@ void kith_dir_complete(struct kith_fs *fs, struct kith_inode *dir, uint64_t load
 bool kith_dir_scan_due(struct kith_inode *dir)
 {
     return kith_watch_live(dir) != 0 && !kith_watch_complete(dir) && !dir->dir->loading &&
-           !dir->dir->large && dir->dir->entry_count < KITH_PAGE_ROWS_MAX / 2;
+           !dir->dir->large && dir->dir->pack == NULL &&
+           dir->dir->entry_count < KITH_PAGE_ROWS_MAX / 2;
 }
 
 struct kith_entry *kith_dir_missing(struct kith_fs *fs, struct kith_inode *dir, const char *name,
@@ -55,7 +57,7 @@ struct kith_entry *kith_dir_missing(struct kith_fs *fs, struct kith_inode *dir, 
 {
     bool timed = now < dir->dir->complete_until;
     if (!timed && !kith_watch_complete(dir)) {
-        return NULL;
+        return kith_pack_entry(fs, dir, name);
     }
     struct kith_entry *entry = kith_entry_make(fs, dir, name, strlen(name));
     if (entry != NULL) {
@@ -120,7 +122,7 @@ bool kith_dir_missed(struct kith_dir *dir, uint64_t now)
     }
     dir->misses++;
     return !dir->loading && dir->misses >= MISSES_MIN + dir->entry_count / MISSES_PER_ENTRIES &&
-           dir->entry_count < LOAD_PAGES_MAX * KITH_PAGE_ROWS_MAX / 2;
+           dir->pack == NULL && dir->entry_count < KITH_LOAD_NAMES_MAX;
 }
 
 /* fs->lock held. From memory, pinned; NULL when it is not known. */
@@ -136,6 +138,7 @@ static struct kith_entry *known(struct kith_fs *fs, struct kith_inode *dir, cons
     }
     entry->pins++;
     kith_entry_touch(fs, entry);
+    kith_entry_sweep_few(fs); /* it may be new */
     return entry;
 }
 

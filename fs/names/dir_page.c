@@ -22,6 +22,7 @@ struct page_item {
     struct kith_bytes name;
     struct kith_seen seen;
     bool shown;
+    struct kith_bytes row; /* for a pack; empty: none */
 };
 
 struct page_shared {
@@ -154,6 +155,34 @@ static void page_orphans(struct kith_fs *fs, struct kith_arena *arena, const str
     }
 }
 
+/* fs->lock held. */
+static int item_absorb(struct kith_fs *fs, struct kith_inode *dir, struct page_item *item,
+                       struct kith_entry *entry, uint64_t started)
+{
+    struct kith_link_at at;
+    int error = 0;
+    bool doubt = kith_seen_elsewhere(fs, dir, entry->name, &item->seen) != NULL ||
+                 kith_seen_other_row(fs, dir, entry->name, &item->seen, &at);
+    bool unresolved = ((item->seen.link && !item->seen.resolved) || doubt) &&
+                      entry->changed_at < started;
+    if (doubt) { /* who needs it reads it, and where it was */
+        kith_entry_doubt(entry);
+    } else {
+        error = kith_errno(kith_seen_absorb(fs, entry, &item->seen, started));
+    }
+    if (unresolved) {
+        dir->dir->doubt_at = kith_mono_ns(); /* the table does not tell what it is */
+    }
+    item->shown = entry->inode != NULL || unresolved;
+    if (entry->inode != NULL) {
+        item->seen.record.type = entry->inode->type;
+        item->seen.record.file_id = entry->inode->id;
+    } else if (unresolved) {
+        item->seen.record.type = KITH_TYPE_FILE;
+    }
+    return error;
+}
+
 /* Into the tables. */
 static int page_absorb(struct kith_fs *fs, struct kith_inode *dir, struct page_work *work,
                        uint64_t load, uint64_t started)
@@ -170,26 +199,7 @@ static int page_absorb(struct kith_fs *fs, struct kith_inode *dir, struct page_w
         }
         entry->load = entry->load > load ? entry->load : load; /* several scans at once */
         kith_entry_touch(fs, entry);
-        struct kith_link_at at;
-        bool doubt = kith_seen_elsewhere(fs, dir, entry->name, &item->seen) != NULL ||
-                     kith_seen_other_row(fs, dir, entry->name, &item->seen, &at);
-        bool unresolved = ((item->seen.link && !item->seen.resolved) || doubt) &&
-                          entry->changed_at < started;
-        if (doubt) { /* who needs it reads it, and where it was */
-            kith_entry_doubt(entry);
-        } else {
-            error = kith_errno(kith_seen_absorb(fs, entry, &item->seen, started));
-        }
-        if (unresolved) {
-            dir->dir->doubt_at = kith_mono_ns(); /* the table does not tell what it is */
-        }
-        item->shown = entry->inode != NULL || unresolved;
-        if (entry->inode != NULL) {
-            item->seen.record.type = entry->inode->type;
-            item->seen.record.file_id = entry->inode->id;
-        } else if (unresolved) {
-            item->seen.record.type = KITH_TYPE_FILE;
-        }
+        error = item_absorb(fs, dir, item, entry, started);
     }
     /* as fast as they come: the timer is too slow for a large directory */
     (void)kith_entry_sweep(fs, 0, 2 * work->item_count);
@@ -213,14 +223,12 @@ static enum kith_err page_names(struct kith_arena *arena, struct page_work *work
     return KITH_OK;
 }
 
-int kith_dir_page_saw(struct kith_fs *fs, struct kith_inode *dir,
-                      const struct kith_client_result *result, uint64_t load, uint64_t started,
-                      struct kith_arena *arena, kith_dir_each each, void *arg,
-                      struct kith_dir_page *ret_page)
+static int page_open(struct kith_arena *arena, const struct kith_inode *dir,
+                     const struct kith_client_result *result, struct page_work *work,
+                     struct kith_dir_page *ret_page)
 {
-    struct page_work work = {.degraded = result->degraded};
     uint32_t used = 0;
-    int error = kith_errno(page_decode(arena, dir, result, &work, &used));
+    int error = kith_errno(page_decode(arena, dir, result, work, &used));
     struct kith_bytes last = result->u.rows.last;
     if (used < result->u.rows.row_count && used > 0) {
         last = result->u.rows.rows[used - 1].name;
@@ -232,9 +240,16 @@ int kith_dir_page_saw(struct kith_fs *fs, struct kith_inode *dir,
     if (error == 0 && ret_page->last.data == NULL) {
         error = ENOMEM;
     }
-    if (error == 0) {
-        error = kith_errno(page_names(arena, &work));
-    }
+    return error == 0 ? kith_errno(page_names(arena, work)) : error;
+}
+
+int kith_dir_page_saw(struct kith_fs *fs, struct kith_inode *dir,
+                      const struct kith_client_result *result, uint64_t load, uint64_t started,
+                      struct kith_arena *arena, kith_dir_each each, void *arg,
+                      struct kith_dir_page *ret_page)
+{
+    struct page_work work = {.degraded = result->degraded};
+    int error = page_open(arena, dir, result, &work, ret_page);
     if (error == 0) {
         error = page_absorb(fs, dir, &work, load, started);
     }
@@ -250,6 +265,55 @@ int kith_dir_page_saw(struct kith_fs *fs, struct kith_inode *dir,
                          item->seen.record.type, item->seen.record.file_id);
         }
     }
+    return error;
+}
+
+/* As packs keep them, before anything is locked. */
+static int page_encode(struct kith_arena *arena, struct page_work *work)
+{
+    struct kith_buf buf;
+    int error = 0;
+    kith_buf_init(&buf);
+    for (uint32_t i = 0; i < work->item_count && error == 0; i++) {
+        kith_buf_clear(&buf);
+        if (kith_pack_encode(&work->items[i].seen, &buf)) {
+            const void *copy = kith_arena_copy(arena, buf.data, buf.size);
+            work->items[i].row = kith_bytes_make(copy, buf.size);
+            error = copy == NULL ? ENOMEM : 0;
+        }
+    }
+    kith_buf_release(&buf);
+    return error;
+}
+
+int kith_dir_page_pack(struct kith_fs *fs, struct kith_inode *dir,
+                       const struct kith_client_result *result, uint64_t number, uint64_t started,
+                       struct kith_arena *arena, struct kith_dir_page *ret_page)
+{
+    struct page_work work = {.degraded = result->degraded};
+    int error = page_open(arena, dir, result, &work, ret_page);
+    if (error == 0) {
+        error = page_encode(arena, &work);
+    }
+    pthread_mutex_lock(&fs->lock);
+    struct kith_pack *pack = error == 0 ? kith_pack_of(dir) : NULL;
+    bool counts = pack != NULL && kith_pack_ahead(pack)->number == number && !result->degraded &&
+                  started > dir->dir->live_since && started > dir->dir->hold_until;
+    if (error == 0 && !counts) {
+        error = EAGAIN;
+    }
+    for (uint32_t i = 0; i < work.item_count && error == 0; i++) {
+        struct page_item *item = &work.items[i];
+        const char *name = (const char *)item->name.data;
+        const struct kith_bytes *row = item->row.size > 0 ? &item->row : NULL;
+        struct kith_entry *entry = kith_entry_find(dir, name);
+        if (entry != NULL) {
+            error = item_absorb(fs, dir, item, entry, started);
+        } else if (!kith_pack_saw(dir, name, item->name.size, row, item->seen.live, started)) {
+            error = ENOSPC;
+        }
+    }
+    pthread_mutex_unlock(&fs->lock);
     return error;
 }
 

@@ -157,6 +157,7 @@ int kith_dir_saw(struct kith_fs *fs, struct kith_inode *dir, const char *name,
     if (error == 0) {
         entry->pins++;
         kith_entry_touch(fs, entry);
+        kith_entry_sweep_few(fs); /* the timer is too slow for who asks for many */
         *ret_entry = entry;
     }
     pthread_mutex_unlock(&fs->lock);

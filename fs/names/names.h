@@ -16,14 +16,16 @@ struct kith_batch; /* rows.h */
 struct kith_seen;  /* tables.h */
 
 /* ---- dir.c: what is known of a directory (may wait) ---- */
+/* With so many names in the table a directory is not loaded for lookups. */
+#define KITH_LOAD_NAMES_MAX (LOAD_PAGES_MAX * KITH_PAGE_ROWS_MAX / 2)
 /* fs->lock held. Counts a lookup that needs the network; true when the directory should be read
  * whole now. */
 bool kith_dir_missed(struct kith_dir *dir, uint64_t now);
 /* fs->lock held. True: the next question in this directory is better put as a scan of a page, after
  * which its watch answers. */
 bool kith_dir_scan_due(struct kith_inode *dir);
-/* fs->lock held. The entry of a name that is not in the table, where that means that it does not
- * exist; else NULL. */
+/* fs->lock held. The entry of a name that is not in the table, made, where it is known not to exist,
+ * or known without an entry (kith_pack_entry); else NULL. */
 struct kith_entry *kith_dir_missing(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                                     uint64_t now);
 /* fs->lock held. Every name is in the table and none is unknown: it can be listed from memory. */
@@ -82,6 +84,19 @@ int kith_dir_page_saw(struct kith_fs *fs, struct kith_inode *dir,
                       const struct kith_client_result *result, uint64_t load, uint64_t started,
                       struct kith_arena *arena, kith_dir_each each, void *arg,
                       struct kith_dir_page *ret_page);
+
+/* The same into the pack of that number (tables.h), and into the entries that there are. EAGAIN: it
+ * does not count there; ENOSPC: there is no room. */
+int kith_dir_page_pack(struct kith_fs *fs, struct kith_inode *dir,
+                       const struct kith_client_result *result, uint64_t number, uint64_t started,
+                       struct kith_arena *arena, struct kith_dir_page *ret_page);
+
+/* ---- dir_ahead.c: a large directory is read page by page while questions are asked ---- */
+/* fs->lock held. A question in a watched directory needs the network. True: a page is to be read
+ * ahead, by whom this is told: kith_dir_ahead follows. */
+KITH_MUST_CHECK bool kith_dir_ahead_due(struct kith_fs *fs, struct kith_inode *dir);
+/* Sends for it. Does not wait; not under fs->lock. */
+void kith_dir_ahead(struct kith_fs *fs, struct kith_inode *dir);
 
 /* ---- dir_own.c: a directory's own row ---- */
 /* That row, encoded into `buf`; its group. parent: where it is to be; NULL: where it is. */

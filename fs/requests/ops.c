@@ -96,9 +96,14 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct kith_inode *dir = kith_inode_of(fs, parent);
     struct kith_entry *entry = dir->dir != NULL ? kith_entry_find(dir, name) : NULL;
     bool known = entry != NULL && kith_entry_valid(entry, now);
-    bool timed = entry == NULL && dir->dir != NULL && now < dir->dir->complete_until;
-    bool missing = known ? entry->inode == NULL
-                         : timed || (entry == NULL && dir->dir != NULL && kith_watch_complete(dir));
+    bool none = entry == NULL && dir->dir != NULL;
+    bool timed = none && now < dir->dir->complete_until;
+    bool complete = timed || (none && (kith_watch_complete(dir) || kith_pack_lacks(dir, name)));
+    if (none && !complete) { /* it may be known without an entry */
+        entry = kith_pack_entry(fs, dir, name);
+        known = entry != NULL && kith_entry_valid(entry, now);
+    }
+    bool missing = known ? entry->inode == NULL : complete;
     if ((known && now >= entry->valid_until) || (missing && !known && !timed)) {
         kith_watch_saved(fs, KITH_SAVED_LOOKUP);
     }
@@ -111,6 +116,9 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     }
     if (inode != NULL) {
         kith_entry_param(fs, inode, kith_entry_until(fs, entry, now), true, &param);
+    }
+    if (none && known) {
+        kith_entry_sweep_few(fs); /* one more */
     }
     int failed = !known && !missing ? kith_lookup_failed(fs, dir, name) : 0;
     pthread_mutex_unlock(&fs->lock);

@@ -9,9 +9,11 @@
 #include "fs/tables/tables.h"
 
 #define BUCKETS_FIRST 8u
+#define SWEEP_FEW \
+    4u /* the kernel is asked to forget one, another leaves: above the bound they do so twice as fast */
 
 /* FNV-1a: names are short, and a table is of one directory. */
-static uint32_t name_hash(const char *name, size_t size)
+uint32_t kith_entry_hash(const char *name, size_t size)
 {
     uint32_t hash = 2166136261u;
     for (size_t i = 0; i < size; i++) {
@@ -27,7 +29,7 @@ struct kith_entry *kith_entry_find(const struct kith_inode *dir, const char *nam
         return NULL;
     }
     size_t size = strlen(name);
-    uint32_t hash = name_hash(name, size);
+    uint32_t hash = kith_entry_hash(name, size);
     struct kith_entry *entry = table->buckets[hash & (table->bucket_count - 1)];
     while (entry != NULL && (entry->hash != hash || entry->name_size != size ||
                              memcmp(entry->name, name, size) != 0)) {
@@ -99,7 +101,8 @@ struct kith_entry *kith_entry_make(struct kith_fs *fs, struct kith_inode *dir, c
     }
     memcpy(entry->name, name, size);
     entry->name_size = (uint8_t)size;
-    entry->hash = name_hash(name, size);
+    entry->hash = kith_entry_hash(name, size);
+    entry->told_at = kith_pack_told(dir, name, size);
     entry->dir = dir;
     kith_inode_hold(dir);
     struct kith_entry **bucket = &table->buckets[entry->hash & (table->bucket_count - 1)];
@@ -191,14 +194,21 @@ static bool removable(const struct kith_entry *entry, uint64_t before)
            (entry->used_at < before || entry->changed_at < before);
 }
 
+static uint32_t most_entries(const struct kith_fs *fs)
+{
+    uint64_t packed = fs->pack_bytes / ENTRY_COST;
+    return packed < ENTRIES_MAX - ENTRIES_LEAST ? ENTRIES_MAX - (uint32_t)packed : ENTRIES_LEAST;
+}
+
 /* The kernel knows it, and the table is full: it shall forget. Where a directory is told so, who
  * works in it has no path any more until somebody looks it up; so the kernel keeps these unless
  * there are very many. */
 static void ask_to_forget(struct kith_fs *fs, const struct kith_entry *entry)
 {
     const struct kith_inode *inode = entry->inode;
-    bool spare = inode->dir != NULL && (inode->dir->entry_count > 0 ||
-                                        fs->entry_count < ENTRIES_MAX + ENTRIES_MAX / 2);
+    uint32_t most = most_entries(fs);
+    bool spare = inode->dir != NULL &&
+                 (inode->dir->entry_count > 0 || fs->entry_count < most + most / 2);
     if (inode->nlookup > 0 && inode->opens == 0 && !spare) {
         kith_notify_forget(fs->notifier, kith_inode_ino(fs, inode), kith_inode_ino(fs, entry->dir),
                            entry->name, entry->name_size);
@@ -211,7 +221,7 @@ bool kith_entry_sweep(struct kith_fs *fs, uint64_t before, uint32_t most)
     uint64_t changed_before = now > SWEEP_AGE_NS ? now - SWEEP_AGE_NS : 0;
     for (uint32_t i = 0; i < most && fs->oldest != NULL; i++) {
         struct kith_entry *entry = fs->oldest;
-        bool over = fs->entry_count > ENTRIES_MAX;
+        bool over = fs->entry_count > most_entries(fs);
         if (entry->used_at >= before && !over) {
             break;
         }
@@ -229,13 +239,18 @@ bool kith_entry_sweep(struct kith_fs *fs, uint64_t before, uint32_t most)
         list_append(fs, entry);
         entry->used_at = now;
     }
-    return fs->entry_count > ENTRIES_MAX;
+    return fs->entry_count > most_entries(fs);
+}
+
+void kith_entry_sweep_few(struct kith_fs *fs)
+{
+    (void)kith_entry_sweep(fs, 0, SWEEP_FEW);
 }
 
 void kith_dir_free(struct kith_fs *fs, struct kith_dir *dir)
 {
     (void)fs;
-    KITH_ASSERT(dir->entry_count == 0);
+    KITH_ASSERT(dir->entry_count == 0 && dir->pack == NULL); /* that goes with the watch */
     kith_octets_clear(&dir->mark);
     kith_free(dir->buckets);
     kith_free(dir);

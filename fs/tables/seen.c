@@ -217,7 +217,10 @@ static enum kith_err take_version(struct kith_fs *fs, struct kith_inode *inode,
     const struct kith_inode_record *record = &seen->record;
     uint64_t size = record->target.size;
     uint64_t allocated = 0;
-    if (record->contents.size > 0) {
+    if (seen->bare) {
+        size = seen->size;
+        allocated = seen->allocated;
+    } else if (record->contents.size > 0) {
         enum kith_err err = kith_content_image_stat(record->contents, &size, &allocated);
         if (err != KITH_OK) {
             return err;
@@ -228,7 +231,9 @@ static enum kith_err take_version(struct kith_fs *fs, struct kith_inode *inode,
     inode->allocated = allocated;
     inode->dot = seen->dot;
     inode->has_dot = true;
-    if (!same || !inode->image_known) {
+    if (seen->bare) {
+        kith_inode_image_forget(fs, inode);
+    } else if (!same || !inode->image_known) {
         kith_inode_image_set(fs, inode, record->contents, seen->winner->refs,
                              seen->winner->ref_count);
     }

@@ -82,6 +82,7 @@ void kith_tables_free(struct kith_fs *fs);
 
 /* ---- entry.c (fs->lock held) ---- */
 struct kith_entry *kith_entry_find(const struct kith_inode *dir, const char *name);
+uint32_t kith_entry_hash(const char *name, size_t size);
 /* Finds or makes (unknown yet). NULL when memory is short. */
 struct kith_entry *kith_entry_make(struct kith_fs *fs, struct kith_inode *dir, const char *name,
                                    size_t size);
@@ -89,10 +90,13 @@ struct kith_entry *kith_entry_make(struct kith_fs *fs, struct kith_inode *dir, c
 void kith_entry_lead(struct kith_fs *fs, struct kith_entry *entry, struct kith_inode *inode);
 void kith_entry_touch(struct kith_fs *fs, struct kith_entry *entry);
 void kith_entry_remove(struct kith_fs *fs, struct kith_entry *entry);
-/* Removes what nobody used since `before`, and above ENTRIES_MAX what was used least recently; what
- * the kernel knows it is asked to forget then. Looks at no more than `most`. Whether there are more
- * than ENTRIES_MAX still. The caller's entries are pinned, or among the last ENTRIES_MAX used. */
+/* Removes what nobody used since `before`, and above ENTRIES_MAX (less what the packs take) what was
+ * used least recently; what the kernel knows it is asked to forget then. Looks at no more than
+ * `most`. Whether there are too many still. The caller's entries are pinned, or among the last
+ * ENTRIES_LEAST used. */
 bool kith_entry_sweep(struct kith_fs *fs, uint64_t before, uint32_t most);
+/* The same for who has just made one: as fast as they come. */
+void kith_entry_sweep_few(struct kith_fs *fs);
 void kith_dir_free(struct kith_fs *fs, struct kith_dir *dir);
 /* A name in it was made, removed or moved by this mount: its time of change, which is stored
  * dir_time_ms (options.h) later with what else has changed by then (kith_dir_untold). */
@@ -144,6 +148,8 @@ struct kith_seen {
     bool moved;      /* no name leads to the row any more that it had in moved_from */
     struct kith_group moved_from;
     struct kith_inode_record record; /* of the inode; of the link entry while not resolved */
+    bool bare; /* without contents and winner, but with what they say of the file's */
+    uint64_t size, allocated;
     const struct kith_sibling *winner;
     struct kith_dot dot;
     struct kith_bytes ctx;       /* of the entry's row */
@@ -208,6 +214,43 @@ uint64_t kith_aside_returns(struct kith_fs *fs, const struct kith_entry *entry,
 /* A number for a file of that one's that no inode has. */
 uint64_t kith_inode_free_id(struct kith_fs *fs, uint64_t id, const struct kith_dot *dot);
 
+/* ---- pack.c: names of a watched directory that are known without an entry (fs->lock held) ---- */
+/* What its reader (names/dir_ahead.c) keeps with it. */
+struct kith_ahead {
+    uint64_t number; /* of this pack: none has the same */
+    bool whole;      /* a name that has neither entry nor item does not exist */
+    bool over;       /* nothing is read any more */
+    bool under_way;  /* a page */
+    bool begun;      /* the next page is the one behind `after` */
+    struct kith_octets after;
+    uint32_t credit; /* rows that may be read */
+    uint32_t pages;
+    uint64_t again_at; /* not before */
+};
+/* The directory's pack, where its watch has been live since it was begun; else NULL. */
+struct kith_pack *kith_pack_of(struct kith_inode *dir);
+/* An empty one, for a directory that has none. NULL: it is not watched, memory is short, or it has
+ * taken too much under this watch. */
+struct kith_pack *kith_pack_begin(struct kith_fs *fs, struct kith_inode *dir);
+void kith_pack_drop(struct kith_inode *dir);
+/* Drops those that nobody has used for a while. */
+void kith_pack_sweep(struct kith_fs *fs, uint64_t now);
+struct kith_ahead *kith_pack_ahead(struct kith_pack *pack);
+/* What a pack keeps of a row; without fs->lock. False: nothing, who wants it asks. */
+KITH_MUST_CHECK bool kith_pack_encode(const struct kith_seen *seen, struct kith_buf *buf);
+/* What a page begun at `started` told of a name that has no entry. row: as encoded, NULL where it
+ * was not; live: there is one. False: there is no room, or no pack. */
+KITH_MUST_CHECK bool kith_pack_saw(struct kith_inode *dir, const char *name, size_t size,
+                                   const struct kith_bytes *row, bool live, uint64_t started);
+/* The entry leaves the table. True: the pack keeps what there is to be remembered of the name. */
+bool kith_pack_evicts(const struct kith_entry *entry);
+/* Reads of the name that began by then tell nothing; 0: no such is known. */
+uint64_t kith_pack_told(const struct kith_inode *dir, const char *name, size_t size);
+/* The name, which has no entry, is known not to exist. */
+bool kith_pack_lacks(struct kith_inode *dir, const char *name);
+/* A new entry of a name that has none, where that is known to exist, or not to; else NULL. */
+struct kith_entry *kith_pack_entry(struct kith_fs *fs, struct kith_inode *dir, const char *name);
+
 /* ---- watch.c: directories whose changes the cluster tells ---- */
 KITH_MUST_CHECK enum kith_err kith_watcher_new(struct kith_fs *fs,
                                                struct kith_watcher **ret_watcher);
@@ -215,7 +258,8 @@ KITH_MUST_CHECK enum kith_err kith_watcher_new(struct kith_fs *fs,
 void kith_watcher_free(struct kith_fs *fs);
 /* Ends those that nobody uses; from a thread that may wait. */
 void kith_watch_tick(struct kith_fs *fs, uint64_t now);
-/* Begins a watch. Does not wait; not under fs->lock. */
+/* Begins a watch, or, where there is one, reads a page ahead (names/dir_ahead.c). Does not wait; not
+ * under fs->lock. */
 void kith_watch_begin(struct kith_fs *fs, struct kith_inode *dir);
 /* The same for a directory that this mount makes just now. */
 void kith_watch_made(struct kith_fs *fs, struct kith_inode *dir);
@@ -233,7 +277,7 @@ bool kith_watch_complete(struct kith_inode *dir);
 /* The same; and whoever was asked for it has read all names under the watch that is live now. It is no
  * use of it. */
 bool kith_watch_saw_all(const struct kith_inode *dir);
-/* The entry where kith_watch_knows it (made, where it is known to be missing), else NULL. */
+/* The entry where kith_watch_knows it (made, where the name has none and is known), else NULL. */
 struct kith_entry *kith_watch_entry(struct kith_fs *fs, struct kith_inode *dir, const char *name);
 /* What a read begun at `started` brought of this name is in the tables now; sure: all of it, and
  * from a quorum. */

@@ -152,6 +152,8 @@ uint64_t kith_watch_live(struct kith_inode *dir)
         dir->dir->live = epoch == 0 ? 0 : ++watch->fs->watcher->live;
         dir->dir->live_since = since != 0 ? since : watch->used_at;
         dir->dir->large = false;
+        dir->dir->questions = 0;
+        kith_pack_drop(dir);
         kith_log_debug("watch", "directory %llx: %s", (unsigned long long)dir->id,
                        epoch != 0 ? "live" : "lapsed");
     }
@@ -184,6 +186,8 @@ struct kith_entry *kith_watch_entry(struct kith_fs *fs, struct kith_inode *dir, 
     struct kith_entry *entry = kith_entry_find(dir, name);
     if (entry == NULL && kith_watch_complete(dir)) {
         entry = kith_dir_missing(fs, dir, name, 0);
+    } else if (entry == NULL) {
+        entry = kith_pack_entry(fs, dir, name);
     }
     return entry != NULL && kith_watch_knows(entry) ? entry : NULL;
 }
@@ -244,7 +248,9 @@ void kith_watch_evicts(struct kith_entry *entry)
     }
     /* what has to be remembered of it */
     dir->hold_until = later(dir->hold_until, entry->hold_until);
-    dir->told_at = later(dir->told_at, entry->told_at);
+    if (!kith_pack_evicts(entry)) {
+        dir->told_at = later(dir->told_at, entry->told_at);
+    }
 }
 
 bool kith_watch_holds(const struct kith_entry *entry)
@@ -268,6 +274,7 @@ static void told_all(struct kith_dir_watch *watch, uint64_t now)
 {
     struct kith_dir *dir = watch->dir->dir;
     watch->epoch = 0; /* a new number when it is looked at next */
+    kith_pack_drop(watch->dir);
     dir->live = dir->complete = 0;
     dir->complete_until = 0;
     dir->told_at = dir->doubt_at = now;
@@ -411,6 +418,9 @@ bool kith_watch_asked(struct kith_fs *fs, struct kith_inode *inode, bool listing
     if (fs->watcher != NULL && !listing) {
         fs->watcher->asked++;
     }
+    if (dir != NULL && dir->watch != NULL && !listing) {
+        return kith_dir_ahead_due(fs, inode);
+    }
     if (dir == NULL || !may_begin(fs, inode)) {
         return false;
     }
@@ -430,7 +440,7 @@ bool kith_watch_asked(struct kith_fs *fs, struct kith_inode *inode, bool listing
     return worth;
 }
 
-void kith_watch_begin(struct kith_fs *fs, struct kith_inode *dir)
+static void begin(struct kith_fs *fs, struct kith_inode *dir)
 {
     struct kith_dir_watch *watch = kith_calloc(1, sizeof *watch);
     if (watch != NULL) {
@@ -453,6 +463,18 @@ void kith_watch_begin(struct kith_fs *fs, struct kith_inode *dir)
         kith_inode_drop(fs, dir);
     }
     pthread_mutex_unlock(&fs->lock);
+}
+
+void kith_watch_begin(struct kith_fs *fs, struct kith_inode *dir)
+{
+    pthread_mutex_lock(&fs->lock);
+    bool begins = dir->dir->watch_begins;
+    pthread_mutex_unlock(&fs->lock);
+    if (begins) {
+        begin(fs, dir);
+    } else {
+        kith_dir_ahead(fs, dir);
+    }
 }
 
 void kith_watch_made(struct kith_fs *fs, struct kith_inode *dir)
@@ -494,6 +516,7 @@ static struct kith_dir_watch *take_idle(struct kith_fs *fs, uint64_t now, bool a
     list_take(watcher, oldest);
     watcher->count--;
     struct kith_dir *dir = oldest->dir->dir;
+    kith_pack_drop(oldest->dir);
     dir->watch = NULL;
     dir->live = dir->complete = 0;
     return oldest;
