@@ -12,6 +12,7 @@ PROCESSES = 4
 STEP, MOUNT, DIR, COUNT = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 TOP = f"{MOUNT}/{DIR}"
 EACH = 1000  # files of a step
+MANY = 40000  # lookups of who works in the directory for a while
 
 
 def tell(what, value, unit):
@@ -57,9 +58,15 @@ def missing(path):
     sys.exit(f"{path} is there")
 
 
-def some(seed):
+def some(seed, count=EACH):
     """Names of files that are there, each once, in no order."""
-    return [f"f{i:07}" for i in random.Random(seed).sample(range(COUNT), min(EACH, COUNT))]
+    return [f"f{i:07}" for i in random.Random(seed).sample(range(COUNT), min(count, COUNT))]
+
+
+def neighbours():
+    """Names of files that are there, one after the other, from the middle of the directory."""
+    first = max(COUNT // 2 - EACH, 0)
+    return [f"f{i:07}" for i in range(first, min(first + EACH, COUNT))]
 
 
 def new(prefix):
@@ -87,6 +94,17 @@ if STEP == "cold":
     spread(os.lstat, "lookup_cold", some(1))
 elif STEP == "warm":
     spread(os.lstat, "lookup_warm", some(1))
+elif STEP == "sorted":
+    spread(os.lstat, "lookup_sorted", neighbours())
+elif STEP == "many":
+    spread(os.lstat, "lookup_many", some(2, MANY))
+elif STEP == "known":
+    # names that nobody has asked for; in a small directory the kernel has to ask again
+    time.sleep(1.5)
+    spread(os.lstat, "lookup_known", some(3, MANY + EACH)[-EACH:])
+    spread(missing, "missing_known", new("k"))
+elif STEP == "walk":
+    spread(os.lstat, "walk", [f"f{i:07}" for i in range(COUNT)])
 elif STEP == "missing":
     spread(missing, "missing", new("m"))
 elif STEP == "create":
