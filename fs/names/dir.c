@@ -23,9 +23,15 @@
  * there. */
 void kith_dir_complete(struct kith_fs *fs, struct kith_inode *dir, uint64_t load, uint64_t started)
 {
+    /* entries may have left since and been made anew, of what was read besides */
+    const bool evicted = dir->dir->evicted_at >= started;
     for (uint32_t i = 0; i < dir->dir->bucket_count; i++) {
         for (struct kith_entry *entry = dir->dir->buckets[i]; entry != NULL; entry = entry->next) {
             if (entry->load >= load || entry->changed_at >= started || kith_entry_unsent(entry)) {
+                continue;
+            }
+            if (evicted) { /* it may be younger than the scan: who needs it asks */
+                entry->valid_until = 0;
                 continue;
             }
             if (entry->inode == NULL || (!entry->inode->pending && !entry->inode->row_busy)) {

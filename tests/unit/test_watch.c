@@ -449,6 +449,34 @@ static void test_eviction_during_a_scan_unwatched(void **state)
     assert_int_equal(found(place, "f"), 1);
 }
 
+/* The name was seen, left the table, and was looked up again: it is there, though the entry is not
+ * the scan's. */
+static void test_looked_up_during_a_scan(void **state)
+{
+    struct place *place = *state;
+    struct kith_fs *fs = place->fs;
+    struct kith_dir_page page = {.more = true};
+    struct kith_arena arena;
+    work(place, place->dir, "f", kith_do_mknod);
+    uint64_t started = kith_mono_ns(), load = ++fs->load_count;
+    kith_arena_init(&arena, 0);
+    assert_int_equal(kith_dir_page(fs, place->dir, NULL, load, &arena, NULL, NULL, &page), 0);
+    kith_arena_release(&arena);
+    pthread_mutex_lock(&fs->lock);
+    kith_entry_remove(fs, kith_entry_find(place->dir, "f"));
+    pthread_mutex_unlock(&fs->lock);
+    assert_int_equal(found(place, "f"), 1);
+    pthread_mutex_lock(&fs->lock);
+    struct kith_inode *inode = kith_entry_find(place->dir, "f")->inode;
+    kith_inode_hold(inode); /* as the kernel does */
+    kith_dir_complete(fs, place->dir, load, started);
+    bool leads = kith_entry_find(place->dir, "f")->inode == inode;
+    kith_inode_drop(fs, inode);
+    pthread_mutex_unlock(&fs->lock);
+    assert_true(leads);
+    assert_int_equal(found(place, "f"), 1);
+}
+
 static void test_open(void **state)
 {
     struct place *place = *state;
@@ -612,6 +640,8 @@ int main(void)
         CASE(test_eviction_during_a_scan),
         cmocka_unit_test_setup_teardown(test_eviction_during_a_scan_unwatched, setup_nowatch,
                                         teardown),
+        CASE(test_looked_up_during_a_scan),
+        cmocka_unit_test_setup_teardown(test_looked_up_during_a_scan, setup_nowatch, teardown),
         CASE(test_open),
         CASE(test_listing),
         CASE(test_two_scans),
