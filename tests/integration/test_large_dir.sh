@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # A directory of more names than a mount keeps: every listing is whole, what is there is found, what
 # is not there is not, and memory stays bounded. So it does in a walk over as many files in many
-# directories, all of which the kernel gets to know; who works in a directory meanwhile keeps it.
+# directories, all of which the kernel gets to know; who works in a directory meanwhile keeps it. Who
+# goes on asking for names is answered from memory in the end, and sees what others change. With
+# KITH_FULL=1: and in a walk over 1,000,000 files of one directory.
 . "$(dirname "$0")/lib.sh"
 need_fuse
 fill=$KITH_BIN/tests/bench/dir_fill
@@ -36,6 +38,45 @@ EOF
 done
 bounded "listings"
 
+# many questions in a fresh mount: in the end none needs a request
+mount_down
+mount_up "$mnt" "pid_file=$work/kithfs.pid"
+mount_up "$other"
+requests() {
+    awk '/^kithfs_calls_total{kind="(get|scan)"}/ {sum += $2} END {print sum}' "$mnt/.kith/stats"
+}
+# ask SEED COUNT: names that are there, and as many that are not
+ask() {
+    /usr/bin/python3 - "$mnt/large" $count "$1" "$2" <<'EOF' || fail "names were looked up"
+import os, random, sys
+top, (count, seed, names) = sys.argv[1], map(int, sys.argv[2:])
+for i in random.Random(seed).sample(range(count), names):
+    os.lstat(f"{top}/f{i:07}")
+    assert not os.path.lexists(f"{top}/m{i:07}"), i
+EOF
+}
+known() {
+    local before
+    ask $((++seed)) 2000
+    before=$(requests)
+    ask $((++seed)) 1000
+    [ $(($(requests) - before)) -lt 20 ]
+}
+seed=100
+wait_for 90 "the directory to be known" known
+bounded "lookups"
+rm "$other/large/f0123456"
+echo text >"$other/large/m0123456"
+mv "$other/large/f0234567" "$other/large/m0234567"
+wait_for 5 "a removed name to be gone" test ! -e "$mnt/large/f0123456"
+wait_for 5 "a new file" grep -q text "$mnt/large/m0123456"
+wait_for 5 "a moved name to be gone" test ! -e "$mnt/large/f0234567"
+wait_for 5 "a moved name" test -e "$mnt/large/m0234567"
+mv "$other/large/m0234567" "$other/large/f0234567"
+rm "$other/large/m0123456"
+: >"$other/large/f0123456"
+mount_down "$other"
+
 mkdir "$mnt/tree"
 (cd "$mnt/tree" && mkdir $(seq 600)) || fail "the directories of the tree"
 # shellcheck disable=SC2046
@@ -62,5 +103,15 @@ forgotten() {
 }
 echo 2 >/proc/sys/vm/drop_caches
 wait_for 90 "kithfs to give its memory back" forgotten
+
+if [ "${KITH_FULL:-0}" = 1 ]; then
+    count=1000000 bound=512
+    mount_down
+    mount_up "$mnt" "pid_file=$work/kithfs.pid"
+    mkdir "$mnt/million"
+    "$fill" "$servers" $count million || fail "the directory of $count was not filled"
+    "$KITH_TOP/tests/bench/dir_size.py" walk "$mnt" million $count || fail "the walk"
+    bounded "a walk over one directory"
+fi
 mount_down
 pass
