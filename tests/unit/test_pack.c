@@ -331,7 +331,10 @@ static void test_whole(void **state)
         assert_non_null(entry->inode);
         assert_int_equal(entry->inode->id, FIRST_ID + i);
         assert_int_equal(entry->inode->attrs.mode, 0640);
-        assert_true(kith_attrs_known(place->fs, entry->inode));
+        pthread_mutex_lock(&place->fs->lock);
+        bool attrs = kith_attrs_known(place->fs, entry->inode);
+        pthread_mutex_unlock(&place->fs->lock);
+        assert_true(attrs);
         kith_entry_unpin(place->fs, entry);
         name[0] = 'g';
         assert_int_equal(found(place, name), 0);
