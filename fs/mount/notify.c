@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * notify.c - the one thread that tells the kernel what to forget.
+ * notify.c - the thread that tells the kernel what to forget.
  *
  * A notification waits for locks that the kernel holds while it waits for answers of ours: so it
  * comes from a thread that serves no request and holds no lock. While it waits the process cannot
  * die; so nothing is told where nobody would end the wait (guard.h).
  *
  * TO FORGET names that nobody uses: from Linux 6.18 on a list of nodes is enough (FUSE_NOTIFY_PRUNE),
- * and no directory is locked for it. Older kernels are told each name, with its directory locked:
- * where several threads look up names of one directory they get as many as we can take back. */
+ * and no directory is locked for it. Older kernels are told each name, with its directory locked. Where
+ * threads look up names of one directory all the time the lock goes round between them and us, and one
+ * thread of ours would take back a quarter of what four of them get: there are several then. */
 #include <errno.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -19,7 +20,9 @@
 #include "fs/mount/mount.h"
 
 #define QUEUE_MAX 4096u /* notes; on overflow they are dropped and timeouts do the work */
-#define PRUNE_MAX 512u  /* nodes in one message */
+#define FORGET_MAX (QUEUE_MAX / 2) /* what is to be forgotten leaves room for what has changed */
+#define PRUNE_MAX   512u /* nodes in one message */
+#define THREADS_MAX 8u   /* one where the kernel knows such a message */
 
 /* <linux/fuse.h> from protocol 7.45 on, which libfuse does not speak yet. */
 #define NOTIFY_PRUNE 9
@@ -43,15 +46,15 @@ struct note {
 
 struct kith_notifier {
     struct kith_fs *fs;
-    pthread_t thread;
     pthread_mutex_t lock; /* protects all below */
+    pthread_t threads[THREADS_MAX];
+    uint32_t thread_count;
     pthread_cond_t wake;
     struct note *queue; /* a ring of QUEUE_MAX */
     uint32_t first, count;
     bool ending;
-    /* the thread's own */
-    bool unguarded; /* said once */
-    bool no_prune;  /* the kernel does not know it */
+    bool no_prune; /* the kernel does not know it */
+    atomic_bool unguarded; /* said once */
 };
 
 /* Expiring leaves what hangs on the name (a working directory, a mount) as it is; an older kernel
@@ -77,16 +80,16 @@ static int tell(struct fuse_session *session, const struct note *note)
 static bool may_tell(struct kith_notifier *notifier)
 {
     const struct kith_fs *fs = notifier->fs;
-    if (fs->session == NULL || fs->guard == NULL || notifier->unguarded) {
+    if (fs->session == NULL || fs->guard == NULL || atomic_load(&notifier->unguarded)) {
         return false;
     }
-    notifier->unguarded = !kith_guard_stands(fs->guard);
-    if (notifier->unguarded) {
+    bool stands = kith_guard_stands(fs->guard);
+    if (!stands && !atomic_exchange(&notifier->unguarded, true)) {
         kith_log_warn("notify",
                       "the process that guards the mount is gone: the kernel is told of no changes "
                       "any more, and keeps names and attributes for their timeouts");
     }
-    return !notifier->unguarded;
+    return stands;
 }
 
 /* False: the kernel does not know such a message. */
@@ -101,7 +104,8 @@ static bool prune(struct fuse_session *session, uint64_t nodes[], uint32_t count
     return writev(fuse_session_fd(session), parts, 3) >= 0 || errno != EINVAL;
 }
 
-/* lock held. The notes at the head of the queue that are of nodes to be forgotten, into nodes[]. */
+/* lock held. The notes at the head of the queue that are of nodes to be forgotten, into nodes[] and
+ * out of the queue. */
 static uint32_t take_nodes(struct kith_notifier *notifier, uint64_t nodes[])
 {
     uint32_t count = 0;
@@ -112,10 +116,25 @@ static uint32_t take_nodes(struct kith_notifier *notifier, uint64_t nodes[])
         }
         nodes[count++] = note->node;
     }
+    notifier->first = (notifier->first + count) % QUEUE_MAX;
+    notifier->count -= count;
     return count;
 }
 
-/* lock held, and given up meanwhile. True: notes were told together, and are gone. */
+static void *notifier_main(void *arg);
+
+/* lock held */
+static bool thread_add(struct kith_notifier *notifier)
+{
+    bool ok = !notifier->ending && notifier->thread_count < THREADS_MAX &&
+              pthread_create(&notifier->threads[notifier->thread_count], NULL, notifier_main,
+                             notifier) == 0;
+    notifier->thread_count += ok ? 1 : 0;
+    return ok;
+}
+
+/* lock held, and given up meanwhile. True: there were notes that can be told together. Where the
+ * kernel cannot be told so they are lost: the sweep comes to these entries again. */
 static bool forget_many(struct kith_notifier *notifier)
 {
     uint64_t nodes[PRUNE_MAX];
@@ -127,11 +146,9 @@ static bool forget_many(struct kith_notifier *notifier)
     bool ok = !may_tell(notifier) || prune(notifier->fs->session, nodes, count);
     pthread_mutex_lock(&notifier->lock);
     notifier->no_prune = !ok;
-    if (ok) {
-        notifier->first = (notifier->first + count) % QUEUE_MAX;
-        notifier->count -= count;
+    while (!ok && thread_add(notifier)) {
     }
-    return ok;
+    return true;
 }
 
 static void *notifier_main(void *arg)
@@ -173,8 +190,10 @@ enum kith_err kith_notifier_new(struct kith_fs *fs, struct kith_notifier **ret_n
     notifier->queue = kith_calloc(QUEUE_MAX, sizeof *notifier->queue);
     pthread_mutex_init(&notifier->lock, NULL);
     pthread_cond_init(&notifier->wake, NULL);
-    if (notifier->queue == NULL ||
-        pthread_create(&notifier->thread, NULL, notifier_main, notifier) != 0) {
+    pthread_mutex_lock(&notifier->lock);
+    bool ok = notifier->queue != NULL && thread_add(notifier);
+    pthread_mutex_unlock(&notifier->lock);
+    if (!ok) {
         pthread_cond_destroy(&notifier->wake);
         pthread_mutex_destroy(&notifier->lock);
         kith_free(notifier->queue);
@@ -192,9 +211,12 @@ void kith_notifier_free(struct kith_notifier *notifier)
     }
     pthread_mutex_lock(&notifier->lock);
     notifier->ending = true;
-    pthread_cond_signal(&notifier->wake);
+    pthread_cond_broadcast(&notifier->wake);
+    uint32_t count = notifier->thread_count;
     pthread_mutex_unlock(&notifier->lock);
-    pthread_join(notifier->thread, NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        pthread_join(notifier->threads[i], NULL);
+    }
     pthread_cond_destroy(&notifier->wake);
     pthread_mutex_destroy(&notifier->lock);
     kith_free(notifier->queue);
@@ -208,7 +230,7 @@ static void add(struct kith_notifier *notifier, fuse_ino_t parent, fuse_ino_t no
         return;
     }
     pthread_mutex_lock(&notifier->lock);
-    if (notifier->count < QUEUE_MAX) {
+    if (notifier->count < (node != 0 ? FORGET_MAX : QUEUE_MAX)) {
         struct note *note = &notifier->queue[(notifier->first + notifier->count) % QUEUE_MAX];
         note->parent = parent;
         note->node = node;
