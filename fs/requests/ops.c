@@ -137,12 +137,22 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     }
 }
 
+static void forget(struct kith_fs *fs, struct kith_inode *inode, uint64_t count)
+{
+    struct kith_entry *entry = inode->entry; /* which has a ref where it leads there */
+    bool leads = entry != NULL && entry->inode == inode;
+    kith_inode_forget(fs, inode, count);
+    if (leads) {
+        kith_entry_forgotten(fs, entry);
+    }
+}
+
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
     struct kith_fs *fs = fs_of(req);
     pthread_mutex_lock(&fs->lock);
     if (ino != FUSE_ROOT_ID) {
-        kith_inode_forget(fs, kith_inode_of(fs, ino), nlookup);
+        forget(fs, kith_inode_of(fs, ino), nlookup);
     }
     pthread_mutex_unlock(&fs->lock);
     fuse_reply_none(req);
@@ -154,7 +164,7 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
     pthread_mutex_lock(&fs->lock);
     for (size_t i = 0; i < count; i++) {
         if (forgets[i].ino != FUSE_ROOT_ID) {
-            kith_inode_forget(fs, kith_inode_of(fs, forgets[i].ino), forgets[i].nlookup);
+            forget(fs, kith_inode_of(fs, forgets[i].ino), forgets[i].nlookup);
         }
     }
     pthread_mutex_unlock(&fs->lock);

@@ -9,8 +9,8 @@
 #include "fs/tables/tables.h"
 
 #define BUCKETS_FIRST 8u
-#define SWEEP_FEW \
-    4u /* the kernel is asked to forget one, another leaves: above the bound they do so twice as fast */
+#define SWEEP_BURST \
+    2048u /* above the bound; the kernel asks for attributes again where it forgets while it looks up */
 
 /* FNV-1a: names are short, and a table is of one directory. */
 uint32_t kith_entry_hash(const char *name, size_t size)
@@ -244,7 +244,18 @@ bool kith_entry_sweep(struct kith_fs *fs, uint64_t before, uint32_t most)
 
 void kith_entry_sweep_few(struct kith_fs *fs)
 {
-    (void)kith_entry_sweep(fs, 0, SWEEP_FEW);
+    if (fs->entry_count > most_entries(fs) + SWEEP_BURST) {
+        (void)kith_entry_sweep(fs, 0, 2 * SWEEP_BURST);
+    }
+}
+
+void kith_entry_forgotten(struct kith_fs *fs, struct kith_entry *entry)
+{
+    uint64_t now = kith_mono_ns();
+    if (fs->entry_count > most_entries(fs) &&
+        removable(entry, now > SWEEP_AGE_NS ? now - SWEEP_AGE_NS : 0)) {
+        kith_entry_remove(fs, entry);
+    }
 }
 
 void kith_dir_free(struct kith_fs *fs, struct kith_dir *dir)

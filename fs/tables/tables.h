@@ -95,8 +95,10 @@ void kith_entry_remove(struct kith_fs *fs, struct kith_entry *entry);
  * `most`. Whether there are too many still. The caller's entries are pinned, or among the last
  * ENTRIES_LEAST used. */
 bool kith_entry_sweep(struct kith_fs *fs, uint64_t before, uint32_t most);
-/* The same for who has just made one: as fast as they come. */
+/* The same for who has just made one: as fast as they come, some thousands at once. */
 void kith_entry_sweep_few(struct kith_fs *fs);
+/* The kernel has forgotten what it leads to: where there are too many it goes at once. */
+void kith_entry_forgotten(struct kith_fs *fs, struct kith_entry *entry);
 void kith_dir_free(struct kith_fs *fs, struct kith_dir *dir);
 /* A name in it was made, removed or moved by this mount: its time of change, which is stored
  * dir_time_ms (options.h) later with what else has changed by then (kith_dir_untold). */

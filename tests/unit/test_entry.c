@@ -115,6 +115,49 @@ static void test_changed_here(void **state)
     assert_int_equal(count, ENTRIES_MAX);
 }
 
+/* Above the bound, which packs lower, what the kernel forgets goes at once; and who makes entries
+ * sweeps. */
+static void test_forgotten(void **state)
+{
+    struct kith_inode *dir;
+    struct kith_fs *fs = mine(state, &dir);
+    pthread_mutex_lock(&fs->lock);
+    fill(fs, dir, true);
+    const uint32_t full = fs->entry_count;
+    struct kith_entry *entry = kith_entry_find(dir, "f7");
+    kith_entry_forgotten(fs, entry); /* it has not */
+    const uint32_t known = fs->entry_count;
+    kith_inode_forget(fs, entry->inode, 1);
+    kith_entry_forgotten(fs, entry);
+    const uint32_t forgotten = fs->entry_count;
+    for (uint32_t i = 0; i < full; i++) { /* the kernel is gone */
+        char name[16];
+        snprintf(name, sizeof name, "f%u", i);
+        entry = kith_entry_find(dir, name);
+        if (entry != NULL) {
+            kith_inode_forget(fs, entry->inode, 1);
+        }
+    }
+    kith_entry_sweep_few(fs);
+    const uint32_t swept = fs->entry_count;
+    fs->pack_bytes += PACKS_MAX;
+    for (uint32_t i = 0; i < 200; i++) {
+        kith_entry_sweep_few(fs);
+    }
+    const uint32_t packed = fs->entry_count;
+    entry = kith_entry_find(dir, "f200000");
+    fs->pack_bytes -= PACKS_MAX;
+    kith_entry_forgotten(fs, entry); /* there is room */
+    const bool there = kith_entry_find(dir, "f200000") == entry;
+    pthread_mutex_unlock(&fs->lock);
+    assert_int_equal(known, full);
+    assert_int_equal(forgotten, full - 1);
+    assert_in_range(swept, ENTRIES_MAX, ENTRIES_MAX + 2048);
+    assert_in_range(packed, ENTRIES_LEAST, ENTRIES_LEAST + 2048);
+    assert_non_null(entry);
+    assert_true(there);
+}
+
 /* What the kernel knows stays until it forgets. */
 static void test_kernel_knows(void **state)
 {
@@ -155,6 +198,7 @@ int main(void)
         CASE(test_young),
         CASE(test_changed_here),
         CASE(test_kernel_knows),
+        CASE(test_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
