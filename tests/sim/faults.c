@@ -46,7 +46,7 @@ void faults_choose(struct sim *sim)
         sim->kinds |= 1u << KIND_LOST;
     }
     if (sim->mutant == MUTANT_AGED_READ) { /* the same of old ones */
-        sim->kinds |= 1u << KIND_OLD;
+        sim->kinds = 1u << KIND_CRASH | 1u << KIND_CUT | 1u << KIND_OLD;
     }
     uint32_t first = sim_below(sim, sim->node_count);
     for (uint32_t i = 0; i < (sim->node_count - 1) / 2; i++) { /* the others tell the time */
