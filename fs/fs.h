@@ -228,6 +228,7 @@ struct kith_inode {
     struct kith_octets made_image;
     uint32_t made_links; /* names beside which it stands: those of a shared inode */
     struct kith_aside *aside; /* counts while it has no name, see kith_aside_is; NULL: none */
+    bool was_named; /* another file took its name, by which the kernel may come here still */
     bool is_open; /* opened or created here and not let go: open_ctx counts */
     bool may_write; /* while is_open: it was opened for writing, too */
     bool follow;    /* while is_open: there may be another version, which may have more (follow.c) */

@@ -343,6 +343,8 @@ int kith_other_inode(struct kith_fs *fs, struct kith_inode *dir, const char *nam
         }
         if (error != 0 && inode != NULL) {
             kith_inode_drop(fs, inode);
+        } else if (inode != NULL) {
+            inode->was_named = false; /* who comes from here knows what it is */
         }
         *ret_inode = inode;
         pthread_mutex_unlock(&fs->lock);

@@ -199,7 +199,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     }
 }
 
-/* Another version of a file beside it is read, removed, or moved: what else is asked is EPERM. Who
+/* Another version of a file beside it is read, removed, or moved: what else is asked is refused. Who
  * has it open since it bore the name (aside.c) goes on; open: what is asked may be of a handle. */
 static bool made_refused(fuse_req_t req, fuse_ino_t ino, bool open)
 {
@@ -207,9 +207,10 @@ static bool made_refused(fuse_req_t req, fuse_ino_t ino, bool open)
     pthread_mutex_lock(&fs->lock);
     const struct kith_inode *inode = kith_inode_of(fs, ino);
     bool made = inode->made || (!open && kith_aside_is(inode));
+    int refusal = kith_aside_refusal(inode);
     pthread_mutex_unlock(&fs->lock);
     if (made) {
-        fuse_reply_err(req, EPERM);
+        fuse_reply_err(req, refusal);
     }
     return made;
 }

@@ -8,6 +8,7 @@
  * something more is written to it, it goes here under the number of that version: it is what the
  * made name leads to. conflicts/aside_name.c gives it a row of its own when there is something to
  * put. */
+#include <errno.h>
 #include <string.h>
 
 #include "format/versions.h"
@@ -102,6 +103,12 @@ void kith_aside_note(struct kith_fs *fs, const struct kith_entry *entry,
     }
     kith_arena_release(&arena);
     inode->aside = aside;
+    inode->was_named = true;
+}
+
+int kith_aside_refusal(const struct kith_inode *inode)
+{
+    return inode->was_named ? ESTALE : EPERM;
 }
 
 void kith_aside_forget(struct kith_fs *fs, struct kith_inode *inode)

@@ -204,6 +204,10 @@ bool kith_aside_of(const struct kith_inode *inode, const struct kith_inode *dir,
 void kith_aside_note(struct kith_fs *fs, const struct kith_entry *entry,
                      const struct kith_seen *seen);
 void kith_aside_forget(struct kith_fs *fs, struct kith_inode *inode);
+/* fs->lock held. What is said to who may not do that with another version of a file: EPERM; ESTALE
+ * where he may have come by the plain name that it had, for the kernel looks that up again then, and
+ * finds the file that bears it. */
+int kith_aside_refusal(const struct kith_inode *inode);
 /* The group to which what is written to the file goes, also where it is aside. False: nowhere. */
 bool kith_inode_goes_to(const struct kith_inode *inode, struct kith_group *ret_group);
 /* It is not open any more. */

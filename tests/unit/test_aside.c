@@ -17,11 +17,13 @@ static void test_goes_on(void **state)
     struct kith_inode *mine = lost(place, NULL), *found;
     char name[KITH_FS_NAME_MAX + 1];
     learns(place, mine);
+    assert_int_equal(kith_aside_refusal(mine), ESTALE); /* "f" may lead to it still */
     both_have(place, "f=theirs f!=mine");
     made_name(place, TWO_OTHER, "f", name);
     append(fs, mine, "-");
     assert_int_equal(kith_other_inode(fs, place->dir[TWO_MINE], name, &found), 0);
     assert_ptr_equal(found, mine); /* it is one file, whoever looks at it */
+    assert_int_equal(kith_aside_refusal(mine), EPERM);
     assert_false(found->made);     /* and who has it open may go on */
     assert_int_equal(found->size, strlen("mine-"));
     pthread_mutex_lock(&fs->lock);
