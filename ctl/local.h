@@ -96,7 +96,8 @@ bool kith_local_is_ours(const char *cmdline, size_t size, const char *data);
 /* The path of kithd: beside this program, in ../node, in ../sbin, else in PATH. ENOTFOUND. */
 KITH_MUST_CHECK enum kith_err kith_local_program(char ret_path[PATH_MAX], struct kith_error *error);
 /* Whether the port can be listened on now; with port 0 a free one is drawn, below those that the
- * kernel gives to connections that go out. EBUSY, EIO. */
+ * kernel gives to connections that go out, and no other process draws it before this one ends. EBUSY,
+ * EIO. */
 KITH_MUST_CHECK enum kith_err kith_local_port(uint16_t *port, struct kith_error *error);
 /* Starts node `index` as a daemon (own session, no terminal, what it prints goes to its log) and
  * notes its pid; returns when it has become kithd, *ret_process holds it, fd to be closed. Call it

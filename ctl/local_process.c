@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -194,6 +196,25 @@ static enum kith_err port_try(uint16_t *port, struct kith_error *error)
     return KITH_OK;
 }
 
+/* From this look until the daemon listens another `local up` may draw it, too, and take our daemon
+ * for its own: so it is claimed, by a name that belongs to this process until its end, in the same
+ * network namespace. False: it is another's. */
+static bool port_claim(uint16_t port)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    int size = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "kithctl-port/%u", port);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return true; /* without a claim, then */
+    }
+    socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)size);
+    bool ours = bind(fd, (struct sockaddr *)&name, length) == 0 || errno != EADDRINUSE;
+    if (!ours) {
+        (void)close(fd);
+    }
+    return ours;
+}
+
 enum kith_err kith_local_port(uint16_t *port, struct kith_error *error)
 {
     bool chosen = *port != 0;
@@ -201,6 +222,9 @@ enum kith_err kith_local_port(uint16_t *port, struct kith_error *error)
     for (uint32_t tries = 0; err == KITH_EBUSY && tries < (chosen ? 1 : PORT_TRIES); tries++) {
         uint16_t number = chosen ? *port : port_draw();
         err = port_try(&number, error);
+        if (err == KITH_OK && !chosen && !port_claim(number)) {
+            err = kith_error_set(error, KITH_EBUSY, "port %u: another kithctl takes it", number);
+        }
         *port = err == KITH_OK ? number : *port;
     }
     return err;

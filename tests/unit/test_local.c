@@ -222,6 +222,20 @@ static void test_ports(void **state)
     }
 }
 
+/* Two who draw at once must not get the same: each is drawn once as long as the drawer lives. */
+static void test_ports_drawn_once(void **state)
+{
+    static bool drawn[UINT16_MAX + 1];
+    struct kith_error error;
+    (void)state;
+    for (uint32_t i = 0; i < 400; i++) {
+        uint16_t port = 0;
+        assert_int_equal(kith_local_port(&port, &error), KITH_OK);
+        assert_false(drawn[port]);
+        drawn[port] = true;
+    }
+}
+
 /* One that is listened on is in use. */
 static void test_port_in_use(void **state)
 {
@@ -320,6 +334,7 @@ int main(void)
         cmocka_unit_test(test_state),   cmocka_unit_test(test_state_refuses),
         cmocka_unit_test(test_is_ours), cmocka_unit_test(test_find_foreign),
         cmocka_unit_test(test_ports),   cmocka_unit_test(test_port_in_use),
+        cmocka_unit_test(test_ports_drawn_once),
         cmocka_unit_test(test_start),
         cmocka_unit_test(test_start_fails), cmocka_unit_test(test_remove),
         cmocka_unit_test(test_hold),
