@@ -10,8 +10,9 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 #define LEAVE_MS     2000u
 #define NO_TIME      UINT64_MAX
@@ -32,13 +33,6 @@ struct run {
     size_t used;
     char line[KITH_HOOK_LINE_MAX + 1];
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-}
 
 /* ---- Its output ---- */
 
@@ -92,7 +86,7 @@ static void tell_to_end(struct run *run)
 {
     signal_group(run, SIGTERM);
     run->stage = TOLD;
-    run->deadline = now_ms() + run->call->grace_ms;
+    run->deadline = kith_mono_ms() + run->call->grace_ms;
 }
 
 static void on_deadline(struct run *run)
@@ -103,7 +97,7 @@ static void on_deadline(struct run *run)
     } else if (run->stage == TOLD) {
         signal_group(run, SIGKILL);
         run->stage = SHOT;
-        run->deadline = run->stopping ? now_ms() + LEAVE_MS : NO_TIME;
+        run->deadline = run->stopping ? kith_mono_ms() + LEAVE_MS : NO_TIME;
     } else {
         run->result->end = KITH_HOOK_LEFT;
         run->over = true;
@@ -117,7 +111,7 @@ static void on_stop(struct run *run)
         run->result->end = KITH_HOOK_STOPPED;
         tell_to_end(run);
     } else if (run->stage == SHOT) {
-        run->deadline = now_ms() + LEAVE_MS;
+        run->deadline = kith_mono_ms() + LEAVE_MS;
     }
 }
 
@@ -146,7 +140,7 @@ static int wait_ms(const struct run *run)
     if (run->deadline == NO_TIME) {
         return -1;
     }
-    uint64_t now = now_ms();
+    uint64_t now = kith_mono_ms();
     uint64_t left = run->deadline > now ? run->deadline - now : 0;
     return left < INT32_MAX ? (int)left : INT32_MAX;
 }
@@ -167,7 +161,7 @@ static void watch_over(struct run *run)
         }
         if (count > 0 && waits[0].revents != 0) {
             on_exit_of(run);
-        } else if (run->deadline != NO_TIME && now_ms() >= run->deadline) {
+        } else if (run->deadline != NO_TIME && kith_mono_ms() >= run->deadline) {
             on_deadline(run);
         }
     }
@@ -250,7 +244,7 @@ static int begin(struct run *run)
 void kith_hook_run(const struct kith_hook_call *call, struct kith_hook_result *ret_result)
 {
     struct run run = {.call = call, .result = ret_result, .pid_fd = -1, .out = -1};
-    uint64_t started = now_ms();
+    uint64_t started = kith_mono_ms();
     memset(ret_result, 0, sizeof *ret_result);
     run.deadline = started + call->limit_ms;
     int failed = begin(&run);
@@ -266,5 +260,5 @@ void kith_hook_run(const struct kith_hook_call *call, struct kith_hook_result *r
     if (run.out >= 0) {
         close(run.out);
     }
-    ret_result->took_ms = now_ms() - started;
+    ret_result->took_ms = kith_mono_ms() - started;
 }

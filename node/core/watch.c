@@ -383,6 +383,7 @@ static bool watch_admit(struct kith_node *node, const struct conn *conn, const s
         core_refuse(node, conn->id, msg, KITH_EPERM, "only clients are told changes");
         return false;
     }
+    /* one that adds nothing concerns no partition: it is enough that the table is this one */
     if (req->has_group || table_check(node, &req->table, 0) != TABLE_NOT_OURS) {
         bool known = node->has_cluster && req->has_group;
         uint32_t partition = known ? kith_group_partition(&req->group, node->table->partitions) : 0;
