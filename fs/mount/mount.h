@@ -33,8 +33,8 @@ KITH_MUST_CHECK enum kith_err kith_notifier_new(struct kith_fs *fs,
                                                 struct kith_notifier **ret_notifier);
 void kith_notifier_free(struct kith_notifier *notifier);
 /* Asks the kernel to forget a name, whoever uses it; or, expire, to ask for it and its attributes
- * again when it is used next. Dropped when the queue is full, or the mount is not guarded (guard.h): timeouts do the
- * work then. */
+ * again when it is used next. Dropped when the queue is full, or the mount is not guarded (guard.h):
+ * timeouts do the work then. */
 void kith_notify_entry(struct kith_notifier *notifier, fuse_ino_t parent, const char *name,
                        size_t size, bool expire);
 /* Asks it to forget a node for want of room; where an older kernel does not know how to, its name. */
