@@ -134,14 +134,20 @@ need_fuse() {
 }
 # mount_up [MOUNTPOINT] [OPTIONS]
 mount_up() {
-    local at=${1:-$mnt}
+    local at=${1:-$mnt} name options=${2:-}
+    name=$work/$(basename "$at")
     mkdir -p "$at"
-    kithfs "$servers:/" "$at" -o "log=$work/$(basename "$at").log${2:+,$2}" ||
-        fail "kithfs did not mount at $at"
+    [[ $options = *pid_file=* ]] || options=${options:+$options,}pid_file=$name.serving
+    kithfs "$servers:/" "$at" -o "log=$name.log,$options" || fail "kithfs did not mount at $at"
     mountpoint -q "$at" || fail "$at is no mount point"
 }
+# mount_down [MOUNTPOINT]: umount returns before the process has put what may wait (times and modes):
+# until that is done, so that the next mount sees it
 mount_down() {
-    umount "${1:-$mnt}" || fail "umount ${1:-$mnt}"
+    local at=${1:-$mnt} pid
+    pid=$(cat "$work/$(basename "$at").serving" 2>/dev/null || true)
+    umount "$at" || fail "umount $at"
+    [ -z "$pid" ] || wait_for 60 "the process of the mount at $at to end" gone "$pid"
 }
 # two_mounts_up: of a cluster of three nodes, at $mnt and $other
 other=$work/mnt2

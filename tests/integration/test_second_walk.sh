@@ -36,11 +36,7 @@ git() {
 git init -q
 git add .
 git commit -qm all
-umount "$mnt"
-unmounted() {
-    ! mountpoint -q "$mnt"
-}
-wait_for 30 "the mount to end" unmounted
+mount_down
 mount_up "$mnt" # knows nothing
 
 walk() {
