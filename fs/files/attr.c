@@ -418,6 +418,16 @@ static void getattr_done(struct kith_job *job, const struct kith_client_result *
     kith_job_end(job);
 }
 
+/* fs->lock held. The directory in whose group the row of the mount's root lies, which programs that
+ * work in the mount look at again and again, though nobody may list it; NULL: this is another inode. */
+static struct kith_inode *root_is_in(const struct kith_fs *fs, const struct kith_inode *inode)
+{
+    if (inode != fs->root) {
+        return NULL;
+    }
+    return inode->entry != NULL ? inode->entry->dir : fs->root;
+}
+
 void kith_start_getattr(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;
@@ -425,7 +435,12 @@ void kith_start_getattr(struct kith_job *job)
     struct kith_rowname row, attr;
     pthread_mutex_lock(&fs->lock);
     bool now = !job->inode->shared && kith_inode_place(job->inode, &group, &row);
+    struct kith_inode *watched = root_is_in(fs, job->inode);
+    bool watch = watched != NULL && kith_watch_asked(fs, watched, true);
     pthread_mutex_unlock(&fs->lock);
+    if (watch) {
+        kith_watch_begin(fs, watched);
+    }
     if (!now) { /* the row of an inode with several names */
         kith_job_start(job);
         return;

@@ -274,7 +274,7 @@ static int read_and_renew(struct kith_fs *fs, struct kith_inode *inode)
 
 /* fs->lock held. A live watch knows the inode's row, with the contents, and nobody is at work on
  * it. */
-static bool known_whole(const struct kith_inode *inode)
+static bool known_whole(struct kith_inode *inode)
 {
     return !inode->row_busy && kith_watch_knows_inode(inode) &&
            (inode->is_open || (inode->content == NULL && inode->image_known));

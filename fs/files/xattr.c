@@ -119,8 +119,8 @@ static int write_row(struct kith_job *job, const struct place *place, const stru
         struct kith_client_answer answer;
         error = kith_rows_put(fs, &place->group, KITH_DURABLE_OS, updates, first ? 2 : 1, &answer);
         pthread_mutex_lock(&fs->lock);
-        if (error != 0 && inode->entry != NULL) {
-            kith_watch_doubt(inode->entry);
+        if (error != 0) {
+            kith_watch_doubt_inode(fs, inode);
         }
         if (error == 0 && first) {
             inode->attr_row = true;

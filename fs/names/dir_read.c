@@ -338,6 +338,8 @@ int kith_inode_saw(struct kith_fs *fs, struct kith_inode *inode, const struct ki
             inode->changed_at < started && !inode->row_busy) { /* else its contents are not those */
             error = kith_octets_set(&entry->ctx, ret_seen->ctx) ? 0 : ENOMEM;
             kith_watch_saw(entry, started, error == 0 && kith_seen_taken(inode, ret_seen, started));
+        } else if (error == 0 && inode == fs->root && entry == NULL) {
+            kith_watch_saw_root(fs, started, kith_seen_taken(inode, ret_seen, started));
         }
         kith_hook_saw(fs, entry);
     }

@@ -277,7 +277,7 @@ KITH_MUST_CHECK bool kith_watch_asked(struct kith_fs *fs, struct kith_inode *dir
 uint64_t kith_watch_live(struct kith_inode *dir);
 /* What the table says of this name is what a quorum would say now; the same of an inode's row. */
 bool kith_watch_knows(const struct kith_entry *entry);
-bool kith_watch_knows_inode(const struct kith_inode *inode);
+bool kith_watch_knows_inode(struct kith_inode *inode);
 /* A name that is not in the table does not exist. */
 bool kith_watch_complete(struct kith_inode *dir);
 /* The same; and whoever was asked for it has read all names under the watch that is live now. It is no
@@ -288,6 +288,8 @@ struct kith_entry *kith_watch_entry(struct kith_fs *fs, struct kith_inode *dir, 
 /* What a read begun at `started` brought of this name is in the tables now; sure: all of it, and
  * from a quorum. */
 void kith_watch_saw(struct kith_entry *entry, uint64_t started, bool sure);
+/* The same of the rows of the mount's root, where that is the volume's, which has no name; else nothing. */
+void kith_watch_saw_root(struct kith_fs *fs, uint64_t started, bool sure);
 /* Until when that is worth something without a watch. entry may be NULL. */
 uint64_t kith_watch_until(const struct kith_fs *fs, const struct kith_entry *entry,
                           uint64_t started);
@@ -295,6 +297,7 @@ uint64_t kith_watch_until(const struct kith_fs *fs, const struct kith_entry *ent
 void kith_watch_scanned(struct kith_inode *dir, uint64_t started);
 /* A put of this mount for this name failed, or may yet be carried out. */
 void kith_watch_doubt(struct kith_entry *entry);
+void kith_watch_doubt_inode(struct kith_fs *fs, struct kith_inode *inode);
 /* The entry leaves the table; whether that would cost what a watch knows. */
 void kith_watch_evicts(struct kith_entry *entry);
 bool kith_watch_holds(const struct kith_entry *entry);

@@ -10,7 +10,8 @@
  * mount's own, given anew whenever the client's epoch is another one, so that it never comes back:
  * no knowledge outlives a lapse, an end of the watch, a new watch or a move to another directory.
  * Names of links are not known (their inode's row may lie in another group); they live by their
- * time as before.
+ * time as before. The volume's root is in no directory: its row lies in its own group, so that its own
+ * watch tells of it (root_live).
  *
  * WHY IT IS SOUND. Say a read was begun at S (a time taken before it was sent), and counts as
  * knowledge at its end E. Asked of it are
@@ -89,6 +90,8 @@ struct kith_watcher {
     struct kith_dir_watch *first, *last; /* used last and longest ago */
     uint32_t count; /* those that are being begun included */
     uint64_t live;  /* the last number given */
+    /* the volume's root, where that is the mount's: as an entry's live, told_at and hold_until */
+    uint64_t root_live, root_told_at, root_hold_until;
     uint64_t begun, events, asked, scans;
     uint64_t lapses; /* noticed: where nobody asks, nobody notices */
     uint64_t saved[KITH_SAVED_COUNT];
@@ -170,10 +173,26 @@ bool kith_watch_knows(const struct kith_entry *entry)
     return entry->live == kith_watch_live(entry->dir);
 }
 
-bool kith_watch_knows_inode(const struct kith_inode *inode)
+/* Its row lies in its own group: the volume's root. */
+static bool is_root(const struct kith_fs *fs, const struct kith_inode *inode)
 {
-    return inode->entry != NULL && inode->entry->inode == inode && !inode->unlinked &&
-           kith_watch_knows(inode->entry);
+    return fs->watcher != NULL && inode == fs->root && inode->entry == NULL;
+}
+
+static bool knows_root(struct kith_inode *root)
+{
+    const struct kith_dir_watch *watch = root->dir->watch;
+    return watch != NULL && is_root(watch->fs, root) && root->retry_at == 0 &&
+           watch->fs->watcher->root_live != 0 &&
+           watch->fs->watcher->root_live == kith_watch_live(root);
+}
+
+bool kith_watch_knows_inode(struct kith_inode *inode)
+{
+    if (inode->entry == NULL) {
+        return inode->dir != NULL && knows_root(inode);
+    }
+    return inode->entry->inode == inode && !inode->unlinked && kith_watch_knows(inode->entry);
 }
 
 bool kith_watch_complete(struct kith_inode *dir)
@@ -217,6 +236,23 @@ void kith_watch_saw(struct kith_entry *entry, uint64_t started, bool sure)
     entry->live = started > dir->live_since && started > hold && started > told ? live : 0;
 }
 
+void kith_watch_saw_root(struct kith_fs *fs, uint64_t started, bool sure)
+{
+    struct kith_inode *root = fs->root;
+    struct kith_watcher *watcher = fs->watcher;
+    if (!is_root(fs, root)) {
+        return;
+    }
+    const struct kith_dir *dir = root->dir;
+    uint64_t live = sure && dir->watch != NULL ? kith_watch_live(root) : 0;
+    uint64_t told = later(watcher->root_told_at, dir->told_at);
+    if (sure && root->retry_at < started) {
+        root->retry_at = 0;
+    }
+    bool counts = started > dir->live_since && started > watcher->root_hold_until && started > told;
+    watcher->root_live = counts ? live : 0;
+}
+
 void kith_watch_scanned(struct kith_inode *inode, uint64_t started)
 {
     struct kith_dir *dir = inode->dir;
@@ -236,6 +272,16 @@ void kith_watch_doubt(struct kith_entry *entry)
     entry->live = 0;
     entry->hold_until = now + UNKNOWN_HOLD_NS;
     entry->dir->dir->doubt_at = now;
+}
+
+void kith_watch_doubt_inode(struct kith_fs *fs, struct kith_inode *inode)
+{
+    if (inode->entry != NULL) {
+        kith_watch_doubt(inode->entry);
+    } else if (is_root(fs, inode)) {
+        fs->watcher->root_live = 0;
+        fs->watcher->root_hold_until = kith_mono_ns() + UNKNOWN_HOLD_NS;
+    }
 }
 
 void kith_watch_evicts(struct kith_entry *entry)
@@ -303,12 +349,15 @@ static void told_entry(struct kith_fs *fs, struct kith_entry *entry, uint64_t no
     tell_kernel(fs, entry);
 }
 
-/* The directory's own row, or its attributes: they show in its name above. */
+/* The directory's own row, or its attributes: they show in its name above, the root's in itself. */
 static void told_self(struct kith_fs *fs, struct kith_inode *dir, uint64_t now)
 {
     dir->valid_until = 0;
     if (dir->entry != NULL && dir->entry->inode == dir) {
         told_entry(fs, dir->entry, now);
+    } else if (is_root(fs, dir)) {
+        fs->watcher->root_live = 0;
+        fs->watcher->root_told_at = now;
     }
 }
 

@@ -15,7 +15,7 @@ calls() {
     count '^kithfs_calls_total\{'
 }
 asked() {
-    count '^kithfs_calls_total\{kind="(get|scan|put|chunk_get|chunk_put)"'
+    count '^kithfs_calls_total\{kind="(get|scan|groups|put|chunk_get|chunk_put|where)"'
 }
 
 cluster_up 3
@@ -41,30 +41,32 @@ mount_up "$mnt" # knows nothing
 
 walk() {
     find "$mnt/tree" -name .git -prune -o -printf '%p %s %T@ %i %m\n' | LC_ALL=C sort >"$work/found.$1"
-    git status --porcelain >"$work/status.$1"
+    GIT_OPTIONAL_LOCKS=0 git status --porcelain >"$work/status.$1" # it writes nothing down
     rsync -a "$mnt/tree/" "$work/copy/"
+    rsync -a "$work/copy/" "$mnt/tree/"
 }
+git status >/dev/null # this one writes down what it has found out
 walk 1
 [ "$(wc -l <"$work/found.1")" -gt $((dirs * 6)) ] || fail "not all was found"
 [ ! -s "$work/status.1" ] || fail "git status: $(cat "$work/status.1")"
-git status >/dev/null # it may note what it has found out
+sleep 3 # the times of the directories that this has changed are put
 for round in 2 3; do
     before=$(asked)
     kept=$(count '^kithfs_node_messages_total\{kind="watch_req"')
     from=$SECONDS
     walk $round
-    rsync -a "$work/copy/" "$mnt/tree/"
     took=$((SECONDS - from + 1))
     now=$(asked)
+    asked=$((now - before))
     diff "$work/found.1" "$work/found.$round" >"$work/diff" || fail "another tree: $(head -n 5 "$work/diff")"
     [ ! -s "$work/status.$round" ] || fail "git status: $(cat "$work/status.$round")"
-    # the mount's root, which is in no directory, is asked for each second
-    [ $((now - before)) -le $((took + 2)) ] ||
-        fail "round $round: $((now - before)) requests in $took s: $(grep calls_total "$mnt/.kith/stats")"
+    # a watch may have lapsed or have begun late where the machine is busy: of one directory in a hundred
+    [ $asked -le $((dirs / 100)) ] ||
+        fail "round $round: $asked requests in $took s: $(grep calls_total "$mnt/.kith/stats")"
     now=$(count '^kithfs_node_messages_total\{kind="watch_req"')
     [ $((now - kept)) -le $((3 * (took * 4 / 3 + 2))) ] ||
         fail "round $round: $((now - kept)) messages for watches in $took s"
-    say "round $round: $took s"
+    say "round $round: $took s, $asked requests"
     [ $round = 3 ] || sleep 7 # watches last
 done
 

@@ -578,6 +578,65 @@ static void test_begins_where_work_is(void **state)
     assert_false(known(place, "a"));
 }
 
+/* The volume's root is in no directory: its own watch tells of its attributes. */
+static void test_root(void **state)
+{
+    struct place *place = *state;
+    struct kith_inode *root = place->fs->root;
+    struct kith_bytes attr = kith_bytes_make("\0a", 2), other = kith_bytes_make("d\0a", 3);
+    assert_non_null(root->dir->watch); /* a name was made in it */
+    const struct kith_bytes *told[4] = {NULL, &attr, &other, NULL};
+    for (unsigned i = 0; i < 4; i++) {
+        pthread_mutex_lock(&place->fs->lock);
+        root->valid_until = 0;
+        bool knew = kith_watch_knows_inode(root);
+        pthread_mutex_unlock(&place->fs->lock);
+        assert_int_equal(knew, i == 3); /* by what was read before; another row's event costs nothing */
+        work(place, root, "", kith_do_getattr);
+        assert_true(kith_watch_knows_inode(root) && kith_attrs_known(place->fs, root));
+        if (i < 3) {
+            assert_int_equal(kith_fake_tell(place->cluster, &root->dir->group, told[i],
+                                            told[i] == NULL ? 0 : 1),
+                             1);
+        }
+    }
+    root->retry_at = kith_mono_ns(); /* a put of its attributes failed */
+    assert_false(kith_watch_knows_inode(root));
+    work(place, root, "", kith_do_getattr);
+    assert_true(kith_watch_knows_inode(root));
+    kith_watch_doubt_inode(place->fs, root);
+    work(place, root, "", kith_do_getattr); /* what failed may be carried out yet */
+    assert_false(kith_watch_knows_inode(root));
+}
+
+/* What a read of the root brings that began before the event, or before the watch, does not count. */
+static void *look_root(void *arg)
+{
+    work(arg, ((struct place *)arg)->fs->root, "", kith_do_getattr);
+    return NULL;
+}
+
+static void test_root_told_during_a_read(void **state)
+{
+    struct place *place = *state;
+    struct kith_inode *root = place->fs->root;
+    struct kith_bytes rows[2] = {kith_bytes_make("\0a", 2), kith_bytes_make("", 0)};
+    pthread_t thread;
+    for (unsigned i = 0; i < 2; i++) {
+        kith_fake_hold(place->cluster, KITH_CLIENT_GET, true);
+        assert_int_equal(pthread_create(&thread, NULL, look_root, place), 0);
+        await_under_way(place);
+        assert_int_equal(kith_fake_tell(place->cluster, &root->dir->group, &rows[i], 1), 1);
+        kith_fake_hold(place->cluster, KITH_CLIENT_GET, false);
+        pthread_join(thread, NULL);
+        assert_false(kith_watch_knows_inode(root));
+        look_root(place);
+        assert_true(kith_watch_knows_inode(root));
+    }
+    kith_fake_set_watches(place->cluster, false);
+    assert_false(kith_watch_knows_inode(root));
+}
+
 /* Told much that nobody asks for: it ends soon. */
 static void test_in_vain(void **state)
 {
@@ -645,6 +704,8 @@ int main(void)
         CASE(test_open),
         CASE(test_listing),
         CASE(test_two_scans),
+        CASE(test_root),
+        CASE(test_root_told_during_a_read),
         CASE(test_begins_where_work_is),
         CASE(test_in_vain),
         CASE(test_bounded),
