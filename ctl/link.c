@@ -45,7 +45,7 @@ static void on_opened(void *arg, uint64_t conn)
         struct kith_msg hello;
         memset(&hello, 0, sizeof(hello));
         hello.kind = KITH_MSG_HELLO;
-        hello.u.hello.protocol = KITH_PROTOCOL_VERSION;
+        hello.u.hello.protocol = kith_protocol_ours();
         hello.u.hello.role = KITH_ROLE_CLIENT;
         hello.u.hello.node = link->self;
         hello.u.hello.address = "";
@@ -71,10 +71,12 @@ static void on_message(void *arg, uint64_t conn, struct kith_msg_box *box)
     struct kith_link_ask *ask = ask_find(link, conn);
     if (ask && !ask->done) {
         if (box->msg.kind == KITH_MSG_HELLO) {
-            if (box->msg.u.hello.protocol != KITH_PROTOCOL_VERSION) {
-                (void)kith_error_set(&ask->error, KITH_EVERSION,
-                                     "%s speaks protocol %u, this kithctl %u", ask->address,
-                                     box->msg.u.hello.protocol, KITH_PROTOCOL_VERSION);
+            struct kith_protocol own = kith_protocol_ours();
+            if (kith_protocol_common(&own, &box->msg.u.hello.protocol) == 0) {
+                char differ[KITH_PROTOCOL_DIFFER_SIZE];
+                kith_protocol_differ(&own, "this kithctl", &box->msg.u.hello.protocol, ask->address,
+                                     differ, sizeof differ);
+                (void)kith_error_set(&ask->error, KITH_EVERSION, "%s", differ);
                 ask->done = true;
             }
         } else if (box->msg.kind == KITH_MSG_ADMIN_RES && box->msg.id == 0) {

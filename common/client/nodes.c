@@ -431,7 +431,7 @@ void cc_nodes_opened(struct kith_client_core *core, uint64_t conn)
     link->at_ms = core->now + CC_HELLO_MS;
     core->peers_wake_ms = core->now;
     struct kith_hello *hello = &msg->u.hello;
-    hello->protocol = KITH_PROTOCOL_VERSION;
+    hello->protocol = kith_protocol_ours();
     hello->role = KITH_ROLE_CLIENT;
     hello->cluster = core->cluster;
     memcpy(hello->node.bytes, core->client_id, sizeof(hello->node.bytes));
@@ -508,8 +508,12 @@ static void take_hello(struct kith_client_core *core, struct cc_peer *peer, stru
     if (link->state != CC_LINK_HELLO) {
         return;
     }
-    if (hello->protocol != KITH_PROTOCOL_VERSION) {
-        link_close(core, peer, link, "speaks another version of the protocol");
+    struct kith_protocol own = kith_protocol_ours();
+    if (kith_protocol_common(&own, &hello->protocol) == 0) {
+        char differ[KITH_PROTOCOL_DIFFER_SIZE];
+        kith_protocol_differ(&own, "this client", &hello->protocol, "the node", differ, sizeof differ);
+        cc_effect_close(core, link->conn, "no version of the protocol in common");
+        link_down(core, peer, link, differ);
         return;
     }
     bool known = !kith_uuid_is_nil(&core->cluster) && !kith_uuid_is_nil(&hello->cluster);

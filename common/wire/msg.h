@@ -8,11 +8,11 @@
 #ifndef KITH_WIRE_MSG_H
 #define KITH_WIRE_MSG_H
 
+#include "data/protocol.h"
 #include "data/quorum.h"
 #include "data/row.h"
 #include "data/table.h"
 
-#define KITH_PROTOCOL_VERSION 1u
 #define KITH_BATCH_MAX 256u         /* updates in one batch; a hard-link rename needs 6 */
 #define KITH_NAMES_MAX 256u         /* names in one get */
 #define KITH_RELAY_TO_MAX KITH_HOLDERS_MAX /* owners that a message is passed on to */
@@ -43,8 +43,7 @@ enum kith_peer_role { KITH_ROLE_CLIENT = 0, KITH_ROLE_NODE = 1 };
 
 /* First on every connection, both ways. */
 struct kith_hello {
-    uint32_t protocol; /* KITH_PROTOCOL_VERSION */
-    uint64_t features; /* bits; unknown ones are ignored */
+    struct kith_protocol protocol;
     enum kith_peer_role role;
     struct kith_uuid cluster; /* nil: a client that does not know it yet, or a node without one */
     struct kith_uuid node;    /* a node's uuid; a client's random id */
@@ -62,6 +61,7 @@ struct kith_member_info {
     bool up;              /* as seen by the sender */
     uint64_t seen_ms_ago; /* since the sender last heard from it */
     char software[32];
+    uint64_t features; /* bits (data/protocol.h), as it said last; 0 where software is "" */
 };
 
 /* What is known of a member. The newest wins, by (incarnation, said, state): a node's own word takes
@@ -75,7 +75,8 @@ struct kith_member_news {
     struct kith_uuid by; /* SUSPECT, DOWN: who says so */
     const char *address;
     const char *software;
-    uint64_t check; /* of all the above: core/swim.c */
+    uint64_t features; /* bits, data/protocol.h */
+    uint64_t check;    /* of all the above: core/swim.c */
 };
 
 /* Every answer begins with this. `message` is for people; "" where there is none to tell. */

@@ -55,22 +55,23 @@ DESC(dot, "Dot", false, false);
 #define T kith_member_info
 static const struct wire_field member_fields[] = {
     ARRAY(1, uuid), U64(2, incarnation), TEXT(3, address), TEXT(4, zone),
-    U32(5, weight, KITH_WEIGHT_MAX), BOOL(6, up), U64(7, seen_ms_ago), TEXT(8, software)};
+    U32(5, weight, KITH_WEIGHT_MAX), BOOL(6, up), U64(7, seen_ms_ago), TEXT(8, software),
+    U64(9, features)};
 DESC(member, "MemberInfo", false, false);
 #undef T
 
 #define T kith_member_news
 static const struct wire_field news_fields[] = {
     ARRAY(1, uuid), U64(2, incarnation), U64(3, said), U32(4, state, KITH_DOWN), ARRAY(5, by),
-    STRING(6, address, ADDRESS_MAX), STRING(7, software, 31), FIXED64(8, check)};
+    STRING(6, address, ADDRESS_MAX), STRING(7, software, 31), FIXED64(8, check), U64(9, features)};
 DESC(news, "MemberNews", false, true);
 #undef T
 
 #define T kith_hello
 static const struct wire_field hello_fields[] = {
-    U32(1, protocol, UINT32_MAX), U64(2, features), U32(3, role, KITH_ROLE_NODE),
+    U32(1, protocol.newest, UINT32_MAX), U64(2, protocol.features), U32(3, role, KITH_ROLE_NODE),
     ARRAY(4, cluster), ARRAY(5, node), U64(6, incarnation), STRING(7, address, ADDRESS_MAX),
-    STRING(8, software, KITH_SOFTWARE_MAX)};
+    STRING(8, software, KITH_SOFTWARE_MAX), U32(9, protocol.oldest, UINT32_MAX)};
 DESC(hello, "Hello", false, true);
 #undef T
 

@@ -89,7 +89,7 @@ void conn_remove(struct kith_node *node, uint64_t id)
 void conn_hello(struct kith_node *node, uint64_t conn)
 {
     struct kith_hello *hello = &core_send(node, conn, KITH_MSG_HELLO, 0)->u.hello;
-    hello->protocol = KITH_PROTOCOL_VERSION;
+    hello->protocol = kith_protocol_ours();
     hello->role = KITH_ROLE_NODE;
     if (node->has_cluster) {
         hello->cluster = node->cluster.uuid;
@@ -119,10 +119,11 @@ void conn_take_hello(struct kith_node *node, struct conn *conn, const struct kit
     char theirs[KITH_UUID_TEXT_SIZE];
     char ours[KITH_UUID_TEXT_SIZE];
     const char *who = hello->address && hello->address[0] ? hello->address : "a client";
-    if (hello->protocol != KITH_PROTOCOL_VERSION) {
-        conn_refuse(node, conn, KITH_EVERSION,
-                    core_text(node, "%s speaks protocol version %u, %s speaks version %u", who,
-                              hello->protocol, node->address, KITH_PROTOCOL_VERSION));
+    struct kith_protocol own = kith_protocol_ours();
+    if (kith_protocol_common(&own, &hello->protocol) == 0) {
+        char differ[KITH_PROTOCOL_DIFFER_SIZE];
+        kith_protocol_differ(&own, node->address, &hello->protocol, who, differ, sizeof differ);
+        conn_refuse(node, conn, KITH_EVERSION, core_text(node, "%s", differ));
         return;
     }
     if (node->has_cluster && !kith_uuid_is_nil(&hello->cluster) &&
@@ -163,6 +164,7 @@ void conn_take_hello(struct kith_node *node, struct conn *conn, const struct kit
         info.address[sizeof info.address - 1] = 0;
         memset(info.software, 0, sizeof info.software);
         strncpy(info.software, hello->software ? hello->software : "", sizeof info.software - 1);
+        info.features = hello->protocol.features;
         members_learn(node, &info);
         peers_heard(node, conn, KITH_MSG_HELLO);
     }

@@ -429,6 +429,8 @@ void peers_paused(struct kith_node *node, uint64_t pause_ms);
 void peers_tick(struct kith_node *node);
 uint64_t peers_due(const struct kith_node *node);
 void peers_ping(struct kith_node *node, struct conn *conn, const struct kith_msg *msg);
+/* All members of the table in use have said that they have these features (bits, data/protocol.h). */
+bool peers_have(const struct kith_node *node, uint64_t features);
 /* Fresh knowledge of where it is: try at once. */
 void peer_retry_now(struct kith_node *node, struct peer *peer);
 
@@ -437,8 +439,7 @@ void peer_retry_now(struct kith_node *node, struct peer *peer);
 void members_self(const struct kith_node *node, struct kith_member_info *ret_info);
 void members_learn(struct kith_node *node, const struct kith_member_info *info);
 /* The peer has started again, under a higher incarnation than was known, and listens there. */
-void members_moved(struct kith_node *node, struct peer *peer, uint64_t incarnation,
-                   const char *address, const char *software);
+void members_moved(struct kith_node *node, struct peer *peer, const struct kith_member_news *news);
 /* All records, our own first, in the step's arena; 0 when memory is short. */
 uint32_t members_all(struct kith_node *node, const struct kith_member_info **ret_members);
 void members_encode(const struct kith_member_info *infos, uint32_t count, struct kith_buf *buf);

@@ -23,6 +23,7 @@ void members_self(const struct kith_node *node, struct kith_member_info *ret_inf
     memcpy(ret_info->address, node->address, sizeof ret_info->address);
     memcpy(ret_info->zone, node->zone, sizeof ret_info->zone);
     memcpy(ret_info->software, node->software, sizeof ret_info->software);
+    ret_info->features = kith_protocol_ours().features;
     ret_info->weight = node->weight;
     if (node->table && node->self != KITH_NO_MEMBER) {
         const struct kith_member *member = &node->table->members[node->self];
@@ -40,14 +41,20 @@ static void text_set(char *to, size_t size, const char *from)
     memcpy(to, from, length);
 }
 
-void members_moved(struct kith_node *node, struct peer *peer, uint64_t incarnation,
-                   const char *address, const char *software)
+/* One that says nothing of its software passes on what it has heard of another's address. */
+static void runs(struct peer *peer, const char *software, uint64_t features)
 {
-    peer->info.incarnation = incarnation;
-    text_set(peer->info.address, sizeof peer->info.address, address);
     if (software[0]) {
         text_set(peer->info.software, sizeof peer->info.software, software);
+        peer->info.features = features;
     }
+}
+
+void members_moved(struct kith_node *node, struct peer *peer, const struct kith_member_news *news)
+{
+    peer->info.incarnation = news->incarnation;
+    text_set(peer->info.address, sizeof peer->info.address, news->address);
+    runs(peer, news->software, news->features);
     node->members_dirty = true;
     peer_retry_now(node, peer);
 }
@@ -58,11 +65,13 @@ void members_learn(struct kith_node *node, const struct kith_member_info *info)
     if (!peer || info->incarnation < peer->info.incarnation || !info->address[0]) {
         return;
     }
-    if (info->software[0]) {
-        text_set(peer->info.software, sizeof peer->info.software, info->software);
-    }
+    runs(peer, info->software, info->features);
     if (info->incarnation > peer->info.incarnation) {
-        members_moved(node, peer, info->incarnation, info->address, info->software);
+        struct kith_member_news news = {.incarnation = info->incarnation,
+                                        .address = info->address,
+                                        .software = info->software,
+                                        .features = info->features};
+        members_moved(node, peer, &news);
         swim_started_again(node, peer);
     }
 }

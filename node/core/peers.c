@@ -195,6 +195,16 @@ void peers_keep(struct kith_node *node)
     }
 }
 
+bool peers_have(const struct kith_node *node, uint64_t features)
+{
+    bool all = (kith_protocol_ours().features & features) == features;
+    for (uint32_t i = 0; all && i < node->peer_count; i++) {
+        const struct peer *peer = &node->peers[i];
+        all = !peer->member || (peer->info.features & features) == features;
+    }
+    return all;
+}
+
 /* Fails what waits for it: in the next tick, so that no step has too much to do. */
 static void peer_fail(struct kith_node *node, struct peer *peer)
 {

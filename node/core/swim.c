@@ -94,7 +94,7 @@ uint8_t *swim_put_u64(uint8_t *at, uint64_t value)
 /* The fields in their order; numbers as 8 bytes, big-endian, texts with their NUL. */
 uint64_t swim_check(const struct kith_member_news *news)
 {
-    uint8_t bytes[16 + 3 * 8 + 16 + KITH_ADDRESS_SIZE + 32], *at = bytes;
+    uint8_t bytes[16 + 3 * 8 + 16 + KITH_ADDRESS_SIZE + 32 + 8], *at = bytes;
     memcpy(at, news->uuid.bytes, 16);
     at = swim_put_u64(at + 16, news->incarnation);
     at = swim_put_u64(at, news->said);
@@ -109,6 +109,7 @@ uint64_t swim_check(const struct kith_member_news *news)
         memcpy(at, texts[i], size);
         at += size;
     }
+    at = swim_put_u64(at, news->features);
     return swim_sum(bytes, (size_t)(at - bytes));
 }
 
@@ -135,6 +136,7 @@ void swim_record(const struct peer *peer, struct kith_member_news *ret_news)
     }
     ret_news->address = peer->info.address;
     ret_news->software = peer->info.software;
+    ret_news->features = peer->info.features;
     ret_news->check = swim_check(ret_news);
 }
 
@@ -146,6 +148,7 @@ void swim_record_self(const struct kith_node *node, struct kith_member_news *ret
     ret_news->said = node->swim.said;
     ret_news->address = node->address;
     ret_news->software = node->software;
+    ret_news->features = kith_protocol_ours().features;
     ret_news->check = swim_check(ret_news);
 }
 
@@ -313,7 +316,7 @@ static void news_take(struct kith_node *node, const struct kith_member_news *new
         return;
     }
     if (news->incarnation > peer->info.incarnation) {
-        members_moved(node, peer, news->incarnation, news->address, news->software);
+        members_moved(node, peer, news);
     }
     bool doubtful = hearsay && news->state == KITH_DOWN && peer->live != KITH_DOWN;
     if (doubtful && peer->live == KITH_SUSPECT && peer->said == news->said) {

@@ -337,7 +337,7 @@ static void on_ask(struct daemon *daemon, struct door_ask *ask)
 {
     if (!daemon->door_accepted) {
         struct kith_msg hello = {.kind = KITH_MSG_HELLO};
-        hello.u.hello.protocol = KITH_PROTOCOL_VERSION;
+        hello.u.hello.protocol = kith_protocol_ours();
         hello.u.hello.role = KITH_ROLE_CLIENT;
         daemon_random(&hello.u.hello.node, sizeof hello.u.hello.node);
         hello.u.hello.address = "";

@@ -204,7 +204,7 @@ static struct kith_got_row got(struct client_world *w, const struct world_row *r
 static void node_hello(struct client_world *w, uint64_t conn, uint32_t node)
 {
     struct kith_msg *msg = world_answer(w, conn, KITH_MSG_HELLO, 0);
-    msg->u.hello.protocol = KITH_PROTOCOL_VERSION;
+    msg->u.hello.protocol = kith_protocol_ours();
     msg->u.hello.role = KITH_ROLE_NODE;
     msg->u.hello.cluster = w->table->cluster;
     msg->u.hello.node = world_uuid(node);

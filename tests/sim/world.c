@@ -276,7 +276,7 @@ void world_admin_ask(struct sim *sim, struct sim_node *node, struct kith_msg *as
     struct kith_msg hello;
     memset(&hello, 0, sizeof hello);
     hello.kind = KITH_MSG_HELLO;
-    hello.u.hello.protocol = KITH_PROTOCOL_VERSION;
+    hello.u.hello.protocol = kith_protocol_ours();
     hello.u.hello.address = "";
     hello.u.hello.software = "";
     struct kith_event event = {.kind = KITH_EVENT_MESSAGE, .conn = conn, .msg = &hello};

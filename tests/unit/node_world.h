@@ -156,7 +156,7 @@ static inline void hello(struct world *world, uint64_t conn, uint32_t protocol, 
     run(world, &accepted);
     assert_non_null(sent(world, KITH_MSG_HELLO));
     struct kith_msg msg = {.kind = KITH_MSG_HELLO};
-    msg.u.hello.protocol = protocol;
+    msg.u.hello.protocol.newest = protocol;
     memset(msg.u.hello.cluster.bytes, cluster, 16);
     msg.u.hello.address = "there:1";
     msg.u.hello.software = "test";
@@ -280,7 +280,7 @@ static inline uint64_t peer_up(struct world *world, uint8_t byte)
     char address[] = "there:?";
     address[6] = (char)('0' + byte);
     struct kith_msg msg = {.kind = KITH_MSG_HELLO};
-    msg.u.hello.protocol = KITH_PROTOCOL_VERSION;
+    msg.u.hello.protocol = kith_protocol_ours();
     msg.u.hello.role = KITH_ROLE_NODE;
     msg.u.hello.node = uuid_of(byte);
     msg.u.hello.incarnation = 1;

@@ -130,7 +130,7 @@ static void on_message(void *arg, uint64_t conn, struct kith_msg_box *box)
     (void)pthread_mutex_lock(&node->lock);
     if (box->msg.kind == KITH_MSG_HELLO) {
         res.kind = KITH_MSG_HELLO;
-        res.u.hello.protocol = KITH_PROTOCOL_VERSION;
+        res.u.hello.protocol = kith_protocol_ours();
         res.u.hello.role = KITH_ROLE_NODE;
         res.u.hello.cluster = node->table->cluster;
         res.u.hello.node = node->table->members[0].uuid;

@@ -131,7 +131,7 @@ static void bulk_up(struct world *world, uint64_t bulk)
     run(world, &opened);
     assert_non_null(sent(world, KITH_MSG_HELLO));
     struct kith_msg msg = {.kind = KITH_MSG_HELLO};
-    msg.u.hello.protocol = KITH_PROTOCOL_VERSION;
+    msg.u.hello.protocol = kith_protocol_ours();
     msg.u.hello.role = KITH_ROLE_NODE;
     msg.u.hello.node = uuid_of(PEER);
     msg.u.hello.incarnation = 1;

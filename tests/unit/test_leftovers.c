@@ -149,7 +149,7 @@ static void comes_up(struct cluster *cluster, uint32_t node)
     char address[] = "there:?";
     address[6] = (char)('0' + node);
     struct kith_msg msg = {.kind = KITH_MSG_HELLO};
-    msg.u.hello.protocol = KITH_PROTOCOL_VERSION;
+    msg.u.hello.protocol = kith_protocol_ours();
     msg.u.hello.role = KITH_ROLE_NODE;
     msg.u.hello.node = uuid_of((uint8_t)node);
     msg.u.hello.incarnation = 1;

@@ -184,7 +184,7 @@ static void test_vote_way(void **state)
         struct kith_event accepted = {.kind = KITH_EVENT_ACCEPTED, .conn = conn, .cls = cls};
         run(&world, &accepted);
         struct kith_msg msg = {.kind = KITH_MSG_HELLO};
-        msg.u.hello.protocol = KITH_PROTOCOL_VERSION;
+        msg.u.hello.protocol = kith_protocol_ours();
         msg.u.hello.role = KITH_ROLE_NODE;
         msg.u.hello.node = uuid_of(2);
         msg.u.hello.incarnation = 1;
@@ -245,7 +245,7 @@ static void test_damaged_alone(void **state)
     struct kith_event accepted = {.kind = KITH_EVENT_ACCEPTED, .conn = 2};
     run(&world, &accepted);
     struct kith_msg msg = {.kind = KITH_MSG_HELLO};
-    msg.u.hello.protocol = KITH_PROTOCOL_VERSION;
+    msg.u.hello.protocol = kith_protocol_ours();
     msg.u.hello.role = KITH_ROLE_NODE;
     msg.u.hello.node = uuid_of(2);
     msg.u.hello.address = "there:2";

@@ -104,7 +104,7 @@ static void accept_client(struct world *world, uint64_t conn)
 {
     struct kith_event accepted = {.kind = KITH_EVENT_ACCEPTED, .conn = conn};
     struct kith_msg msg = {.kind = KITH_MSG_HELLO};
-    msg.u.hello.protocol = KITH_PROTOCOL_VERSION;
+    msg.u.hello.protocol = kith_protocol_ours();
     msg.u.hello.address = "";
     msg.u.hello.software = "test";
     run(world, &accepted);
@@ -248,7 +248,7 @@ static uint64_t peer_up(struct world *world)
 {
     struct kith_event accepted = {.kind = KITH_EVENT_ACCEPTED, .conn = 12};
     struct kith_msg msg = {.kind = KITH_MSG_HELLO};
-    msg.u.hello.protocol = KITH_PROTOCOL_VERSION;
+    msg.u.hello.protocol = kith_protocol_ours();
     msg.u.hello.role = KITH_ROLE_NODE;
     msg.u.hello.node = uuid_of(2);
     msg.u.hello.incarnation = 1;

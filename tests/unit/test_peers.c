@@ -46,7 +46,7 @@ static void opened(struct net *net, uint8_t byte, uint64_t conn)
     struct kith_msg msg = {.kind = KITH_MSG_HELLO};
     net->conns[byte] = conn;
     step(&net->world, &event);
-    msg.u.hello.protocol = KITH_PROTOCOL_VERSION;
+    msg.u.hello.protocol = kith_protocol_ours();
     msg.u.hello.role = KITH_ROLE_NODE;
     msg.u.hello.node = uuid_of(byte);
     msg.u.hello.incarnation = 1;

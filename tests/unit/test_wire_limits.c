@@ -55,7 +55,7 @@ static void test_bad_input(void **state)
     struct taken taken = {0};
     assert_int_equal(kith_wire_unpack(kith_bytes_make(unknown, sizeof unknown), take, &taken, NULL),
                      KITH_OK);
-    assert_int_equal(taken.boxes[0]->msg.u.hello.protocol, 1);
+    assert_int_equal(taken.boxes[0]->msg.u.hello.protocol.newest, 1);
     assert_int_equal(taken.boxes[0]->msg.id, 7);
     assert_string_equal(taken.boxes[0]->msg.u.hello.address, "");
     drop_all(&taken);
