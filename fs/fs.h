@@ -141,6 +141,7 @@ struct kith_dir {
     struct kith_group group;
     struct kith_entry **buckets; /* a power of two; NULL until the first entry */
     uint32_t bucket_count, entry_count;
+    uint32_t subdirs; /* entries that lead to directories */
     uint64_t complete_until; /* until then a name that is not in the table does not exist */
     uint64_t miss_since;
     uint32_t misses; /* lookups that needed the network since then */

@@ -8,11 +8,10 @@
  *
  * A chmod changes the file's ACL with it: the mode has the ACL's classes (format/acl.h).
  *
- * A directory's link count is 1: "not counted", as on btrfs, and programs look for themselves. To count
- * the directories in it for each stat would be to list it, and a count that is shown only where memory
- * happens to have all names would change by itself. Its mtime is what was set last, or the last change
- * of its entries; a mount that has changed some puts that time as an attribute some seconds later
- * (options.h: dir_time_ms), one put for all that it changes meanwhile. */
+ * A directory's link count is 2 and one for each directory in it, where memory has all of its
+ * names; else it is 1 ("not counted", as on btrfs: programs then look for themselves). Its mtime is
+ * what was set last, or the last change of its entries; a mount that has changed some puts that time as
+ * an attribute some seconds later (options.h: dir_time_ms), one put for all that it changes meanwhile. */
 #include <errno.h>
 #include <string.h>
 
@@ -64,7 +63,7 @@ static nlink_t link_count(struct kith_inode *inode)
         return 0;
     }
     if (inode->dir != NULL) {
-        return 1;
+        return kith_dir_listable(inode, kith_mono_ns()) ? 2 + (nlink_t)inode->dir->subdirs : 1;
     }
     return inode->shared ? inode->name_count : 1;
 }

@@ -153,6 +153,9 @@ void kith_entry_lead(struct kith_fs *fs, struct kith_entry *entry, struct kith_i
         kith_inode_hold(inode);
         get_name(fs, inode, entry);
     }
+    struct kith_dir *dir = entry->dir->dir;
+    dir->subdirs += inode != NULL && inode->type == KITH_TYPE_DIR ? 1u : 0u;
+    dir->subdirs -= old != NULL && old->type == KITH_TYPE_DIR ? 1u : 0u;
     entry->inode = inode;
     if (old != NULL) {
         if (old->entry == entry) {

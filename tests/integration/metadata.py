@@ -80,18 +80,27 @@ def case_far_times(d):
 
 
 def case_link_counts(d):
-    """A directory's: always 1, whatever is in it and whether it was listed; 0 when it is removed."""
+    """A directory's: 2 and one for each directory in it, where the mount knows them; else 1."""
     def count(name=""):
         return os.stat(f"{d}/{name}").st_nlink
 
     os.mkdir(d + "/a")
     os.mkdir(d + "/b")
+    assert count("a") == 2 and count("b") == 2
     os.mkdir(d + "/a/1")
+    os.mkdir(d + "/a/2")
+    put(d + "/a/f", b"")
+    os.symlink("1", d + "/a/s")
+    assert count("a") == 4
     os.rename(d + "/a/1", d + "/b/1")
-    assert count() == count("a") == count("b") == count("b/1") == 1
-    assert os.listdir(d + "/b") == ["1"] and count("b") == 1
-    os.rmdir(d + "/b/1")
-    assert count("b") == 1
+    assert count("a") == 3 and count("b") == 3
+    os.rename(d + "/a/2", d + "/b/1")  # takes its place
+    assert count("a") == 2 and count("b") == 3
+    renameat2(d + "/a/f", d + "/a/s", EXCHANGE)
+    os.rename(d + "/b/1", d + "/b/2")
+    assert count("a") == 2 and count("b") == 3
+    os.rmdir(d + "/b/2")
+    assert count("b") == 2
     fd = os.open(d + "/b", os.O_RDONLY)
     os.rmdir(d + "/b")
     assert os.fstat(fd).st_nlink == 0
