@@ -150,6 +150,7 @@ struct kith_dir {
     uint64_t changed_at; /* this mount changed a name in it last; 0: never */
     uint64_t touched_at; /* the first such change of which the stored mtime does not tell; 0: none */
     bool time_only;      /* its changed attributes are nothing but that */
+    bool miscounted;     /* touched only for the stored count of directories, which is another one */
     /* takes this mount's "removed" off its own row; empty: none is there */
     struct kith_octets mark;
     /* watch.c */

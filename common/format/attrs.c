@@ -8,7 +8,7 @@
 #define ATTR_RECORD_VERSION  1u
 #define XATTR_RECORD_VERSION 1u
 #define TAG_FIRST            1u
-#define TAG_FIRST_ACL        6u
+#define TAG_FIRST_MORE       6u
 #define TAG_CHANGED          16u
 #define NSEC_PER_SEC         1000000000u
 #define MODE_MASK            07777u
@@ -105,6 +105,14 @@ void kith_attrs_merge(struct kith_attrs *attrs, const struct kith_attrs *from)
                kith_bytes_compare(kith_attrs_default_acl(from), kith_attrs_default_acl(attrs)) >
                    0) {
         take_default_acl(attrs, from);
+    }
+    if (takes(attrs, from, KITH_ATTR_SUBDIRS, &attrs->subdirs_stamp, &from->subdirs_stamp)) {
+        attrs->subdirs = from->subdirs;
+        attrs->subdirs_stamp = from->subdirs_stamp;
+    } else if ((attrs->have & from->have & KITH_ATTR_SUBDIRS) != 0 &&
+               kith_time_compare(&attrs->subdirs_stamp, &from->subdirs_stamp) == 0 &&
+               from->subdirs > attrs->subdirs) {
+        attrs->subdirs = from->subdirs; /* the same everywhere */
     }
     attrs->have |= from->have;
 }
@@ -276,25 +284,46 @@ enum kith_err kith_attrs_field(struct kith_attrs *attrs, uint64_t first_tag,
     return KITH_OK;
 }
 
-void kith_attrs_acl_encode(const struct kith_attrs *attrs, uint64_t first_tag, struct kith_buf *buf)
+void kith_attrs_more_encode(const struct kith_attrs *attrs, uint64_t first_tag,
+                            struct kith_buf *buf)
 {
+    struct kith_buf value;
+    kith_buf_init(&value);
     if ((attrs->have & KITH_ATTR_MODE) != 0 && attrs->acl_size > 0) {
         kith_field_put(buf, first_tag, kith_attrs_acl(attrs));
     }
     if ((attrs->have & KITH_ATTR_DEFAULT_ACL) != 0) {
-        struct kith_buf value;
-        kith_buf_init(&value);
         kith_time_encode(&attrs->default_acl_stamp, &value);
         kith_buf_put(&value, attrs->default_acl, attrs->default_acl_size);
         kith_field_put(buf, first_tag + 1, kith_buf_bytes(&value));
-        buf->failed = buf->failed || value.failed;
-        kith_buf_release(&value);
     }
+    if ((attrs->have & KITH_ATTR_SUBDIRS) != 0) {
+        kith_buf_clear(&value);
+        kith_time_encode(&attrs->subdirs_stamp, &value);
+        kith_buf_put_varint(&value, attrs->subdirs);
+        kith_field_put(buf, first_tag + 2, kith_buf_bytes(&value));
+    }
+    buf->failed = buf->failed || value.failed;
+    kith_buf_release(&value);
 }
 
-enum kith_err kith_attrs_acl_field(struct kith_attrs *attrs, uint64_t first_tag,
-                                   const struct kith_field *field, bool *ret_taken)
+static enum kith_err subdirs_field(struct kith_attrs *attrs, struct kith_bytes value)
 {
+    struct kith_reader reader;
+    kith_reader_init(&reader, value);
+    attrs->subdirs_stamp = kith_time_decode(&reader);
+    attrs->subdirs = read_u32(&reader, UINT32_MAX);
+    attrs->have |= KITH_ATTR_SUBDIRS;
+    return kith_reader_done(&reader) ? KITH_OK : KITH_EFORMAT;
+}
+
+enum kith_err kith_attrs_more_field(struct kith_attrs *attrs, uint64_t first_tag,
+                                    const struct kith_field *field, bool *ret_taken)
+{
+    if (field->tag == first_tag + 2) {
+        *ret_taken = true;
+        return subdirs_field(attrs, field->value);
+    }
     bool standard = field->tag == first_tag + 1;
     struct kith_bytes acl = field->value;
     *ret_taken = false;
@@ -328,7 +357,7 @@ void kith_attr_record_encode(const struct kith_attr_record *record, struct kith_
     kith_buf_put_u8(buf, ATTR_RECORD_VERSION);
     kith_buf_put_u64(buf, record->file_id);
     kith_attrs_encode(&record->attrs, TAG_FIRST, buf);
-    kith_attrs_acl_encode(&record->attrs, TAG_FIRST_ACL, buf);
+    kith_attrs_more_encode(&record->attrs, TAG_FIRST_MORE, buf);
     kith_field_put(buf, TAG_CHANGED, kith_bytes_make(&changed, 1));
 }
 
@@ -355,7 +384,7 @@ enum kith_err kith_attr_record_decode(struct kith_bytes bytes, struct kith_attr_
         bool taken = false;
         err = kith_attrs_field(&record.attrs, TAG_FIRST, &field, &taken);
         if (err == KITH_OK && !taken) {
-            err = kith_attrs_acl_field(&record.attrs, TAG_FIRST_ACL, &field, &taken);
+            err = kith_attrs_more_field(&record.attrs, TAG_FIRST_MORE, &field, &taken);
         }
         if (err != KITH_OK) {
             return err;

@@ -16,8 +16,13 @@
  *     1 to 5  mode, owner, atime, mtime, xattrs, each with its stamp
  *     6       ACL, where there is one: the bytes of acl.h (only with a mode)
  *     7       default ACL: time stamp, the bytes; none: it was removed
+ *     8       subdirs: time stamp, varint (a directory's)
  *     16      u8: which of 1 to 5 this put changed
  * Extended attribute, version 1: u8 version, u64 file id (LE), time stamp, the value to the end
+ *
+ * How many directories are in a directory, subdirs, is what the mount counted that changed its names
+ * last: for stat, where nobody has listed it. It is no promise: of two mounts that change it at the same
+ * time the later one's counts, until one that has all names in memory changes it again.
  *
  * The file id says whose they are: rows left from a file that bore the name before do not count.
  * Pure; any thread. Checked by tests/unit/test_attrs.c. */
@@ -43,12 +48,14 @@ enum kith_attr_bits {
     KITH_ATTR_XATTRS = 16,
     KITH_ATTR_ALL = 31, /* those that everything has */
     KITH_ATTR_DEFAULT_ACL = 32, /* a directory has, or had, one */
+    KITH_ATTR_SUBDIRS = 64,     /* a directory's */
 };
 
 struct kith_attrs {
     uint32_t have; /* bits: the fields that are set */
     uint32_t mode; /* permission bits and set-id, sticky: 07777 */
     uint32_t uid, gid;
+    uint32_t subdirs; /* directories in it */
     bool xattrs; /* there may be extended attributes; false only where there are none */
     uint16_t acl_size, default_acl_size; /* bytes; 0: none */
     /* As kith_acl_check takes them; borrowed, as from the bytes that were decoded. Of `acl` the
@@ -56,7 +63,7 @@ struct kith_attrs {
     const uint8_t *acl, *default_acl;
     struct kith_time atime, mtime;
     struct kith_time mode_stamp, owner_stamp, atime_stamp, mtime_stamp, xattrs_stamp;
-    struct kith_time default_acl_stamp;
+    struct kith_time default_acl_stamp, subdirs_stamp;
 };
 
 struct kith_attr_record {
@@ -95,13 +102,14 @@ void kith_attrs_encode(const struct kith_attrs *attrs, uint64_t first_tag, struc
 KITH_MUST_CHECK enum kith_err kith_attrs_field(struct kith_attrs *attrs, uint64_t first_tag,
                                                const struct kith_field *field, bool *ret_taken);
 
-/* The ACLs, with the tags `first_tag` and the next, where there are any. */
-void kith_attrs_acl_encode(const struct kith_attrs *attrs, uint64_t first_tag,
-                           struct kith_buf *buf);
-/* Takes a field if its tag is one of the two, after those of the attributes; borrows. EFORMAT. */
-KITH_MUST_CHECK enum kith_err kith_attrs_acl_field(struct kith_attrs *attrs, uint64_t first_tag,
-                                                   const struct kith_field *field,
-                                                   bool *ret_taken);
+/* What not everything has - the ACLs, subdirs -, with the tag `first_tag` and the two after it, where
+ * there are any. */
+void kith_attrs_more_encode(const struct kith_attrs *attrs, uint64_t first_tag,
+                            struct kith_buf *buf);
+/* Takes a field if its tag is one of the three, after those of the attributes; borrows. EFORMAT. */
+KITH_MUST_CHECK enum kith_err kith_attrs_more_field(struct kith_attrs *attrs, uint64_t first_tag,
+                                                    const struct kith_field *field,
+                                                    bool *ret_taken);
 static inline struct kith_bytes kith_attrs_acl(const struct kith_attrs *attrs)
 {
     return kith_bytes_make(attrs->acl, attrs->acl_size);

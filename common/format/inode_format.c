@@ -18,8 +18,8 @@ enum {
     TAG_NAMES = 11,
     TAG_PARENT = 12,
     TAG_CONTENTS = 13,
-    TAG_ACL = 14, /* and 15 */
-    TAG_LAST = 15,
+    TAG_MORE = 14, /* to 16 */
+    TAG_LAST = 16,
 };
 
 int kith_link_name_compare(const struct kith_link_name *a, const struct kith_link_name *b)
@@ -83,7 +83,7 @@ void kith_inode_record_encode(const struct kith_inode_record *record, struct kit
     if (record->contents.size > 0) {
         kith_field_put(buf, TAG_CONTENTS, record->contents);
     }
-    kith_attrs_acl_encode(&record->attrs, TAG_ACL, buf);
+    kith_attrs_more_encode(&record->attrs, TAG_MORE, buf);
     kith_buf_put(buf, record->unknown.data, record->unknown.size);
     buf->failed = buf->failed || value.failed;
     kith_buf_release(&value);
@@ -235,7 +235,7 @@ enum kith_err kith_inode_record_decode(struct kith_arena *arena, struct kith_byt
         }
         err = kith_attrs_field(&record.attrs, TAG_ATTRS, &field, &taken);
         if (err == KITH_OK && !taken) {
-            err = kith_attrs_acl_field(&record.attrs, TAG_ACL, &field, &taken);
+            err = kith_attrs_more_field(&record.attrs, TAG_MORE, &field, &taken);
         }
         if (err == KITH_OK && !taken) {
             seen |= 1u << field.tag;

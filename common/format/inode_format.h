@@ -11,7 +11,7 @@
  *      11 names      varint count, then 16 bytes group and sized name each, strictly ascending
  *      12 parent     16 bytes group, sized name, u8 removed (a directory's own row)
  *      13 contents   the image of content.h, opaque here; missing = an empty file
- *      14 ACL, 15 default ACL                         as in attrs.h
+ *      14 ACL, 15 default ACL, 16 subdirs             as in attrs.h
  *      higher        unknown: kept as they are
  *
  * And the value of a KITH_SIBLING_MARK: where a renamed row went.

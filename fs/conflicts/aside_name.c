@@ -169,7 +169,7 @@ static int make_anew(struct kith_fs *fs, struct kith_inode *inode, const struct 
     inode->dirty_since = entry->changed_at = inode->changed_at = kith_mono_ns();
     entry->valid_until = inode->valid_until = entry->changed_at + fs->entry_ns;
     kith_inode_enqueue(fs, inode);
-    kith_dir_changed(fs, aside->dir);
+    kith_dir_changed(fs, aside->dir, 0);
     return 0;
 }
 

@@ -392,7 +392,7 @@ static int lead_open(struct kith_fs *fs, struct kith_inode *dir, const char *nam
         kith_octets_clear(&inode->attr_ctx);
         entry->changed_at = inode->changed_at = kith_mono_ns();
         entry->valid_until = inode->valid_until = entry->changed_at + fs->entry_ns;
-        kith_dir_changed(fs, dir);
+        kith_dir_changed(fs, dir, 0);
     }
     pthread_mutex_unlock(&fs->lock);
     return ok ? 0 : ENOMEM;

@@ -8,10 +8,10 @@
  *
  * A chmod changes the file's ACL with it: the mode has the ACL's classes (format/acl.h).
  *
- * A directory's link count is 2 and one for each directory in it, where memory has all of its
- * names; else it is 1 ("not counted", as on btrfs: programs then look for themselves). Its mtime is
- * what was set last, or the last change of its entries; a mount that has changed some puts that time as
- * an attribute some seconds later (options.h: dir_time_ms), one put for all that it changes meanwhile. */
+ * A directory's link count is 2 and one for each directory in it: as memory has them where it has all
+ * of its names; else as whoever changed its names last has counted them. Its mtime is what was set
+ * last, or the last change of its entries; a mount that has changed some puts that time and the count as
+ * attributes some seconds later (options.h: dir_time_ms), one put for all that it changes meanwhile. */
 #include <errno.h>
 #include <string.h>
 
@@ -62,8 +62,11 @@ static nlink_t link_count(struct kith_inode *inode)
     if (inode->unlinked) {
         return 0;
     }
+    if (inode->dir != NULL && kith_dir_listable(inode, kith_mono_ns())) {
+        return 2 + (nlink_t)inode->dir->subdirs;
+    }
     if (inode->dir != NULL) {
-        return kith_dir_listable(inode, kith_mono_ns()) ? 2 + (nlink_t)inode->dir->subdirs : 1;
+        return (inode->attrs.have & KITH_ATTR_SUBDIRS) != 0 ? 2 + (nlink_t)inode->attrs.subdirs : 1;
     }
     return inode->shared ? inode->name_count : 1;
 }

@@ -222,7 +222,7 @@ static int link_entry(struct kith_fs *fs, struct kith_inode *inode, struct kith_
         kith_entry_refer(added, &inode->share_group);
         added->changed_at = inode->changed_at = kith_mono_ns();
         added->valid_until = added->changed_at + fs->entry_ns;
-        kith_dir_changed(fs, added->dir);
+        kith_dir_changed(fs, added->dir, 0);
     } else {
         added->valid_until = 0;
         if (!refused) {

@@ -79,13 +79,13 @@ static int make_root(struct kith_fs *fs, const struct kith_group *group)
     record.type = KITH_TYPE_DIR;
     record.file_id = ROOT_FILE_ID;
     record.btime = now;
-    record.attrs.have = KITH_ATTR_ALL;
+    record.attrs.have = KITH_ATTR_ALL | KITH_ATTR_SUBDIRS;
     record.attrs.mode = 0755;
     record.attrs.uid = geteuid();
     record.attrs.gid = getegid();
     record.attrs.atime = record.attrs.mtime = now;
     record.attrs.mode_stamp = record.attrs.owner_stamp = record.attrs.atime_stamp = now;
-    record.attrs.mtime_stamp = record.attrs.xattrs_stamp = now;
+    record.attrs.mtime_stamp = record.attrs.xattrs_stamp = record.attrs.subdirs_stamp = now;
     kith_inode_record_encode(&record, &buf);
     struct kith_put_update update = {.has_sibling = true, .value = kith_buf_bytes(&buf)};
     int error = ENOMEM;

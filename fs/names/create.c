@@ -37,6 +37,10 @@ struct kith_inode *kith_inode_make(struct kith_fs *fs, struct kith_entry *entry,
     attrs.atime = attrs.mtime = now;
     attrs.mode_stamp = attrs.owner_stamp = attrs.atime_stamp = now;
     attrs.mtime_stamp = attrs.xattrs_stamp = now;
+    if (type == KITH_TYPE_DIR) {
+        attrs.have |= KITH_ATTR_SUBDIRS; /* none */
+        attrs.subdirs_stamp = now;
+    }
     kith_acl_make(fs, dir, type, ctx->umask, &attrs);
     if (!kith_inode_attrs_set(inode, &attrs)) {
         kith_inode_drop(fs, inode);
@@ -56,7 +60,7 @@ struct kith_inode *kith_inode_make(struct kith_fs *fs, struct kith_entry *entry,
     entry->changed_at = inode->dirty_since;
     entry->valid_until = inode->valid_until = inode->dirty_since + fs->entry_ns;
     kith_entry_touch(fs, entry);
-    kith_dir_changed(fs, dir);
+    kith_dir_changed(fs, dir, type == KITH_TYPE_DIR ? 1 : 0);
     return inode;
 }
 

@@ -49,6 +49,7 @@ void kith_dir_complete(struct kith_fs *fs, struct kith_inode *dir, uint64_t load
         dir->dir->complete_until = started + fs->entry_ns;
     }
     kith_watch_scanned(dir, started);
+    kith_dir_counted(fs, dir);
 }
 
 bool kith_dir_scan_due(struct kith_inode *dir)

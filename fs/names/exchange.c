@@ -134,7 +134,7 @@ static int settle(struct kith_fs *fs, struct side sides[2], const struct kith_cl
     for (unsigned i = 0; i < 2; i++) {
         ok = settle_side(fs, &sides[i], results) && ok;
     }
-    kith_dir_changed(fs, sides[0].entry->dir);
+    kith_dir_changed(fs, sides[0].entry->dir, 0);
     pthread_mutex_unlock(&fs->lock);
     for (unsigned i = 0; i < 2; i++) {
         int at = sides[i].link ? sides[i].row_at : sides[i].at;

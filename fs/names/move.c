@@ -202,6 +202,7 @@ int kith_move_settle(struct kith_move *move, const struct kith_client_result *in
     if (link) {
         kith_entry_refer(move->dst, &move->inode->share_group);
     }
+    int more = move->inode->dir != NULL ? 1 : 0;
     kith_inode_hold(move->inode);
     kith_entry_lead(fs, move->src, NULL);
     kith_entry_lead(fs, move->dst, move->inode);
@@ -214,8 +215,8 @@ int kith_move_settle(struct kith_move *move, const struct kith_client_result *in
         move->src->valid_until = 0;
         kith_watch_doubt(move->src);
     }
-    kith_dir_changed(fs, move->src->dir);
-    kith_dir_changed(fs, move->dst->dir);
+    kith_dir_changed(fs, move->src->dir, -more);
+    kith_dir_changed(fs, move->dst->dir, more);
     if (!link) {
         ok = kith_inode_moved_on(move->inode, dst->context) && ok;
         move->inode->attr_row =

@@ -65,8 +65,9 @@ void kith_entry_gone(struct kith_fs *fs, struct kith_entry *entry)
             kith_inode_named(inode); /* for who has it open */
         }
     }
-    kith_dir_changed(fs, entry->dir);
+    bool dir = inode != NULL && inode->dir != NULL;
     kith_entry_lead(fs, entry, NULL);
+    kith_dir_changed(fs, entry->dir, dir ? -1 : 0);
     if (!kith_context_is_alone(kith_octets_bytes(&entry->ctx))) {
         entry->valid_until = 0; /* another version bears the name now */
         kith_watch_doubt(entry);

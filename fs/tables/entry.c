@@ -5,6 +5,7 @@
 
 #include "fs/fs.h"
 #include "fs/mount/mount.h"
+#include "fs/names/names.h"
 #include "fs/rows/rows.h"
 #include "fs/tables/tables.h"
 
@@ -267,10 +268,27 @@ void kith_dir_free(struct kith_fs *fs, struct kith_dir *dir)
     kith_free(dir);
 }
 
-void kith_dir_changed(struct kith_fs *fs, struct kith_inode *dir)
+/* The table has the change already. Where it has all names that is the number; else it is as far off
+ * as it was. */
+static void count_subdirs(struct kith_inode *dir, const struct kith_time *now, int more)
+{
+    struct kith_attrs *attrs = &dir->attrs;
+    bool less = more < 0 && attrs->subdirs < (uint32_t)-more;
+    if (kith_dir_listable(dir, kith_mono_ns())) {
+        attrs->have |= KITH_ATTR_SUBDIRS;
+        attrs->subdirs = dir->dir->subdirs;
+    } else if ((attrs->have & KITH_ATTR_SUBDIRS) != 0) {
+        attrs->subdirs = less ? 0 : attrs->subdirs + (uint32_t)more;
+    }
+    attrs->subdirs_stamp = *now;
+}
+
+void kith_dir_changed(struct kith_fs *fs, struct kith_inode *dir, int more)
 {
     struct kith_time now = kith_wall_time();
+    count_subdirs(dir, &now, more);
     dir->dir->changed_at = kith_mono_ns();
+    dir->dir->miscounted = false;
     dir->attrs.have |= KITH_ATTR_MTIME;
     dir->attrs.mtime = dir->attrs.mtime_stamp = now;
     if (fs->options->dir_time_ms != 0 && dir->dir->touched_at == 0 && !dir->unlinked) {
@@ -279,8 +297,35 @@ void kith_dir_changed(struct kith_fs *fs, struct kith_inode *dir)
     }
 }
 
+static bool counts_other(struct kith_inode *dir)
+{
+    return (dir->attrs.have & KITH_ATTR_SUBDIRS) != 0 && dir->attrs.subdirs != dir->dir->subdirs &&
+           kith_dir_listable(dir, kith_mono_ns());
+}
+
+void kith_dir_counted(struct kith_fs *fs, struct kith_inode *dir)
+{
+    bool may_put = fs->options->dir_time_ms != 0 && !fs->options->read_only && !dir->unlinked;
+    if (may_put && dir->dir->touched_at == 0 && counts_other(dir)) {
+        dir->dir->miscounted = true;
+        dir->dir->touched_at = kith_mono_ns(); /* who has changed it may be about to say so */
+        kith_inode_enqueue(fs, dir);
+    }
+}
+
 void kith_dir_tell_time(struct kith_inode *inode)
 {
+    bool other = counts_other(inode);
+    bool settled = inode->dir->miscounted && !other;
+    inode->dir->miscounted = false;
+    if (other) {
+        inode->attrs.subdirs = inode->dir->subdirs;
+        inode->attrs.subdirs_stamp = kith_wall_time();
+    }
+    if (settled) {
+        inode->dir->touched_at = 0;
+        return;
+    }
     inode->dir->touched_at = 0;
     inode->dir->time_only = inode->attr_changed == 0;
     inode->attr_since = inode->attr_changed == 0 ? kith_mono_ns() : inode->attr_since;

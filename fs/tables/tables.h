@@ -100,9 +100,13 @@ void kith_entry_sweep_few(struct kith_fs *fs);
 /* The kernel has forgotten what it leads to: where there are too many it goes at once. */
 void kith_entry_forgotten(struct kith_fs *fs, struct kith_entry *entry);
 void kith_dir_free(struct kith_fs *fs, struct kith_dir *dir);
-/* A name in it was made, removed or moved by this mount: its time of change, which is stored
- * dir_time_ms (options.h) later with what else has changed by then (kith_dir_untold). */
-void kith_dir_changed(struct kith_fs *fs, struct kith_inode *dir);
+/* A name in it was made, removed or moved by this mount, in the table, too: its time of change, and how many directories
+ * there are more in it, which are stored dir_time_ms (options.h) later with what else has changed by
+ * then (kith_dir_untold). */
+void kith_dir_changed(struct kith_fs *fs, struct kith_inode *dir, int more);
+/* All names of it have been read: where another number of directories is stored (two mounts have changed
+ * it at the same time, or one was killed), and is still then, the right one is put. */
+void kith_dir_counted(struct kith_fs *fs, struct kith_inode *dir);
 /* It has a time of change that is not stored, and is not among its changed attributes yet. */
 static inline bool kith_dir_untold(const struct kith_inode *inode)
 {

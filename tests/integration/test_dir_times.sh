@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# The time of change of a directory: the same at every mount some seconds after names were made, moved
-# or removed in it, over remounts, and as it was set where somebody sets it.
+# The time of change of a directory and the number of directories in it: the same at every mount some
+# seconds after names were made, moved or removed in it, over remounts, and the time as it was set where
+# somebody sets it.
 . "$(dirname "$0")/lib.sh"
 need_fuse
 
@@ -80,7 +81,40 @@ touch "$other/d/f/theirs"
 now=$(time_of "$other/d/f")
 wait_for 10 "one time of two changes" alike d/f
 [ "$(time_of "$mnt/d/f")" = "$now" ] || fail "of two changes: $(time_of "$mnt/d/f"), not $now"
-two_mounts_down
+
+# how many directories are in a directory is told where nobody has listed it, too
+links() { # MOUNT NAME COUNT
+    [ "$(stat -c %h "$1/d/$2")" = $(($3 + 2)) ]
+}
+all_links() { # NAME COUNT
+    links "$mnt" "$1" "$2" && links "$other" "$1" "$2"
+}
+mkdir -p "$mnt/d/l/in/1" "$mnt/d/l/in/2" "$mnt/d/l/in/3" "$mnt/d/l/to"
+touch "$mnt/d/l/in/file"
+links "$mnt" l/in 3 || fail "$(stat "$mnt/d/l/in")"
+wait_for 10 "three directories" all_links l/in 3
+wait_for 10 "none" all_links l/to 0
+mount_down
+mount_up
+links "$mnt" l/in 3 || fail "over a remount: $(stat "$mnt/d/l/in")"
+rmdir "$mnt/d/l/in/1"
+links "$mnt" l/in 2 || fail "removed: $(stat "$mnt/d/l/in")"
+mv "$mnt/d/l/in/2" "$mnt/d/l/to/"
+mkdir "$other/d/l/to/4"
+wait_for 10 "one is left" all_links l/in 1
+ls "$mnt/d/l/to" >"$work/listed" # two mounts have changed it at the same time: whoever lists it counts
+wait_for 10 "two have come" all_links l/to 2
+mv -T "$mnt/d/l/in/3" "$mnt/d/l/to/2" # takes its place
+wait_for 10 "none is left" all_links l/in 0
+wait_for 10 "the same number" all_links l/to 2
+mount_down
+mount_down "$other"
+mount_up
+if ! links "$mnt" l/in 0 || ! links "$mnt" l/to 2 || ! links "$mnt" l 2; then
+    fail "over a remount of both: $(stat -c '%h %n' "$mnt/d/l" "$mnt"/d/l/*)"
+fi
+[ "$(find "$mnt/d/l" -links 2 | wc -l)" = 3 ] || fail "find -links: $(find "$mnt/d/l" -links 2)"
+mount_down
 cluster_down
 
 pass

@@ -36,7 +36,7 @@ same() { # MOUNT: as at first
 differs() {
     diff "$work/first" "$work/now" | cut -c1-300 | head -n 20
 }
-# a directory's link count is not told before it was listed, and its time two seconds after a change
+# a directory's time and link count are told two seconds after a change
 counted() {
     tell "$mnt" first && same "$mnt" && same "$other"
 }

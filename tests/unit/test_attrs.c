@@ -223,6 +223,45 @@ static void test_default_acl(void **state)
     }
 }
 
+/* How many directories are in a directory: the later count; of two at the same time the same one for
+ * everybody; and it has nothing to do with the time of change. */
+static void test_subdirs(void **state)
+{
+    (void)state;
+    struct kith_attrs few = full(10), many = full(10), none = full(40);
+    few.have |= KITH_ATTR_SUBDIRS;
+    few.subdirs = 2;
+    few.subdirs_stamp.sec = 30;
+    many.have |= KITH_ATTR_SUBDIRS;
+    many.subdirs = UINT32_MAX;
+    many.subdirs_stamp.sec = 20;
+    for (unsigned order = 0; order < 6; order++) {
+        const struct kith_attrs *all[3] = {&few, &many, &none};
+        struct kith_attrs merged = *all[order % 3];
+        kith_attrs_merge(&merged, all[(order + 1 + order / 3) % 3]);
+        kith_attrs_merge(&merged, all[(order + 2 - order / 3) % 3]);
+        assert_int_equal(merged.have, KITH_ATTR_ALL | KITH_ATTR_SUBDIRS);
+        assert_int_equal(merged.subdirs, 2);
+        assert_int_equal(kith_attrs_ctime(&merged).sec, 40);
+    }
+    many.subdirs_stamp.sec = 30;
+    struct kith_attrs a = few, b = many;
+    kith_attrs_merge(&a, &many);
+    kith_attrs_merge(&b, &few);
+    assert_true(a.subdirs == UINT32_MAX && b.subdirs == UINT32_MAX);
+    assert_false(kith_attrs_widen(&few, &many) || kith_attrs_narrow(&few, &many));
+
+    struct kith_attr_record record = {7, KITH_ATTR_MTIME, many}, back;
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    kith_attr_record_encode(&record, &buf);
+    assert_int_equal(kith_attr_record_decode(kith_buf_bytes(&buf), &back), KITH_OK);
+    assert_int_equal(back.attrs.have, KITH_ATTR_ALL | KITH_ATTR_SUBDIRS);
+    assert_true(back.attrs.subdirs == UINT32_MAX);
+    assert_int_equal(back.attrs.subdirs_stamp.sec, 30);
+    kith_buf_release(&buf);
+}
+
 static void test_xattr(void **state)
 {
     (void)state;
@@ -291,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_acl_merge),
         cmocka_unit_test(test_acl_join),
         cmocka_unit_test(test_default_acl),
+        cmocka_unit_test(test_subdirs),
         cmocka_unit_test(test_xattr),
         cmocka_unit_test(test_widen_narrow),
     };

@@ -45,7 +45,9 @@ static struct kith_inode_record sample(enum kith_type type)
         record.attrs.acl_size = sizeof acl;
     }
     if (type == KITH_TYPE_DIR) {
-        record.attrs.have |= KITH_ATTR_DEFAULT_ACL;
+        record.attrs.have |= KITH_ATTR_DEFAULT_ACL | KITH_ATTR_SUBDIRS;
+        record.attrs.subdirs = 300;
+        record.attrs.subdirs_stamp.sec = 1700000002;
         record.attrs.default_acl = acl;
         record.attrs.default_acl_size = sizeof acl;
         record.has_parent = record.removed = true;
