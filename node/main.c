@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "base/config.h"
@@ -15,6 +14,7 @@
 #include "base/stdfd.h"
 #include "shell/daemon.h"
 #include "shell/store_wt.h"
+#include "shell/supervisor.h"
 
 #define EXIT_USAGE  1
 #define EXIT_SYSTEM 2
@@ -214,7 +214,8 @@ static enum kith_err load_options(struct kith_config *config, int argc, char *co
     }
     if (err == KITH_OK && kith_config_string(config, "data") == NULL) {
         err = kith_error_set(error, KITH_EINVAL,
-                             "--data DIR is missing: where is the data to be kept?");
+                             "--data DIR (in a file: data, in [node]) is missing: where is the "
+                             "data to be kept?");
     }
     if (err == KITH_OK && strlen(kith_config_string(config, "zone")) >= KITH_ZONE_SIZE) {
         err = kith_error_set(error, KITH_EINVAL, "--zone: at most %u bytes", KITH_ZONE_SIZE - 1);
@@ -273,7 +274,7 @@ static int run(const struct kith_config *config, char *argv[])
     if (log_file != NULL) {
         kith_log_error("kithd", "%s", error.message);
     }
-    sd_notifyf(0, "STATUS=%s", error.message);
+    kith_supervisor_say("%s", error.message);
     return fail(EXIT_SYSTEM, error.message);
 }
 

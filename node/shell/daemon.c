@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <systemd/sd-daemon.h>
 #include <time.h>
 
 #include "base/assert.h"
@@ -192,7 +191,7 @@ static void do_ready(struct daemon *daemon)
         return;
     }
     kith_log_info("kithd", "serving on %s", daemon->address);
-    sd_notifyf(0, "STATUS=Serving on %s", daemon->address);
+    kith_supervisor_say("Serving on %s", daemon->address);
     atomic_store(&daemon->ready, true);
 }
 
@@ -446,10 +445,11 @@ void daemon_loop(struct daemon *daemon)
 {
     daemon->deadline_ms = 0; /* the first step is a TICK */
     while (!daemon->stopping) {
-        uint64_t until = daemon->deadline_ms;
+        uint64_t now = clock_ms(CLOCK_MONOTONIC);
+        uint64_t fed = kith_supervisor_turn(&daemon->supervisor, now);
+        uint64_t until = fed < daemon->deadline_ms ? fed : daemon->deadline_ms;
         if (daemon->stalled != NULL) {
-            uint64_t retry = clock_ms(CLOCK_MONOTONIC) + STALL_RETRY_MS;
-            until = retry < until ? retry : until;
+            until = now + STALL_RETRY_MS < until ? now + STALL_RETRY_MS : until;
         }
         run_batch(daemon, until);
     }

@@ -14,6 +14,7 @@
 #include "shell/door.h"
 #include "shell/inbox.h"
 #include "shell/store_wt.h"
+#include "shell/supervisor.h"
 
 #define DAEMON_RANDOM_COUNT 256u /* numbers drawn with one getrandom */
 
@@ -61,6 +62,7 @@ struct daemon {
     uint64_t bulk_bytes; /* contents of chunks among them */
     bool store_running;
     bool stopping;
+    struct kith_supervisor supervisor;
     struct kith_error error;                           /* why it is stopping; OK: it was told to */
     struct kith_store_results *stalled, **stalled_end; /* completions to be given to the core */
     uint32_t stalled_at;

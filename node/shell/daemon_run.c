@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -390,9 +389,10 @@ enum kith_err kith_daemon_run(const struct kith_daemon_options *options, struct 
     if (err == KITH_OK) {
         kith_log_info("kithd", "version %s, data in %s, listening, reached at %s", KITH_VERSION,
                       options->data, daemon->address);
-        sd_notifyf(0, "READY=1\nSTATUS=Listening on %s", daemon->address);
+        kith_supervisor_init(&daemon->supervisor);
+        kith_supervisor_ready(&daemon->supervisor, daemon->address);
         daemon_loop(daemon);
-        sd_notify(0, "STOPPING=1");
+        kith_supervisor_stopping();
         if (daemon->error.code != KITH_OK) {
             *error = daemon->error;
             err = error->code;
