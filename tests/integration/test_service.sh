@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# kithd as a service: its configuration file, what it tells systemd, the watchdog, and the unit.
+. "$(dirname "$0")/lib.sh"
+shipped=$KITH_TOP/packaging/kithd.conf
+unit=$KITH_TOP/packaging/systemd/kithd.service
+
+# refused STATUS TEXT ARGUMENT...: kithd ends with this status, and says this
+refused() {
+    local status=0 want=$1 text=$2
+    shift 2
+    timeout 20 kithd "$@" >"$work/said" 2>&1 || status=$?
+    [ $status = "$want" ] || fail "status $status, not $want: $(cat "$work/said")"
+    grep -qF -- "$text" "$work/said" || fail "no '$text' in: $(cat "$work/said")"
+}
+
+say "the file that is shipped names every key and no other"
+kithd --help | sed -n 's/^  --\([a-z-]*\) .*/\1/p' | grep -vxE 'config|foreground|help' |
+    tr - _ | sort >"$work/options"
+[ "$(wc -l <"$work/options")" -gt 15 ] || fail "not the options: $(cat "$work/options")"
+sed -n 's/^#\?\([a-z_]*\) = .*/\1/p' "$shipped" | sort >"$work/keys"
+diff "$work/options" "$work/keys" >"$work/diff" || fail "options (<) and keys (>): $(cat "$work/diff")"
+
+say "what is wrong in a file is named, with the line and the key"
+printf '[node]\ndata = %s\nlisten = 127.0.0.1:0\nweigth = 2\n' "$work/d" >"$work/bad.conf"
+refused 1 "$work/bad.conf:4: unknown key 'weigth' in [node]; did you mean 'weight'?" \
+    --config "$work/bad.conf"
+printf '[store]\ncache = plenty\n' >"$work/bad.conf"
+refused 1 "$work/bad.conf:2: cache: " --config "$work/bad.conf"
+printf '[node\n' >"$work/bad.conf"
+refused 1 "$work/bad.conf:1: " --config "$work/bad.conf"
+printf '[log]\nlog_level = info\n' >"$work/bad.conf"
+refused 1 "data" --config "$work/bad.conf"
+refused 1 "$work/none.conf: No such file" --config "$work/none.conf"
+[ ! -e "$work/d" ] || fail "a data directory was made"
+
+say "every key of it is taken, and options win"
+sed -E -e 's/^#([a-z_]+ = )/\1/' -e '/^join = /d' -e 's/^(advertise = ).*/\1127.0.0.1:1/' \
+    -e "s|^(log = ).*|\1$work/all.log|" -e 's/^(listen = ).*/\1127.0.0.1:0/' "$shipped" >"$work/all.conf"
+kithd --config "$work/all.conf" --data "$work/all" &
+pid=$!
+echo "$pid" >"$work/all.pid"
+wait_for 30 "kithd to listen" grep -q listening "$work/all.log"
+kill -TERM "$pid"
+wait "$pid" || fail "kithd ended with $?: $(cat "$work/all.log")"
+rm "$work/all.pid"
+[ -n "$(ls -A "$work/all")" ] || fail "no data in $work/all"
+
+say "what systemd is told, and the watchdog"
+printf '[node]\ndata = %s\nlisten = 127.0.0.1:0\n' "$work/data" >"$work/kithd.conf"
+/usr/bin/python3 "$here/service.py" "$work/kithd.conf" "$work" >"$work/service.log" 2>&1 ||
+    fail "service.py: $(cat "$work/service.log")"
+
+say "the unit"
+if command -v systemd-analyze >/dev/null; then
+    # threshold: tenths
+    systemd-analyze security --offline=yes --threshold=30 "$unit" >"$work/unit.log" 2>&1 ||
+        fail "$(tail -n 3 "$work/unit.log")"
+else
+    say "systemd-analyze is not here: its exposure is not judged"
+fi
+pass
