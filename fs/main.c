@@ -356,7 +356,7 @@ int main(int argc, char *argv[])
         fputs(usage, stdout);
     } else if (options.version) {
         printf("kithfs %s\n", KITH_VERSION);
-    } else {
+    } else if (!options.fake) {
         code = run(&options);
     }
     kith_fs_options_release(&options);

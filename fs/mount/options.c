@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/alloc.h"
 #include "data/table.h"
@@ -153,15 +154,20 @@ enum kith_err kith_fs_source_parse(const char *source, struct kith_fs_options *o
 
 /* ---- -o ---- */
 
-/* Passed on to the kernel as they are. */
-static const char *const kernel_words[] = {"nosuid", "suid",    "nodev",    "dev",        "noexec",
-                                           "exec",   "noatime", "atime",    "nodiratime", "sync",
-                                           "async",  "dirsync", "relatime", NULL};
-/* Only meant for fstab, or given by us anyhow. */
-static const char *const dropped_words[] = {"_netdev", "nofail",   "user",   "users",
-                                            "owner",   "group",    "noauto", "auto",
-                                            "defaults", "nouser", "default_permissions",
-                                            NULL};
+/* Passed on to the kernel as they are; libfuse takes no others. */
+static const char *const kernel_words[] = {"nosuid",  "suid",  "nodev", "dev",   "noexec",  "exec",
+                                           "noatime", "atime", "sync",  "async", "dirsync", NULL};
+/* Only meant for fstab, given by us anyhow, or without a meaning here: reading changes no time of
+ * access. What is to take something away, as nosymfollow is, may not be among them. */
+static const char *const dropped_words[] = {
+    "_netdev",     "nofail",        "auto",     "noauto",     "defaults", "default_permissions",
+    "user",        "nouser",        "users",    "nousers",    "owner",    "noowner",
+    "group",       "nogroup",       "relatime", "norelatime", "diratime", "nodiratime",
+    "strictatime", "nostrictatime", "lazytime", "nolazytime", "iversion", "noiversion",
+    "mand",        "nomand",        "silent",   "loud",       "symfollow", NULL};
+/* The same with a value. */
+static const char *const dropped_names[] = {"fsname", "subtype", "comment", "user",
+                                            "helper", "uhelper", NULL};
 
 static bool in_list(const char *const list[], const char *word)
 {
@@ -171,6 +177,30 @@ static bool in_list(const char *const list[], const char *word)
         }
     }
     return false;
+}
+
+static bool is_dropped(const char *word)
+{
+    size_t size = strcspn(word, "=");
+    if (strncasecmp(word, "x-", 2) == 0) {
+        return true;
+    }
+    if (word[size] == '\0') {
+        return in_list(dropped_words, word);
+    }
+    for (const char *const *name = dropped_names; *name != NULL; name++) {
+        if (strlen(*name) == size && strncmp(*name, word, size) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum kith_err unknown_option(const char *name, const struct kith_fs_options *options,
+                                    struct kith_error *error)
+{
+    return options->tolerant ? KITH_OK
+                             : kith_error_set(error, KITH_EINVAL, "unknown option \"%s\"", name);
 }
 
 static enum kith_err seconds_parse(const char *name, const char *text, double *ret_seconds,
@@ -363,17 +393,13 @@ static enum kith_err value_option(const char *name, const char *value,
         }
         return KITH_OK;
     }
-    if (strcmp(name, "fsname") == 0 || strcmp(name, "subtype") == 0 ||
-        strcmp(name, "comment") == 0) {
-        return KITH_OK; /* set by ourselves, or for people only */
-    }
-    return kith_error_set(error, KITH_EINVAL, "unknown option \"%s\"", name);
+    return unknown_option(name, options, error);
 }
 
 static enum kith_err one_option(char *word, struct kith_fs_options *options,
                                 struct kith_error *error)
 {
-    if (word[0] == '\0' || strncmp(word, "x-", 2) == 0 || in_list(dropped_words, word)) {
+    if (word[0] == '\0' || is_dropped(word)) {
         return KITH_OK;
     }
     if (strcmp(word, "ro") == 0 || strcmp(word, "rw") == 0) {
@@ -426,7 +452,7 @@ static enum kith_err one_option(char *word, struct kith_fs_options *options,
     }
     char *equals = strchr(word, '=');
     if (equals == NULL) {
-        return kith_error_set(error, KITH_EINVAL, "unknown option \"%s\"", word);
+        return unknown_option(word, options, error);
     }
     *equals = '\0';
     return value_option(word, equals + 1, options, error);
@@ -460,6 +486,26 @@ static bool is_helper(const char *program)
     return strncmp(slash == NULL ? program : slash + 1, "mount.", 6) == 0;
 }
 
+/* -s -f -n -v of mount(8), each or together; -r and -w, for people who call the helper themselves. */
+static bool is_helper_letters(const char *word)
+{
+    return word[0] == '-' && word[1] != '\0' && word[1 + strspn(word + 1, "sfnvrw")] == '\0';
+}
+
+/* What they say holds for the whole line, wherever they stand. */
+static void helper_letters(int argc, char *const argv[], struct kith_fs_options *options)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "-o") == 0 || strcmp(argv[i], "-t") == 0) {
+            i++;
+        } else if (is_helper_letters(argv[i])) {
+            options->tolerant |= strchr(argv[i], 's') != NULL;
+            options->fake |= strchr(argv[i], 'f') != NULL;
+            options->read_only |= strchr(argv[i], 'r') != NULL;
+        }
+    }
+}
+
 /* One letter option; *at moves on where it takes the next word. */
 static enum kith_err letter(int argc, char *const argv[], int *at, bool helper,
                             struct kith_fs_options *options, struct kith_error *error)
@@ -474,9 +520,8 @@ static enum kith_err letter(int argc, char *const argv[], int *at, bool helper,
         }
         return option_list(argv[++*at], options, error);
     }
-    if (helper && (strcmp(word, "-s") == 0 || strcmp(word, "-f") == 0 || strcmp(word, "-n") == 0 ||
-                   strcmp(word, "-v") == 0)) {
-        return KITH_OK;
+    if (helper && is_helper_letters(word)) {
+        return KITH_OK; /* helper_letters */
     }
     if (helper && strcmp(word, "-t") == 0 && *at + 1 < argc) {
         ++*at;
@@ -531,6 +576,9 @@ enum kith_err kith_fs_options_parse(int argc, char *const argv[],
     const char *source = NULL;
     bool helper = argc > 0 && is_helper(argv[0]);
     enum kith_err err = KITH_OK;
+    if (helper) {
+        helper_letters(argc, argv, &options);
+    }
     for (int i = 1; i < argc && err == KITH_OK; i++) {
         if (argv[i][0] == '-' && argv[i][1] != '\0') {
             err = letter(argc, argv, &i, helper, &options, error);

@@ -28,6 +28,8 @@ struct kith_fs_options {
     char *servers[KITH_FS_SERVERS_MAX]; /* "host:port"; owned */
     char *path;                         /* "/" or "/a/b"; owned */
     bool foreground, debug, help, version;
+    bool fake; /* as helper, -f: nothing is mounted, only the line is looked at */
+    bool tolerant; /* as helper, -s: options that nobody knows are left out */
     bool read_only, allow_other, no_watch, strict;
     bool no_control; /* no virtual directory .kith */
     bool over;    /* another filesystem may be mounted there */
@@ -57,8 +59,8 @@ struct kith_fs_options {
 };
 
 /* Parses; on an error *ret_options holds nothing. EINVAL with a message that names the word. As
- * helper of mount(8) (argv[0] "mount.*") -s -f -n -v and options that only concern fstab are
- * dropped. */
+ * helper of mount(8) (argv[0] "mount.*") -s -f -n -v -r -w mean what they do there. Options that only
+ * concern fstab are dropped. */
 KITH_MUST_CHECK enum kith_err kith_fs_options_parse(int argc, char *const argv[],
                                                     struct kith_fs_options *ret_options,
                                                     struct kith_error *error);

@@ -115,14 +115,19 @@ inside kithctl init 127.0.0.1:7070 >"$work/init.out" 2>&1 || fail "$(cat "$work/
 wait_for 30 "the cluster" serving
 
 say "mount -t kithfs, and -t fuse.kithfs, and by fstab as a user"
-inside mount -t kithfs 127.0.0.1:/ /mnt -o allow_other || fail "mount -t kithfs"
-grep -q " $root/mnt .* - fuse.kithfs " /proc/self/mountinfo || fail "$(grep " $root/mnt " /proc/self/mountinfo)"
+inside mount -f -v -t kithfs 127.0.0.1:/ /mnt || fail "mount -f"
+! grep " $root/mnt " /proc/self/mountinfo || fail "mount -f has mounted"
+inside mount -v -t kithfs 127.0.0.1:/ /mnt -o allow_other,relatime,nodiratime >/dev/null || fail "mount -t kithfs"
+grep -q " $root/mnt rw,nosuid,nodev,.* - fuse.kithfs 127.0.0.1:7070:/ " /proc/self/mountinfo ||
+    fail "$(grep " $root/mnt " /proc/self/mountinfo)"
 cp -a "$root/usr/share/doc" "$root/mnt/doc"
 inside umount /mnt
-inside mount -t fuse.kithfs 127.0.0.1:/ /mnt || fail "mount -t fuse.kithfs"
+inside mount -s -t fuse.kithfs 127.0.0.1:/ /mnt -o noexec,nobody_knows_this || fail "mount -t fuse.kithfs"
+grep -q " $root/mnt rw,nosuid,nodev,noexec,.* - fuse.kithfs " /proc/self/mountinfo ||
+    fail "$(grep " $root/mnt " /proc/self/mountinfo)"
 same_tree "$root/usr/share/doc" "$root/mnt/doc"
 inside umount /mnt
-echo '127.0.0.1:/doc /mnt kithfs ro,user,noauto,_netdev,nofail,x-systemd.automount 0 0' >"$root/etc/fstab"
+echo '127.0.0.1,127.0.0.1:7070:/doc /mnt kithfs defaults,ro,relatime,user,noauto,_netdev,nofail,x-systemd.automount 0 0' >"$root/etc/fstab"
 inside mount /mnt || fail "mount by fstab"
 diff -r --no-dereference "$root/usr/share/doc" "$root/mnt" >/dev/null || fail "by fstab: not what was written"
 ! touch "$root/mnt/file" 2>/dev/null || fail "written to a mount that is read-only"

@@ -134,6 +134,37 @@ static void test_helper(void **state)
     assert_int_equal(options.cache_bytes, 64u << 20);
     assert_int_equal(options.readahead_bytes, 1024);
     assert_int_equal(options.log_level, KITH_LOG_DEBUG);
+    assert_true(options.fake && options.tolerant && !options.read_only);
+    kith_fs_options_release(&options);
+    char together[] = "mount.fuse.kithfs n1 /mnt -nv -t fuse.kithfs -o bogus,plain=9,noexec -sr";
+    assert_int_equal(parse(&options, &error, together), KITH_OK);
+    assert_true(options.tolerant && options.read_only && !options.fake);
+    assert_int_equal(options.extra_count, 1);
+    kith_fs_options_release(&options);
+    char writable[] = "mount.kithfs n1 /mnt -w";
+    assert_int_equal(parse(&options, &error, writable), KITH_OK);
+    assert_true(!options.tolerant && !options.read_only && !options.fake && !options.foreground);
+    kith_fs_options_release(&options);
+    char itself[] = "kithfs n1 /mnt -f"; /* not as a helper: in front */
+    assert_int_equal(parse(&options, &error, itself), KITH_OK);
+    assert_true(options.foreground && !options.fake);
+    kith_fs_options_release(&options);
+}
+
+/* What stands in people's fstab and is nobody's here; libfuse would refuse some of it. */
+static void test_fstab(void **state)
+{
+    (void)state;
+    struct kith_fs_options options;
+    struct kith_error error;
+    char line[] = "mount.kithfs n1 /mnt -o "
+                  "defaults,relatime,nodiratime,strictatime,lazytime,auto,nousers,noowner,nogroup,"
+                  "user=me,uhelper=hal,helper=hal,X-mount.mkdir=0755,x-gvfs-show,comment=a,iversion,"
+                  "nomand,silent,fsname=a,subtype=b,_netdev,noatime";
+    assert_int_equal(parse(&options, &error, line), KITH_OK);
+    assert_int_equal(options.extra_count, 1);
+    assert_string_equal(options.extra[0], "noatime");
+    assert_int_equal(options.own_count, 1);
     kith_fs_options_release(&options);
 }
 
@@ -148,6 +179,13 @@ static void test_wrong(void **state)
         {"kithfs n1 /mnt -o speed=9", "speed"},
         {"kithfs n1 /mnt -o fast", "fast"},
         {"kithfs n1 /mnt -z", "-z"},
+        {"kithfs n1 /mnt -s", "-s"},
+        {"mount.kithfs n1 /mnt -d -x", "-x"},
+        {"mount.kithfs n1 /mnt -fz", "-fz"},
+        {"mount.kithfs n1 /mnt -o fast", "fast"},
+        {"mount.kithfs n1 /mnt -s -o op_timeout=0", "op_timeout"},
+        {"mount.kithfs n1 /mnt -s -o log_level=loud", "loud"},
+        {"mount.kithfs n1 /mnt -o nosymfollow", "nosymfollow"},
         {"kithfs n1 /mnt -o", "-o"},
         {"kithfs n1:0 /mnt", "n1:0"},
         {"kithfs n1:70000 /mnt", "n1:70000"},
@@ -233,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_source),
         cmocka_unit_test(test_helper),
+        cmocka_unit_test(test_fstab),
         cmocka_unit_test(test_wrong),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_text),
