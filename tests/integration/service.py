@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-LIMIT_S = 0.6  # the watchdog's; it is fed three times as often
+LIMIT_S = 1.2  # the watchdog's; it is fed three times as often
 SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17  # of ptrace(2)
 WALL = 0x40000000
 
@@ -68,7 +68,7 @@ try:
     if stopped != [str(child.pid)] or len(states) < 3:
         sys.exit(f"not the core's thread alone is stopped: {states}")
     drain(notify)
-    if told := hear(notify, 3 * LIMIT_S):
+    if told := hear(notify, 2 * LIMIT_S):
         sys.exit(f"told while the core's thread was stopped: {told}")
     ptrace(DETACH, child.pid)
     hear(notify, 30, "WATCHDOG=1")

@@ -57,6 +57,7 @@ root_make
 say "a clean root, and meanwhile the packages"
 debootstrap --variant=minbase "$VERSION_CODENAME" "$root" "$mirror" >"$work/debootstrap.out" 2>&1 &
 bootstrap=$!
+export DEB_BUILD_OPTIONS=noautodbgsym # debhelper's, and a third of the work
 "$KITH_TOP/packaging/build-deb" "$packages" >"$work/build.out" 2>&1 || fail "$(cat "$work/build.out")"
 arch=$(dpkg --print-architecture)
 version=$(kithd --version | cut -d' ' -f2)
@@ -82,7 +83,7 @@ done
 lintian -I --pedantic "$packages"/*.changes >"$work/lintian.out" 2>&1 &
 lint=$!
 say "those of a higher version"
-DEB_BUILD_OPTIONS=noautodbgsym "$KITH_TOP/packaging/build-deb" --version 999.1 "$packages.higher" \
+"$KITH_TOP/packaging/build-deb" --version 999.1 "$packages.higher" \
     >"$work/build.out" 2>&1 || fail "$(cat "$work/build.out")"
 # all that it says is an error, also of an override that is not needed any more
 wait $lint || fail "lintian: $(cat "$work/lintian.out")"

@@ -51,6 +51,24 @@ printf '[node]\ndata = %s\nlisten = 127.0.0.1:0\n' "$work/data" >"$work/kithd.co
 /usr/bin/python3 "$here/service.py" "$work/kithd.conf" "$work" >"$work/service.log" 2>&1 ||
     fail "service.py: $(cat "$work/service.log")"
 
+say "installed without a package"
+if [ -f "$KITH_BIN/cmake_install.cmake" ]; then
+    for _ in 1 2; do # the second time there is a configuration, which is the administrator's
+        DESTDIR=$work/dest cmake --install "$KITH_BIN" >"$work/install.log" 2>&1 || fail "$(cat "$work/install.log")"
+        conf=$(find "$work/dest" -path '*/etc/kithfs/kithd.conf')
+        echo '# mine' >>"$conf"
+    done
+    [ "$(grep -c '^# mine' "$conf")" = 2 ] || fail "the configuration was replaced"
+    installed=$(find "$work/dest" -name kithd.service)
+    read -r program _ at < <(sed -n 's/^ExecStart=//p' "$installed")
+    [ -x "$work/dest$program" ] && [ "$work/dest$at" = "$conf" ] || fail "the unit starts $program with $at"
+    helper=$(find "$work/dest" -name mount.kithfs)
+    [ "$(readlink -f "$helper")" = "$(find "$work/dest" -path '*/bin/kithfs')" ] ||
+        fail "mount.kithfs leads to $(readlink -f "$helper")"
+else
+    say "no build of CMake's: not tested"
+fi
+
 say "the unit"
 if command -v systemd-analyze >/dev/null; then
     # threshold: tenths
