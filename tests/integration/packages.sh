@@ -31,7 +31,7 @@ packages_cleanup() {
         umount "${here_mounts[at]}" 2>/dev/null || umount -l "${here_mounts[at]}"
     done
     [ -e "/run/netns/$space" ] && ip netns del "$space"
-    if grep -q " $root[ /]" /proc/self/mountinfo; then
+    if grep -q " ${root}[ /]" /proc/self/mountinfo; then
         say "still mounted below $root: it is left as it is"
         exit 1
     fi

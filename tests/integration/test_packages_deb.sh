@@ -106,6 +106,8 @@ chroot "$root" sh -c "apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-ge
     fail "/var/lib/kithfs: $(inside stat -c '%U %G %a' /var/lib/kithfs)"
 inside getent passwd kithfs | grep -q '/nologin$' || fail "the user kithfs: $(inside getent passwd kithfs)"
 [ "$(systemctl --root="$root" is-enabled kithd.service)" = disabled ] || fail "the service is enabled"
+inside systemd-analyze verify --man=no kithd.service >"$work/verify" 2>&1 || fail "$(cat "$work/verify")"
+! grep kithd "$work/verify" || fail "the unit is not well formed"
 [ "$(inside kithctl --version)" = "kithctl $version" ] || fail "$(inside kithctl --version)"
 
 say "a node, as the unit runs it"
