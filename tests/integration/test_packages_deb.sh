@@ -14,13 +14,13 @@ mirror=$(apt-get indextargets --format '$(SITE) $(CODENAME)' "Created-By: Packag
 . "$here/packages.sh"
 packages=$work/packages
 
-# depends PACKAGE NAME...: on each of them
+# depends PACKAGE NAME...: on each of them, or one whose name so begins (libgrpc29, libgrpc29t64)
 depends() {
     local package=$1 name
     shift
     dpkg-deb -f "$packages/${package}"_*.deb Depends | tr ',|' '\n\n' | sed 's/^ *//; s/ .*//' >"$work/depends"
     for name in "$@"; do
-        grep -qx "$name" "$work/depends" || fail "$package does not depend on $name, but: $(cat "$work/depends")"
+        grep -q "^$name" "$work/depends" || fail "$package does not depend on $name, but: $(cat "$work/depends")"
     done
 }
 # contains PACKAGE PATTERN...: each of them, of a line "MODE OWNER PATH [-> TARGET]", and no other files
@@ -73,9 +73,9 @@ for page in "$KITH_TOP"/packaging/man/*.[1-9]; do
     [ "$(cat "$packages"/contents.* | grep -c " ./usr/share/man/man${page##*.}/${page##*/}.gz")" = 1 ] ||
         fail "${page##*/} is not in one package"
 done
-depends kithfs-client fuse3 kithfs-common libfuse3-3 libgrpc29
-depends kithfs-node kithfs-common libgrpc29 libsystemd0 libwiredtiger0 systemd
-depends kithfs-common libgrpc29 libjansson4
+depends kithfs-client fuse3 kithfs-common libfuse3- libgrpc
+depends kithfs-node kithfs-common libgrpc libsystemd0 libwiredtiger systemd
+depends kithfs-common libgrpc libjansson
 for package in client common node; do
     [ "$(dpkg-deb -f "$packages/kithfs-${package}_$version-1_$arch.deb" Version)" = "$version-1" ] ||
         fail "the changelog's version is not the programs', $version"

@@ -51,6 +51,43 @@ printf '[node]\ndata = %s\nlisten = 127.0.0.1:0\n' "$work/data" >"$work/kithd.co
 /usr/bin/python3 "$here/service.py" "$work/kithd.conf" "$work" >"$work/service.log" 2>&1 ||
     fail "service.py: $(cat "$work/service.log")"
 
+say "it lives with the system calls that the unit leaves it"
+seq 500000 >"$work/large"
+/usr/bin/python3 "$here/allowed_calls.py" "$unit" kithd --config "$work/kithd.conf" --data "$work/few" \
+    2>"$work/few.log" &
+pid=$!
+echo "$pid" >"$work/few.pid"
+# over: it listens, or has ended
+over() {
+    [ -s "$work/few/address" ] || ! kill -0 "$pid"
+}
+wait_for 30 "kithd to listen" over
+if kill -0 "$pid" 2>/dev/null; then
+    servers=$(cat "$work/few/address")
+    kithctl init "$servers" >"$work/few.out" 2>&1 || fail "$(cat "$work/few.out" "$work/few.log")"
+    kv put small value >"$work/few.out" 2>&1 || fail "$(cat "$work/few.out" "$work/few.log")"
+    [ "$(kv get small)" = value ] || fail "not what was put: $(cat "$work/few.log")"
+    if [ "$(id -u)" = 0 ] && [ -w /dev/fuse ]; then # chunks
+        mount_up
+        cp "$work/large" "$mnt/large" && sync "$mnt/large" || fail "$(cat "$work/few.log")"
+        mount_down
+        mount_up
+        cmp "$work/large" "$mnt/large" && rm "$mnt/large" || fail "not what was written"
+        mount_down
+    fi
+    kv scrub >"$work/few.out" 2>&1 || fail "$(cat "$work/few.out" "$work/few.log")"
+    kill -TERM "$pid"
+fi
+rc=0
+wait "$pid" || rc=$?
+rm "$work/few.pid"
+case $rc in
+0) ;;
+77) say "no sets of system calls, or no libseccomp, here: not tested" ;;
+159) fail "it made a system call that the unit does not allow" ;;
+*) fail "status $rc: $(cat "$work/few.log")" ;;
+esac
+
 say "installed without a package"
 if [ -f "$KITH_BIN/cmake_install.cmake" ]; then
     for _ in 1 2; do # the second time there is a configuration, which is the administrator's
