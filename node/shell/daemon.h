@@ -11,6 +11,8 @@
  * own waits for signals: SIGTERM and SIGINT end in order, a second one at once, SIGHUP opens the
  * log file again.
  *
+ * Who supervises it is told when it listens, serves and ends, and its watchdog is fed (supervisor.h).
+ *
  * It writes DATA/kithd.pid and DATA/address (where it can be reached, after listening). */
 #ifndef KITH_SHELL_DAEMON_H
 #define KITH_SHELL_DAEMON_H
