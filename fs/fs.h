@@ -108,6 +108,7 @@ struct kith_octets {
 
 struct kith_entry;
 struct kith_pack;
+struct kith_near;
 struct kith_job;
 struct kith_left;
 struct kith_lost;
@@ -170,6 +171,7 @@ struct kith_dir {
     struct kith_pack *pack; /* names that are known without an entry (pack.c); NULL: none */
     uint64_t pack_refused;  /* under this number of the watch they took too much memory */
     uint32_t questions;     /* in a large one, under this number: dir_ahead.c */
+    struct kith_near *near; /* how many names a question there brings: neighbours.c; NULL: one */
 };
 
 struct kith_inode {
@@ -280,6 +282,7 @@ struct kith_entry {
     /* since when it is known to refer to a row that is not there; 0: it does not */
     uint64_t dangling;
     bool over;           /* the name was seen to lead elsewhere, and that is not taken over yet */
+    bool brought; /* known by a question for another (neighbours.c), and not asked for since */
     bool link;         /* the row only refers to a shared inode, */
     struct kith_group link_group; /* whose row is in that group */
     uint8_t name_size;

@@ -430,6 +430,39 @@ static struct kith_inode *root_is_in(const struct kith_fs *fs, const struct kith
     return inode->entry != NULL ? inode->entry->dir : fs->root;
 }
 
+static void getattr_near(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct kith_fs *fs = job->fs;
+    struct kith_entry *entry = kith_near_saw(job, job->inode2, result);
+    pthread_mutex_lock(&fs->lock);
+    bool known = entry != NULL && kith_entry_leads(entry, job->inode) &&
+                 (kith_watch_knows(entry) || kith_mono_ns() < job->inode->valid_until);
+    if (entry != NULL) {
+        entry->pins--;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    if (!known) {
+        kith_job_defer(job);
+        return;
+    }
+    kith_reply_attr(job, job->inode, true);
+    kith_job_end(job);
+}
+
+/* fs->lock held. The name of the inode is asked for with those behind it (neighbours.c): how many
+ * rows. 0: it is not. */
+static uint32_t take_near(struct kith_job *job)
+{
+    const struct kith_entry *entry = job->inode == job->fs->root ? NULL : job->inode->entry;
+    uint32_t rows = entry == NULL ? 0 : kith_near_take(entry->dir, entry->name);
+    if (rows > 0) {
+        memcpy(job->name, entry->name, entry->name_size + 1u);
+        job->inode2 = entry->dir;
+        kith_inode_hold(job->inode2);
+    }
+    return rows;
+}
+
 void kith_start_getattr(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;
@@ -439,12 +472,17 @@ void kith_start_getattr(struct kith_job *job)
     bool now = !job->inode->shared && kith_inode_place(job->inode, &group, &row);
     struct kith_inode *watched = root_is_in(fs, job->inode);
     bool watch = watched != NULL && kith_watch_asked(fs, watched, true);
+    uint32_t rows = now ? take_near(job) : 0;
     pthread_mutex_unlock(&fs->lock);
     if (watch) {
         kith_watch_begin(fs, watched);
     }
     if (!now) { /* the row of an inode with several names */
         kith_job_start(job);
+        return;
+    }
+    if (rows > 0) {
+        kith_near_send(job, job->inode2, rows, getattr_near);
         return;
     }
     kith_rowname_attr(kith_rowname_bytes(&row), &attr);

@@ -7,7 +7,8 @@
  * (later in large directories: a scan costs about what 64 rows' share of it saves) the directory is
  * loaded. Under a live watch (watch.c) one page is scanned with the first question: then the table
  * answers, for as long as the watch lives. What is larger than LOAD_PAGES_MAX pages is not loaded;
- * under a watch it is read ahead (dir_ahead.c). */
+ * under a watch a question there may bring the names behind it (neighbours.c), and it is read ahead
+ * in the end (dir_ahead.c). */
 #include <errno.h>
 #include <string.h>
 
@@ -144,6 +145,7 @@ static struct kith_entry *known(struct kith_fs *fs, struct kith_inode *dir, cons
         return NULL;
     }
     entry->pins++;
+    kith_near_used(entry);
     kith_entry_touch(fs, entry);
     kith_entry_sweep_few(fs); /* it may be new */
     return entry;

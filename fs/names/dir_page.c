@@ -4,7 +4,8 @@
  *
  * Rows come in the order of their names: first those of the shared inodes that lie in the
  * directory's group (NUL i ID), then each name with its attributes behind it. So a name that refers
- * to a shared inode mostly finds it in the same page; else it is read when somebody asks for it. */
+ * to a shared inode mostly finds it in the same page; else it is read when somebody asks for it.
+ * A page may also be of few rows, which begin anywhere (neighbours.c). */
 #include <errno.h>
 #include <string.h>
 
@@ -31,7 +32,8 @@ struct page_shared {
 };
 
 struct page_work {
-    bool degraded;
+    bool degraded, few;
+    uint32_t brought;
     struct page_item *items;
     uint32_t item_count;
     struct page_shared *shared;
@@ -116,7 +118,7 @@ static enum kith_err page_decode(struct kith_arena *arena, const struct kith_ino
                 end++;
             }
         }
-        if (end == count && result->u.rows.more && first > 0) {
+        if (end == count && result->u.rows.more && (first > 0 || work->few)) {
             break;
         }
         enum kith_err err = page_take(arena, dir, rows, first, end, work);
@@ -199,7 +201,12 @@ static int page_absorb(struct kith_fs *fs, struct kith_inode *dir, struct page_w
         }
         entry->load = entry->load > load ? entry->load : load; /* several scans at once */
         kith_entry_touch(fs, entry);
+        bool knew = !work->few || kith_watch_knows(entry);
         error = item_absorb(fs, dir, item, entry, started);
+        if (!knew && entry->inode != NULL && kith_watch_knows(entry)) {
+            entry->brought = true;
+            work->brought++;
+        }
     }
     /* as fast as they come: the timer is too slow for a large directory */
     (void)kith_entry_sweep(fs, 0, 2 * work->item_count);
@@ -230,14 +237,17 @@ static int page_open(struct kith_arena *arena, const struct kith_inode *dir,
     uint32_t used = 0;
     int error = kith_errno(page_decode(arena, dir, result, work, &used));
     struct kith_bytes last = result->u.rows.last;
-    if (used < result->u.rows.row_count && used > 0) {
-        last = result->u.rows.rows[used - 1].name;
+    if (used < result->u.rows.row_count) {
+        ret_page->next = result->u.rows.rows[used].name;
+        ret_page->next.data = kith_arena_copy(arena, ret_page->next.data, ret_page->next.size);
+        last = used > 0 ? result->u.rows.rows[used - 1].name : kith_bytes_make("", 0);
     }
     ret_page->more = result->u.rows.more;
     ret_page->degraded = result->degraded;
     ret_page->last.data = kith_arena_copy(arena, last.data, last.size);
     ret_page->last.size = last.size;
-    if (error == 0 && ret_page->last.data == NULL) {
+    if (error == 0 && (ret_page->last.data == NULL ||
+                       (ret_page->next.size > 0 && ret_page->next.data == NULL))) {
         error = ENOMEM;
     }
     return error == 0 ? kith_errno(page_names(arena, work)) : error;
@@ -248,11 +258,12 @@ int kith_dir_page_saw(struct kith_fs *fs, struct kith_inode *dir,
                       struct kith_arena *arena, kith_dir_each each, void *arg,
                       struct kith_dir_page *ret_page)
 {
-    struct page_work work = {.degraded = result->degraded};
+    struct page_work work = {.degraded = result->degraded, .few = ret_page->few};
     int error = page_open(arena, dir, result, &work, ret_page);
     if (error == 0) {
         error = page_absorb(fs, dir, &work, load, started);
     }
+    ret_page->brought = work.brought;
     if (error == 0 && work.shared_count > 0 && !result->u.rows.more && !result->degraded) {
         pthread_mutex_lock(&fs->lock);
         page_orphans(fs, arena, dir, &work);

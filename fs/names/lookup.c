@@ -3,7 +3,8 @@
  * lookup.c - questions for one name: LOOKUP, and whether a name that is to be made is not there.
  *
  * A question is one GET; where the directory is watched (watch.c) and its table not complete yet,
- * it is the scan of one page instead, after which memory answers.
+ * it is the scan of one page instead, after which memory answers; in a large directory it may be a
+ * scan of the names behind it (neighbours.c).
  *
  * A question that failed for want of nodes is not asked again at once. The kernel would: where a name
  * that it knows could not be looked up it asks a second time in the same call, and of several
@@ -258,18 +259,29 @@ static void lookup_scanned(struct kith_job *job, const struct kith_client_result
     lookup_end(job, error, ask, entry);
 }
 
+static void lookup_near(struct kith_job *job, const struct kith_client_result *result)
+{
+    struct kith_entry *entry = kith_near_saw(job, job->inode, result);
+    lookup_end(job, 0, entry == NULL, entry);
+}
+
 void kith_start_lookup(struct kith_job *job)
 {
     struct kith_fs *fs = job->fs;
     struct kith_inode *dir = job->inode;
+    bool plain = dir->dir != NULL && !kith_conflicts_like(fs, job->name);
     pthread_mutex_lock(&fs->lock);
     bool scan = dir->dir != NULL && kith_dir_scan_due(dir);
     bool load = !scan && dir->dir != NULL && kith_dir_missed(dir->dir, kith_mono_ns());
+    uint32_t rows = plain && !scan && !load ? kith_near_take(dir, job->name) : 0;
     pthread_mutex_unlock(&fs->lock);
-    if (load || dir->dir == NULL || kith_conflicts_like(fs, job->name)) {
+    if (load || !plain) {
         kith_job_start(job);
     } else if (scan) {
         kith_names_send(job, lookup_scanned);
+    } else if (rows > 0) {
+        watch_asked(job);
+        kith_near_send(job, dir, rows, lookup_near);
     } else {
         kith_name_send(job, lookup_done);
     }

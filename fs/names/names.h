@@ -69,8 +69,13 @@ int kith_inode_saw(struct kith_fs *fs, struct kith_inode *inode, const struct ki
 /* ---- dir_page.c (may wait) ---- */
 struct kith_dir_page {
     bool strict; /* given: no degraded answer */
+    /* given: the scan was of few rows, so that its last name is never taken where there are more
+     * rows, for it may have some behind them; and entries that become known are noted as brought */
+    bool few;
     bool more, degraded;
-    struct kith_bytes last; /* in the arena */
+    struct kith_bytes last; /* in the arena; few: "" where nothing was taken */
+    struct kith_bytes next; /* few: the row behind it, where that came along, too; else "" */
+    uint32_t brought;       /* few: entries */
 };
 typedef int (*kith_dir_each)(void *arg, const char *name, size_t size, enum kith_type type,
                              uint64_t id);
@@ -97,6 +102,20 @@ int kith_dir_page_pack(struct kith_fs *fs, struct kith_inode *dir,
 KITH_MUST_CHECK bool kith_dir_ahead_due(struct kith_fs *fs, struct kith_inode *dir);
 /* Sends for it. Does not wait; not under fs->lock. */
 void kith_dir_ahead(struct kith_fs *fs, struct kith_inode *dir);
+
+/* ---- neighbours.c: a question in a large directory brings the names behind the name, too ---- */
+/* fs->lock held. The name is not known. How many rows a scan from the name on is to bring instead
+ * of the name alone: kith_near_send follows. 0: it is to be asked for alone. */
+KITH_MUST_CHECK uint32_t kith_near_take(struct kith_inode *dir, const char *name);
+/* Asks for job->name in the directory so; begins the job. */
+void kith_near_send(struct kith_job *job, struct kith_inode *dir, uint32_t rows,
+                    void (*done)(struct kith_job *, const struct kith_client_result *));
+/* What that saw, into the tables. The entry of the name, pinned; NULL: it does not tell of the name,
+ * a thread must ask. Does not wait. */
+struct kith_entry *kith_near_saw(struct kith_job *job, struct kith_inode *dir,
+                                 const struct kith_client_result *result);
+/* fs->lock held. The entry was asked for, and known. */
+void kith_near_used(struct kith_entry *entry);
 
 /* ---- dir_own.c: a directory's own row ---- */
 /* That row, encoded into `buf`; its group. parent: where it is to be; NULL: where it is. */

@@ -111,6 +111,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         entry->fresh_tid = 0;
     }
     if (known) {
+        kith_near_used(entry);
         kith_entry_touch(fs, entry);
         inode = entry->inode;
     }
@@ -183,6 +184,9 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     if (known) {
         kith_inode_stat(inode, &attr);
         timeout = kith_told_timeout(inode, fs->options->attr_timeout, true);
+    }
+    if (known && inode->entry != NULL) {
+        kith_near_used(inode->entry);
     }
     bool root = inode == fs->root;
     struct kith_inode *dir = !known && inode->entry != NULL ? inode->entry->dir : NULL;

@@ -264,6 +264,7 @@ void kith_dir_free(struct kith_fs *fs, struct kith_dir *dir)
     (void)fs;
     KITH_ASSERT(dir->entry_count == 0 && dir->pack == NULL); /* that goes with the watch */
     kith_octets_clear(&dir->mark);
+    kith_free(dir->near);
     kith_free(dir->buckets);
     kith_free(dir);
 }

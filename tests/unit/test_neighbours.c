@@ -1,0 +1,722 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Questions in a large directory that bring the names behind the one that is asked for: how many
+ * requests there are, in order and in none; and that what is known by them is right, whatever is
+ * changed meanwhile and wherever a window is cut. The mount's tables over a cluster in memory; no
+ * kernel. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "large_place.h"
+#include "lib/random.h"
+
+#define LARGE  40000u /* names: more than twice what a load brings */
+#define MIDDLE 20000u /* behind all that a load, or a page, brings */
+#define FIRST  16u    /* rows of a window at first */
+#define PAGE   KITH_PAGE_ROWS_MAX
+#define MODEL  600u  /* names in the middle that anything happens to */
+#define STEPS  6000u
+
+/* ---- Questions ---- */
+
+/* As the handler of LOOKUP: from memory. */
+static struct kith_entry *known_entry(struct place *place, const char *name)
+{
+    struct kith_entry *entry = kith_entry_find(place->dir, name);
+    entry = entry == NULL ? kith_watch_entry(place->fs, place->dir, name) : entry;
+    return entry != NULL && kith_entry_valid(entry, kith_mono_ns()) ? entry : NULL;
+}
+
+static bool known(struct place *place, const char *name)
+{
+    pthread_mutex_lock(&place->fs->lock);
+    bool is = known_entry(place, name) != NULL;
+    pthread_mutex_unlock(&place->fs->lock);
+    return is;
+}
+
+static uint32_t held; /* requests that are kept unanswered */
+
+/* Until nothing else is under way any more. */
+static void await_quiet(struct place *place)
+{
+    const struct timespec tick = {0, 100000};
+    struct kith_fake_counts counts;
+    bool quiet = false;
+    while (!quiet) {
+        kith_fake_counts(place->cluster, &counts);
+        quiet = counts.under_way == held && counts.calling == 0;
+        if (!quiet) {
+            nanosleep(&tick, NULL);
+        }
+    }
+}
+
+static struct kith_job *job_for(struct place *place, const char *name)
+{
+    struct kith_job *job = kith_job_new(place->fs, NULL, kith_inode_ino(place->fs, place->dir), 0,
+                                        kith_do_lookup);
+    assert_non_null(job);
+    snprintf(job->name, sizeof job->name, "%s", name);
+    return job;
+}
+
+/* The id of the file that a LOOKUP finds, 0: there is none; ret_mode may be NULL. */
+static uint64_t ask_mode(struct place *place, const char *name, mode_t *ret_mode)
+{
+    const struct timespec tick = {0, 100000};
+    pthread_mutex_lock(&place->fs->lock);
+    struct kith_entry *entry = known_entry(place, name);
+    if (entry != NULL) {
+        kith_near_used(entry);
+    }
+    pthread_mutex_unlock(&place->fs->lock);
+    if (entry == NULL) {
+        kith_start_lookup(job_for(place, name));
+    }
+    for (;;) {
+        await_quiet(place);
+        pthread_mutex_lock(&place->fs->lock);
+        entry = known_entry(place, name);
+        uint64_t id = entry != NULL && entry->inode != NULL ? entry->inode->id : 0;
+        if (id != 0 && ret_mode != NULL) {
+            *ret_mode = entry->inode->attrs.mode;
+        }
+        pthread_mutex_unlock(&place->fs->lock);
+        if (entry != NULL) {
+            return id;
+        }
+        nanosleep(&tick, NULL);
+    }
+}
+
+static uint64_t ask(struct place *place, const char *name)
+{
+    return ask_mode(place, name, NULL);
+}
+
+static void ask_number(struct place *place, uint32_t number)
+{
+    char name[16];
+    name_of(name, number);
+    assert_int_equal(ask(place, name), FIRST_ID + number);
+}
+
+/* How many names from that one on are known without a question. */
+static uint32_t known_from(struct place *place, uint32_t number)
+{
+    char name[16];
+    uint32_t count = 0;
+    for (name_of(name, number); known(place, name); name_of(name, number + count)) {
+        count++;
+    }
+    return count;
+}
+
+/* The directory is watched, and known to be large. */
+static void begin(struct place *place)
+{
+    assert_int_equal(found(place, "f00000"), 1);
+    assert_int_equal(found(place, "f00001"), 1);
+    assert_int_equal(found(place, "f00002"), 1);
+    assert_true(place->dir->dir->large);
+    count_anew(place);
+}
+
+/* A window of a page, which ends before the number. */
+static uint32_t grow(struct place *place, uint32_t number)
+{
+    uint32_t brought = 0;
+    while (brought < PAGE - 2) {
+        ask_number(place, number);
+        brought = known_from(place, number + 1);
+        for (uint32_t i = 0; i <= brought; i++) {
+            ask_number(place, number++);
+        }
+    }
+    return number;
+}
+
+static int setup(void **state)
+{
+    int error = setup_with(state, LARGE);
+    begin(*state);
+    return error;
+}
+
+/* ---- How many ---- */
+
+static void test_in_order(void **state)
+{
+    struct place *place = *state;
+    const uint32_t rows[] = {FIRST, FIRST * 4, FIRST * 16, FIRST * 32, PAGE, PAGE};
+    uint32_t number = MIDDLE;
+    for (uint32_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        ask_number(place, number);
+        assert_asked(place, 0, 1);
+        /* the last one may have more rows: it is left out */
+        assert_int_equal(known_from(place, number), rows[i] - 1);
+        for (uint32_t end = number + rows[i] - 1; number < end; number++) {
+            ask_number(place, number);
+        }
+        assert_asked(place, 0, 0);
+    }
+    for (; number < LARGE; number++) {
+        ask_number(place, number);
+    }
+    uint64_t gets, scans;
+    asked(place, &gets, &scans);
+    assert_int_equal(gets, 0);
+    assert_true(scans <= LARGE / PAGE);
+}
+
+/* Two go through it at once, one of whom leaves out a name now and then. */
+static void test_two_streams(void **state)
+{
+    struct place *place = *state;
+    uint64_t gets, scans;
+    for (uint32_t i = 0; i < 4000; i++) {
+        ask_number(place, MIDDLE + i);
+        if (i % 3 != 0) {
+            ask_number(place, MIDDLE + 10000 + i);
+        }
+    }
+    asked(place, &gets, &scans);
+    assert_true(gets + scans < 40);
+}
+
+static void test_no_order(void **state)
+{
+    struct place *place = *state;
+    struct test_random random = {7};
+    uint64_t gets, scans;
+    for (uint32_t i = 0; i < 900; i++) {
+        ask_number(place, MIDDLE + test_random_below(&random, LARGE - MIDDLE));
+    }
+    asked(place, &gets, &scans);
+    /* it was loaded in vain (16 pages); and few more */
+    assert_true(scans < LOAD_PAGES_MAX + 12);
+    assert_true(gets > 700);
+    (void)grow(place, MIDDLE + 3000); /* it is noticed when there is order */
+    asked(place, &gets, &scans);
+    assert_true(gets < 300);
+    assert_true(scans < 20);
+}
+
+static void test_shrink(void **state)
+{
+    struct place *place = *state;
+    uint32_t number = grow(place, MIDDLE), before = PAGE * 2;
+    uint32_t rows = PAGE * 2;
+    for (uint32_t i = 0; rows > 1; i++) {
+        assert_true(i < 10);
+        ask_number(place, number); /* and none of those behind it */
+        rows = known_from(place, number);
+        assert_true(rows <= before / 2 || rows == 1);
+        number += rows;
+        before = rows;
+    }
+    count_anew(place);
+    for (uint32_t i = 0; i < 100; i++) {
+        ask_number(place, LARGE - 1 - 17 * i);
+    }
+    uint64_t gets, scans;
+    asked(place, &gets, &scans);
+    assert_true(scans < LOAD_PAGES_MAX + 8);
+}
+
+/* A name is asked for before it is made: a window would be of no use. */
+static void test_new_names(void **state)
+{
+    struct place *place = *state;
+    uint64_t gets, scans;
+    char name[32];
+    for (uint32_t i = 0; i < 600; i++) {
+        /* between others; or behind the last, where others were removed */
+        snprintf(name, sizeof name, "%c%05unew", i < 300 ? 'f' : 'n', MIDDLE + i);
+        if (i >= 300) {
+            theirs(place, name, 7000000 + i);
+            theirs(place, name, 0);
+        }
+    }
+    count_anew(place);
+    for (uint32_t i = 0; i < 600; i++) {
+        snprintf(name, sizeof name, "%c%05unew", i < 300 ? 'f' : 'n', MIDDLE + i);
+        assert_int_equal(ask(place, name), 0);
+        work(place, place->dir, name, kith_do_mknod);
+        assert_int_not_equal(ask(place, name), 0);
+    }
+    asked(place, &gets, &scans);
+    assert_true(scans < LOAD_PAGES_MAX + 12);
+}
+
+/* What is known of all names is asked for one by one: the few that were told of. */
+static void test_told_of_few(void **state)
+{
+    struct place *place = *state;
+    uint32_t number = grow(place, MIDDLE);
+    char name[16];
+    for (uint32_t i = 0; i < 100; i++) {
+        name_of(name, number - 200 + i);
+        theirs(place, name, 7000000 + i);
+    }
+    count_anew(place);
+    for (uint32_t i = 0; i < 100; i++) {
+        name_of(name, number - 200 + i);
+        assert_int_equal(ask(place, name), 7000000 + i);
+    }
+    assert_asked(place, 100, 0);
+}
+
+/* ---- What is known ---- */
+
+/* The next question begins a window. */
+static void anew(struct place *place)
+{
+    kith_free(place->dir->dir->near);
+    place->dir->dir->near = NULL;
+}
+
+static void test_missing(void **state)
+{
+    struct place *place = *state;
+    assert_int_equal(ask(place, "f20000x"), 0);
+    assert_asked(place, 0, 1);
+    assert_true(known(place, "f20000x"));
+    assert_true(known(place, "f20003"));
+    assert_false(known(place, "f20000")); /* it is before it */
+    assert_false(known(place, "f20001x")); /* nothing is claimed of others */
+    assert_false(known(place, "f19999x"));
+    assert_false(known(place, "f30000x"));
+    theirs(place, "f20000x", 7000000);
+    assert_int_equal(ask(place, "f20000x"), 7000000);
+    assert_int_equal(ask(place, "z"), 0); /* behind the end, */
+    theirs(place, "z", 7000001);
+    assert_int_equal(ask(place, "z"), 7000001); /* and no more */
+}
+
+/* Before the name are so many rows that the scan does not come to it. */
+static void test_not_covered(void **state)
+{
+    struct place *place = *state;
+    char name[8] = "f\xff\x01";
+    for (uint32_t i = 0; i < 2 * FIRST; i++) {
+        name[2] = (char)(i + 1);
+        theirs(place, name, 7000000 + i);
+    }
+    count_anew(place);
+    assert_int_equal(ask(place, "g"), 0);
+    assert_asked(place, 1, 1);
+    theirs(place, "g", 8000000);
+    anew(place);
+    evict_all(place);
+    assert_int_equal(ask(place, "g"), 8000000);
+}
+
+static void mode_put(struct place *place, uint32_t number, mode_t mode)
+{
+    const struct kith_group group = place->dir->dir->group;
+    struct kith_attr_record record = {.file_id = FIRST_ID + number, .changed = KITH_ATTR_MODE};
+    struct kith_put_update update = {.has_sibling = true};
+    struct kith_rowname row;
+    struct kith_buf buf;
+    char name[16];
+    record.attrs.have = KITH_ATTR_MODE;
+    record.attrs.mode = mode;
+    record.attrs.mode_stamp = kith_wall_time();
+    kith_buf_init(&buf);
+    kith_attr_record_encode(&record, &buf);
+    name_of(name, number);
+    kith_rowname_attr(kith_bytes_make(name, strlen(name)), &row);
+    update.name = kith_rowname_bytes(&row);
+    update.value = kith_buf_bytes(&buf);
+    put(place, &group, &update, 1);
+    kith_buf_release(&buf);
+}
+
+static void xattrs_put(struct place *place, uint32_t number, uint32_t count)
+{
+    const struct kith_group group = place->dir->dir->group;
+    struct kith_put_update update = {.has_sibling = true, .value = kith_bytes_make("value", 5)};
+    struct kith_rowname row;
+    char name[16], attribute[16];
+    name_of(name, number);
+    for (uint32_t i = 0; i < count; i++) {
+        int size = snprintf(attribute, sizeof attribute, "user.%u", i);
+        assert_int_equal(kith_rowname_xattr(kith_bytes_make(name, strlen(name)),
+                                            kith_bytes_make(attribute, (size_t)size), &row),
+                         KITH_OK);
+        update.name = kith_rowname_bytes(&row);
+        put(place, &group, &update, 1);
+    }
+}
+
+/* What stands beside a name may be behind the cut. */
+static void test_cut(void **state)
+{
+    struct place *place = *state;
+    char name[16];
+    mode_t mode = 0;
+    mode_put(place, MIDDLE + FIRST - 1, 0600); /* a row behind the cut */
+    ask_number(place, MIDDLE);
+    name_of(name, MIDDLE + FIRST - 2);
+    assert_true(known(place, name));
+    name_of(name, MIDDLE + FIRST - 1);
+    assert_false(known(place, name));
+    assert_int_equal(ask_mode(place, name, &mode), FIRST_ID + MIDDLE + FIRST - 1);
+    assert_int_equal(mode, 0600);
+    /* the same of the name that is asked for: of its rows only the first ones come */
+    const uint32_t number = MIDDLE + 5000;
+    mode_put(place, number, 0604);
+    xattrs_put(place, number, 2 * FIRST);
+    anew(place);
+    name_of(name, number);
+    assert_int_equal(ask_mode(place, name, &mode), FIRST_ID + number);
+    assert_int_equal(mode, 0604);
+    /* or the first alone, where others were before it */
+    char before[16] = "f30000\xff\x01";
+    for (uint32_t i = 0; i < FIRST - 1; i++) {
+        before[7] = (char)(i + 1);
+        theirs(place, before, 7000000 + i);
+        theirs(place, before, 0);
+    }
+    mode_put(place, 30001, 0606);
+    anew(place);
+    count_anew(place);
+    assert_int_equal(ask_mode(place, "f30001", &mode), FIRST_ID + 30001);
+    assert_int_equal(mode, 0606);
+    assert_asked(place, 1, 1);
+}
+
+/* The scan is there, and is not answered yet. */
+static void hold_scan(struct place *place, const char *name)
+{
+    const struct timespec tick = {0, 100000};
+    struct kith_fake_counts counts = {0};
+    anew(place);
+    kith_fake_hold(place->cluster, KITH_CLIENT_SCAN, true);
+    kith_start_lookup(job_for(place, name));
+    while (counts.under_way == 0) {
+        nanosleep(&tick, NULL);
+        kith_fake_counts(place->cluster, &counts);
+    }
+    held = 1;
+}
+
+static void let_go(struct place *place)
+{
+    held = 0;
+    kith_fake_hold(place->cluster, KITH_CLIENT_SCAN, false);
+    await_quiet(place);
+}
+
+/* By a question that is under way. */
+static void await_known(struct place *place, const char *name)
+{
+    const struct timespec tick = {0, 1000000};
+    for (uint32_t i = 0; !known(place, name); i++) {
+        assert_true(i < 5000);
+        nanosleep(&tick, NULL);
+    }
+}
+
+static void test_told_meanwhile(void **state)
+{
+    struct place *place = *state;
+    hold_scan(place, "f20000");
+    theirs(place, "f20000", 7000000); /* the one that is asked for */
+    theirs(place, "f20003", 7000003);
+    theirs(place, "f20004", 0);
+    theirs(place, "f20005x", 7000005);
+    struct kith_bytes told = kith_bytes_make("f20006", 6); /* what the scan may not have seen */
+    assert_int_equal(kith_fake_tell(place->cluster, &place->dir->dir->group, &told, 1), 1);
+    ask_number(place, MIDDLE + 7); /* meanwhile others are asked for alone */
+    let_go(place);
+    await_known(place, "f20000"); /* it is asked for again */
+    assert_false(known(place, "f20003"));
+    assert_false(known(place, "f20004"));
+    assert_false(known(place, "f20005x"));
+    assert_false(known(place, "f20006"));
+    assert_true(known(place, "f20002"));
+    assert_true(known(place, "f20007"));
+    assert_int_equal(ask(place, "f20000"), 7000000);
+    assert_int_equal(ask(place, "f20003"), 7000003);
+    assert_int_equal(ask(place, "f20004"), 0);
+    assert_int_equal(ask(place, "f20005x"), 7000005);
+    /* what was told of has left the table since: nobody remembers which name it was */
+    hold_scan(place, "f25000");
+    told = kith_bytes_make("f25003", 6);
+    assert_int_equal(kith_fake_tell(place->cluster, &place->dir->dir->group, &told, 1), 1);
+    evict(place, "f25003");
+    let_go(place);
+    assert_false(known(place, "f25003"));
+    /* the missing one was told of, and may have been made behind what the scan saw */
+    hold_scan(place, "f26000x");
+    told = kith_bytes_make("f26000x", 7);
+    assert_int_equal(kith_fake_tell(place->cluster, &place->dir->dir->group, &told, 1), 1);
+    let_go(place);
+    assert_false(known(place, "f26000x"));
+    /* it was made meanwhile */
+    hold_scan(place, "f27000x");
+    theirs(place, "f27000x", 7000009);
+    let_go(place);
+    assert_int_equal(ask(place, "f27000x"), 7000009);
+}
+
+/* What this mount has changed since the scan began is newer. */
+static void test_own_meanwhile(void **state)
+{
+    struct place *place = *state;
+    hold_scan(place, "f20000x");
+    work(place, place->dir, "f20003", kith_do_unlink);
+    work(place, place->dir, "f20000x", kith_do_mknod);
+    let_go(place);
+    assert_int_equal(ask(place, "f20003"), 0);
+    assert_int_not_equal(ask(place, "f20000x"), 0);
+    struct kith_fake_counts counts;
+    kith_fake_counts(place->cluster, &counts);
+    assert_int_equal(counts.conflicts, 0);
+}
+
+static void test_scan_fails(void **state)
+{
+    struct place *place = *state;
+    kith_fake_fail_next(place->cluster, KITH_CLIENT_SCAN, 1, KITH_EUNREACH, false);
+    ask_number(place, MIDDLE);
+    assert_asked(place, 1, 0); /* one that fails is not counted */
+    for (uint32_t i = 1; i < 15; i++) { /* not again at once */
+        ask_number(place, MIDDLE + i);
+    }
+    assert_asked(place, 14, 0);
+}
+
+static void test_lapse(void **state)
+{
+    struct place *place = *state;
+    uint32_t number = grow(place, MIDDLE);
+    kith_fake_set_watches(place->cluster, false);
+    count_anew(place);
+    char name[16];
+    for (uint32_t i = 0; i < 2; i++) { /* it would bring nothing that counts */
+        struct kith_entry *entry;
+        name_of(name, number + i);
+        assert_int_equal(kith_dir_entry(place->fs, place->dir, name, &entry), 0);
+        kith_entry_unpin(place->fs, entry);
+    }
+    assert_asked(place, 2, 0);
+    kith_fake_set_watches(place->cluster, true);
+    assert_false(known(place, name));
+    theirs(place, name, 7000000);
+    assert_int_equal(ask(place, name), 7000000);
+}
+
+/* Attributes of names that are in the table, and of which nothing is known any more. */
+static void test_attributes(void **state)
+{
+    struct place *place = *state;
+    static struct kith_inode *inodes[1000];
+    uint64_t gets, scans;
+    uint32_t first = grow(place, MIDDLE) - 1000;
+    char name[16];
+    /* it is loaded in vain, where enough is asked within a second: there are many names */
+    for (uint32_t i = 0; place->dir->dir->entry_count < KITH_LOAD_NAMES_MAX; i++) {
+        assert_true(i < 500);
+        ask_number(place, LARGE - 1 - 31 * i);
+    }
+    pthread_mutex_lock(&place->fs->lock);
+    for (uint32_t i = 0; i < 1000; i++) {
+        name_of(name, first + i);
+        inodes[i] = kith_entry_find(place->dir, name)->inode;
+        kith_inode_hold(inodes[i]);
+    }
+    pthread_mutex_unlock(&place->fs->lock);
+    kith_fake_set_watches(place->cluster, false);
+    kith_fake_set_watches(place->cluster, true);
+    mode_put(place, first + 500, 0600);
+    count_anew(place);
+    for (uint32_t i = 0; i < 1000; i++) {
+        pthread_mutex_lock(&place->fs->lock);
+        bool is = kith_attrs_known(place->fs, inodes[i]);
+        if (is) {
+            kith_near_used(inodes[i]->entry);
+        }
+        pthread_mutex_unlock(&place->fs->lock);
+        if (!is) {
+            struct kith_job *job = kith_job_new(place->fs, NULL,
+                                                kith_inode_ino(place->fs, inodes[i]), 0,
+                                                kith_do_getattr);
+            assert_non_null(job);
+            kith_start_getattr(job);
+            await_quiet(place);
+        }
+        pthread_mutex_lock(&place->fs->lock);
+        assert_true(kith_attrs_known(place->fs, inodes[i]));
+        assert_int_equal(inodes[i]->attrs.mode, i == 500 ? 0600 : 0640);
+        pthread_mutex_unlock(&place->fs->lock);
+    }
+    asked(place, &gets, &scans);
+    assert_true(gets + scans < 12);
+    pthread_mutex_lock(&place->fs->lock);
+    for (uint32_t i = 0; i < 1000; i++) {
+        kith_inode_drop(place->fs, inodes[i]);
+    }
+    pthread_mutex_unlock(&place->fs->lock);
+}
+
+static void test_unmount_meanwhile(void **state)
+{
+    struct place *place = *state;
+    hold_scan(place, "f20000");
+    held = 0;
+    kith_fake_hold(place->cluster, KITH_CLIENT_SCAN, false);
+    assert_int_equal(kith_fs_free(place->fs), 0);
+    place->fs = NULL;
+}
+
+/* ---- A model: what names there are, and anything may happen in any order ---- */
+
+struct model {
+    uint64_t ids[MODEL]; /* 0: there is none; 1: made by this mount, its id is its own */
+    uint64_t next_id;
+    bool packed; /* what leaves the table is remembered (pack.c) */
+    struct test_random random;
+};
+
+static uint32_t model_name(struct model *model, char name[16])
+{
+    uint32_t number = test_random_below(&model->random, MODEL);
+    name_of(name, MIDDLE + number);
+    return number;
+}
+
+/* One is changed here or elsewhere, or leaves the table. */
+static void model_change(struct place *place, struct model *model)
+{
+    char name[16];
+    uint32_t number = model_name(model, name);
+    uint64_t *id = &model->ids[number];
+    uint32_t what = test_random_below(&model->random, 100);
+    if (what < 30) {
+        *id = test_random_below(&model->random, 3) == 0 ? 0 : ++model->next_id;
+        theirs(place, name, *id);
+    } else if (what < 50) {
+        work(place, place->dir, name, *id != 0 ? kith_do_unlink : kith_do_mknod);
+        *id = *id != 0 ? 0 : 1;
+    } else if (what < 97) {
+        pthread_mutex_lock(&place->fs->lock);
+        struct kith_entry *entry = kith_entry_find(place->dir, name);
+        if (entry != NULL && entry->pins == 0 &&
+            (entry->inode == NULL || entry->inode->refs == 1)) {
+            kith_entry_remove(place->fs, entry);
+        }
+        pthread_mutex_unlock(&place->fs->lock);
+    } else if (what < 99) {
+        evict_all(place);
+    } else {
+        struct kith_bytes none = {NULL, 0};
+        (void)kith_fake_tell(place->cluster, &place->dir->dir->group, &none, 0);
+    }
+}
+
+/* Nothing but what is tested here reads: no load, and no pages ahead. */
+static void model_quiet(struct place *place, const struct model *model)
+{
+    pthread_mutex_lock(&place->fs->lock);
+    struct kith_pack *pack = kith_pack_of(place->dir);
+    pack = pack == NULL && model->packed ? kith_pack_begin(place->fs, place->dir) : pack;
+    if (pack != NULL) {
+        kith_pack_ahead(pack)->over = true;
+    }
+    (void)kith_watch_live(place->dir);
+    place->dir->dir->large = true;
+    place->dir->dir->misses = 0;
+    place->dir->dir->questions = 0;
+    pthread_mutex_unlock(&place->fs->lock);
+}
+
+static uint32_t model_ask(struct place *place, struct model *model)
+{
+    char name[16];
+    uint32_t number = model_name(model, name), without = 0; /* a question */
+    uint32_t end = number + test_random_below(&model->random, 40);
+    for (; number < end && number < MODEL; number++) {
+        name_of(name, MIDDLE + number);
+        model_quiet(place, model);
+        without += known(place, name) ? 1 : 0;
+        uint64_t id = ask(place, name);
+        assert_int_equal(id != 0, model->ids[number] != 0);
+        if (model->ids[number] > 1) {
+            assert_int_equal(id, model->ids[number]);
+        }
+    }
+    return without;
+}
+
+static void run_model(struct place *place, bool packed)
+{
+    static struct model model;
+    uint32_t from_memory = 0, beside = 0;
+    char name[16];
+    model = (struct model){.next_id = 1000000, .packed = packed, .random = {3}};
+    for (uint32_t i = 0; i < MODEL; i++) {
+        model.ids[i] = FIRST_ID + MIDDLE + i;
+    }
+    for (uint32_t i = 0; i < STEPS; i++) {
+        model_quiet(place, &model);
+        (void)model_name(&model, name);
+        if (test_random_below(&model.random, 8) == 0 && !known(place, name)) {
+            hold_scan(place, name); /* and what happens meanwhile */
+            for (uint32_t k = test_random_below(&model.random, 6); k > 0; k--) {
+                model_change(place, &model);
+                model_quiet(place, &model);
+            }
+            let_go(place);
+            beside++;
+        } else if (test_random_below(&model.random, 3) == 0) {
+            from_memory += model_ask(place, &model);
+        } else {
+            model_change(place, &model);
+        }
+    }
+    assert_true(beside > STEPS / 100);
+    assert_true(from_memory > STEPS);
+}
+
+static void test_model(void **state)
+{
+    run_model(*state, false);
+}
+
+static void test_model_with_pack(void **state)
+{
+    run_model(*state, true);
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(test_in_order),
+        CASE(test_two_streams),
+        CASE(test_no_order),
+        CASE(test_shrink),
+        CASE(test_new_names),
+        CASE(test_told_of_few),
+        CASE(test_missing),
+        CASE(test_not_covered),
+        CASE(test_cut),
+        CASE(test_told_meanwhile),
+        CASE(test_own_meanwhile),
+        CASE(test_scan_fails),
+        CASE(test_lapse),
+        CASE(test_attributes),
+        CASE(test_unmount_meanwhile),
+        CASE(test_model),
+        CASE(test_model_with_pack),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
