@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """dir_size.py STEP MOUNT DIR COUNT: one measurement of dir_size in MOUNT/DIR, which holds COUNT
-files f0000000 and up. Prints "what value unit" lines. Four processes work at once."""
+files f0000000 and up. Prints "what value unit" lines. Four processes work at once, but for the steps
+"order" and "shuffled": there it is one."""
 import multiprocessing
 import os
 import random
@@ -19,9 +20,9 @@ def tell(what, value, unit):
     print(f"{what} {value:.4g} {unit}", flush=True)
 
 
-def spread(work, what, names):
+def spread(work, what, names, processes=PROCESSES):
     """work(name) for each, by several processes; the rate of all together."""
-    barrier = multiprocessing.Barrier(PROCESSES + 1)
+    barrier = multiprocessing.Barrier(processes + 1)
 
     def run(part):
         barrier.wait()
@@ -29,7 +30,7 @@ def spread(work, what, names):
             work(f"{TOP}/{name}")
         barrier.wait()
 
-    parts = [names[i::PROCESSES] for i in range(PROCESSES)]
+    parts = [names[i::processes] for i in range(processes)]
     workers = [multiprocessing.Process(target=run, args=(part,)) for part in parts]
     for worker in workers:
         worker.start()
@@ -96,6 +97,10 @@ elif STEP == "warm":
     spread(os.lstat, "lookup_warm", some(1))
 elif STEP == "sorted":
     spread(os.lstat, "lookup_sorted", neighbours())
+elif STEP == "order":
+    spread(os.lstat, "lookup_order", neighbours(), 1)
+elif STEP == "shuffled":
+    spread(os.lstat, "lookup_shuffled", some(4), 1)
 elif STEP == "many":
     spread(os.lstat, "lookup_many", some(2, MANY))
 elif STEP == "known":
