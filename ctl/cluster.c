@@ -112,8 +112,35 @@ enum kith_err kith_ctl_address(const char *text, char ret_address[KITH_ADDRESS_S
     return err;
 }
 
+/* The cluster's name, under either of its options. */
+static enum kith_err cluster_name(const struct kith_ctl_args *args, const char **ret_name,
+                                  struct kith_error *error)
+{
+    const char *by_name = kith_ctl_value(args, "name");
+    if (by_name && kith_ctl_value(args, "cluster")) {
+        return kith_error_set(error, KITH_EINVAL, "--name and --cluster are the same");
+    }
+    return text(args, by_name ? "name" : "cluster", 1, NAME_MAX_BYTES, "kith", ret_name, error);
+}
+
+/* What only certificates have. */
+static enum kith_err no_folder(const struct kith_ctl_args *args, struct kith_error *error)
+{
+    static const char *const names[] = {"node", "days"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (kith_ctl_value(args, names[i])) {
+            return kith_error_set(error, KITH_EINVAL,
+                                  "--%s goes with 'init DIR', and a DIR has a '/' in it", names[i]);
+        }
+    }
+    return KITH_OK;
+}
+
 int kith_ctl_init(const struct kith_ctl_args *args)
 {
+    if (strchr(args->positional[0], '/') || strcmp(args->positional[0], ".") == 0) {
+        return kith_ctl_init_dir(args);
+    }
     struct kith_error error;
     char node[KITH_ADDRESS_SIZE];
     struct kith_msg order;
@@ -121,7 +148,8 @@ int kith_ctl_init(const struct kith_ctl_args *args)
     order.kind = KITH_MSG_INIT_REQ;
     struct kith_init_req *init = &order.u.init_req;
     if (kith_ctl_address(args->positional[0], node, &error) != KITH_OK ||
-        text(args, "name", 1, NAME_MAX_BYTES, "kith", &init->name, &error) != KITH_OK ||
+        no_folder(args, &error) != KITH_OK ||
+        cluster_name(args, &init->name, &error) != KITH_OK ||
         text(args, "zone", 0, ZONE_MAX_BYTES, "", &init->zone, &error) != KITH_OK ||
         partitions(args, &init->partitions, &error) != KITH_OK ||
         number(args, "replicas", KITH_REPLICAS_MAX, &init->replicas, &error) != KITH_OK ||

@@ -25,12 +25,33 @@ static const struct kith_ctl_option common_options[] = {
 };
 static const struct kith_ctl_option init_options[] = {
     {"name", "NAME", "the cluster's name (default kith)"},
+    {"cluster", "NAME", "the same"},
+    {"node", "NAME", "DIR: the first node's name (default: this machine's)"},
+    {"days", "N", "DIR: how long certificates are valid (default 1095)"},
     {"partitions", "Q", "a power of two, fixed for ever (default 1024)"},
     {"replicas", "N", "copies of everything, 1 to 7 (default 3)"},
     {"zone", "ZONE", "data centre of this node (default none)"},
     {"weight", "W", "share of the data, relative (default 1)"},
     {NULL, NULL, NULL},
 };
+#define CA_OPTION                                                                                  \
+    {                                                                                              \
+        "ca", "DIR", "the authority's folder (default /etc/kithfs/ca)"                             \
+    }
+#define ISSUE_OPTIONS                                                                              \
+    CA_OPTION, {"out", "DIR", "the folder that it is put into (default NAME)"},                    \
+        {"days", "N", "how long it is valid (default 1095)"},                                      \
+    {                                                                                              \
+        "renew", NULL, "a new certificate for the key that is there"                               \
+    }
+static const struct kith_ctl_option cert_options[] = {ISSUE_OPTIONS, {NULL, NULL, NULL}};
+static const struct kith_ctl_option cert_client_options[] = {
+    ISSUE_OPTIONS,
+    {"volume", "V...", "only this volume: a number, fs or kv; may be repeated (default all)"},
+    {"read-only", NULL, "nothing may be changed with it"},
+    {NULL, NULL, NULL},
+};
+static const struct kith_ctl_option ca_options[] = {CA_OPTION, {NULL, NULL, NULL}};
 static const struct kith_ctl_option join_options[] = {
     {"through", "ADDRESS", "any member of the cluster (default: the first of --servers)"},
     {"zone", "ZONE", "data centre of the new node (default none)"},
@@ -117,10 +138,32 @@ static const struct kith_ctl_option up_options[] = {
 };
 
 const struct kith_ctl_command kith_ctl_commands[] = {
-    {NULL, "init", "NODE", 1, 1, "make a cluster of one running node",
+    {NULL, "init", "NODE|DIR", 1, 1, "make a cluster of one running node, or its certificates",
      "NODE is the address of a kithd that has no cluster yet. Others are added with 'kithctl "
-     "join'.\n",
+     "join'.\n"
+     "DIR has a '/' in it, or is '.': the folder DIR/ca gets a new authority for the cluster, DIR\n"
+     "the certificates of the first node and of an admin. Others come from 'kithctl cert'.\n",
      "kithctl init 127.0.0.1:7070 --name home", init_options, kith_ctl_init},
+    {"cert", "node", "NAME", 1, 1, "issue a node's certificate",
+     "Key and certificate (node.key, node.crt) and what it needs to check others (ca.crt,\n"
+     "crl.pem) are put into a folder, to be brought to the node's machine. A key that is there\n"
+     "stays: --renew for a new certificate, another --out for a new key.\n",
+     "kithctl cert node elm --out elm", cert_options, kith_ctl_cert_node},
+    {"cert", "admin", "NAME", 1, 1, "issue a certificate that allows everything",
+     "For who runs kithctl. As 'cert node', in admin.key and admin.crt.\n",
+     "kithctl cert admin anna", cert_options, kith_ctl_cert_admin},
+    {"cert", "client", "NAME", 1, 1, "issue the certificate of a mount or program",
+     "As 'cert node', in client.key and client.crt. With --renew it allows what the one that is\n"
+     "there does, where nothing else is said.\n",
+     "kithctl cert client laptop --volume fs --read-only", cert_client_options,
+     kith_ctl_cert_client},
+    {"cert", "list", "", 0, 0, "what was issued, and what became of it",
+     "STATE: valid, soon (ends within 30 days), expired, revoked.\n", "kithctl cert list",
+     ca_options, kith_ctl_cert_list},
+    {"cert", "revoke", "SERIAL|NAME", 1, 1, "make certificates worthless",
+     "All of that name, or the one of that serial number (or of its first 8 digits or more).\n"
+     "The new list is then to be brought to every node and client.\n",
+     "kithctl cert revoke laptop", ca_options, kith_ctl_cert_revoke},
     {NULL, "join", "NODE", 1, 1, "add a running node to a cluster",
      "NODE is the address of a kithd that has no cluster yet. Where the cluster holds data, that\n"
      "begins to move at once; 'plan join' shows first what would.\n",
@@ -399,6 +442,31 @@ enum kith_err kith_ctl_servers(const char *text, struct kith_ctl_args *args,
     }
 }
 
+static bool may_repeat(const struct kith_ctl_args *args, const char *name, size_t length)
+{
+    for (const struct kith_ctl_option *option = args->command->options; option->name; option++) {
+        if (strlen(option->name) == length && strncmp(option->name, name, length) == 0) {
+            size_t size = option->argument ? strlen(option->argument) : 0;
+            return size > 3 && strcmp(option->argument + size - 3, "...") == 0;
+        }
+    }
+    return false;
+}
+
+static enum kith_err option_repeat(struct kith_ctl_args *args, const char *name, size_t length,
+                                   const char *value, struct kith_error *error)
+{
+    if (!may_repeat(args, name, length)) {
+        return KITH_OK;
+    }
+    if (args->many_count == KITH_CTL_MANY_MAX) {
+        return kith_error_set(error, KITH_EINVAL, "--%.*s is given more than %u times", (int)length,
+                              name, KITH_CTL_MANY_MAX);
+    }
+    args->many[args->many_count++] = value;
+    return KITH_OK;
+}
+
 static const char **option_place(struct kith_ctl_args *args, const char *name, size_t length,
                                  const char *common[4], bool *ret_switch)
 {
@@ -450,13 +518,12 @@ static enum kith_err option_parse(struct kith_ctl_args *args, int argc, char *co
     }
     if (name[length] == '=') {
         *place = name + length + 1;
-        return KITH_OK;
-    }
-    if (*at + 1 >= argc) {
+    } else if (*at + 1 >= argc) {
         return kith_error_set(error, KITH_EINVAL, "--%s needs a value", name);
+    } else {
+        *place = argv[++*at];
     }
-    *place = argv[++*at];
-    return KITH_OK;
+    return option_repeat(args, name, length, *place, error);
 }
 
 /* Whether --json stands in a command line that may make no sense. */

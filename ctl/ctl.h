@@ -29,13 +29,14 @@ enum kith_ctl_exit {
 
 #define KITH_CTL_OPTIONS_MAX 16u
 #define KITH_CTL_ARGS_MAX    4u
+#define KITH_CTL_MANY_MAX    32u  /* times that an option which may be repeated is given */
 #define KITH_CTL_SERVERS_MAX 64u  /* doors named on a command line; one that answers is enough */
 #define KITH_CTL_PORT        7070 /* where a server without a port listens */
 #define KITH_CTL_TIMEOUT_MS  10000u
 
 struct kith_ctl_option {
     const char *name;     /* without "--" */
-    const char *argument; /* placeholder; NULL: a switch */
+    const char *argument; /* placeholder; NULL: a switch; "X...": it may be given several times */
     const char *help;
 };
 
@@ -60,6 +61,8 @@ struct kith_ctl_args {
     const char *positional[KITH_CTL_ARGS_MAX];
     const char
         *values[KITH_CTL_OPTIONS_MAX]; /* by the command's options; "" for a switch that is set */
+    uint32_t many_count; /* of the option that may be repeated, of which a command has one at most */
+    const char *many[KITH_CTL_MANY_MAX];
     bool json;
     bool help;
     uint64_t timeout_ms; /* of the whole command, or of each request where that is said */
@@ -105,6 +108,12 @@ int kith_ctl_usage(const struct kith_ctl_args *args, const struct kith_error *er
 
 /* The commands. */
 int kith_ctl_init(const struct kith_ctl_args *args);
+int kith_ctl_init_dir(const struct kith_ctl_args *args); /* 'init DIR': cert_issue.c */
+int kith_ctl_cert_node(const struct kith_ctl_args *args);
+int kith_ctl_cert_admin(const struct kith_ctl_args *args);
+int kith_ctl_cert_client(const struct kith_ctl_args *args);
+int kith_ctl_cert_list(const struct kith_ctl_args *args);
+int kith_ctl_cert_revoke(const struct kith_ctl_args *args);
 int kith_ctl_join(const struct kith_ctl_args *args);
 int kith_ctl_status(const struct kith_ctl_args *args);
 int kith_ctl_ring(const struct kith_ctl_args *args);

@@ -15,8 +15,8 @@
 #define SERIAL_BITS 127 /* random; the number is positive, and at most 20 bytes in DER */
 #define DAY_S       86400
 #define CURVE       "P-256"
-#define SAN_SIZE    (64u + KITH_CERT_VOLUMES_MAX * 32u) /* characters of all names of a certificate \
-                                                         */
+/* characters of all names of a certificate */
+#define SAN_SIZE (64u + KITH_CERT_VOLUMES_MAX * 32u)
 
 struct kith_authority {
     X509 *cert;

@@ -376,6 +376,26 @@ enum kith_err kith_cert_read(struct kith_bytes pem, struct kith_cert *ret_cert,
     return err;
 }
 
+enum kith_err kith_cert_cluster(struct kith_bytes authority_pem,
+                                char ret_cluster[KITH_CERT_NAME_SIZE], struct kith_error *error)
+{
+    X509 *cert = NULL;
+    char cluster[KITH_CERT_NAME_SIZE] = "";
+    enum kith_err err = cert_load(authority_pem, "the authority's certificate", &cert, error);
+    if (err == KITH_OK && (X509_check_ca(cert) != 1 ||
+                           !cert_name_text(X509_get_subject_name(cert), NID_organizationName,
+                                           cluster, sizeof cluster) ||
+                           !kith_cert_name_fits(cluster))) {
+        err = kith_error_set(error, KITH_EFORMAT, "the certificate is no kithfs authority's");
+    }
+    ERR_clear_error();
+    X509_free(cert);
+    if (err == KITH_OK) {
+        memcpy(ret_cluster, cluster, sizeof cluster);
+    }
+    return err;
+}
+
 enum kith_err kith_cert_match(struct kith_bytes cert_pem, struct kith_bytes key_pem,
                               struct kith_error *error)
 {

@@ -77,6 +77,11 @@ bool kith_cert_has_volume(const struct kith_cert_grant *grant, uint32_t volume);
 KITH_MUST_CHECK enum kith_err kith_cert_read(struct kith_bytes pem, struct kith_cert *ret_cert,
                                              struct kith_error *error);
 
+/* The cluster that an authority's certificate is of. EFORMAT: it is none's; ETOOBIG. */
+KITH_MUST_CHECK enum kith_err kith_cert_cluster(struct kith_bytes authority_pem,
+                                                char ret_cluster[KITH_CERT_NAME_SIZE],
+                                                struct kith_error *error);
+
 /* Whether the key is the certificate's. EINVAL: it is another's; EFORMAT: one of them cannot be
  * read (a key with a password neither); ETOOBIG. */
 KITH_MUST_CHECK enum kith_err kith_cert_match(struct kith_bytes cert_pem, struct kith_bytes key_pem,

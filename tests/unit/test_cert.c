@@ -474,6 +474,20 @@ static void test_bad_text(void **state)
     certs_own_release(&own);
 }
 
+static void test_cluster(void **state)
+{
+    (void)state;
+    struct certs_own own;
+    char cluster[KITH_CERT_NAME_SIZE] = "x";
+    certs_issue(&ca, KITH_CERT_NODE, "oak", 10, 0, &own);
+    assert_int_equal(kith_cert_cluster(kith_buf_bytes(&own.cert), cluster, NULL), KITH_EFORMAT);
+    assert_int_equal(kith_cert_cluster(kith_bytes_make("x", 1), cluster, NULL), KITH_EFORMAT);
+    assert_string_equal(cluster, "x");
+    assert_int_equal(kith_cert_cluster(kith_buf_bytes(&ca.cert), cluster, NULL), KITH_OK);
+    assert_string_equal(cluster, "home");
+    certs_own_release(&own);
+}
+
 static void test_match(void **state)
 {
     (void)state;
@@ -541,6 +555,7 @@ int main(void)
         cmocka_unit_test(test_under_a_client), cmocka_unit_test(test_changed),
         cmocka_unit_test(test_bad_text),       cmocka_unit_test(test_match),
         cmocka_unit_test(test_others_list),    cmocka_unit_test(test_names),
+        cmocka_unit_test(test_cluster),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
