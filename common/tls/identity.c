@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tls/identity.h"
+
+#include <openssl/crypto.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "tls/pem_file.h"
+
+#define FILES 4u /* certificate, key, authorities, lists */
+
+/* By which a changed file is told: a rename changes the inode, a write the time. */
+struct state {
+    struct {
+        uint64_t device, inode;
+        int64_t size, changed_s, changed_ns;
+    } files[FILES];
+};
+
+struct kith_follow {
+    char *paths[FILES]; /* the last may be NULL */
+    pthread_mutex_t lock;
+    /* protected by lock */
+    struct kith_identity *current;
+    struct state taken; /* of `current` */
+    struct state seen;  /* when they were looked at last */
+    struct state told;  /* what the log was told to be unsound */
+    uint64_t looked_ms;
+};
+
+struct kith_identity *kith_identity_hold(struct kith_identity *identity)
+{
+    __atomic_add_fetch(&identity->refs, 1, __ATOMIC_RELAXED);
+    return identity;
+}
+
+void kith_identity_drop(struct kith_identity *identity)
+{
+    if (!identity || __atomic_sub_fetch(&identity->refs, 1, __ATOMIC_ACQ_REL) != 0) {
+        return;
+    }
+    if (identity->key_pem) {
+        OPENSSL_cleanse(identity->key_pem, strlen(identity->key_pem));
+    }
+    kith_free(identity->cert_pem);
+    kith_free(identity->key_pem);
+    kith_free(identity->ca_pem);
+    kith_trust_free(identity->trust);
+    kith_free(identity);
+}
+
+static void look(const struct kith_follow *follow, struct state *ret_state)
+{
+    memset(ret_state, 0, sizeof *ret_state);
+    for (size_t i = 0; i < FILES; i++) {
+        struct stat stat_buf;
+        if (follow->paths[i] && stat(follow->paths[i], &stat_buf) == 0) {
+            ret_state->files[i].device = stat_buf.st_dev;
+            ret_state->files[i].inode = stat_buf.st_ino;
+            ret_state->files[i].size = stat_buf.st_size;
+            ret_state->files[i].changed_s = stat_buf.st_ctim.tv_sec;
+            ret_state->files[i].changed_ns = stat_buf.st_ctim.tv_nsec;
+        }
+    }
+}
+
+static bool same(const struct state *a, const struct state *b)
+{
+    return memcmp(a, b, sizeof *a) == 0;
+}
+
+/* The file as a text. */
+static enum kith_err read_text(const char *path, enum kith_pem_kind kind, size_t max,
+                               char **ret_text, size_t *ret_size, struct kith_error *error)
+{
+    struct kith_buf buf;
+    kith_buf_init(&buf);
+    enum kith_err err = kith_pem_read(path, kind, max, &buf, error);
+    if (err == KITH_OK) {
+        *ret_size = buf.size;
+        kith_buf_put_u8(&buf, 0);
+        *ret_text = kith_malloc(buf.size);
+        if (buf.failed || !*ret_text) {
+            err = kith_error_set(error, KITH_ENOMEM, "no memory for %s", path);
+        } else if (memchr(buf.data, 0, *ret_size)) {
+            err = kith_error_set(error, KITH_EFORMAT,
+                                 "%s is no PEM file: there is a zero byte in it", path);
+        } else {
+            memcpy(*ret_text, buf.data, buf.size);
+        }
+    }
+    kith_pem_wipe(&buf);
+    return err;
+}
+
+static enum kith_err check(const struct kith_follow *follow, struct kith_identity *identity,
+                           size_t sizes[FILES], struct kith_bytes lists, struct kith_error *error)
+{
+    struct kith_bytes cert = kith_bytes_make(identity->cert_pem, sizes[0]);
+    enum kith_err err =
+        kith_trust_new(kith_bytes_make(identity->ca_pem, sizes[2]), lists, &identity->trust, error);
+    if (err != KITH_OK) {
+        (void)kith_error_wrap(error, "%s%s%s", follow->paths[2], lists.size > 0 ? ", " : "",
+                              lists.size > 0 ? follow->paths[3] : "");
+        return err;
+    }
+    err = kith_cert_match(cert, kith_bytes_make(identity->key_pem, sizes[1]), error);
+    if (err != KITH_OK) {
+        (void)kith_error_wrap(error, "%s, %s", follow->paths[0], follow->paths[1]);
+        return err;
+    }
+    err = kith_trust_check(identity->trust, cert, (int64_t)time(NULL), &identity->own, error);
+    if (err != KITH_OK) {
+        (void)kith_error_wrap(error, "%s", follow->paths[0]);
+    }
+    return err;
+}
+
+static enum kith_err load(const struct kith_follow *follow, struct kith_identity **ret_identity,
+                          struct kith_error *error)
+{
+    struct kith_identity *identity = kith_calloc(1, sizeof *identity);
+    if (!identity) {
+        return kith_error_set(error, KITH_ENOMEM, "out of memory");
+    }
+    size_t sizes[FILES] = {0};
+    char *lists = NULL;
+    identity->refs = 1;
+    enum kith_err err = read_text(follow->paths[0], KITH_PEM_PUBLIC, KITH_CERT_PEM_MAX,
+                                  &identity->cert_pem, &sizes[0], error);
+    if (err == KITH_OK) {
+        err = read_text(follow->paths[1], KITH_PEM_SECRET, KITH_CERT_PEM_MAX, &identity->key_pem,
+                        &sizes[1], error);
+    }
+    if (err == KITH_OK) {
+        err = read_text(follow->paths[2], KITH_PEM_PUBLIC, KITH_CERT_PEM_MAX, &identity->ca_pem,
+                        &sizes[2], error);
+    }
+    if (err == KITH_OK && follow->paths[3]) {
+        err = read_text(follow->paths[3], KITH_PEM_PUBLIC, KITH_CRL_PEM_MAX, &lists, &sizes[3],
+                        error);
+        if (err == KITH_OK && sizes[3] == 0) { /* cut off: the list of nothing is a list, too */
+            err = kith_error_set(error, KITH_EFORMAT, "%s is empty", follow->paths[3]);
+        }
+    }
+    if (err == KITH_OK) {
+        err = check(follow, identity, sizes, kith_bytes_make(lists, sizes[3]), error);
+    }
+    kith_free(lists);
+    if (err != KITH_OK) {
+        kith_identity_drop(identity);
+        return err;
+    }
+    *ret_identity = identity;
+    return KITH_OK;
+}
+
+enum kith_err kith_follow_new(const struct kith_identity_files *files,
+                              struct kith_follow **ret_follow, struct kith_error *error)
+{
+    const char *const paths[FILES] = {files->cert, files->key, files->ca, files->crl};
+    struct kith_follow *follow = kith_calloc(1, sizeof *follow);
+    if (!follow) {
+        return kith_error_set(error, KITH_ENOMEM, "out of memory");
+    }
+    pthread_mutex_init(&follow->lock, NULL);
+    enum kith_err err = KITH_OK;
+    for (size_t i = 0; i < FILES && err == KITH_OK; i++) {
+        if (!paths[i] && i + 1 < FILES) {
+            err = kith_error_set(error, KITH_EINVAL, "certificate, key and authority go together");
+        } else if (paths[i]) {
+            follow->paths[i] = kith_strdup(paths[i]);
+            err = follow->paths[i] ? KITH_OK : kith_error_set(error, KITH_ENOMEM, "out of memory");
+        }
+    }
+    if (err == KITH_OK) {
+        look(follow, &follow->taken); /* before: what changes meanwhile is looked at again */
+        follow->seen = follow->taken;
+        err = load(follow, &follow->current, error);
+    }
+    if (err != KITH_OK) {
+        kith_follow_free(follow);
+        return err;
+    }
+    follow->current->edition = 1;
+    follow->looked_ms = kith_mono_ms();
+    *ret_follow = follow;
+    return KITH_OK;
+}
+
+void kith_follow_free(struct kith_follow *follow)
+{
+    if (!follow) {
+        return;
+    }
+    kith_identity_drop(follow->current);
+    for (size_t i = 0; i < FILES; i++) {
+        kith_free(follow->paths[i]);
+    }
+    pthread_mutex_destroy(&follow->lock);
+    kith_free(follow);
+}
+
+/* lock held: the files are not those that were taken. `settled`: nor have they changed since the
+ * last look. */
+static void take_new(struct kith_follow *follow, const struct state *now, bool settled)
+{
+    struct kith_identity *next = NULL;
+    struct kith_error error;
+    enum kith_err err = load(follow, &next, &error);
+    if (err == KITH_OK) {
+        err = kith_trust_follows(next->trust, follow->current->trust, &error);
+        if (err != KITH_OK) {
+            (void)kith_error_wrap(&error, "%s", follow->paths[3] ? follow->paths[3] : "no list");
+        }
+    }
+    if (err == KITH_OK) {
+        next->edition = follow->current->edition + 1;
+        kith_log_info("tls", "taken: the certificate of %s '%s' (serial number %s) from %s",
+                      kith_cert_role_name(next->own.grant.role), next->own.grant.name,
+                      next->own.serial, follow->paths[0]);
+        kith_identity_drop(follow->current);
+        follow->current = next;
+        follow->taken = *now;
+        return;
+    }
+    kith_identity_drop(next);
+    if (settled && !same(now, &follow->told)) {
+        follow->told = *now;
+        kith_log_error("tls", "new certificates are not taken, the old ones stay in use: %s",
+                       error.message);
+    }
+}
+
+struct kith_identity *kith_follow_take(struct kith_follow *follow)
+{
+    uint64_t now_ms = kith_mono_ms();
+    pthread_mutex_lock(&follow->lock);
+    if (now_ms - follow->looked_ms >= KITH_IDENTITY_LOOK_MS) {
+        struct state now;
+        follow->looked_ms = now_ms;
+        look(follow, &now);
+        if (!same(&now, &follow->taken)) {
+            take_new(follow, &now, same(&now, &follow->seen));
+        }
+        follow->seen = now;
+    }
+    struct kith_identity *identity = kith_identity_hold(follow->current);
+    pthread_mutex_unlock(&follow->lock);
+    return identity;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * identity.h - this process's own certificate and key, and whom it trusts: from files that may be
+ * replaced while it runs.
+ *
+ * The files are looked at again at most once a second, when somebody asks. What is new is taken
+ * only as a whole and only where it is sound: the key is the certificate's, the authority signed
+ * it, it is valid now, and no list of revoked certificates is older than the one in use. Else what
+ * was in use stays, and the log says why, once for each state of the files; a second is left to who
+ * copies them one by one. So certificates are renewed by copying files, in any order, without an
+ * end of anything.
+ *
+ * Any thread. Checked by tests/unit/test_identity.c. */
+#ifndef KITH_TLS_IDENTITY_H
+#define KITH_TLS_IDENTITY_H
+
+#include "tls/cert.h"
+
+#define KITH_IDENTITY_LOOK_MS 1000u
+
+/* Paths. The authority's certificates and lists may be several in one file (cert.h). */
+struct kith_identity_files {
+    const char *cert, *key, *ca;
+    const char *crl; /* NULL: nothing is revoked */
+};
+
+/* What the files said at one time. Immutable. */
+struct kith_identity {
+    uint32_t refs;                     /* atomic */
+    uint64_t edition;                  /* from 1; each later one has a higher one */
+    char *cert_pem, *key_pem, *ca_pem; /* ended by NUL */
+    struct kith_cert own;
+    struct kith_trust *trust;
+};
+
+struct kith_identity *kith_identity_hold(struct kith_identity *identity); /* returns it */
+void kith_identity_drop(struct kith_identity *identity);                  /* NULL is fine */
+
+struct kith_follow; /* the files, and what was taken from them last */
+
+/* Reads them; the paths are copied. Errors as of pem_file.h and cert.h, with the file's name. */
+KITH_MUST_CHECK enum kith_err kith_follow_new(const struct kith_identity_files *files,
+                                              struct kith_follow **ret_follow,
+                                              struct kith_error *error);
+void kith_follow_free(struct kith_follow *follow);
+/* What is in use now; held for the caller. May read files: some 100 us once a second, a millisecond
+ * when they have changed. */
+struct kith_identity *kith_follow_take(struct kith_follow *follow);
+
+#endif
