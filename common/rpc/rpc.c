@@ -30,7 +30,11 @@
  * it ends the process behind it. */
 static void log_grpc(gpr_log_func_args *args)
 {
-    if (args->severity == GPR_LOG_SEVERITY_ERROR && strstr(args->message, "assertion failed")) {
+    if (args->severity == GPR_LOG_SEVERITY_ERROR && strstr(args->message, "Handshake failed")) {
+        const char *reason = rpc_tls_reason(args->message);
+        rpc_tls_log("a connection was refused: %s", reason ? reason : args->message);
+    } else if (args->severity == GPR_LOG_SEVERITY_ERROR &&
+               strstr(args->message, "assertion failed")) {
         kith_log_error("grpc", "%s:%d: %s", args->file, args->line, args->message);
     } else {
         kith_log_debug("grpc", "%s", args->message);
@@ -233,6 +237,7 @@ static void end_threads(struct kith_rpc *rpc)
     grpc_completion_queue_destroy(rpc->queue);
     rpc_timer_stop(rpc);
     grpc_shutdown();
+    rpc_tls_free(rpc->tls);
     pthread_cond_destroy(&rpc->changed);
     pthread_mutex_destroy(&rpc->lock);
     kith_free(rpc->threads);
@@ -262,6 +267,12 @@ enum kith_err kith_rpc_new(const struct kith_rpc_options *options,
     o->connect_timeout_ms =
         o->connect_timeout_ms ? o->connect_timeout_ms : CONNECT_TIMEOUT_DEFAULT_MS;
     o->keepalive_ms = o->keepalive_ms ? o->keepalive_ms : KEEPALIVE_DEFAULT_MS;
+    enum kith_err err = o->tls ? rpc_tls_new(o->tls, &rpc->tls, error) : KITH_OK;
+    if (err != KITH_OK) {
+        kith_free(list);
+        kith_free(rpc);
+        return err;
+    }
     rpc->threads = list;
     pthread_mutex_init(&rpc->lock, NULL);
     pthread_cond_init(&rpc->changed, NULL);
@@ -271,6 +282,7 @@ enum kith_err kith_rpc_new(const struct kith_rpc_options *options,
     int failed = rpc_timer_start(rpc);
     if (failed != 0) {
         grpc_shutdown();
+        rpc_tls_free(rpc->tls);
         kith_free(list);
         kith_free(rpc);
         return kith_error_set(error, KITH_ENOMEM, "cannot start a thread: %s", strerror(failed));
@@ -416,9 +428,11 @@ enum kith_err rpc_channel_get(struct kith_rpc *rpc, const char *address,
                               struct rpc_channel **ret_channel, struct kith_error *error)
 {
     char target[KITH_ADDRESS_SIZE + RPC_SCHEME_MAX];
+    uint64_t edition = rpc_tls_edition(rpc);
     pthread_mutex_lock(&rpc->lock);
     struct rpc_channel *channel = rpc->channels;
-    while (channel && strcmp(channel->address, address) != 0) {
+    while (channel &&
+           (strcmp(channel->address, address) != 0 || channel->edition != edition)) {
         channel = channel->next;
     }
     if (channel) {
@@ -431,12 +445,17 @@ enum kith_err rpc_channel_get(struct kith_rpc *rpc, const char *address,
             return err;
         }
         channel = kith_calloc(1, sizeof *channel);
-        if (!channel) {
+        grpc_channel_credentials *credentials =
+            channel ? rpc_channel_credentials(rpc, channel) : NULL;
+        if (!credentials) {
+            if (channel) {
+                rpc_verify_drop(channel->verify);
+            }
+            kith_free(channel);
             return kith_error_set(error, KITH_ENOMEM, "no memory for a connection to %s", address);
         }
         struct rpc_args args;
         rpc_client_args(&rpc->options, &args);
-        grpc_channel_credentials *credentials = rpc_channel_credentials();
         channel->channel = grpc_channel_create(target, credentials, &args.header);
         grpc_channel_credentials_release(credentials);
         (void)snprintf(channel->address, sizeof channel->address, "%s", address);
@@ -466,6 +485,7 @@ void rpc_channel_drop(struct kith_rpc *rpc, struct rpc_channel *channel, bool fa
     pthread_mutex_unlock(&rpc->lock);
     if (last) {
         grpc_channel_destroy(channel->channel);
+        rpc_verify_drop(channel->verify);
         kith_free(channel);
     }
 }

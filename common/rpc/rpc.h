@@ -16,6 +16,11 @@
  * a connection that this side opened, what comes while no answer is awaited may wait 5 ms
  * (rpc_read.c): so each side asks on connections of its own.
  *
+ * With certificates (options.tls) every connection is TLS on which both sides prove who they are:
+ * who has no valid certificate of the cluster gets no answer, and an opener talks to nodes only
+ * (rpc_tls.c). The files are followed while it runs, and a connection is closed when its peer's
+ * certificate ends or is revoked.
+ *
  * Measured on two cores: a unary call costs 40-65 us of CPU on each side, a packed stream 0.3 us a
  * message. gRPC's callback completion queues make no progress in Debian's build; `next` queues do,
  * and a server needs a thread in `next` at all times. Start daemons before kith_rpc_new: a forked
@@ -23,6 +28,7 @@
 #ifndef KITH_RPC_RPC_H
 #define KITH_RPC_RPC_H
 
+#include "tls/identity.h"
 #include "wire/wire.h"
 
 struct kith_rpc;
@@ -32,8 +38,11 @@ enum kith_rpc_class { KITH_RPC_ROWS = 0, KITH_RPC_BULK = 1 };
 
 struct kith_rpc_handlers {
     void *arg;
-    /* A stream that a peer opened here; peer is its address text, for logs. May be NULL. */
-    void (*accepted)(void *arg, uint64_t conn, enum kith_rpc_class cls, const char *peer);
+    /* A stream that a peer opened here; peer is its address text, for logs; who is what its
+     * certificate says, NULL without options.tls; both until it returns. May be NULL. Streams of
+     * PeerStream are nodes' (options.tls). */
+    void (*accepted)(void *arg, uint64_t conn, enum kith_rpc_class cls, const char *peer,
+                     const struct kith_cert *who);
     /* A connection asked for with kith_rpc_connect is up: the transport and the stream are
      * ready. */
     void (*opened)(void *arg, uint64_t conn);
@@ -58,12 +67,16 @@ struct kith_rpc_options {
      * being the one that was chosen: they come through a local socket then, and not by TCP. Until
      * kith_rpc_listen has returned; NULL = there is none. */
     const char *near;
+    /* Own certificate and whom to trust; until kith_rpc_new has returned, which copies it. NULL:
+     * plain text, and anybody. */
+    const struct kith_identity_files *tls;
     enum kith_peer_role role;    /* NODE: connects to PeerStream, else to ClientStream (proto/) */
 };
 
 #define KITH_RPC_CALLS_MAX 4096u /* unary calls under way; more are answered RESOURCE_EXHAUSTED */
 #define KITH_RPC_DRAIN_MS 2000u  /* a closed connection sends what is queued for at most so long */
 
+/* EINVAL, ENOMEM; with options.tls whatever kith_follow_new says. */
 KITH_MUST_CHECK enum kith_err kith_rpc_new(const struct kith_rpc_options *options,
                                            const struct kith_rpc_handlers *handlers,
                                            struct kith_rpc **ret_rpc, struct kith_error *error);
@@ -78,7 +91,7 @@ void kith_rpc_drive(struct kith_rpc *rpc, uint64_t until_ms);
 void kith_rpc_wake(struct kith_rpc *rpc);
 
 /* Listens on "host:port" (port 0 = any free); once, before or after connects. EINVAL, EBUSY (the
- * port, or the local socket's name, is in use). */
+ * port, or the local socket's name, is in use), EPERM (options.tls is no node's certificate). */
 KITH_MUST_CHECK enum kith_err kith_rpc_listen(struct kith_rpc *rpc, const char *address,
                                               uint16_t *ret_port, struct kith_error *error);
 
@@ -119,6 +132,8 @@ void kith_rpc_stats(struct kith_rpc *rpc, struct kith_rpc_stats *ret_stats);
 
 /* What is left of the caller's deadline, at most KITH_TIMEOUT_MAX_MS. */
 uint32_t kith_rpc_call_timeout_ms(const struct kith_rpc_call *call);
+/* What the caller's certificate says, until the call is finished; NULL without options.tls. */
+const struct kith_cert *kith_rpc_call_who(const struct kith_rpc_call *call);
 /* Sends one response message of a server-streaming call (copied). false: the caller is gone (or
  * there is no memory): finish the call. */
 bool kith_rpc_stream(struct kith_rpc_call *call, struct kith_bytes response);

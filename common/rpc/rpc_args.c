@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * How gRPC is set up: channel arguments and credentials. */
+ * How gRPC is set up: channel arguments. */
 #include "base/assert.h"
 #include "rpc/rpc_impl.h"
 
@@ -9,18 +9,11 @@
 #define FRAME_BYTES (2 << 20)
 /* What a stream may have under way before its reader has taken any: a few chunks. */
 #define WINDOW_BYTES (8 << 20)
-#define STREAMS_MAX 8192 /* at once on one TCP connection; calls are limited apart */
-#define BACKOFF_MS 100   /* only for what happens inside gRPC: a failed channel is thrown away */
-
-grpc_channel_credentials *rpc_channel_credentials(void)
-{
-    return grpc_insecure_credentials_create();
-}
-
-grpc_server_credentials *rpc_server_credentials(void)
-{
-    return grpc_insecure_server_credentials_create();
-}
+#define STREAMS_MAX  8192  /* at once on one TCP connection; calls are limited apart */
+#define HANDSHAKE_MS 10000 /* for who has not proved yet who he is; gRPC's own limit is 2 minutes  \
+                            */
+#define IDLE_MS    30000   /* without any stream or call; our own clients close them at once */
+#define BACKOFF_MS 100     /* only for what happens inside gRPC: a failed channel is thrown away */
 
 static void add(struct rpc_args *args, const char *key, int value)
 {
@@ -29,6 +22,15 @@ static void add(struct rpc_args *args, const char *key, int value)
     arg->type = GRPC_ARG_INTEGER;
     arg->key = (char *)(uintptr_t)key;
     arg->value.integer = value;
+}
+
+static void add_text(struct rpc_args *args, const char *key, const char *value)
+{
+    KITH_ASSERT(args->header.num_args < RPC_ARGS_MAX);
+    grpc_arg *arg = &args->list[args->header.num_args++];
+    arg->type = GRPC_ARG_STRING;
+    arg->key = (char *)(uintptr_t)key;
+    arg->value.string = (char *)(uintptr_t)value;
 }
 
 static void add_common(struct rpc_args *args, const struct kith_rpc_options *options)
@@ -65,6 +67,9 @@ void rpc_client_args(const struct kith_rpc_options *options, struct rpc_args *re
     add(ret_args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, BACKOFF_MS);
     /* this is also how long gRPC tries one connection */
     add(ret_args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, (int)options->connect_timeout_ms);
+    if (options->tls) { /* of whatever address: tls/cert.h */
+        add_text(ret_args, GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, KITH_CERT_DNS);
+    }
 }
 
 void rpc_server_args(const struct kith_rpc_options *options, struct rpc_args *ret_args)
@@ -75,4 +80,9 @@ void rpc_server_args(const struct kith_rpc_options *options, struct rpc_args *re
     add(ret_args, GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX);
     add(ret_args, GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
     add(ret_args, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 100);
+    if (options->tls) {
+        add(ret_args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_MS);
+        /* who was refused by what he calls has a connection still */
+        add(ret_args, GRPC_ARG_MAX_CONNECTION_IDLE_MS, IDLE_MS);
+    }
 }

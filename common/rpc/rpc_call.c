@@ -20,6 +20,7 @@ struct response {
 struct kith_rpc_call {
     struct kith_rpc *rpc;
     grpc_call *call;
+    struct rpc_who *who; /* NULL: plain text */
     gpr_timespec deadline;
     struct rpc_tag request_tag, close_tag, send_tag, status_tag;
     grpc_byte_buffer *request;
@@ -67,6 +68,7 @@ static void done(struct kith_rpc_call *call)
         grpc_byte_buffer_destroy(call->request);
     }
     grpc_call_unref(call->call);
+    rpc_who_drop(call->who);
     pthread_mutex_destroy(&call->lock);
     kith_free(call);
     pthread_mutex_lock(&rpc->lock);
@@ -190,16 +192,19 @@ static void on_request(void *owner, bool ok)
     done(call);
 }
 
-void rpc_call_serve(struct kith_rpc *rpc, grpc_call *grpc, grpc_slice method, gpr_timespec deadline)
+void rpc_call_serve(struct kith_rpc *rpc, grpc_call *grpc, grpc_slice method,
+                    gpr_timespec deadline, struct rpc_who *who)
 {
     struct kith_rpc_call *call = kith_calloc(1, sizeof *call);
     if (!call) {
         grpc_call_cancel_with_status(grpc, GRPC_STATUS_RESOURCE_EXHAUSTED, "no memory", NULL);
+        rpc_who_drop(who);
         grpc_call_unref(grpc);
         return;
     }
     call->rpc = rpc;
     call->call = grpc;
+    call->who = who;
     call->deadline = deadline;
     call->pending = 3; /* request, close, handler */
     call->request_tag = rpc_tag_make(on_request, call);
@@ -220,6 +225,11 @@ void rpc_call_serve(struct kith_rpc *rpc, grpc_call *grpc, grpc_slice method, gp
     op.op = GRPC_OP_RECV_MESSAGE;
     op.data.recv_message.recv_message = &call->request;
     rpc_start(grpc, &op, 1, &call->request_tag);
+}
+
+const struct kith_cert *kith_rpc_call_who(const struct kith_rpc_call *call)
+{
+    return call->who ? &call->who->cert : NULL;
 }
 
 uint32_t kith_rpc_call_timeout_ms(const struct kith_rpc_call *call)

@@ -30,16 +30,18 @@ void rpc_conn_drop(struct rpc_conn *conn)
     grpc_metadata_array_destroy(&conn->trailing);
     grpc_slice_unref(conn->details);
     grpc_call_unref(conn->call);
+    rpc_who_drop(conn->who);
     rpc_conn_drop_queue(conn);
     pthread_mutex_destroy(&conn->lock);
     kith_free(conn);
 }
 
 struct rpc_conn *rpc_conn_new(struct kith_rpc *rpc, enum kith_rpc_class cls, grpc_call *call,
-                              struct rpc_channel *channel, const char *peer)
+                              struct rpc_channel *channel, const char *peer, struct rpc_who *who)
 {
     struct rpc_conn *conn = kith_calloc(1, sizeof *conn);
     if (!conn) {
+        rpc_who_drop(who);
         grpc_call_unref(call);
         return NULL;
     }
@@ -49,6 +51,7 @@ struct rpc_conn *rpc_conn_new(struct kith_rpc *rpc, enum kith_rpc_class cls, grp
     conn->pending = 1; /* whoever made it, until all that belongs to the start is under way */
     conn->call = call;
     conn->channel = channel;
+    conn->who = who;
     conn->is_server = channel == NULL;
     (void)snprintf(conn->peer, sizeof conn->peer, "%s", peer);
     pthread_mutex_init(&conn->lock, NULL);
@@ -107,7 +110,8 @@ void rpc_conn_serve(struct rpc_conn *conn)
     begin(conn);
     rpc_start(conn->call, &op, 1, &conn->open_tag);
     if (conn->rpc->handlers.accepted) {
-        conn->rpc->handlers.accepted(conn->rpc->handlers.arg, conn->id, conn->cls, conn->peer);
+        conn->rpc->handlers.accepted(conn->rpc->handlers.arg, conn->id, conn->cls, conn->peer,
+                                     conn->who ? &conn->who->cert : NULL);
     }
     begin(conn);
     rpc_read_start(conn);
@@ -158,7 +162,7 @@ enum kith_err kith_rpc_connect(struct kith_rpc *rpc, const char *address, enum k
     grpc_call *call =
         grpc_channel_create_call(channel->channel, NULL, GRPC_PROPAGATE_DEFAULTS, rpc->queue,
                                  method, NULL, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
-    struct rpc_conn *conn = rpc_conn_new(rpc, cls, call, channel, address);
+    struct rpc_conn *conn = rpc_conn_new(rpc, cls, call, channel, address, NULL);
     if (!conn) {
         rpc_channel_drop(rpc, channel, false);
         return kith_error_set(error, KITH_ENOMEM, "no memory for a connection to %s", address);
@@ -353,8 +357,9 @@ static const char *plain_reason(const struct rpc_conn *conn, const char *details
             return plain[i].reason;
         }
     }
-    if (details[0] != '\0') {
-        return details;
+    const char *tls = conn->rpc->tls ? rpc_tls_reason(details) : NULL;
+    if (tls || details[0] != '\0') {
+        return tls ? tls : details;
     }
     return conn->opened ? "closed by the peer" : "not answered";
 }
@@ -369,6 +374,10 @@ static void on_status(void *owner, bool ok)
         size_t size = GRPC_SLICE_LENGTH(conn->details);
         size = size < sizeof details ? size : sizeof details - 1;
         memcpy(details, GRPC_SLICE_START_PTR(conn->details), size);
+        if (conn->channel->verify && !conn->opened &&
+            rpc_verify_refused(conn->channel->verify, details)) {
+            rpc_tls_log("%s was refused as a node: %s", conn->peer, details);
+        }
     }
     pthread_mutex_lock(&conn->lock);
     rpc_conn_set_reason(conn, conn->is_server ? "connection lost, or canceled by the peer"

@@ -11,10 +11,12 @@
  *     rpc_read.c    when to read on
  *     rpc_timer.c   time limits of connections
  *     rpc_near.c    peers on the same machine
- *     rpc_args.c    channel arguments and credentials (TLS will come there)
+ *     rpc_args.c    channel arguments
+ *     rpc_tls.c     credentials: certificates, or none
  *
- * Locks: rpc->lock (connections, channels, counts), conn->lock, call->lock. None is held while gRPC
- * or a handler is called, and rpc->lock is never taken inside another one. */
+ * Locks: rpc->lock (connections, channels, counts), conn->lock, call->lock, those of rpc_tls.c.
+ * None is held while gRPC or a handler is called, and rpc->lock is never taken inside another one.
+ */
 #ifndef KITH_RPC_IMPL_H
 #define KITH_RPC_IMPL_H
 
@@ -34,6 +36,8 @@
 #define RPC_REASON_SIZE 256u
 #define RPC_PACK_MAX (1u << 20) /* bytes packed into one gRPC message; a larger frame goes alone */
 #define RPC_PUT_OFF_MS 5u /* for what comes unasked: nothing of that is urgent */
+#define RPC_PORTS_MAX 2u /* that a server listens on: TCP, and the local socket */
+#define RPC_TLS_LOOK_MS 1000u /* how often certificates are looked at: as often as files are */
 #define RPC_SCHEME_MAX 32u /* bytes that a target of gRPC has before the address */
 #define RPC_METADATA_KEY "kith-protocol" /* in the initial metadata of both sides */
 
@@ -67,12 +71,25 @@ static inline struct rpc_tag rpc_tag_make(void (*done)(void *owner, bool ok), vo
     return (struct rpc_tag){done, owner, false};
 }
 
+/* A peer's certificate, believed once. Immutable. */
+struct rpc_who {
+    uint32_t refs; /* atomic */
+    struct kith_cert cert;
+    size_t pem_size;
+    char pem[];
+};
+
+struct rpc_tls;
+struct rpc_verify;
+
 /* A gRPC channel to an address, shared by the streams to it. Dropped from the list at its first
  * failure: gRPC's channels remember failures (back-off), a new one tries at once. */
 struct rpc_channel {
     struct rpc_channel *next; /* protected by rpc->lock, as is all here */
     uint32_t refs;
     bool listed;
+    uint64_t edition; /* of the certificates that it was made with; 0 = none */
+    struct rpc_verify *verify; /* NULL: plain text */
     grpc_channel *channel;
     char address[KITH_ADDRESS_SIZE];
 };
@@ -80,6 +97,7 @@ struct rpc_channel {
 struct kith_rpc {
     struct kith_rpc_options options;
     struct kith_rpc_handlers handlers;
+    struct rpc_tls *tls; /* NULL: plain text */
     grpc_completion_queue *queue;
     grpc_server *server;
     pthread_t *threads;
@@ -111,6 +129,7 @@ struct kith_rpc {
     bool server_down;
     bool timer_stop;
     struct rpc_conn *put_off; /* streams whose read waits for a send (rpc_read.c); held */
+    uint64_t tls_ms; /* when certificates are looked at next */
     uint64_t put_off_ms; /* when it has waited long enough; 0 = the list is empty; atomic, too */
 
     struct kith_rpc_stats stats; /* atomic, relaxed */
@@ -134,6 +153,7 @@ struct rpc_conn {
     uint32_t refs; /* atomic */
     grpc_call *call;
     struct rpc_channel *channel; /* NULL on the server's side */
+    struct rpc_who *who;         /* the server's side, with TLS; else NULL */
     char peer[KITH_ADDRESS_SIZE];
 
     pthread_mutex_t lock;
@@ -192,9 +212,9 @@ void rpc_server_stop(struct kith_rpc *rpc);
 /* rpc_conn.c */
 void rpc_conn_hold(struct rpc_conn *conn);
 void rpc_conn_drop(struct rpc_conn *conn);
-/* Takes the call over. NULL (and the call unreferenced) when memory is short. */
+/* Takes the call and `who` over. NULL (and both unreferenced) when memory is short. */
 struct rpc_conn *rpc_conn_new(struct kith_rpc *rpc, enum kith_rpc_class cls, grpc_call *call,
-                              struct rpc_channel *channel, const char *peer);
+                              struct rpc_channel *channel, const char *peer, struct rpc_who *who);
 void rpc_conn_serve(struct rpc_conn *conn);
 void rpc_read_start(struct rpc_conn *conn);
 /* Counts one batch as ended; gives `closed` with the last. */
@@ -244,9 +264,9 @@ enum kith_err rpc_conn_deliver(struct rpc_conn *conn, grpc_byte_buffer *bytes,
                                struct kith_error *error);
 
 /* rpc_call.c */
-/* Takes the call over. */
+/* Takes the call and `who` over. */
 void rpc_call_serve(struct kith_rpc *rpc, grpc_call *call, grpc_slice method,
-                    gpr_timespec deadline);
+                    gpr_timespec deadline, struct rpc_who *who);
 
 /* rpc_args.c */
 #define RPC_ARGS_MAX 32u
@@ -256,8 +276,32 @@ struct rpc_args {
 };
 void rpc_client_args(const struct kith_rpc_options *options, struct rpc_args *ret_args);
 void rpc_server_args(const struct kith_rpc_options *options, struct rpc_args *ret_args);
-grpc_channel_credentials *rpc_channel_credentials(void);
-grpc_server_credentials *rpc_server_credentials(void);
+
+/* rpc_tls.c */
+KITH_MUST_CHECK enum kith_err rpc_tls_new(const struct kith_identity_files *files,
+                                          struct rpc_tls **ret_tls, struct kith_error *error);
+void rpc_tls_free(struct rpc_tls *tls);
+/* For one channel, whose edition and verify it sets. NULL: no memory. */
+grpc_channel_credentials *rpc_channel_credentials(struct kith_rpc *rpc,
+                                                  struct rpc_channel *channel);
+/* For one port. */
+grpc_server_credentials *rpc_server_credentials(struct kith_rpc *rpc);
+/* EPERM: our certificate is no node's, and nobody would talk to us. */
+KITH_MUST_CHECK enum kith_err rpc_tls_may_listen(struct kith_rpc *rpc, const char *address,
+                                                 struct kith_error *error);
+uint64_t rpc_tls_edition(struct kith_rpc *rpc); /* what a new channel would have; 0 = no TLS */
+void rpc_verify_drop(struct rpc_verify *verify);
+/* Whether the channel's peer was refused by us, and why. */
+bool rpc_verify_refused(struct rpc_verify *verify, char reason[RPC_REASON_SIZE]);
+/* Who calls; held. NULL with an error: nobody that is to be answered. Only with TLS. */
+struct rpc_who *rpc_tls_caller(struct kith_rpc *rpc, grpc_call *call, struct kith_error *error);
+struct rpc_who *rpc_who_hold(struct rpc_who *who);
+void rpc_who_drop(struct rpc_who *who); /* NULL is fine */
+void rpc_tls_look(struct kith_rpc *rpc); /* the timer's, every RPC_TLS_LOOK_MS */
+/* A line that anybody can cause: no more than a few in ten seconds are written. */
+void rpc_tls_log(const char *format, ...) KITH_PRINTF(1, 2);
+/* What OpenSSL's words in the text mean; NULL: they are not known, or none. */
+const char *rpc_tls_reason(const char *text);
 
 /* The target, for connecting and for listening, by which processes of this machine find who listens
  * at `address` as `near`. False: the address is too long for that. */

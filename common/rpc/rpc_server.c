@@ -22,10 +22,9 @@ struct accept {
 static void request_call(struct accept *accept)
 {
     rpc_hand_over(&accept->tag);
-    grpc_call_error err =
-        grpc_server_request_call(accept->rpc->server, &accept->call, &accept->details,
-                                 &accept->metadata, accept->rpc->queue, accept->rpc->queue,
-                                 &accept->tag);
+    grpc_call_error err = grpc_server_request_call(
+        accept->rpc->server, &accept->call, &accept->details, &accept->metadata, accept->rpc->queue,
+        accept->rpc->queue, &accept->tag);
     if (err != GRPC_CALL_OK) {
         kith_log_error("rpc", "cannot take further calls: gRPC error %d", (int)err);
         grpc_call_details_destroy(&accept->details);
@@ -35,37 +34,63 @@ static void request_call(struct accept *accept)
     }
 }
 
-/* The stream class of a method; false: it is a call. */
-static bool is_stream(grpc_slice method, enum kith_rpc_class *ret_class)
+/* The stream class of a method, and whether it is for nodes; false: it is a call. */
+static bool is_stream(grpc_slice method, enum kith_rpc_class *ret_class, bool *ret_peers)
 {
     static const struct {
         const char *method;
         enum kith_rpc_class cls;
+        bool peers;
     } streams[] = {
-        {"/kith.v1.ClientStream/Rows", KITH_RPC_ROWS},
-        {"/kith.v1.ClientStream/Bulk", KITH_RPC_BULK},
-        {"/kith.v1.PeerStream/Rows", KITH_RPC_ROWS},
-        {"/kith.v1.PeerStream/Bulk", KITH_RPC_BULK},
+        {"/kith.v1.ClientStream/Rows", KITH_RPC_ROWS, false},
+        {"/kith.v1.ClientStream/Bulk", KITH_RPC_BULK, false},
+        {"/kith.v1.PeerStream/Rows", KITH_RPC_ROWS, true},
+        {"/kith.v1.PeerStream/Bulk", KITH_RPC_BULK, true},
     };
     for (size_t i = 0; i < sizeof streams / sizeof streams[0]; i++) {
         if (grpc_slice_str_cmp(method, streams[i].method) == 0) {
             *ret_class = streams[i].cls;
+            *ret_peers = streams[i].peers;
             return true;
         }
     }
     return false;
 }
 
+/* Nobody hears of the call. */
+static void refuse(grpc_call *call, const struct kith_error *error)
+{
+    char *from = grpc_call_get_peer(call);
+    rpc_tls_log("a call from %s was refused: %s", from, error->message);
+    gpr_free(from);
+    grpc_call_cancel_with_status(call, GRPC_STATUS_UNAUTHENTICATED, error->message, NULL);
+    grpc_call_unref(call);
+}
+
 static void serve(struct kith_rpc *rpc, grpc_call *call, grpc_slice method, gpr_timespec deadline)
 {
     enum kith_rpc_class cls;
-    if (!is_stream(method, &cls)) {
-        rpc_call_serve(rpc, call, method, deadline);
+    bool peers = false;
+    bool stream = is_stream(method, &cls, &peers);
+    struct kith_error error;
+    struct rpc_who *who = rpc->tls ? rpc_tls_caller(rpc, call, &error) : NULL;
+    if (who && peers && who->cert.grant.role != KITH_CERT_NODE) {
+        (void)kith_error_set(&error, KITH_EPERM, "the certificate of '%s' is no node's",
+                             who->cert.grant.name);
+        rpc_who_drop(who);
+        who = NULL;
+    }
+    if (rpc->tls && !who) {
+        refuse(call, &error);
+        return;
+    }
+    if (!stream) {
+        rpc_call_serve(rpc, call, method, deadline, who);
         return;
     }
     char *from = grpc_call_get_peer(call);
     const char *peer = strncmp(from, "unix", 4) == 0 ? "a process of this machine" : from;
-    struct rpc_conn *conn = rpc_conn_new(rpc, cls, call, NULL, peer);
+    struct rpc_conn *conn = rpc_conn_new(rpc, cls, call, NULL, peer, who);
     if (conn) {
         rpc_conn_serve(conn);
     } else {
@@ -152,10 +177,10 @@ static void near_address(const char *near, int port, char *address, size_t size)
 }
 
 /* Beside the port, before the server is started. */
-static enum kith_err listen_near(const struct kith_rpc_options *options, grpc_server *server,
-                                 grpc_server_credentials *credentials, int port,
+static enum kith_err listen_near(struct kith_rpc *rpc, grpc_server *server, int port,
                                  struct kith_error *error)
 {
+    const struct kith_rpc_options *options = &rpc->options;
     char address[KITH_ADDRESS_SIZE], target[KITH_ADDRESS_SIZE + RPC_SCHEME_MAX];
     if (!options->near) {
         return KITH_OK;
@@ -164,7 +189,10 @@ static enum kith_err listen_near(const struct kith_rpc_options *options, grpc_se
     if (!rpc_near_target(address, target, sizeof target)) {
         return KITH_OK; /* too long a name: they come by TCP */
     }
-    if (grpc_server_add_http2_port(server, target, credentials) <= 0) {
+    grpc_server_credentials *credentials = rpc_server_credentials(rpc);
+    int added = grpc_server_add_http2_port(server, target, credentials);
+    grpc_server_credentials_release(credentials);
+    if (added <= 0) {
         return kith_error_set(error, KITH_EBUSY,
                               "cannot listen on the local socket @%s: another process has it",
                               strchr(target, ':') + 1);
@@ -183,14 +211,17 @@ enum kith_err kith_rpc_listen(struct kith_rpc *rpc, const char *address, uint16_
         return kith_error_set(error, KITH_EINVAL, "cannot listen on %s: it listens already",
                               address);
     }
+    enum kith_err may = rpc->tls ? rpc_tls_may_listen(rpc, address, error) : KITH_OK;
+    if (may != KITH_OK) {
+        return may;
+    }
     struct rpc_args args;
     rpc_server_args(&rpc->options, &args);
     grpc_server *server = grpc_server_create(&args.header, NULL);
     grpc_server_register_completion_queue(server, rpc->queue, NULL);
-    grpc_server_credentials *credentials = rpc_server_credentials();
+    grpc_server_credentials *credentials = rpc_server_credentials(rpc);
     int port = grpc_server_add_http2_port(server, address, credentials);
-    enum kith_err err =
-        port <= 0 ? KITH_OK : listen_near(&rpc->options, server, credentials, port, error);
+    enum kith_err err = port <= 0 ? KITH_OK : listen_near(rpc, server, port, error);
     grpc_server_credentials_release(credentials);
     pthread_mutex_lock(&rpc->lock);
     rpc->server = server; /* also where it failed: it must be shut down like any other */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Time limits of connections: to be up, to end in order, and of reads that were put off. gRPC's C
+ * Time limits of connections: to be up, to end in order, and of reads that were put off; and when
+ * certificates are looked at. gRPC's C
  * interface has no alarms, and a deadline of the call would end the stream; so one thread sleeps
  * until the next limit and cancels, or reads on. It runs no handler. Where there is a driver, he
  * reads on himself: under load a thread that wakes every few milliseconds costs more than it does.
@@ -40,11 +41,18 @@ static void *run_timer(void *arg)
         uint64_t at = conn ? conn->limit_ms : UINT64_MAX;
         uint64_t put_off = rpc->options.driven ? 0 : rpc->put_off_ms; /* the driver sees to it */
         at = put_off != 0 && put_off < at ? put_off : at;
+        bool look = rpc->tls && rpc->tls_ms < at;
+        at = look ? rpc->tls_ms : at;
         if (at == UINT64_MAX) {
             pthread_cond_wait(&rpc->timer_changed, &rpc->lock);
         } else if (at > now_ms()) {
             struct timespec until = {(time_t)(at / 1000u), (long)(at % 1000u) * 1000000};
             (void)pthread_cond_timedwait(&rpc->timer_changed, &rpc->lock, &until);
+        } else if (look) {
+            pthread_mutex_unlock(&rpc->lock);
+            rpc_tls_look(rpc);
+            pthread_mutex_lock(&rpc->lock);
+            rpc->tls_ms = now_ms() + RPC_TLS_LOOK_MS;
         } else if (at == put_off) {
             rpc_read_late(rpc);
         } else {

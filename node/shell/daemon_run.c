@@ -34,8 +34,10 @@ static void wake_core(void *arg)
     }
 }
 
-static void rpc_accepted(void *arg, uint64_t conn, enum kith_rpc_class cls, const char *peer)
+static void rpc_accepted(void *arg, uint64_t conn, enum kith_rpc_class cls, const char *peer,
+                         const struct kith_cert *who)
 {
+    (void)who;
     kith_log_debug("kithd", "connection %llu accepted from %s%s", (unsigned long long)conn, peer,
                    cls == KITH_RPC_BULK ? " (bulk)" : "");
     daemon_put(arg, cls == KITH_RPC_BULK ? KITH_INBOX_ACCEPTED_BULK : KITH_INBOX_ACCEPTED, conn,

@@ -8,10 +8,13 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "lib/certs.h"
+#include "tls/pem_file.h"
 
 #define AUTHORITY_DAYS 3650
 
@@ -90,4 +93,44 @@ void certs_revoke(struct certs *certs, const char *serial)
          &error);
     kith_buf_release(&certs->list);
     certs->list = next;
+}
+
+void certs_files_start(struct certs_files *files)
+{
+    (void)snprintf(files->folder, sizeof files->folder, "/tmp/kith_certs.XXXXXX");
+    assert_non_null(mkdtemp(files->folder));
+    (void)snprintf(files->cert, sizeof files->cert, "%s/own.crt", files->folder);
+    (void)snprintf(files->key, sizeof files->key, "%s/own.key", files->folder);
+    (void)snprintf(files->ca, sizeof files->ca, "%s/ca.crt", files->folder);
+    (void)snprintf(files->crl, sizeof files->crl, "%s/crl.pem", files->folder);
+    files->files = (struct kith_identity_files){files->cert, files->key, files->ca, files->crl};
+}
+
+void certs_files_stop(struct certs_files *files)
+{
+    const char *const paths[] = {files->cert, files->key, files->ca, files->crl};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        (void)unlink(paths[i]);
+    }
+    assert_int_equal(rmdir(files->folder), 0);
+}
+
+static void put(const char *path, enum kith_pem_kind kind, const struct kith_buf *pem)
+{
+    struct kith_error error;
+    must(kith_pem_replace(path, kind, kith_buf_bytes(pem), &error), &error);
+}
+
+void certs_files_put_list(const struct certs_files *files, const struct certs *certs)
+{
+    put(files->crl, KITH_PEM_PUBLIC, &certs->list);
+}
+
+void certs_files_put(const struct certs_files *files, const struct certs *certs,
+                     const struct certs_own *own)
+{
+    put(files->key, KITH_PEM_SECRET, &own->key);
+    put(files->cert, KITH_PEM_PUBLIC, &own->cert);
+    put(files->ca, KITH_PEM_PUBLIC, &certs->cert);
+    certs_files_put_list(files, certs);
 }

@@ -38,13 +38,18 @@ void end_echo(struct end *end)
     end_unlock(end);
 }
 
-static void on_accepted(void *arg, uint64_t conn, enum kith_rpc_class cls, const char *peer)
+static void on_accepted(void *arg, uint64_t conn, enum kith_rpc_class cls, const char *peer,
+                        const struct kith_cert *who)
 {
     struct end *end = arg;
     (void)cls;
     assert_non_null(peer);
     end_lock(end);
     end->accepted++;
+    end->known = who != NULL;
+    if (who) {
+        end->who = *who;
+    }
     end->last_accepted = conn;
     end_unlock(end);
 }
@@ -151,6 +156,7 @@ static void on_call(void *arg, struct kith_rpc_call *call, const char *method,
 
 bool ends_driven;
 bool ends_near;
+const struct kith_identity_files *ends_tls;
 
 static void *drive(void *arg)
 {
@@ -177,6 +183,7 @@ void end_start(struct end *end, const struct kith_rpc_options *options)
         own = *options;
     }
     own.driven = ends_driven;
+    own.tls = own.tls ? own.tls : ends_tls;
     assert_int_equal(kith_rpc_new(&own, &handlers, &end->rpc, NULL), KITH_OK);
     if (ends_driven) {
         assert_int_equal(pthread_create(&end->driver, NULL, drive, end), 0);

@@ -18,6 +18,8 @@
 extern bool ends_driven;
 /* Whether pairs are connected by a local socket, and not by TCP. */
 extern bool ends_near;
+/* With which certificate ends are that name none of their own; NULL: with none. */
+extern const struct kith_identity_files *ends_tls;
 
 /* One end and what it has seen; all protected by lock. */
 struct end {
@@ -28,6 +30,8 @@ struct end {
     pthread_cond_t changed;
     uint32_t accepted, opened, closed;
     uint64_t last_accepted;
+    bool known; /* whose connection was accepted last: by this certificate, if it is set */
+    struct kith_cert who;
     char reason[256];
     uint32_t messages;
     uint64_t next_id; /* messages must come in the order of their ids */

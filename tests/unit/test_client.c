@@ -166,8 +166,10 @@ static void on_message(void *arg, uint64_t conn, struct kith_msg_box *box)
     kith_msg_box_drop(box);
 }
 
-static void on_accepted(void *arg, uint64_t conn, enum kith_rpc_class cls, const char *peer)
+static void on_accepted(void *arg, uint64_t conn, enum kith_rpc_class cls, const char *peer,
+                        const struct kith_cert *who)
 {
+    (void)who;
     (void)arg;
     (void)conn;
     (void)cls;

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "lib/certs.h"
 #include "lib/rpc_ends.h"
 #include "rpc/rpc_impl.h"
 
@@ -591,7 +592,8 @@ static void test_peer_killed(void **state)
     (void)snprintf(out, sizeof out, "%d", fds[1]);
     pid_t child = fork(); /* it executes this program anew: a forked child cannot use gRPC */
     if (child == 0) {
-        execl("/proc/self/exe", "test_rpc", "--serve", out, (char *)NULL);
+        execl("/proc/self/exe", "test_rpc", "--serve", out, ends_tls ? ends_tls->cert : NULL,
+              ends_tls ? ends_tls->key : NULL, ends_tls ? ends_tls->ca : NULL, (char *)NULL);
         _exit(1);
     }
     close(fds[1]);
@@ -637,7 +639,7 @@ static void test_driver_told(void **state)
     grpc_call *call = grpc_channel_create_call(channel, NULL, GRPC_PROPAGATE_DEFAULTS,
                                                end.rpc->queue, grpc_slice_from_static_string("/x"),
                                                NULL, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
-    struct rpc_conn *conn = rpc_conn_new(end.rpc, KITH_RPC_ROWS, call, NULL, "x");
+    struct rpc_conn *conn = rpc_conn_new(end.rpc, KITH_RPC_ROWS, call, NULL, "x", NULL);
     assert_non_null(conn);
     conn->over = true; /* all that is left is the send under way */
     conn->sending = true;
@@ -674,9 +676,42 @@ static void test_free_while_put_off(void **state)
     }
 }
 
+static struct certs ca;
+static struct certs_files files;
+
+/* With one thread that drives, as nodes are, by TCP. */
+static int with_certificates(void **state)
+{
+    (void)state;
+    struct certs_own own;
+    certs_start(&ca, "home");
+    certs_issue(&ca, KITH_CERT_NODE, "oak", 10, 0, &own);
+    certs_files_start(&files);
+    certs_files_put(&files, &ca, &own);
+    certs_own_release(&own);
+    ends_tls = &files.files;
+    ends_near = false;
+    ends_driven = true;
+    return 0;
+}
+
+static int without_certificates(void **state)
+{
+    (void)state;
+    ends_tls = NULL;
+    certs_files_stop(&files);
+    certs_stop(&ca);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
-    if (argc == 3 && strcmp(argv[1], "--serve") == 0) {
+    if (argc >= 3 && strcmp(argv[1], "--serve") == 0) {
+        struct kith_identity_files given = {0};
+        if (argc == 6) {
+            given = (struct kith_identity_files){argv[3], argv[4], argv[5], NULL};
+            ends_tls = &given;
+        }
         return serve_until_killed(atoi(argv[2]));
     }
     const struct CMUnitTest tests[] = {
@@ -705,5 +740,7 @@ int main(int argc, char **argv)
     ends_near = true;
     failed += cmocka_run_group_tests_name("driven, by a local socket", tests, NULL, NULL);
     ends_driven = false;
-    return failed + cmocka_run_group_tests_name("by a local socket", tests, NULL, NULL);
+    failed += cmocka_run_group_tests_name("by a local socket", tests, NULL, NULL);
+    return failed + cmocka_run_group_tests_name("with certificates", tests, with_certificates,
+                                                without_certificates);
 }
