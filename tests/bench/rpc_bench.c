@@ -2,7 +2,9 @@
  *
  * What the transport costs: two ends in one process over loopback.
  *
- *     rpc_bench [seconds per measurement, default 2]
+ *     rpc_bench [--tls] [--near] [seconds per measurement, default 2]
+ *
+ * --tls: with certificates on both sides, made for this run. --near: by a local socket, not by TCP.
  *
  * Prints round trips of small messages with 1, 32 and 256 in flight (rate, median and 99th
  * percentile, CPU for each round trip over both ends, messages packed into one gRPC message) and
@@ -12,12 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "rpc/rpc.h"
+#include "tls/authority.h"
+#include "tls/pem_file.h"
 
 #define IN_FLIGHT_MAX 256u
-#define SAMPLES_MAX 2000000u
+#define SAMPLES_MAX   2000000u
 
 static struct {
     struct kith_rpc *server, *client;
@@ -163,20 +168,74 @@ static void connect_class(const char *address, enum kith_rpc_class cls)
     pthread_mutex_unlock(&bench.lock);
 }
 
+/* ---- Certificates ---- */
+
+static struct {
+    char folder[32], paths[3][64]; /* certificate, key, authority */
+    struct kith_identity_files files;
+} made;
+
+static void make_certificates(void)
+{
+    static const char *const names[] = {"own.crt", "own.key", "ca.crt"};
+    struct kith_buf bufs[3] = {{0}}, ca_key = {0};
+    struct kith_cert_grant grant = {.role = KITH_CERT_NODE, .name = "oak", .all_volumes = true};
+    struct kith_authority *authority;
+    struct kith_cert says;
+    int64_t now_s = (int64_t)time(NULL);
+    (void)snprintf(made.folder, sizeof made.folder, "/tmp/rpc_bench.XXXXXX");
+    KITH_ASSERT(mkdtemp(made.folder));
+    KITH_ASSERT(kith_authority_make("bench", 10, now_s, &ca_key, &bufs[2], NULL) == KITH_OK);
+    KITH_ASSERT(kith_authority_open(kith_buf_bytes(&bufs[2]), kith_buf_bytes(&ca_key), &authority,
+                                    NULL) == KITH_OK);
+    KITH_ASSERT(kith_authority_issue(authority, &grant, 1, now_s, kith_bytes_make(NULL, 0),
+                                     &bufs[1], &bufs[0], &says, NULL) == KITH_OK);
+    kith_authority_free(authority);
+    kith_pem_wipe(&ca_key);
+    for (size_t i = 0; i < 3; i++) {
+        (void)snprintf(made.paths[i], sizeof made.paths[i], "%s/%s", made.folder, names[i]);
+        KITH_ASSERT(kith_pem_write(made.paths[i], i == 1 ? KITH_PEM_SECRET : KITH_PEM_PUBLIC,
+                                   kith_buf_bytes(&bufs[i]), NULL) == KITH_OK);
+        kith_pem_wipe(&bufs[i]);
+    }
+    made.files = (struct kith_identity_files){made.paths[0], made.paths[1], made.paths[2], NULL};
+}
+
+static void remove_certificates(void)
+{
+    for (size_t i = 0; i < 3 && made.folder[0]; i++) {
+        (void)unlink(made.paths[i]);
+    }
+    if (made.folder[0]) {
+        (void)rmdir(made.folder);
+    }
+}
+
 int main(int argc, char **argv)
 {
-    double seconds = argc > 1 ? atof(argv[1]) : 2.0;
+    double seconds = 2.0;
     struct kith_rpc_options options = {.threads = 1};
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--tls") == 0) {
+            make_certificates();
+            options.tls = &made.files;
+        } else if (strcmp(argv[i], "--near") == 0) {
+            options.near = "127.0.0.1:0";
+        } else {
+            seconds = atof(argv[i]);
+        }
+    }
     struct kith_rpc_handlers server = {.message = on_request};
     struct kith_rpc_handlers client = {.message = on_answer, .opened = on_opened};
-    struct kith_error error;
+    struct kith_error error = {KITH_ENOMEM, "no memory"};
     uint16_t port;
     char address[32];
     bench.samples_us = malloc(SAMPLES_MAX * sizeof *bench.samples_us);
     if (!bench.samples_us || kith_rpc_new(&options, &server, &bench.server, &error) != KITH_OK ||
         kith_rpc_new(&options, &client, &bench.client, &error) != KITH_OK ||
         kith_rpc_listen(bench.server, "127.0.0.1:0", &port, &error) != KITH_OK) {
-        fprintf(stderr, "rpc_bench: cannot start\n");
+        fprintf(stderr, "rpc_bench: cannot start: %s\n", error.message);
+        remove_certificates();
         return 1;
     }
     (void)snprintf(address, sizeof address, "127.0.0.1:%u", (unsigned)port);
@@ -196,5 +255,6 @@ int main(int argc, char **argv)
     kith_rpc_free(bench.server);
     kith_blob_drop(bench.payload);
     free(bench.samples_us);
+    remove_certificates();
     return 0;
 }
