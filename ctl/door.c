@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "ctl/own_cert.h"
 
 /* Where every server refuses connections nobody is there: a node that is being started again is
  * back within that, or takes longer than a person wants to wait without being told. */
@@ -50,6 +51,8 @@ enum kith_err kith_door_open(const struct kith_ctl_args *args, const char *level
                               level);
     }
     options.write_level = options.read_level;
+    struct kith_identity_files files;
+    options.tls = kith_ctl_identity(&files);
     enum kith_err err = kith_client_open(&options, &ret_door->client, error);
     if (err == KITH_EUNREACH) {
         static const char remedy[] = "; is kithd running there?";

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "ctl/own_cert.h"
 
 #define QUESTION_ID 1u
 
@@ -138,6 +139,8 @@ enum kith_err kith_link_new(struct kith_link **ret_link, struct kith_error *erro
     memset(&options, 0, sizeof(options));
     memset(&handlers, 0, sizeof(handlers));
     options.threads = 1;
+    struct kith_identity_files files;
+    options.tls = kith_ctl_identity(&files);
     handlers.arg = link;
     handlers.opened = on_opened;
     handlers.message = on_message;

@@ -61,6 +61,27 @@ static const struct kith_config_key keys[] = {
      .argument = "HOST:PORT",
      .help = "join the cluster of this member, if in none yet"},
     {.section = "node",
+     .name = "cert",
+     .type = KITH_CONFIG_STRING,
+     .argument = "FILE",
+     .help = "this node's certificate ('kithctl cert node'): all connections are TLS then, and who "
+             "has none of this cluster gets no answer; files may be replaced at any time"},
+    {.section = "node",
+     .name = "key",
+     .type = KITH_CONFIG_STRING,
+     .argument = "FILE",
+     .help = "its key; for its owner alone (mode 0600)"},
+    {.section = "node",
+     .name = "ca",
+     .type = KITH_CONFIG_STRING,
+     .argument = "FILE",
+     .help = "the certificate of the cluster's authority"},
+    {.section = "node",
+     .name = "crl",
+     .type = KITH_CONFIG_STRING,
+     .argument = "FILE",
+     .help = "the authority's list of what is revoked (default: nothing is)"},
+    {.section = "node",
      .name = "zone",
      .type = KITH_CONFIG_STRING,
      .fallback = "",
@@ -263,7 +284,13 @@ static int run(const struct kith_config *config, char *argv[])
                           (uint32_t)kith_config_number(config, "disk_scarce"),
                           (uint32_t)kith_config_number(config, "disk_full")},
         .log_file = log_file,
+        .tls = {kith_config_string(config, "cert"), kith_config_string(config, "key"),
+                kith_config_string(config, "ca"), kith_config_string(config, "crl")},
     };
+    bool any = options.tls.cert || options.tls.key || options.tls.ca || options.tls.crl;
+    if (any && !(options.tls.cert && options.tls.key && options.tls.ca)) {
+        return fail(EXIT_USAGE, "--cert, --key and --ca go together: kithctl cert node makes them");
+    }
     enum kith_err err = kith_daemon_run(&options, &error);
     if (err == KITH_OK) {
         return 0;

@@ -496,7 +496,7 @@ static enum kith_err start(struct kith_client *client, const struct kith_client_
     if (err != KITH_OK) {
         return err;
     }
-    struct kith_rpc_options rpc_options = {.threads = 1};
+    struct kith_rpc_options rpc_options = {.threads = 1, .tls = options->tls};
     struct kith_rpc_handlers handlers = {
         .arg = client, .opened = on_opened, .message = on_message, .closed = on_closed};
     err = kith_rpc_new(&rpc_options, &handlers, &client->rpc, error);

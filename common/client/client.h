@@ -41,6 +41,7 @@ struct kith_client_options {
     const char *zone;
     /* Of requests that name none (QUORUM): gets and scans; puts of rows and chunks, and syncs. */
     enum kith_level read_level, write_level;
+    const struct kith_identity_files *tls; /* rpc.h; until open has returned. NULL: plain text */
 };
 
 /* Connects: returns when a node has answered with the table, or with EUNREACH and a message that

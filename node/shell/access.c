@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "shell/access.h"
 
+#include <string.h>
+
 #include "data/key.h"
 
 /* Who may send it. */
@@ -198,4 +200,83 @@ enum kith_err kith_access_check(const struct kith_cert_grant *grant, const struc
                               role, grant->name, denied);
     }
     return KITH_OK;
+}
+
+/* ---- Calls ---- */
+
+static const struct {
+    const char *method;
+    uint8_t who;
+    bool changes;
+    bool kv; /* touches the volumes of the key-value door */
+} calls[] = {
+    {"/kith.v1.Kv/Get", ANYBODY, false, true},
+    {"/kith.v1.Kv/Put", ANYBODY, true, true},
+    {"/kith.v1.Kv/Delete", ANYBODY, true, true},
+    {"/kith.v1.Kv/Scan", ANYBODY, false, true},
+    {"/kith.v1.Cluster/Status", ANYBODY, false, false},
+    {"/kith.v1.Cluster/Table", ANYBODY, false, false},
+    {"/kith.v1.Cluster/Initialize", ADMINS, true, false},
+    {"/kith.v1.Cluster/Join", ADMINS, true, false},
+};
+
+enum kith_err kith_access_check_call(const struct kith_cert_grant *grant, const char *method,
+                                     struct kith_error *error)
+{
+    const char *role = kith_cert_role_name(grant->role);
+    size_t at = 0;
+    while (at < sizeof calls / sizeof calls[0] && strcmp(calls[at].method, method) != 0) {
+        at++;
+    }
+    if (at == sizeof calls / sizeof calls[0] || (calls[at].who & bit_of(grant->role)) == 0) {
+        return kith_error_set(error, KITH_EPERM, "the certificate of %s '%s' does not allow %.64s",
+                              role, grant->name, method);
+    }
+    if (calls[at].changes && grant->read_only) {
+        return kith_error_set(error, KITH_EPERM, "the certificate of %s '%s' is for reading only",
+                              role, grant->name);
+    }
+    if (calls[at].kv && !(kith_cert_has_volume(grant, KITH_VOLUME_KV) &&
+                          kith_cert_has_volume(grant, KITH_VOLUME_KV_BUCKETS))) {
+        return kith_error_set(error, KITH_EPERM, "the certificate of %s '%s' is not for volume kv",
+                              role, grant->name);
+    }
+    return KITH_OK;
+}
+
+/* ---- Refusals ---- */
+
+bool kith_access_answer(const struct kith_msg *question, const struct kith_error *error,
+                        struct kith_msg *ret_answer)
+{
+    static const struct {
+        enum kith_msg_kind question, answer;
+    } answers[] = {
+        {KITH_MSG_TABLE_REQ, KITH_MSG_TABLE_RES},
+        {KITH_MSG_STATUS_REQ, KITH_MSG_STATUS_RES},
+        {KITH_MSG_PUT_REQ, KITH_MSG_PUT_RES},
+        {KITH_MSG_GET_REQ, KITH_MSG_GET_RES},
+        {KITH_MSG_SCAN_REQ, KITH_MSG_SCAN_RES},
+        {KITH_MSG_CHUNK_PUT_REQ, KITH_MSG_CHUNK_RES},
+        {KITH_MSG_CHUNK_GET_REQ, KITH_MSG_CHUNK_RES},
+        {KITH_MSG_CHUNK_SYNC_REQ, KITH_MSG_CHUNK_SYNC_RES},
+        {KITH_MSG_WATCH_REQ, KITH_MSG_WATCH_RES},
+        {KITH_MSG_GROUPS_REQ, KITH_MSG_GROUPS_RES},
+        {KITH_MSG_EXPLAIN_REQ, KITH_MSG_EXPLAIN_RES},
+        {KITH_MSG_INIT_REQ, KITH_MSG_ADMIN_RES},
+        {KITH_MSG_JOIN_CMD, KITH_MSG_ADMIN_RES},
+        {KITH_MSG_PLAN_REQ, KITH_MSG_PLAN_RES},
+        {KITH_MSG_REPAIR_CMD, KITH_MSG_REPAIR_RES},
+    };
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        if (answers[i].question == question->kind) {
+            memset(ret_answer, 0, sizeof *ret_answer);
+            ret_answer->kind = answers[i].answer;
+            ret_answer->id = question->id;
+            /* every answer begins with it (msg.h) */
+            ret_answer->u.admin_res.status = (struct kith_status){error->code, error->message};
+            return true;
+        }
+    }
+    return false;
 }

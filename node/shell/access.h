@@ -21,4 +21,13 @@ KITH_MUST_CHECK enum kith_err kith_access_check(const struct kith_cert_grant *gr
                                                 const struct kith_msg *msg,
                                                 struct kith_error *error);
 
+/* The same for a unary call of that method, "/kith.v1.Kv/Get"; one that is not known is refused. */
+KITH_MUST_CHECK enum kith_err kith_access_check_call(const struct kith_cert_grant *grant,
+                                                     const char *method, struct kith_error *error);
+
+/* What tells the sender of a refused question so: an answer of the kind that he waits for, with
+ * that error; the answer borrows its text. False: nobody waits for an answer to it. */
+bool kith_access_answer(const struct kith_msg *question, const struct kith_error *error,
+                        struct kith_msg *ret_answer);
+
 #endif

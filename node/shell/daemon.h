@@ -18,6 +18,7 @@
 #define KITH_SHELL_DAEMON_H
 
 #include "base/err.h"
+#include "tls/identity.h"
 #include "wire/msg.h"
 
 #define KITH_PORT_DEFAULT 7070u
@@ -40,6 +41,7 @@ struct kith_daemon_options {
     uint64_t sweep_ms;    /* the grace of core/sweep.h; 0 = nothing is swept */
     uint32_t space_percent[3]; /* of the disk, see store_wt.h; 0 = its own */
     const char *log_file; /* for SIGHUP; NULL = stderr */
+    struct kith_identity_files tls; /* cert NULL: plain text, and anybody may do anything */
 };
 
 /* Runs until a signal or a failure. OK when it ended in order; otherwise the reason is in *error:

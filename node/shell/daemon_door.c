@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "shell/access.h"
 #include "shell/daemon_int.h"
 
 #define CLIENT_OPEN_MS 2000u /* it connects to its own process */
@@ -40,7 +41,10 @@ static void *open_client(void *arg)
     struct kith_client_options options = {.server_count = 1,
                                           .servers = servers,
                                           .connect_timeout_ms = CLIENT_OPEN_MS,
-                                          .writer = "door"};
+                                          .writer = "door",
+                                          .tls = daemon->options->tls.cert != NULL
+                                                     ? &daemon->options->tls
+                                                     : NULL};
     struct kith_client *client = NULL;
     struct kith_error error = {KITH_OK, ""};
     if (kith_client_open(&options, &client, &error) != KITH_OK) {
@@ -121,6 +125,12 @@ void daemon_call(void *arg, struct kith_rpc_call *call, const char *method,
                  struct kith_bytes request)
 {
     struct daemon *daemon = arg;
+    const struct kith_cert *who = kith_rpc_call_who(call);
+    struct kith_error error;
+    if (who != NULL && kith_access_check_call(&who->grant, method, &error) != KITH_OK) {
+        kith_rpc_finish(call, kith_bytes_make(NULL, 0), &error);
+        return;
+    }
     if (!defer(daemon, call, method, request)) {
         kith_door_call(daemon->door, call, method, request);
     }

@@ -10,7 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/log.h"
+#include "shell/access.h"
 #include "shell/daemon_int.h"
 
 #define PUT_RETRY_NS 10000000L
@@ -34,10 +36,61 @@ static void wake_core(void *arg)
     }
 }
 
+/* ---- Who may what: access.h. These handlers run on the core's thread ---- */
+
+static struct kith_cert_grant *holder_of(struct daemon *daemon, uint64_t conn)
+{
+    uint64_t value = 0;
+    bool known = kith_conn_map_get(&daemon->holders, conn, &value);
+    return known ? (struct kith_cert_grant *)(uintptr_t)value : NULL;
+}
+
+static bool note_holder(struct daemon *daemon, uint64_t conn, const struct kith_cert_grant *grant)
+{
+    struct kith_cert_grant *copy = kith_malloc(sizeof *copy);
+    if (copy != NULL) {
+        *copy = *grant;
+        if (kith_conn_map_put(&daemon->holders, conn, (uint64_t)(uintptr_t)copy) == KITH_OK) {
+            return true;
+        }
+    }
+    kith_free(copy);
+    return false;
+}
+
+static void forget_holder(struct daemon *daemon, uint64_t conn)
+{
+    kith_free(holder_of(daemon, conn));
+    kith_conn_map_remove(&daemon->holders, conn);
+}
+
+/* Whether the message goes on to the core; else its sender has been told. What comes on connections
+ * that this node has opened is a node's: the transport talks to no other. */
+static bool allowed(struct daemon *daemon, uint64_t conn, const struct kith_msg *msg)
+{
+    struct kith_cert_grant *grant = holder_of(daemon, conn);
+    struct kith_error error;
+    struct kith_msg answer;
+    if (grant == NULL || kith_access_check(grant, msg, &error) == KITH_OK) {
+        return true;
+    }
+    kith_log_debug("kithd", "connection %llu: refused: %s", (unsigned long long)conn,
+                   error.message);
+    if (!kith_access_answer(msg, &error, &answer) ||
+        kith_rpc_send(daemon->rpc, conn, &answer) != KITH_OK) {
+        kith_rpc_close(daemon->rpc, conn, error.message);
+    }
+    return false;
+}
+
 static void rpc_accepted(void *arg, uint64_t conn, enum kith_rpc_class cls, const char *peer,
                          const struct kith_cert *who)
 {
-    (void)who;
+    struct daemon *daemon = arg;
+    if (who != NULL && !note_holder(daemon, conn, &who->grant)) {
+        kith_rpc_close(daemon->rpc, conn, "this node is out of memory"); /* nothing more is heard */
+        who = NULL;
+    }
     kith_log_debug("kithd", "connection %llu accepted from %s%s", (unsigned long long)conn, peer,
                    cls == KITH_RPC_BULK ? " (bulk)" : "");
     daemon_put(arg, cls == KITH_RPC_BULK ? KITH_INBOX_ACCEPTED_BULK : KITH_INBOX_ACCEPTED, conn,
@@ -52,6 +105,10 @@ static void rpc_opened(void *arg, uint64_t conn)
 static void rpc_message(void *arg, uint64_t conn, struct kith_msg_box *box)
 {
     struct daemon *daemon = arg;
+    if (daemon->holders.count > 0 && !allowed(daemon, conn, &box->msg)) {
+        kith_msg_box_drop(box);
+        return;
+    }
     if (kith_inbox_put(&daemon->inbox, KITH_INBOX_MESSAGE, conn, box) != KITH_OK) {
         /* far more than the core would take: a stream with a hole in it is worth nothing */
         kith_msg_box_drop(box);
@@ -62,6 +119,7 @@ static void rpc_message(void *arg, uint64_t conn, struct kith_msg_box *box)
 static void rpc_closed(void *arg, uint64_t conn, const char *reason)
 {
     kith_log_debug("kithd", "connection %llu ended: %s", (unsigned long long)conn, reason);
+    forget_holder(arg, conn);
     daemon_put(arg, KITH_INBOX_CLOSED, conn, NULL);
 }
 
@@ -240,6 +298,7 @@ static enum kith_err start_listening(struct daemon *daemon, struct kith_error *e
                                          .closed = rpc_closed,
                                          .call = daemon_call};
     uint16_t port = 0;
+    rpc_options.tls = daemon->options->tls.cert != NULL ? &daemon->options->tls : NULL;
     enum kith_err err = daemon_door_open(daemon);
     if (err != KITH_OK) {
         return kith_error_set(error, err, "out of memory");
@@ -372,6 +431,7 @@ static enum kith_err daemon_end(struct daemon *daemon, enum kith_err err, struct
     }
     kith_conn_map_release(&daemon->to_core);
     kith_conn_map_release(&daemon->to_rpc);
+    kith_conn_map_release(&daemon->holders); /* empty: the transport has told of every end */
     kith_free(daemon->own);
     return err;
 }

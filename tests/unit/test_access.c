@@ -244,12 +244,121 @@ static void test_hello(void **state)
     }
 }
 
+static void test_calls(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method;
+        bool changes, kv, admin;
+    } methods[] = {
+        {"/kith.v1.Kv/Get", false, true, false},
+        {"/kith.v1.Kv/Put", true, true, false},
+        {"/kith.v1.Kv/Delete", true, true, false},
+        {"/kith.v1.Kv/Scan", false, true, false},
+        {"/kith.v1.Cluster/Status", false, false, false},
+        {"/kith.v1.Cluster/Table", false, false, false},
+        {"/kith.v1.Cluster/Initialize", true, false, true},
+        {"/kith.v1.Cluster/Join", true, false, true},
+    };
+    struct kith_cert_grant client = grant_of(KITH_CERT_CLIENT), reader = client, files = client,
+                           half = client, admin = grant_of(KITH_CERT_ADMIN);
+    reader.read_only = true;
+    files.all_volumes = half.all_volumes = false;
+    files.volume_count = half.volume_count = 1;
+    files.volumes[0] = KITH_VOLUME_FS;
+    half.volumes[0] = KITH_VOLUME_KV;
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+        const char *method = methods[i].method;
+        bool order = methods[i].admin, kv = methods[i].kv, changes = methods[i].changes;
+        assert_int_equal(kith_access_check_call(&admin, method, NULL), KITH_OK);
+        assert_int_equal(kith_access_check_call(&client, method, NULL) == KITH_OK, !order);
+        assert_int_equal(kith_access_check_call(&reader, method, NULL) == KITH_OK, !changes);
+        assert_int_equal(kith_access_check_call(&files, method, NULL) == KITH_OK, !order && !kv);
+        assert_int_equal(kith_access_check_call(&half, method, NULL) == KITH_OK, !order && !kv);
+    }
+    static const char *const unknown[] = {"", "/kith.v1.Kv/", "/kith.v1.Kv/Get2",
+                                          "/kith.v1.New/Get"};
+    for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
+        assert_int_equal(kith_access_check_call(&admin, unknown[i], NULL), KITH_EPERM);
+    }
+}
+
+/* Who asks is told; the status is where each kind of answer has it. */
+static void test_answers(void **state)
+{
+    (void)state;
+    const struct kith_error error = {KITH_EPERM, "no"};
+    for (size_t i = 0; i < KINDS; i++) {
+        const char *name = kith_msg_kind_name(kinds[i]);
+        struct kith_msg question, answer;
+        memset(&question, 0, sizeof question);
+        question.kind = kinds[i];
+        question.id = 77;
+        bool told = kith_access_answer(&question, &error, &answer);
+        bool asks = (IN(name, for_clients) && strcmp(name, "HELLO") != 0 &&
+                     strcmp(name, "REPAIR_REQ") != 0) ||
+                    IN(name, for_admins_only);
+        assert_int_equal(told, asks);
+        if (!told) {
+            continue;
+        }
+        assert_int_equal(answer.id, 77);
+        const struct kith_status *status = NULL;
+        switch (answer.kind) {
+        case KITH_MSG_TABLE_RES:
+            status = &answer.u.table_res.status;
+            break;
+        case KITH_MSG_STATUS_RES:
+            status = &answer.u.status_res.status;
+            break;
+        case KITH_MSG_PUT_RES:
+            status = &answer.u.put_res.status;
+            break;
+        case KITH_MSG_GET_RES:
+            status = &answer.u.get_res.status;
+            break;
+        case KITH_MSG_SCAN_RES:
+            status = &answer.u.scan_res.status;
+            break;
+        case KITH_MSG_CHUNK_RES:
+            status = &answer.u.chunk_res.status;
+            break;
+        case KITH_MSG_CHUNK_SYNC_RES:
+            status = &answer.u.chunk_sync_res.status;
+            break;
+        case KITH_MSG_WATCH_RES:
+            status = &answer.u.watch_res.status;
+            break;
+        case KITH_MSG_GROUPS_RES:
+            status = &answer.u.groups_res.status;
+            break;
+        case KITH_MSG_EXPLAIN_RES:
+            status = &answer.u.explain_res.status;
+            break;
+        case KITH_MSG_ADMIN_RES:
+            status = &answer.u.admin_res.status;
+            break;
+        case KITH_MSG_PLAN_RES:
+            status = &answer.u.plan_res.status;
+            break;
+        case KITH_MSG_REPAIR_RES:
+            status = &answer.u.repair_res.status;
+            break;
+        default:
+            fail_msg("%s is answered with %s", name, kith_msg_kind_name(answer.kind));
+        }
+        assert_int_equal(status->err, KITH_EPERM);
+        assert_string_equal(status->message, "no");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_roles),     cmocka_unit_test(test_unknown_kinds),
         cmocka_unit_test(test_read_only), cmocka_unit_test(test_volumes),
         cmocka_unit_test(test_each_name), cmocka_unit_test(test_hello),
+        cmocka_unit_test(test_calls),     cmocka_unit_test(test_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

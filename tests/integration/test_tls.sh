@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# A cluster of three nodes with certificates: what admins, clients and confined clients may do, what
+# who has none gets, and that renewing and revoking need no restart.
+. "$(dirname "$0")/lib.sh"
+
+cd "$work"
+pids=()
+trap 'for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null; done; wait; cleanup' EXIT
+
+# as ROLE-FOLDER COMMAND...: with that certificate
+as() {
+    local folder=$1 role
+    shift
+    role=$(basename "$folder"/*.key .key)
+    KITH_CERT=$folder/$role.crt KITH_KEY=$folder/$role.key KITH_CA=$folder/ca.crt "$@"
+}
+# fails STATUS TEXT COMMAND...
+fails() {
+    local want=$1 text=$2 status=0
+    shift 2
+    "$@" >out 2>err || status=$?
+    [ $status = "$want" ] || fail "$*: exit status $status, not $want: $(cat out err)"
+    grep -qF -- "$text" err || fail "$*: '$(cat err)' does not say '$text'"
+}
+node_up() { # N
+    kithd --data "data$1" --listen "127.0.0.1:0" --cert "n$1/node.crt" --key "n$1/node.key" \
+        --ca "n$1/ca.crt" --crl "n$1/crl.pem" --log "log$1" &
+    pids+=($!)
+    wait_for 20 "node $1 listens" test -s "data$1/address"
+    address[$1]=$(cat "data$1/address")
+}
+
+say "three nodes"
+kithctl init ./etc --cluster home --node oak >/dev/null
+mkdir admin && cp -p etc/admin.* etc/ca.crt admin/
+for n in 1 2 3; do kithctl cert node n$n --ca etc/ca >/dev/null; done
+kithctl cert client anna --ca etc/ca >/dev/null
+kithctl cert client reader --ca etc/ca --volume kv --read-only >/dev/null
+kithctl cert client files --ca etc/ca --volume fs >/dev/null
+declare -a address
+for n in 1 2 3; do node_up $n; done
+export KITH_SERVERS=${address[1]}
+fails 1 "does not allow INIT_REQ" as anna kithctl init "${address[1]}"
+fails 3 "" kithctl init "${address[1]}" --timeout 2s
+as admin kithctl init "${address[1]}" --name home >/dev/null
+fails 1 "does not allow JOIN_CMD" as anna kithctl join "${address[2]}"
+as admin kithctl join "${address[2]}" >/dev/null
+as admin kithctl join "${address[3]}" >/dev/null
+wait_for 30 "three nodes are up" bash -c "$(declare -f as); as admin kithctl status | grep -q '3 of 3 nodes up'"
+
+say "who may what"
+as anna kithctl put greeting hello >/dev/null
+[ "$(as anna kithctl get greeting)" = hello ] || fail "anna reads something else"
+[ "$(as reader kithctl get greeting)" = hello ] || fail "a reader cannot read"
+as reader kithctl put greeting no --timeout 3s >out 2>err && fail "a reader writes"
+as files kithctl get greeting --timeout 3s >out 2>err && fail "who may touch fs alone reads kv"
+[ "$(as anna kithctl get greeting)" = hello ] || fail "it was written"
+as anna kithctl status >/dev/null
+fails 3 "" kithctl get greeting --timeout 2s
+fails 3 "" kithctl status --timeout 2s
+
+say "other programs' calls"
+# call ROLE-FOLDER METHOD: the gRPC status
+call() {
+    /usr/bin/python3 - "${address[2]}" "$1" "$2" <<'END'
+import glob, sys
+import grpc
+address, folder, method = sys.argv[1:]
+def read(pattern):
+    with open(glob.glob(folder + "/" + pattern)[0], "rb") as file:
+        return file.read()
+own = [name for name in glob.glob(folder + "/*.key")][0][len(folder) + 1:-4]
+credentials = grpc.ssl_channel_credentials(read("ca.crt"), read(own + ".key"), read(own + ".crt"))
+options = (("grpc.ssl_target_name_override", "node.kithfs"),)
+with grpc.secure_channel(address, credentials, options) as channel:
+    try:
+        channel.unary_unary(method)(b"", timeout=10)
+        print("OK")
+    except grpc.RpcError as error:
+        print(error.code().name)
+END
+}
+for each in 'anna /kith.v1.Cluster/Status OK' 'anna /kith.v1.Cluster/Join PERMISSION_DENIED' \
+    'reader /kith.v1.Kv/Put PERMISSION_DENIED' 'files /kith.v1.Kv/Get PERMISSION_DENIED'; do
+    read -r who method want <<<"$each"
+    got=$(call "$who" "$method")
+    [ "$got" = "$want" ] || fail "$method by $who: $got, not $want"
+done
+
+say "a new certificate for each node while it runs"
+for n in 1 2 3; do
+    cp n$n/node.crt old$n.crt
+    kithctl cert node n$n --ca etc/ca --renew >/dev/null
+    wait_for 20 "node $n takes it" grep -q "taken: the certificate of node 'n$n'" log$n
+done
+as anna kithctl put greeting again >/dev/null
+[ "$(as reader kithctl get greeting)" = again ] || fail "nothing is read after that"
+
+say "revoking"
+kithctl cert revoke anna --ca etc/ca >/dev/null
+for n in 1 2 3; do cp etc/ca/crl.pem n$n/crl.pem; done
+wait_for 20 "anna is kept out" bash -c "$(declare -f as); ! as anna kithctl get greeting --timeout 2s"
+[ "$(as reader kithctl get greeting)" = again ] || fail "another one is kept out, too"
+grep -q "'anna' has been revoked" log1 || fail "the log does not say so: $(tail -n 3 log1)"
+as admin kithctl status | grep -q '3 of 3 nodes up' || fail "$(as admin kithctl status)"
+
+say "options that make no sense"
+fails 1 "go together" kithd --data x --cert n1/node.crt
+fails 2 "a node's is wanted" kithd --data data9 --listen 127.0.0.1:0 --cert admin/admin.crt \
+    --key admin/admin.key --ca admin/ca.crt
+chmod 644 n1/node.key
+fails 2 "chmod 600 n1/node.key" kithd --data data9 --listen 127.0.0.1:0 --cert n1/node.crt \
+    --key n1/node.key --ca n1/ca.crt
+pass
