@@ -22,6 +22,7 @@
 #include "fs/requests/requests.h"
 #include "fs/rows/rows.h"
 #include "fs/tables/tables.h"
+#include "tls/identity.h"
 
 #define ROOT_FILE_ID        1u
 #define INODE_BUCKETS_FIRST 1024u
@@ -63,6 +64,11 @@ static enum kith_err open_client(const struct kith_fs_options *options,
                                          .read_level = options->read_level,
                                          .write_level = options->write_level,
                                          .writer = writer};
+    const struct kith_identity_files files = {options->cert, options->key, options->ca,
+                                              options->crl};
+    if (files.cert != NULL || files.key != NULL || files.ca != NULL || files.crl != NULL) {
+        client.tls = &files; /* who names one of them must not talk in plain text */
+    }
     return kith_client_open(&client, ret_client, error);
 }
 

@@ -258,6 +258,30 @@ static enum kith_err count_parse(const char *name, const char *text, uint32_t ma
     return KITH_OK;
 }
 
+/* Where the path of that option stands; NULL: it is another one. */
+static char **file_place(struct kith_fs_options *options, const char *name)
+{
+    return strcmp(name, "cert") == 0  ? &options->cert
+           : strcmp(name, "key") == 0 ? &options->key
+           : strcmp(name, "ca") == 0  ? &options->ca
+           : strcmp(name, "crl") == 0 ? &options->crl
+                                      : NULL;
+}
+
+/* Its whole path: it is read again later, from the root folder. */
+static enum kith_err file_parse(const char *name, const char *value, char **place,
+                                struct kith_error *error)
+{
+    char *path = realpath(value, NULL);
+    if (path == NULL) {
+        return kith_error_set(error, KITH_EINVAL, "option %s=%s: %s", name, value, strerror(errno));
+    }
+    kith_free(*place);
+    *place = kith_strdup(path);
+    free(path);
+    return *place == NULL ? no_memory(error) : KITH_OK;
+}
+
 static enum kith_err zone_parse(const char *value, struct kith_fs_options *options,
                                 struct kith_error *error)
 {
@@ -363,6 +387,10 @@ static enum kith_err value_option(const char *name, const char *value,
     }
     if (strcmp(name, "zone") == 0) {
         return zone_parse(value, options, error);
+    }
+    char **file = file_place(options, name);
+    if (file != NULL) {
+        return file_parse(name, value, file, error);
     }
     if (strcmp(name, "conflicts") == 0 || strcmp(name, "conflict_names") == 0 ||
         strcmp(name, "on_conflict") == 0) {
@@ -616,6 +644,10 @@ void kith_fs_options_release(struct kith_fs_options *options)
     kith_free(options->log_path);
     kith_free(options->pid_path);
     kith_free(options->zone);
+    kith_free(options->cert);
+    kith_free(options->key);
+    kith_free(options->ca);
+    kith_free(options->crl);
     kith_free(options->on_conflict);
     memset(options, 0, sizeof *options);
 }
@@ -686,6 +718,9 @@ void kith_fs_options_text(const struct kith_fs_options *options, struct kith_buf
     }
     if (options->zone != NULL) {
         say(out, "zone=%s", options->zone);
+    }
+    if (options->cert != NULL) {
+        say(out, "cert=%s", options->cert);
     }
     if (options->read_level != usual.read_level) {
         say(out, "read=%s", kith_level_text(options->read_level));

@@ -42,6 +42,7 @@ struct kith_fs_options {
     enum kith_conflict_style conflict_names;
     uint32_t w_min; /* of client.h */
     char *zone;     /* NULL = that of the nearest node; owned */
+    char *cert, *key, *ca, *crl; /* whole paths; NULL = none; owned */
     enum kith_level read_level, write_level;
     double attr_timeout, entry_timeout; /* seconds */
     uint32_t mount_timeout_ms, op_timeout_ms;

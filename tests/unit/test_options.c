@@ -105,6 +105,16 @@ static void test_source(void **state)
     char prefix[] = "kithfs n1:/ /mnt -o conflict_names=prefix";
     assert_int_equal(parse(&options, &error, prefix), KITH_EINVAL);
     assert_string_equal(error.message, "option conflict_names=prefix: want suffix or infix");
+    char cert[] = "kithfs n1:/ /mnt -o cert=/no/such";
+    assert_int_equal(parse(&options, &error, cert), KITH_EINVAL);
+    assert_string_equal(error.message, "option cert=/no/such: No such file or directory");
+    char certs[] = "kithfs n1:/ /mnt -o cert=/dev/../dev/null,key=/dev/null,ca=/dev/zero,crl=/dev";
+    assert_int_equal(parse(&options, &error, certs), KITH_OK);
+    assert_string_equal(options.cert, "/dev/null");
+    assert_string_equal(options.key, "/dev/null");
+    assert_string_equal(options.ca, "/dev/zero");
+    assert_string_equal(options.crl, "/dev");
+    kith_fs_options_release(&options);
     char zone[] = "kithfs n1:/ /mnt -o zone=12345678901234567890123456789012";
     assert_int_equal(parse(&options, &error, zone), KITH_EINVAL);
     assert_string_equal(error.message, "option zone=12345678901234567890123456789012: want a name "
