@@ -321,7 +321,8 @@ static enum kith_err names_of(const struct kith_ctl_args *args, const char **ret
     if (!given && gethostname(host, sizeof host - 1) != 0) {
         return kith_error_set(error, KITH_EINVAL, "this machine has no name: --node gives one");
     }
-    (void)snprintf(node, KITH_CERT_NAME_SIZE, "%s", given ? given : host);
+    (void)snprintf(node, KITH_CERT_NAME_SIZE, "%.*s", (int)KITH_CERT_NAME_MAX,
+                   given ? given : host);
     if (!kith_cert_name_fits(given ? given : host) || !kith_cert_name_fits(*ret_cluster)) {
         bool bad_node = kith_cert_name_fits(*ret_cluster);
         return kith_error_set(error, KITH_EINVAL,

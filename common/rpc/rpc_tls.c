@@ -293,7 +293,8 @@ static int verify_node(const char *target, const char *pem, void *arg)
     pthread_mutex_lock(&verify->lock);
     rpc_who_drop(verify->who);
     verify->who = who;
-    (void)snprintf(verify->reason, sizeof verify->reason, "%s", who ? "" : error.message);
+    (void)snprintf(verify->reason, sizeof verify->reason, "%.*s", (int)sizeof verify->reason - 1,
+                   who ? "" : error.message);
     pthread_mutex_unlock(&verify->lock);
     return who ? 0 : -1;
 }
