@@ -6,10 +6,11 @@
  *
  *     subject                O = the cluster's name, CN = the holder's name
  *     subjectAltName         URI kithfs:role=node|admin|client
+ *                            node: DNS node.kithfs
  *                            client: URI kithfs:access=read-write|read-only
- *                            client: URI kithfs:volume=all, or one kithfs:volume=<8 hex digits>
- * each node:   DNS node.kithfs extendedKeyUsage       node: serverAuth and clientAuth; else
- * clientAuth keyUsage, basicConstraints    digitalSignature; no authority; both critical
+ *                            client: URI kithfs:volume=all, or one for each: kithfs:volume=<8 hex digits>
+ *     extendedKeyUsage       node: serverAuth and clientAuth; else clientAuth
+ *     keyUsage, basicConstraints    digitalSignature; no authority; both critical
  *
  * Why so: a node's address changes, and is reached by many names, so what a client checks is not
  * an address but that its peer is a node of this cluster: the one DNS name that all nodes bear

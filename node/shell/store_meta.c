@@ -107,7 +107,9 @@ static void runs_keep(struct kith_store *store)
     size_t before = kept->size / 8 < KITH_RUNS_MAX ? kept->size / 8 : KITH_RUNS_MAX - 1u;
     struct kith_buf buf;
     kith_buf_init(&buf);
-    kith_buf_put(&buf, kept->data + (kept->size / 8 - before) * 8, before * 8);
+    if (before > 0) { /* a new disk has none, and no data */
+        kith_buf_put(&buf, kept->data + (kept->size / 8 - before) * 8, before * 8);
+    }
     kith_buf_put_u64(&buf, atomic_load(&store->run));
     WT_SESSION *session = NULL;
     WT_CURSOR *cursor = NULL;
