@@ -36,7 +36,9 @@ refused 1 "$work/none.conf: No such file" --config "$work/none.conf"
 
 say "every key of it is taken, and options win"
 sed -E -e 's/^#([a-z_]+ = )/\1/' -e '/^join = /d' -e 's/^(advertise = ).*/\1127.0.0.1:1/' \
-    -e "s|^(log = ).*|\1$work/all.log|" -e 's/^(listen = ).*/\1127.0.0.1:0/' "$shipped" >"$work/all.conf"
+    -e "s|^(log = ).*|\1$work/all.log|" -e 's/^(listen = ).*/\1127.0.0.1:0/' \
+    -e "s|/etc/kithfs/|$work/certs/|" "$shipped" >"$work/all.conf"
+kithctl init "$work/certs" >"$work/init.out" 2>&1 || fail "$(cat "$work/init.out")"
 kithd --config "$work/all.conf" --data "$work/all" &
 pid=$!
 echo "$pid" >"$work/all.pid"
