@@ -1,21 +1,81 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# The manual page of kithfs: well formed, with each option that there is and no other, and with the
-# table of concurrent changes as it is tested (conflicts/table.txt).
+# The manual pages: well formed, with each option, command and key that there is and no other; the
+# table of concurrent changes as it is tested (conflicts/table.txt), and the examples, as they are taken.
 . "$(dirname "$0")/lib.sh"
-page=$KITH_TOP/packaging/man/kithfs.1
+man=$KITH_TOP/packaging/man
 
 command -v mandoc >/dev/null || skip "mandoc is not installed"
-mandoc -Tlint -W warning "$page" >"$work/lint" 2>&1 || fail "$(cat "$work/lint")"
+for page in "$man"/*.[1-9]; do
+    if ! grep -q '^\.so ' "$page"; then # another name for a page
+        mandoc -Tlint -W warning "$page" >"$work/lint" 2>&1 || fail "$(cat "$work/lint")"
+    fi
+done
 
-kithfs --help | grep -oE '(^  |  )-o [a-z_,]+' | grep -oE '[a-z_]+(,[a-z_]+)?$' | cut -d, -f1 | sort -u >"$work/help"
-[ "$(wc -l <"$work/help")" -gt 20 ] || fail "not the options: $(cat "$work/help")"
-sed -n '/^\.Sh OPTIONS/,/^\.Sh CONFLICTS/s/^\.It Cm \([a-z_]*\).*/\1/p' "$page" | sort >"$work/page"
-diff "$work/help" "$work/page" >"$work/diff" || fail "options in --help (<) and in the page (>): $(cat "$work/diff")"
-[ -z "$(uniq -d "$work/page")" ] || fail "twice: $(uniq -d "$work/page")"
+# same WHAT MOST: what is so (in $work/is) and what the page says ($work/page), each at least MOST lines
+# and none twice there
+same() {
+    [ "$(wc -l <"$work/is")" -ge "$2" ] || fail "not the $1: $(cat "$work/is")"
+    diff <(sort "$work/is") <(sort "$work/page") >"$work/diff" ||
+        fail "$1 that there are (<) and in the page (>): $(cat "$work/diff")"
+    [ -z "$(sort "$work/page" | uniq -d)" ] || fail "$1 that are twice in the page: $(sort "$work/page" | uniq -d)"
+}
+# items PAGE SECTION MACRO: the lines ".It MACRO ..." of a section of the page, without that
+items() {
+    sed -n "/^\.Sh $2\$/,/^\.Sh /s/^\.It $3 //p" "$1"
+}
 
+say "kithfs(1)"
+kithfs --help | grep -oE '(^  |  )-o [a-z_,]+' | grep -oE '[a-z_]+(,[a-z_]+)?$' | cut -d, -f1 | sort -u >"$work/is"
+items "$man/kithfs.1" OPTIONS Cm | grep -oE '^[a-z_]+' >"$work/page"
+same options 20
 grep -v '^#' "$here/conflicts/table.txt" >"$work/tested"
-sed -n '/^\.Bd -literal -offset indent/,/^\.Ed/p' "$page" | grep -E '^[a-z]+ [a-z]+:' >"$work/told"
+sed -n '/^\.Bd -literal -offset indent/,/^\.Ed/p' "$man/kithfs.1" | grep -E '^[a-z]+ [a-z]+:' >"$work/told"
 [ "$(wc -l <"$work/told")" = 121 ] || fail "$(wc -l <"$work/told") lines in the table"
 diff "$work/tested" "$work/told" >"$work/diff" || fail "tested (<) and told (>): $(cat "$work/diff")"
+
+say "kithd(8)"
+kithd --help >"$work/help"
+grep -oE '^  --[a-z-]+(, --[a-z-]+)*' "$work/help" | grep -oE '[a-z][a-z-]+' >"$work/is"
+items "$man/kithd.8" OPTIONS Fl | grep -oE '(^| )-[a-z][a-z-]+' | tr -d ' ' | sed 's/^-//' >"$work/all"
+grep -v '^no-' "$work/all" >"$work/page"
+same options 20
+for option in $(grep '^no-' "$work/all"); do # they are not in --help
+    ! kithd "--$option" >"$work/said" 2>&1 || fail "kithd --$option runs, without a directory"
+    ! grep 'unknown option' "$work/said" || fail "kithd(8) has --$option, which there is not"
+done
+# "name default", of those that are a number
+sed -nE 's/^  --([a-z-]+).*\(default ([0-9][^ ]*)\)$/\1 \2/p' "$work/help" >"$work/is"
+awk '/^\.It Fl / { name = substr($3, 2) }
+     /^\.Sh / { name = "" }
+     name != "" && match($0, /\([0-9][^ ]*\)\.?$/) {
+         word = substr($0, RSTART + 1)
+         sub(/\)\.?$/, "", word)
+         print name, word
+     }' "$man/kithd.8" >"$work/page"
+same "options and their defaults" 8
+
+say "kithd.conf(5)"
+conf=$KITH_TOP/packaging/kithd.conf
+awk '/^\[/ { section = $1 } match($0, /^#?[a-z_]+ = /) { sub(/^#/, ""); print section, $1 }' "$conf" >"$work/is"
+awk '/^\.Ss / { section = $2 } /^\.It Cm / && section ~ /^\[/ { print section, $3 }' "$man/kithd.conf.5" >"$work/page"
+same keys 15
+sed -nE 's/^  --([a-z-]+).*\(default ([^ ]+)\)$/\1 \2/p' "$work/help" | tr - _ >"$work/is"
+sed -nE 's/^\.It Cm ([a-z_]+) No = .* Pq (.*)$/\1 \2/p' "$man/kithd.conf.5" >"$work/page"
+same "keys and their defaults" 10
+sed -n '/^\.Sh EXAMPLES/,/^\.Sh SEE/p' "$man/kithd.conf.5" | sed -n '/^\.Bd/,/^\.Ed/p' | grep -v '^\.' >"$work/example.conf"
+[ "$(wc -l <"$work/example.conf")" -gt 10 ] || fail "not the example: $(cat "$work/example.conf")"
+kithd --config "$work/example.conf" --data "$work/node" --listen 127.0.0.1:0 --log "$work/example.log" &
+node=$!
+echo $node >"$work/example.pid"
+# over: it listens, or has ended
+over() {
+    [ -s "$work/node/address" ] || gone $node
+}
+wait_for 30 "kithd to listen" over
+[ "$(cat "$work/node/address" 2>/dev/null)" = "$(sed -n 's/^advertise = //p' "$work/example.conf")" ] ||
+    fail "the example is not taken as it is"
+kill $node
+wait $node || fail "kithd ended with $?: $(cat "$work/example.log")"
+rm "$work/example.pid"
 pass
