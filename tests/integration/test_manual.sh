@@ -78,4 +78,53 @@ wait_for 30 "kithd to listen" over
 kill $node
 wait $node || fail "kithd ended with $?: $(cat "$work/example.log")"
 rm "$work/example.pid"
+
+say "kithctl(1)"
+# of each command "NAME ARGUMENTS", and of each of its options "NAME: OPTION ARGUMENT"; ahead of them
+# those that all have
+: >"$work/is"
+kithctl --help | sed -n '/^Commands:/,/^$/s/^  //p' | while read -r one two _; do
+    [[ $(kithctl "$one" --help) = Usage:* ]] && echo "$one" || echo "$one $two"
+done >"$work/commands"
+while read -r command; do
+    # shellcheck disable=SC2086 # it is one word or two
+    kithctl $command --help >"$work/help"
+    sed -n '1s/^Usage: kithctl \(.*\) \[OPTIONS\]$/\1/p' "$work/help" >>"$work/is"
+    sed -nE '/^Options:/,/^$/s/^  --([a-z-]+)( [A-Z]+)? .*/\1\2/p' "$work/help" >"$work/options"
+    tail -n 4 "$work/options" >"$work/common"
+    head -n -4 "$work/options" | sed "s/^/$command: /" >>"$work/is"
+done <"$work/commands"
+[ "$(cut -d' ' -f1 "$work/common" | tr '\n' ' ')" = "servers timeout json help " ] || fail "not what all have: $(cat "$work/common")"
+cat "$work/common" >>"$work/is"
+sed -i 's/.*/\L&/' "$work/is"
+awk '/^\.Sh / { on = $2 == "COMMANDS" || $2 == "COMMON"; command = "" }
+     on && sub(/^\.It Ic /, "") {
+         command = $0
+         sub(/ (Ar|Op) .*/, "", command)
+         command = command ": "
+         gsub(/ Ns \| Ns Ar /, "|")
+         gsub(/ \| /, "|")
+         if (sub(/ Op (Ar|Cm) /, " ["))
+             $0 = $0 "]"
+         gsub(/ Ar /, " ")
+         print
+     }
+     on && sub(/^\.It /, "") {
+         count = split($0, each, / , /)
+         for (i = 1; i <= count; i++) {
+             sub(/^Fl -/, "", each[i])
+             sub(/ Ar /, " ", each[i])
+             print command each[i]
+         }
+     }' "$man/kithctl.1" >"$work/page"
+same "commands and options" 70
+# the examples make sense, as far as a command line shows
+sed -n '/^\.Sh EXAMPLES/,/^\.Sh SEE/p' "$man/kithctl.1" | grep -oE 'kithctl [^|>;]*' >"$work/examples"
+[ "$(wc -l <"$work/examples")" -gt 10 ] || fail "not the examples: $(cat "$work/examples")"
+while read -r _ line; do
+    rc=0 # --help comes behind what is wrong before it
+    # shellcheck disable=SC2086 # words
+    kithctl $line --help >"$work/said" 2>&1 || rc=$?
+    [ $rc = 0 ] || fail "kithctl $line: $(cat "$work/said")"
+done <"$work/examples"
 pass
