@@ -24,13 +24,13 @@ depends() {
     done
 }
 # contains PACKAGE PATTERN...: each of them, of a line "MODE OWNER PATH [-> TARGET]", and no other files
-# but manuals and what every package has
+# but what every package has
 contains() {
     local package=$1 pattern
     shift
     dpkg-deb -c "$packages/${package}"_*.deb >"$packages/contents.$package"
     awk '!/^d/ { print $1, $2, $6, $7, $8 }' "$packages/contents.$package" | sed 's/ *$//' |
-        grep -vE ' ./usr/share/(doc|lintian|man)/' >"$work/contents"
+        grep -vE ' ./usr/share/(doc|lintian)/' >"$work/contents"
     for pattern in "$@"; do
         grep -qE "^$pattern\$" "$work/contents" || fail "$package: no $pattern in: $(cat "$work/contents")"
         grep -vE "^$pattern\$" "$work/contents" >"$work/rest" || true
@@ -63,12 +63,15 @@ arch=$(dpkg --print-architecture)
 version=$(kithd --version | cut -d' ' -f2)
 say "built"
 
+manual='[-l]rw[^ ]* root/root ./usr/share/man'
 contains kithfs-client '-rwxr-xr-x root/root ./usr/bin/kithfs' \
-    'lrwxrwxrwx root/root ./usr/sbin/mount(.fuse)?.kithfs -> ../bin/kithfs'
-contains kithfs-node '-rwxr-xr-x root/root ./usr/sbin/kithd' '-rw-r--r-- root/root ./etc/kithfs/kithd.conf' \
+    'lrwxrwxrwx root/root ./usr/sbin/mount(.fuse)?.kithfs -> ../bin/kithfs' \
+    "$manual/man1/kithfs.1.gz" "$manual/man8/mount(.fuse)?.kithfs.8.gz( .*)?"
+contains kithfs-node "$manual/man8/kithd.8.gz" "$manual/man5/kithd.conf.5.gz" \
+    '-rwxr-xr-x root/root ./usr/sbin/kithd' '-rw-r--r-- root/root ./etc/kithfs/kithd.conf' \
     '-rw-r--r-- root/root ./(usr/)?lib/systemd/system/kithd.service' \
     '-rw-r--r-- root/root ./usr/lib/(sysusers|tmpfiles).d/kithfs-node.conf'
-contains kithfs-common '-rwxr-xr-x root/root ./usr/bin/kithctl'
+contains kithfs-common '-rwxr-xr-x root/root ./usr/bin/kithctl' "$manual/man1/kithctl.1.gz"
 for page in "$KITH_TOP"/packaging/man/*.[1-9]; do
     [ "$(cat "$packages"/contents.* | grep -c " ./usr/share/man/man${page##*.}/${page##*/}.gz")" = 1 ] ||
         fail "${page##*/} is not in one package"

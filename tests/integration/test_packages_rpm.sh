@@ -28,12 +28,13 @@ has() {
         grep -qxF "$word" "$work/list" || fail "$package: no '$word' in --$what: $(cat "$work/list")"
     done
 }
-# files PACKAGE PATH...: these and no other but manuals, documents and what RPM itself adds
+# files PACKAGE PATH...: these and no other but documents and what RPM itself adds. Manuals are compressed
+# on some systems.
 files() {
     local package=$1
     shift
-    quiet rpm -qpl "$packages/kithfs-$package-$version-1"*.rpm | sort |
-        grep -vE '^/usr/(lib/.build-id|share/(doc|licenses|man)/)' >"$work/list"
+    quiet rpm -qpl "$packages/kithfs-$package-$version-1"*.rpm | sed '/^\/usr\/share\/man\//s/\.gz$//' | sort |
+        grep -vE '^/usr/(lib/.build-id|share/(doc|licenses)/)' >"$work/list"
     printf '%s\n' "$@" | sort | diff - "$work/list" >"$work/diff" ||
         fail "$package: wanted (<) and there (>): $(cat "$work/diff")"
 }
@@ -54,9 +55,12 @@ has requires node "kithfs-common$isa = $version-1" 'libsystemd.so.0()(64bit)' 'c
 ! grep -i wiredtiger "$work/list" || fail "kithd wants WiredTiger's library"
 has provides node "bundled(wiredtiger) = $(pkg-config --modversion wiredtiger)"
 has requires common 'libjansson.so.4()(64bit)'
-files client /usr/bin/kithfs /usr/sbin/mount.kithfs /usr/sbin/mount.fuse.kithfs
-files common /usr/bin/kithctl
-files node /etc/kithfs /etc/kithfs/kithd.conf /usr/sbin/kithd /usr/lib/systemd/system/kithd.service \
+man=/usr/share/man
+files client /usr/bin/kithfs /usr/sbin/mount.kithfs /usr/sbin/mount.fuse.kithfs \
+    $man/man1/kithfs.1 $man/man8/mount.kithfs.8 $man/man8/mount.fuse.kithfs.8
+files common /usr/bin/kithctl $man/man1/kithctl.1
+files node $man/man5/kithd.conf.5 $man/man8/kithd.8 \
+    /etc/kithfs /etc/kithfs/kithd.conf /usr/sbin/kithd /usr/lib/systemd/system/kithd.service \
     /usr/lib/sysusers.d/kithfs.conf /usr/lib/tmpfiles.d/kithfs.conf
 [ "$(quiet rpm -qpc "$packages/kithfs-node-"*.rpm)" = /etc/kithfs/kithd.conf ] || fail "no configuration file"
 for page in "$KITH_TOP"/packaging/man/*.[1-9]; do
