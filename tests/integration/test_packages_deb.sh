@@ -63,15 +63,16 @@ arch=$(dpkg --print-architecture)
 version=$(kithd --version | cut -d' ' -f2)
 say "built"
 
+completions='-rw-r--r-- root/root ./usr/share/bash-completion/completions'
 manual='[-l]rw[^ ]* root/root ./usr/share/man'
 contains kithfs-client '-rwxr-xr-x root/root ./usr/bin/kithfs' \
     'lrwxrwxrwx root/root ./usr/sbin/mount(.fuse)?.kithfs -> ../bin/kithfs' \
-    "$manual/man1/kithfs.1.gz" "$manual/man8/mount(.fuse)?.kithfs.8.gz( .*)?"
-contains kithfs-node "$manual/man8/kithd.8.gz" "$manual/man5/kithd.conf.5.gz" \
+    "$completions/kithfs" "$manual/man1/kithfs.1.gz" "$manual/man8/mount(.fuse)?.kithfs.8.gz( .*)?"
+contains kithfs-node "$completions/kithd" "$manual/man8/kithd.8.gz" "$manual/man5/kithd.conf.5.gz" \
     '-rwxr-xr-x root/root ./usr/sbin/kithd' '-rw-r--r-- root/root ./etc/kithfs/kithd.conf' \
     '-rw-r--r-- root/root ./(usr/)?lib/systemd/system/kithd.service' \
     '-rw-r--r-- root/root ./usr/lib/(sysusers|tmpfiles).d/kithfs-node.conf'
-contains kithfs-common '-rwxr-xr-x root/root ./usr/bin/kithctl' "$manual/man1/kithctl.1.gz"
+contains kithfs-common '-rwxr-xr-x root/root ./usr/bin/kithctl' "$completions/kithctl" "$manual/man1/kithctl.1.gz"
 for page in "$KITH_TOP"/packaging/man/*.[1-9]; do
     [ "$(cat "$packages"/contents.* | grep -c " ./usr/share/man/man${page##*.}/${page##*/}.gz")" = 1 ] ||
         fail "${page##*/} is not in one package"

@@ -56,10 +56,11 @@ has requires node "kithfs-common$isa = $version-1" 'libsystemd.so.0()(64bit)' 'c
 has provides node "bundled(wiredtiger) = $(pkg-config --modversion wiredtiger)"
 has requires common 'libjansson.so.4()(64bit)'
 man=/usr/share/man
-files client /usr/bin/kithfs /usr/sbin/mount.kithfs /usr/sbin/mount.fuse.kithfs \
+completions=/usr/share/bash-completion/completions
+files client $completions/kithfs /usr/bin/kithfs /usr/sbin/mount.kithfs /usr/sbin/mount.fuse.kithfs \
     $man/man1/kithfs.1 $man/man8/mount.kithfs.8 $man/man8/mount.fuse.kithfs.8
-files common /usr/bin/kithctl $man/man1/kithctl.1
-files node $man/man5/kithd.conf.5 $man/man8/kithd.8 \
+files common $completions/kithctl /usr/bin/kithctl $man/man1/kithctl.1
+files node $completions/kithd $man/man5/kithd.conf.5 $man/man8/kithd.8 \
     /etc/kithfs /etc/kithfs/kithd.conf /usr/sbin/kithd /usr/lib/systemd/system/kithd.service \
     /usr/lib/sysusers.d/kithfs.conf /usr/lib/tmpfiles.d/kithfs.conf
 [ "$(quiet rpm -qpc "$packages/kithfs-node-"*.rpm)" = /etc/kithfs/kithd.conf ] || fail "no configuration file"
