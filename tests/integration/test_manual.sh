@@ -90,7 +90,7 @@ while read -r command; do
     # shellcheck disable=SC2086 # it is one word or two
     kithctl $command --help >"$work/help"
     sed -n '1s/^Usage: kithctl \(.*\) \[OPTIONS\]$/\1/p' "$work/help" >>"$work/is"
-    sed -nE '/^Options:/,/^$/s/^  --([a-z-]+)( [A-Z]+)? .*/\1\2/p' "$work/help" >"$work/options"
+    sed -nE '/^Options:/,/^$/s/^  --([a-z-]+)( [A-Z.]+)? .*/\1\2/p' "$work/help" >"$work/options"
     tail -n 4 "$work/options" >"$work/common"
     head -n -4 "$work/options" | sed "s/^/$command: /" >>"$work/is"
 done <"$work/commands"
