@@ -30,8 +30,8 @@ static const struct kith_ctl_option init_options[] = {
     {"days", "N", "DIR: how long certificates are valid (default 1095)"},
     {"partitions", "Q", "a power of two, fixed for ever (default 1024)"},
     {"replicas", "N", "copies of everything, 1 to 7 (default 3)"},
-    {"zone", "ZONE", "data centre of this node (default none)"},
-    {"weight", "W", "share of the data, relative (default 1)"},
+    {"zone", "ZONE", "data centre of this node (default: that of kithd --zone)"},
+    {"weight", "W", "share of the data, relative (default: that of kithd --weight)"},
     {NULL, NULL, NULL},
 };
 #define CA_OPTION                                                                                  \
@@ -54,8 +54,8 @@ static const struct kith_ctl_option cert_client_options[] = {
 static const struct kith_ctl_option ca_options[] = {CA_OPTION, {NULL, NULL, NULL}};
 static const struct kith_ctl_option join_options[] = {
     {"through", "ADDRESS", "any member of the cluster (default: the first of --servers)"},
-    {"zone", "ZONE", "data centre of the new node (default none)"},
-    {"weight", "W", "share of the data, relative (default 1)"},
+    {"zone", "ZONE", "data centre of the new node (default: that of kithd --zone)"},
+    {"weight", "W", "share of the data, relative (default: that of kithd --weight)"},
     {NULL, NULL, NULL},
 };
 static const struct kith_ctl_option status_options[] = {
