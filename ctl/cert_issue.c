@@ -143,9 +143,44 @@ static enum kith_err check_place(const struct place *place, const struct kith_ca
     return err == KITH_ENOTFOUND ? KITH_OK : err;
 }
 
+/* Whether this authority issued the certificate, for that key, and has not revoked it; what is allowed is
+ * what the index says: the folder may have been in the hands of whom it confines. One that has ended
+ * may be renewed. */
+static enum kith_err believe_old(const struct place *place, const struct kith_ca_dir *ca,
+                                 struct kith_bytes pem, struct kith_bytes key,
+                                 struct kith_cert *old, struct kith_error *error)
+{
+    struct kith_trust *trust = NULL;
+    int64_t now_s = (int64_t)time(NULL);
+    int64_t at_s = now_s < old->not_after_s ? now_s : old->not_after_s;
+    enum kith_err err =
+        kith_trust_new(kith_buf_bytes(&ca->cert), kith_buf_bytes(&ca->list), &trust, error);
+    if (err == KITH_OK) {
+        err = kith_trust_check(trust, pem, at_s, old, error);
+    }
+    kith_trust_free(trust);
+    if (err == KITH_OK) {
+        err = kith_cert_match(pem, key, error);
+    }
+    if (err != KITH_OK) {
+        return kith_error_wrap(error, "%s cannot be renewed", place->cert);
+    }
+    for (size_t i = 0; i < ca->count; i++) {
+        if (strcmp(ca->entries[i].cert.serial, old->serial) == 0) {
+            old->grant = ca->entries[i].cert.grant;
+            return KITH_OK;
+        }
+    }
+    return kith_error_set(error, KITH_EPERM,
+                          "%s cannot be renewed: %s/index does not name its serial number %s; issue a "
+                          "new one with another --out",
+                          place->cert, ca->path, old->serial);
+}
+
 /* The key that is to be kept, and what its holder was allowed. */
-static enum kith_err read_old(const struct place *place, struct kith_buf *key,
-                              struct kith_cert_grant *grant, struct kith_error *error)
+static enum kith_err read_old(const struct place *place, const struct kith_ca_dir *ca,
+                              struct kith_buf *key, struct kith_cert_grant *grant,
+                              struct kith_error *error)
 {
     struct kith_buf pem;
     struct kith_cert old;
@@ -159,6 +194,9 @@ static enum kith_err read_old(const struct place *place, struct kith_buf *key,
         if (err != KITH_OK) {
             (void)kith_error_wrap(error, "%s", place->cert);
         }
+    }
+    if (err == KITH_OK) {
+        err = believe_old(place, ca, kith_buf_bytes(&pem), kith_buf_bytes(key), &old, error);
     }
     if (err == KITH_OK &&
         (old.grant.role != grant->role || strcmp(old.grant.name, grant->name) != 0)) {
@@ -263,7 +301,7 @@ static int issue(const struct kith_ctl_args *args, enum kith_cert_role role)
     if (err != KITH_OK) {
         return kith_ctl_fail(args, &error);
     }
-    err = renew ? read_old(&place, &old_key, &grant, &error) : KITH_OK;
+    err = renew ? read_old(&place, &ca, &old_key, &grant, &error) : KITH_OK;
     err = err == KITH_OK ? take_limits(args, &grant, &error) : err;
     err = err == KITH_OK ? check_place(&place, &ca, renew, &error) : err;
     bool made = err == KITH_OK && access(place.folder, F_OK) != 0;

@@ -92,6 +92,7 @@ done
 fails 1 "is client 'laptop', not client 'desk'" cert client desk --ca etc/ca --out laptop --renew
 chmod 644 laptop/client.key
 fails 1 "chmod 600 laptop/client.key" cert client laptop --ca etc/ca --renew
+chmod 600 laptop/client.key
 chmod 644 etc/ca/ca.key
 fails 1 "chmod 600 etc/ca/ca.key" cert client y --ca etc/ca
 chmod 600 etc/ca/ca.key
@@ -121,6 +122,25 @@ wait
 [ "$(kithctl cert list --ca etc/ca 2>err | grep -c same-)" = 12 ] || fail "one is missing"
 [ ! -s err ] || fail "list: $(cat err)"
 [ -z "$(find etc other same-1 -name '*.??????')" ] || fail "left: $(find etc -name '*.??????')"
+
+say "what is renewed is what was issued here, not what a folder says"
+kithctl cert client own --ca etc/ca --volume 5 --read-only >/dev/null
+kithctl cert client own --ca other/ca --out forged >/dev/null # all volumes, of an authority of that name
+cp -a own raised
+cp forged/client.crt raised/client.crt
+fails 1 "raised/client.crt cannot be renewed" cert client own --ca etc/ca --out raised --renew
+cp forged/client.key raised/client.key
+fails 1 "raised/client.crt cannot be renewed" cert client own --ca etc/ca --out raised --renew
+cp own/client.crt raised/client.crt # another's key
+fails 1 "raised/client.crt cannot be renewed" cert client own --ca etc/ca --out raised --renew
+cp own/client.key raised/client.key
+cp etc/ca/index index && sed -i '/ own /d' etc/ca/index
+fails 1 "does not name its serial number" cert client own --ca etc/ca --out raised --renew
+mv index etc/ca/index
+kithctl cert client own --ca etc/ca --out raised --renew >/dev/null
+kithctl cert client lost --ca etc/ca >/dev/null
+kithctl cert revoke lost --ca etc/ca >/dev/null
+fails 1 "lost/client.crt cannot be renewed" cert client lost --ca etc/ca --renew
 
 say "a damaged index is told, and the rest of it read"
 printf 'abc' >>etc/ca/index
