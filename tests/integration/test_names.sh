@@ -65,9 +65,12 @@ for part in 1 2; do
     wait_for 10 "no rows left behind, seed $seed, part $part" rows_fit
     wait_for 10 "nothing left on the other mount" sh -c "! ls '$other/d1' '$other/d2'"
 done
+pids=$(cat "$work"/mnt*.serving)
 start=$SECONDS
-mount_down
-mount_down "$other"
+umount "$mnt" "$other"
 [ $((SECONDS - start)) -le 3 ] || fail "umount took $((SECONDS - start)) s"
+for pid in $pids; do
+    wait_for 30 "the processes of the mounts to end" gone "$pid"
+done
 grep -hE "given up|stays under|no name now" "$work"/mnt*.log && fail "something was given up"
 pass
