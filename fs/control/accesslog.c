@@ -277,7 +277,9 @@ void kith_accesslog_open(fuse_req_t req, struct fuse_file_info *fi)
         return;
     }
     struct kith_log_reader *reader = kith_calloc(1, sizeof *reader);
-    if (reader == NULL || kith_log_ring_init(&reader->ring, KITH_LOG_RING_BYTES) != KITH_OK) {
+    /* with the note that comes when all else is taken, what waits for a reader is no more than that */
+    size_t capacity = KITH_LOG_RING_BYTES - KITH_LOG_NOTE_SIZE;
+    if (reader == NULL || kith_log_ring_init(&reader->ring, capacity) != KITH_OK) {
         kith_free(reader);
         atomic_fetch_sub(&control->readers, 1);
         fuse_reply_err(req, ENOMEM);

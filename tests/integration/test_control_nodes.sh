@@ -26,7 +26,7 @@ for n in 1 2 3; do
     wait_for 10 "node $n to be up" status_has "^UP +[0-9a-f]{8} +$(address $n) "
 done
 status_has "^3 of 3 nodes can be reached\.$" || fail "$(cat "$kith/status")"
-status_has "^Options   allow_other,op_timeout=3," || fail "$(cat "$kith/status")"
+status_has "^Options   allow_other,op_timeout=3,.*,log=" || fail "$(cat "$kith/status")"
 status_has "^Writes    wait in memory" || fail "$(cat "$kith/status")"
 grep -q "^kithfs_node_up{node=\"$(address 1)\",zone=\"\"} 1$" "$kith/stats" || fail "$(cat "$kith/stats")"
 
