@@ -65,7 +65,8 @@ struct kith_entry *kith_dir_missing(struct kith_fs *fs, struct kith_inode *dir, 
 {
     bool timed = now < dir->dir->complete_until;
     if (!timed && !kith_watch_complete(dir)) {
-        return kith_pack_entry(fs, dir, name);
+        struct kith_entry *packed = kith_pack_entry(fs, dir, name);
+        return packed != NULL ? packed : kith_near_missing(fs, dir, name);
     }
     struct kith_entry *entry = kith_entry_make(fs, dir, name, strlen(name));
     if (entry != NULL) {

@@ -24,15 +24,24 @@
  * conditions (1) to (3) of watch.c with the time at which the scan was sent; so a name that was told
  * of meanwhile stays unknown. A window is cut anywhere, where a page of a listing is cut between a
  * thousand rows: its last name may have an attribute row behind the cut, and is left out, also where
- * it is the only one. Of a name that it does not show nothing is claimed, but of the one that was
- * asked for: where the rows reach beyond its place (or to the end) it is not there, and that is what
- * a GET begun at the same time would have said, so it is absorbed as that. Where the scan does not
- * tell of the name, or fails, a thread asks for it: it is soft and short for that.
+ * it is the only one. The name that was asked for is not there where the rows reach beyond its place
+ * (or to the end) and do not show it: that is what a GET begun at the same time would have said, so it
+ * is absorbed as that. Where the scan does not tell of the name, or fails, a thread asks for it: it is
+ * soft and short for that.
+ *
+ * WHAT IS NOT THERE. A window is a complete table of the names from its first to its last (to the
+ * end of the directory where the rows ended), as a scan of all is one of the directory, under the same
+ * conditions (watch.c, "Of names instead of one"): what it did not see does not exist, names told
+ * meanwhile have entries. So who makes one file after the other, or looks for NAME.lock beside each
+ * NAME, asks once a window. Where an entry leaves the table that the window may have seen, or that
+ * was told of, the window tells nothing of the names up to it any more (gone): what leaves was used
+ * longest ago, and who goes through the names is beyond it.
  *
  * Not in a directory of which all names are known, or are about to be: there the few that are
  * asked for are those that were told of. All fields are under fs->lock. Checked by
  * tests/unit/test_neighbours.c and tests/integration/test_sorted_walk.sh. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "fs/fs.h"
@@ -42,7 +51,7 @@
 
 #define ROWS_FIRST 16u  /* a scan of so many takes little longer than a GET */
 #define ROWS_FEW   128u /* below that it is four times as many, else twice */
-#define STREAMS    8u   /* nearly 1 KiB each; who looks through a directory by more threads gets less */
+#define STREAMS    8u   /* 1 KiB each; who looks through a directory by more threads gets less */
 #define VAIN_MAX   8u   /* one question in 256: what a scan costs more is not to be seen then */
 #define SCAN_MS    1000u /* at most half the time of a request, which is asked then */
 
@@ -54,6 +63,9 @@ struct window {
     uint32_t missed;        /* questions within it that needed the network */
     char first[KITH_FS_NAME_MAX + 1], last[KITH_FS_NAME_MAX + 1];
     char next[KITH_FS_NAME_MAX + 1]; /* the name behind it, where one is known; "" */
+    bool sure;                       /* behind gone, from first to last, there is but what it saw: */
+    bool open;                       /* or to the end */
+    char gone[KITH_FS_NAME_MAX + 1];
 };
 
 struct kith_near {
@@ -103,6 +115,13 @@ static bool holds(const struct window *window, const char *name)
 {
     return window->load != 0 && strcmp(name, window->first) >= 0 &&
            strcmp(name, window->last) <= 0;
+}
+
+/* Without an entry it is known not to be there. */
+static bool lacks(const struct window *window, const char *name)
+{
+    return window->sure && strcmp(name, window->first) >= 0 && strcmp(name, window->gone) > 0 &&
+           (window->open || strcmp(name, window->last) <= 0);
 }
 
 /* The name is the next one, or is as close behind the window as its own names are to each other. */
@@ -226,7 +245,8 @@ uint32_t kith_near_take(struct kith_inode *dir, const char *name)
         near->vain = near->skip = 0;
         near->begun = near->begun == window->load ? 0 : near->begun;
     }
-    window->load = 0;
+    memset(window, 0, sizeof *window);
+    (void)snprintf(window->first, sizeof window->first, "%s", name);
     near->target = window;
     near->under_way = true;
     return near->rows;
@@ -242,6 +262,44 @@ void kith_near_used(struct kith_entry *entry)
     }
     entry->brought = false;
 }
+
+/* ---- What is not there ---- */
+
+struct kith_entry *kith_near_missing(struct kith_fs *fs, struct kith_inode *dir, const char *name)
+{
+    struct kith_near *near = dir->dir->near;
+    if (near == NULL || near->live == 0 || near->live != kith_watch_live(dir) ||
+        kith_pack_told(dir, name, strlen(name)) != 0) {
+        return NULL;
+    }
+    struct window *window = window_that(near, name, lacks);
+    struct kith_entry *entry =
+        window == NULL ? NULL : kith_entry_make(fs, dir, name, strlen(name));
+    if (entry != NULL) {
+        window->used++;
+        entry->live = near->live;
+    }
+    return entry;
+}
+
+void kith_near_evicts(const struct kith_entry *entry)
+{
+    struct kith_near *near = entry->dir->dir->near;
+    if (near == NULL || (entry->inode == NULL && entry->live != 0 && entry->live == near->live)) {
+        return; /* that one is missing as before: the next change of it is told */
+    }
+    for (uint32_t i = 0; i < STREAMS; i++) {
+        struct window *window = &near->windows[i];
+        bool may_hold = (near->under_way && window == near->target) || window->open ||
+                        strcmp(entry->name, window->last) <= 0;
+        if (may_hold && strcmp(entry->name, window->first) >= 0 &&
+            strcmp(entry->name, window->gone) > 0) {
+            memcpy(window->gone, entry->name, entry->name_size + 1u);
+        }
+    }
+}
+
+/* ---- Scans ---- */
 
 static struct kith_bytes asked_for(const struct kith_job *job)
 {
@@ -291,7 +349,7 @@ static void name_of(char name[KITH_FS_NAME_MAX + 1], struct kith_bytes row)
 
 /* fs->lock held. What was under way has brought the page; NULL: nothing that counts. */
 static void window_fill(struct kith_near *near, const struct kith_job *job,
-                        const struct kith_dir_page *page)
+                        struct kith_inode *dir, const struct kith_dir_page *page)
 {
     struct window *window = near->target;
     near->under_way = false;
@@ -300,10 +358,12 @@ static void window_fill(struct kith_near *near, const struct kith_job *job,
         in_vain(near);
         return;
     }
-    memset(window, 0, sizeof *window);
     window->load = job->load;
     window->rows = near->rows;
     window->brought = page->brought;
+    window->open = !page->more;
+    window->sure = (window->open || page->last.size > 0) && near->live == kith_watch_live(dir) &&
+                   kith_watch_counts(dir, job->started);
     memcpy(window->first, job->name, sizeof window->first);
     name_of(window->last, page->last.size > 0 ? page->last : asked_for(job));
     name_of(window->next, page->next);
@@ -348,7 +408,7 @@ struct kith_entry *kith_near_saw(struct kith_job *job, struct kith_inode *dir,
     } else {
         entry = NULL;
     }
-    window_fill(dir->dir->near, job, ok && !page.degraded ? &page : NULL);
+    window_fill(dir->dir->near, job, dir, ok && !page.degraded ? &page : NULL);
     pthread_mutex_unlock(&fs->lock);
     if (ok && !shown) {
         entry = absorb_missing(job, dir, &page);

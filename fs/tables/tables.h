@@ -297,6 +297,9 @@ void kith_watch_saw_root(struct kith_fs *fs, uint64_t started, bool sure);
 /* Until when that is worth something without a watch. entry may be NULL. */
 uint64_t kith_watch_until(const struct kith_fs *fs, const struct kith_entry *entry,
                           uint64_t started);
+/* What a read of many names begun at `started` did not see is missing: no event of anything, no put of
+ * unknown outcome stands against it, but for names that have entries or had them since. */
+bool kith_watch_counts(const struct kith_inode *dir, uint64_t started);
 /* All pages of a scan begun at `started` are in the table. */
 void kith_watch_scanned(struct kith_inode *dir, uint64_t started);
 /* A put of this mount for this name failed, or may yet be carried out. */

@@ -207,6 +207,7 @@ struct kith_entry *kith_watch_entry(struct kith_fs *fs, struct kith_inode *dir, 
         entry = kith_dir_missing(fs, dir, name, 0);
     } else if (entry == NULL) {
         entry = kith_pack_entry(fs, dir, name);
+        entry = entry != NULL ? entry : kith_near_missing(fs, dir, name);
     }
     return entry != NULL && kith_watch_knows(entry) ? entry : NULL;
 }
@@ -253,12 +254,17 @@ void kith_watch_saw_root(struct kith_fs *fs, uint64_t started, bool sure)
     watcher->root_live = counts ? live : 0;
 }
 
+bool kith_watch_counts(const struct kith_inode *inode, uint64_t started)
+{
+    const struct kith_dir *dir = inode->dir;
+    return started > dir->live_since && started > dir->hold_until && started > dir->told_at;
+}
+
 void kith_watch_scanned(struct kith_inode *inode, uint64_t started)
 {
     struct kith_dir *dir = inode->dir;
     uint64_t live = kith_watch_live(inode);
-    bool counts = started > dir->live_since && started > dir->hold_until &&
-                  started > dir->told_at && started > dir->evicted_at;
+    bool counts = kith_watch_counts(inode, started) && started > dir->evicted_at;
     dir->complete = counts ? live : 0;
     dir->complete_from = started;
     if (dir->watch != NULL) {
@@ -292,6 +298,7 @@ void kith_watch_evicts(struct kith_entry *entry)
         dir->complete = 0;
         dir->evicted_at = kith_mono_ns();
     }
+    kith_near_evicts(entry);
     /* what has to be remembered of it */
     dir->hold_until = later(dir->hold_until, entry->hold_until);
     if (!kith_pack_evicts(entry)) {

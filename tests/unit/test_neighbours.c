@@ -228,7 +228,7 @@ static void test_shrink(void **state)
     assert_true(scans < LOAD_PAGES_MAX + 8);
 }
 
-/* A name is asked for before it is made: a window would be of no use. */
+/* A name is asked for before it is made: the window tells which are not there. */
 static void test_new_names(void **state)
 {
     struct place *place = *state;
@@ -244,6 +244,10 @@ static void test_new_names(void **state)
     }
     count_anew(place);
     for (uint32_t i = 0; i < 600; i++) {
+        if (i == 300) { /* what was told of is asked for alone, but the others were not */
+            asked(place, &gets, &scans);
+            assert_true(gets + scans < LOAD_PAGES_MAX + 8);
+        }
         snprintf(name, sizeof name, "%c%05unew", i < 300 ? 'f' : 'n', MIDDLE + i);
         assert_int_equal(ask(place, name), 0);
         work(place, place->dir, name, kith_do_mknod);
@@ -251,6 +255,28 @@ static void test_new_names(void **state)
     }
     asked(place, &gets, &scans);
     assert_true(scans < LOAD_PAGES_MAX + 12);
+}
+
+/* All that it made may leave the table as it goes on. */
+static void test_new_names_leave(void **state)
+{
+    struct place *place = *state;
+    char name[32];
+    uint64_t gets, scans;
+    for (uint32_t i = 0; i < 2000; i++) {
+        snprintf(name, sizeof name, "n%05u", i);
+        assert_int_equal(ask(place, name), 0);
+        work(place, place->dir, name, kith_do_mknod);
+        if (i >= 10) {
+            snprintf(name, sizeof name, "n%05u", i - 10);
+            evict(place, name);
+            assert_false(known(place, name));
+        }
+    }
+    asked(place, &gets, &scans);
+    assert_true(gets + scans < 20);
+    snprintf(name, sizeof name, "n%05u", 3);
+    assert_int_not_equal(ask(place, name), 0);
 }
 
 /* What is known of all names is asked for one by one: the few that were told of. */
@@ -287,15 +313,33 @@ static void test_missing(void **state)
     assert_asked(place, 0, 1);
     assert_true(known(place, "f20000x"));
     assert_true(known(place, "f20003"));
+    assert_true(known(place, "f20001x"));
+    assert_int_equal(ask(place, "f20003.lock"), 0);
+    assert_asked(place, 0, 0);
     assert_false(known(place, "f20000")); /* it is before it */
-    assert_false(known(place, "f20001x")); /* nothing is claimed of others */
+    assert_false(known(place, "f20000wx")); /* and nothing is claimed there */
     assert_false(known(place, "f19999x"));
     assert_false(known(place, "f30000x"));
     theirs(place, "f20000x", 7000000);
     assert_int_equal(ask(place, "f20000x"), 7000000);
+    theirs(place, "f20002x", 7000002);
+    assert_int_equal(ask(place, "f20002x"), 7000002);
+    assert_true(known(place, "f20001y"));
+    evict(place, "f20002x"); /* it is there, and nobody remembers it */
+    assert_false(known(place, "f20002x"));
+    assert_false(known(place, "f20001z"));
+    assert_true(known(place, "f20002y"));
+    assert_int_equal(ask(place, "f20002x"), 7000002);
+    evict(place, "f20001y"); /* of which all is known as before */
+    assert_true(known(place, "f20003y"));
+    count_anew(place);
     assert_int_equal(ask(place, "z"), 0); /* behind the end, */
+    assert_true(known(place, "zz"));
+    assert_true(known(place, "\xff\xff"));
+    theirs(place, "zz", 7000003);
+    assert_int_equal(ask(place, "zz"), 7000003); /* and no more */
     theirs(place, "z", 7000001);
-    assert_int_equal(ask(place, "z"), 7000001); /* and no more */
+    assert_int_equal(ask(place, "z"), 7000001);
 }
 
 /* Before the name are so many rows that the scan does not come to it. */
@@ -413,6 +457,30 @@ static void let_go(struct place *place)
     await_quiet(place);
 }
 
+/* The rows of one name are more than a window holds: it tells nothing, least of all of that one. */
+static void test_cut_first(void **state)
+{
+    struct place *place = *state;
+    xattrs_put(place, MIDDLE, 2 * FIRST);
+    anew(place);
+    evict_all(place);
+    hold_scan(place, "f20000");
+    kith_fake_hold(place->cluster, KITH_CLIENT_GET, true); /* by which it is asked for then */
+    struct kith_fake_counts counts;
+    kith_fake_counts(place->cluster, &counts);
+    const uint64_t scans = counts.ops[KITH_CLIENT_SCAN];
+    kith_fake_hold(place->cluster, KITH_CLIENT_SCAN, false);
+    while (counts.ops[KITH_CLIENT_SCAN] == scans || counts.under_way == 0 || counts.calling > 0) {
+        nanosleep(&(struct timespec){0, 100000}, NULL);
+        kith_fake_counts(place->cluster, &counts);
+    }
+    assert_false(known(place, "f20000"));
+    held = 0;
+    kith_fake_hold(place->cluster, KITH_CLIENT_GET, false);
+    await_quiet(place);
+    assert_int_equal(ask(place, "f20000"), FIRST_ID + MIDDLE);
+}
+
 /* By a question that is under way. */
 static void await_known(struct place *place, const char *name)
 {
@@ -479,6 +547,50 @@ static void test_own_meanwhile(void **state)
     struct kith_fake_counts counts;
     kith_fake_counts(place->cluster, &counts);
     assert_int_equal(counts.conflicts, 0);
+}
+
+/* What was made since the scan began, and has left the table before it came, is there. */
+static void test_left_meanwhile(void **state)
+{
+    struct place *place = *state;
+    anew(place);
+    struct kith_job *job = job_for(place, "g00000");
+    pthread_mutex_lock(&place->fs->lock);
+    assert_int_equal(kith_near_take(place->dir, job->name), FIRST);
+    pthread_mutex_unlock(&place->fs->lock);
+    job->load = ++place->fs->load_count;
+    job->started = kith_mono_ns();
+    work(place, place->dir, "g00003", kith_do_mknod);
+    work(place, place->dir, "g00005", kith_do_mknod);
+    evict(place, "g00003");
+    const struct kith_client_result nothing = {.err = KITH_OK};
+    struct kith_entry *entry = kith_near_saw(job, place->dir, &nothing);
+    assert_non_null(entry);
+    assert_null(entry->inode);
+    kith_entry_unpin(place->fs, entry);
+    kith_job_begin(job);
+    kith_job_end(job);
+    assert_false(known(place, "g00001")); /* nothing is said of what is before it, either */
+    assert_false(known(place, "g00003"));
+    assert_true(known(place, "g00004"));
+    assert_int_not_equal(ask(place, "g00003"), 0);
+    assert_int_not_equal(ask(place, "g00005"), 0);
+}
+
+/* A put of unknown outcome may be carried out behind the scan. */
+static void test_doubt(void **state)
+{
+    struct place *place = *state;
+    kith_fake_fail_next(place->cluster, KITH_CLIENT_PUT, 1, KITH_EUNKNOWN, false);
+    work(place, place->dir, "g00003", kith_do_mknod);
+    evict(place, "g00003");
+    anew(place);
+    count_anew(place);
+    kith_start_lookup(job_for(place, "g00000"));
+    await_quiet(place);
+    assert_asked(place, 0, 1);
+    assert_false(known(place, "g00003"));
+    assert_false(known(place, "g00004"));
 }
 
 static void test_scan_fails(void **state)
@@ -705,12 +817,16 @@ int main(void)
         CASE(test_no_order),
         CASE(test_shrink),
         CASE(test_new_names),
+        CASE(test_new_names_leave),
         CASE(test_told_of_few),
         CASE(test_missing),
         CASE(test_not_covered),
         CASE(test_cut),
+        CASE(test_cut_first),
         CASE(test_told_meanwhile),
         CASE(test_own_meanwhile),
+        CASE(test_left_meanwhile),
+        CASE(test_doubt),
         CASE(test_scan_fails),
         CASE(test_lapse),
         CASE(test_attributes),
