@@ -114,8 +114,10 @@ void kith_near_send(struct kith_job *job, struct kith_inode *dir, uint32_t rows,
  * a thread must ask. Does not wait. */
 struct kith_entry *kith_near_saw(struct kith_job *job, struct kith_inode *dir,
                                  const struct kith_client_result *result);
-/* fs->lock held. An entry for the name, which has none, where such a scan has told under the watch
- * that is live now that it is not there; else NULL. */
+/* fs->lock held. The name, which has no entry, is not there: such a scan has told so under the watch
+ * that is live now. */
+bool kith_near_lacks(struct kith_inode *dir, const char *name);
+/* The same: an entry for it, NULL: that is not known. */
 struct kith_entry *kith_near_missing(struct kith_fs *fs, struct kith_inode *dir, const char *name);
 /* fs->lock held. The entry leaves the table. */
 void kith_near_evicts(const struct kith_entry *entry);

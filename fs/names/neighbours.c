@@ -52,6 +52,7 @@
 #define ROWS_FIRST 16u  /* a scan of so many takes little longer than a GET */
 #define ROWS_FEW   128u /* below that it is four times as many, else twice */
 #define STREAMS    8u   /* 1 KiB each; who looks through a directory by more threads gets less */
+#define MISSED_FREE 8u  /* questions of others at once */
 #define VAIN_MAX   8u   /* one question in 256: what a scan costs more is not to be seen then */
 #define SCAN_MS    1000u /* at most half the time of a request, which is asked then */
 
@@ -124,15 +125,18 @@ static bool lacks(const struct window *window, const char *name)
            (window->open || strcmp(name, window->last) <= 0);
 }
 
-/* The name is the next one, or is as close behind the window as its own names are to each other. */
+/* The name is the next one, or is as close behind the window as its own names are to each other;
+ * where it brought none, for all that was there is removed, it may be so short that the next digit
+ * has changed. */
 static bool leads_to(const struct window *window, const char *name)
 {
-    if (window->load == 0 || window->next[0] == '\0') {
+    if (window->load == 0 || window->open) {
         return false;
     }
+    size_t near_enough = common(window->first, window->last);
+    near_enough -= window->brought == 0 && near_enough > 1 ? 1 : 0;
     return strcmp(name, window->next) == 0 ||
-           (strcmp(name, window->last) > 0 &&
-            common(name, window->last) >= common(window->first, window->last));
+           (strcmp(name, window->last) > 0 && common(name, window->last) >= near_enough);
 }
 
 static struct window *window_that(struct kith_near *near, const char *name,
@@ -174,7 +178,7 @@ static bool was_of_use(const struct window *window)
 static uint32_t rows_after(const struct window *window)
 {
     uint32_t rows = window->rows;
-    if (window->used > 0 && window->used >= window->brought / 2) {
+    if (window->brought == 0 || (window->used > 0 && window->used >= window->brought / 2)) {
         rows *= rows < ROWS_FEW ? 4 : 2;
         return rows < KITH_PAGE_ROWS_MAX ? rows : KITH_PAGE_ROWS_MAX;
     }
@@ -224,7 +228,8 @@ uint32_t kith_near_take(struct kith_inode *dir, const char *name)
     }
     struct window *window = window_that(near, name, holds);
     if (window != NULL) {
-        if (++window->missed > window->brought) { /* what it brought has left, or was nothing */
+        /* what it brought has left, or was nothing; some had begun to ask before it came */
+        if (++window->missed > window->brought + MISSED_FREE) {
             drop(near, window);
         }
         return 0;
@@ -265,19 +270,26 @@ void kith_near_used(struct kith_entry *entry)
 
 /* ---- What is not there ---- */
 
-struct kith_entry *kith_near_missing(struct kith_fs *fs, struct kith_inode *dir, const char *name)
+bool kith_near_lacks(struct kith_inode *dir, const char *name)
 {
     struct kith_near *near = dir->dir->near;
     if (near == NULL || near->live == 0 || near->live != kith_watch_live(dir) ||
         kith_pack_told(dir, name, strlen(name)) != 0) {
-        return NULL;
+        return false;
     }
     struct window *window = window_that(near, name, lacks);
-    struct kith_entry *entry =
-        window == NULL ? NULL : kith_entry_make(fs, dir, name, strlen(name));
-    if (entry != NULL) {
+    if (window != NULL) {
         window->used++;
-        entry->live = near->live;
+    }
+    return window != NULL;
+}
+
+struct kith_entry *kith_near_missing(struct kith_fs *fs, struct kith_inode *dir, const char *name)
+{
+    struct kith_entry *entry =
+        kith_near_lacks(dir, name) ? kith_entry_make(fs, dir, name, strlen(name)) : NULL;
+    if (entry != NULL) {
+        entry->live = dir->dir->near->live;
     }
     return entry;
 }

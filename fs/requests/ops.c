@@ -98,7 +98,8 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     bool known = entry != NULL && kith_entry_valid(entry, now);
     bool none = entry == NULL && dir->dir != NULL;
     bool timed = none && now < dir->dir->complete_until;
-    bool complete = timed || (none && (kith_watch_complete(dir) || kith_pack_lacks(dir, name)));
+    bool complete = timed || (none && (kith_watch_complete(dir) || kith_pack_lacks(dir, name) ||
+                                         kith_near_lacks(dir, name)));
     if (none && !complete) { /* it may be known without an entry */
         entry = kith_pack_entry(fs, dir, name);
         known = entry != NULL && kith_entry_valid(entry, now);
