@@ -3,6 +3,9 @@
  * dir_fill.c - fills directories of a filesystem with empty files, faster than a mount can.
  *
  *     dir_fill SERVERS COUNT PATH...      COUNT files f0000000, f0000001, ... in each directory
+ *     dir_fill --ask SERVERS COUNT PATH   asks for ASKED of them, in no order and one after the other,
+ *                                         as a mount asks for a name that it does not know; prints
+ *                                         how many there were a second
  *
  * Puts the rows that a mount would put, in batches of KITH_BATCH_MAX with FLIGHT of them under way,
  * so that a directory of a million names is there in a minute instead of in ten. The directories
@@ -22,6 +25,7 @@
 #define SERVERS_MAX 8u
 #define FLIGHT      16u /* batches under way: more only wait for each other at the owners */
 #define NAME_SIZE   16u
+#define ASKED       20000u
 
 static struct kith_client *client;
 
@@ -155,14 +159,60 @@ static void put_batch(const struct kith_group *group, uint32_t first, uint32_t c
     kith_arena_release(&arena);
 }
 
+/* A LOOKUP: the row of a name with the attributes beside it, from a quorum. */
+static void ask_one(const struct kith_group *group, uint32_t number)
+{
+    char name[NAME_SIZE];
+    struct kith_rowname row, attr;
+    struct kith_client_answer answer;
+    int size = snprintf(name, sizeof name, "f%07u", number);
+    kith_rowname_entry(kith_bytes_make(name, (size_t)size), &row);
+    kith_rowname_attr(kith_rowname_bytes(&row), &attr);
+    struct kith_bytes names[2] = {kith_rowname_bytes(&row), kith_rowname_bytes(&attr)};
+    struct kith_client_op op = {.kind = KITH_CLIENT_GET};
+    op.u.get.group = *group;
+    op.u.get.names = names;
+    op.u.get.name_count = 2;
+    enum kith_err err = kith_client_call(client, &op, &answer);
+    if (err == KITH_OK && kith_row_winner(&answer.result.u.rows.rows[0].row) == NULL) {
+        err = KITH_ENOTFOUND;
+    }
+    if (err != KITH_OK) {
+        fail(name, err);
+    }
+    kith_client_answer_release(&answer);
+}
+
+static void ask_many(const struct kith_group *group, uint32_t count)
+{
+    uint64_t random = 88172645463325252u; /* xorshift64 */
+    struct timespec start, end;
+    (void)clock_gettime(CLOCK_MONOTONIC, &start);
+    for (uint32_t i = 0; i < ASKED; i++) {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        ask_one(group, (uint32_t)(random % count));
+    }
+    (void)clock_gettime(CLOCK_MONOTONIC, &end);
+    double seconds = (double)(end.tv_sec - start.tv_sec) +
+                     (double)(end.tv_nsec - start.tv_nsec) / 1e9;
+    printf("lookup_asked %.4g op/s\n", ASKED / seconds);
+}
+
 int main(int argc, char **argv)
 {
     const char *servers[SERVERS_MAX];
+    const bool asks = argc == 5 && strcmp(argv[1], "--ask") == 0;
+    if (asks) {
+        argv[1] = argv[0];
+        argv++, argc--;
+    }
     struct kith_client_options options = {.servers = servers, .writer = "dir_fill"};
     struct kith_error error;
     uint32_t count = argc >= 4 ? (uint32_t)strtoul(argv[2], NULL, 10) : 0;
     if (count == 0) {
-        (void)fprintf(stderr, "dir_fill SERVERS COUNT PATH...\n");
+        (void)fprintf(stderr, "dir_fill [--ask] SERVERS COUNT PATH...\n");
         return 2;
     }
     for (char *at = strtok(argv[1], ","); at != NULL && options.server_count < SERVERS_MAX;
@@ -179,7 +229,10 @@ int main(int argc, char **argv)
         for (char *part = strtok(argv[i], "/"); part != NULL; part = strtok(NULL, "/")) {
             enter(&group, part);
         }
-        for (uint32_t first = 0; first < count; first += KITH_BATCH_MAX) {
+        if (asks) {
+            ask_many(&group, count);
+        }
+        for (uint32_t first = 0; first < count && !asks; first += KITH_BATCH_MAX) {
             put_batch(&group, first,
                       count - first < KITH_BATCH_MAX ? count - first : KITH_BATCH_MAX);
         }
