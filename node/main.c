@@ -11,6 +11,7 @@
 #include "base/config.h"
 #include "base/crash.h"
 #include "base/log.h"
+#include "base/loopback.h"
 #include "base/stdfd.h"
 #include "shell/daemon.h"
 #include "shell/store_wt.h"
@@ -81,6 +82,12 @@ static const struct kith_config_key keys[] = {
      .type = KITH_CONFIG_STRING,
      .argument = "FILE",
      .help = "the authority's list of what is revoked (default: nothing is)"},
+    {.section = "node",
+     .name = "insecure",
+     .type = KITH_CONFIG_BOOL,
+     .fallback = "no",
+     .help = "without certificates: whoever reaches the node may read and write everything; on "
+             "loopback alone"},
     {.section = "node",
      .name = "zone",
      .type = KITH_CONFIG_STRING,
@@ -181,7 +188,7 @@ static void print_help(void)
         "  --config FILE   read settings from FILE first; its sections are [node], [store], [log]\n"
         "  --foreground    the default; kithd never leaves the foreground\n"
         "  --help, --version\n\n"
-        "Example: kithd --data /var/lib/kithfs --listen 10.0.1.11:7070\n"
+        "Example: kithd --data /var/lib/kithfs --listen 10.0.1.11:7070 --cert node.crt --key node.key --ca ca.crt\n"
         "then, for a new cluster: kithctl init 10.0.1.11:7070\n"
         "or, to join one:         kithctl join 10.0.1.11:7070 --through 10.0.1.12:7070\n"
         "Exit status: 0 ended in order, 1 wrong option or setting, 2 failure.\n",
@@ -257,6 +264,40 @@ static int begin_again(char *argv[], struct kith_error *error)
     return fail(EXIT_SYSTEM, error->message);
 }
 
+/* Certificates, or that there shall be none, where nobody but this machine can reach the node. */
+static enum kith_err check_tls(const struct kith_daemon_options *options, bool insecure,
+                               struct kith_error *error)
+{
+    const struct kith_identity_files *tls = &options->tls;
+    bool any = tls->cert || tls->key || tls->ca || tls->crl, loopback = false;
+    if (any && !(tls->cert && tls->key && tls->ca)) {
+        return kith_error_set(error, KITH_EINVAL,
+                              "--cert, --key and --ca go together: kithctl cert node makes them");
+    }
+    if (any) {
+        return !insecure ? KITH_OK
+                         : kith_error_set(error, KITH_EINVAL,
+                                          "--insecure and --cert exclude each other: it is without "
+                                          "certificates, or with them");
+    }
+    if (!insecure) {
+        return kith_error_set(error, KITH_EINVAL,
+                              "it has no certificate: give it --cert, --key and --ca ('kithctl init' "
+                              "and 'kithctl cert node' make them), or --insecure where it listens on "
+                              "loopback alone");
+    }
+    enum kith_err err = kith_loopback_only(options->listen, &loopback, error);
+    if (err != KITH_OK) {
+        return kith_error_wrap(error, "--listen");
+    }
+    return loopback ? KITH_OK
+                    : kith_error_set(error, KITH_EINVAL,
+                                     "--insecure is for loopback alone, and others can reach %s: "
+                                     "anybody could read and write all that is stored. Give it --cert, "
+                                     "--key and --ca ('kithctl cert node' makes them)",
+                                     options->listen);
+}
+
 static int run(const struct kith_config *config, char *argv[])
 {
     struct kith_error error = {KITH_OK, ""};
@@ -287,11 +328,11 @@ static int run(const struct kith_config *config, char *argv[])
         .tls = {kith_config_string(config, "cert"), kith_config_string(config, "key"),
                 kith_config_string(config, "ca"), kith_config_string(config, "crl")},
     };
-    bool any = options.tls.cert || options.tls.key || options.tls.ca || options.tls.crl;
-    if (any && !(options.tls.cert && options.tls.key && options.tls.ca)) {
-        return fail(EXIT_USAGE, "--cert, --key and --ca go together: kithctl cert node makes them");
+    enum kith_err err = check_tls(&options, kith_config_bool(config, "insecure"), &error);
+    if (err != KITH_OK) {
+        return fail(EXIT_USAGE, error.message);
     }
-    enum kith_err err = kith_daemon_run(&options, &error);
+    err = kith_daemon_run(&options, &error);
     if (err == KITH_OK) {
         return 0;
     }

@@ -72,6 +72,11 @@ inside() {
     nsenter --net="/run/netns/$space" chroot "$root" "$@"
 }
 
+# insecure_conf: a node for this machine alone, without certificates
+insecure_conf() {
+    sed -i -e 's/^listen = .*/listen = 127.0.0.1:7070/' -e 's/^#advertise = .*/advertise = 127.0.0.1:7070/' \
+        -e 's/^\(cert\|key\|ca\|crl\) = /#&/' -e 's/^#insecure = no/insecure = yes/' "$root/etc/kithfs/kithd.conf"
+}
 # node_start USER COMMAND...: as the unit has it; until it listens. Sets $node.
 node_start() {
     local user=$1

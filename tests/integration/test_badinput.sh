@@ -28,8 +28,14 @@ no_sense() {
 say "bad options"
 refuses "nonsense" kithd --nonsense
 refuses "data" kithd
-refuses "listen|address" kithd --data "$work/n" --listen "not an address"
-refuses "cache" kithd --data "$work/n" --listen 127.0.0.1:0 --cache many
+refuses "listen|address" kithd --data "$work/n" --insecure --listen "not an address"
+refuses "cache" kithd --data "$work/n" --listen 127.0.0.1:0 --insecure --cache many
+refuses "kithctl cert node.*--insecure" kithd --data "$work/n" --listen 127.0.0.1:0
+for address in 0.0.0.0:0 '[::]:0' 192.0.2.1:7070; do
+    refuses "loopback alone.*kithctl cert node" kithd --data "$work/n" --insecure --listen "$address"
+done
+refuses "exclude each other" kithd --data "$work/n" --insecure --cert a --key b --ca c
+[ ! -e "$work/n" ] || fail "kithd that was refused has made its directory"
 refuses "frobnicate" kithctl frobnicate
 refuses "nosuch.conf" kithd --config "$work/nosuch.conf" --data "$work/n"
 printf '[node]\nlisten = 127.0.0.1:0\nshoe_size = 44\n' >"$work/bad.conf"
@@ -83,10 +89,10 @@ kill -0 "$pid" || fail "node1 died of garbage"
 [ "$(kv get keep)" = safe ] || fail "get after garbage"
 
 say "a second kithd on the same data"
-refuses "node1" kithd --data "$dir/node1" --listen 127.0.0.1:0
+refuses "node1" kithd --data "$dir/node1" --insecure --listen 127.0.0.1:0
 kill -0 "$pid" || fail "node1 died of a second kithd"
 say "a port in use"
-refuses "$port" kithd --data "$work/other" --listen "127.0.0.1:$port"
+refuses "$port" kithd --data "$work/other" --insecure --listen "127.0.0.1:$port"
 
 say "a peer of another cluster"
 c2=$work/c2$'\xff' # a folder whose name is not UTF-8 can be told in JSON too
@@ -106,7 +112,7 @@ head -c 2000000 /dev/zero >"$work/large"
 refuses "large" kithctl put toolarge --file "$work/large" --servers "$servers"
 
 say "a node that joins a cluster with data ends while that moves"
-kithd --data "$work/late" --listen 127.0.0.1:0 --log "$work/late.log" &
+kithd --data "$work/late" --insecure --listen 127.0.0.1:0 --log "$work/late.log" &
 echo $! >"$work/late.pid"
 wait_for 20 "the late node to listen" test -s "$work/late/address"
 kithctl join "$(cat "$work/late/address")" --through "$(cat "$dir/node1/address")" ||
@@ -169,7 +175,7 @@ if [ "$(id -u)" = 0 ]; then
     cluster_down
     mount --bind "$dir/node1" "$dir/node1"
     mount -o remount,ro,bind "$dir/node1"
-    refuses "read-only" kithd --data "$dir/node1" --listen 127.0.0.1:0
+    refuses "read-only" kithd --data "$dir/node1" --insecure --listen 127.0.0.1:0
     umount "$dir/node1"
 else
     cluster_down
@@ -181,7 +187,7 @@ victim=$(find "$work/damaged" -name 'meta*.wt' | head -n 1)
 [ -n "$victim" ] || fail "no meta*.wt in $work/damaged"
 rm "$work/damaged/identity" # with that it would be known who it is
 dd if=/dev/urandom of="$victim" bs=4096 count=1 conv=notrunc status=none
-refuses "damaged" kithd --data "$work/damaged" --listen 127.0.0.1:0
+refuses "damaged" kithd --data "$work/damaged" --insecure --listen 127.0.0.1:0
 
 cluster_up 3
 [ "$(kv get keep)" = safe ] || fail "get at the end"

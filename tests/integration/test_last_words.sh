@@ -30,7 +30,7 @@ wait_for 10 "the log to say it" grep -qx 'error kithd: ended by SIGSEGV' "$log"
 
 # started by hand: the log has it from when the node serves on
 log=$work/hand.log
-kithd --data "$work/hand" --listen 127.0.0.1:0 --log "$log" 2>"$work/hand.err" &
+kithd --insecure --data "$work/hand" --listen 127.0.0.1:0 --log "$log" 2>"$work/hand.err" &
 pid=$!
 echo $pid >"$work/hand.pid"
 wait_for 30 "kithd to listen" grep -q listening "$log"
@@ -54,7 +54,7 @@ pid=$(cat "$work/mnt.pid")
 says_to "$pid" "$work/mnt.log" || fail "the log is lost in the background"
 mount_down
 rm -rf "$work/hand" "$log"
-eval "kithd --data $work/hand --listen 127.0.0.1:0 --log $log 0<&- 1>&- 2>&- &"
+eval "kithd --insecure --data $work/hand --listen 127.0.0.1:0 --log $log 0<&- 1>&- 2>&- &"
 pid=$!
 echo $pid >"$work/hand.pid"
 wait_for 30 "kithd to listen" grep -q listening "$log"

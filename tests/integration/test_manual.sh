@@ -65,6 +65,8 @@ sed -nE 's/^\.It Cm ([a-z_]+) No = .* Pq (.*)$/\1 \2/p' "$man/kithd.conf.5" >"$w
 same "keys and their defaults" 10
 sed -n '/^\.Sh EXAMPLES/,/^\.Sh SEE/p' "$man/kithd.conf.5" | sed -n '/^\.Bd/,/^\.Ed/p' | grep -v '^\.' >"$work/example.conf"
 [ "$(wc -l <"$work/example.conf")" -gt 10 ] || fail "not the example: $(cat "$work/example.conf")"
+kithctl init "$work/certs" --cluster example --node n1 >/dev/null
+sed -i "s|/etc/kithfs/|$work/certs/|" "$work/example.conf"
 kithd --config "$work/example.conf" --data "$work/node" --listen 127.0.0.1:0 --log "$work/example.log" &
 node=$!
 echo $node >"$work/example.pid"

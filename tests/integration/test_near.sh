@@ -14,8 +14,10 @@ sockets() {
 tcp() {
     awk -v port="$(printf ':%04X$' "$1")" '$4 == "01" && $3 ~ port' /proc/net/tcp /proc/net/tcp6 | wc -l
 }
+kithctl init "$work/etc" --cluster near --node oak >/dev/null # others can reach those by hand
+certificate=(--cert "$work/etc/node.crt" --key "$work/etc/node.key" --ca "$work/etc/ca.crt")
 by_hand() {
-    kithd --data "$work/hand" --log "$work/hand.log" "$@" 2>"$work/hand.err" &
+    kithd --data "$work/hand" --log "$work/hand.log" "${certificate[@]}" "$@" 2>"$work/hand.err" &
     echo $! >"$work/hand.pid"
     wait_for 30 "kithd to listen" grep -q 'reached at' "$work/hand.log"
 }
@@ -41,7 +43,7 @@ say "nodes without them"
 n=0
 for address in ${servers//,/ }; do # in the order of the nodes
     n=$((n + 1))
-    kithd --data "$dir/node$n" --listen "$address" --no-local-socket --log "$dir/node$n.log" &
+    kithd --insecure --data "$dir/node$n" --listen "$address" --no-local-socket --log "$dir/node$n.log" &
     echo $! >"$work/node$n.pid"
 done
 nodes_up
@@ -82,7 +84,7 @@ signal.pause()
 pid=$!
 wait_for 10 "the name to be taken" grep -q taken "$work/taken"
 rc=0
-kithd --data "$work/hand" --listen 0.0.0.0:0 --advertise "$name" \
+kithd "${certificate[@]}" --data "$work/hand" --listen 0.0.0.0:0 --advertise "$name" \
     2>"$work/hand.err" || rc=$?
 [ $rc = 2 ] || fail "status $rc"
 grep -q "local socket @kithfs/$name: another process has it" "$work/hand.err" ||

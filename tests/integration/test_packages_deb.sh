@@ -115,7 +115,7 @@ inside systemd-analyze verify --man=no kithd.service >"$work/verify" 2>&1 || fai
 [ "$(inside kithctl --version)" = "kithctl $version" ] || fail "$(inside kithctl --version)"
 
 say "a node, as the unit runs it"
-sed -i 's/^#advertise = .*/advertise = 127.0.0.1:7070/' "$root/etc/kithfs/kithd.conf"
+insecure_conf
 node_up
 [ "$(stat -c %u "/proc/$node")" = "$(inside id -u kithfs)" ] || fail "kithd is not run by kithfs"
 inside kithctl init 127.0.0.1:7070 >"$work/init.out" 2>&1 || fail "$(cat "$work/init.out")"
@@ -164,7 +164,7 @@ inside dpkg --purge kithfs-node kithfs-client kithfs-common >"$work/dpkg.log" 2>
 [ ! -e "$root/usr/sbin/kithd" ] && [ ! -e "$root/etc/kithfs" ] || fail "something is left"
 [ -n "$(ls -A "$root/var/lib/kithfs")" ] || fail "the data is gone"
 install_packages 999.1-1
-sed -i 's/^#advertise = .*/advertise = 127.0.0.1:7070/' "$root/etc/kithfs/kithd.conf"
+insecure_conf
 node_up
 wait_for 30 "the cluster" serving
 inside mount /mnt || fail "mount by fstab"

@@ -126,6 +126,7 @@ say "a node, and a mount"
 mkdir -m 750 "$root/var/lib/kithfs" # as systemd-tmpfiles would have done it
 chown 990:990 "$root/var/lib/kithfs"
 sed -i 's/^#advertise = .*/advertise = 127.0.0.1:7070/' "$root/etc/kithfs/kithd.conf"
+insecure_conf
 node_start 990 /usr/sbin/kithd --config /etc/kithfs/kithd.conf
 inside kithctl init 127.0.0.1:7070 >"$work/init.out" 2>&1 || fail "$(cat "$work/init.out")"
 wait_for 30 "the cluster" serving

@@ -13,7 +13,7 @@ declare -A address pid
 extra_up() {
     address[$1]=${address[$1]:-127.0.0.1:$(free_port)}
     mkdir -p "$work/extra$1"
-    kithd --data "$work/extra$1" --listen "${address[$1]}" --log "$work/extra$1.log" --cache 64M \
+    kithd --insecure --data "$work/extra$1" --listen "${address[$1]}" --log "$work/extra$1.log" --cache 64M \
         "${@:2}" &
     pid[$1]=$!
     echo $! >"$work/extra$1.pid"

@@ -23,6 +23,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import check  # noqa: E402
+from certs import Certs  # noqa: E402
 from net import Net, Unable  # noqa: E402
 
 BIN = os.environ["KITH_BIN"]
@@ -49,6 +50,7 @@ class Cluster:
         self.net, self.folder = net, folder
         self.processes = {}
         self.mounted = []
+        self.certs = Certs(os.path.join(folder, "certs"))
         self.servers = ",".join(f"{net.address(n)}:7070" for n in NODES)
 
     def data(self, node):
@@ -70,7 +72,7 @@ class Cluster:
         self.processes[node] = subprocess.Popen(
             self.net.command(node, f"{BIN}/kithd", "--data", self.data(node), "--listen",
                              f"{self.net.address(node)}:7070", "--cache", "64M", "--log",
-                             self.log(node)),
+                             self.log(node), *self.certs.node()),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def send(self, node, number):

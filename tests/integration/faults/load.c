@@ -29,6 +29,7 @@
 #include <time.h>
 
 #include "client/client.h"
+#include "tls/identity.h"
 
 #define SERVERS_MAX 16u
 #define THREADS_MAX 64u
@@ -221,6 +222,9 @@ static struct kith_client *client_open(const struct options *options)
     client.server_count = options->server_count;
     client.servers = options->servers;
     client.strict = options->strict;
+    const struct kith_identity_files tls = {getenv("KITH_CERT"), getenv("KITH_KEY"),
+                                            getenv("KITH_CA"), getenv("KITH_CRL")};
+    client.tls = tls.cert != NULL ? &tls : NULL;
     client.writer = options->name ? options->name : "reader";
     if (kith_client_open(&client, &opened, &error) != KITH_OK) {
         (void)fprintf(stderr, "fault_load: %s\n", error.message);

@@ -11,6 +11,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import net as network  # noqa: E402
+from certs import Certs  # noqa: E402
 
 BIN = os.environ["KITH_BIN"]
 LEVELS = "read=local-quorum,write=local-quorum"
@@ -31,6 +32,7 @@ class World:
         self.teller = next(iter(zones.values()))[-1]
         self.running = {}
         self.mounts = {}
+        self.certs = Certs(f"{folder}/certs")
 
     def inside(self, machine, *words):
         """Of that machine's network, but with the mounts of this one."""
@@ -39,7 +41,7 @@ class World:
     def start(self, node, zone):
         log = open(f"{self.folder}/{node}.log", "ab")
         words = ["--data", f"{self.folder}/{node}", "--listen", f"{self.net.address(node)}:7070",
-                 "--zone", zone, "--cache", "64M"]
+                 "--zone", zone, "--cache", "64M", *self.certs.node()]
         if node != self.nodes[0]:
             words += ["--join", f"{self.net.address(self.nodes[0])}:7070"]
         self.running[node] = subprocess.Popen(self.inside(node, f"{BIN}/kithd", *words),
@@ -83,7 +85,7 @@ class World:
         os.makedirs(at)
         near = ",".join(f"{self.net.address(n)}:7070" for n in self.zones[zone][:-1])
         done = subprocess.run(self.inside(machine, f"{BIN}/kithfs", f"{near}:/", at, "-o",
-                                          f"{LEVELS},zone={zone},log={self.folder}/{zone}.log"
+                                          f"{LEVELS},zone={zone},log={self.folder}/{zone}.log,{self.certs.mount()}"
                                           f"{options and ',' + options}"),
                               capture_output=True, text=True, timeout=60)
         if done.returncode != 0:
