@@ -83,7 +83,8 @@ void kith_store_unpin(struct kith_content_store *store, const struct kith_chunk_
 /* The entry of a chunk that is in the table, held; NULL otherwise. */
 struct entry *kith_store_lookup(struct kith_content_store *store, const struct kith_chunk_id *id);
 bool kith_store_is_pinned(struct kith_content_store *store, const struct kith_chunk_id *id);
-/* The entry, held, with a fetch started where there was none. ENOMEM. */
+/* The entry, held, with a fetch started where there was none. ENOMEM. EFORMAT: it is of another volume;
+ * who may write to this one only would else have a mount with wider rights read it for him. */
 KITH_MUST_CHECK enum kith_err kith_store_fetch(struct kith_content_store *store,
                                                const struct kith_chunk_ref *ref,
                                                struct entry **ret_entry);

@@ -188,6 +188,11 @@ static void fetch_done(void *arg, const struct kith_client_result *result)
 enum kith_err kith_store_fetch(struct kith_content_store *store, const struct kith_chunk_ref *ref,
                                struct entry **ret_entry)
 {
+    if (kith_chunk_id_volume(&ref->id) != store->volume) {
+        kith_log_warn("content", "an image names a chunk of volume %u; it is not read",
+                      kith_chunk_id_volume(&ref->id));
+        return KITH_EFORMAT;
+    }
     pthread_mutex_lock(&store->lock);
     struct entry *entry = *slot_of(store, &ref->id);
     if (entry != NULL) {

@@ -52,6 +52,12 @@ static void chunk_put(struct kith_node *node, uint64_t conn, const struct kith_m
         core_refuse(node, conn, msg, KITH_EINVAL, "a chunk without contents, or too large");
         return;
     }
+    for (uint32_t i = 0; i < req->ref_count; i++) {
+        if (kith_chunk_id_volume(&req->refs[i]) != kith_chunk_id_volume(&req->id)) {
+            core_refuse(node, conn, msg, KITH_EINVAL, "a chunk that refers to another volume's");
+            return;
+        }
+    }
     if (join_frozen(node)) {
         core_refuse(node, conn, msg, KITH_ENOTREADY, "a table change is being decided");
         return;

@@ -3,7 +3,8 @@
  * lease.c - leases for the chunks that a write newly refers to (sweep.h), asked of their owners by the
  * node that coordinates the write, before it stores it.
  *
- * A chunk is leased once W of its owners have noted it on their disks and one of them holds it. Where
+ * A chunk is leased once W of its owners have noted it on their disks (who does not hold it, and knows
+ * nothing of it, agrees only) and one of them holds it. Where
  * fewer can be reached, those there are: see sweep.h. Else the write is refused. This costs a round
  * trip and a flush, and comes seldom: a file that was copied, moved to another folder or written again
  * after a long time, whose chunks nothing on this node refers to. */

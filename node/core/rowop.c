@@ -391,6 +391,40 @@ static bool is_foreign_run(const struct kith_clock *clock, const struct kith_row
     return env->counter_last != UINT64_MAX && run_reaches(clock, env->run, env->counter_last + 1);
 }
 
+/* A context may name actors that the row here lacks: its writer has read another replica. How many,
+ * and why: rowop.h, THE WRITER'S CONTEXT. */
+static bool context_fits(const struct kith_clock *row, const struct kith_clock *context)
+{
+    uint32_t added = 0;
+    for (uint32_t i = 0; i < context->count; i++) {
+        added += kith_clock_get(row, &context->entries[i].actor) == 0 ? 1 : 0;
+    }
+    return added == 0 || row->count + added <= KITH_CLOCK_CONTEXT_MAX;
+}
+
+static bool refs_are_of(uint32_t volume, const struct kith_chunk_id *refs, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (kith_chunk_id_volume(&refs[i]) != volume) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether what the put names, also in the siblings that its writer keeps, lies in the volume of the
+ * row: by the volume nodes and mounts judge who may see it. */
+static bool put_stays_in_volume(const struct kith_key *key, const struct kith_put_update *update,
+                                const struct kith_row *context)
+{
+    uint32_t volume = kith_group_volume(&key->group);
+    bool stays = refs_are_of(volume, update->refs, update->ref_count);
+    for (uint32_t i = 0; stays && i < context->sibling_count; i++) {
+        stays = refs_are_of(volume, context->siblings[i].refs, context->siblings[i].ref_count);
+    }
+    return stays;
+}
+
 /* The dot that `request` has made already, from the log or, where the row came by a merge that did
  * not tell, from a sibling. */
 static bool find_duplicate(const struct record *record, const struct kith_row *row,
@@ -489,6 +523,12 @@ enum kith_err kith_rowop_put(struct kith_arena *arena, const struct kith_rowop_e
         result.old_row.sibling_count >= KITH_SIBLINGS_REFUSE) {
         return KITH_ELIMIT;
     }
+    if (!put_stays_in_volume(key, update, &context)) {
+        return KITH_EINVAL;
+    }
+    if (!context_fits(&result.old_row.clock, &context.clock)) {
+        return KITH_ENOTREADY;
+    }
     /* All dots of this run in this row were drawn before this one, so one that is not below it was
      * drawn by somebody else. */
     if (run_reaches(&result.old_row.clock, env->run, env->counter) ||
@@ -546,6 +586,9 @@ static enum kith_err merge_twins(struct kith_arena *arena, const struct kith_row
     if (count == merged.sibling_count) {
         return KITH_OK;
     }
+    if (env->run_stays && is_foreign_run(&merged.clock, env)) {
+        return KITH_OK; /* no dot can be drawn here: who has the row next removes them */
+    }
     result->wants_counter = env->counter == 0;
     result->foreign_run =
         !result->wants_counter && run_reaches(&merged.clock, env->run, env->counter);
@@ -585,7 +628,8 @@ enum kith_err kith_rowop_merge(struct kith_arena *arena, const struct kith_rowop
     if (err != KITH_OK) {
         return err == KITH_ENOMEM ? err : KITH_EFORMAT;
     }
-    if (is_foreign_run(&result.old_row.clock, env) || is_foreign_run(&other.clock, env)) {
+    if (!env->run_stays &&
+        (is_foreign_run(&result.old_row.clock, env) || is_foreign_run(&other.clock, env))) {
         result.foreign_run = true;
         *ret_result = result;
         return KITH_OK;

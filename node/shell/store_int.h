@@ -13,6 +13,7 @@
 
 #include "core/hintop.h"
 #include "core/rowop.h"
+#include "core/run_budget.h"
 #include "core/tree.h"
 #include "shell/segments.h"
 #include "shell/store_wt.h"
@@ -252,6 +253,8 @@ struct kith_store {
     uint32_t partitions;
     _Atomic uint64_t run;
     _Atomic uint64_t counter; /* the last one drawn */
+    struct kith_run_budget run_budget; /* protected by pool_lock, like the next one */
+    uint64_t run_told_ms;              /* monotonic: not said again before */
     _Atomic uint64_t row_count, chunk_count, chunk_bytes;
     _Atomic uint64_t bad[2]; /* rows, chunks that are set aside (store_damage.c) */
     struct store_space space;
@@ -272,7 +275,7 @@ struct kith_store {
     struct store_worker *workers; /* [worker_count + bulk_count], rows first */
     struct store_committer committer;
     struct kith_bytes meta[KITH_META_KEYS]; /* as found at open */
-    pthread_mutex_t pool_lock;
+    pthread_mutex_t pool_lock; /* held for a moment */
     struct kith_store_results *pool; /* protected by pool_lock, like pool_count */
     uint32_t pool_count;
 };

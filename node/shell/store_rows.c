@@ -3,10 +3,12 @@
  * store_rows.c - the operations on rows. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "shell/store_conflict.h"
 
 #define SMALL_STATE_BYTES 256u
+#define RUN_TELL_MS       3600000u
 #define RUN_RETRIES       3u /* a second copy of this very run would have to guess 64 bits again */
 
 struct kith_bytes store_row_key(uint32_t partition, const struct kith_group *group,
@@ -162,21 +164,44 @@ static enum kith_err keep_state(struct store_worker *worker, struct kith_rowop_r
     return copy == NULL ? KITH_ENOMEM : KITH_OK;
 }
 
-/* This run's dots were met with a higher counter than it gave out: somebody else draws under it. */
+/* This run's dots were met with a higher counter than it gave out: somebody else draws under it, or
+ * somebody says so. ENOTREADY: no run is left (run_budget.h). */
 static enum kith_err take_new_run(struct store_worker *worker, uint64_t seen_run)
 {
+    struct kith_store *store = worker->store;
     uint64_t fresh = 0;
     enum kith_err err = store_random(&fresh);
-    if (err == KITH_OK) {
-        uint64_t expected = seen_run;
-        if (atomic_compare_exchange_strong(&worker->store->run, &expected, fresh)) {
-            kith_log_warn("store",
-                          "%s: another process writes under this node's run (a copied disk "
-                          "image?); going on under a new one",
-                          worker->store->path);
-        }
+    if (err != KITH_OK) {
+        return err;
+    }
+    uint64_t now = kith_mono_ms();
+    bool tell = false;
+    pthread_mutex_lock(&store->pool_lock);
+    bool same = atomic_load(&store->run) == seen_run;
+    if (same && kith_run_budget_take(&store->run_budget, now)) {
+        atomic_store(&store->run, fresh);
+        tell = true;
+    } else if (same) {
+        err = KITH_ENOTREADY;
+        tell = now >= store->run_told_ms;
+    }
+    store->run_told_ms = tell ? now + RUN_TELL_MS : store->run_told_ms;
+    pthread_mutex_unlock(&store->pool_lock);
+    if (tell) {
+        kith_log_warn("store",
+                      "%s: something names writes of this node that it has not made: a machine that "
+                      "was put back from a snapshot or runs twice, or a client that invents them; %s",
+                      store->path,
+                      err == KITH_OK ? "going on under a new run"
+                                     : "no new run is left, so it does not coordinate such rows");
     }
     return err;
+}
+
+/* Under a new run the operation may be done again; ENOTREADY: there is none. */
+static enum kith_err again(struct store_worker *worker, uint32_t attempt, uint64_t seen_run)
+{
+    return attempt < RUN_RETRIES ? take_new_run(worker, seen_run) : KITH_EIO;
 }
 
 static struct kith_rowop_env row_env(struct store_worker *worker, uint64_t wall_ms, bool retry,
@@ -201,8 +226,10 @@ static enum kith_err row_error(struct store_worker *worker, struct kith_store_do
                        : err == KITH_ETOOBIG  ? "the row with all its versions would be too large"
                        : err == KITH_ECORRUPT ? "the stored row does not fit its checksum"
                        : err == KITH_EINVAL
-                           ? "the name is too long, or a kept version is not in the "
-                             "context"
+                           ? "the name is too long, a kept version is not in the context, or a chunk is "
+                             "of another volume"
+                       : err == KITH_ENOTREADY
+                           ? "the context names writes that this node does not know; try another one"
                            : kith_err_text((int)err);
     int size = name.size > 64 ? 64 : (int)name.size;
     return store_fail(worker, done, err, "row \"%.*s\": %s", size,
@@ -226,7 +253,7 @@ enum kith_err store_rowop_put(struct store_worker *worker, const struct kith_sto
         if (err != KITH_OK || !result->foreign_run) {
             break;
         }
-        err = attempt < RUN_RETRIES ? take_new_run(worker, env.run) : KITH_EIO;
+        err = again(worker, attempt, env.run);
     }
     return err;
 }
@@ -350,19 +377,24 @@ enum kith_err store_rowop_merge(struct store_worker *worker, const struct kith_k
 {
     enum kith_err err = KITH_OK;
     struct kith_arena *arena = &worker->round->arena;
+    bool run_stays = false;
     for (uint32_t attempt = 0; err == KITH_OK; attempt++) {
         struct kith_rowop_env env = row_env(worker, request->wall_ms, request->retry, false);
         env.floor = floor;
+        env.run_stays = run_stays;
         err = kith_rowop_merge(arena, &env, key, old, incoming, request->id, result);
         if (err == KITH_OK && result->wants_counter) { /* seldom: a twin, or what is dead */
             env = row_env(worker, request->wall_ms, request->retry, true);
             env.floor = floor;
+            env.run_stays = run_stays;
             err = kith_rowop_merge(arena, &env, key, old, incoming, request->id, result);
         }
         if (err != KITH_OK || !result->foreign_run) {
             break;
         }
-        err = attempt < RUN_RETRIES ? take_new_run(worker, env.run) : KITH_EIO;
+        err = again(worker, attempt, env.run);
+        run_stays = run_stays || err == KITH_ENOTREADY;
+        err = err == KITH_ENOTREADY ? KITH_OK : err;
     }
     return err;
 }

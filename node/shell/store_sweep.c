@@ -440,10 +440,15 @@ static bool lease_serves(const struct kith_mark *mark, uint64_t now_ms, uint64_t
            now_ms - mark->lease_ms < grace_ms / LEASE_SERVES;
 }
 
+/* Only what is here, or has a mark, is marked: whoever asks may name what there never was, and a mark
+ * stays. One that is neither here nor condemned has nothing that a lease would void: sweep.h. */
 enum kith_err store_chunk_lease(struct store_worker *worker, const struct kith_store_op *op,
                                 struct kith_store_done *done)
 {
     uint32_t count = op->u.lease.count;
+    if (!store_space_allows(worker, STORE_SPACE_SMALL, (uint64_t)count * STORE_PAGES_REF)) {
+        return store_fail_space(worker, done);
+    }
     struct kith_chunk_id *held = kith_arena_alloc(&worker->round->arena, 2u * count * sizeof *held);
     struct kith_chunk_id *gone = held == NULL ? NULL : held + count;
     enum kith_err err = held == NULL ? KITH_ENOMEM : KITH_OK;
@@ -455,21 +460,23 @@ enum kith_err store_chunk_lease(struct store_worker *worker, const struct kith_s
         struct kith_mark mark;
         struct kith_bytes record;
         err = mark_read(worker, key, &mark);
+        bool marked = mark.state != KITH_MARK_NONE || mark.lease_ms != 0;
         bool serves = err == KITH_OK &&
                       lease_serves(&mark, op->u.lease.now_ms, op->u.lease.grace_ms);
         if (err == KITH_OK && !kith_mark_lease(&mark, op->u.lease.now_ms)) {
             gone[done->u.lease.gone_count++] = *id;
             continue;
         }
-        if (err == KITH_OK && !serves) {
-            err = mark_write(worker, key, &mark);
-        }
         if (err == KITH_OK) {
             err = store_read(worker, worker->chunks, key, &record);
-            if (err == KITH_OK) {
-                held[done->u.lease.held_count++] = *id;
-            }
-            err = err == KITH_ENOTFOUND ? KITH_OK : err;
+        }
+        bool here = err == KITH_OK;
+        if (here) {
+            held[done->u.lease.held_count++] = *id;
+        }
+        err = err == KITH_ENOTFOUND ? KITH_OK : err;
+        if (err == KITH_OK && !serves && (here || marked)) {
+            err = mark_write(worker, key, &mark);
         }
     }
     done->u.lease.held = held;

@@ -31,7 +31,7 @@ static void delete_no_dot(struct store_sim *store, struct store_op *op, const st
                           const struct kith_put_update *update, uint64_t wall_ms,
                           struct kith_bytes secret, struct kith_rowop_result *result)
 {
-    struct kith_rowop_env env = {store->run, 0, store->counter, wall_ms, secret, false, NULL};
+    struct kith_rowop_env env = {store->run, 0, store->counter, wall_ms, secret, false, NULL, false};
     struct kith_replica_row incoming = {.name = key->name, .state = update->context};
     struct kith_request_id none;
     memset(&none, 0, sizeof none);
@@ -68,7 +68,7 @@ static void apply_put(struct store_sim *store, struct store_op *op, uint64_t wal
         struct kith_key key = {op->op.u.put.group, op->op.u.put.updates[i].name};
         counter++;
         struct kith_rowop_env env = {store->run,         counter, counter, wall_ms, secret,
-                                     op->op.u.put.retry, floor};
+                                     op->op.u.put.retry, floor, false};
         struct kith_request_id request = op->op.u.put.request;
         struct kith_dot known;
         struct kith_bytes record = old_record(store, &key, op->op.u.put.hint);
@@ -176,7 +176,7 @@ static void apply_merge(struct store_sim *store, struct store_op *op, uint64_t w
     for (uint32_t i = 0; i < count; i++) {
         struct kith_key key = {op->op.u.merge.group, op->op.u.merge.rows[i].name};
         struct kith_rowop_env env = {store->run,           0,    counter, wall_ms, secret,
-                                     op->op.u.merge.retry, floor};
+                                     op->op.u.merge.retry, floor, false};
         struct kith_bytes old = old_record(store, &key, op->op.u.merge.hint);
         if (sim->mutant == MUTANT_FORGET_ROW && sim_chance(sim, 100)) {
             old.size = 0;

@@ -351,14 +351,16 @@ static void apply_lease(struct store_sim *store, struct store_op *op)
         struct kith_mark mark;
         mark_read(store, id, &mark);
         bool doomed = mark.state == KITH_MARK_DOOMED && store->sim->mutant == MUTANT_DOOM_LEASED;
+        bool marked = mark.state != KITH_MARK_NONE || mark.lease_ms != 0;
+        bool here = store_sim_get(store, 'c', id->bytes, sizeof id->bytes).size > 0;
         if (!kith_mark_lease(&mark, ask->u.lease.now_ms) && !doomed) {
             lists[count + gone++] = *id;
             continue;
         }
-        if (store->sim->mutant != MUTANT_LEASE_FORGOTTEN && !doomed) {
+        if (store->sim->mutant != MUTANT_LEASE_FORGOTTEN && !doomed && (here || marked)) {
             mark_write(store, id, &mark);
         }
-        if (store_sim_get(store, 'c', id->bytes, sizeof id->bytes).size > 0) {
+        if (here) {
             lists[held++] = *id;
         }
     }

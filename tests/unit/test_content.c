@@ -544,10 +544,17 @@ static void test_failures(void **state)
     image = flush(&world, content, KITH_DURABLE_OS, 60000, &arena);
     assert_int_equal(kith_fake_lose_unsynced(world.cluster) > 0, 1);
     image = flush(&world, content, KITH_DURABLE_DISK, 60000, &arena);
-    /* a chunk that is nowhere is an error, never zeros */
+    /* chunks of another volume are not read, though they are there */
     kith_content_free(content);
     struct world other = world;
-    struct kith_content_options options = {.client = world.client, .volume = KITH_VOLUME_FS};
+    struct kith_content_options options = {.client = world.client, .volume = KITH_VOLUME_FS + 7};
+    assert_int_equal(kith_content_store_new(&options, &other.store), KITH_OK);
+    assert_int_equal(kith_content_new(other.store, image.encoded, &content), KITH_OK);
+    assert_int_equal(kith_content_read(content, 0, back, 4096, &got), KITH_EFORMAT);
+    kith_content_free(content);
+    kith_content_store_free(other.store);
+    /* a chunk that is nowhere is an error, never zeros */
+    options.volume = KITH_VOLUME_FS;
     assert_int_equal(kith_content_store_new(&options, &other.store), KITH_OK);
     assert_int_equal(kith_content_new(other.store, image.encoded, &content), KITH_OK);
     for (uint32_t i = 0; i < image.ref_count; i++) {

@@ -174,7 +174,7 @@ static void own_runs_are_told_from_others(void **state)
 
 static struct kith_rowop_env env_of(uint64_t run, uint64_t counter, const struct kith_floor *floor)
 {
-    struct kith_rowop_env env = {run, counter, counter, 1000000, secret, false, floor};
+    struct kith_rowop_env env = {run, counter, counter, 1000000, secret, false, floor, false};
     return env;
 }
 

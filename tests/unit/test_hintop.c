@@ -54,7 +54,7 @@ static bool ack(struct kith_hint *hint, uint8_t byte, const struct kith_hint_own
 static struct kith_bytes record_of(struct kith_arena *arena, struct kith_bytes old, uint64_t run,
                                    uint64_t counter)
 {
-    struct kith_rowop_env env = {run, counter, counter, 1000000, secret, false, NULL};
+    struct kith_rowop_env env = {run, counter, counter, 1000000, secret, false, NULL, false};
     struct kith_put_update update = {.has_sibling = true, .value = kith_bytes_make("v", 1)};
     static const struct kith_request_id none;
     struct kith_rowop_result result;

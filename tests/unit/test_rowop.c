@@ -27,7 +27,7 @@ static struct kith_request_id request_of(uint64_t client, uint64_t sequence)
 
 static struct kith_rowop_env env_of(uint64_t run, uint64_t counter)
 {
-    struct kith_rowop_env env = {run, counter, counter, 1000000, secret, false, NULL};
+    struct kith_rowop_env env = {run, counter, counter, 1000000, secret, false, NULL, false};
     return env;
 }
 
@@ -160,7 +160,7 @@ static struct kith_rowop_result merge(struct kith_arena *arena, uint64_t run, ui
                                       const struct kith_rowop_result *incoming,
                                       const struct kith_request_id *request)
 {
-    struct kith_rowop_env env = {run, counter, 100, 1000000, secret, false, NULL};
+    struct kith_rowop_env env = {run, counter, 100, 1000000, secret, false, NULL, false};
     struct kith_replica_row row = {
         .state = incoming->state, .has_dot = request != NULL, .dot = incoming->dot};
     static const struct kith_request_id none;
@@ -397,6 +397,100 @@ static void blind_puts_have_a_limit(void **state)
     kith_arena_release(&arena);
 }
 
+/* `count` actors of `run` and the next ones, with a dot each. */
+static struct kith_bytes context_of_actors(struct kith_arena *arena, uint64_t run, uint32_t count)
+{
+    struct kith_clock_entry *entries = kith_arena_alloc(arena, (count + 1) * sizeof *entries);
+    for (uint32_t i = 0; i < count; i++) {
+        entries[i] = (struct kith_clock_entry){{run + i, 1}, 1};
+    }
+    struct kith_row row = {.clock = {count, entries}};
+    return clock_of(arena, &row);
+}
+
+static enum kith_err try_put(struct kith_arena *arena, struct kith_bytes old,
+                             const struct kith_put_update *update,
+                             struct kith_rowop_result *ret_result)
+{
+    static uint64_t counter = 1000;
+    struct kith_request_id none = {{0}};
+    struct kith_rowop_env env = env_of(7, ++counter);
+    return kith_rowop_put(arena, &env, &key, old, update, nothing, 1, &none, ret_result);
+}
+
+/* However many actors a writer invents, others can write the row; and what he says of actors that
+ * the row has is taken at any length. */
+static void a_context_cannot_fill_a_clock(void **state)
+{
+    (void)state;
+    struct kith_arena arena = {0};
+    struct kith_rowop_result result = {.record = nothing};
+    struct kith_put_update update = {.has_sibling = true};
+    uint32_t taken = 0, refused = 0;
+    for (uint32_t i = 0; i < 5000; i++) {
+        update.context = context_of_actors(&arena, 1000 + i * 100, i % 3 == 0 ? 100 : 1);
+        enum kith_err err = try_put(&arena, result.record, &update, &result);
+        assert_true(err == KITH_OK || err == KITH_ENOTREADY);
+        taken += err == KITH_OK;
+        refused += err != KITH_OK;
+        update.context = clock_of(&arena, &result.new_row); /* an honest one, in between */
+        assert_int_equal(try_put(&arena, result.record, &update, &result), KITH_OK);
+    }
+    assert_true(taken > 0 && refused > 4000);
+    assert_true(result.new_row.clock.count <= KITH_CLOCK_CONTEXT_MAX + 1);
+    update.context = context_of_actors(&arena, UINT64_C(1) << 40, KITH_CLOCK_CONTEXT_MAX + 1);
+    assert_int_equal(try_put(&arena, nothing, &update, &result), KITH_ENOTREADY);
+
+    struct kith_bytes large = context_of_actors(&arena, 9, KITH_CLOCK_ENTRIES_MAX - 8);
+    assert_int_equal(try_merge(&arena, 7, 5000000, nothing, large, &result), KITH_OK);
+    update.context = large;
+    assert_int_equal(try_put(&arena, result.record, &update, &result), KITH_OK);
+    kith_arena_release(&arena);
+}
+
+/* Merges are never refused: without a new run the foreign dots are taken, and the row tells. */
+static void a_merge_goes_on_without_a_new_run(void **state)
+{
+    (void)state;
+    struct kith_arena arena = {0};
+    static const struct kith_request_id none;
+    struct kith_rowop_result high = put(&arena, 7, 50, nothing, nothing, &none), result;
+    struct kith_rowop_env env = env_of(7, 49);
+    env.counter = 0;
+    env.run_stays = true;
+    struct kith_replica_row row = {.state = high.state};
+    assert_int_equal(kith_rowop_merge(&arena, &env, &key, nothing, &row, &none, &result), KITH_OK);
+    assert_true(result.changed && !result.foreign_run && !result.wants_counter);
+    assert_true(kith_bytes_equal(result.state, high.state));
+    result = put(&arena, 7, 50, result.record, nothing, &none);
+    assert_true(result.foreign_run && !result.changed);
+    kith_arena_release(&arena);
+}
+
+/* Chunks of another volume are not let in, by the update or by what its context keeps. */
+static void chunks_stay_in_their_volume(void **state)
+{
+    (void)state;
+    struct kith_arena arena = {0};
+    struct kith_rowop_result result;
+    const uint8_t random[10] = {1};
+    struct kith_chunk_id ids[2] = {kith_chunk_id_make(0, 1, random), kith_chunk_id_make(8, 1, random)};
+    struct kith_put_update update = {.has_sibling = true, .ref_count = 2, .refs = ids};
+    assert_int_equal(try_put(&arena, nothing, &update, &result), KITH_EINVAL);
+    update.ref_count = 1;
+    assert_int_equal(try_put(&arena, nothing, &update, &result), KITH_OK);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct kith_clock_entry entry = {{99, 1}, 1};
+        struct kith_sibling kept = {.dot = {{99, 1}, 1}, .ref_count = 1, .refs = &ids[i]};
+        struct kith_row row = {{1, &entry}, 1, &kept};
+        uint8_t bytes[200];
+        assert_true(kith_row_encoded_size(&row) <= sizeof bytes);
+        update.context = kith_bytes_make(bytes, (size_t)(kith_row_write(&row, bytes) - bytes));
+        assert_int_equal(try_put(&arena, nothing, &update, &result), i == 0 ? KITH_OK : KITH_EINVAL);
+    }
+    kith_arena_release(&arena);
+}
+
 static void a_foreign_run_is_noticed(void **state)
 {
     (void)state;
@@ -524,6 +618,9 @@ int main(void)
         cmocka_unit_test(the_request_log_is_bounded),
         cmocka_unit_test(blind_puts_have_a_limit),
         cmocka_unit_test(a_foreign_run_is_noticed),
+        cmocka_unit_test(a_context_cannot_fill_a_clock),
+        cmocka_unit_test(a_merge_goes_on_without_a_new_run),
+        cmocka_unit_test(chunks_stay_in_their_volume),
         cmocka_unit_test(damaged_records_are_errors),
         cmocka_unit_test(a_log_that_is_too_long_is_damage),
         cmocka_unit_test(short_memory_is_an_error),

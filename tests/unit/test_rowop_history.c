@@ -57,7 +57,7 @@ static struct kith_request_id request_of(uint64_t client, uint64_t sequence)
 
 static struct kith_rowop_env env_of(uint64_t run, uint64_t counter)
 {
-    struct kith_rowop_env env = {run, counter, counter, 1000000, secret, false, NULL};
+    struct kith_rowop_env env = {run, counter, counter, 1000000, secret, false, NULL, false};
     return env;
 }
 

@@ -310,17 +310,34 @@ static void test_lease(void **state)
     }
     assert_true(step(place, KITH_SWEEP_DOOM, 2, 7, NOW + GRACE));
     const struct kith_store_done *done = lease(place, ids, 3, NOW + GRACE);
-    assert_int_equal(done->u.lease.held_count, 1); /* the third is leased, and not here */
+    assert_int_equal(done->u.lease.held_count, 1); /* the third is not here */
     assert_memory_equal(&done->u.lease.held[0], &ids[0], sizeof ids[0]);
     assert_int_equal(done->u.lease.gone_count, 1);
     assert_memory_equal(&done->u.lease.gone[0], &ids[1], sizeof ids[1]);
     assert_false(step(place, KITH_SWEEP_DOOM, 1, 7, NOW + GRACE));
     assert_false(step(place, KITH_SWEEP_CONDEMN, 1, 8, NOW + GRACE));
-    assert_false(step(place, KITH_SWEEP_CONDEMN, 3, 8, NOW + GRACE));
     must_close(place);
     must_open(place);
     assert_false(step(place, KITH_SWEEP_CONDEMN, 1, 8, NOW + 2 * GRACE - 1));
     assert_true(step(place, KITH_SWEEP_CONDEMN, 1, 8, NOW + 2 * GRACE));
+}
+
+/* What is not here leaves nothing behind, however much is named; but a condemnation is voided. */
+static void test_lease_of_nothing(void **state)
+{
+    struct place *place = *state;
+    struct kith_chunk_id ids[100];
+    for (uint32_t round = 0; round < 3; round++) {
+        for (uint32_t i = 0; i < 100; i++) {
+            ids[i] = chunk_id(1000 * (round + 1) + i);
+        }
+        const struct kith_store_done *done = lease(place, ids, 100, NOW);
+        assert_int_equal(done->u.lease.held_count + done->u.lease.gone_count, 0);
+    }
+    assert_true(step(place, KITH_SWEEP_CONDEMN, 1000, 8, NOW)); /* no mark: no lease bars it */
+    struct kith_chunk_id one = chunk_id(1000);
+    (void)lease(place, &one, 1, NOW + GRACE);
+    assert_false(step(place, KITH_SWEEP_DOOM, 1000, 8, NOW + GRACE));
 }
 
 int main(void)
@@ -334,6 +351,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_moved, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hint, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lease, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lease_of_nothing, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
