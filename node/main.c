@@ -143,6 +143,17 @@ static const struct kith_config_key keys[] = {
          "WiredTiger's cache (default a sixteenth of the memory, 64M to 1G); it takes up to 2.5 "
          "times that"},
     {.section = "store",
+     .name = "encrypt",
+     .type = KITH_CONFIG_BOOL,
+     .fallback = "no",
+     .help = "all that is stored is encrypted, from the first start on (AES-256-GCM)"},
+    {.section = "store",
+     .name = "encrypt_key",
+     .type = KITH_CONFIG_STRING,
+     .argument = "FILE",
+     .help = "the key for that: 32 bytes or 64 hexadecimal digits, mode 0600 (default systemd's credential "
+             "kithd.key)"},
+    {.section = "store",
      .name = "disk_low",
      .type = KITH_CONFIG_INTEGER,
      .fallback = "85",
@@ -324,6 +335,8 @@ static int run(const struct kith_config *config, char *argv[])
         .space_percent = {(uint32_t)kith_config_number(config, "disk_low"),
                           (uint32_t)kith_config_number(config, "disk_scarce"),
                           (uint32_t)kith_config_number(config, "disk_full")},
+        .encrypt = kith_config_bool(config, "encrypt"),
+        .encrypt_key = kith_config_string(config, "encrypt_key"),
         .log_file = log_file,
         .tls = {kith_config_string(config, "cert"), kith_config_string(config, "key"),
                 kith_config_string(config, "ca"), kith_config_string(config, "crl")},
@@ -331,6 +344,10 @@ static int run(const struct kith_config *config, char *argv[])
     enum kith_err err = check_tls(&options, kith_config_bool(config, "insecure"), &error);
     if (err != KITH_OK) {
         return fail(EXIT_USAGE, error.message);
+    }
+    if (options.encrypt_key && !options.encrypt) {
+        return fail(EXIT_USAGE, "--encrypt-key is for --encrypt (in a file: encrypt = yes, in [store]), which is "
+                                "not set");
     }
     err = kith_daemon_run(&options, &error);
     if (err == KITH_OK) {

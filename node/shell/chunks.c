@@ -14,7 +14,7 @@
  */
 #include <string.h>
 
-#include "shell/store_int.h"
+#include "shell/store_crypt.h"
 
 #define CHUNK_FORMAT  1u
 #define WHERE_HERE    0u
@@ -83,7 +83,20 @@ enum kith_err store_chunk_read(struct kith_store *store, struct kith_segment_cac
         }
         return KITH_OK;
     }
-    return segment_read(store, cache, chunk->segment, chunk->offset + offset, size, buffer);
+    if (size == chunk->size || store_crypt_of(store) == NULL) {
+        return segment_read(store, cache, chunk->segment, chunk->offset + offset, size, buffer);
+    }
+    struct kith_blob *whole = kith_blob_new(chunk->size); /* a block opens as a whole */
+    if (whole == NULL) {
+        return KITH_ENOMEM;
+    }
+    enum kith_err err =
+        segment_read(store, cache, chunk->segment, chunk->offset, chunk->size, whole->data);
+    if (err == KITH_OK && size > 0) {
+        memcpy(buffer, whole->data + offset, size);
+    }
+    kith_blob_drop(whole);
+    return err;
 }
 
 /* ---- Put ---- */

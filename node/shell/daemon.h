@@ -34,6 +34,8 @@ struct kith_daemon_options {
     const char *zone;
     uint32_t weight;
     uint64_t cache_bytes; /* 0 = by the memory */
+    bool encrypt;            /* what is stored */
+    const char *encrypt_key; /* its file; NULL = systemd's credential (crypt_key.h) */
     uint64_t repair_rate; /* bytes a second; 0 = no bound */
     uint64_t zone_rate;   /* the same */
     uint64_t scrub_ms;    /* everything is read within; 0 = only when asked for */

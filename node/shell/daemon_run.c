@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "shell/access.h"
+#include "shell/crypt_key.h"
 #include "shell/daemon_int.h"
 
 #define PUT_RETRY_NS 10000000L
@@ -334,11 +335,20 @@ static enum kith_err start_store(struct daemon *daemon, struct kith_error *error
                                          .arg = daemon,
                                          .completed = store_completed,
                                          .fatal = store_failed};
+    struct kith_crypt_key key;
+    enum kith_err err = KITH_OK;
     memcpy(options.space_percent, daemon->options->space_percent, sizeof options.space_percent);
     while (options.run == 0) {
         daemon_random(&options.run, sizeof options.run);
     }
-    enum kith_err err = kith_store_open(&options, &daemon->store, error);
+    if (daemon->options->encrypt) {
+        err = kith_crypt_key_load(daemon->options->encrypt_key, &key, error);
+        options.key = &key;
+    }
+    if (err == KITH_OK) {
+        err = kith_store_open(&options, &daemon->store, error);
+    }
+    kith_crypt_wipe(&key, sizeof key);
     if (err != KITH_OK) {
         return err;
     }

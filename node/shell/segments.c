@@ -12,7 +12,7 @@
 
 #include "base/log.h"
 #include "shell/segments_int.h"
-#include "shell/store_int.h"
+#include "shell/store_crypt.h"
 
 void segment_name(uint32_t number, char ret_name[SEGMENT_NAME_SIZE])
 {
@@ -127,10 +127,31 @@ static enum kith_err next_segment(struct store_worker *worker)
     return KITH_OK;
 }
 
+/* Into worker->sealed, for the place where it comes to lie. */
+static enum kith_err seal(struct store_worker *worker, struct kith_bytes *bytes)
+{
+    struct kith_crypt *crypt = store_crypt_of(worker->store);
+    uint8_t place[STORE_CRYPT_PLACE_MAX];
+    if (crypt == NULL) {
+        return KITH_OK;
+    }
+    kith_buf_clear(&worker->sealed);
+    size_t size = bytes->size + KITH_CRYPT_OVERHEAD;
+    if (!kith_buf_reserve(&worker->sealed, size)) {
+        return KITH_ENOMEM;
+    }
+    enum kith_err err = kith_crypt_seal(
+        crypt, store_crypt_place(worker->segment->number, worker->segment->end, place), *bytes,
+        worker->sealed.data);
+    *bytes = kith_bytes_make(worker->sealed.data, size);
+    return err;
+}
+
 enum kith_err segment_append(struct store_worker *worker, struct kith_bytes bytes,
                              uint32_t *ret_segment, uint64_t *ret_offset)
 {
-    if (worker->segment == NULL || worker->segment->end + bytes.size > KITH_SEGMENT_MAX) {
+    uint64_t stored = bytes.size + store_crypt_overhead(worker->store);
+    if (worker->segment == NULL || worker->segment->end + stored > KITH_SEGMENT_MAX) {
         /* a round has a few MiB, so this happens at most once in a transaction */
         enum kith_err err = worker->full == NULL ? next_segment(worker) : KITH_ELIMIT;
         if (err != KITH_OK) {
@@ -138,6 +159,10 @@ enum kith_err segment_append(struct store_worker *worker, struct kith_bytes byte
         }
     }
     struct kith_segment *segment = worker->segment;
+    enum kith_err err = seal(worker, &bytes);
+    if (err != KITH_OK) {
+        return err;
+    }
     size_t at = 0;
     while (at < bytes.size) {
         ssize_t put = write_out(segment, kith_bytes_make(bytes.data + at, bytes.size - at),
@@ -164,6 +189,7 @@ enum kith_err segment_extent_put(struct store_worker *worker, uint32_t segment, 
 {
     uint8_t buffer[SEGMENT_KEY_MAX];
     uint8_t value[SEGMENT_EXTENT_SIZE];
+    size += store_crypt_overhead(worker->store);
     memcpy(value, chunk_key.data, KITH_CHUNK_KEY_SIZE);
     for (int i = 0; i < 4; i++) {
         value[KITH_CHUNK_KEY_SIZE + (size_t)i] = (uint8_t)(size >> (8 * i));
@@ -193,6 +219,7 @@ enum kith_err segment_hole_put(struct store_worker *worker, uint32_t segment, ui
         worker->hole_capacity = capacity;
     }
     uint8_t buffer[SEGMENT_KEY_MAX];
+    size += store_crypt_overhead(worker->store);
     const uint8_t value[4] = {(uint8_t)size, (uint8_t)(size >> 8), (uint8_t)(size >> 16),
                               (uint8_t)(size >> 24)};
     struct store_hole *hole = &worker->holes[worker->hole_count++];
@@ -363,18 +390,11 @@ static int cached_fd(struct kith_store *store, struct kith_segment_cache *cache,
     return fd;
 }
 
-enum kith_err segment_read(struct kith_store *store, struct kith_segment_cache *cache,
-                           uint32_t segment, uint64_t offset, uint32_t size, uint8_t *buffer)
+/* All of the parts, from `offset` on. They are used up. */
+static enum kith_err read_parts(int fd, uint64_t offset, struct iovec *parts, int count)
 {
-    int fd = cached_fd(store, cache, segment);
-    if (fd < 0) {
-        int saved = errno;
-        kith_log_error("store", "%s/%06u.seg: %s", store->chunks_path, segment, strerror(saved));
-        return saved == ENOENT ? KITH_ECORRUPT : store_err(saved);
-    }
-    size_t at = 0;
-    while (at < size) {
-        ssize_t got = pread(fd, buffer + at, size - at, (off_t)(offset + at));
+    while (count > 0) {
+        ssize_t got = preadv(fd, parts, count, (off_t)offset);
         if (got < 0 && errno == EINTR) {
             continue;
         }
@@ -384,7 +404,37 @@ enum kith_err segment_read(struct kith_store *store, struct kith_segment_cache *
         if (got < 0) {
             return store_err(errno);
         }
-        at += (size_t)got;
+        offset += (uint64_t)got;
+        while (count > 0 && (size_t)got >= parts->iov_len) {
+            got -= (ssize_t)parts->iov_len;
+            parts++;
+            count--;
+        }
+        if (count > 0) {
+            parts->iov_base = (uint8_t *)parts->iov_base + got;
+            parts->iov_len -= (size_t)got;
+        }
     }
     return KITH_OK;
+}
+
+enum kith_err segment_read(struct kith_store *store, struct kith_segment_cache *cache,
+                           uint32_t segment, uint64_t offset, uint32_t size, uint8_t *buffer)
+{
+    int fd = cached_fd(store, cache, segment);
+    if (fd < 0) {
+        int saved = errno;
+        kith_log_error("store", "%s/%06u.seg: %s", store->chunks_path, segment, strerror(saved));
+        return saved == ENOENT ? KITH_ECORRUPT : store_err(saved);
+    }
+    struct kith_crypt *crypt = store_crypt_of(store);
+    uint8_t head[KITH_CRYPT_HEAD], tag[KITH_CRYPT_TAG], place[STORE_CRYPT_PLACE_MAX];
+    struct iovec parts[] = {{head, sizeof head}, {buffer, size}, {tag, sizeof tag}};
+    enum kith_err err = crypt == NULL ? read_parts(fd, offset, parts + 1, 1)
+                                      : read_parts(fd, offset, parts, 3);
+    if (err == KITH_OK && crypt != NULL) {
+        err = kith_crypt_open_parts(crypt, store_crypt_place(segment, offset, place), head, tag,
+                                    buffer, size);
+    }
+    return err;
 }

@@ -10,7 +10,9 @@
  * so it does not vote for a while (core/refill.h). A node without data directory is a new one:
  * nothing is invented.
  *
- *     "kithfs identity 1\n", then for each record: u8 key, sized value; a checksum of all before */
+ *     "kithfs identity 1\n", then for each record: u8 key, sized value; a checksum of all before
+ *
+ * and all of it encrypted where the store is (store_crypt.h). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,7 +21,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "shell/store_int.h"
+#include "shell/store_crypt.h"
 
 #define HEAD      "kithfs identity 1\n"
 #define PATH_SIZE 4096u
@@ -84,10 +86,12 @@ void store_identity_load(struct kith_store *store)
     identity->good = false;
     if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0 && st.st_size <= (off_t)FILE_MAX) {
         size_t size = (size_t)st.st_size;
-        uint8_t *bytes = kith_malloc(size);
-        identity->good = bytes != NULL && pread(fd, bytes, size, 0) == (ssize_t)size &&
-                         parse(identity, kith_bytes_make(bytes, size));
-        kith_free(bytes);
+        uint8_t *data = kith_malloc(size);
+        struct kith_bytes bytes = kith_bytes_make(data, size);
+        identity->good = data != NULL && pread(fd, data, size, 0) == (ssize_t)size &&
+                         store_crypt_open_file(store, data, &bytes) == KITH_OK &&
+                         parse(identity, bytes);
+        kith_free(data);
     }
     if (fd >= 0) {
         close(fd);
@@ -153,8 +157,9 @@ static bool replace(const struct kith_store *store, const struct kith_buf *buf)
 
 static void write_file(struct kith_store *store)
 {
-    struct kith_buf buf;
+    struct kith_buf buf, sealed;
     kith_buf_init(&buf);
+    kith_buf_init(&sealed);
     kith_buf_put(&buf, HEAD, sizeof HEAD - 1);
     for (uint32_t i = 0; i < STORE_IDENTITY_KEYS; i++) {
         const struct kith_buf *record = &store->identity.records[i];
@@ -165,8 +170,11 @@ static void write_file(struct kith_store *store)
     }
     struct kith_checksum checksum = kith_checksum_of(kith_buf_bytes(&buf));
     kith_buf_put(&buf, checksum.bytes, sizeof checksum.bytes);
-    (void)(!buf.failed && replace(store, &buf));
+    if (!buf.failed && store_crypt_seal_file(store, kith_buf_bytes(&buf), &sealed) == KITH_OK) {
+        (void)replace(store, &sealed);
+    }
     kith_buf_release(&buf);
+    kith_buf_release(&sealed);
 }
 
 void store_identity_begin(struct kith_store *store, uint8_t key, struct kith_bytes value)

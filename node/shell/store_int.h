@@ -182,6 +182,7 @@ struct store_worker {
     struct kith_segment *segment; /* bulk: appended to now; NULL before the first */
     struct kith_segment *full;    /* the one before, when this transaction filled it; else NULL */
     struct kith_segment_cache reads;
+    struct kith_buf sealed; /* a chunk, encrypted */
     struct store_results *round;
 };
 
@@ -232,6 +233,7 @@ struct kith_store {
     struct kith_store_options options;
     uint32_t checkpoint_logs; /* files of the log from one checkpoint to the next */
     char *path, *wt_path, *chunks_path;
+    struct store_crypt *crypt; /* NULL: not encrypted; store_crypt.h */
     int lock_fd;
     int chunks_fd; /* the directory */
     WT_CONNECTION *conn;

@@ -21,6 +21,7 @@ int store_worker_init(struct store_worker *worker, struct kith_store *store, uin
     worker->sums = bulk ? &store->chunk_tree : &store->row_tree;
     segment_cache_init(&worker->reads);
     kith_buf_init(&worker->journal.record);
+    kith_buf_init(&worker->sealed);
     int ret = store_queue_init(&worker->queue);
     if (ret == 0) {
         ret = store_session(store, &worker->session);
@@ -57,6 +58,7 @@ void store_worker_release(struct store_worker *worker)
     segment_cache_release(&worker->reads);
     /* the session and its cursors end with the connection */
     kith_buf_release(&worker->journal.record);
+    kith_buf_release(&worker->sealed);
     kith_free(worker->touched);
     kith_free(worker->hint_changes);
     kith_free(worker->conflict_changes);

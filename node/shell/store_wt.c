@@ -16,7 +16,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "shell/store_int.h"
+#include "shell/store_crypt.h"
 
 #define LOG_FILE_MAX         (UINT64_C(64) << 20)
 #define LOG_FILE_MIN         (UINT64_C(1) << 20)
@@ -216,15 +216,16 @@ static enum kith_err open_wiredtiger(struct kith_store *store, struct kith_error
     /* ready files take their space at once, and after a burst there are many: on a small disk they
      * take it as they are written */
     bool small = options->log_file_bytes < LOG_FILE_MAX;
-    char config[512];
+    char config[640];
     snprintf(config, sizeof config,
              "create,cache_size=%llu,session_max=%u,statistics=(fast),%s"
              "log=(enabled=true,archive=true,prealloc=true,recover=on,file_max=%llu),"
-             "transaction_sync=(enabled=false),checkpoint=(wait=%u,log_size=%llu)," EVICTION_CONFIG,
+             "transaction_sync=(enabled=false),checkpoint=(wait=%u,log_size=%llu)," EVICTION_CONFIG "%s",
              (unsigned long long)options->cache_bytes, SESSIONS_MAX,
              small ? "file_extend=(log=0)," : "", (unsigned long long)options->log_file_bytes,
              options->checkpoint_s,
-             (unsigned long long)(store->checkpoint_logs * options->log_file_bytes));
+             (unsigned long long)(store->checkpoint_logs * options->log_file_bytes),
+             store_crypt_config(store));
     enum kith_err err = store_log_mend(store, error);
     if (err != KITH_OK) {
         return err;
@@ -401,9 +402,15 @@ static enum kith_err store_fill(struct kith_store *store, struct kith_error *err
     if (store->path == NULL || store->wt_path == NULL || store->chunks_path == NULL) {
         return kith_error_set(error, KITH_ENOMEM, "%s: out of memory", store->options.path);
     }
-    enum kith_err err = make_directory(store->path, error);
+    enum kith_err err = store_crypt_look(store, error); /* a wrong key changes nothing */
+    if (err == KITH_OK) {
+        err = make_directory(store->path, error);
+    }
     if (err == KITH_OK) {
         err = take_lock(store, error);
+    }
+    if (err == KITH_OK) {
+        err = store_crypt_begin(store, error);
     }
     if (err == KITH_OK) {
         store_identity_load(store);
@@ -527,6 +534,7 @@ static enum kith_err open_once(const struct kith_store_options *options,
         return err;
     }
     store->options.path = store->path;
+    store->options.key = NULL; /* the caller's */
     atomic_store(&store->opened, true);
     *ret_store = store;
     return KITH_OK;
@@ -625,6 +633,7 @@ static void store_destroy(struct kith_store *store)
     store_floors_release(store);
     store_meta_release(store);
     store_identity_release(store);
+    store_crypt_release(store);
     if (store->chunks_fd >= 0) {
         close(store->chunks_fd);
     }

@@ -7,6 +7,7 @@
  * pure functions of core/rowop.h; here it is read, written and made durable.
  *
  *     DIR/lock                 flock of the process that has the store open; its pid
+ *     DIR/encryption           where all else is encrypted: with which key (store_crypt.h)
  *     DIR/wt/                  WiredTiger's home: tables below and its log
  *     DIR/chunks/NNNNNN.seg    contents of chunks above KITH_CHUNK_INLINE_MAX, append-only
  * (segments.h)
@@ -64,6 +65,7 @@
 #include "core/node.h"
 
 struct kith_store;
+struct kith_crypt_key;
 
 /* The completions of one round. Taken over by the callback's receiver, who gives it back with
  * kith_store_results_free once all are handled; until then everything they point to stays valid,
@@ -81,6 +83,9 @@ uint64_t kith_store_results_bulk(const struct kith_store_results *results);
 
 struct kith_store_options {
     const char *path;      /* data directory; made when missing */
+    /* All that is written is encrypted with it (store_crypt.h); NULL: it is not. For the time of the
+     * call. EINVAL where the store is of another one, or of none. */
+    const struct kith_crypt_key *key;
     uint64_t cache_bytes;  /* WiredTiger's cache; 0 = by the memory (kith_memory_cache) */
     uint32_t workers;      /* for rows; 0 = one for 4 cores; at most KITH_STORE_WORKERS_MAX */
     uint32_t bulk_workers; /* for chunks; 0 = 2 */

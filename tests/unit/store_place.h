@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "core/rowop.h"
+#include "shell/crypt.h"
 #include "shell/store_wt.h"
 
 #define PARTITIONS  64u
@@ -33,6 +34,7 @@ struct place {
     uint32_t list_taken, done_taken;
     uint32_t workers, journal_slots; /* options of the store; 0: its own */
     uint64_t hint_bytes_max;
+    const struct kith_crypt_key *key; /* NULL: not encrypted */
     bool damaged; /* a file is: the next to open it is another process (open_apart) */
 };
 
@@ -86,6 +88,9 @@ static inline enum kith_err place_open(struct place *place, struct kith_error *e
                                          .hint_bytes_max = place->hint_bytes_max,
                                          .cache_bytes = 16u << 20,
                                          .log_file_bytes = 1u << 20};
+    /* any of these tests, by hand, with all of its store encrypted */
+    static const struct kith_crypt_key asked = {{7}};
+    options.key = place->key == NULL && getenv("KITH_TEST_ENCRYPT") != NULL ? &asked : place->key;
     static uint64_t runs = 0x1234567;
     options.run = ++runs * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)getpid();
     enum kith_err err = KITH_ENOTREADY;
