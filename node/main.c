@@ -151,7 +151,8 @@ static const struct kith_config_key keys[] = {
      .name = "encrypt_key",
      .type = KITH_CONFIG_STRING,
      .argument = "FILE",
-     .help = "the key for that: 32 bytes or 64 hexadecimal digits, mode 0600 (default systemd's credential "
+     .help = "the key for that: 32 bytes or 64 hexadecimal digits, mode 0600 (default systemd's "
+             "credential "
              "kithd.key)"},
     {.section = "store",
      .name = "disk_low",
@@ -346,8 +347,10 @@ static int run(const struct kith_config *config, char *argv[])
         return fail(EXIT_USAGE, error.message);
     }
     if (options.encrypt_key && !options.encrypt) {
-        return fail(EXIT_USAGE, "--encrypt-key is for --encrypt (in a file: encrypt = yes, in [store]), which is "
-                                "not set");
+        return fail(
+            EXIT_USAGE,
+            "--encrypt-key is for --encrypt (in a file: encrypt = yes, in [store]), which is "
+            "not set");
     }
     err = kith_daemon_run(&options, &error);
     if (err == KITH_OK) {

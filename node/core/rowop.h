@@ -49,20 +49,22 @@
  *
  * THE WRITER'S CONTEXT is what a client says, and clocks never shrink. So what it may bring is
  * bounded, and nothing that it says is believed to be harmless:
- *   - Dots of this node's own run that the run has not given out. An honest client has read them where
- *     a machine was put back from a snapshot of its memory, or runs twice; a disk that was put back
- *     never shows them, since every start draws a run. Such a dot is never drawn again, whatever it
- *     costs: the put is carried out under a new run or not at all. But whoever may write can invent
- *     such dots, and each new run is one entry more in the clock of every row that is written under
- *     it: so runs come from a budget (run_budget.h), a few at once and one a day. Where it is
- *     spent a put on such a row is refused here (another node may take it), and a merge, which is
- *     never refused, takes the state as it is: the row then tells the next put.
+ *   - Dots of this node's own run that the run has not given out. An honest client has read them
+ *     where a machine was put back from a snapshot of its memory, or runs twice; a disk that was
+ *     put back never shows them, since every start draws a run. Such a dot is never drawn again,
+ *     whatever it costs: the put is carried out under a new run or not at all. But whoever may
+ *     write can invent such dots, and each new run is one entry more in the clock of every row that
+ *     is written under it: so runs come from a budget (run_budget.h), a few at once and one a day.
+ *     Where it is spent a put on such a row is refused here (another node may take it), and a
+ *     merge, which is never refused, takes the state as it is: the row then tells the next put.
  *   - Actors that the row here lacks. They may bring the row's clock to KITH_CLOCK_CONTEXT_MAX
  *     entries, no further: the rest of KITH_CLOCK_ENTRIES_MAX is for what nodes add. A row that has
  *     honestly grown beyond that is written where it is known, as then nothing is lacking.
  *   - Chunks of the siblings that it keeps: of the row's volume alone, as are those of the update.
- * Invariant: no put makes a row of fewer than KITH_CLOCK_CONTEXT_MAX entries unwritable, and a day's
- * puts add to the clocks of rows no more runs than a day's restarts of nodes would.
+ * Invariant: however many puts name what they like, a node adds no more actors to the clocks of rows
+ * for them than its budget has runs, and a row stays below KITH_CLOCK_CONTEXT_MAX entries and those;
+ * where a node refuses such a row it takes it again with the next run, within a day, or once started
+ * anew. No dot is drawn twice for them.
  *
  * Pure; the caller owns all memory through the arena. Checked by tests/unit/test_rowop.c and, over
  * whole histories, by test_rowop_history.c. */
@@ -77,8 +79,8 @@
 #define KITH_REQUESTS_MAX 64u
 #define KITH_RETRIES_MAX  32u /* of them */
 #define KITH_REQUEST_KEEP_MS 3600000u
-/* An eighth of what a clock can hold, for that many nodes could be given other actors at one time. A row
- * has so many when its owners have been started some 170 times between two writes to it. */
+/* An eighth of what a clock can hold, for that many nodes could be given other actors at one time.
+ * A row has so many when its owners have been started some 170 times between two writes to it. */
 #define KITH_CLOCK_CONTEXT_MAX (KITH_CLOCK_ENTRIES_MAX / 8u)
 
 struct kith_rowop_env {
@@ -90,7 +92,8 @@ struct kith_rowop_env {
     struct kith_bytes secret;
     bool retry; /* another coordinator may have carried the request out, too */
     const struct kith_floor *floor; /* of the row's partition here (floor.h); NULL: none */
-    bool run_stays; /* merge: no new run can be had, so foreign dots of this one are merged as any */
+    bool
+        run_stays; /* merge: no new run can be had, so foreign dots of this one are merged as any */
 };
 
 struct kith_rowop_result {
@@ -114,9 +117,9 @@ struct kith_rowop_result {
 
 /* Coordinates one update on `old` (empty bytes: no record). ECORRUPT when the record's hash does
  * not fit its state or it does not decode; EFORMAT when update->context is no row; EINVAL when a
- * kept sibling is not covered by its context, or a chunk is of another volume than the row; ENOTREADY
- * when the context brings more actors than it may; ELIMIT above KITH_SIBLINGS_REFUSE siblings for an
- * update whose context is empty (before anything is drawn); ETOOBIG; ENOMEM. */
+ * kept sibling is not covered by its context, or a chunk is of another volume than the row;
+ * ENOTREADY when the context brings more actors than it may; ELIMIT above KITH_SIBLINGS_REFUSE
+ * siblings for an update whose context is empty (before anything is drawn); ETOOBIG; ENOMEM. */
 KITH_MUST_CHECK enum kith_err
 kith_rowop_put(struct kith_arena *arena, const struct kith_rowop_env *env,
                const struct kith_key *key, struct kith_bytes old,

@@ -8,7 +8,8 @@ bool kith_run_budget_take(struct kith_run_budget *budget, uint64_t now_ms)
                           : (now_ms - budget->since_ms) / KITH_RUN_REFILL_MS;
     uint32_t back = passed > budget->spent ? budget->spent : (uint32_t)passed;
     budget->spent -= back;
-    budget->since_ms = budget->spent == 0 ? now_ms : budget->since_ms + back * (uint64_t)KITH_RUN_REFILL_MS;
+    budget->since_ms =
+        budget->spent == 0 ? now_ms : budget->since_ms + back * (uint64_t)KITH_RUN_REFILL_MS;
     if (budget->spent == KITH_RUNS_AT_ONCE) {
         return false;
     }

@@ -2,10 +2,11 @@
  *
  * run_budget.h - how often a node may take a new run without being started again.
  *
- * A node takes one when it meets dots of its own run that it has not given out (rowop.h, THE WRITER'S
- * CONTEXT). Where that is true one is enough for good: a machine that was put back from a snapshot, or
- * runs twice, has drawn nothing of what is random from then on. What is put back has the budget of
- * the snapshot, too. So honest clusters spend none or one, and the bound only meets those who invent dots.
+ * A node takes one when it meets dots of its own run that it has not given out (rowop.h, THE
+ * WRITER'S CONTEXT). Where that is true one is enough for good: a machine that was put back from a
+ * snapshot, or runs twice, has drawn nothing of what is random from then on. What is put back has
+ * the budget of the snapshot, too. So honest clusters spend none or one, and the bound only meets
+ * those who invent dots.
  *
  * Pure; the caller locks it. Checked by tests/unit/test_run_budget.c. */
 #ifndef KITH_CORE_RUN_BUDGET_H

@@ -52,7 +52,8 @@
  * lose its disk. An owner who neither holds the chunk nor has a mark of it notes nothing, for ids can
  * be invented without end, and agrees all the same: he has condemned nothing that the lease would
  * have to void, and one who holds it has noted it, or the write is refused (lease.c). He may condemn it
- * right after; but by the second ASK, a grace later, the reference is long where ASK finds it. Where fewer can be reached those there are suffice, while none of them refuses:
+ * right after; but by the second ASK, a grace later, the reference is long where ASK finds it.
+ *   Where fewer can be reached those there are suffice, while none of them refuses:
  * nothing is doomed while an owner is away, and what was doomed before says so. */
 #ifndef KITH_CORE_SWEEP_H
 #define KITH_CORE_SWEEP_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A key costs a derivation (HKDF) and a key schedule, some microseconds together; so contexts that have
- * theirs are kept, a few of each key in use, and taken by whoever has a block of that key. */
+ * A key costs a derivation (HKDF) and a key schedule, some microseconds together; so contexts that
+ * have theirs are kept, a few of each key in use, and taken by whoever has a block of that key. */
 #include "shell/crypt.h"
 
 #include <openssl/core_names.h>
@@ -33,9 +33,9 @@ struct context {
 struct kith_crypt {
     struct kith_crypt_key key; /* the store's */
     EVP_CIPHER *cipher;
-    pthread_mutex_t lock;    /* held for moments */
-    uint8_t id[ID_SIZE];     /* protected by lock, like all below: under which blocks are sealed now */
-    uint64_t uses;           /* of it */
+    pthread_mutex_t lock; /* held for moments */
+    uint8_t id[ID_SIZE];  /* protected by lock, like all below: under which blocks are sealed now */
+    uint64_t uses;        /* of it */
     uint32_t count;
     struct context contexts[CONTEXTS_MAX]; /* that nobody uses; the last used at the end */
 };
@@ -50,7 +50,7 @@ static enum kith_err derive(struct kith_bytes secret, struct kith_bytes salt, co
 {
     struct kith_bytes info = text_of(what);
     const OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)(uintptr_t)"SHA256", 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)(uintptr_t) "SHA256", 0),
         OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)(uintptr_t)secret.data,
                                           secret.size),
         OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, (void *)(uintptr_t)salt.data,
@@ -97,9 +97,9 @@ enum kith_err kith_crypt_new(const struct kith_crypt_key *master,
     crypt->uses = KITH_CRYPT_KEY_USES; /* the first block draws an id */
     enum kith_err err = crypt->cipher == NULL ? KITH_EIO : KITH_OK;
     if (err == KITH_OK) {
-        err = derive(kith_bytes_make(master->bytes, sizeof master->bytes),
-                     kith_bytes_make(salt, KITH_CRYPT_SALT_SIZE), "kithfs store 1",
-                     crypt->key.bytes);
+        err =
+            derive(kith_bytes_make(master->bytes, sizeof master->bytes),
+                   kith_bytes_make(salt, KITH_CRYPT_SALT_SIZE), "kithfs store 1", crypt->key.bytes);
     }
     if (err != KITH_OK) {
         kith_crypt_free(crypt);
@@ -184,7 +184,8 @@ static enum kith_err give_key(struct kith_crypt *crypt, struct context *context)
     return err;
 }
 
-/* A context for the block with that head: its key, its nonce, and what the tag is of beside the text. */
+/* A context for the block with that head: its key, its nonce, and what the tag is of beside the
+ * text. */
 static enum kith_err begin(struct kith_crypt *crypt, const uint8_t head[KITH_CRYPT_HEAD],
                            struct kith_bytes place, bool seals, struct context *ret_context)
 {
@@ -242,8 +243,8 @@ enum kith_err kith_crypt_seal(struct kith_crypt *crypt, struct kith_bytes place,
     }
     int size = 0, rest = 0;
     uint8_t *text = out + KITH_CRYPT_HEAD;
-    bool good = (plain.size == 0 || EVP_CipherUpdate(context.evp, text, &size, plain.data,
-                                                     (int)plain.size) == 1) &&
+    bool good = (plain.size == 0 ||
+                 EVP_CipherUpdate(context.evp, text, &size, plain.data, (int)plain.size) == 1) &&
                 EVP_CipherFinal_ex(context.evp, text + size, &rest) == 1 &&
                 EVP_CIPHER_CTX_ctrl(context.evp, EVP_CTRL_AEAD_GET_TAG, KITH_CRYPT_TAG,
                                     text + plain.size) == 1;
@@ -273,10 +274,9 @@ static enum kith_err open_block(struct kith_crypt *crypt, struct kith_bytes plac
         return err;
     }
     int got = 0, rest = 0;
-    bool good =
-        (size == 0 || EVP_CipherUpdate(context.evp, out, &got, text, (int)size) == 1) &&
-        EVP_CIPHER_CTX_ctrl(context.evp, EVP_CTRL_AEAD_SET_TAG, KITH_CRYPT_TAG,
-                            (void *)(uintptr_t)tag) == 1;
+    bool good = (size == 0 || EVP_CipherUpdate(context.evp, out, &got, text, (int)size) == 1) &&
+                EVP_CIPHER_CTX_ctrl(context.evp, EVP_CTRL_AEAD_SET_TAG, KITH_CRYPT_TAG,
+                                    (void *)(uintptr_t)tag) == 1;
     if (!good) {
         EVP_CIPHER_CTX_free(context.evp);
         return KITH_EIO;

@@ -10,20 +10,21 @@
  *     ...  the ciphertext, as long as the contents
  *     16   tag
  *
- * The tag is of the ciphertext, of format and key id, and of a PLACE that the caller names and that is
- * not stored: what belongs somewhere else does not open here.
+ * The tag is of the ciphertext, of format and key id, and of a PLACE that the caller names and that
+ * is not stored: what belongs somewhere else does not open here.
  *
- * KEYS. The master key encrypts nothing. HKDF-SHA256 (RFC 5869) makes of it, with the store's random
- * salt, the store's key, and of that, with the key id as salt, the key of a block. A store draws a
- * key id when it is opened, and another one after KITH_CRYPT_KEY_USES blocks.
+ * KEYS. The master key encrypts nothing. HKDF-SHA256 (RFC 5869) makes of it, with the store's
+ * random salt, the store's key, and of that, with the key id as salt, the key of a block. A store
+ * draws a key id when it is opened, and another one after KITH_CRYPT_KEY_USES blocks.
  *
- * WHY. With one key, a nonce that is used twice gives both contents and the key of the tags away. NIST SP
- * 800-38D, 8.3, allows 2^32 blocks under random nonces of 96 bits, for which two of them are alike with a
- * chance of 2^-32. Each commit is a block in the log, and a node commits 25,000 a second: 2^32 would
- * be two days. With 2^28 blocks a key that chance is 2^-41 for each key; it lasts three hours or more,
- * and the ids, of 128 bits, never meet. Also a store that was copied, or put back from a copy, goes on
- * under an id of its own. (A process that was copied with its memory, as of a virtual machine, draws the
- * same nonces until its generator is seeded again; kithd.8 says so.)
+ * WHY. With one key, a nonce that is used twice gives both contents and the key of the tags away.
+ * NIST SP 800-38D, 8.3, allows 2^32 blocks under random nonces of 96 bits, for which two of them
+ * are alike with a chance of 2^-32. Each commit is a block in the log, and a node commits 25,000 a
+ * second: 2^32 would be two days. With 2^28 blocks a key that chance is 2^-41 for each key; it
+ * lasts three hours or more, and the ids, of 128 bits, never meet. Also a store that was copied, or
+ * put back from a copy, goes on under an id of its own. (A process that was copied with its memory,
+ * as of a virtual machine, draws the same nonces until its generator is seeded again; kithd.8 says
+ * so.)
  *
  * Any thread. Checked by tests/unit/test_crypt.c. */
 #ifndef KITH_SHELL_CRYPT_H
@@ -61,13 +62,13 @@ KITH_MUST_CHECK enum kith_err kith_crypt_random(void *out, size_t size);
 /* Overwrites in a way that no compiler leaves out. */
 void kith_crypt_wipe(void *bytes, size_t size);
 
-/* `plain` sealed into `out`, which has room for plain.size + KITH_CRYPT_OVERHEAD and does not overlap
- * it. ETOOBIG above 2^30 bytes; ENOMEM; EIO. */
+/* `plain` sealed into `out`, which has room for plain.size + KITH_CRYPT_OVERHEAD and does not
+ * overlap it. ETOOBIG above 2^30 bytes; ENOMEM; EIO. */
 KITH_MUST_CHECK enum kith_err kith_crypt_seal(struct kith_crypt *crypt, struct kith_bytes place,
                                               struct kith_bytes plain, uint8_t *out);
-/* The contents of a sealed block, sealed.size - KITH_CRYPT_OVERHEAD bytes, into `out`, which is apart
- * from it. ECORRUPT: it was changed, belongs elsewhere, or was sealed under another master key (then `out`
- * has zeros); EVERSION: a format of a later program; ENOMEM; EIO. */
+/* The contents of a sealed block, sealed.size - KITH_CRYPT_OVERHEAD bytes, into `out`, which is
+ * apart from it. ECORRUPT: it was changed, belongs elsewhere, or was sealed under another master
+ * key (then `out` has zeros); EVERSION: a format of a later program; ENOMEM; EIO. */
 KITH_MUST_CHECK enum kith_err kith_crypt_open(struct kith_crypt *crypt, struct kith_bytes place,
                                               struct kith_bytes sealed, uint8_t *out);
 /* The same in parts; `text` becomes the contents in place. */

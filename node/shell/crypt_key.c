@@ -45,9 +45,10 @@ enum kith_err kith_crypt_key_load(const char *path, struct kith_crypt_key *ret_k
     char credential[PATH_SIZE];
     const char *directory = path ? NULL : getenv("CREDENTIALS_DIRECTORY");
     if (!path && (!directory || directory[0] == '\0')) {
-        return kith_error_set(error, KITH_EINVAL,
-                              "encrypt needs a key: name its file with --encrypt-key (in a file: encrypt_key, "
-                              "in [store]), or let systemd bring the credential " KITH_CRYPT_CREDENTIAL);
+        return kith_error_set(
+            error, KITH_EINVAL,
+            "encrypt needs a key: name its file with --encrypt-key (in a file: encrypt_key, "
+            "in [store]), or let systemd bring the credential " KITH_CRYPT_CREDENTIAL);
     }
     if (!path) {
         snprintf(credential, sizeof credential, "%s/%s", directory, KITH_CRYPT_CREDENTIAL);
@@ -56,13 +57,14 @@ enum kith_err kith_crypt_key_load(const char *path, struct kith_crypt_key *ret_k
     struct kith_buf buf;
     kith_buf_init(&buf);
     /* the modes of credentials are systemd's: it lets the service's user read them by an ACL */
-    enum kith_err err = kith_pem_read(path, directory ? KITH_PEM_PUBLIC : KITH_PEM_SECRET, FILE_MAX,
-                                      &buf, error);
+    enum kith_err err =
+        kith_pem_read(path, directory ? KITH_PEM_PUBLIC : KITH_PEM_SECRET, FILE_MAX, &buf, error);
     if (err == KITH_OK && kith_crypt_key_parse(kith_buf_bytes(&buf), ret_key) != KITH_OK) {
-        err = kith_error_set(error, KITH_EINVAL,
-                             "%s: no key: it has %zu bytes; 32 random bytes, or 64 hexadecimal digits, are wanted "
-                             "(head -c 32 /dev/urandom)",
-                             path, buf.size);
+        err = kith_error_set(
+            error, KITH_EINVAL,
+            "%s: no key: it has %zu bytes; 32 random bytes, or 64 hexadecimal digits, are wanted "
+            "(head -c 32 /dev/urandom)",
+            path, buf.size);
     }
     kith_pem_wipe(&buf);
     return err;

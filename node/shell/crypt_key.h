@@ -2,7 +2,8 @@
  *
  * crypt_key.h - the master key of a node's store (crypt.h), from a file.
  *
- * 32 bytes, or 64 hexadecimal digits and at most a line feed. Checked by tests/unit/test_crypt_key.c. */
+ * 32 bytes, or 64 hexadecimal digits and at most a line feed. Checked by
+ * tests/unit/test_crypt_key.c. */
 #ifndef KITH_SHELL_CRYPT_KEY_H
 #define KITH_SHELL_CRYPT_KEY_H
 

@@ -430,8 +430,8 @@ enum kith_err segment_read(struct kith_store *store, struct kith_segment_cache *
     struct kith_crypt *crypt = store_crypt_of(store);
     uint8_t head[KITH_CRYPT_HEAD], tag[KITH_CRYPT_TAG], place[STORE_CRYPT_PLACE_MAX];
     struct iovec parts[] = {{head, sizeof head}, {buffer, size}, {tag, sizeof tag}};
-    enum kith_err err = crypt == NULL ? read_parts(fd, offset, parts + 1, 1)
-                                      : read_parts(fd, offset, parts, 3);
+    enum kith_err err =
+        crypt == NULL ? read_parts(fd, offset, parts + 1, 1) : read_parts(fd, offset, parts, 3);
     if (err == KITH_OK && crypt != NULL) {
         err = kith_crypt_open_parts(crypt, store_crypt_place(segment, offset, place), head, tag,
                                     buffer, size);

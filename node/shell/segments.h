@@ -11,15 +11,15 @@
  *     'E', u32be segment, u64be offset   23 bytes key in `chunks`, u32 size in the segment (LE)
  *                                        one for each chunk
  *
- *     'P', u32be segment, u64be offset   u32 size (LE): a chunk that was swept. Its place is given back
- *                                        once that is on the disk; at the next start once more
+ *     'P', u32be segment, u64be offset   u32 size (LE): a chunk that was swept. Its place is given
+ * back once that is on the disk; at the next start once more
  *
  * After a crash the extents behind `synced` are read and compared with their checksums, and what a
  * power loss took is removed from the index, so that "this node holds it" is never said of a chunk
  * whose bytes are gone. Each bulk worker appends to a segment of its own.
  *
- * Where the store is encrypted (store_crypt.h) each chunk is one block, bound to its place, and takes so many
- * bytes more in the segment. Sizes below are of the contents. */
+ * Where the store is encrypted (store_crypt.h) each chunk is one block, bound to its place, and
+ * takes so many bytes more in the segment. Sizes below are of the contents. */
 #ifndef KITH_SHELL_SEGMENTS_H
 #define KITH_SHELL_SEGMENTS_H
 
@@ -87,8 +87,8 @@ KITH_MUST_CHECK enum kith_err segment_before_commit(struct store_worker *worker)
 void segment_after_commit(struct store_worker *worker);
 void segment_rollback(struct store_worker *worker);
 
-/* The chunk there, or with `size` less than it, where nothing is encrypted, a part of it. ECORRUPT when the
- * file is missing or ends before, or the block does not open; EIO. */
+/* The chunk there, or with `size` less than it, where nothing is encrypted, a part of it. ECORRUPT
+ * when the file is missing or ends before, or the block does not open; EIO. */
 KITH_MUST_CHECK enum kith_err segment_read(struct kith_store *store,
                                            struct kith_segment_cache *cache, uint32_t segment,
                                            uint64_t offset, uint32_t size, uint8_t *buffer);

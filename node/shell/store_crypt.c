@@ -24,12 +24,6 @@ struct store_crypt {
     const char *path; /* the store's, for the log */
 };
 
-/* What DIR/encryption has. */
-struct notes {
-    uint8_t salt[KITH_CRYPT_SALT_SIZE];
-    uint8_t check[KITH_CRYPT_KEY_SIZE];
-};
-
 /* ---- The file ---- */
 
 static bool path_of(const struct kith_store *store, const char *name, char path[PATH_SIZE])
@@ -78,8 +72,9 @@ static bool take_hex(struct kith_bytes text, size_t *at, const char *name, uint8
     return hex[2 * size] == '\n';
 }
 
-static enum kith_err parse(struct kith_bytes text, struct notes *notes)
+enum kith_err store_crypt_parse(struct kith_bytes text, struct store_crypt_notes *ret_notes)
 {
+    struct store_crypt_notes notes;
     size_t at = sizeof HEAD - 1;
     if (text.size < at + sizeof FORMAT - 1 || memcmp(text.data, HEAD, at) != 0) {
         return KITH_EFORMAT;
@@ -88,14 +83,16 @@ static enum kith_err parse(struct kith_bytes text, struct notes *notes)
         return KITH_EVERSION;
     }
     at += sizeof FORMAT - 1;
-    bool good = take_hex(text, &at, "salt ", notes->salt, sizeof notes->salt) &&
-                take_hex(text, &at, "check ", notes->check, sizeof notes->check) &&
-                at == text.size;
+    bool good = take_hex(text, &at, "salt ", notes.salt, sizeof notes.salt) &&
+                take_hex(text, &at, "check ", notes.check, sizeof notes.check) && at == text.size;
+    if (good) {
+        *ret_notes = notes;
+    }
     return good ? KITH_OK : KITH_EFORMAT;
 }
 
 /* ENOTFOUND: there is none. */
-static enum kith_err read_notes(const struct kith_store *store, struct notes *notes,
+static enum kith_err read_notes(const struct kith_store *store, struct store_crypt_notes *notes,
                                 struct kith_error *error)
 {
     char path[PATH_SIZE];
@@ -106,13 +103,14 @@ static enum kith_err read_notes(const struct kith_store *store, struct notes *no
     }
     enum kith_err err = kith_pem_read(path, KITH_PEM_PUBLIC, FILE_MAX, &buf, error);
     if (err == KITH_OK) {
-        err = parse(kith_buf_bytes(&buf), notes);
+        err = store_crypt_parse(kith_buf_bytes(&buf), notes);
         if (err != KITH_OK) {
-            err = kith_error_set(error, err,
-                                 "%s: %s; put it back from a backup, or move %s away and let the node "
-                                 "join anew, so that it fetches its data from the others",
-                                 path, err == KITH_EVERSION ? "written by a later version" : "damaged",
-                                 store->options.path);
+            err = kith_error_set(
+                error, err,
+                "%s: %s; put it back from a backup, or move %s away and let the node "
+                "join anew, so that it fetches its data from the others",
+                path, err == KITH_EVERSION ? "written by a later version" : "damaged",
+                store->options.path);
         }
     }
     kith_buf_release(&buf);
@@ -120,8 +118,8 @@ static enum kith_err read_notes(const struct kith_store *store, struct notes *no
 }
 
 /* Before anything is encrypted: with its folder on the disk, as without it all is lost. */
-static enum kith_err write_notes(const struct kith_store *store, const struct notes *notes,
-                                 struct kith_error *error)
+static enum kith_err write_notes(const struct kith_store *store,
+                                 const struct store_crypt_notes *notes, struct kith_error *error)
 {
     char path[PATH_SIZE];
     struct kith_buf buf;
@@ -144,8 +142,8 @@ static bool has_data(const struct kith_store *store)
            exists(store, "identity");
 }
 
-static enum kith_err look(const struct kith_store *store, struct notes *notes, bool *ret_found,
-                          struct kith_error *error)
+static enum kith_err look(const struct kith_store *store, struct store_crypt_notes *notes,
+                          bool *ret_found, struct kith_error *error)
 {
     const struct kith_crypt_key *key = store->options.key;
     const char *path = store->options.path;
@@ -154,7 +152,8 @@ static enum kith_err look(const struct kith_store *store, struct notes *notes, b
         return key == NULL || !has_data(store)
                    ? KITH_OK
                    : kith_error_set(error, KITH_EINVAL,
-                                    "%s is not encrypted, and encrypt is set: start without it, or let the node "
+                                    "%s is not encrypted, and encrypt is set: start without it, or "
+                                    "let the node "
                                     "leave the cluster and join again with an empty directory",
                                     path);
     }
@@ -163,9 +162,9 @@ static enum kith_err look(const struct kith_store *store, struct notes *notes, b
         return err;
     }
     if (key == NULL) {
-        return kith_error_set(error, KITH_EINVAL,
-                              "%s is encrypted: set encrypt = yes in [store] (--encrypt) and give its key",
-                              path);
+        return kith_error_set(
+            error, KITH_EINVAL,
+            "%s is encrypted: set encrypt = yes in [store] (--encrypt) and give its key", path);
     }
     uint8_t check[KITH_CRYPT_KEY_SIZE];
     err = kith_crypt_check(key, notes->salt, check);
@@ -173,10 +172,11 @@ static enum kith_err look(const struct kith_store *store, struct notes *notes, b
         return kith_error_set(error, err, "%s: the cryptographic library fails", path);
     }
     if (memcmp(check, notes->check, sizeof check) != 0) {
-        return kith_error_set(error, KITH_EINVAL,
-                              "%s is encrypted with another key than the one given: give that one; nothing was "
-                              "changed",
-                              path);
+        return kith_error_set(
+            error, KITH_EINVAL,
+            "%s is encrypted with another key than the one given: give that one; nothing was "
+            "changed",
+            path);
     }
     *ret_found = true;
     return KITH_OK;
@@ -184,17 +184,18 @@ static enum kith_err look(const struct kith_store *store, struct notes *notes, b
 
 enum kith_err store_crypt_look(const struct kith_store *store, struct kith_error *error)
 {
-    struct notes notes;
+    struct store_crypt_notes notes;
     bool found = false;
     return look(store, &notes, &found, error);
 }
 
 enum kith_err store_crypt_begin(struct kith_store *store, struct kith_error *error)
 {
-    struct notes notes;
+    struct store_crypt_notes notes;
     bool found = false;
     const struct kith_crypt_key *key = store->options.key;
-    enum kith_err err = look(store, &notes, &found, error); /* again: now nobody else can change it */
+    enum kith_err err =
+        look(store, &notes, &found, error); /* again: now nobody else can change it */
     if (err != KITH_OK || key == NULL) {
         return err;
     }
@@ -203,9 +204,9 @@ enum kith_err store_crypt_begin(struct kith_store *store, struct kith_error *err
         if (err == KITH_OK) {
             err = kith_crypt_check(key, notes.salt, notes.check);
         }
-        err = err == KITH_OK ? write_notes(store, &notes, error)
-                             : kith_error_set(error, err, "%s: the cryptographic library fails",
-                                              store->path);
+        err = err == KITH_OK
+                  ? write_notes(store, &notes, error)
+                  : kith_error_set(error, err, "%s: the cryptographic library fails", store->path);
     }
     struct store_crypt *crypt = err == KITH_OK ? kith_calloc(1, sizeof *crypt) : NULL;
     if (crypt != NULL) {
@@ -238,7 +239,8 @@ void store_crypt_release(struct kith_store *store)
 
 static const struct kith_bytes block_place = {(const uint8_t *)"wiredtiger", 10};
 
-/* That of the store that this thread opens: the extension is called on it, with nothing to tell which. */
+/* That of the store that this thread opens: the extension is called on it, with nothing to tell
+ * which. */
 static _Thread_local struct store_crypt *opening;
 
 static int encrypt_block(WT_ENCRYPTOR *encryptor, WT_SESSION *session, uint8_t *src, size_t src_len,
@@ -280,14 +282,14 @@ static int size_block(WT_ENCRYPTOR *encryptor, WT_SESSION *session, size_t *expa
     return 0;
 }
 
-int kith_store_crypt_extension(WT_CONNECTION *conn, WT_CONFIG_ARG *config)
+__attribute__((used)) int kith_store_crypt_extension(WT_CONNECTION *conn, WT_CONFIG_ARG *config)
 {
     (void)config;
     if (opening == NULL) {
         return EINVAL;
     }
-    opening->encryptor = (WT_ENCRYPTOR){
-        .encrypt = encrypt_block, .decrypt = decrypt_block, .sizing = size_block};
+    opening->encryptor =
+        (WT_ENCRYPTOR){.encrypt = encrypt_block, .decrypt = decrypt_block, .sizing = size_block};
     return conn->add_encryptor(conn, "kith", &opening->encryptor, NULL);
 }
 
@@ -354,8 +356,8 @@ enum kith_err store_crypt_open_file(const struct kith_store *store, uint8_t *dat
     }
     size_t size = bytes->size - KITH_CRYPT_OVERHEAD;
     uint8_t *text = data + KITH_CRYPT_HEAD;
-    enum kith_err err = kith_crypt_open_parts(store->crypt->crypt, identity_place, data, text + size,
-                                              text, size);
+    enum kith_err err =
+        kith_crypt_open_parts(store->crypt->crypt, identity_place, data, text + size, text, size);
     *bytes = kith_bytes_make(text, size);
     return err;
 }

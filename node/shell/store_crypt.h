@@ -6,8 +6,8 @@
  *     chunks in segments (segments.h) a block each
  *     DIR/identity                    one block
  *
- * The rest of DIR has no contents: lock, kithd.pid and address, names of tables (aside-*, rebuild), and
- * WiredTiger's own description of its files. DIR/damaged has files as they were.
+ * The rest of DIR has no contents: lock, kithd.pid and address, names of tables (aside-*, rebuild),
+ * and WiredTiger's own description of its files. DIR/damaged has files as they were.
  *
  * DIR/encryption says that it is so, and lies there before anything else:
  *
@@ -15,7 +15,8 @@
  *     salt 64 hexadecimal digits
  *     check 64 hexadecimal digits      crypt.h: whether a key is the one
  *
- * It is read before anything in DIR is touched. Without it the store cannot be read, as without the key. */
+ * It is read before anything in DIR is touched. Without it the store cannot be read, as without the
+ * key. */
 #ifndef KITH_SHELL_STORE_CRYPT_H
 #define KITH_SHELL_STORE_CRYPT_H
 
@@ -26,14 +27,23 @@ struct store_crypt;
 
 #define STORE_CRYPT_PLACE_MAX 16u
 
-/* Before anything is touched. The key of the options fits what lies at `path`, or there is nothing yet: OK.
- * EINVAL: another key, one though the store has none, none though it has one; EVERSION; EIO. */
+/* What DIR/encryption has. */
+struct store_crypt_notes {
+    uint8_t salt[KITH_CRYPT_SALT_SIZE];
+    uint8_t check[KITH_CRYPT_KEY_SIZE];
+};
+/* EFORMAT; EVERSION: of a later program. Pure. */
+KITH_MUST_CHECK enum kith_err store_crypt_parse(struct kith_bytes text,
+                                                struct store_crypt_notes *ret_notes);
+
+/* Before anything is touched. The key of the options fits what lies at `path`, or there is nothing
+ * yet: OK. EINVAL: another key, one though the store has none, none though it has one; EVERSION;
+ * EIO. */
 KITH_MUST_CHECK enum kith_err store_crypt_look(const struct kith_store *store,
                                                struct kith_error *error);
-/* With the lock: writes DIR/encryption where a new store is to have a key, and makes store->crypt (NULL:
- * it has none). */
-KITH_MUST_CHECK enum kith_err store_crypt_begin(struct kith_store *store,
-                                                struct kith_error *error);
+/* With the lock: writes DIR/encryption where a new store is to have a key, and makes store->crypt
+ * (NULL: it has none). */
+KITH_MUST_CHECK enum kith_err store_crypt_begin(struct kith_store *store, struct kith_error *error);
 void store_crypt_release(struct kith_store *store);
 
 /* What WiredTiger is opened with (", ..."; empty: not encrypted), in the thread that opens it. */

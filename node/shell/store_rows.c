@@ -188,12 +188,13 @@ static enum kith_err take_new_run(struct store_worker *worker, uint64_t seen_run
     store->run_told_ms = tell ? now + RUN_TELL_MS : store->run_told_ms;
     pthread_mutex_unlock(&store->pool_lock);
     if (tell) {
-        kith_log_warn("store",
-                      "%s: something names writes of this node that it has not made: a machine that "
-                      "was put back from a snapshot or runs twice, or a client that invents them; %s",
-                      store->path,
-                      err == KITH_OK ? "going on under a new run"
-                                     : "no new run is left, so it does not coordinate such rows");
+        kith_log_warn(
+            "store",
+            "%s: something names writes of this node that it has not made: a machine that "
+            "was put back from a snapshot or runs twice, or a client that invents them; %s",
+            store->path,
+            err == KITH_OK ? "going on under a new run"
+                           : "no new run is left, so it does not coordinate such rows");
     }
     return err;
 }
@@ -221,16 +222,17 @@ static struct kith_rowop_env row_env(struct store_worker *worker, uint64_t wall_
 static enum kith_err row_error(struct store_worker *worker, struct kith_store_done *done,
                                enum kith_err err, struct kith_bytes name)
 {
-    const char *what = err == KITH_ELIMIT ? "too many concurrent versions; read the row and write "
-                                            "again with its context"
-                       : err == KITH_ETOOBIG  ? "the row with all its versions would be too large"
-                       : err == KITH_ECORRUPT ? "the stored row does not fit its checksum"
-                       : err == KITH_EINVAL
-                           ? "the name is too long, a kept version is not in the context, or a chunk is "
-                             "of another volume"
-                       : err == KITH_ENOTREADY
-                           ? "the context names writes that this node does not know; try another one"
-                           : kith_err_text((int)err);
+    const char *what =
+        err == KITH_ELIMIT     ? "too many concurrent versions; read the row and write "
+                                 "again with its context"
+        : err == KITH_ETOOBIG  ? "the row with all its versions would be too large"
+        : err == KITH_ECORRUPT ? "the stored row does not fit its checksum"
+        : err == KITH_EINVAL
+            ? "the name is too long, a kept version is not in the context, or a chunk is "
+              "of another volume"
+        : err == KITH_ENOTREADY
+            ? "the context names writes that this node does not know; try another one"
+            : kith_err_text((int)err);
     int size = name.size > 64 ? 64 : (int)name.size;
     return store_fail(worker, done, err, "row \"%.*s\": %s", size,
                       name.size == 0 ? "" : (const char *)name.data, what);

@@ -440,8 +440,9 @@ static bool lease_serves(const struct kith_mark *mark, uint64_t now_ms, uint64_t
            now_ms - mark->lease_ms < grace_ms / LEASE_SERVES;
 }
 
-/* Only what is here, or has a mark, is marked: whoever asks may name what there never was, and a mark
- * stays. One that is neither here nor condemned has nothing that a lease would void: sweep.h. */
+/* Only what is here, or has a mark, is marked: whoever asks may name what there never was, and a
+ * mark stays. One that is neither here nor condemned has nothing that a lease would void: sweep.h.
+ */
 enum kith_err store_chunk_lease(struct store_worker *worker, const struct kith_store_op *op,
                                 struct kith_store_done *done)
 {

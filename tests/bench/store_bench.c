@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "shell/crypt.h"
 #include "shell/store_wt.h"
 
 #define PARTITIONS  1024u
@@ -108,16 +109,22 @@ static struct kith_store_op row_op(struct bench *bench, uint32_t number, enum ki
     return op;
 }
 
-static struct kith_store_op chunk_op(struct bench *bench, uint32_t number)
+/* A get is of what the last puts have put. */
+static struct kith_store_op chunk_op(struct bench *bench, uint32_t number, enum kith_store_kind kind)
 {
     static uint32_t round;
     uint8_t random[10] = {0};
-    round += number == 0 ? 1 : 0;
+    round += number == 0 && kind == KITH_STORE_CHUNK_PUT ? 1 : 0;
     memcpy(random, &number, sizeof number);
     memcpy(random + 4, &round, sizeof round);
-    struct kith_store_op op = {.id = number, .kind = KITH_STORE_CHUNK_PUT};
-    op.u.chunk_put.id = kith_chunk_id_make(KITH_VOLUME_FS, number, random);
-    op.partition = kith_chunk_partition(&op.u.chunk_put.id, PARTITIONS);
+    struct kith_store_op op = {.id = number, .kind = kind};
+    struct kith_chunk_id id = kith_chunk_id_make(KITH_VOLUME_FS, number, random);
+    op.partition = kith_chunk_partition(&id, PARTITIONS);
+    if (kind == KITH_STORE_CHUNK_GET) {
+        op.u.chunk_get.id = id;
+        return op;
+    }
+    op.u.chunk_put.id = id;
     op.u.chunk_put.payload = bench->blob;
     op.u.chunk_put.checksum = bench->checksum;
     return op;
@@ -131,8 +138,9 @@ static void run(struct bench *bench, const char *what, uint32_t count, enum kith
     bench->putting = kind == KITH_STORE_PUT;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t number = bench->kv ? (uint32_t)((uint64_t)i * KV_STEP % count) : i;
+        bool chunk = kind == KITH_STORE_CHUNK_PUT || kind == KITH_STORE_CHUNK_GET;
         struct kith_store_op op =
-            kind == KITH_STORE_CHUNK_PUT ? chunk_op(bench, i) : row_op(bench, number, kind);
+            chunk ? chunk_op(bench, i, kind) : row_op(bench, number, kind);
         op.durability = durability;
         while (sem_trywait(&bench->slots) != 0) { /* wake the workers only when we must wait */
             kith_store_kick(bench->store);
@@ -154,7 +162,7 @@ static void run(struct bench *bench, const char *what, uint32_t count, enum kith
     wall = seconds(CLOCK_MONOTONIC) - wall;
     cpu = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     printf("%-24s %9.0f op/s %8.1f us CPU/op", what, count / wall, cpu / count * 1e6);
-    if (kind == KITH_STORE_CHUNK_PUT) {
+    if (kind == KITH_STORE_CHUNK_PUT || kind == KITH_STORE_CHUNK_GET) {
         printf(" %8.0f MiB/s", (double)count * (double)bench->blob->size / wall / (1 << 20));
     }
     printf("%s\n", bench->errors > 0 ? "  ERRORS" : "");
@@ -189,13 +197,15 @@ int main(int argc, char *argv[])
     static uint8_t secret[192];
     struct kith_error error = {KITH_OK, ""};
     if (argc < 2) {
-        fprintf(stderr, "Usage: store_bench DIR [ROWS [kv]]\n");
+        fprintf(stderr, "Usage: store_bench DIR [ROWS [kv|crypt]]\n");
         return 1;
     }
     uint32_t rows = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 100000u;
     struct kith_store_options options = {
         .path = argv[1], .run = 0x5eed, .arg = &bench, .completed = completed};
+    static const struct kith_crypt_key key = {{1}};
     bench.kv = argc > 3 && strcmp(argv[3], "kv") == 0;
+    options.key = argc > 3 && strcmp(argv[3], "crypt") == 0 ? &key : NULL;
     bench.slots_of = calloc(rows, sizeof *bench.slots_of);
     sem_init(&bench.slots, 0, IN_FLIGHT);
     for (uint32_t i = 0; bench.slots_of != NULL && i < rows; i++) {
@@ -225,6 +235,7 @@ int main(int argc, char *argv[])
     run(&bench, "chunk put 4 KiB, os", 20000, KITH_STORE_CHUNK_PUT, KITH_DURABLE_OS);
     set_chunk(&bench, 1u << 20);
     run(&bench, "chunk put 1 MiB, os", 1000, KITH_STORE_CHUNK_PUT, KITH_DURABLE_OS);
+    run(&bench, "chunk get 1 MiB", 1000, KITH_STORE_CHUNK_GET, KITH_DURABLE_OS);
     run(&bench, "chunk put 1 MiB, disk", 300, KITH_STORE_CHUNK_PUT, KITH_DURABLE_DISK);
     return finish(&bench);
 }

@@ -25,7 +25,8 @@ static struct kith_rowop_env make_env(void)
     for (unsigned i = 0; i < sizeof secret_bytes; i++) {
         secret_bytes[i] = (uint8_t)(i * 37 + 11);
     }
-    struct kith_rowop_env env = {7, 1000, 1000, 5000000, {secret_bytes, sizeof secret_bytes}, false, NULL, false};
+    struct kith_rowop_env env = {7,     1000, 1000, 5000000, {secret_bytes, sizeof secret_bytes},
+                                 false, NULL, false};
     return env;
 }
 

@@ -48,7 +48,8 @@ static void what_is_sealed_opens(void **state)
         uint8_t *plain = pattern(size), *sealed = malloc(size + KITH_CRYPT_OVERHEAD);
         uint8_t *back = malloc(size + 1);
         struct kith_bytes block = kith_bytes_make(sealed, size + KITH_CRYPT_OVERHEAD);
-        assert_int_equal(kith_crypt_seal(crypt, place, kith_bytes_make(plain, size), sealed), KITH_OK);
+        assert_int_equal(kith_crypt_seal(crypt, place, kith_bytes_make(plain, size), sealed),
+                         KITH_OK);
         assert_int_equal(kith_crypt_open(later, place, block, back), KITH_OK);
         assert_memory_equal(back, plain, size);
         assert_int_equal(kith_crypt_open_parts(crypt, place, sealed,
@@ -80,7 +81,8 @@ static void what_was_changed_does_not_open(void **state)
         sealed[i / 8] ^= (uint8_t)(1u << i % 8);
         memset(back, 9, sizeof back);
         enum kith_err err = kith_crypt_open(crypt, place, block, back);
-        assert_int_equal(err, i < 8 && sealed[0] > KITH_CRYPT_FORMAT ? KITH_EVERSION : KITH_ECORRUPT);
+        assert_int_equal(err,
+                         i < 8 && sealed[0] > KITH_CRYPT_FORMAT ? KITH_EVERSION : KITH_ECORRUPT);
         assert_true(i < 8 || memcmp(back, zeros, sizeof back) == 0);
         sealed[i / 8] ^= (uint8_t)(1u << i % 8);
     }
@@ -107,7 +109,8 @@ static void a_key_ends_before_its_nonces_do(void **state)
         if (i == 50) { /* one is left */
             kith_crypt_age(crypt, KITH_CRYPT_KEY_USES - 51);
         }
-        assert_int_equal(kith_crypt_seal(crypt, place, kith_bytes_make("abc", 3), sealed[i]), KITH_OK);
+        assert_int_equal(kith_crypt_seal(crypt, place, kith_bytes_make("abc", 3), sealed[i]),
+                         KITH_OK);
         assert_true((memcmp(sealed[i] + ID_AT, sealed[0] + ID_AT, 16) == 0) == (i <= 50));
         for (uint32_t k = 0; k < i; k++) {
             assert_memory_not_equal(sealed[i] + NONCE_AT, sealed[k] + NONCE_AT, 12);
@@ -133,14 +136,15 @@ static void many_keys_are_found_again(void **state)
     uint8_t sealed[KEYS][1 + KITH_CRYPT_OVERHEAD], back;
     for (uint32_t i = 0; i < KEYS; i++) {
         uint8_t plain = (uint8_t)i;
-        assert_int_equal(kith_crypt_seal(crypt, place, kith_bytes_make(&plain, 1), sealed[i]), KITH_OK);
+        assert_int_equal(kith_crypt_seal(crypt, place, kith_bytes_make(&plain, 1), sealed[i]),
+                         KITH_OK);
         kith_crypt_age(crypt, KITH_CRYPT_KEY_USES);
     }
     for (uint32_t i = 0; i < 3 * KEYS; i++) {
         uint32_t at = i * 7 % KEYS;
-        assert_int_equal(kith_crypt_open(crypt, place,
-                                         kith_bytes_make(sealed[at], sizeof sealed[at]), &back),
-                         KITH_OK);
+        assert_int_equal(
+            kith_crypt_open(crypt, place, kith_bytes_make(sealed[at], sizeof sealed[at]), &back),
+            KITH_OK);
         assert_int_equal(back, at & 0xff);
     }
     kith_crypt_free(crypt);
@@ -152,8 +156,10 @@ static void *seal_many(void *arg)
     uint8_t plain[300], sealed[sizeof plain + KITH_CRYPT_OVERHEAD], back[sizeof plain];
     memset(plain, 3, sizeof plain);
     for (uint32_t i = 0; i < 2000; i++) {
-        if (kith_crypt_seal(crypt, place, kith_bytes_make(plain, sizeof plain), sealed) != KITH_OK ||
-            kith_crypt_open(crypt, place, kith_bytes_make(sealed, sizeof sealed), back) != KITH_OK ||
+        if (kith_crypt_seal(crypt, place, kith_bytes_make(plain, sizeof plain), sealed) !=
+                KITH_OK ||
+            kith_crypt_open(crypt, place, kith_bytes_make(sealed, sizeof sealed), back) !=
+                KITH_OK ||
             memcmp(plain, back, sizeof plain) != 0) {
             return arg;
         }
@@ -194,7 +200,8 @@ static void the_check_tells_keys_apart(void **state)
     assert_memory_not_equal(checks[0], checks[3], sizeof checks[0]);
 }
 
-/* What was written once opens for ever: HKDF-SHA256 and AES-256-GCM as crypt.h says, computed apart. */
+/* What was written once opens for ever: HKDF-SHA256 and AES-256-GCM as crypt.h says, computed
+ * apart. */
 static void the_format_stays(void **state)
 {
     (void)state;
@@ -202,11 +209,11 @@ static void the_format_stays(void **state)
         0x01, 0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c,
         0x0d, 0x0e, 0x0f, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6a, 0x6b, 0x6c, 0x6d, 0x6e,
         0x6f, 0x57, 0x93, 0x75, 0xf7, 0x14, 0x71, 0x18, 0x6d, 0xed, 0x87, 0x4c, 0x7f, 0x06,
-        0x90, 0x74, 0x10, 0x11, 0x34, 0x9c, 0xcd, 0xee, 0xdf, 0x4c, 0x7a
-    };
+        0x90, 0x74, 0x10, 0x11, 0x34, 0x9c, 0xcd, 0xee, 0xdf, 0x4c, 0x7a};
     uint8_t back[sizeof block - KITH_CRYPT_OVERHEAD];
     struct kith_crypt *crypt = crypt_of(1, 2);
-    assert_int_equal(kith_crypt_open(crypt, place, kith_bytes_make(block, sizeof block), back), KITH_OK);
+    assert_int_equal(kith_crypt_open(crypt, place, kith_bytes_make(block, sizeof block), back),
+                     KITH_OK);
     assert_memory_equal(back, "contents", 8);
     kith_crypt_free(crypt);
 }
@@ -214,10 +221,13 @@ static void the_format_stays(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_sealed_opens),      cmocka_unit_test(what_was_changed_does_not_open),
+        cmocka_unit_test(what_is_sealed_opens),
+        cmocka_unit_test(what_was_changed_does_not_open),
         cmocka_unit_test(a_key_ends_before_its_nonces_do),
-        cmocka_unit_test(many_keys_are_found_again), cmocka_unit_test(many_threads),
-        cmocka_unit_test(the_check_tells_keys_apart), cmocka_unit_test(the_format_stays),
+        cmocka_unit_test(many_keys_are_found_again),
+        cmocka_unit_test(many_threads),
+        cmocka_unit_test(the_check_tells_keys_apart),
+        cmocka_unit_test(the_format_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

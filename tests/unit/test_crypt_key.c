@@ -53,8 +53,11 @@ static void nothing_else_is(void **state)
 {
     (void)state;
     struct kith_crypt_key key;
-    const char *bad[] = {"", "a", HEX "x", HEX "\n\n", HEX "\r\n", " " HEX, "0x" HEX,
-                         "g00102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"};
+    const char *bad[] = {
+        "",         "a",
+        HEX "x",    HEX "\n\n",
+        HEX "\r\n", " " HEX,
+        "0x" HEX,   "g00102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(kith_crypt_key_parse(kith_bytes_make(bad[i], strlen(bad[i])), &key),
                          KITH_EFORMAT);
@@ -122,8 +125,10 @@ int main(void)
     }
     snprintf(path, sizeof path, "%s/kithd.key", dir);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_and_digits_are_keys), cmocka_unit_test(nothing_else_is),
-        cmocka_unit_test(a_file_is_for_its_owner),   cmocka_unit_test(a_credential_is_found),
+        cmocka_unit_test(bytes_and_digits_are_keys),
+        cmocka_unit_test(nothing_else_is),
+        cmocka_unit_test(a_file_is_for_its_owner),
+        cmocka_unit_test(a_credential_is_found),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(path);

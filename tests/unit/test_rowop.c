@@ -474,7 +474,8 @@ static void chunks_stay_in_their_volume(void **state)
     struct kith_arena arena = {0};
     struct kith_rowop_result result;
     const uint8_t random[10] = {1};
-    struct kith_chunk_id ids[2] = {kith_chunk_id_make(0, 1, random), kith_chunk_id_make(8, 1, random)};
+    struct kith_chunk_id ids[2] = {kith_chunk_id_make(0, 1, random),
+                                   kith_chunk_id_make(8, 1, random)};
     struct kith_put_update update = {.has_sibling = true, .ref_count = 2, .refs = ids};
     assert_int_equal(try_put(&arena, nothing, &update, &result), KITH_EINVAL);
     update.ref_count = 1;
@@ -486,7 +487,8 @@ static void chunks_stay_in_their_volume(void **state)
         uint8_t bytes[200];
         assert_true(kith_row_encoded_size(&row) <= sizeof bytes);
         update.context = kith_bytes_make(bytes, (size_t)(kith_row_write(&row, bytes) - bytes));
-        assert_int_equal(try_put(&arena, nothing, &update, &result), i == 0 ? KITH_OK : KITH_EINVAL);
+        assert_int_equal(try_put(&arena, nothing, &update, &result),
+                         i == 0 ? KITH_OK : KITH_EINVAL);
     }
     kith_arena_release(&arena);
 }

@@ -141,7 +141,8 @@ static int setup_crypt(void **state)
     return 0;
 }
 
-/* As a process that is killed leaves it: everything is at the operating system, nothing is closed. */
+/* As a process that is killed leaves it: everything is at the operating system, nothing is closed.
+ */
 static void fill_and_die(struct place *place)
 {
     must_close(place);
@@ -232,8 +233,13 @@ static void write_notes(const struct place *place, const char *text)
 static void test_notes(void **state)
 {
     struct place *place = *state;
-    static const char *bad[] = {"", "kithfs", "kithfs encryption 1\n", "kithfs encryption 1\nsalt 00\n",
-                                "kithfs encryption 7\n", "kithfs identity 1\nsalt ", "\xff\xff"};
+    static const char *bad[] = {"",
+                                "kithfs",
+                                "kithfs encryption 1\n",
+                                "kithfs encryption 1\nsalt 00\n",
+                                "kithfs encryption 7\n",
+                                "kithfs identity 1\nsalt ",
+                                "\xff\xff"};
     char text[400], path[200];
     must_close(place);
     snprintf(path, sizeof path, "%s/encryption", place->dir);
@@ -266,7 +272,8 @@ static void change(int fd, off_t at)
     assert_int_equal(pwrite(fd, &byte, 1, at), 1);
 }
 
-/* One byte of a chunk, or its block in another's place: an error for that chunk, and no more than that. */
+/* One byte of a chunk, or its block in another's place: an error for that chunk, and no more than
+ * that. */
 static void test_changed_chunk(void **state)
 {
     struct place *place = *state;
@@ -298,8 +305,8 @@ static void test_changed_chunk(void **state)
     close(fd);
 }
 
-/* Its blocks are authentic under no key that the store has: the same master key, another salt. Whatever the
- * engine makes of it, the process ends in order, and says so. */
+/* Its blocks are authentic under no key that the store has: the same master key, another salt.
+ * Whatever the engine makes of it, the process ends in order, and says so. */
 static void test_changed_blocks(void **state)
 {
     struct place *place = *state;

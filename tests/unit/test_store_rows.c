@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Dots of a node's own run that it has not given out: a machine that was put back from a snapshot, whose
- * clients know what it has forgotten, and clients that invent them (rowop.h, THE WRITER'S CONTEXT). */
+ * Dots of a node's own run that it has not given out: a machine that was put back from a snapshot,
+ * whose clients know what it has forgotten, and clients that invent them (rowop.h, THE WRITER'S
+ * CONTEXT). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +27,8 @@ static struct kith_row row_of(struct place *place, uint32_t group, const char *n
     return copy;
 }
 
-/* The row's clock, with `ahead` added to the counter of each actor: what its run has not given out. */
+/* The row's clock, with `ahead` added to the counter of each actor: what its run has not given out.
+ */
 static struct kith_bytes ahead_of(const struct kith_row *row, uint64_t ahead)
 {
     struct kith_clock_entry *entries =
@@ -108,8 +110,8 @@ static void test_invented(void **state)
     verify(place, 2, 0);
 }
 
-/* The same through another node, whose merges bring it. They are all taken; the row then is not written
- * here before a run comes back, and no dot of it is drawn twice. */
+/* The same through another node, whose merges bring it. They are all taken; the row then is not
+ * written here before a run comes back, and no dot of it is drawn twice. */
 static void test_merged(void **state)
 {
     struct place *place = *state;
