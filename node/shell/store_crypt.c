@@ -152,10 +152,10 @@ static enum kith_err look(const struct kith_store *store, struct store_crypt_not
         return key == NULL || !has_data(store)
                    ? KITH_OK
                    : kith_error_set(error, KITH_EINVAL,
-                                    "%s is not encrypted, and encrypt is set: start without it, or "
-                                    "let the node "
-                                    "leave the cluster and join again with an empty directory",
-                                    path);
+                                    "%s is not encrypted, and encrypt is set (there is data, but no "
+                                    "%s/" NAME "): start without it, or let the node leave the "
+                                    "cluster and join again with an empty directory",
+                                    path, path);
     }
     enum kith_err err = read_notes(store, notes, error);
     if (err != KITH_OK) {

@@ -281,6 +281,33 @@ static void test_put_refused(void **state)
     kith_node_free(world.node);
 }
 
+/* A list of chunks names those of its own volume: by the volume nodes judge who may refer to them. */
+static void test_chunk_of_two_volumes(void **state)
+{
+    (void)state;
+    struct world world;
+    const uint8_t random[10] = {1};
+    world_new(&world, 0);
+    struct kith_chunk_id refs[2] = {kith_chunk_id_make(7, 1, random),
+                                    kith_chunk_id_make(8, 1, random)};
+    struct kith_blob *blob = kith_blob_new(10);
+    assert_non_null(blob);
+    struct kith_msg msg = {.kind = KITH_MSG_CHUNK_PUT_REQ, .id = 9};
+    struct kith_chunk_put_req *req = &msg.u.chunk_put_req;
+    req->table = table_id(&world);
+    req->id = kith_chunk_id_make(7, 2, random);
+    req->refs = refs;
+    req->payload = blob;
+    req->ref_count = 2;
+    message(&world, 1, &msg);
+    assert_int_equal(sent(&world, KITH_MSG_CHUNK_RES)->u.chunk_res.status.err, KITH_EINVAL);
+    req->ref_count = 1;
+    message(&world, 1, &msg);
+    assert_null(sent(&world, KITH_MSG_CHUNK_RES)); /* it is with the store */
+    kith_blob_drop(blob);
+    kith_node_free(world.node);
+}
+
 static void test_put_malformed(void **state)
 {
     (void)state;
@@ -433,6 +460,7 @@ int main(void)
         cmocka_unit_test(test_put_deadline),
         cmocka_unit_test(test_put_refused),
         cmocka_unit_test(test_put_malformed),
+        cmocka_unit_test(test_chunk_of_two_volumes),
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_no_rows_from_clients),
         cmocka_unit_test(test_no_cluster),
