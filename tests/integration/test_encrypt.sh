@@ -8,7 +8,7 @@ node=$dir/node1 marker=Th1sIsTheSecretThatNobodyMayRead key=$work/store.key
 mkdir -p "$node"
 head -c 32 /dev/urandom >"$key"
 chmod 600 "$key"
-printf '[node]\ndata = %s\nlisten = 127.0.0.1:0\n[store]\nencrypt = yes\nencrypt_key = %s\ncache = 64M\n' \
+printf '[node]\ndata = %s\nlisten = 127.0.0.1:0\ninsecure = yes\n[store]\nencrypt = yes\nencrypt_key = %s\ncache = 64M\n' \
     "$node" "$key" >"$work/kithd.conf"
 
 # node_up: with that configuration; $servers
@@ -75,8 +75,8 @@ refused "31 bytes; 32 random bytes" "${config[@]}" --encrypt-key "$work/short.ke
 refused "chmod 600" "${config[@]}" --encrypt-key "$work/open.key"
 refused "$work/none.key" "${config[@]}" --encrypt-key "$work/none.key"
 refused "is for --encrypt" "${config[@]}" --no-encrypt
-refused "is encrypted: set encrypt = yes" --data "$node" --listen 127.0.0.1:0
-refused "credential kithd.key" --data "$node" --listen 127.0.0.1:0 --encrypt
+refused "is encrypted: set encrypt = yes" --data "$node" --listen 127.0.0.1:0 --insecure
+refused "credential kithd.key" --data "$node" --listen 127.0.0.1:0 --insecure --encrypt
 
 say "the key as a credential"
 mkdir "$work/credentials"

@@ -39,6 +39,7 @@ sed -E -e 's/^#([a-z_]+ = )/\1/' -e '/^join = /d' -e 's/^(advertise = ).*/\1127.
     -e "s|^(log = ).*|\1$work/all.log|" -e 's/^(listen = ).*/\1127.0.0.1:0/' \
     -e "s|/etc/kithfs/|$work/certs/|" "$shipped" >"$work/all.conf"
 kithctl init "$work/certs" >"$work/init.out" 2>&1 || fail "$(cat "$work/init.out")"
+(umask 077 && head -c 32 /dev/urandom >"$work/certs/store.key")
 kithd --config "$work/all.conf" --data "$work/all" &
 pid=$!
 echo "$pid" >"$work/all.pid"
