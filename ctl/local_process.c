@@ -315,6 +315,7 @@ enum kith_err kith_local_start(struct kith_local *local, uint32_t index, const c
     char listen_at[32];
     char name[PATH_MAX];
     char cache[32];
+    char metrics[] = "--metrics=127.0.0.1:0"; /* each its own: the file `metrics` in its data */
     char options[5][16] = {"--data", "--listen", "--log", "--insecure", "--cache"};
     enum kith_err err = kith_local_paths(local, index, data, log, error);
     if (err != KITH_OK) {
@@ -324,7 +325,7 @@ enum kith_err kith_local_start(struct kith_local *local, uint32_t index, const c
     (void)snprintf(listen_at, sizeof(listen_at), "127.0.0.1:%u", local->nodes[index].port);
     (void)snprintf(cache, sizeof(cache), "%lluM", (unsigned long long)(local->cache_bytes >> 20));
     char *const last = local->cache_bytes > 0 ? options[4] : NULL; /* ends the list where unset */
-    char *const argv[] = {name, options[0], data, options[1], listen_at, options[2],
+    char *const argv[] = {name, options[0], data, options[1], listen_at, metrics, options[2],
                           log,  options[3], last, cache,      NULL};
     pid_t pid = 0;
     err = daemon_spawn(program, log, argv, &pid, error);

@@ -13,13 +13,14 @@
 #include "base/log.h"
 #include "base/loopback.h"
 #include "base/stdfd.h"
+#include "metrics/metrics.h"
 #include "shell/daemon.h"
 #include "shell/store_wt.h"
 #include "shell/supervisor.h"
 
 #define EXIT_USAGE  1
 #define EXIT_SYSTEM 2
-#define HELP_SIZE   4096u
+#define HELP_SIZE   8192u
 /* how often this process has begun anew: each time without another damaged file, or two */
 #define AGAIN_VARIABLE "KITHD_BEGUN_AGAIN"
 #define AGAIN_MOST     8u
@@ -134,6 +135,13 @@ static const struct kith_config_key keys[] = {
      .max = UINT64_C(365) * 86400000,
      .help = "contents that no file has any more go after twice this time, and deletions are "
              "forgotten; 0 never; less than 24h is for tests"},
+    {.section = "node",
+     .name = "metrics",
+     .type = KITH_CONFIG_STRING,
+     .fallback = KITH_METRICS_LISTEN,
+     .argument = "HOST:PORT",
+     .help = "address of the status page and of /metrics (HTTP, for anybody who reaches it); port "
+             "0 takes a free one, 'no' has neither"},
     {.section = "store",
      .name = "cache",
      .type = KITH_CONFIG_SIZE,
@@ -310,6 +318,18 @@ static enum kith_err check_tls(const struct kith_daemon_options *options, bool i
                                      options->listen);
 }
 
+/* 'no' is nowhere. */
+static enum kith_err check_metrics(struct kith_daemon_options *options, const char *metrics,
+                                   struct kith_error *error)
+{
+    if (strcmp(metrics, "no") == 0) {
+        return KITH_OK;
+    }
+    options->metrics = metrics;
+    return kith_http_check(metrics, error) == KITH_OK ? KITH_OK
+                                                      : kith_error_wrap(error, "--metrics");
+}
+
 static int run(const struct kith_config *config, char *argv[])
 {
     struct kith_error error = {KITH_OK, ""};
@@ -343,6 +363,9 @@ static int run(const struct kith_config *config, char *argv[])
                 kith_config_string(config, "ca"), kith_config_string(config, "crl")},
     };
     enum kith_err err = check_tls(&options, kith_config_bool(config, "insecure"), &error);
+    if (err == KITH_OK) {
+        err = check_metrics(&options, kith_config_string(config, "metrics"), &error);
+    }
     if (err != KITH_OK) {
         return fail(EXIT_USAGE, error.message);
     }

@@ -15,6 +15,7 @@
  *     exchange.c  anti-entropy; exchange_rows.c and exchange_chunks.c: of rows, of chunks
  *     pace.c      a bound on what background work moves  scrub.c      reads everything, for damage
  *     handoff.c   what is kept for others goes to them   status.c     what this node says of itself
+ *     figures.c   what is counted, for metrics
  *     space.c     how full the disk is               moves.c      a joint table: what it moves
  *     leftovers.c  what a move has left behind           refill.c     what the disk has lost comes back
  *     sweep.c, lease.c  chunks that nobody refers to     reap.c       rows that were deleted long ago

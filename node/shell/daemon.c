@@ -119,6 +119,7 @@ static void do_send(struct daemon *daemon, const struct kith_effect *effect)
     if (conn == 0) {
         return;
     }
+    daemon_metrics_goes(daemon, conn, effect->msg);
     enum kith_err err = kith_rpc_send(daemon->rpc, conn, effect->msg);
     if (err == KITH_ELIMIT) { /* it does not read: a stream with a hole in it is worth nothing */
         kith_rpc_close(daemon->rpc, conn, "too much unread");

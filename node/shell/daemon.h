@@ -9,11 +9,12 @@
  * THREADS. The one that calls kith_daemon_run is the core's: it alone touches the core and the maps
  * of connections. The transport's and the store's threads only put into the inbox. A thread of its
  * own waits for signals: SIGTERM and SIGINT end in order, a second one at once, SIGHUP opens the
- * log file again.
+ * log file again. The two of metrics/metrics.h ask through the inbox.
  *
  * Who supervises it is told when it listens, serves and ends, and its watchdog is fed (supervisor.h).
  *
- * It writes DATA/kithd.pid and DATA/address (where it can be reached, after listening). */
+ * It writes DATA/kithd.pid and DATA/address (where it can be reached, after listening), and
+ * DATA/metrics (where http is served, if it is). */
 #ifndef KITH_SHELL_DAEMON_H
 #define KITH_SHELL_DAEMON_H
 
@@ -43,6 +44,7 @@ struct kith_daemon_options {
     uint64_t sweep_ms;    /* the grace of core/sweep.h; 0 = nothing is swept */
     uint32_t space_percent[3]; /* of the disk, see store_wt.h; 0 = its own */
     const char *log_file; /* for SIGHUP; NULL = stderr */
+    const char *metrics;  /* where http is served (metrics/metrics.h); NULL = nowhere */
     struct kith_identity_files tls; /* cert NULL: plain text, and anybody may do anything */
 };
 

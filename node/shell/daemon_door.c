@@ -144,10 +144,9 @@ static struct kith_client *door_client(void *arg)
 
 /* ---- Messages to the core ---- */
 
-static void door_submit(void *arg, struct kith_msg_box *box, kith_door_answer answer,
-                        void *answer_arg)
+void daemon_ask(struct daemon *daemon, struct kith_msg_box *box, kith_door_answer answer,
+                void *answer_arg)
 {
-    struct daemon *daemon = arg;
     struct kith_error error;
     struct door_ask *ask = kith_malloc(sizeof *ask);
     bool closed = true;
@@ -167,6 +166,12 @@ static void door_submit(void *arg, struct kith_msg_box *box, kith_door_answer an
         kith_free(ask);
         answer(answer_arg, NULL, &error);
     }
+}
+
+static void door_submit(void *arg, struct kith_msg_box *box, kith_door_answer answer,
+                        void *answer_arg)
+{
+    daemon_ask(arg, box, answer, answer_arg);
 }
 
 static void end_ask(struct door_ask *ask, const struct kith_msg *msg, const char *why)

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "core/node.h"
+#include "metrics/metrics.h"
 #include "rpc/rpc.h"
 #include "shell/conn_map.h"
 #include "shell/daemon.h"
@@ -49,7 +50,10 @@ struct daemon {
     struct door_deferred *deferred, **deferred_end;
     uint32_t deferred_count;
     bool door_closed;
+    struct kith_metrics *metrics; /* NULL: nobody looks; set before its threads begin */
     /* all below: the core's thread */
+    struct kith_served *requests; /* NULL: nobody looks */
+    uint64_t metrics_start_ms;      /* wall clock */
     struct door_ask *asks; /* of the door, not answered yet */
     uint64_t ask_last;
     bool door_accepted; /* the core knows DAEMON_DOOR_CONN */
@@ -98,5 +102,21 @@ struct kith_msg_box *daemon_ask_begin(struct daemon *daemon, struct door_ask *as
 void daemon_ask_answer(struct daemon *daemon, const struct kith_msg *msg);
 void daemon_asks_end(struct daemon *daemon, const char *why);
 void daemon_ask_discard(struct door_ask *ask);
+/* The answer comes on the core's thread; where the door is closed, or memory short, at once. */
+void daemon_ask(struct daemon *daemon, struct kith_msg_box *box, kith_door_answer answer,
+                void *answer_arg);
+/* Writes a line into DATA/name so that a reader sees all of it or none; removes it. */
+KITH_MUST_CHECK enum kith_err daemon_file_write(const struct daemon *daemon, const char *name,
+                                                const char *line, struct kith_error *error);
+void daemon_file_remove(const struct daemon *daemon, const char *name);
+
+/* ---- daemon_metrics.c ---- */
+
+/* Where the options say so. Once the door is open and the store runs. */
+void daemon_metrics_start(struct daemon *daemon);
+void daemon_metrics_stop(struct daemon *daemon); /* before either ends */
+/* A message has come, or goes out, on a connection of the transport. */
+void daemon_metrics_came(struct daemon *daemon, uint64_t rpc, const struct kith_msg *msg);
+void daemon_metrics_goes(struct daemon *daemon, uint64_t rpc, const struct kith_msg *msg);
 
 #endif

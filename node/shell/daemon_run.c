@@ -110,6 +110,7 @@ static void rpc_message(void *arg, uint64_t conn, struct kith_msg_box *box)
         kith_msg_box_drop(box);
         return;
     }
+    daemon_metrics_came(daemon, conn, &box->msg);
     if (kith_inbox_put(&daemon->inbox, KITH_INBOX_MESSAGE, conn, box) != KITH_OK) {
         /* far more than the core would take: a stream with a hole in it is worth nothing */
         kith_msg_box_drop(box);
@@ -203,8 +204,7 @@ static void signals_end(struct signals *signals)
 
 /* ---- Files in the data directory ---- */
 
-/* Writes a line into DATA/name so that a reader sees all of it or none. */
-static enum kith_err write_file(const struct daemon *daemon, const char *name, const char *line,
+enum kith_err daemon_file_write(const struct daemon *daemon, const char *name, const char *line,
                                 struct kith_error *error)
 {
     char path[4096], temporary[4096];
@@ -226,7 +226,7 @@ static enum kith_err write_file(const struct daemon *daemon, const char *name, c
                                  strerror(saved));
 }
 
-static void remove_file(const struct daemon *daemon, const char *name)
+void daemon_file_remove(const struct daemon *daemon, const char *name)
 {
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", daemon->options->data, name);
@@ -321,7 +321,7 @@ static enum kith_err start_listening(struct daemon *daemon, struct kith_error *e
         snprintf(daemon->address, sizeof daemon->address, "%s", daemon->options->advertise);
     }
     if (err == KITH_OK) {
-        err = write_file(daemon, "address", daemon->address, error);
+        err = daemon_file_write(daemon, "address", daemon->address, error);
     }
     return err;
 }
@@ -355,7 +355,7 @@ static enum kith_err start_store(struct daemon *daemon, struct kith_error *error
     daemon->store_running = true;
     char pid[24];
     snprintf(pid, sizeof pid, "%ld", (long)getpid());
-    return write_file(daemon, "kithd.pid", pid, error);
+    return daemon_file_write(daemon, "kithd.pid", pid, error);
 }
 
 static enum kith_err start_node(struct daemon *daemon, struct kith_error *error)
@@ -410,11 +410,15 @@ static enum kith_err daemon_start(struct daemon *daemon, struct signals *signals
     if (err == KITH_OK) {
         err = start_node(daemon, error);
     }
+    if (err == KITH_OK) {
+        daemon_metrics_start(daemon);
+    }
     return err;
 }
 
 static enum kith_err daemon_end(struct daemon *daemon, enum kith_err err, struct kith_error *error)
 {
+    daemon_metrics_stop(daemon);
     if (daemon->node != NULL) {
         daemon_drain(daemon);
     }
@@ -427,8 +431,8 @@ static enum kith_err daemon_end(struct daemon *daemon, enum kith_err err, struct
         struct kith_error close_error = {KITH_OK, ""};
         kith_store_stop(daemon->store);
         daemon_discard(daemon);
-        remove_file(daemon, "address"); /* while the lock is ours: the next kithd writes its own */
-        remove_file(daemon, "kithd.pid");
+        daemon_file_remove(daemon, "address"); /* while the lock is ours: the next kithd writes its own */
+        daemon_file_remove(daemon, "kithd.pid");
         if (kith_store_close(daemon->store, &close_error) != KITH_OK && err == KITH_OK) {
             *error = close_error;
             err = close_error.code;
@@ -443,6 +447,7 @@ static enum kith_err daemon_end(struct daemon *daemon, enum kith_err err, struct
     kith_conn_map_release(&daemon->to_rpc);
     kith_conn_map_release(&daemon->holders); /* empty: the transport has told of every end */
     kith_free(daemon->own);
+    kith_served_free(daemon->requests);
     return err;
 }
 

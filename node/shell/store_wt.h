@@ -158,6 +158,14 @@ bool kith_store_lend(struct kith_store *store);
  * second old. Any thread. */
 struct kith_store_counts kith_store_counts(struct kith_store *store);
 
+struct kith_store_cache {
+    uint64_t size_bytes, used_bytes, dirty_bytes;
+    uint64_t pages_asked, pages_read; /* since open */
+};
+/* WiredTiger's own figures of its cache. Waits for no disk. EIO. Any thread, between open and stop. */
+KITH_MUST_CHECK enum kith_err kith_store_cache(struct kith_store *store,
+                                               struct kith_store_cache *ret);
+
 /* What kith_store_verify found. */
 struct kith_store_verdict {
     uint64_t rows, chunks;   /* visited */

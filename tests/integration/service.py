@@ -48,7 +48,7 @@ journal, theirs = socket.socketpair()
 stream = os.fstat(theirs.fileno())
 # WATCHDOG_PID is left out: sd_watchdog_enabled(3) then takes it to be meant for whom it runs in
 child = subprocess.Popen(
-    ["kithd", "--config", config], stderr=theirs,
+    ["kithd", "--config", config, "--metrics", "127.0.0.1:0"], stderr=theirs,
     env=dict(os.environ, NOTIFY_SOCKET=f"{folder}/notify", WATCHDOG_USEC=str(int(LIMIT_S * 1e6)),
              JOURNAL_STREAM=f"{stream.st_dev}:{stream.st_ino}"))
 theirs.close()

@@ -69,6 +69,7 @@ contains kithfs-client '-rwxr-xr-x root/root ./usr/bin/kithfs' \
     'lrwxrwxrwx root/root ./usr/sbin/mount(.fuse)?.kithfs -> ../bin/kithfs' \
     "$completions/kithfs" "$manual/man1/kithfs.1.gz" "$manual/man8/mount(.fuse)?.kithfs.8.gz( .*)?"
 contains kithfs-node "$completions/kithd" "$manual/man8/kithd.8.gz" "$manual/man5/kithd.conf.5.gz" \
+    "$manual/man7/kithd-metrics.7.gz" \
     '-rwxr-xr-x root/root ./usr/sbin/kithd' '-rw-r--r-- root/root ./etc/kithfs/kithd.conf' \
     '-rw-r--r-- root/root ./(usr/)?lib/systemd/system/kithd.service' \
     '-rw-r--r-- root/root ./usr/lib/(sysusers|tmpfiles).d/kithfs-node.conf'
@@ -78,7 +79,7 @@ for page in "$KITH_TOP"/packaging/man/*.[1-9]; do
         fail "${page##*/} is not in one package"
 done
 depends kithfs-client fuse3 kithfs-common libfuse3- libgrpc
-depends kithfs-node kithfs-common libgrpc libsystemd0 libwiredtiger systemd
+depends kithfs-node kithfs-common libgrpc libmicrohttpd libsystemd0 libwiredtiger systemd
 depends kithfs-common libgrpc libjansson
 for package in client common node; do
     [ "$(dpkg-deb -f "$packages/kithfs-${package}_$version-1_$arch.deb" Version)" = "$version-1" ] ||

@@ -301,9 +301,9 @@ static void test_start(void **state)
     run_script("#!/bin/sh\nkill -KILL $$\n", 0, how, log);
     assert_non_null(strstr(how, "signal 9"));
     assert_string_equal(log, "");
-    run_script("#!/bin/sh\nshift 6; echo \"$*\" >&2\n", 0, how, log);
+    run_script("#!/bin/sh\nshift 8; echo \"$*\" >&2\n", 0, how, log);
     assert_string_equal(log, "\n");
-    run_script("#!/bin/sh\nshift 6; echo \"$*\" >&2\n", UINT64_C(64) << 20, how, log);
+    run_script("#!/bin/sh\nshift 8; echo \"$*\" >&2\n", UINT64_C(64) << 20, how, log);
     assert_string_equal(log, "--cache 64M\n");
 }
 
