@@ -59,7 +59,7 @@ static const struct kith_ctl_option join_options[] = {
     {NULL, NULL, NULL},
 };
 static const struct kith_ctl_option status_options[] = {
-    {"watch", NULL, "look again every 2 s, until it is interrupted"},
+    {"watch", NULL, "look again every 2 s, until q is typed or it is interrupted"},
     {NULL, NULL, NULL},
 };
 static const struct kith_ctl_option ring_options[] = {
@@ -175,6 +175,14 @@ const struct kith_ctl_command kith_ctl_commands[] = {
      "heard of it. MOVE: its part while data moves, partitions that are there of those to come.\n"
      "Exit status: 0 healthy, 1 degraded, 2 some keys below quorum, 3 no answer.\n",
      "kithctl status --servers 10.0.1.11 --watch", status_options, kith_ctl_status},
+    {NULL, "top", "", 0, 0, "what the nodes are doing right now",
+     "Looks every 2 s, until q is typed or it is interrupted; what needs somebody first, then who\n"
+     "has most to do. READS (with scans), WRITES: a second, since the look before; a write counts\n"
+     "at the node that it is sent to. HINTS: writes that it keeps for others. BEHIND: pairs that it has\n"
+     "not compared since its start (repair status). Where it is no terminal that it prints to,\n"
+     "looks follow each other.\n"
+     "Exit status: as that of status.\n",
+     "kithctl top --servers 10.0.1.11", no_options, kith_ctl_top},
     {NULL, "ring", "", 0, 0, "which nodes own what",
      "COPIES: partitions that the node holds; FIRST: those that it is asked for first.\n"
      "balance: what the fullest node has by its weight's due; 1.000 is even.\n",

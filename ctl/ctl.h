@@ -116,6 +116,7 @@ int kith_ctl_cert_list(const struct kith_ctl_args *args);
 int kith_ctl_cert_revoke(const struct kith_ctl_args *args);
 int kith_ctl_join(const struct kith_ctl_args *args);
 int kith_ctl_status(const struct kith_ctl_args *args);
+int kith_ctl_top(const struct kith_ctl_args *args);
 int kith_ctl_ring(const struct kith_ctl_args *args);
 int kith_ctl_handoff(const struct kith_ctl_args *args);
 int kith_ctl_repair_start(const struct kith_ctl_args *args);

@@ -7,6 +7,18 @@
 
 #include "ctl/format.h"
 
+static FILE *told_to; /* NULL: standard error */
+
+void kith_report_to(FILE *out)
+{
+    told_to = out;
+}
+
+static FILE *where(void)
+{
+    return told_to ? told_to : stderr;
+}
+
 const char *kith_report_word(enum kith_err code)
 {
     switch ((int)code) {
@@ -27,7 +39,7 @@ static bool line_print(const char *name, json_t *body)
     char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
     json_decref(line);
     if (text) {
-        (void)fprintf(stderr, "%s\n", text); /* where that fails, nothing is left to tell it */
+        (void)fprintf(where(), "%s\n", text); /* where that fails, nothing is left to tell it */
     }
     free(text);
     return text != NULL;
@@ -51,7 +63,7 @@ void kith_report_error(bool json, const char *command, const struct kith_error *
         printed = line_print("error", body);
     }
     if (!printed) {
-        (void)fprintf(stderr, "kithctl: %s%s%s\n", command ? command : "", command ? ": " : "",
+        (void)fprintf(where(), "kithctl: %s%s%s\n", command ? command : "", command ? ": " : "",
                       error->message);
     }
     json_decref(more);
@@ -66,6 +78,6 @@ void kith_report_warning(bool json, const char *format, ...)
     va_end(list);
     json_t *message = json ? kith_json_text(text, strlen(text)) : NULL;
     if (!message || !line_print("warning", json_pack("{s:o}", "message", message))) {
-        (void)fprintf(stderr, "kithctl: %s\n", text);
+        (void)fprintf(where(), "kithctl: %s\n", text);
     }
 }

@@ -8,8 +8,12 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "base/err.h"
+
+/* Where trouble is told: NULL is standard error. */
+void kith_report_to(FILE *out);
 
 /* The code's word, "EUNREACH"; "EOTHER" for a number that has none. */
 const char *kith_report_word(enum kith_err code);

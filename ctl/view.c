@@ -198,6 +198,9 @@ static void self_told(struct kith_view_node *node, const struct kith_node_status
     node->chunk_bytes = told->chunk_bytes;
     node->disk_total_bytes = told->disk_total_bytes;
     node->disk_free_bytes = told->disk_free_bytes;
+    node->puts = told->puts;
+    node->gets = told->gets;
+    node->scans = told->scans;
     node->hints = told->hints;
     node->hint_bytes = told->hint_bytes;
     node->hint_oldest_ms = told->hint_oldest_ms;

@@ -24,6 +24,7 @@ struct kith_view_node {
     uint64_t rows, row_bytes, chunks, chunk_bytes;
     uint64_t disk_total_bytes, disk_free_bytes;
     uint64_t hints, hint_bytes, hint_oldest_ms, custody, thin_rows;
+    uint64_t puts, gets, scans; /* since its start */
     uint32_t pairs, pairs_never;
     uint64_t pairs_oldest_ms, uptime_ms;
     uint64_t condemned, swept, swept_bytes, sweep_ms_ago; /* UINT64_MAX: not yet */

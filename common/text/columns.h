@@ -36,6 +36,8 @@ KITH_MUST_CHECK bool kith_columns_print(const struct kith_columns *columns, FILE
 
 /* Whether a person looks at it who has not set NO_COLOR (no-color.org). */
 bool kith_colours_shown(FILE *out);
+/* He looks at what is printed to `frame`, too: it is brought to a terminal. NULL: to none. */
+void kith_colours_show(FILE *frame);
 /* "text", in that colour where colours are shown. */
 void kith_colour_print(FILE *out, bool colours, enum kith_colour colour, const char *text);
 
