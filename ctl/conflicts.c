@@ -23,6 +23,7 @@ struct asked {
     const char *given;         /* as it was typed; NULL: nothing was */
     bool mounted;
     bool shows;        /* a person looks at standard error */
+    uint64_t begun_ms;
     uint64_t shown_ms; /* when it was told last how far it is; 0: it was not */
     struct kith_columns columns;
     json_t *list;
@@ -37,11 +38,13 @@ static bool step(void *arg, const struct kith_conflict_walk *walk, struct kith_b
     uint64_t now_ms = kith_mono_ms();
     char names[KITH_FORMAT_SIZE];
     char conflicts[KITH_FORMAT_SIZE];
+    char rate[KITH_FORMAT_SIZE];
     if (!asked->shows) {
         return true;
     }
     if (asked->shown_ms == 0) {
         asked->shown_ms = now_ms; /* a short walk tells nothing */
+        asked->begun_ms = now_ms;
     }
     if (now_ms - asked->shown_ms < STEP_MS) {
         return true;
@@ -49,7 +52,9 @@ static bool step(void *arg, const struct kith_conflict_walk *walk, struct kith_b
     asked->shown_ms = now_ms;
     kith_format_count(walk->names, names);
     kith_format_count(walk->conflicts, conflicts);
-    (void)fprintf(stderr, "\r\033[K%s names, %s in conflict  /", names, conflicts);
+    /* how many there are nobody knows before the end: no bar */
+    kith_format_count(walk->names * 1000u / (now_ms - asked->begun_ms), rate);
+    (void)fprintf(stderr, "\r\033[K%s names (%s/s), %s in conflict  /", names, rate, conflicts);
     kith_print_escaped(stderr, kith_bytes_make(path.data, path.size < 40 ? path.size : 40));
     (void)fflush(stderr);
     return true;

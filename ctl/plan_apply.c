@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "ctl/again.h"
+#include "ctl/bar.h"
 #include "ctl/cluster.h"
 #include "ctl/format.h"
 #include "ctl/plan_session.h"
@@ -266,9 +267,14 @@ static enum kith_err settle_wait(struct kith_plan_session *session, const struct
     uint64_t told_ms = 0;
     uint32_t told = UINT32_MAX;
     uint64_t heard_ms = kith_mono_ms();
+    struct kith_bar bar = {.begun = false};
+    bool shown = kith_bar_shown(session->args->json);
     for (;;) {
         enum kith_err err = kith_plan_look(session, error);
         uint64_t now_ms = kith_mono_ms();
+        if (shown) {
+            kith_bar_draw(NULL); /* before anything else is said */
+        }
         if (err == KITH_OK && !kith_table_is_joint(session->view.table) &&
             kith_table_id_compare(&session->view.table->id, &joint->id) > 0) {
             break;
@@ -279,7 +285,11 @@ static enum kith_err settle_wait(struct kith_plan_session *session, const struct
         }
         struct kith_progress progress =
             err == KITH_OK ? kith_progress_of(&session->view, NULL, 0) : (struct kith_progress){0};
-        bool news = progress.complete != told && now_ms - told_ms >= TELL_MS;
+        if (shown && err == KITH_OK && progress.complete != told) { /* the line below tells it */
+            told = progress.complete;
+            told_ms = now_ms;
+        }
+        bool news = !shown && progress.complete != told && now_ms - told_ms >= TELL_MS;
         bool stuck = now_ms - told_ms >= STUCK_MS;
         if (err == KITH_OK && !session->args->json && (news || stuck)) {
             (void)printf("%u of %u replicas are there%s\n", progress.complete, progress.gains,
@@ -287,6 +297,12 @@ static enum kith_err settle_wait(struct kith_plan_session *session, const struct
             (void)fflush(stdout); /* trouble with it is told at the end */
             told = progress.complete;
             told_ms = now_ms;
+        }
+        if (err == KITH_OK && shown && progress.gains > 0) {
+            char text[KITH_BAR_SIZE];
+            kith_bar_format(&bar, now_ms, progress.complete, progress.gains, progress.bytes,
+                            "replicas", text);
+            kith_bar_draw(text);
         }
         pause_ms(WAIT_MS);
     }
