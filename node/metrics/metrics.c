@@ -11,6 +11,8 @@
 #include "metrics/history.h"
 #include "metrics/page.h"
 
+#define RETRY_MS 1000u /* where the port is in use: it may be that of one who is ending */
+
 struct kith_metrics {
     struct kith_metrics_options options;
     pthread_t thread;
@@ -162,34 +164,53 @@ static void open_port(struct kith_metrics *metrics)
     }
 }
 
+static void sample(struct kith_metrics *metrics)
+{
+    struct kith_snapshot *snapshot = look(metrics);
+    if (snapshot != NULL) { /* the same as before adds nothing */
+        pthread_mutex_lock(&metrics->lock);
+        kith_history_add(&metrics->history, snapshot->mono_ms, &snapshot->requests);
+        pthread_mutex_unlock(&metrics->lock);
+        kith_snapshot_drop(snapshot);
+    }
+}
+
+/* False: it is to end. */
+static bool rest(struct kith_metrics *metrics, uint64_t until_ms)
+{
+    pthread_mutex_lock(&metrics->lock);
+    while (!metrics->stop && now_ms() < until_ms) {
+        wait_until(metrics, until_ms);
+    }
+    bool goes_on = !metrics->stop;
+    pthread_mutex_unlock(&metrics->lock);
+    return goes_on;
+}
+
 static void *run(void *arg)
 {
     struct kith_metrics *metrics = arg;
+    uint64_t now = now_ms(), due_ms = now; /* of the next sample */
     pthread_setname_np(pthread_self(), "metrics");
-    pthread_mutex_lock(&metrics->lock);
-    for (uint64_t due_ms = now_ms(); !metrics->stop; due_ms += KITH_HISTORY_STEP_MS) {
-        pthread_mutex_unlock(&metrics->lock);
+    do {
         if (metrics->http == NULL) {
             open_port(metrics);
-        } else {
-            kith_http_tick(metrics->http, KITH_HTTP_LIFE_MS);
         }
-        struct kith_snapshot *snapshot = look(metrics);
-        pthread_mutex_lock(&metrics->lock);
-        if (snapshot != NULL) { /* the same as before adds nothing */
-            kith_history_add(&metrics->history, snapshot->mono_ms, &snapshot->requests);
+        if (now >= due_ms) {
+            if (metrics->http != NULL) {
+                kith_http_tick(metrics->http, KITH_HTTP_LIFE_MS);
+            }
+            sample(metrics);
+            due_ms += KITH_HISTORY_STEP_MS;
         }
-        pthread_mutex_unlock(&metrics->lock);
-        kith_snapshot_drop(snapshot);
-        uint64_t now = now_ms();
-        due_ms = due_ms + KITH_HISTORY_STEP_MS < now ? now : due_ms; /* the machine slept */
-        pthread_mutex_lock(&metrics->lock);
-        while (!metrics->stop && now_ms() < due_ms + KITH_HISTORY_STEP_MS) {
-            wait_until(metrics, due_ms + KITH_HISTORY_STEP_MS);
+        now = now_ms();
+        due_ms = due_ms < now ? now : due_ms; /* the machine slept */
+        bool retry = metrics->http == NULL && now + RETRY_MS < due_ms;
+        if (!rest(metrics, retry ? now + RETRY_MS : due_ms)) {
+            return NULL;
         }
-    }
-    pthread_mutex_unlock(&metrics->lock);
-    return NULL;
+        now = now_ms();
+    } while (true);
 }
 
 /* ---- Beginning and end ---- */

@@ -6,7 +6,7 @@
  *      (every 10 s: history)                                                      (when asked for)
  *
  * THREADS. One of its own takes a snapshot every ten seconds for the history of the last hour, and
- * opens the port, again and again where it is in use: a node does its work without being looked
+ * opens the port, again every second where it is in use: a node does its work without being looked
  * at. The server's own answers requests, from a snapshot that is at most KITH_METRICS_FRESH_MS old,
  * or that it asks for and waits for. Neither touches the core; `ask` has it make one.
  *
