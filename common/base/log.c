@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 /* Bytes of a line with its newline; longer ones are cut. Enough for a path of PATH_MAX/2 and well
  * below PIPE_BUF, so that lines of several processes on one pipe do not mix either. */
 #define LINE_MAX_BYTES 2048u
@@ -205,18 +207,13 @@ static void write_line(const char *line, size_t size)
     }
 }
 
-void kith_log(enum kith_log_level level, const char *component, const char *format, ...)
+static void log_line(enum kith_log_level level, const char *component, const char *format,
+                     va_list args)
 {
-    if (!kith_log_enabled(level)) {
-        return;
-    }
     int saved_errno = errno;
     char line[LINE_MAX_BYTES];
     size_t size = write_head(line, sizeof line - 1, level, component);
-    va_list args;
-    va_start(args, format);
     int written = vsnprintf(line + size, sizeof line - 1 - size, format, args);
-    va_end(args);
     if (written > 0) {
         size_t room = sizeof line - 2 - size;
         size += (size_t)written < room ? (size_t)written : room;
@@ -224,9 +221,51 @@ void kith_log(enum kith_log_level level, const char *component, const char *form
     for (size_t i = 0; i < size; i++) {
         if (line[i] == '\n' || line[i] == '\r') {
             line[i] = ' '; /* one line an event, whatever a peer put into a message */
+        } else if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f) {
+            line[i] = '?'; /* nor does it move about in the terminal of who reads it */
         }
     }
     line[size++] = '\n';
     write_line(line, size);
     errno = saved_errno;
+}
+
+void kith_log(enum kith_log_level level, const char *component, const char *format, ...)
+{
+    if (!kith_log_enabled(level)) {
+        return;
+    }
+    va_list args;
+    va_start(args, format);
+    log_line(level, component, format, args);
+    va_end(args);
+}
+
+void kith_log_limited(struct kith_log_limit *limit, enum kith_log_level level,
+                      const char *component, const char *format, ...)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    if (!kith_log_enabled(level)) {
+        return;
+    }
+    uint64_t now_ms = kith_mono_ms();
+    uint32_t missed = 0;
+    pthread_mutex_lock(&lock);
+    if (limit->count == 0 || now_ms - limit->since_ms >= KITH_LOG_LIMIT_MS) {
+        missed = limit->count > KITH_LOG_LIMIT ? limit->count - KITH_LOG_LIMIT : 0;
+        limit->since_ms = now_ms;
+        limit->count = 0;
+    }
+    limit->count += limit->count < UINT32_MAX ? 1 : 0;
+    bool good = limit->count <= KITH_LOG_LIMIT;
+    pthread_mutex_unlock(&lock);
+    if (missed > 0) {
+        kith_log(level, component, "%u more lines like the next one were left out", missed);
+    }
+    if (good) {
+        va_list args;
+        va_start(args, format);
+        log_line(level, component, format, args);
+        va_end(args);
+    }
 }

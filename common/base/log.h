@@ -5,11 +5,13 @@
  * A line is "<time UTC> <level> <component>: <message>"; under systemd (JOURNAL_STREAM set) it is
  * "<N>component: message" with the journal's priority, and to the system's log
  * "<N>program[pid]: component: message". Any thread may log; a line is written with
- * one write(2), so lines never mix. The core does not log: it answers, and its shell logs. */
+ * one write(2), so lines never mix, and a control character in it, which may come from a peer,
+ * becomes a '?' (a line feed a blank). The core does not log: it answers, and its shell logs. */
 #ifndef KITH_BASE_LOG_H
 #define KITH_BASE_LOG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -34,6 +36,18 @@ KITH_MUST_CHECK enum kith_err kith_log_take_stderr(struct kith_error *error);
 int kith_log_fd(void);
 void kith_log(enum kith_log_level level, const char *component, const char *format, ...)
     KITH_PRINTF(3, 4);
+
+/* Lines that others can cause as often as they like: KITH_LOG_LIMIT of one kind in
+ * KITH_LOG_LIMIT_MS, and then how many more there were. Each kind has a limit of its own, zeroed at
+ * first, for good. */
+#define KITH_LOG_LIMIT    10u
+#define KITH_LOG_LIMIT_MS 10000u
+struct kith_log_limit {
+    uint64_t since_ms; /* log.c's; protected by its lock */
+    uint32_t count;
+};
+void kith_log_limited(struct kith_log_limit *limit, enum kith_log_level level,
+                      const char *component, const char *format, ...) KITH_PRINTF(4, 5);
 
 #define kith_log_error(component, ...) kith_log(KITH_LOG_ERROR, component, __VA_ARGS__)
 #define kith_log_warn(component, ...) kith_log(KITH_LOG_WARN, component, __VA_ARGS__)

@@ -69,6 +69,56 @@ static void lines_go_to_the_file(void **state)
     unlink(second);
 }
 
+/* What a peer puts into a line moves nothing in a terminal; what is no ASCII stays. */
+static void control_characters(void **state)
+{
+    (void)state;
+    char path[64], text[8192];
+    struct kith_error error;
+    snprintf(path, sizeof path, "%s/control", dir);
+    assert_int_equal(kith_log_open(path, &error), KITH_OK);
+    kith_log_info("part", "%s", "a\x1b[2Jb\rc\td\x7f \xc3\xa4");
+    assert_int_equal(kith_log_open(NULL, &error), KITH_OK);
+    slurp(path, text, sizeof text);
+    assert_non_null(strstr(text, "part: a?[2Jb c?d? \xc3\xa4\n"));
+    unlink(path);
+}
+
+static uint32_t count_lines(const char *text, const char *words)
+{
+    uint32_t count = 0;
+    for (const char *at = text; (at = strstr(at, words)) != NULL; at++) {
+        count++;
+    }
+    return count;
+}
+
+/* Each kind for itself, and what was left out is told with the next window. */
+static void limited(void **state)
+{
+    (void)state;
+    static struct kith_log_limit one, other;
+    char path[64], text[8192];
+    struct kith_error error;
+    snprintf(path, sizeof path, "%s/limited", dir);
+    assert_int_equal(kith_log_open(path, &error), KITH_OK);
+    for (uint32_t i = 0; i < 50; i++) {
+        kith_log_limited(&one, KITH_LOG_WARN, "part", "one %u", i);
+    }
+    kith_log_limited(&other, KITH_LOG_WARN, "part", "other");
+    kith_log_limited(&other, KITH_LOG_DEBUG, "part", "not shown");
+    slurp(path, text, sizeof text);
+    assert_int_equal(count_lines(text, "part: one "), KITH_LOG_LIMIT);
+    assert_int_equal(count_lines(text, "part: other\n"), 1);
+    one.since_ms -= KITH_LOG_LIMIT_MS;
+    kith_log_limited(&one, KITH_LOG_WARN, "part", "one again");
+    slurp(path, text, sizeof text);
+    assert_int_equal(count_lines(text, "part: 40 more lines like the next one were left out\n"), 1);
+    assert_int_equal(count_lines(text, "part: one again\n"), 1);
+    assert_int_equal(kith_log_open(NULL, &error), KITH_OK);
+    unlink(path);
+}
+
 /* What libraries print on standard error goes where the log goes, also after the log has moved. In
  * a child, for the descriptors are the process's. */
 static void standard_error_follows(void **state)
@@ -106,7 +156,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(levels_parse),
         cmocka_unit_test(lines_go_to_the_file),
-        cmocka_unit_test(standard_error_follows),
+        cmocka_unit_test(standard_error_follows), cmocka_unit_test(control_characters),
+        cmocka_unit_test(limited),
     };
     if (!mkdtemp(dir)) {
         perror(dir);
