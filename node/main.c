@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/config.h"
@@ -21,6 +22,7 @@
 #define EXIT_USAGE  1
 #define EXIT_SYSTEM 2
 #define HELP_SIZE   8192u
+#define FILES_WANTED 65536u /* descriptors: for as many connections as rpc_gate.h lets in, and more */
 /* how often this process has begun anew: each time without another damaged file, or two */
 #define AGAIN_VARIABLE "KITHD_BEGUN_AGAIN"
 #define AGAIN_MOST     8u
@@ -330,6 +332,18 @@ static enum kith_err check_metrics(struct kith_daemon_options *options, const ch
                                                       : kith_error_wrap(error, "--metrics");
 }
 
+/* Connections and the store's files want descriptors, and the usual limit of 1,024 is for programs
+ * that use select. A process may raise it as far as the hard one. */
+static void raise_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < FILES_WANTED &&
+        limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max < FILES_WANTED ? limit.rlim_max : FILES_WANTED;
+        (void)setrlimit(RLIMIT_NOFILE, &limit); /* else the gate of rpc_gate.h is narrower */
+    }
+}
+
 static int run(const struct kith_config *config, char *argv[])
 {
     struct kith_error error = {KITH_OK, ""};
@@ -339,6 +353,7 @@ static int run(const struct kith_config *config, char *argv[])
         return fail(EXIT_SYSTEM, error.message);
     }
     kith_crash_init("kithd");
+    raise_files();
     struct kith_daemon_options options = {
         .data = kith_config_string(config, "data"),
         .listen = kith_config_string(config, "listen"),

@@ -352,6 +352,7 @@ void kith_rpc_free(struct kith_rpc *rpc)
     pthread_mutex_unlock(&rpc->lock);
     if (rpc->server) {
         grpc_server_destroy(rpc->server);
+        rpc_door_close(rpc);
     }
     KITH_ASSERT(!rpc->channels);
     end_threads(rpc);

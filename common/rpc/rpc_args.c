@@ -10,8 +10,9 @@
 /* What a stream may have under way before its reader has taken any: a few chunks. */
 #define WINDOW_BYTES (8 << 20)
 #define STREAMS_MAX  8192  /* at once on one TCP connection; calls are limited apart */
-#define HANDSHAKE_MS 10000 /* for who has not proved yet who he is; gRPC's own limit is 2 minutes  \
-                            */
+/* For who has not proved yet who he is, as long as our own clients try: gRPC's own limit is two
+ * minutes. */
+#define HANDSHAKE_MS 5000
 #define IDLE_MS    30000   /* without any stream or call; our own clients close them at once */
 #define BACKOFF_MS 100     /* only for what happens inside gRPC: a failed channel is thrown away */
 
@@ -80,9 +81,7 @@ void rpc_server_args(const struct kith_rpc_options *options, struct rpc_args *re
     add(ret_args, GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX);
     add(ret_args, GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
     add(ret_args, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 100);
-    if (options->tls) {
-        add(ret_args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_MS);
-        /* who was refused by what he calls has a connection still */
-        add(ret_args, GRPC_ARG_MAX_CONNECTION_IDLE_MS, IDLE_MS);
-    }
+    add(ret_args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_MS);
+    /* who was refused by what he calls has a connection still */
+    add(ret_args, GRPC_ARG_MAX_CONNECTION_IDLE_MS, IDLE_MS);
 }

@@ -21,6 +21,9 @@ struct kith_rpc_call {
     struct kith_rpc *rpc;
     grpc_call *call;
     struct rpc_who *who; /* NULL: plain text */
+    uint64_t id;
+    struct kith_rpc_call *before, *next; /* rpc->lock, like the next */
+    uint64_t checked;                    /* the caller was believed by that edition, too */
     gpr_timespec deadline;
     struct rpc_tag request_tag, close_tag, send_tag, status_tag;
     grpc_byte_buffer *request;
@@ -53,6 +56,26 @@ static void drop_responses(struct kith_rpc_call *call)
     call->tail = NULL;
 }
 
+static void list(struct kith_rpc *rpc, struct kith_rpc_call *call)
+{
+    pthread_mutex_lock(&rpc->lock);
+    rpc->calls++;
+    call->id = ++rpc->next_id;
+    call->before = rpc->last_call;
+    *(rpc->last_call ? &rpc->last_call->next : &rpc->first_call) = call;
+    rpc->last_call = call;
+    pthread_mutex_unlock(&rpc->lock);
+}
+
+static void unlist(struct kith_rpc *rpc, struct kith_rpc_call *call)
+{
+    pthread_mutex_lock(&rpc->lock);
+    rpc->calls--;
+    *(call->before ? &call->before->next : &rpc->first_call) = call->next;
+    *(call->next ? &call->next->before : &rpc->last_call) = call->before;
+    pthread_mutex_unlock(&rpc->lock);
+}
+
 static void done(struct kith_rpc_call *call)
 {
     pthread_mutex_lock(&call->lock);
@@ -63,6 +86,7 @@ static void done(struct kith_rpc_call *call)
         return;
     }
     struct kith_rpc *rpc = call->rpc;
+    unlist(rpc, call);
     drop_responses(call);
     if (call->request) {
         grpc_byte_buffer_destroy(call->request);
@@ -71,9 +95,6 @@ static void done(struct kith_rpc_call *call)
     rpc_who_drop(call->who);
     pthread_mutex_destroy(&call->lock);
     kith_free(call);
-    pthread_mutex_lock(&rpc->lock);
-    rpc->calls--;
-    pthread_mutex_unlock(&rpc->lock);
     rpc_live_drop(rpc);
 }
 
@@ -215,9 +236,7 @@ void rpc_call_serve(struct kith_rpc *rpc, grpc_call *grpc, grpc_slice method,
                    (const char *)GRPC_SLICE_START_PTR(method));
     pthread_mutex_init(&call->lock, NULL);
     rpc_live_add(rpc);
-    pthread_mutex_lock(&rpc->lock);
-    rpc->calls++;
-    pthread_mutex_unlock(&rpc->lock);
+    list(rpc, call);
     grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
     op.data.recv_close_on_server.cancelled = &call->canceled;
     rpc_start(grpc, &op, 1, &call->close_tag);
@@ -225,6 +244,43 @@ void rpc_call_serve(struct kith_rpc *rpc, grpc_call *grpc, grpc_slice method,
     op.op = GRPC_OP_RECV_MESSAGE;
     op.data.recv_message.recv_message = &call->request;
     rpc_start(grpc, &op, 1, &call->request_tag);
+}
+
+/* The next one above that id whose caller is to be looked at; it does not end before `done`. */
+static struct kith_rpc_call *next_suspect(struct kith_rpc *rpc, uint64_t above, uint64_t edition)
+{
+    struct kith_rpc_call *found = NULL;
+    pthread_mutex_lock(&rpc->lock);
+    for (struct kith_rpc_call *call = rpc->first_call; call && !found; call = call->next) {
+        if (call->id > above && call->who && rpc_who_suspect(call->who, call->checked, edition)) {
+            pthread_mutex_lock(&call->lock);
+            found = call->pending > 0 ? call : NULL; /* else it is ending already */
+            call->pending += found ? 1 : 0;
+            pthread_mutex_unlock(&call->lock);
+            call->checked = edition;
+        }
+    }
+    pthread_mutex_unlock(&rpc->lock);
+    return found;
+}
+
+void rpc_call_look(struct kith_rpc *rpc, const struct kith_identity *identity)
+{
+    uint64_t above = 0;
+    for (;;) {
+        struct kith_rpc_call *call = next_suspect(rpc, above, identity->edition);
+        struct kith_error error;
+        if (!call) {
+            return;
+        }
+        above = call->id;
+        if (rpc_who_check(call->who, identity, &error) != KITH_OK) {
+            rpc_tls_log("a call of %s is ended: %s", call->method, error.message);
+            grpc_call_cancel_with_status(call->call, GRPC_STATUS_UNAUTHENTICATED, error.message,
+                                         NULL);
+        }
+        done(call);
+    }
 }
 
 const struct kith_cert *kith_rpc_call_who(const struct kith_rpc_call *call)

@@ -11,10 +11,13 @@
  *     rpc_read.c    when to read on
  *     rpc_timer.c   time limits of connections
  *     rpc_near.c    peers on the same machine
+ *     rpc_accept.c  between the kernel and gRPC: who is let in, by
+ *     rpc_gate.c    how many may be, and how fast
  *     rpc_args.c    channel arguments
  *     rpc_tls.c     credentials: certificates, or none
  *
- * Locks: rpc->lock (connections, channels, counts), conn->lock, call->lock, those of rpc_tls.c.
+ * Locks: rpc->lock (connections, channels, counts), conn->lock, call->lock, those of rpc_tls.c and
+ * rpc_accept.c.
  * None is held while gRPC or a handler is called, and rpc->lock is never taken inside another one.
  */
 #ifndef KITH_RPC_IMPL_H
@@ -28,7 +31,10 @@
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 #include <pthread.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
+#include "base/log.h"
 #include "rpc/rpc.h"
 
 #define RPC_BUCKETS 256u          /* of the connection table: some hundred connections at most */
@@ -74,6 +80,7 @@ static inline struct rpc_tag rpc_tag_make(void (*done)(void *owner, bool ok), vo
 /* A peer's certificate, believed once. Immutable. */
 struct rpc_who {
     uint32_t refs; /* atomic */
+    uint64_t edition; /* of the certificates and lists by which it was believed */
     struct kith_cert cert;
     size_t pem_size;
     char pem[];
@@ -81,6 +88,7 @@ struct rpc_who {
 
 struct rpc_tls;
 struct rpc_verify;
+struct rpc_door;
 
 /* A gRPC channel to an address, shared by the streams to it. Dropped from the list at its first
  * failure: gRPC's channels remember failures (back-off), a new one tries at once. */
@@ -100,6 +108,7 @@ struct kith_rpc {
     struct rpc_tls *tls; /* NULL: plain text */
     grpc_completion_queue *queue;
     grpc_server *server;
+    struct rpc_door *door; /* set before the server is started, until it has ended; NULL: none */
     pthread_t *threads;
     uint32_t thread_count;
     grpc_channel *wake_channel; /* leads nowhere */
@@ -124,6 +133,7 @@ struct kith_rpc {
     uint64_t next_id;
     uint32_t live; /* connections, calls and accepts that have not ended */
     uint32_t calls;
+    struct kith_rpc_call *first_call, *last_call; /* in the order of their ids */
     bool listening;
     bool stopping;
     bool server_down;
@@ -154,6 +164,7 @@ struct rpc_conn {
     grpc_call *call;
     struct rpc_channel *channel; /* NULL on the server's side */
     struct rpc_who *who;         /* the server's side, with TLS; else NULL */
+    uint64_t checked;            /* its peer was believed by that edition, too; rpc->lock */
     char peer[KITH_ADDRESS_SIZE];
 
     pthread_mutex_t lock;
@@ -267,6 +278,8 @@ enum kith_err rpc_conn_deliver(struct rpc_conn *conn, grpc_byte_buffer *bytes,
 /* Takes the call and `who` over. */
 void rpc_call_serve(struct kith_rpc *rpc, grpc_call *call, grpc_slice method,
                     gpr_timespec deadline, struct rpc_who *who);
+/* The timer's: ends those whose caller is not to be believed any more. */
+void rpc_call_look(struct kith_rpc *rpc, const struct kith_identity *identity);
 
 /* rpc_args.c */
 #define RPC_ARGS_MAX 32u
@@ -298,8 +311,18 @@ struct rpc_who *rpc_tls_caller(struct kith_rpc *rpc, grpc_call *call, struct kit
 struct rpc_who *rpc_who_hold(struct rpc_who *who);
 void rpc_who_drop(struct rpc_who *who); /* NULL is fine */
 void rpc_tls_look(struct kith_rpc *rpc); /* the timer's, every RPC_TLS_LOOK_MS */
-/* A line that anybody can cause: no more than a few in ten seconds are written. */
-void rpc_tls_log(const char *format, ...) KITH_PRINTF(1, 2);
+/* Whether a holder who was believed by that edition must be looked at again; and whether he is still
+ * to be believed. */
+bool rpc_who_suspect(const struct rpc_who *who, uint64_t checked, uint64_t edition);
+KITH_MUST_CHECK enum kith_err rpc_who_check(const struct rpc_who *who,
+                                            const struct kith_identity *identity,
+                                            struct kith_error *error);
+/* A line that anybody can cause: each place of the code has a limit of its own. */
+#define rpc_tls_log(...)                                               \
+    do {                                                               \
+        static struct kith_log_limit rpc_limit;                        \
+        kith_log_limited(&rpc_limit, KITH_LOG_WARN, "tls", __VA_ARGS__); \
+    } while (0)
 /* What OpenSSL's words in the text mean; NULL: they are not known, or none. */
 const char *rpc_tls_reason(const char *text);
 
@@ -308,5 +331,17 @@ const char *rpc_tls_reason(const char *text);
 bool rpc_near_target(const char *address, char *target, size_t size);
 /* Whether somebody listens there. */
 bool rpc_near_listens(const char *address);
+/* The local socket's name. False: the address is too long. */
+bool rpc_near_name(const char *address, struct sockaddr_un *ret_name, socklen_t *ret_size);
+
+/* rpc_accept.c */
+/* Before the server is started: for its TCP port, and the local socket of that address (or NULL).
+ * ENOMEM. */
+KITH_MUST_CHECK enum kith_err rpc_door_open(struct kith_rpc *rpc, uint16_t port, const char *near);
+void rpc_door_close(struct kith_rpc *rpc); /* after the server's end */
+/* Whoever made the call may be here. Costs next to nothing while all are known. */
+void rpc_door_known(struct kith_rpc *rpc, grpc_call *call);
+/* At most how many connections there are, and of whom nobody knows yet who they are. */
+void rpc_door_count(struct kith_rpc *rpc, uint32_t *ret_total, uint32_t *ret_unknown);
 
 #endif

@@ -30,8 +30,7 @@ static char plain(char c)
     return (char)(is_plain ? c : '_');
 }
 
-/* False: it is too long for a name. */
-static bool make_name(const char *address, struct sockaddr_un *name, socklen_t *ret_size)
+bool rpc_near_name(const char *address, struct sockaddr_un *name, socklen_t *ret_size)
 {
     memset(name, 0, sizeof *name);
     name->sun_family = AF_UNIX;
@@ -52,7 +51,7 @@ bool rpc_near_target(const char *address, char *target, size_t size)
 {
     struct sockaddr_un name;
     socklen_t name_size;
-    if (!make_name(address, &name, &name_size)) {
+    if (!rpc_near_name(address, &name, &name_size)) {
         return false;
     }
     int written = snprintf(target, size, "unix-abstract:%s", name.sun_path + 1);
@@ -63,7 +62,7 @@ bool rpc_near_listens(const char *address)
 {
     struct sockaddr_un name;
     socklen_t size;
-    if (!make_name(address, &name, &size)) {
+    if (!rpc_near_name(address, &name, &size)) {
         return false;
     }
     /* It would wait where the listener accepts nobody (EAGAIN): TCP has a time limit for that. */

@@ -84,6 +84,7 @@ static void serve(struct kith_rpc *rpc, grpc_call *call, grpc_slice method, gpr_
         refuse(call, &error);
         return;
     }
+    rpc_door_known(rpc, call);
     if (!stream) {
         rpc_call_serve(rpc, call, method, deadline, who);
         return;
@@ -178,14 +179,15 @@ static void near_address(const char *near, int port, char *address, size_t size)
 
 /* Beside the port, before the server is started. */
 static enum kith_err listen_near(struct kith_rpc *rpc, grpc_server *server, int port,
-                                 struct kith_error *error)
+                                 char address[KITH_ADDRESS_SIZE], struct kith_error *error)
 {
     const struct kith_rpc_options *options = &rpc->options;
-    char address[KITH_ADDRESS_SIZE], target[KITH_ADDRESS_SIZE + RPC_SCHEME_MAX];
+    char target[KITH_ADDRESS_SIZE + RPC_SCHEME_MAX];
+    address[0] = '\0';
     if (!options->near) {
         return KITH_OK;
     }
-    near_address(options->near, port, address, sizeof address);
+    near_address(options->near, port, address, KITH_ADDRESS_SIZE);
     if (!rpc_near_target(address, target, sizeof target)) {
         return KITH_OK; /* too long a name: they come by TCP */
     }
@@ -221,13 +223,17 @@ enum kith_err kith_rpc_listen(struct kith_rpc *rpc, const char *address, uint16_
     grpc_server_register_completion_queue(server, rpc->queue, NULL);
     grpc_server_credentials *credentials = rpc_server_credentials(rpc);
     int port = grpc_server_add_http2_port(server, address, credentials);
-    enum kith_err err = port <= 0 ? KITH_OK : listen_near(rpc, server, port, error);
+    char near[KITH_ADDRESS_SIZE];
+    enum kith_err err = port <= 0 ? KITH_OK : listen_near(rpc, server, port, near, error);
     grpc_server_credentials_release(credentials);
     pthread_mutex_lock(&rpc->lock);
     rpc->server = server; /* also where it failed: it must be shut down like any other */
     pthread_mutex_unlock(&rpc->lock);
     if (port <= 0 || err != KITH_OK) {
         return port <= 0 ? explain(address, error) : err;
+    }
+    if (rpc_door_open(rpc, (uint16_t)port, near[0] ? near : NULL) != KITH_OK) {
+        return kith_error_set(error, KITH_ENOMEM, "no memory to listen on %s", address);
     }
     grpc_server_start(server);
     for (unsigned i = 0; i < RPC_ACCEPTS; i++) {

@@ -11,10 +11,11 @@
  * that was good once. Verdicts are kept by the whole text of the certificate, so that a call costs
  * a comparison.
  *
- * Files are followed (tls/identity.h). gRPC's server asks for a new configuration at each
- * handshake; a client makes new channels, and streams that are open go on. Once a second the timer
- * looks: when there is a new edition every connection's certificate is checked again, and what has
- * ended or was revoked loses its connections.
+ * Files are followed (tls/identity.h), by the timer, once a second. gRPC's server asks for a new
+ * configuration at each handshake; a client makes new channels, and streams that are open go on.
+ * The timer also checks every peer's certificate again that was believed by an earlier edition (a
+ * handshake may have begun before the files were replaced, and end after), and what has ended or
+ * was revoked loses its connections and calls.
  *
  * TLS is 1.2 or 1.3, gRPC's own ciphers: all with ephemeral keys and authenticated encryption. */
 #include <stdio.h>
@@ -28,8 +29,6 @@
 #include "rpc/rpc_impl.h"
 
 #define KNOWN_MAX      64u /* verdicts that are kept: of the holders that call, not of the calls */
-#define LOG_WINDOW_MS  10000u /* anybody can make these lines: so many at most in that time */
-#define LOG_WINDOW_MAX 10u
 #define PEM_MAX        65536u /* bytes of a peer's certificate as text */
 
 /* What gRPC's server was given last, for one port: each asks by itself. */
@@ -42,7 +41,6 @@ struct rpc_tls {
     struct kith_follow *follow;
     struct fetch fetches[RPC_PORTS_MAX];
     uint32_t fetch_count; /* used while listening is begun */
-    uint64_t checked;     /* the timer's: the edition by which all connections were checked */
     pthread_mutex_t lock;
     /* protected by lock */
     uint64_t known_edition;
@@ -50,36 +48,7 @@ struct rpc_tls {
     struct rpc_who *known[KNOWN_MAX];
 };
 
-/* ---- The log ---- */
-
-static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-static uint64_t log_since_ms; /* protected by log_lock, as the next */
-static uint32_t log_count;
-
-void rpc_tls_log(const char *format, ...)
-{
-    char text[RPC_REASON_SIZE + KITH_ADDRESS_SIZE];
-    uint64_t now_ms = kith_mono_ms();
-    pthread_mutex_lock(&log_lock);
-    uint32_t missed = 0;
-    if (log_since_ms == 0 || now_ms - log_since_ms >= LOG_WINDOW_MS) {
-        missed = log_count > LOG_WINDOW_MAX ? log_count - LOG_WINDOW_MAX : 0;
-        log_since_ms = now_ms;
-        log_count = 0;
-    }
-    bool good = ++log_count <= LOG_WINDOW_MAX;
-    pthread_mutex_unlock(&log_lock);
-    if (missed > 0) {
-        kith_log_warn("tls", "%u more connections were refused", missed);
-    }
-    if (good) {
-        va_list args;
-        va_start(args, format);
-        (void)vsnprintf(text, sizeof text, format, args);
-        va_end(args);
-        kith_log_warn("tls", "%s", text);
-    }
-}
+/* ---- Reasons ---- */
 
 /* OpenSSL's words, in gRPC's line or in the end of a call, for what a person can mend. */
 const char *rpc_tls_reason(const char *text)
@@ -137,6 +106,7 @@ static struct rpc_who *believe(const struct kith_identity *identity, struct kith
         return NULL;
     }
     who->refs = 1;
+    who->edition = identity->edition;
     who->cert = cert;
     who->pem_size = pem.size;
     memcpy(who->pem, pem.data, pem.size);
@@ -373,14 +343,27 @@ static struct rpc_who *who_of(struct rpc_conn *conn)
     return who;
 }
 
-/* The next connection above that id whose certificate is to be looked at: all, or those that have
- * ended. Both are held. */
-static struct rpc_conn *next_suspect(struct kith_rpc *rpc, uint64_t above, bool all,
+bool rpc_who_suspect(const struct rpc_who *who, uint64_t checked, uint64_t edition)
+{
+    return (checked > who->edition ? checked : who->edition) < edition ||
+           who->cert.not_after_s < (int64_t)time(NULL);
+}
+
+enum kith_err rpc_who_check(const struct rpc_who *who, const struct kith_identity *identity,
+                            struct kith_error *error)
+{
+    struct kith_cert cert;
+    return kith_trust_check(identity->trust, kith_bytes_make(who->pem, who->pem_size),
+                            (int64_t)time(NULL), &cert, error);
+}
+
+/* The next connection above that id whose peer is to be looked at; both are held. It counts as
+ * looked at from then on. */
+static struct rpc_conn *next_suspect(struct kith_rpc *rpc, uint64_t above, uint64_t edition,
                                      struct rpc_who **ret_who)
 {
     struct rpc_conn *best = NULL;
     struct rpc_who *best_who = NULL;
-    int64_t now_s = (int64_t)time(NULL);
     pthread_mutex_lock(&rpc->lock);
     for (size_t i = 0; i < RPC_BUCKETS; i++) {
         for (struct rpc_conn *conn = rpc->buckets[i]; conn; conn = conn->next) {
@@ -388,7 +371,7 @@ static struct rpc_conn *next_suspect(struct kith_rpc *rpc, uint64_t above, bool 
             if (conn->id > above && (!best || conn->id < best->id)) {
                 who = who_of(conn);
             }
-            if (who && (all || who->cert.not_after_s < now_s)) {
+            if (who && rpc_who_suspect(who, conn->checked, edition)) {
                 rpc_who_drop(best_who);
                 best = conn;
                 best_who = who;
@@ -398,6 +381,7 @@ static struct rpc_conn *next_suspect(struct kith_rpc *rpc, uint64_t above, bool 
         }
     }
     if (best) {
+        best->checked = edition;
         rpc_conn_hold(best);
     }
     pthread_mutex_unlock(&rpc->lock);
@@ -408,27 +392,25 @@ static struct rpc_conn *next_suspect(struct kith_rpc *rpc, uint64_t above, bool 
 void rpc_tls_look(struct kith_rpc *rpc)
 {
     struct rpc_tls *tls = rpc->tls;
+    kith_follow_look(tls->follow);
     struct kith_identity *identity = kith_follow_take(tls->follow);
-    bool all = identity->edition != tls->checked;
     uint64_t above = 0;
     struct rpc_who *who;
-    tls->checked = identity->edition;
     for (;;) {
-        struct rpc_conn *conn = next_suspect(rpc, above, all, &who);
-        struct kith_cert cert;
+        struct rpc_conn *conn = next_suspect(rpc, above, identity->edition, &who);
         struct kith_error error;
         if (!conn) {
             break;
         }
         above = conn->id;
-        if (kith_trust_check(identity->trust, kith_bytes_make(who->pem, who->pem_size),
-                             (int64_t)time(NULL), &cert, &error) != KITH_OK) {
+        if (rpc_who_check(who, identity, &error) != KITH_OK) {
             rpc_tls_log("the connection with %s is ended: %s", conn->peer, error.message);
             rpc_conn_cancel(conn, GRPC_STATUS_UNAUTHENTICATED, error.message);
         }
         rpc_who_drop(who);
         rpc_conn_drop(conn);
     }
+    rpc_call_look(rpc, identity);
     kith_identity_drop(identity);
 }
 
@@ -446,7 +428,6 @@ enum kith_err rpc_tls_new(const struct kith_identity_files *files, struct rpc_tl
         kith_free(tls);
         return err;
     }
-    tls->checked = 1; /* the first edition is what connections are accepted by */
     pthread_mutex_init(&tls->lock, NULL);
     *ret_tls = tls;
     return KITH_OK;

@@ -384,9 +384,11 @@ static bool build_list(const struct kith_authority *authority, X509_CRL *list, X
     ASN1_INTEGER *last = old ? X509_CRL_get_ext_d2i(old, NID_crl_number, NULL, NULL) : NULL;
     bool good = !old || (last && ASN1_INTEGER_get_uint64(&number, last) == 1);
     ASN1_INTEGER_free(last);
+    /* the time, so that two copies of one authority do not give one number to two lists for long */
+    number = now_s > 0 && number < (uint64_t)now_s ? (uint64_t)now_s : number + 1;
     ASN1_INTEGER *next = ASN1_INTEGER_new();
     ASN1_TIME *now = ASN1_TIME_set(NULL, (time_t)now_s);
-    good = good && next && now && ASN1_INTEGER_set_uint64(next, number + 1) == 1 &&
+    good = good && next && now && ASN1_INTEGER_set_uint64(next, number) == 1 &&
            X509_CRL_set_version(list, X509_CRL_VERSION_2) == 1 &&
            X509_CRL_set_issuer_name(list, X509_get_subject_name(authority->cert)) == 1 &&
            X509_CRL_set1_lastUpdate(list, now) == 1 &&

@@ -13,6 +13,8 @@
 #include "tls/pem_file.h"
 
 #define FILES 4u /* certificate, key, authorities, lists */
+#define WARN_FIRST_MS 3000u /* whose work is done by then need not warn anybody */
+#define WARN_MS       86400000u
 
 /* By which a changed file is told: a rename changes the inode, a write the time. */
 struct state {
@@ -25,12 +27,13 @@ struct state {
 struct kith_follow {
     char *paths[FILES]; /* the last may be NULL */
     pthread_mutex_t lock;
-    /* protected by lock */
-    struct kith_identity *current;
+    struct kith_identity *current; /* protected by lock; changed by who looks alone */
+    /* all below: of who looks */
     struct state taken; /* of `current` */
     struct state seen;  /* when they were looked at last */
     struct state told;  /* what the log was told to be unsound */
     uint64_t looked_ms;
+    uint64_t warn_ms; /* when the log is to hear next that the certificate ends soon */
 };
 
 struct kith_identity *kith_identity_hold(struct kith_identity *identity)
@@ -189,6 +192,7 @@ enum kith_err kith_follow_new(const struct kith_identity_files *files,
     }
     follow->current->edition = 1;
     follow->looked_ms = kith_mono_ms();
+    follow->warn_ms = follow->looked_ms + WARN_FIRST_MS;
     *ret_follow = follow;
     return KITH_OK;
 }
@@ -206,27 +210,47 @@ void kith_follow_free(struct kith_follow *follow)
     kith_free(follow);
 }
 
-/* lock held: the files are not those that were taken. `settled`: nor have they changed since the
- * last look. */
+/* Whether `next` may take the place of what is in use. */
+static enum kith_err may_follow(const struct kith_follow *follow, const struct kith_identity *next,
+                                struct kith_error *error)
+{
+    const struct kith_cert *now = &follow->current->own, *then = &next->own;
+    if (now->grant.role != then->grant.role || strcmp(now->cluster, then->cluster) != 0) {
+        return kith_error_set(
+            error, KITH_EPERM,
+            "%s: it is for %s '%s' of the cluster '%s', and the one in use is %s's of '%s': who "
+            "means that starts anew",
+            follow->paths[0], kith_cert_role_name(then->grant.role), then->grant.name,
+            then->cluster, kith_cert_role_name(now->grant.role), now->cluster);
+    }
+    enum kith_err err = kith_trust_follows(next->trust, follow->current->trust, error);
+    if (err != KITH_OK) {
+        (void)kith_error_wrap(error, "%s", follow->paths[3] ? follow->paths[3] : "no list");
+    }
+    return err;
+}
+
+/* The files are not those that were taken. `settled`: nor have they changed since the last look. */
 static void take_new(struct kith_follow *follow, const struct state *now, bool settled)
 {
     struct kith_identity *next = NULL;
     struct kith_error error;
     enum kith_err err = load(follow, &next, &error);
     if (err == KITH_OK) {
-        err = kith_trust_follows(next->trust, follow->current->trust, &error);
-        if (err != KITH_OK) {
-            (void)kith_error_wrap(&error, "%s", follow->paths[3] ? follow->paths[3] : "no list");
-        }
+        err = may_follow(follow, next, &error);
     }
     if (err == KITH_OK) {
-        next->edition = follow->current->edition + 1;
+        struct kith_identity *last = follow->current;
+        next->edition = last->edition + 1;
         kith_log_info("tls", "taken: the certificate of %s '%s' (serial number %s) from %s",
                       kith_cert_role_name(next->own.grant.role), next->own.grant.name,
                       next->own.serial, follow->paths[0]);
-        kith_identity_drop(follow->current);
+        pthread_mutex_lock(&follow->lock);
         follow->current = next;
+        pthread_mutex_unlock(&follow->lock);
+        kith_identity_drop(last);
         follow->taken = *now;
+        follow->warn_ms = 0;
         return;
     }
     kith_identity_drop(next);
@@ -237,20 +261,52 @@ static void take_new(struct kith_follow *follow, const struct state *now, bool s
     }
 }
 
+/* Once a day, while the certificate in use has little time left, or none. */
+static void warn_end(struct kith_follow *follow, uint64_t now_ms)
+{
+    const struct kith_cert *own = &follow->current->own;
+    int64_t left_s = own->not_after_s - (int64_t)time(NULL);
+    if (now_ms < follow->warn_ms || left_s > KITH_IDENTITY_SOON_S) {
+        return;
+    }
+    follow->warn_ms = now_ms + WARN_MS;
+    if (left_s < 0) {
+        kith_log_error("tls",
+                       "the certificate of %s '%s' in %s has expired: nobody new talks to us; "
+                       "'kithctl cert %s %s --renew' makes a new one",
+                       kith_cert_role_name(own->grant.role), own->grant.name, follow->paths[0],
+                       kith_cert_role_name(own->grant.role), own->grant.name);
+    } else {
+        kith_log_warn("tls",
+                      "the certificate of %s '%s' in %s ends in %lld %s: 'kithctl cert %s %s "
+                      "--renew' makes a new one",
+                      kith_cert_role_name(own->grant.role), own->grant.name, follow->paths[0],
+                      (long long)(left_s < 2 * 86400 ? left_s / 3600 : left_s / 86400),
+                      left_s < 2 * 86400 ? "hours" : "days",
+                      kith_cert_role_name(own->grant.role), own->grant.name);
+    }
+}
+
 struct kith_identity *kith_follow_take(struct kith_follow *follow)
 {
-    uint64_t now_ms = kith_mono_ms();
     pthread_mutex_lock(&follow->lock);
-    if (now_ms - follow->looked_ms >= KITH_IDENTITY_LOOK_MS) {
-        struct state now;
-        follow->looked_ms = now_ms;
-        look(follow, &now);
-        if (!same(&now, &follow->taken)) {
-            take_new(follow, &now, same(&now, &follow->seen));
-        }
-        follow->seen = now;
-    }
     struct kith_identity *identity = kith_identity_hold(follow->current);
     pthread_mutex_unlock(&follow->lock);
     return identity;
+}
+
+void kith_follow_look(struct kith_follow *follow)
+{
+    uint64_t now_ms = kith_mono_ms();
+    struct state now;
+    if (now_ms - follow->looked_ms < KITH_IDENTITY_LOOK_MS) {
+        return;
+    }
+    follow->looked_ms = now_ms;
+    look(follow, &now);
+    if (!same(&now, &follow->taken)) {
+        take_new(follow, &now, same(&now, &follow->seen));
+    }
+    follow->seen = now;
+    warn_end(follow, now_ms);
 }

@@ -3,20 +3,22 @@
  * identity.h - this process's own certificate and key, and whom it trusts: from files that may be
  * replaced while it runs.
  *
- * The files are looked at again at most once a second, when somebody asks. What is new is taken
- * only as a whole and only where it is sound: the key is the certificate's, the authority signed
- * it, it is valid now, and no list of revoked certificates is older than the one in use. Else what
- * was in use stays, and the log says why, once for each state of the files; a second is left to who
- * copies them one by one. So certificates are renewed by copying files, in any order, without an
- * end of anything.
+ * Who has them followed looks at them again once a second. What is new is taken only as a whole and
+ * only where it is sound: the key is the certificate's, the authority signed it, it is valid now and
+ * says the same role and cluster as the one in use, and no list of revoked certificates is older
+ * than the one in use, or revokes less. Else what was in use stays, and the log says why, once for
+ * each state of the files; a second is left to who copies them one by one. So certificates are
+ * renewed by copying files, in any order, without an end of anything. The log also warns, once a
+ * day, in the last thirty days of the own certificate.
  *
- * Any thread. Checked by tests/unit/test_identity.c. */
+ * Checked by tests/unit/test_identity.c. */
 #ifndef KITH_TLS_IDENTITY_H
 #define KITH_TLS_IDENTITY_H
 
 #include "tls/cert.h"
 
 #define KITH_IDENTITY_LOOK_MS 1000u
+#define KITH_IDENTITY_SOON_S  (30 * 86400) /* left of the own certificate: time to renew by hand */
 
 /* Paths. The authority's certificates and lists may be several in one file (cert.h). */
 struct kith_identity_files {
@@ -43,8 +45,11 @@ KITH_MUST_CHECK enum kith_err kith_follow_new(const struct kith_identity_files *
                                               struct kith_follow **ret_follow,
                                               struct kith_error *error);
 void kith_follow_free(struct kith_follow *follow);
-/* What is in use now; held for the caller. May read files: some 100 us once a second, a millisecond
- * when they have changed. */
+/* What is in use now; held for the caller. Any thread; costs nothing but a lock. */
 struct kith_identity *kith_follow_take(struct kith_follow *follow);
+/* Looks at the files, where that was KITH_IDENTITY_LOOK_MS ago, and reads them when they have
+ * changed: some microseconds, and with a list of a quarter of a million half a second. One thread at
+ * a time; takers do not wait for it. */
+void kith_follow_look(struct kith_follow *follow);
 
 #endif

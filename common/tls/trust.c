@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * trust.c - whether a certificate is to be believed: see cert.h. */
+#include <ctype.h>
+#include <openssl/bn.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -219,27 +221,70 @@ enum kith_err kith_trust_new(struct kith_bytes ca_pem, struct kith_bytes crl_pem
     return KITH_OK;
 }
 
+/* The serial number that `older` revokes and `newer` does not, as text; false: there is none. */
+static bool misses(X509_CRL *newer, X509_CRL *older, char text[KITH_CERT_SERIAL_SIZE])
+{
+    STACK_OF(X509_REVOKED) *entries = X509_CRL_get_REVOKED(older);
+    for (int i = 0; i < sk_X509_REVOKED_num(entries); i++) { /* -1 where there are none */
+        const X509_REVOKED *entry = sk_X509_REVOKED_value(entries, i);
+        const ASN1_INTEGER *serial = X509_REVOKED_get0_serialNumber(entry);
+        X509_REVOKED *there = NULL;
+        if (X509_CRL_get0_by_serial(newer, &there, (ASN1_INTEGER *)(uintptr_t)serial) == 0) {
+            BIGNUM *number = ASN1_INTEGER_to_BN(serial, NULL);
+            char *hex = number ? BN_bn2hex(number) : NULL;
+            for (size_t k = 0; hex && hex[k] != '\0'; k++) {
+                hex[k] = (char)tolower((unsigned char)hex[k]);
+            }
+            (void)snprintf(text, KITH_CERT_SERIAL_SIZE, "%s", hex ? hex : "?");
+            OPENSSL_free(hex);
+            BN_free(number);
+            return true;
+        }
+    }
+    return false;
+}
+
+static const struct list *list_by(const struct kith_trust *trust, const X509 *signer)
+{
+    for (uint32_t i = 0; i < trust->list_count; i++) {
+        if (X509_cmp(trust->lists[i].signer, signer) == 0) {
+            return &trust->lists[i];
+        }
+    }
+    return NULL;
+}
+
 enum kith_err kith_trust_follows(const struct kith_trust *newer, const struct kith_trust *older,
                                  struct kith_error *error)
 {
     for (uint32_t i = 0; i < older->list_count; i++) {
-        const struct list *list = &older->lists[i];
+        const struct list *list = &older->lists[i], *next = list_by(newer, list->signer);
+        char serial[KITH_CERT_SERIAL_SIZE];
         bool trusted = false;
-        uint64_t number = 0;
         for (uint32_t k = 0; k < newer->count; k++) {
             trusted = trusted || X509_cmp(newer->authorities[k], list->signer) == 0;
         }
-        for (uint32_t k = 0; k < newer->list_count; k++) {
-            if (X509_cmp(newer->lists[k].signer, list->signer) == 0) {
-                number = newer->lists[k].number;
-            }
-        }
+        uint64_t number = next ? next->number : 0;
         if (trusted && number < list->number) {
             return kith_error_set(
                 error, KITH_EPERM,
                 "the list of revoked certificates is older (number %llu) than the "
                 "one in use (%llu)",
                 (unsigned long long)number, (unsigned long long)list->number);
+        }
+        if (trusted && next && misses(next->crl, list->crl, serial)) {
+            return kith_error_set(
+                error, KITH_EPERM,
+                "the list of revoked certificates does not revoke %s, as the one in use does: it "
+                "comes from another copy of the authority's folder; revoke that one there, too "
+                "('kithctl cert revoke')",
+                serial);
+        }
+        if (trusted && next && number == list->number && X509_CRL_match(next->crl, list->crl) != 0) {
+            return kith_error_set(error, KITH_EPERM,
+                                  "there are two different lists of revoked certificates of the "
+                                  "number %llu: the next 'kithctl cert revoke' makes a later one",
+                                  (unsigned long long)number);
         }
     }
     return KITH_OK;

@@ -132,10 +132,15 @@ static void on_call(void *arg, struct kith_rpc_call *call, const char *method,
 {
     struct end *end = arg;
     end_lock(end);
+    if (strcmp(method, "/kith.v1.Test/Hold") == 0) {
+        end->held = call;
+    }
     end->calls++;
     end_unlock(end);
     if (strcmp(method, "/kith.v1.Kv/Get") == 0) {
         kith_rpc_finish(call, request, NULL);
+    } else if (strcmp(method, "/kith.v1.Test/Hold") == 0) {
+        return; /* the test ends it */
     } else if (strcmp(method, "/kith.v1.Kv/Scan") == 0) {
         struct pages *pages = kith_malloc(sizeof *pages);
         assert_non_null(pages);

@@ -40,6 +40,7 @@ struct end {
     bool hold; /* handlers block while this is set */
     struct kith_checksum checksum;
     uint32_t calls;
+    struct kith_rpc_call *held; /* of /kith.v1.Test/Hold: the test finishes it */
     bool stream_gone;
     uint32_t drained;
     void (*on_closed)(void *arg); /* what a test does in that handler; or NULL. Not protected */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "lib/certs.h"
 #include "tls/identity.h"
 #include "tls/pem_file.h"
@@ -86,7 +87,7 @@ static void looked(struct kith_follow *by)
     while (kith_mono_ms() < end_ms) {
         nanosleep(&pause, NULL);
     }
-    kith_identity_drop(kith_follow_take(by));
+    kith_follow_look(by);
 }
 
 static void holds(struct kith_follow *by, const char *serial)
@@ -94,6 +95,7 @@ static void holds(struct kith_follow *by, const char *serial)
     const struct timespec pause = {0, 10000000};
     uint64_t end_ms = kith_mono_ms() + WAIT_MAX_MS;
     for (;;) {
+        kith_follow_look(by);
         struct kith_identity *identity = kith_follow_take(by);
         bool good = strcmp(identity->own.serial, serial) == 0;
         kith_identity_drop(identity);
@@ -190,6 +192,97 @@ static void test_lists(void **state)
     certs_own_release(&lost);
 }
 
+/* What is sound, but somebody else's: a running node does not become a client by a copied file. */
+static void test_somebody_else(void **state)
+{
+    (void)state;
+    struct certs_own own, another, elm;
+    struct certs other;
+    struct kith_buf both, mine;
+    certs_start(&other, "work");
+    certs_issue(&ca, KITH_CERT_NODE, "oak", 10, 0, &own);
+    certs_issue(&ca, KITH_CERT_NODE, "elm", 10, 0, &elm);
+    kith_buf_init(&both);
+    kith_buf_put(&both, ca.cert.data, ca.cert.size);
+    kith_buf_put(&both, other.cert.data, other.cert.size);
+    mine = ca.cert;
+    ca.cert = both; /* both authorities are trusted */
+    put_all(&own);
+    struct kith_follow *by = follow();
+    for (int i = 0; i < 2; i++) {
+        certs_issue(i == 0 ? &ca : &other, i == 0 ? KITH_CERT_ADMIN : KITH_CERT_NODE, "oak", 10, 0,
+                    &another);
+        put_all(&another);
+        looked(by);
+        looked(by);
+        holds(by, own.says.serial);
+        certs_own_release(&another);
+    }
+    put_all(&elm); /* another name is one's own affair */
+    holds(by, elm.says.serial);
+    kith_follow_free(by);
+    ca.cert = mine;
+    kith_buf_release(&both);
+    certs_own_release(&own);
+    certs_own_release(&elm);
+    certs_stop(&other);
+}
+
+static size_t log_has(const char *path, const char *words)
+{
+    char text[8192];
+    size_t count = 0;
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    for (const char *at = text; (at = strstr(at, words)) != NULL; at++) {
+        count++;
+    }
+    return count;
+}
+
+/* The log is told once when the own certificate ends soon, by who runs for some seconds, and at once
+ * of a new one that does; not of one with time left. */
+static void test_warned(void **state)
+{
+    (void)state;
+    struct certs_own soon, later, sooner;
+    struct kith_error error;
+    char path[160];
+    const struct timespec pause = {0, 20000000};
+    (void)snprintf(path, sizeof path, "%s.log", folder);
+    certs_issue(&ca, KITH_CERT_NODE, "oak", 29, 0, &soon);
+    certs_issue(&ca, KITH_CERT_NODE, "oak", 31, 0, &later);
+    certs_issue(&ca, KITH_CERT_NODE, "oak", 1, 0, &sooner);
+    assert_int_equal(kith_log_open(path, &error), KITH_OK);
+    put_all(&soon);
+    struct kith_follow *by = follow();
+    looked(by);
+    assert_int_equal(log_has(path, " ends in "), 0); /* kithctl has ended by now */
+    uint64_t end_ms = kith_mono_ms() + WAIT_MAX_MS;
+    while (log_has(path, "node 'oak' in ") < 1 && kith_mono_ms() < end_ms) {
+        kith_follow_look(by);
+        nanosleep(&pause, NULL);
+    }
+    assert_int_equal(log_has(path, "ends in 28 days: 'kithctl cert node oak --renew'"), 1);
+    looked(by);
+    assert_int_equal(log_has(path, " ends in "), 1);
+    put_all(&later);
+    holds(by, later.says.serial);
+    looked(by);
+    assert_int_equal(log_has(path, " ends in "), 1);
+    put_all(&sooner);
+    holds(by, sooner.says.serial);
+    assert_int_equal(log_has(path, "ends in 23 hours"), 1);
+    assert_int_equal(kith_log_open(NULL, &error), KITH_OK);
+    assert_int_equal(unlink(path), 0);
+    kith_follow_free(by);
+    certs_own_release(&soon);
+    certs_own_release(&later);
+    certs_own_release(&sooner);
+}
+
 static void refused(enum kith_err code, const char *words)
 {
     struct kith_error error;
@@ -249,6 +342,8 @@ int main(void)
         cmocka_unit_test(test_start),
         cmocka_unit_test(test_renewed),
         cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_somebody_else),
+        cmocka_unit_test(test_warned),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

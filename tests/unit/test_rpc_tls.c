@@ -316,6 +316,85 @@ static void test_node_revoked(void **state)
     node.files = (struct kith_identity_files){node.cert, node.key, node.ca, node.crl};
 }
 
+struct between {
+    int listener;
+    struct sockaddr_in to;
+};
+
+/* Carries one connection to where it belongs, until either side ends. */
+static void *carry(void *arg)
+{
+    struct between *between = arg;
+    char bytes[4096];
+    struct pollfd ends[2] = {{.events = POLLIN}, {.events = POLLIN}};
+    ends[0].fd = accept(between->listener, NULL, NULL);
+    ends[1].fd = socket(AF_INET, SOCK_STREAM, 0);
+    bool good = connect(ends[1].fd, (struct sockaddr *)&between->to, sizeof between->to) == 0;
+    while (good && poll(ends, 2, WAIT_MAX_S * 1000) > 0) {
+        for (int i = 0; i < 2 && good; i++) {
+            ssize_t got = ends[i].revents ? recv(ends[i].fd, bytes, sizeof bytes, 0) : 1;
+            good = got > 0 && (!ends[i].revents || send(ends[1 - i].fd, bytes, (size_t)got,
+                                                        MSG_NOSIGNAL) == got);
+        }
+    }
+    close(ends[0].fd);
+    close(ends[1].fd);
+    return NULL;
+}
+
+/* The handshake began before the list came that revokes the node, and ends after. */
+static void test_revoked_between(void **state)
+{
+    (void)state;
+    struct certs home;
+    struct certs_files files;
+    struct kith_cert oak_says;
+    struct end server, anna;
+    struct between between = {.to = {.sin_family = AF_INET}};
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    socklen_t size = sizeof at;
+    pthread_t thread;
+    char address[32];
+    struct certs_files own = node;
+    certs_start(&home, "home");
+    certs_files_start(&files);
+    certs_files_start(&node);
+    put_new(&home, &node, KITH_CERT_NODE, "oak", &oak_says);
+    put_new(&home, &files, KITH_CERT_CLIENT, "anna", NULL);
+    serve(&server, address);
+    between.to.sin_addr.s_addr = at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    between.to.sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1));
+    between.listener = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(between.listener, (struct sockaddr *)&at, size), 0);
+    assert_int_equal(listen(between.listener, 1), 0);
+    assert_int_equal(getsockname(between.listener, (struct sockaddr *)&at, &size), 0);
+    end_address(address, sizeof address, ntohs(at.sin_port));
+    start_client(&anna, &files.files, KITH_ROLE_CLIENT);
+    (void)dial(&anna, address, KITH_RPC_ROWS);
+    struct pollfd wait = {.fd = between.listener, .events = POLLIN};
+    assert_int_equal(poll(&wait, 1, WAIT_MAX_S * 1000), 1);
+    certs_revoke(&home, oak_says.serial);
+    certs_files_put_list(&files, &home);
+    double until = end_now_ms() + 1e3 * WAIT_MAX_S;
+    while (rpc_tls_edition(anna.rpc) < 2) {
+        assert_true(end_now_ms() < until);
+        (void)poll(NULL, 0, 5);
+    }
+    assert_int_equal(pthread_create(&thread, NULL, carry, &between), 0);
+    end_wait(&anna, &anna.closed, 1);
+    end_see(&anna);
+    says(anna.reason, "'oak' has been revoked");
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    close(between.listener);
+    end_stop(&anna);
+    end_stop(&server);
+    certs_files_stop(&node);
+    certs_files_stop(&files);
+    certs_stop(&home);
+    node = own;
+    node.files = (struct kith_identity_files){node.cert, node.key, node.ca, node.crl};
+}
+
 /* A connection does not outlive the certificate of its peer. */
 static void test_ends(void **state)
 {
@@ -389,8 +468,9 @@ static void test_renewed(void **state)
 /* ---- Strangers ---- */
 
 /* What a TLS client of gRPC gets from the server for one call: the status, and details. */
-static grpc_status_code call_as(const char *address, const struct kith_buf *authority,
-                                const struct certs_own *own, char details[256])
+static grpc_status_code call_method(const char *method, const char *address,
+                                    const struct kith_buf *authority, const struct certs_own *own,
+                                    char details[256])
 {
     grpc_init();
     grpc_completion_queue *queue = grpc_completion_queue_create_for_next(NULL);
@@ -410,7 +490,7 @@ static grpc_status_code call_as(const char *address, const struct kith_buf *auth
     grpc_channel *channel = grpc_channel_create(address, credentials, &args);
     grpc_call *call = grpc_channel_create_call(
         channel, NULL, GRPC_PROPAGATE_DEFAULTS, queue,
-        grpc_slice_from_static_string("/kith.v1.Kv/Get"), NULL,
+        grpc_slice_from_static_string(method), NULL,
         gpr_time_add(gpr_now(GPR_CLOCK_REALTIME), gpr_time_from_seconds(WAIT_MAX_S, GPR_TIMESPAN)),
         NULL);
     grpc_metadata_array metadata, trailing;
@@ -457,6 +537,61 @@ static grpc_status_code call_as(const char *address, const struct kith_buf *auth
         free(texts[i]);
     }
     return status;
+}
+
+static grpc_status_code call_as(const char *address, const struct kith_buf *authority,
+                                const struct certs_own *own, char details[256])
+{
+    return call_method("/kith.v1.Kv/Get", address, authority, own, details);
+}
+
+struct caller {
+    char address[32], details[256];
+    const struct kith_buf *authority;
+    const struct certs_own *own;
+    grpc_status_code status;
+};
+
+static void *hold_call(void *arg)
+{
+    struct caller *caller = arg;
+    caller->status = call_method("/kith.v1.Test/Hold", caller->address, caller->authority,
+                                 caller->own, caller->details);
+    return NULL;
+}
+
+/* A call that is under way ends when its caller is revoked, and another's goes on. */
+static void test_call_revoked(void **state)
+{
+    (void)state;
+    struct certs_own bad, good;
+    struct end server;
+    struct kith_rpc_call *calls[2];
+    struct caller callers[2] = {{.authority = &ca.cert, .own = &good},
+                                {.authority = &ca.cert, .own = &bad}};
+    pthread_t threads[2];
+    certs_issue(&ca, KITH_CERT_CLIENT, "anna", 10, 0, &bad);
+    certs_issue(&ca, KITH_CERT_CLIENT, "ben", 10, 0, &good);
+    serve(&server, callers[0].address);
+    memcpy(callers[1].address, callers[0].address, sizeof callers[1].address);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, hold_call, &callers[i]), 0);
+        end_wait(&server, &server.calls, i + 1);
+        calls[i] = server.held;
+    }
+    certs_revoke(&ca, bad.says.serial);
+    certs_files_put_list(&node, &ca);
+    certs_files_put_list(&client, &ca);
+    assert_int_equal(pthread_join(threads[1], NULL), 0);
+    assert_int_equal(callers[1].status, GRPC_STATUS_UNAUTHENTICATED);
+    says(callers[1].details, "'anna' has been revoked");
+    kith_rpc_finish(calls[0], kith_bytes_make(NULL, 0), NULL);
+    kith_rpc_finish(calls[1], kith_bytes_make(NULL, 0), NULL);
+    assert_int_equal(pthread_join(threads[0], NULL), 0);
+    assert_int_equal(callers[0].status, GRPC_STATUS_OK);
+    end_stop(&server);
+    certs_own_release(&bad);
+    certs_own_release(&good);
 }
 
 static void test_strangers(void **state)
@@ -610,6 +745,7 @@ int main(void)
         cmocka_unit_test(test_without),      cmocka_unit_test(test_other_authority),
         cmocka_unit_test(test_no_peer),      cmocka_unit_test(test_revoked),
         cmocka_unit_test(test_node_revoked), cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_call_revoked), cmocka_unit_test(test_revoked_between),
         cmocka_unit_test(test_renewed),      cmocka_unit_test(test_strangers),
         cmocka_unit_test(test_plain_bytes),  cmocka_unit_test(test_no_node),
         cmocka_unit_test(test_bad_options),
