@@ -4,7 +4,8 @@
  *
  * A HELLO comes first both ways; before it nothing else is taken, and from it the core tells nodes
  * from clients. What is wrong (another protocol, another cluster) is told to the other side in an
- * ADMIN_RES with id 0 (on a connection for rows) before it is closed, so that both logs say why.
+ * ADMIN_RES with id 0 (on a connection for rows) before it is closed, so that both logs say why. Who
+ * has connected and says nothing is closed, too: he holds a place.
  *
  * A table with open addressing and linear probing, at most half full. */
 #include <string.h>
@@ -49,6 +50,11 @@ struct conn *conn_add(struct kith_node *node, uint64_t id, bool ours)
     conn->id = id;
     conn->ours = ours;
     conn->peer = KITH_NO_PEER;
+    if (!ours) {
+        conn->hello_ms = node->now_ms + KITH_HELLO_MS;
+        node->hello_due_ms =
+            node->hello_due_ms < conn->hello_ms ? node->hello_due_ms : conn->hello_ms;
+    }
     node->conn_count++;
     return conn;
 }
@@ -100,10 +106,28 @@ void conn_hello(struct kith_node *node, uint64_t conn)
     hello->software = node->software;
 }
 
+/* Anybody can have himself refused as often as he likes. */
+static void log_refusal(struct kith_node *node, const char *reason)
+{
+    uint64_t missed = 0;
+    if (node->refusals == 0 || node->now_ms - node->refused_ms >= KITH_REFUSALS_MS) {
+        missed = node->refusals > KITH_REFUSALS_TOLD ? node->refusals - KITH_REFUSALS_TOLD : 0;
+        node->refused_ms = node->now_ms;
+        node->refusals = 0;
+    }
+    if (missed > 0) {
+        core_log(node, LEVEL_WARN, "%llu more connections were closed",
+                 (unsigned long long)missed);
+    }
+    if (++node->refusals <= KITH_REFUSALS_TOLD) {
+        core_log(node, LEVEL_WARN, "connection closed: %s", reason);
+    }
+}
+
 void conn_refuse(struct kith_node *node, struct conn *conn, enum kith_err err, const char *reason)
 {
     struct conn copy = *conn;
-    core_log(node, LEVEL_WARN, "connection closed: %s", reason);
+    log_refusal(node, reason);
     if (!copy.bulk && !copy.theirs_bulk) { /* those have no message for it */
         core_send(node, copy.id, KITH_MSG_ADMIN_RES, 0)->u.admin_res.status =
             core_status(err, reason);
@@ -112,6 +136,40 @@ void conn_refuse(struct kith_node *node, struct conn *conn, enum kith_err err, c
     peers_closed(node, &copy);
     join_closed(node, copy.id, reason);
     conn_remove(node, copy.id);
+}
+
+/* Those that hold a place here and do not say who they are; looked for only when the one that came
+ * first is late. */
+void conns_tick(struct kith_node *node)
+{
+    uint64_t late[KITH_STEP_HELLOS];
+    uint32_t count = 0;
+    if (node->now_ms < node->hello_due_ms) {
+        return;
+    }
+    /* it was us who stood still: they may have said it, and we have not read it */
+    bool paused = node->now_ms - node->hello_due_ms > KITH_PAUSE_MS;
+    node->hello_due_ms = UINT64_MAX;
+    for (uint32_t i = 0; i < KITH_CONN_SLOTS; i++) {
+        struct conn *conn = &node->conns[i];
+        if (conn->id == 0 || conn->hello_ms == 0) {
+            continue;
+        }
+        if (paused && conn->hello_ms <= node->now_ms) {
+            conn->hello_ms = node->now_ms + KITH_HELLO_MS;
+        }
+        if (conn->hello_ms <= node->now_ms && count < KITH_STEP_HELLOS) {
+            late[count++] = conn->id;
+        } else if (conn->hello_ms < node->hello_due_ms) {
+            node->hello_due_ms = conn->hello_ms;
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct conn *conn = conn_find(node, late[i]);
+        if (conn) {
+            conn_refuse(node, conn, KITH_ETIMEOUT, "nobody says who is behind it");
+        }
+    }
 }
 
 void conn_take_hello(struct kith_node *node, struct conn *conn, const struct kith_hello *hello)
@@ -137,6 +195,7 @@ void conn_take_hello(struct kith_node *node, struct conn *conn, const struct kit
     }
     conn->role = hello->role == KITH_ROLE_NODE ? KITH_ROLE_NODE : KITH_ROLE_CLIENT;
     conn->node = hello->node;
+    conn->hello_ms = 0;
     if (conn->role == KITH_ROLE_CLIENT) {
         conn->hello = true;
         return;

@@ -46,6 +46,7 @@ struct conn {
     bool bulk;   /* ours, and a bulk one */
     bool theirs_bulk; /* theirs, and a bulk one: what is small does not go there */
     bool hello;  /* theirs has come and was right */
+    uint64_t hello_ms; /* theirs, and it has not come: when it is to have come at the latest; else 0 */
     enum kith_peer_role role;
     uint16_t peer;         /* KITH_NO_PEER: a client, or not known as a member */
     struct kith_uuid node;
@@ -270,6 +271,8 @@ struct kith_node {
     bool members_dirty, members_writing;
     struct conn *conns; /* [KITH_CONN_SLOTS], open addressing */
     uint32_t conn_count;
+    uint64_t hello_due_ms; /* conns_tick; UINT64_MAX: none is waited for */
+    uint64_t refused_ms, refusals; /* what the log was told of connections that were closed */
     uint64_t conn_next;
 
     /* requests */
@@ -382,6 +385,7 @@ bool conn_is_node(struct kith_node *node, uint64_t id, const struct kith_msg *ms
 struct conn *conn_add(struct kith_node *node, uint64_t id, bool ours); /* NULL: full */
 void conn_remove(struct kith_node *node, uint64_t id);
 void conn_hello(struct kith_node *node, uint64_t conn);
+void conns_tick(struct kith_node *node);
 /* Takes a hello; closes the connection where it is not right. */
 void conn_take_hello(struct kith_node *node, struct conn *conn, const struct kith_hello *hello);
 /* Ends it with a reason for both sides. */

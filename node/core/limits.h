@@ -17,10 +17,14 @@
 #define KITH_STEP_TELLS   (2u * KITH_WATCH_GROUP_MAX)
 #define KITH_STEP_EFFECTS (KITH_STEP_TIMERS * (2u * KITH_REPLICAS_MAX + 1u) + KITH_STEP_PINGS + \
                            2u * KITH_MEMBERS_MAX + KITH_STEP_WATCHES + KITH_STEP_TELLS + \
-                           KITH_STEP_SPARE)
+                           2u * KITH_STEP_HELLOS + KITH_STEP_SPARE)
 
 #define KITH_CONNS_MAX         4096u /* connections at a time, both ways; 64 bytes each */
 #define KITH_CONN_SLOTS        (2u * KITH_CONNS_MAX)
+#define KITH_HELLO_MS          10000u /* for who has connected: it is the first that ours say */
+#define KITH_STEP_HELLOS       64u    /* of those who have not said it, closed in one tick */
+#define KITH_REFUSALS_TOLD     10u    /* lines of the log about connections that were closed, within */
+#define KITH_REFUSALS_MS       10000u
 #define KITH_START_RETRY_MS    1000u /* a disk that was full at the start may have room later */
 #define KITH_KEEP_OPEN         32u    /* in a cluster of so many all are connected with all */
 #define KITH_IDLE_MS           3000u  /* then a connection that was opened for a probe is closed */

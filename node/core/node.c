@@ -124,6 +124,7 @@ enum kith_err kith_node_new(const struct kith_node_options *options, const struc
     node->table_told = KITH_CONN_SLOTS;
     node->conn_next = 1;
     node->deadline_ms = UINT64_MAX;
+    node->hello_due_ms = UINT64_MAX;
     node->peers_due_ms = start->mono_ms;
     node->has_data = start->has_data;
     for (uint32_t i = 0; i < 4; i++) {
@@ -278,6 +279,7 @@ static enum kith_err take_tick(struct kith_node *node)
         }
     }
     pending_tick(node);
+    conns_tick(node);
     if (node->serving) {
         peers_tick(node);
         swim_tick(node);
@@ -629,6 +631,7 @@ static enum kith_err take_message(struct kith_node *node, const struct kith_even
 static uint64_t node_due(struct kith_node *node)
 {
     uint64_t due = pending_due(node);
+    due = node->hello_due_ms < due ? node->hello_due_ms : due;
     if (!node->started) {
         return node->start_retry_ms < due ? node->start_retry_ms : due;
     }

@@ -13,6 +13,7 @@
 #include "shell/conn_map.h"
 #include "shell/daemon.h"
 #include "shell/door.h"
+#include "shell/holders.h"
 #include "shell/inbox.h"
 #include "shell/store_wt.h"
 #include "shell/supervisor.h"
@@ -61,8 +62,7 @@ struct daemon {
     struct kith_conn_map
         to_core; /* the transport's number -> the core's; 0: the core has closed it */
     struct kith_conn_map to_rpc;
-    struct kith_conn_map holders; /* the transport's number of a connection that was accepted -> a
-                                     struct kith_cert_grant; with certificates only */
+    struct kith_holders holders; /* of those accepted; with certificates only */
     uint64_t deadline_ms;
     uint64_t ops_out;    /* storage operations without their last completion */
     uint64_t bulk_bytes; /* contents of chunks among them */

@@ -39,45 +39,31 @@ static void wake_core(void *arg)
 
 /* ---- Who may what: access.h. These handlers run on the core's thread ---- */
 
-static struct kith_cert_grant *holder_of(struct daemon *daemon, uint64_t conn)
+/* Whether this node has opened it: then a node is behind it, for the transport talks to no other. */
+static bool is_ours(struct daemon *daemon, uint64_t conn)
 {
-    uint64_t value = 0;
-    bool known = kith_conn_map_get(&daemon->holders, conn, &value);
-    return known ? (struct kith_cert_grant *)(uintptr_t)value : NULL;
+    uint64_t core = 0;
+    return kith_conn_map_get(&daemon->to_core, conn, &core);
 }
 
-static bool note_holder(struct daemon *daemon, uint64_t conn, const struct kith_cert_grant *grant)
-{
-    struct kith_cert_grant *copy = kith_malloc(sizeof *copy);
-    if (copy != NULL) {
-        *copy = *grant;
-        if (kith_conn_map_put(&daemon->holders, conn, (uint64_t)(uintptr_t)copy) == KITH_OK) {
-            return true;
-        }
-    }
-    kith_free(copy);
-    return false;
-}
-
-static void forget_holder(struct daemon *daemon, uint64_t conn)
-{
-    kith_free(holder_of(daemon, conn));
-    kith_conn_map_remove(&daemon->holders, conn);
-}
-
-/* Whether the message goes on to the core; else its sender has been told. What comes on connections
- * that this node has opened is a node's: the transport talks to no other. */
+/* Whether the message goes on to the core; else its sender has been told. */
 static bool allowed(struct daemon *daemon, uint64_t conn, const struct kith_msg *msg)
 {
-    struct kith_cert_grant *grant = holder_of(daemon, conn);
+    const struct kith_cert_grant *grant = kith_holders_find(&daemon->holders, conn);
     struct kith_error error;
     struct kith_msg answer;
-    if (grant == NULL || kith_access_check(grant, msg, &error) == KITH_OK) {
+    if (grant == NULL && is_ours(daemon, conn)) {
+        return true;
+    }
+    enum kith_err err = grant != NULL
+                            ? kith_access_check(grant, msg, &error)
+                            : kith_error_set(&error, KITH_EPERM, "nobody knows whose this is");
+    if (err == KITH_OK) {
         return true;
     }
     kith_log_debug("kithd", "connection %llu: refused: %s", (unsigned long long)conn,
                    error.message);
-    if (!kith_access_answer(msg, &error, &answer) ||
+    if (grant == NULL || !kith_access_answer(msg, &error, &answer) ||
         kith_rpc_send(daemon->rpc, conn, &answer) != KITH_OK) {
         kith_rpc_close(daemon->rpc, conn, error.message);
     }
@@ -88,9 +74,13 @@ static void rpc_accepted(void *arg, uint64_t conn, enum kith_rpc_class cls, cons
                          const struct kith_cert *who)
 {
     struct daemon *daemon = arg;
-    if (who != NULL && !note_holder(daemon, conn, &who->grant)) {
-        kith_rpc_close(daemon->rpc, conn, "this node is out of memory"); /* nothing more is heard */
-        who = NULL;
+    struct kith_error error;
+    if (who != NULL && kith_holders_add(&daemon->holders, conn, who, &error) != KITH_OK) {
+        static struct kith_log_limit limit;
+        kith_log_limited(&limit, KITH_LOG_WARN, "kithd", "a connection from %s was closed: %s",
+                         peer, error.message);
+        kith_rpc_close(daemon->rpc, conn, error.message); /* nothing is heard from it any more */
+        return;
     }
     kith_log_debug("kithd", "connection %llu accepted from %s%s", (unsigned long long)conn, peer,
                    cls == KITH_RPC_BULK ? " (bulk)" : "");
@@ -106,7 +96,7 @@ static void rpc_opened(void *arg, uint64_t conn)
 static void rpc_message(void *arg, uint64_t conn, struct kith_msg_box *box)
 {
     struct daemon *daemon = arg;
-    if (daemon->holders.count > 0 && !allowed(daemon, conn, &box->msg)) {
+    if (daemon->options->tls.cert != NULL && !allowed(daemon, conn, &box->msg)) {
         kith_msg_box_drop(box);
         return;
     }
@@ -121,7 +111,7 @@ static void rpc_message(void *arg, uint64_t conn, struct kith_msg_box *box)
 static void rpc_closed(void *arg, uint64_t conn, const char *reason)
 {
     kith_log_debug("kithd", "connection %llu ended: %s", (unsigned long long)conn, reason);
-    forget_holder(arg, conn);
+    kith_holders_remove(&((struct daemon *)arg)->holders, conn);
     daemon_put(arg, KITH_INBOX_CLOSED, conn, NULL);
 }
 
@@ -290,7 +280,7 @@ static enum kith_err make_near(struct daemon *daemon, char *near, size_t size,
 
 static enum kith_err start_listening(struct daemon *daemon, struct kith_error *error)
 {
-    struct kith_rpc_options rpc_options = {.driven = true};
+    struct kith_rpc_options rpc_options = {.driven = true, .role = KITH_ROLE_NODE};
     char near[KITH_ADDRESS_SIZE];
     struct kith_rpc_handlers handlers = {.arg = daemon,
                                          .accepted = rpc_accepted,
@@ -445,7 +435,7 @@ static enum kith_err daemon_end(struct daemon *daemon, enum kith_err err, struct
     }
     kith_conn_map_release(&daemon->to_core);
     kith_conn_map_release(&daemon->to_rpc);
-    kith_conn_map_release(&daemon->holders); /* empty: the transport has told of every end */
+    kith_holders_release(&daemon->holders); /* empty: the transport has told of every end */
     kith_free(daemon->own);
     kith_served_free(daemon->requests);
     return err;

@@ -84,6 +84,69 @@ static void test_copies_wait(void **state)
     kith_node_free(world.node);
 }
 
+static uint32_t closed_count(const struct world *world, uint64_t conn)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < world->last.count; i++) {
+        const struct kith_effect *effect = &world->last.effects[i];
+        count += effect->kind == KITH_EFFECT_CLOSE && (conn == 0 || effect->conn == conn) ? 1 : 0;
+    }
+    return count;
+}
+
+static uint32_t lines(const struct world *world, const char *words)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < world->last.count; i++) {
+        const struct kith_effect *effect = &world->last.effects[i];
+        count += effect->kind == KITH_EFFECT_LOG && strstr(effect->text, words) ? 1 : 0;
+    }
+    return count;
+}
+
+/* Who connects and says nothing is closed; who has said hello stays; and time in which the node
+ * itself stood still is not his. */
+static void test_silent(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 0);
+    for (uint64_t conn = 100; conn < 300; conn++) {
+        struct kith_event accepted = {.kind = KITH_EVENT_ACCEPTED, .conn = conn};
+        run(&world, &accepted);
+    }
+    hello(&world, 300, KITH_PROTOCOL_VERSION, 0);
+    uint64_t began_ms = world.now_ms;
+    while (world.now_ms + 1000 < began_ms + KITH_HELLO_MS) {
+        tick(&world, 1000);
+        assert_int_equal(closed_count(&world, 0), 0);
+    }
+    uint32_t closed = 0, told = 0;
+    for (uint32_t i = 0; i < 8; i++) {
+        tick(&world, i == 0 ? began_ms + KITH_HELLO_MS - world.now_ms : 0);
+        assert_in_range(closed_count(&world, 0), 0, KITH_STEP_HELLOS);
+        assert_int_equal(closed_count(&world, 300), 0);
+        closed += closed_count(&world, 0);
+        told += lines(&world, "nobody says who");
+    }
+    assert_int_equal(closed, 200);
+    assert_int_equal(told, KITH_REFUSALS_TOLD);
+    assert_null(conn_find(world.node, 100));
+    assert_non_null(conn_find(world.node, 300));
+    struct kith_event accepted = {.kind = KITH_EVENT_ACCEPTED, .conn = 400};
+    run(&world, &accepted);
+    tick(&world, KITH_HELLO_MS + KITH_PAUSE_MS + 1); /* it was stopped */
+    assert_int_equal(closed_count(&world, 400), 0);
+    for (uint32_t i = 0; i < KITH_HELLO_MS / 1000 - 1; i++) {
+        tick(&world, 1000);
+        assert_int_equal(closed_count(&world, 400), 0);
+    }
+    tick(&world, 1000);
+    assert_int_equal(closed_count(&world, 400), 1);
+    assert_int_equal(lines(&world, "190 more connections were closed"), 1);
+    kith_node_free(world.node);
+}
+
 /* A retry: the other owners are asked what became of the first try, before a dot is drawn. */
 static void test_retry(void **state)
 {
@@ -464,6 +527,7 @@ int main(void)
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_no_rows_from_clients),
         cmocka_unit_test(test_no_cluster),
+        cmocka_unit_test(test_silent),
         cmocka_unit_test(test_copies_wait),
         cmocka_unit_test(test_retry),
         cmocka_unit_test(test_batch),
