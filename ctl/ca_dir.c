@@ -20,6 +20,7 @@
 #define LIST_NAME      "crl.pem"
 #define INDEX_NAME     "index"
 #define FIELDS         7u
+#define REVOKED_WORD   "revoked "
 #define LINE_MAX_BYTES 1024u /* the longest has some 500 */
 
 enum kith_err kith_ca_path(const char *dir, const char *name, char path[PATH_MAX],
@@ -161,9 +162,79 @@ static enum kith_err add_entry(struct kith_ca_dir *dir, const struct kith_cert *
     }
     struct kith_ca_entry *entry = &dir->entries[dir->count++];
     entry->cert = *cert;
-    entry->revoked = kith_trust_revokes(trust, cert->serial);
+    entry->revoked = kith_trust_revokes(trust, cert->serial); /* more of it: merge_revoked */
     (void)snprintf(entry->cert.cluster, sizeof entry->cert.cluster, "%s", dir->cluster);
     return KITH_OK;
+}
+
+static bool is_serial(const char *text)
+{
+    size_t size = strlen(text);
+    return size > 0 && size < KITH_CERT_SERIAL_SIZE && strspn(text, "0123456789abcdef") == size;
+}
+
+/* "revoked SERIAL". EFORMAT: the line says something else. */
+static enum kith_err add_revoked(struct kith_ca_dir *dir, struct kith_bytes line,
+                                 struct kith_error *error)
+{
+    char serial[KITH_CERT_SERIAL_SIZE];
+    size_t head = strlen(REVOKED_WORD);
+    if (line.size <= head || line.size - head >= sizeof serial ||
+        memcmp(line.data, REVOKED_WORD, head) != 0) {
+        return KITH_EFORMAT;
+    }
+    (void)snprintf(serial, sizeof serial, "%.*s", (int)(line.size - head),
+                   (const char *)line.data + head);
+    if (strlen(serial) != line.size - head || !is_serial(serial)) {
+        return KITH_EFORMAT;
+    }
+    if ((dir->revoked_count & (dir->revoked_count - 1)) == 0) { /* full at each power of two */
+        size_t room = dir->revoked_count ? dir->revoked_count * 2 : 1;
+        void *larger = kith_realloc(dir->revoked, room * sizeof dir->revoked[0]);
+        if (!larger) {
+            return kith_error_set(error, KITH_ENOMEM, "out of memory");
+        }
+        dir->revoked = larger;
+    }
+    memcpy(dir->revoked[dir->revoked_count++], serial, sizeof serial);
+    return KITH_OK;
+}
+
+static int compare_serials(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+static bool index_revokes(const struct kith_ca_dir *dir, const char *serial)
+{
+    return dir->revoked_count > 0 && bsearch(serial, dir->revoked, dir->revoked_count,
+                                             sizeof dir->revoked[0], compare_serials) != NULL;
+}
+
+static void merge_revoked(struct kith_ca_dir *dir, const struct kith_trust *trust)
+{
+    if (dir->revoked_count > 0) {
+        qsort(dir->revoked, dir->revoked_count, sizeof dir->revoked[0], compare_serials);
+    }
+    for (size_t i = 0; i < dir->revoked_count; i++) {
+        dir->unlisted += kith_trust_revokes(trust, dir->revoked[i]) ? 0 : 1;
+    }
+    for (size_t i = 0; i < dir->count; i++) {
+        struct kith_ca_entry *entry = &dir->entries[i];
+        entry->revoked = entry->revoked || index_revokes(dir, entry->cert.serial);
+    }
+}
+
+static enum kith_err read_line(struct kith_ca_dir *dir, struct kith_bytes line,
+                               const struct kith_trust *trust, struct kith_error *error)
+{
+    struct kith_cert cert;
+    if (kith_ca_line_parse(line, &cert) == KITH_OK) {
+        return add_entry(dir, &cert, trust, error);
+    }
+    enum kith_err err = add_revoked(dir, line, error);
+    dir->unread += err == KITH_EFORMAT ? 1 : 0;
+    return err == KITH_EFORMAT ? KITH_OK : err;
 }
 
 static enum kith_err read_index(struct kith_ca_dir *dir, const struct kith_trust *trust,
@@ -179,14 +250,15 @@ static enum kith_err read_index(struct kith_ca_dir *dir, const struct kith_trust
     for (size_t at = 0; err == KITH_OK && at < text.size;) {
         const uint8_t *end = memchr(text.data + at, '\n', text.size - at);
         size_t size = end ? (size_t)(end - text.data) - at : text.size - at;
-        struct kith_cert cert;
-        /* without its line feed it was cut off */
-        if (end && kith_ca_line_parse(kith_bytes_make(text.data + at, size), &cert) == KITH_OK) {
-            err = add_entry(dir, &cert, trust, error);
-        } else {
+        if (end) {
+            err = read_line(dir, kith_bytes_make(text.data + at, size), trust, error);
+        } else { /* without its line feed it was cut off */
             dir->unread++;
         }
         at += size + 1;
+    }
+    if (err == KITH_OK) {
+        merge_revoked(dir, trust);
     }
     kith_buf_release(&text);
     return err;
@@ -265,8 +337,10 @@ enum kith_err kith_ca_dir_make(const char *path, const char *cluster, uint32_t d
     }
     if (err != KITH_OK) {
         remove_all(beside);
+        return err;
     }
-    return err;
+    int flushed = kith_pem_flush_folder(path);
+    return flushed == 0 ? KITH_OK : failed("make", path, flushed, error);
 }
 
 /* ---- Opening it ---- */
@@ -386,14 +460,17 @@ void kith_ca_dir_close(struct kith_ca_dir *dir)
     kith_free(dir->entries);
     dir->entries = NULL;
     dir->count = 0;
+    kith_free(dir->revoked);
+    dir->revoked = NULL;
+    dir->revoked_count = 0;
     kith_buf_release(&dir->cert);
     kith_buf_release(&dir->list);
 }
 
 /* ---- Changing it ---- */
 
-/* Appends the line and flushes it. What a crash has cut off before it gets its end first. */
-static enum kith_err append(struct kith_ca_dir *dir, const struct kith_cert *cert,
+/* Appends the lines and flushes them. What a crash has cut off before gets its end first. */
+static enum kith_err append(struct kith_ca_dir *dir, const struct kith_buf *lines,
                             struct kith_error *error)
 {
     struct kith_buf line;
@@ -407,8 +484,8 @@ static enum kith_err append(struct kith_ca_dir *dir, const struct kith_cert *cer
     if (last != '\n') {
         kith_buf_put(&line, "\n", 1);
     }
-    kith_ca_line(cert, &line);
-    if (line.failed) {
+    kith_buf_put(&line, lines->data, lines->size);
+    if (line.failed || lines->failed) {
         reason = ENOMEM;
     }
     for (size_t done = 0; reason == 0 && done < line.size;) {
@@ -432,7 +509,33 @@ enum kith_err kith_ca_dir_issue(struct kith_ca_dir *dir, const struct kith_cert_
 {
     enum kith_err err = kith_authority_issue(dir->authority, grant, days, now_s, old_key_pem,
                                              key_pem, cert_pem, ret_cert, error);
-    return err == KITH_OK ? append(dir, ret_cert, error) : err;
+    struct kith_buf line;
+    kith_buf_init(&line);
+    if (err == KITH_OK) {
+        kith_ca_line(ret_cert, &line);
+        err = append(dir, &line, error);
+    }
+    kith_buf_release(&line);
+    return err;
+}
+
+/* What is to be revoked and the index does not say. */
+static enum kith_err note_revoked(struct kith_ca_dir *dir, const char *const serials[],
+                                  uint32_t count, struct kith_error *error)
+{
+    struct kith_buf lines;
+    kith_buf_init(&lines);
+    for (uint32_t i = 0; i < count; i++) {
+        if (is_serial(serials[i]) && !index_revokes(dir, serials[i])) { /* else it is refused below */
+            kith_buf_put(&lines, REVOKED_WORD, strlen(REVOKED_WORD));
+            kith_buf_put(&lines, serials[i], strlen(serials[i]));
+            kith_buf_put(&lines, "\n", 1);
+        }
+    }
+    enum kith_err err =
+        lines.size > 0 || lines.failed ? append(dir, &lines, error) : KITH_OK;
+    kith_buf_release(&lines);
+    return err;
 }
 
 enum kith_err kith_ca_dir_revoke(struct kith_ca_dir *dir, const char *const serials[],
@@ -441,19 +544,35 @@ enum kith_err kith_ca_dir_revoke(struct kith_ca_dir *dir, const char *const seri
     char path[PATH_MAX];
     struct kith_buf next;
     kith_buf_init(&next);
+    uint32_t all_count = 0;
+    const char **all = kith_calloc(count + dir->revoked_count + 1, sizeof *all);
+    if (!all) {
+        return kith_error_set(error, KITH_ENOMEM, "out of memory");
+    }
+    for (size_t i = 0; i < count; i++) {
+        all[all_count++] = serials[i];
+    }
+    for (size_t i = 0; dir->unlisted > 0 && i < dir->revoked_count; i++) {
+        all[all_count++] = dir->revoked[i];
+    }
     enum kith_err err = kith_ca_path(dir->path, LIST_NAME, path, error);
-    if (err == KITH_OK) {
-        err = kith_authority_revoke(dir->authority, kith_buf_bytes(&dir->list), serials, count,
+    if (err == KITH_OK) { /* before it is noted: it may be refused */
+        err = kith_authority_revoke(dir->authority, kith_buf_bytes(&dir->list), all, all_count,
                                     now_s, &next, error);
+    }
+    if (err == KITH_OK) {
+        err = note_revoked(dir, serials, count, error);
     }
     if (err == KITH_OK) {
         err = kith_pem_replace(path, KITH_PEM_PUBLIC, kith_buf_bytes(&next), error);
     }
+    kith_free(all);
     if (err != KITH_OK) {
         kith_buf_release(&next);
         return err;
     }
     kith_buf_release(&dir->list);
     dir->list = next;
+    dir->unlisted = 0;
     return KITH_OK;
 }

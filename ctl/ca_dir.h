@@ -13,8 +13,12 @@
  *     5f0c... client anna 2026-11-23T15:00:00Z 2029-11-22T16:00:00Z read-only 00000001,0000000a
  *
  * It is flushed before the certificate leaves, so that there is none that could not be named to be
- * revoked; a line that a crash cut off belongs to one that nobody got, and is passed over. What is
- * revoked the signed list alone says.
+ * revoked; a line that a crash cut off belongs to one that nobody got, and is passed over. A line
+ *
+ *     revoked SERIAL
+ *
+ * is flushed before the list that revokes it is written: where crl.pem comes from an older backup,
+ * the next list revokes all that the index says.
  *
  * One thread. Processes exclude each other by a lock on the index. Checked by
  * tests/unit/test_ca_dir.c.
@@ -42,6 +46,9 @@ struct kith_ca_dir {
     struct kith_ca_entry *entries;
     size_t count;                     /* in the order in which they were issued */
     size_t unread;                    /* lines of the index that say nothing */
+    char (*revoked)[KITH_CERT_SERIAL_SIZE]; /* what the index says is revoked; sorted */
+    size_t revoked_count;
+    size_t unlisted; /* of these, that `list` does not revoke */
     struct kith_authority *authority; /* NULL: opened for looking */
     int index_fd;                     /* locked; -1: opened for looking */
 };
@@ -65,7 +72,8 @@ kith_ca_dir_issue(struct kith_ca_dir *dir, const struct kith_cert_grant *grant, 
                   int64_t now_s, struct kith_bytes old_key_pem, struct kith_buf *key_pem,
                   struct kith_buf *cert_pem, struct kith_cert *ret_cert, struct kith_error *error);
 
-/* Puts a new list in the place of crl.pem, and of dir->list. */
+/* Puts a new list in the place of crl.pem, and of dir->list: it also revokes what was unlisted. The
+ * entries stay as they were read. */
 KITH_MUST_CHECK enum kith_err kith_ca_dir_revoke(struct kith_ca_dir *dir,
                                                  const char *const serials[], uint32_t count,
                                                  int64_t now_s, struct kith_error *error);

@@ -76,7 +76,9 @@ static enum kith_err take_volume(struct kith_cert_grant *grant, const char *text
     }
     char *end = NULL;
     errno = 0;
-    unsigned long long volume = *text >= '0' && *text <= '9' ? strtoull(text, &end, 0) : 0;
+    bool hex = strncmp(text, "0x", 2) == 0 && text[2] != '\0';
+    bool digits = hex || (*text >= '1' && *text <= '9'); /* 010 is 8 to some, and 10 to others */
+    unsigned long long volume = digits ? strtoull(text, &end, hex ? 16 : 10) : 0;
     if (!end || *end || errno != 0 || volume < 1 || volume > UINT32_MAX ||
         volume == KITH_VOLUME_CLUSTER) {
         return kith_error_set(error, KITH_EINVAL,
@@ -177,6 +179,42 @@ static enum kith_err believe_old(const struct place *place, const struct kith_ca
                           place->cert, ca->path, old->serial);
 }
 
+static bool same_limits(const struct kith_cert_grant *a, const struct kith_cert_grant *b)
+{
+    return a->read_only == b->read_only && a->all_volumes == b->all_volumes &&
+           a->volume_count == b->volume_count &&
+           memcmp(a->volumes, b->volumes, a->volume_count * sizeof a->volumes[0]) == 0;
+}
+
+/* For a key whose certificate is missing, as after a crash between the two: what the index says of
+ * that role and name, where it says one thing. */
+static enum kith_err find_old(const struct place *place, const struct kith_ca_dir *ca,
+                              struct kith_cert_grant *grant, struct kith_error *error)
+{
+    const struct kith_cert_grant *found = NULL;
+    for (size_t i = 0; i < ca->count; i++) {
+        const struct kith_ca_entry *entry = &ca->entries[i];
+        if (entry->revoked || entry->cert.grant.role != grant->role ||
+            strcmp(entry->cert.grant.name, grant->name) != 0) {
+            continue;
+        }
+        if (found && !same_limits(found, &entry->cert.grant)) {
+            found = NULL;
+            break;
+        }
+        found = &entry->cert.grant;
+    }
+    if (!found) {
+        return kith_error_set(error, KITH_EPERM,
+                              "%s is missing, and %s/index does not say what %s '%s' may do: issue a "
+                              "new one with another --out, or remove %s",
+                              place->cert, ca->path, kith_cert_role_name(grant->role), grant->name,
+                              place->key);
+    }
+    *grant = *found;
+    return KITH_OK;
+}
+
 /* The key that is to be kept, and what its holder was allowed. */
 static enum kith_err read_old(const struct place *place, const struct kith_ca_dir *ca,
                               struct kith_buf *key, struct kith_cert_grant *grant,
@@ -188,6 +226,10 @@ static enum kith_err read_old(const struct place *place, const struct kith_ca_di
     enum kith_err err = kith_pem_read(place->key, KITH_PEM_SECRET, KITH_CERT_PEM_MAX, key, error);
     if (err == KITH_OK) {
         err = kith_pem_read(place->cert, KITH_PEM_PUBLIC, KITH_CERT_PEM_MAX, &pem, error);
+        if (err == KITH_ENOTFOUND) {
+            kith_buf_release(&pem);
+            return find_old(place, ca, grant, error);
+        }
     }
     if (err == KITH_OK) {
         err = kith_cert_read(kith_buf_bytes(&pem), &old, error);

@@ -33,6 +33,12 @@ static void warn_unread(const struct kith_ctl_args *args, const struct kith_ca_d
             "that is missing here can be revoked by its whole serial number",
             ca->path, ca->unread);
     }
+    if (ca->unlisted > 0) {
+        kith_report_warning(args->json,
+                            "%s/crl.pem does not revoke %zu certificate(s) that were revoked: it is "
+                            "older than the index; the next 'kithctl cert revoke' mends that",
+                            ca->path, ca->unlisted);
+    }
 }
 
 /* ---- list ---- */
@@ -243,7 +249,7 @@ int kith_ctl_cert_revoke(const struct kith_ctl_args *args)
     const char **serials = kith_calloc(ca.count + 1, sizeof *serials);
     err = serials ? choose(&ca, args->positional[0], serials, &count, &error)
                   : kith_error_set(&error, KITH_ENOMEM, "out of memory");
-    if (err == KITH_OK && count > 0) {
+    if (err == KITH_OK && count + ca.unlisted > 0) {
         err = kith_ca_dir_revoke(&ca, serials, count, (int64_t)time(NULL), &error);
     }
     if (err == KITH_OK) {

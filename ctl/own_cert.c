@@ -13,5 +13,6 @@ const struct kith_identity_files *kith_ctl_identity(struct kith_identity_files *
 {
     *files = (struct kith_identity_files){value_of("KITH_CERT"), value_of("KITH_KEY"),
                                           value_of("KITH_CA"), value_of("KITH_CRL")};
-    return files->cert ? files : NULL;
+    bool any = files->cert || files->key || files->ca || files->crl;
+    return any ? files : NULL;
 }

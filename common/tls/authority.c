@@ -14,6 +14,7 @@
 
 #define SERIAL_BITS 127 /* random; the number is positive, and at most 20 bytes in DER */
 #define DAY_S       86400
+#define KEY_BITS_MIN 112 /* of trust.c: OpenSSL's security level 2 */
 #define CURVE       "P-256"
 /* characters of all names of a certificate */
 #define SAN_SIZE (64u + KITH_CERT_VOLUMES_MAX * 32u)
@@ -295,6 +296,12 @@ enum kith_err kith_authority_issue(const struct kith_authority *authority,
     EVP_PKEY *key = NULL;
     if (err == KITH_OK && old_key_pem.size > 0) {
         err = cert_load_key(old_key_pem, "the key", &key, error);
+        if (err == KITH_OK && EVP_PKEY_get_security_bits(key) < KEY_BITS_MIN) {
+            err = kith_error_set(error, KITH_EINVAL,
+                                 "the key is too weak (%d bits of security; nodes want %d): issue a "
+                                 "certificate with a new one, with another --out",
+                                 EVP_PKEY_get_security_bits(key), KEY_BITS_MIN);
+        }
     } else if (err == KITH_OK) {
         key = EVP_EC_gen(CURVE);
         err = key ? append_key(key, key_pem, error) : openssl_failed("make a key", error);

@@ -42,7 +42,7 @@ const char *kith_authority_cluster(const struct kith_authority *authority);
 /* A certificate that says `grant`. With a key in old_key_pem it is for that one, and key_pem stays
  * as it is; where old_key_pem is empty a new key is appended to key_pem. *ret_cert is what it says,
  * with its serial number. EINVAL (a grant that no certificate can say; days above what the
- * authority has left), EFORMAT (the old key), ENOMEM, EIO. */
+ * authority has left; a key that nodes would not take), EFORMAT (the old key), ENOMEM, EIO. */
 KITH_MUST_CHECK enum kith_err
 kith_authority_issue(const struct kith_authority *authority, const struct kith_cert_grant *grant,
                      uint32_t days, int64_t now_s, struct kith_bytes old_key_pem,

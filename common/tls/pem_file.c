@@ -126,8 +126,7 @@ static int write_all(int fd, struct kith_bytes bytes)
     return 0;
 }
 
-/* The folder's entry is on the disk, too. */
-static int flush_folder(const char *path)
+int kith_pem_flush_folder(const char *path)
 {
     char folder[PATH_MAX];
     const char *slash = strrchr(path, '/');
@@ -189,7 +188,7 @@ static enum kith_err put(const char *path, enum kith_pem_kind kind, struct kith_
         return kith_error_set(error, KITH_EEXIST, "%s is there already, and stays as it is", path);
     }
     if (reason == 0) {
-        reason = flush_folder(path);
+        reason = kith_pem_flush_folder(path);
         if (reason != 0 && !replace) {
             (void)unlink(path);
         }

@@ -68,7 +68,7 @@ for bad in '' ../x /x 'a b' -- $'a\nb' .x "$(printf 'x%.0s' {1..65})"; do
 done
 fails 1 "a certificate is valid for 1 to 7" cert node x --ca etc/ca --days 7301
 fails 64 "--days: '0' is no number" cert node x --ca etc/ca --days 0
-for bad in 0 -1 4294967296 4294967293 x ''; do
+for bad in 0 -1 4294967296 4294967293 x '' 010 0x 0x0 1x; do
     fails 64 "is no volume" cert client x --ca etc/ca --volume "$bad"
 done
 fails 64 "unknown option --volume" cert node x --ca etc/ca --volume 1
@@ -141,6 +141,41 @@ kithctl cert client own --ca etc/ca --out raised --renew >/dev/null
 kithctl cert client lost --ca etc/ca >/dev/null
 kithctl cert revoke lost --ca etc/ca >/dev/null
 fails 1 "lost/client.crt cannot be renewed" cert client lost --ca etc/ca --renew
+
+say "a key without its certificate is renewed as the index says, and a weak one is not"
+kithctl cert client cut --ca etc/ca --volume 9 --read-only >/dev/null
+rm cut/client.crt
+kithctl cert client cut --ca etc/ca --renew >/dev/null
+kithctl cert list --ca etc/ca --json >out
+[ "$(field out certificates -1 volumes)" = '[9]' ] || fail "volumes: $(cat out)"
+[ "$(field out certificates -1 read_only)" = True ] || fail "access: $(cat out)"
+kithctl cert client cut --ca etc/ca --volume 10 --out cut2 >/dev/null
+rm cut/client.crt # which of the two it was nobody knows
+fails 1 "does not say what client 'cut' may do" cert client cut --ca etc/ca --renew
+rm cut2/client.crt
+mv cut2/client.key nobody.key
+mkdir nobody && mv nobody.key nobody/client.key
+fails 1 "does not say what client 'nobody' may do" cert client nobody --ca etc/ca --renew
+kithctl cert client weak --ca etc/ca >/dev/null
+rm weak/client.crt
+openssl genrsa -traditional 1024 >weak/client.key 2>/dev/null
+fails 1 "the key is too weak (80 bits" cert client weak --ca etc/ca --renew
+[ ! -e weak/client.crt ] || fail "it was issued"
+
+say "whoever names a key does not mean plain text"
+status=0
+KITH_KEY=own/client.key KITH_CA=own/ca.crt KITH_SERVERS=127.0.0.1:1 kithctl status --timeout 2s >out 2>err || status=$?
+[ $status != 0 ] && grep -q "go together" err || fail "a key alone: $(cat out err)"
+
+say "a list from a backup"
+cp etc/ca/crl.pem backup.pem
+kithctl cert revoke own --ca etc/ca >/dev/null
+cp backup.pem etc/ca/crl.pem
+kithctl cert list --ca etc/ca 2>err | grep -q '^revoked.* own ' || fail "it is forgotten"
+grep -q "does not revoke 2 certificate(s)" err || fail "not told: $(cat err)"
+kithctl cert revoke own --ca etc/ca >/dev/null 2>&1
+kithctl cert list --ca etc/ca >/dev/null 2>err
+[ ! -s err ] || fail "not mended: $(cat err)"
 
 say "a damaged index is told, and the rest of it read"
 printf 'abc' >>etc/ca/index

@@ -118,6 +118,46 @@ static void test_issue_and_revoke(void **state)
     kith_ca_dir_close(&dir);
 }
 
+/* crl.pem comes from a backup: what was revoked since stays so here, and is in the next list. */
+static void test_older_list(void **state)
+{
+    (void)state;
+    struct kith_cert emil, fritz;
+    struct kith_ca_dir dir;
+    struct kith_error error;
+    char list[256], aside[256];
+    file("crl.pem", list);
+    file("backup", aside);
+    issue("emil", &emil);
+    issue("fritz", &fritz);
+    assert_int_equal(link(list, aside), 0);
+    assert_int_equal(kith_ca_dir_open(path, true, &dir, &error), KITH_OK);
+    const char *serials[] = {emil.serial, "x"};
+    assert_int_equal(kith_ca_dir_revoke(&dir, serials, 1, (int64_t)time(NULL), &error), KITH_OK);
+    assert_int_equal(dir.unlisted, 0);
+    assert_int_equal(kith_ca_dir_revoke(&dir, serials, 2, (int64_t)time(NULL), &error),
+                     KITH_EINVAL);
+    kith_ca_dir_close(&dir);
+    assert_int_equal(rename(aside, list), 0);
+    assert_int_equal(kith_ca_dir_open(path, true, &dir, &error), KITH_OK);
+    assert_int_equal(dir.unread, 0);
+    assert_int_equal(dir.unlisted, 1);
+    assert_true(dir.entries[dir.count - 2].revoked);
+    assert_false(dir.entries[dir.count - 1].revoked);
+    assert_int_equal(kith_ca_dir_revoke(&dir, NULL, 0, (int64_t)time(NULL), &error), KITH_OK);
+    struct kith_trust *trust = NULL;
+    assert_int_equal(kith_trust_new(kith_buf_bytes(&dir.cert), kith_buf_bytes(&dir.list), &trust,
+                                    &error),
+                     KITH_OK);
+    assert_true(kith_trust_revokes(trust, emil.serial));
+    assert_false(kith_trust_revokes(trust, fritz.serial));
+    kith_trust_free(trust);
+    kith_ca_dir_close(&dir);
+    assert_int_equal(kith_ca_dir_open(path, false, &dir, &error), KITH_OK);
+    assert_int_equal(dir.unlisted, 0);
+    kith_ca_dir_close(&dir);
+}
+
 /* A crash in the middle of a line: it is passed over, and the next line is its own. */
 static void test_cut_off(void **state)
 {
@@ -252,7 +292,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_make),    cmocka_unit_test(test_issue_and_revoke),
-        cmocka_unit_test(test_cut_off), cmocka_unit_test(test_locked),
+        cmocka_unit_test(test_older_list), cmocka_unit_test(test_cut_off), cmocka_unit_test(test_locked),
         cmocka_unit_test(test_damaged), cmocka_unit_test(test_lines),
     };
     return cmocka_run_group_tests(tests, start, stop);
