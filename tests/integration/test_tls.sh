@@ -23,9 +23,13 @@ fails() {
     [ $status = "$want" ] || fail "$*: exit status $status, not $want: $(cat out err)"
     grep -qF -- "$text" err || fail "$*: '$(cat err)' does not say '$text'"
 }
-node_up() { # N
-    kithd --data "data$1" --listen "127.0.0.1:0" --cert "n$1/node.crt" --key "n$1/node.key" \
-        --ca "n$1/ca.crt" --crl "n$1/crl.pem" --log "log$1" &
+node_up() { # N FILES: with so many descriptors
+    ulimit -n "$2"
+    exec kithd --data "data$1" --listen "127.0.0.1:0" --cert "n$1/node.crt" --key "n$1/node.key" \
+        --ca "n$1/ca.crt" --crl "n$1/crl.pem" --log "log$1"
+}
+node_start() { # N FILES
+    node_up "$@" &
     pids+=($!)
     wait_for 20 "node $1 listens" test -s "data$1/address"
     address[$1]=$(cat "data$1/address")
@@ -39,7 +43,8 @@ kithctl cert client anna --ca etc/ca >/dev/null
 kithctl cert client reader --ca etc/ca --volume kv --read-only >/dev/null
 kithctl cert client files --ca etc/ca --volume fs >/dev/null
 declare -a address
-for n in 1 2 3; do node_up $n; done
+for n in 1 2; do node_start $n "$(ulimit -n)"; done
+node_start 3 300
 export KITH_SERVERS=${address[1]}
 fails 1 "does not allow INIT_REQ" as anna kithctl init "${address[1]}"
 fails 3 "" kithctl init "${address[1]}" --timeout 2s
@@ -85,9 +90,9 @@ done
 grep -q "go together" err || fail "a key alone: $(cat err)"
 
 say "other programs' calls"
-# call ROLE-FOLDER METHOD: the gRPC status
+# call ROLE-FOLDER METHOD: the gRPC status, of node 2 or the one at $to
 call() {
-    /usr/bin/python3 - "${address[2]}" "$1" "$2" <<'END'
+    /usr/bin/python3 - "${to:-${address[2]}}" "$1" "$2" <<'END'
 import glob, sys
 import grpc
 address, folder, method = sys.argv[1:]
@@ -111,6 +116,31 @@ for each in 'anna /kith.v1.Cluster/Status OK' 'anna /kith.v1.Cluster/Join PERMIS
     got=$(call "$who" "$method")
     [ "$got" = "$want" ] || fail "$method by $who: $got, not $want"
 done
+
+say "strangers at the port of a node with 300 descriptors"
+cat >strangers.py <<'END'
+import resource, socket, sys
+host, port = sys.argv[1].split(":")
+resource.setrlimit(resource.RLIMIT_NOFILE, (2000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+held = [socket.create_connection((host, int(port))) for _ in range(1000)]
+print("connected", flush=True)
+sys.stdin.read()
+END
+mkfifo hold
+python3 strangers.py "${address[3]}" <hold >connected &
+strangers=$!
+exec 3>hold
+wait_for 20 "a thousand have connected" grep -q connected connected
+KITH_SERVERS=${address[3]} as anna kithctl put greeting crowded >/dev/null
+[ "$(KITH_SERVERS=${address[3]} as anna kithctl get greeting)" = crowded ] || fail "it is not read"
+wait_for 20 "node 3 tells of it" grep -q "have not shown who they are" log3
+[ "$(ls "/proc/${pids[2]}/fd" | wc -l)" -lt 225 ] || fail "node 3 has hardly any descriptors left"
+exec 3>&-
+wait $strangers || fail "a stranger was not even accepted by the kernel"
+again() {
+    [ "$(to=${address[3]} call anna /kith.v1.Cluster/Status)" = OK ]
+}
+wait_for 20 "a client is let in from where they came" again
 
 say "a new certificate for each node while it runs"
 for n in 1 2 3; do
