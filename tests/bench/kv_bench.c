@@ -4,6 +4,7 @@
  *
  *     kv_bench --servers HOST:PORT[,...] [--pids PID[,...]] [--keys 100000] [--value 1024]
  *              [--seconds 5] [--flight 1,32] [--only put,get,mixed] [--timeout 10000]
+ *              [--certs FOLDER]
  *
  * First every key is put once (the phase "load"); then put, get and 50/50, each with every number
  * in flight, over keys in an order that never has one key twice in flight. A put carries the
@@ -14,6 +15,7 @@
  * One closed loop: every callback submits the next request, on the client's own thread. */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -24,6 +26,7 @@
 
 #include "base/assert.h"
 #include "client/client.h"
+#include "tls/identity.h"
 
 #define LIST_MAX    16u
 #define FLIGHT_MAX  1024u
@@ -41,6 +44,7 @@ struct options {
     uint32_t flight_count;
     uint32_t keys, value_size, seconds, timeout_ms;
     bool only[WORK_COUNT];
+    const char *certs; /* NULL: plain text */
 };
 
 struct context {
@@ -330,6 +334,7 @@ static void parse(int argc, char **argv, struct options *options)
                                           {"flight", required_argument, NULL, 'f'},
                                           {"only", required_argument, NULL, 'o'},
                                           {"timeout", required_argument, NULL, 'd'},
+                                          {"certs", required_argument, NULL, 'c'},
                                           {NULL, 0, NULL, 0}};
     char *parts[LIST_MAX];
     int c;
@@ -354,6 +359,8 @@ static void parse(int argc, char **argv, struct options *options)
             options->seconds = number(optarg, 1, 86400);
         } else if (c == 'd') {
             options->timeout_ms = number(optarg, 1, KITH_TIMEOUT_MAX_MS);
+        } else if (c == 'c') {
+            options->certs = optarg;
         } else if (c == 'o') {
             parse_only(options, optarg);
         } else {
@@ -363,7 +370,7 @@ static void parse(int argc, char **argv, struct options *options)
     if (options->server_count == 0) {
         (void)fprintf(stderr, "usage: kv_bench --servers HOST:PORT[,...] [--pids PID[,...]] "
                               "[--keys N] [--value BYTES] [--seconds S] [--flight N[,...]] "
-                              "[--only put,get,mixed] [--timeout MS]\n");
+                              "[--only put,get,mixed] [--timeout MS] [--certs FOLDER]\n");
         exit(1);
     }
 }
@@ -417,6 +424,13 @@ int main(int argc, char **argv)
                                                  .writer = "bench"};
     struct kith_client *client = NULL;
     struct kith_error error = {KITH_OK, ""};
+    char paths[3][PATH_MAX];
+    static const char *const names[3] = {"client.crt", "client.key", "ca.crt"};
+    for (size_t i = 0; options.certs && i < 3; i++) { /* as 'kithctl cert client' makes them */
+        (void)snprintf(paths[i], sizeof paths[i], "%s/%s", options.certs, names[i]);
+    }
+    const struct kith_identity_files own = {paths[0], paths[1], paths[2], NULL};
+    client_options.tls = options.certs ? &own : NULL;
     if (kith_client_open(&client_options, &client, &error) != KITH_OK) {
         (void)fprintf(stderr, "kv_bench: %s\n", error.message);
         return 1;
