@@ -14,6 +14,7 @@
 #include "rpc/rpc_impl.h"
 
 #define SEND_LIMIT_DEFAULT_BYTES ((size_t)64 << 20)
+#define SEND_TOTAL_DEFAULT_BYTES ((size_t)512 << 20)
 #define CONNECT_TIMEOUT_DEFAULT_MS 5000u
 #define KEEPALIVE_DEFAULT_MS 10000u
 #define THREADS_MAX 64u
@@ -264,6 +265,7 @@ enum kith_err kith_rpc_new(const struct kith_rpc_options *options,
     rpc->handlers = *handlers;
     struct kith_rpc_options *o = &rpc->options;
     o->send_limit_bytes = o->send_limit_bytes ? o->send_limit_bytes : SEND_LIMIT_DEFAULT_BYTES;
+    o->send_total_bytes = o->send_total_bytes ? o->send_total_bytes : SEND_TOTAL_DEFAULT_BYTES;
     o->connect_timeout_ms =
         o->connect_timeout_ms ? o->connect_timeout_ms : CONNECT_TIMEOUT_DEFAULT_MS;
     o->keepalive_ms = o->keepalive_ms ? o->keepalive_ms : KEEPALIVE_DEFAULT_MS;

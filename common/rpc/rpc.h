@@ -61,6 +61,12 @@ struct kith_rpc_options {
     uint32_t threads;            /* queue threads; 1 is best for two cores */
     bool driven;                 /* no queue threads: its owner calls kith_rpc_drive */
     size_t send_limit_bytes;     /* queued unsent bytes per connection; 0 = 64 MiB */
+    /* The same of all, where a queue counts with what is above 1 MiB; beyond it the longest queue's
+     * connection is closed. 0 = 512 MiB. */
+    size_t send_total_bytes;
+    /* What has arrived for a listener and was not read, or is not whole yet; beyond it gRPC ends
+     * streams, and takes no connections. 0 = an eighth of the memory, 256 MiB to 2 GiB. */
+    size_t receive_total_bytes;
     uint32_t connect_timeout_ms; /* a connect that is not up by then is closed; 0 = 5000 */
     uint32_t keepalive_ms;       /* 0 = 10000; a silent peer is closed after twice that */
     /* The address by which processes of this machine connect to what this object listens on, port 0

@@ -142,6 +142,8 @@ struct kith_rpc {
     uint64_t tls_ms; /* when certificates are looked at next */
     uint64_t put_off_ms; /* when it has waited long enough; 0 = the list is empty; atomic, too */
 
+    uint64_t excess;  /* atomic: what queues hold above a share for each; rpc_send.c */
+    uint64_t shed_ms; /* atomic: when it was too much, and looked at */
     struct kith_rpc_stats stats; /* atomic, relaxed */
 };
 
@@ -286,9 +288,11 @@ void rpc_call_look(struct kith_rpc *rpc, const struct kith_identity *identity);
 struct rpc_args {
     grpc_channel_args header; /* points into list */
     grpc_arg list[RPC_ARGS_MAX];
+    grpc_resource_quota *quota; /* of a server, else NULL; held */
 };
 void rpc_client_args(const struct kith_rpc_options *options, struct rpc_args *ret_args);
 void rpc_server_args(const struct kith_rpc_options *options, struct rpc_args *ret_args);
+void rpc_args_release(struct rpc_args *args); /* once they have been used */
 
 /* rpc_tls.c */
 KITH_MUST_CHECK enum kith_err rpc_tls_new(const struct kith_identity_files *files,

@@ -7,11 +7,14 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/clock.h"
 #include "rpc/rpc_impl.h"
 
 #define COPY_MAX_BYTES 2048u /* up to here copying is cheaper than handing the memory over */
 #define SPARE_MAX_BYTES (16u << 10)
 #define WAIT_MAX_BYTES (64u << 10) /* with so much waiting it leaves at once */
+#define SHARE_BYTES ((size_t)1 << 20) /* that each queue may hold, whatever all hold together */
+#define SHED_MS 10u          /* between looks for who reads slowest: some 100 us with 4,096 */
 #define CORKED_MAX 64u       /* connections that one thread holds back; more are sent at once */
 
 /* ---- Corking: per thread ---- */
@@ -102,6 +105,66 @@ static void packet_retire(struct rpc_conn *conn, struct rpc_packet *packet)
     conn->spare = packet;
 }
 
+/* ---- What all queues hold ---- */
+
+static uint64_t over_share(size_t bytes)
+{
+    return bytes > SHARE_BYTES ? bytes - SHARE_BYTES : 0;
+}
+
+/* conn->lock held. Costs nothing for a queue that is not long. */
+static void set_queued(struct rpc_conn *conn, size_t bytes)
+{
+    uint64_t before = over_share(conn->queued_bytes), after = over_share(bytes);
+    conn->queued_bytes = bytes;
+    if (before != after) {
+        __atomic_add_fetch(&conn->rpc->excess, after - before, __ATOMIC_RELAXED); /* modulo 2^64 */
+    }
+}
+
+/* Who reads slowest pays: each queue has a limit, but a few hundred that are just below it would be
+ * all of the memory. Those that are told to end already count no more. */
+static void shed(struct kith_rpc *rpc)
+{
+    uint64_t now_ms = kith_mono_ms(), last_ms = __atomic_load_n(&rpc->shed_ms, __ATOMIC_RELAXED);
+    uint64_t all = 0;
+    size_t most = 0;
+    struct rpc_conn *largest = NULL;
+    if (now_ms - last_ms < SHED_MS ||
+        !__atomic_compare_exchange_n(&rpc->shed_ms, &last_ms, now_ms, false, __ATOMIC_RELAXED,
+                                     __ATOMIC_RELAXED)) {
+        return;
+    }
+    pthread_mutex_lock(&rpc->lock);
+    for (size_t i = 0; i < RPC_BUCKETS; i++) {
+        for (struct rpc_conn *conn = rpc->buckets[i]; conn; conn = conn->next) {
+            pthread_mutex_lock(&conn->lock);
+            size_t bytes = conn->closing || conn->over ? 0 : conn->queued_bytes;
+            pthread_mutex_unlock(&conn->lock);
+            all += over_share(bytes);
+            if (bytes > most) {
+                most = bytes;
+                largest = conn;
+            }
+        }
+    }
+    if (all <= rpc->options.send_total_bytes) {
+        largest = NULL;
+    } else if (largest) {
+        rpc_conn_hold(largest);
+    }
+    pthread_mutex_unlock(&rpc->lock);
+    if (largest) {
+        static struct kith_log_limit limit;
+        kith_log_limited(&limit, KITH_LOG_WARN, "rpc",
+                         "the connection with %s is ended: it has not read %zu MiB, and all "
+                         "together more than %zu MiB",
+                         largest->peer, most >> 20, rpc->options.send_total_bytes >> 20);
+        rpc_conn_cancel(largest, GRPC_STATUS_RESOURCE_EXHAUSTED, "too much unread");
+        rpc_conn_drop(largest);
+    }
+}
+
 void rpc_conn_drop_queue(struct rpc_conn *conn)
 {
     while (conn->head) {
@@ -110,7 +173,7 @@ void rpc_conn_drop_queue(struct rpc_conn *conn)
         packet_free(packet);
     }
     conn->tail = NULL;
-    conn->queued_bytes = conn->sending_bytes;
+    set_queued(conn, conn->sending_bytes);
     if (conn->spare) {
         packet_free(conn->spare);
         conn->spare = NULL;
@@ -178,7 +241,7 @@ static enum kith_err queue_frame(struct rpc_conn *conn, const struct kith_msg *m
         return err;
     }
     packet->messages++;
-    conn->queued_bytes += size;
+    set_queued(conn, conn->queued_bytes + size);
     if (fresh) {
         append(conn, packet);
     }
@@ -205,7 +268,7 @@ static enum kith_err queue_bulk(struct rpc_conn *conn, const struct kith_msg *ms
     }
     packet->payload = payload ? kith_blob_hold(payload) : NULL;
     packet->messages = 1;
-    conn->queued_bytes += size;
+    set_queued(conn, conn->queued_bytes + size);
     append(conn, packet);
     return KITH_OK;
 }
@@ -243,6 +306,10 @@ enum kith_err rpc_conn_send(struct rpc_conn *conn, const struct kith_msg *msg)
         rpc_put_off(conn, leave_ms);
     } else if (err == KITH_OK && idle && !waits && !hold_back(conn)) {
         send_next(conn);
+    }
+    if (__atomic_load_n(&conn->rpc->excess, __ATOMIC_RELAXED) >
+        conn->rpc->options.send_total_bytes) {
+        shed(conn->rpc);
     }
     return err;
 }
@@ -321,7 +388,7 @@ static struct rpc_packet *take_packet(struct rpc_conn *conn, bool *ret_end)
 static void note_sent(struct rpc_conn *conn)
 {
     conn->sending = false;
-    conn->queued_bytes -= conn->sending_bytes;
+    set_queued(conn, conn->queued_bytes - conn->sending_bytes);
     conn->sending_bytes = 0;
 }
 

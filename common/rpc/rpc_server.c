@@ -220,6 +220,7 @@ enum kith_err kith_rpc_listen(struct kith_rpc *rpc, const char *address, uint16_
     struct rpc_args args;
     rpc_server_args(&rpc->options, &args);
     grpc_server *server = grpc_server_create(&args.header, NULL);
+    rpc_args_release(&args);
     grpc_server_register_completion_queue(server, rpc->queue, NULL);
     grpc_server_credentials *credentials = rpc_server_credentials(rpc);
     int port = grpc_server_add_http2_port(server, address, credentials);
