@@ -526,14 +526,14 @@ static enum kith_err note_revoked(struct kith_ca_dir *dir, const char *const ser
     struct kith_buf lines;
     kith_buf_init(&lines);
     for (uint32_t i = 0; i < count; i++) {
-        if (is_serial(serials[i]) && !index_revokes(dir, serials[i])) { /* else it is refused below */
+        if (is_serial(serials[i]) &&
+            !index_revokes(dir, serials[i])) { /* else it is refused below */
             kith_buf_put(&lines, REVOKED_WORD, strlen(REVOKED_WORD));
             kith_buf_put(&lines, serials[i], strlen(serials[i]));
             kith_buf_put(&lines, "\n", 1);
         }
     }
-    enum kith_err err =
-        lines.size > 0 || lines.failed ? append(dir, &lines, error) : KITH_OK;
+    enum kith_err err = lines.size > 0 || lines.failed ? append(dir, &lines, error) : KITH_OK;
     kith_buf_release(&lines);
     return err;
 }

@@ -48,7 +48,7 @@ struct kith_ca_dir {
     size_t unread;                    /* lines of the index that say nothing */
     char (*revoked)[KITH_CERT_SERIAL_SIZE]; /* what the index says is revoked; sorted */
     size_t revoked_count;
-    size_t unlisted; /* of these, that `list` does not revoke */
+    size_t unlisted;                  /* of these, that `list` does not revoke */
     struct kith_authority *authority; /* NULL: opened for looking */
     int index_fd;                     /* locked; -1: opened for looking */
 };

@@ -205,11 +205,11 @@ static enum kith_err find_old(const struct place *place, const struct kith_ca_di
         found = &entry->cert.grant;
     }
     if (!found) {
-        return kith_error_set(error, KITH_EPERM,
-                              "%s is missing, and %s/index does not say what %s '%s' may do: issue a "
-                              "new one with another --out, or remove %s",
-                              place->cert, ca->path, kith_cert_role_name(grant->role), grant->name,
-                              place->key);
+        return kith_error_set(
+            error, KITH_EPERM,
+            "%s is missing, and %s/index does not say what %s '%s' may do: issue a "
+            "new one with another --out, or remove %s",
+            place->cert, ca->path, kith_cert_role_name(grant->role), grant->name, place->key);
     }
     *grant = *found;
     return KITH_OK;

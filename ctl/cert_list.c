@@ -34,10 +34,11 @@ static void warn_unread(const struct kith_ctl_args *args, const struct kith_ca_d
             ca->path, ca->unread);
     }
     if (ca->unlisted > 0) {
-        kith_report_warning(args->json,
-                            "%s/crl.pem does not revoke %zu certificate(s) that were revoked: it is "
-                            "older than the index; the next 'kithctl cert revoke' mends that",
-                            ca->path, ca->unlisted);
+        kith_report_warning(
+            args->json,
+            "%s/crl.pem does not revoke %zu certificate(s) that were revoked: it is "
+            "older than the index; the next 'kithctl cert revoke' mends that",
+            ca->path, ca->unlisted);
     }
 }
 

@@ -6,9 +6,9 @@
 
 #include "tls/identity.h"
 
-/* From $KITH_CERT, $KITH_KEY, $KITH_CA and, where it is set, $KITH_CRL: files. NULL: none of them is
- * set, or all are empty, and it is plain text. Where some are set, what is missing is told by who
- * reads them: whoever names a key does not mean plain text. */
+/* From $KITH_CERT, $KITH_KEY, $KITH_CA and, where it is set, $KITH_CRL: files. NULL: none of them
+ * is set, or all are empty, and it is plain text. Where some are set, what is missing is told by
+ * who reads them: whoever names a key does not mean plain text. */
 const struct kith_identity_files *kith_ctl_identity(struct kith_identity_files *files);
 
 #endif

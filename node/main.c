@@ -22,7 +22,7 @@
 #define EXIT_USAGE  1
 #define EXIT_SYSTEM 2
 #define HELP_SIZE   8192u
-#define FILES_WANTED 65536u /* descriptors: for as many connections as rpc_gate.h lets in, and more */
+#define FILES_WANTED 65536u /* descriptors: as many connections as rpc_gate.h lets in, and more */
 /* how often this process has begun anew: each time without another damaged file, or two */
 #define AGAIN_VARIABLE "KITHD_BEGUN_AGAIN"
 #define AGAIN_MOST     8u

@@ -14,7 +14,7 @@
 #include "rpc/rpc_impl.h"
 
 #define SEND_LIMIT_DEFAULT_BYTES ((size_t)64 << 20)
-#define SEND_TOTAL_DEFAULT_BYTES ((size_t)512 << 20)
+#define SEND_TOTAL_DEFAULT_BYTES   ((size_t)512 << 20)
 #define CONNECT_TIMEOUT_DEFAULT_MS 5000u
 #define KEEPALIVE_DEFAULT_MS 10000u
 #define THREADS_MAX 64u

@@ -42,7 +42,7 @@ struct rpc_door {
 /* Held while one is accepted; inside no other lock, but for the log's. */
 static pthread_mutex_t doors_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct rpc_door *doors; /* protected by doors_lock */
-static int spare = -1;         /* closed to refuse one where no other descriptor is left; likewise */
+static int spare = -1; /* closed to refuse one where no other descriptor is left; likewise */
 
 static int kernel_accept(int fd, struct sockaddr *address, socklen_t *size, int flags)
 {
@@ -96,16 +96,18 @@ static void tell(const struct sockaddr *address, const char *why)
 {
     static struct kith_log_limit limit;
     char host[INET6_ADDRSTRLEN] = "this machine";
-    const void *at = address->sa_family == AF_INET
-                         ? (const void *)&((const struct sockaddr_in *)(const void *)address)->sin_addr
-                     : address->sa_family == AF_INET6
-                         ? &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr
-                         : NULL;
+    const void *at =
+        address->sa_family == AF_INET
+            ? (const void *)&((const struct sockaddr_in *)(const void *)address)->sin_addr
+        : address->sa_family == AF_INET6
+            ? &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr
+            : NULL;
     if (at) {
         (void)inet_ntop(address->sa_family, at, host, sizeof host);
     }
     const char *plain = strncmp(host, "::ffff:", 7) == 0 ? host + 7 : host;
-    kith_log_limited(&limit, KITH_LOG_WARN, "rpc", "a connection from %s was closed: %s", plain, why);
+    kith_log_limited(&limit, KITH_LOG_WARN, "rpc", "a connection from %s was closed: %s", plain,
+                     why);
 }
 
 /* doors_lock held. */
@@ -152,7 +154,7 @@ static int accept_through(struct rpc_door *door, int fd, struct sockaddr *addres
 
 /* The name under which libgrpc finds it; another one in C, where accept4 is declared already. */
 int rpc_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags) __asm__("accept4")
-    __attribute__((visibility("default")));
+    __attribute__((visibility("default"), used));
 
 int rpc_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 {

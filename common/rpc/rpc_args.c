@@ -10,8 +10,8 @@
 #define FRAME_BYTES (2 << 20)
 /* What a stream may have under way before its reader has taken any: a few chunks. */
 #define WINDOW_BYTES (8 << 20)
-/* At once on one TCP connection; calls are limited apart. A mount has two, and other programs rarely
- * more than a hundred. Each may have its window in our memory. */
+/* At once on one TCP connection; calls are limited apart. A mount has two, and other programs
+ * rarely more than a hundred. Each may have its window in our memory. */
 #define STREAMS_MAX 1024
 /* Options.receive_total_bytes: far more than a hundred windows that are full, and far less than the
  * thousands of them that one connection may have. Measured: a client that begins messages and does

@@ -63,7 +63,8 @@ void rpc_gate_limits_for(uint64_t descriptors, struct rpc_gate_limits *ret_limit
     ret_limits->unknown = unknown < RPC_GATE_UNKNOWN_MAX ? unknown : RPC_GATE_UNKNOWN_MAX;
     ret_limits->unknown_each = each < RPC_GATE_EACH_MAX ? each : RPC_GATE_EACH_MAX;
     /* far more than all connections and files of a node: a bound of the table */
-    ret_limits->descriptors = most < 4 * RPC_GATE_TOTAL_MAX ? (uint32_t)most : 4 * RPC_GATE_TOTAL_MAX;
+    ret_limits->descriptors =
+        most < 4 * RPC_GATE_TOTAL_MAX ? (uint32_t)most : 4 * RPC_GATE_TOTAL_MAX;
 }
 
 enum kith_err rpc_gate_new(const struct rpc_gate_limits *limits, struct rpc_gate **ret_gate)
@@ -159,7 +160,8 @@ bool rpc_place_parse(const char *peer, struct rpc_place *ret_place)
     }
     const char *open = six ? (*at == '[' ? "[" : "%5B") : "";
     const char *close = six ? (*at == '[' ? "]" : "%5D") : "";
-    if (strncmp(at, open, strlen(open)) != 0 || (size_t)(colon - at) < strlen(open) + strlen(close)) {
+    if (strncmp(at, open, strlen(open)) != 0 ||
+        (size_t)(colon - at) < strlen(open) + strlen(close)) {
         return false;
     }
     at += strlen(open);
@@ -188,8 +190,8 @@ static uint32_t bucket_of(const uint8_t bytes[16])
 {
     uint64_t words[2];
     memcpy(words, bytes, sizeof words);
-    uint64_t hash = (words[0] ^ (words[1] * UINT64_C(0xc2b2ae3d27d4eb4f))) *
-                    UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t hash =
+        (words[0] ^ (words[1] * UINT64_C(0xc2b2ae3d27d4eb4f))) * UINT64_C(0x9e3779b97f4a7c15);
     return (uint32_t)(hash >> 40) % BUCKETS;
 }
 
@@ -203,13 +205,15 @@ static uint32_t find_place(const struct rpc_gate *gate, const struct rpc_place *
     return at;
 }
 
-/* One that nobody is in from, the one that was used longest ago, taken out. NOBODY: there is none. */
+/* One that nobody is in from, the one that was used longest ago, taken out. NOBODY: there is none.
+ */
 static uint32_t reclaim(struct rpc_gate *gate)
 {
     uint32_t best = NOBODY;
     for (uint32_t i = 0; i < gate->place_count; i++) {
         const struct place *place = &gate->places[i];
-        if (place->total == 0 && (best == NOBODY || place->filled_ms < gate->places[best].filled_ms)) {
+        if (place->total == 0 &&
+            (best == NOBODY || place->filled_ms < gate->places[best].filled_ms)) {
             best = i;
         }
     }
@@ -335,8 +339,9 @@ static const char *no_room(const struct rpc_gate *gate, int fd, const struct rpc
     if (gate->unknown >= limits->unknown) {
         return "too many have not shown who they are";
     }
-    return place->unknown >= limits->unknown_each ? "too many from there have not shown who they are"
-                                                  : NULL;
+    return place->unknown >= limits->unknown_each
+               ? "too many from there have not shown who they are"
+               : NULL;
 }
 
 static const char *too_fast(struct rpc_gate *gate, const struct rpc_place *from,
@@ -390,8 +395,8 @@ const char *rpc_gate_enter(struct rpc_gate *gate, int fd, const struct rpc_place
     for (; gate->high <= (uint32_t)fd; gate->high++) {
         gate->guests[gate->high].place = NOBODY;
     }
-    gate->guests[fd] = (struct guest){.cookie = cookie_of(fd), .place = at, .port = from->port,
-                                      .charged = charged};
+    gate->guests[fd] = (struct guest){
+        .cookie = cookie_of(fd), .place = at, .port = from->port, .charged = charged};
     place->total++;
     gate->total++;
     if (!from->local) {

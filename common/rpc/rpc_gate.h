@@ -13,8 +13,8 @@
  *     unknown ones       those that have not made a call yet which was let in: `unknown` in all,
  *                        `unknown_each` from one place
  *     how fast           RATE a second from one place, after a burst of unknown_each; a call that
- *                        is let in gives its one back, so that who belongs here is not counted; from
- *                        places where nobody has shown who he is, RATE_STRANGERS in all
+ *                        is let in gives its one back, so that who belongs here is not counted;
+ * from places where nobody has shown who he is, RATE_STRANGERS in all
  *
  * A place is an IPv4 address, the first 64 bits of an IPv6 address (what one subscriber has), or a
  * user of this machine at the local socket; the superuser and the user of the process itself, who
@@ -37,10 +37,10 @@
 
 #define RPC_GATE_TOTAL_MAX      16384u /* connections, however many descriptors there may be */
 #define RPC_GATE_UNKNOWN_MAX    1024u
-#define RPC_GATE_EACH_MAX       256u  /* a hundred nodes and more that start at once on one machine */
-#define RPC_GATE_RATE           32u   /* a second; RATE_KNOWN: where somebody has shown who he is */
-#define RPC_GATE_RATE_KNOWN     128u  /* some 8 % of a processor in handshakes */
-#define RPC_GATE_RATE_STRANGERS 256u  /* 15 % */
+#define RPC_GATE_EACH_MAX       256u /* a hundred nodes and more that start at once on one machine */
+#define RPC_GATE_RATE           32u  /* a second; RATE_KNOWN: where somebody has shown who he is */
+#define RPC_GATE_RATE_KNOWN     128u     /* some 8 % of a processor in handshakes */
+#define RPC_GATE_RATE_STRANGERS 256u     /* 15 % */
 #define RPC_GATE_KNOWN_MS       3600000u /* a place is known for so long */
 #define RPC_GATE_PLACES_MAX     4096u
 
@@ -51,8 +51,9 @@ struct rpc_gate_limits {
 
 /* From where somebody comes. */
 struct rpc_place {
-    uint8_t bytes[16]; /* IPv6's form, its last 8 bytes 0 but for a mapped IPv4 address; or a user */
-    uint16_t port;     /* 0: none */
+    uint8_t
+        bytes[16]; /* IPv6's form, its last 8 bytes 0 but for a mapped IPv4 address; or a user */
+    uint16_t port; /* 0: none */
     bool local, trusted; /* a local socket's; of the superuser, or of ourselves */
 };
 
@@ -69,8 +70,8 @@ bool rpc_place_of(int fd, const struct sockaddr *address, struct rpc_place *ret_
 /* From gRPC's words: "ipv4:1.2.3.4:567", "ipv6:%5B::1%5D:567". False: a local one's, or none. */
 bool rpc_place_parse(const char *peer, struct rpc_place *ret_place);
 
-/* Whether the connection just accepted as fd is let in; it is counted then. NULL: yes; else why not,
- * in words. now_ms: CLOCK_MONOTONIC. */
+/* Whether the connection just accepted as fd is let in; it is counted then. NULL: yes; else why
+ * not, in words. now_ms: CLOCK_MONOTONIC. */
 const char *rpc_gate_enter(struct rpc_gate *gate, int fd, const struct rpc_place *place,
                            uint64_t now_ms);
 /* Somebody there has made a call that was let in. */

@@ -142,8 +142,8 @@ struct kith_rpc {
     uint64_t tls_ms; /* when certificates are looked at next */
     uint64_t put_off_ms; /* when it has waited long enough; 0 = the list is empty; atomic, too */
 
-    uint64_t excess;  /* atomic: what queues hold above a share for each; rpc_send.c */
-    uint64_t shed_ms; /* atomic: when it was too much, and looked at */
+    uint64_t excess;             /* atomic: what queues hold above a share for each; rpc_send.c */
+    uint64_t shed_ms;            /* atomic: when it was too much, and looked at */
     struct kith_rpc_stats stats; /* atomic, relaxed */
 };
 
@@ -315,17 +315,17 @@ struct rpc_who *rpc_tls_caller(struct kith_rpc *rpc, grpc_call *call, struct kit
 struct rpc_who *rpc_who_hold(struct rpc_who *who);
 void rpc_who_drop(struct rpc_who *who); /* NULL is fine */
 void rpc_tls_look(struct kith_rpc *rpc); /* the timer's, every RPC_TLS_LOOK_MS */
-/* Whether a holder who was believed by that edition must be looked at again; and whether he is still
- * to be believed. */
+/* Whether a holder who was believed by that edition must be looked at again; and whether he is
+ * still to be believed. */
 bool rpc_who_suspect(const struct rpc_who *who, uint64_t checked, uint64_t edition);
 KITH_MUST_CHECK enum kith_err rpc_who_check(const struct rpc_who *who,
                                             const struct kith_identity *identity,
                                             struct kith_error *error);
 /* A line that anybody can cause: each place of the code has a limit of its own. */
-#define rpc_tls_log(...)                                               \
-    do {                                                               \
-        static struct kith_log_limit rpc_limit;                        \
-        kith_log_limited(&rpc_limit, KITH_LOG_WARN, "tls", __VA_ARGS__); \
+#define rpc_tls_log(...)                                                                           \
+    do {                                                                                           \
+        static struct kith_log_limit rpc_limit;                                                    \
+        kith_log_limited(&rpc_limit, KITH_LOG_WARN, "tls", __VA_ARGS__);                           \
     } while (0)
 /* What OpenSSL's words in the text mean; NULL: they are not known, or none. */
 const char *rpc_tls_reason(const char *text);

@@ -13,8 +13,8 @@
 #define COPY_MAX_BYTES 2048u /* up to here copying is cheaper than handing the memory over */
 #define SPARE_MAX_BYTES (16u << 10)
 #define WAIT_MAX_BYTES (64u << 10) /* with so much waiting it leaves at once */
-#define SHARE_BYTES ((size_t)1 << 20) /* that each queue may hold, whatever all hold together */
-#define SHED_MS 10u          /* between looks for who reads slowest: some 100 us with 4,096 */
+#define SHARE_BYTES     ((size_t)1 << 20) /* that each queue may hold, whatever all hold together */
+#define SHED_MS         10u       /* between looks for who reads slowest: some 100 us with 4,096 */
 #define CORKED_MAX 64u       /* connections that one thread holds back; more are sent at once */
 
 /* ---- Corking: per thread ---- */

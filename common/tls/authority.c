@@ -297,10 +297,11 @@ enum kith_err kith_authority_issue(const struct kith_authority *authority,
     if (err == KITH_OK && old_key_pem.size > 0) {
         err = cert_load_key(old_key_pem, "the key", &key, error);
         if (err == KITH_OK && EVP_PKEY_get_security_bits(key) < KEY_BITS_MIN) {
-            err = kith_error_set(error, KITH_EINVAL,
-                                 "the key is too weak (%d bits of security; nodes want %d): issue a "
-                                 "certificate with a new one, with another --out",
-                                 EVP_PKEY_get_security_bits(key), KEY_BITS_MIN);
+            err =
+                kith_error_set(error, KITH_EINVAL,
+                               "the key is too weak (%d bits of security; nodes want %d): issue a "
+                               "certificate with a new one, with another --out",
+                               EVP_PKEY_get_security_bits(key), KEY_BITS_MIN);
         }
     } else if (err == KITH_OK) {
         key = EVP_EC_gen(CURVE);

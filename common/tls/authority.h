@@ -49,9 +49,10 @@ kith_authority_issue(const struct kith_authority *authority, const struct kith_c
                      struct kith_buf *key_pem, struct kith_buf *cert_pem,
                      struct kith_cert *ret_cert, struct kith_error *error);
 
-/* The next list, whose number is the time now_s, or one above the last one's: what old_list_pem (this authority's last one; empty: there was none) revokes, and
- * the certificates with these serial numbers. EINVAL: a serial number is none; EFORMAT, EPERM: the
- * old list cannot be read, or is not this authority's; ENOMEM, EIO. */
+/* The next list: what old_list_pem (this authority's last one; empty: there was none) revokes, and
+ * the certificates with these serial numbers. Its number is the time now_s, or one above the last
+ * one's. EINVAL: a serial number is none; EFORMAT, EPERM: the old list cannot be read, or is not
+ * this authority's; ENOMEM, EIO. */
 KITH_MUST_CHECK enum kith_err kith_authority_revoke(const struct kith_authority *authority,
                                                     struct kith_bytes old_list_pem,
                                                     const char *const serials[], uint32_t count,

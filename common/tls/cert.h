@@ -99,10 +99,10 @@ KITH_MUST_CHECK enum kith_err kith_trust_new(struct kith_bytes ca_pem, struct ki
                                              struct kith_error *error);
 void kith_trust_free(struct kith_trust *trust);
 
-/* Whether `newer` knows of all lists of `older`, in the same or a later edition, and revokes all that
- * they do: who follows files must not fall back to a list that an attacker kept, nor to one that a
- * second copy of the authority's folder has made. An authority that `newer` does not trust is
- * passed over. EPERM with a message. */
+/* Whether `newer` knows of all lists of `older`, in the same or a later edition, and revokes all
+ * that they do: who follows files must not fall back to a list that an attacker kept, nor to one
+ * that a second copy of the authority's folder has made. An authority that `newer` does not trust
+ * is passed over. EPERM with a message. */
 KITH_MUST_CHECK enum kith_err kith_trust_follows(const struct kith_trust *newer,
                                                  const struct kith_trust *older,
                                                  struct kith_error *error);

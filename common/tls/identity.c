@@ -282,8 +282,8 @@ static void warn_end(struct kith_follow *follow, uint64_t now_ms)
                       "--renew' makes a new one",
                       kith_cert_role_name(own->grant.role), own->grant.name, follow->paths[0],
                       (long long)(left_s < 2 * 86400 ? left_s / 3600 : left_s / 86400),
-                      left_s < 2 * 86400 ? "hours" : "days",
-                      kith_cert_role_name(own->grant.role), own->grant.name);
+                      left_s < 2 * 86400 ? "hours" : "days", kith_cert_role_name(own->grant.role),
+                      own->grant.name);
     }
 }
 

@@ -4,12 +4,12 @@
  * replaced while it runs.
  *
  * Who has them followed looks at them again once a second. What is new is taken only as a whole and
- * only where it is sound: the key is the certificate's, the authority signed it, it is valid now and
- * says the same role and cluster as the one in use, and no list of revoked certificates is older
- * than the one in use, or revokes less. Else what was in use stays, and the log says why, once for
- * each state of the files; a second is left to who copies them one by one. So certificates are
- * renewed by copying files, in any order, without an end of anything. The log also warns, once a
- * day, in the last thirty days of the own certificate.
+ * only where it is sound: the key is the certificate's, the authority signed it, it is valid now
+ * and says the same role and cluster as the one in use, and no list of revoked certificates is
+ * older than the one in use, or revokes less. Else what was in use stays, and the log says why,
+ * once for each state of the files; a second is left to who copies them one by one. So certificates
+ * are renewed by copying files, in any order, without an end of anything. The log also warns, once
+ * a day, in the last thirty days of the own certificate.
  *
  * Checked by tests/unit/test_identity.c. */
 #ifndef KITH_TLS_IDENTITY_H
@@ -48,8 +48,8 @@ void kith_follow_free(struct kith_follow *follow);
 /* What is in use now; held for the caller. Any thread; costs nothing but a lock. */
 struct kith_identity *kith_follow_take(struct kith_follow *follow);
 /* Looks at the files, where that was KITH_IDENTITY_LOOK_MS ago, and reads them when they have
- * changed: some microseconds, and with a list of a quarter of a million half a second. One thread at
- * a time; takers do not wait for it. */
+ * changed: some microseconds, and with a list of a quarter of a million half a second. One thread
+ * at a time; takers do not wait for it. */
 void kith_follow_look(struct kith_follow *follow);
 
 #endif

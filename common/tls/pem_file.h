@@ -29,8 +29,8 @@ KITH_MUST_CHECK enum kith_err kith_pem_write(const char *path, enum kith_pem_kin
 KITH_MUST_CHECK enum kith_err kith_pem_replace(const char *path, enum kith_pem_kind kind,
                                                struct kith_bytes pem, struct kith_error *error);
 
-/* What was made, renamed or removed in the folder that `path` is in is on the disk after it. 0, or an
- * errno. */
+/* What was made, renamed or removed in the folder that `path` is in is on the disk after it. 0, or
+ * an errno. */
 KITH_MUST_CHECK int kith_pem_flush_folder(const char *path);
 
 /* Releases a buffer, its bytes overwritten before. */

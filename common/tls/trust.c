@@ -280,7 +280,8 @@ enum kith_err kith_trust_follows(const struct kith_trust *newer, const struct ki
                 "('kithctl cert revoke')",
                 serial);
         }
-        if (trusted && next && number == list->number && X509_CRL_match(next->crl, list->crl) != 0) {
+        if (trusted && next && number == list->number &&
+            X509_CRL_match(next->crl, list->crl) != 0) {
             return kith_error_set(error, KITH_EPERM,
                                   "there are two different lists of revoked certificates of the "
                                   "number %llu: the next 'kithctl cert revoke' makes a later one",

@@ -4,8 +4,8 @@
  *
  * A HELLO comes first both ways; before it nothing else is taken, and from it the core tells nodes
  * from clients. What is wrong (another protocol, another cluster) is told to the other side in an
- * ADMIN_RES with id 0 (on a connection for rows) before it is closed, so that both logs say why. Who
- * has connected and says nothing is closed, too: he holds a place.
+ * ADMIN_RES with id 0 (on a connection for rows) before it is closed, so that both logs say why.
+ * Who has connected and says nothing is closed, too: he holds a place.
  *
  * A table with open addressing and linear probing, at most half full. */
 #include <string.h>
@@ -116,8 +116,7 @@ static void log_refusal(struct kith_node *node, const char *reason)
         node->refusals = 0;
     }
     if (missed > 0) {
-        core_log(node, LEVEL_WARN, "%llu more connections were closed",
-                 (unsigned long long)missed);
+        core_log(node, LEVEL_WARN, "%llu more connections were closed", (unsigned long long)missed);
     }
     if (++node->refusals <= KITH_REFUSALS_TOLD) {
         core_log(node, LEVEL_WARN, "connection closed: %s", reason);

@@ -46,7 +46,7 @@ struct conn {
     bool bulk;   /* ours, and a bulk one */
     bool theirs_bulk; /* theirs, and a bulk one: what is small does not go there */
     bool hello;  /* theirs has come and was right */
-    uint64_t hello_ms; /* theirs, and it has not come: when it is to have come at the latest; else 0 */
+    uint64_t hello_ms; /* when theirs is to have come at the latest; 0: it has, or we opened it */
     enum kith_peer_role role;
     uint16_t peer;         /* KITH_NO_PEER: a client, or not known as a member */
     struct kith_uuid node;
@@ -271,7 +271,7 @@ struct kith_node {
     bool members_dirty, members_writing;
     struct conn *conns; /* [KITH_CONN_SLOTS], open addressing */
     uint32_t conn_count;
-    uint64_t hello_due_ms; /* conns_tick; UINT64_MAX: none is waited for */
+    uint64_t hello_due_ms;         /* conns_tick; UINT64_MAX: none is waited for */
     uint64_t refused_ms, refusals; /* what the log was told of connections that were closed */
     uint64_t conn_next;
 

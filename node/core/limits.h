@@ -23,7 +23,7 @@
 #define KITH_CONN_SLOTS        (2u * KITH_CONNS_MAX)
 #define KITH_HELLO_MS          10000u /* for who has connected: it is the first that ours say */
 #define KITH_STEP_HELLOS       64u    /* of those who have not said it, closed in one tick */
-#define KITH_REFUSALS_TOLD     10u    /* lines of the log about connections that were closed, within */
+#define KITH_REFUSALS_TOLD     10u    /* lines of the log about connections that were closed, in */
 #define KITH_REFUSALS_MS       10000u
 #define KITH_START_RETRY_MS    1000u /* a disk that was full at the start may have room later */
 #define KITH_KEEP_OPEN         32u    /* in a cluster of so many all are connected with all */

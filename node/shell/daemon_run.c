@@ -39,7 +39,8 @@ static void wake_core(void *arg)
 
 /* ---- Who may what: access.h. These handlers run on the core's thread ---- */
 
-/* Whether this node has opened it: then a node is behind it, for the transport talks to no other. */
+/* Whether this node has opened it: then a node is behind it, for the transport talks to no other.
+ */
 static bool is_ours(struct daemon *daemon, uint64_t conn)
 {
     uint64_t core = 0;

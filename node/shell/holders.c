@@ -27,14 +27,14 @@ static enum kith_err check(const struct kith_holders *holders, const struct kith
         return KITH_OK;
     }
     if (count >= KITH_HOLDER_CONNS_MAX) {
-        return kith_error_set(error, KITH_ELIMIT,
-                              "%s '%s' has %u connections with this node already",
-                              kith_cert_role_name(who->grant.role), who->grant.name,
-                              KITH_HOLDER_CONNS_MAX);
+        return kith_error_set(
+            error, KITH_ELIMIT, "%s '%s' has %u connections with this node already",
+            kith_cert_role_name(who->grant.role), who->grant.name, KITH_HOLDER_CONNS_MAX);
     }
     if (who->grant.role == KITH_CERT_CLIENT &&
         holders->clients >= KITH_CONNS_MAX - KITH_HOLDERS_KEPT) {
-        return kith_error_set(error, KITH_ELIMIT, "clients have %u connections with this node already",
+        return kith_error_set(error, KITH_ELIMIT,
+                              "clients have %u connections with this node already",
                               KITH_CONNS_MAX - KITH_HOLDERS_KEPT);
     }
     return KITH_OK;

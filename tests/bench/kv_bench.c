@@ -326,16 +326,12 @@ static void parse_only(struct options *options, char *list)
 
 static void parse(int argc, char **argv, struct options *options)
 {
-    static const struct option longs[] = {{"servers", required_argument, NULL, 's'},
-                                          {"pids", required_argument, NULL, 'p'},
-                                          {"keys", required_argument, NULL, 'k'},
-                                          {"value", required_argument, NULL, 'v'},
-                                          {"seconds", required_argument, NULL, 't'},
-                                          {"flight", required_argument, NULL, 'f'},
-                                          {"only", required_argument, NULL, 'o'},
-                                          {"timeout", required_argument, NULL, 'd'},
-                                          {"certs", required_argument, NULL, 'c'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {
+        {"servers", required_argument, NULL, 's'}, {"pids", required_argument, NULL, 'p'},
+        {"keys", required_argument, NULL, 'k'},    {"value", required_argument, NULL, 'v'},
+        {"seconds", required_argument, NULL, 't'}, {"flight", required_argument, NULL, 'f'},
+        {"only", required_argument, NULL, 'o'},    {"timeout", required_argument, NULL, 'd'},
+        {"certs", required_argument, NULL, 'c'},   {NULL, 0, NULL, 0}};
     char *parts[LIST_MAX];
     int c;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {

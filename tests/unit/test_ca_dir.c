@@ -146,9 +146,9 @@ static void test_older_list(void **state)
     assert_false(dir.entries[dir.count - 1].revoked);
     assert_int_equal(kith_ca_dir_revoke(&dir, NULL, 0, (int64_t)time(NULL), &error), KITH_OK);
     struct kith_trust *trust = NULL;
-    assert_int_equal(kith_trust_new(kith_buf_bytes(&dir.cert), kith_buf_bytes(&dir.list), &trust,
-                                    &error),
-                     KITH_OK);
+    assert_int_equal(
+        kith_trust_new(kith_buf_bytes(&dir.cert), kith_buf_bytes(&dir.list), &trust, &error),
+        KITH_OK);
     assert_true(kith_trust_revokes(trust, emil.serial));
     assert_false(kith_trust_revokes(trust, fritz.serial));
     kith_trust_free(trust);
@@ -291,9 +291,10 @@ static void test_lines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_make),    cmocka_unit_test(test_issue_and_revoke),
-        cmocka_unit_test(test_older_list), cmocka_unit_test(test_cut_off), cmocka_unit_test(test_locked),
-        cmocka_unit_test(test_damaged), cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_make),       cmocka_unit_test(test_issue_and_revoke),
+        cmocka_unit_test(test_older_list), cmocka_unit_test(test_cut_off),
+        cmocka_unit_test(test_locked),     cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_lines),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -608,12 +608,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_roles),          cmocka_unit_test(test_confined),
         cmocka_unit_test(test_times),          cmocka_unit_test(test_other_authority),
-        cmocka_unit_test(test_fork),
-        cmocka_unit_test(test_revoked),        cmocka_unit_test(test_not_understood),
-        cmocka_unit_test(test_under_a_client), cmocka_unit_test(test_changed),
-        cmocka_unit_test(test_bad_text),       cmocka_unit_test(test_match),
-        cmocka_unit_test(test_others_list),    cmocka_unit_test(test_names),
-        cmocka_unit_test(test_cluster),
+        cmocka_unit_test(test_fork),           cmocka_unit_test(test_revoked),
+        cmocka_unit_test(test_not_understood), cmocka_unit_test(test_under_a_client),
+        cmocka_unit_test(test_changed),        cmocka_unit_test(test_bad_text),
+        cmocka_unit_test(test_match),          cmocka_unit_test(test_others_list),
+        cmocka_unit_test(test_names),          cmocka_unit_test(test_cluster),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -78,7 +78,8 @@ static void test_all(void **state)
     assert_int_equal(count, KITH_CONNS_MAX - KITH_HOLDERS_KEPT);
     struct kith_cert admin = cert_of(KITH_CERT_ADMIN, 9), node = cert_of(KITH_CERT_NODE, 9);
     assert_int_equal(add(&holders, 10000, &admin, 1, ""), 1);
-    assert_int_equal(add(&holders, 20000, &node, 2000, ""), 2000); /* the core has a limit of its own */
+    assert_int_equal(add(&holders, 20000, &node, 2000, ""),
+                     2000); /* the core has a limit of its own */
     for (uint64_t conn = 1; conn < 30000; conn++) {
         kith_holders_remove(&holders, conn);
     }

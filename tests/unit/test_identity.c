@@ -242,8 +242,8 @@ static size_t log_has(const char *path, const char *words)
     return count;
 }
 
-/* The log is told once when the own certificate ends soon, by who runs for some seconds, and at once
- * of a new one that does; not of one with time left. */
+/* The log is told once when the own certificate ends soon, by who runs for some seconds, and at
+ * once of a new one that does; not of one with time left. */
 static void test_warned(void **state)
 {
     (void)state;
@@ -339,10 +339,8 @@ static void test_start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_start),
-        cmocka_unit_test(test_renewed),
-        cmocka_unit_test(test_lists),
-        cmocka_unit_test(test_somebody_else),
+        cmocka_unit_test(test_start),  cmocka_unit_test(test_renewed),
+        cmocka_unit_test(test_lists),  cmocka_unit_test(test_somebody_else),
         cmocka_unit_test(test_warned),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -156,7 +156,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(levels_parse),
         cmocka_unit_test(lines_go_to_the_file),
-        cmocka_unit_test(standard_error_follows), cmocka_unit_test(control_characters),
+        cmocka_unit_test(standard_error_follows),
+        cmocka_unit_test(control_characters),
         cmocka_unit_test(limited),
     };
     if (!mkdtemp(dir)) {

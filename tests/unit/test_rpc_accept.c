@@ -80,8 +80,8 @@ static pid_t strangers(const char *address, int tell[2], int told[2])
 static void dial(struct pair *pair)
 {
     uint64_t conn = 0;
-    assert_int_equal(
-        kith_rpc_connect(pair->client.rpc, pair->address, KITH_RPC_ROWS, &conn, NULL), KITH_OK);
+    assert_int_equal(kith_rpc_connect(pair->client.rpc, pair->address, KITH_RPC_ROWS, &conn, NULL),
+                     KITH_OK);
 }
 
 static void ask(struct pair *pair, uint64_t id)

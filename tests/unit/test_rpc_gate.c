@@ -107,10 +107,18 @@ static void test_limits(void **state)
 static void test_parse(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"",           "unix:",           "ipv4:1.2.3.4",
-                                      "ipv4:1.2.3:5", "ipv6:[::1]",      "ipv6:%5B::1:7",
-                                      "ipv6:::1:7", "ipv4:1.2.3.4:0",  "ipv4:1.2.3.4:99999",
-                                      "ipv6:[]:7",  "unix-abstract:a", "ipv6:[::1%5D:7"};
+    static const char *const bad[] = {"",
+                                      "unix:",
+                                      "ipv4:1.2.3.4",
+                                      "ipv4:1.2.3:5",
+                                      "ipv6:[::1]",
+                                      "ipv6:%5B::1:7",
+                                      "ipv6:::1:7",
+                                      "ipv4:1.2.3.4:0",
+                                      "ipv4:1.2.3.4:99999",
+                                      "ipv6:[]:7",
+                                      "unix-abstract:a",
+                                      "ipv6:[::1%5D:7"};
     struct rpc_place place, other;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_false(rpc_place_parse(bad[i], &place));
@@ -252,7 +260,8 @@ static void test_rate(void **state)
         close(fd);
         now_ms += 10;
     }
-    /* at most `burst` a look at who has gone (it looks ten times a second): no more than the rate */
+    /* at most `burst` a look at who has gone (it looks ten times a second): no more than the rate
+     */
     assert_in_range(in, 10 * RPC_GATE_RATE, 12 + 10 * RPC_GATE_RATE_KNOWN + 2);
     rpc_gate_free(gate);
 }
@@ -322,9 +331,9 @@ static void test_descriptors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_limits),  cmocka_unit_test(test_parse),
-        cmocka_unit_test(test_unknown), cmocka_unit_test(test_known),
-        cmocka_unit_test(test_reserve), cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_limits),    cmocka_unit_test(test_parse),
+        cmocka_unit_test(test_unknown),   cmocka_unit_test(test_known),
+        cmocka_unit_test(test_reserve),   cmocka_unit_test(test_rate),
         cmocka_unit_test(test_strangers), cmocka_unit_test(test_descriptors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -333,8 +333,8 @@ static void *carry(void *arg)
     while (good && poll(ends, 2, WAIT_MAX_S * 1000) > 0) {
         for (int i = 0; i < 2 && good; i++) {
             ssize_t got = ends[i].revents ? recv(ends[i].fd, bytes, sizeof bytes, 0) : 1;
-            good = got > 0 && (!ends[i].revents || send(ends[1 - i].fd, bytes, (size_t)got,
-                                                        MSG_NOSIGNAL) == got);
+            good = got > 0 && (!ends[i].revents ||
+                               send(ends[1 - i].fd, bytes, (size_t)got, MSG_NOSIGNAL) == got);
         }
     }
     close(ends[0].fd);
@@ -489,8 +489,7 @@ static grpc_status_code call_method(const char *method, const char *address,
     grpc_channel_args args = {1, &name};
     grpc_channel *channel = grpc_channel_create(address, credentials, &args);
     grpc_call *call = grpc_channel_create_call(
-        channel, NULL, GRPC_PROPAGATE_DEFAULTS, queue,
-        grpc_slice_from_static_string(method), NULL,
+        channel, NULL, GRPC_PROPAGATE_DEFAULTS, queue, grpc_slice_from_static_string(method), NULL,
         gpr_time_add(gpr_now(GPR_CLOCK_REALTIME), gpr_time_from_seconds(WAIT_MAX_S, GPR_TIMESPAN)),
         NULL);
     grpc_metadata_array metadata, trailing;
