@@ -106,8 +106,8 @@ void conn_hello(struct kith_node *node, uint64_t conn)
     hello->software = node->software;
 }
 
-/* Anybody can have himself refused as often as he likes. */
-static void log_refusal(struct kith_node *node, const char *reason)
+/* Anybody can have himself refused, or refuse us, as often as he likes. */
+void conn_log(struct kith_node *node, const char *what, const char *reason)
 {
     uint64_t missed = 0;
     if (node->refusals == 0 || node->now_ms - node->refused_ms >= KITH_REFUSALS_MS) {
@@ -119,14 +119,14 @@ static void log_refusal(struct kith_node *node, const char *reason)
         core_log(node, LEVEL_WARN, "%llu more connections were closed", (unsigned long long)missed);
     }
     if (++node->refusals <= KITH_REFUSALS_TOLD) {
-        core_log(node, LEVEL_WARN, "connection closed: %s", reason);
+        core_log(node, LEVEL_WARN, "%s: %s", what, reason);
     }
 }
 
 void conn_refuse(struct kith_node *node, struct conn *conn, enum kith_err err, const char *reason)
 {
     struct conn copy = *conn;
-    log_refusal(node, reason);
+    conn_log(node, "connection closed", reason);
     if (!copy.bulk && !copy.theirs_bulk) { /* those have no message for it */
         core_send(node, copy.id, KITH_MSG_ADMIN_RES, 0)->u.admin_res.status =
             core_status(err, reason);

@@ -386,6 +386,8 @@ struct conn *conn_add(struct kith_node *node, uint64_t id, bool ours); /* NULL: 
 void conn_remove(struct kith_node *node, uint64_t id);
 void conn_hello(struct kith_node *node, uint64_t conn);
 void conns_tick(struct kith_node *node);
+/* A line about the end of a connection; only some of them are written. */
+void conn_log(struct kith_node *node, const char *what, const char *reason);
 /* Takes a hello; closes the connection where it is not right. */
 void conn_take_hello(struct kith_node *node, struct conn *conn, const struct kith_hello *hello);
 /* Ends it with a reason for both sides. */

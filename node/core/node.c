@@ -595,8 +595,7 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_ADMIN_RES: /* a peer says why it ends the connection */
         if (conn->role == KITH_ROLE_NODE && msg->id == 0 &&
             msg->u.admin_res.status.err != KITH_OK) {
-            core_log(node, LEVEL_WARN, "a peer closes the connection: %s",
-                     msg->u.admin_res.status.message);
+            conn_log(node, "a peer closes the connection", msg->u.admin_res.status.message);
         }
         return KITH_OK;
     }
@@ -613,7 +612,7 @@ static enum kith_err take_message(struct kith_node *node, const struct kith_even
         if (event->msg->kind == KITH_MSG_HELLO) {
             conn_take_hello(node, conn, &event->msg->u.hello);
         } else if (event->msg->kind == KITH_MSG_ADMIN_RES) {
-            core_log(node, LEVEL_WARN, "a peer closes the connection: %s",
+            conn_log(node, "a peer closes the connection",
                      event->msg->u.admin_res.status.message);
         } else {
             conn_refuse(node, conn, KITH_EINVAL, "the first message was not a hello");

@@ -144,6 +144,16 @@ static void test_silent(void **state)
     tick(&world, 1000);
     assert_int_equal(closed_count(&world, 400), 1);
     assert_int_equal(lines(&world, "190 more connections were closed"), 1);
+    accepted.conn = 500;
+    run(&world, &accepted);
+    told = 0;
+    for (uint32_t i = 0; i < 50; i++) { /* who refuses us fills no disk either */
+        struct kith_msg msg = {.kind = KITH_MSG_ADMIN_RES};
+        msg.u.admin_res.status.message = "no";
+        message(&world, 500, &msg);
+        told += lines(&world, "a peer closes the connection: no");
+    }
+    assert_int_equal(told, KITH_REFUSALS_TOLD - 1);
     kith_node_free(world.node);
 }
 

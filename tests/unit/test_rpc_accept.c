@@ -101,6 +101,9 @@ static void test_flood(void **state)
     pair_start(&pair, KITH_RPC_ROWS, NULL);
     end_echo(&pair.server);
     ask(&pair, 0);
+    rpc_door_count(pair.server.rpc, &total, &unknown);
+    assert_int_equal(total, 1);
+    assert_int_equal(unknown, 0); /* he has opened a stream */
     pid_t pid = strangers(pair.address, tell, told);
     assert_int_equal(read(told[0], &byte, 1), 1);
     assert_int_equal(byte, 'g');
