@@ -336,7 +336,7 @@ static const char *no_room(const struct rpc_gate *gate, int fd, const struct rpc
     if (from->local) {
         return NULL; /* gRPC tells these from each other no further: nobody becomes known */
     }
-    if (gate->unknown >= limits->unknown) {
+    if (gate->unknown >= limits->unknown - (known ? 0 : limits->unknown / 4)) {
         return "too many have not shown who they are";
     }
     return place->unknown >= limits->unknown_each

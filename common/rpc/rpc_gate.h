@@ -11,7 +11,7 @@
  *                        where somebody has shown who he is
  *     a place            half of that
  *     unknown ones       those that have not made a call yet which was let in: `unknown` in all,
- *                        `unknown_each` from one place
+ *                        the last quarter for known places, and `unknown_each` from one place
  *     how fast           RATE a second from one place, after a burst of unknown_each; a call that
  *                        is let in gives its one back, so that who belongs here is not counted;
  * from places where nobody has shown who he is, RATE_STRANGERS in all

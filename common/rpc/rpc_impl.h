@@ -108,6 +108,8 @@ struct kith_rpc {
     struct rpc_tls *tls; /* NULL: plain text */
     grpc_completion_queue *queue;
     grpc_server *server;
+    uint64_t excess;  /* atomic: what queues hold above a share for each; rpc_send.c. Rarely written */
+    uint64_t shed_ms; /* atomic: when it was too much, and looked at */
     struct rpc_door *door; /* set before the server is started, until it has ended; NULL: none */
     pthread_t *threads;
     uint32_t thread_count;
@@ -142,8 +144,6 @@ struct kith_rpc {
     uint64_t tls_ms; /* when certificates are looked at next */
     uint64_t put_off_ms; /* when it has waited long enough; 0 = the list is empty; atomic, too */
 
-    uint64_t excess;             /* atomic: what queues hold above a share for each; rpc_send.c */
-    uint64_t shed_ms;            /* atomic: when it was too much, and looked at */
     struct kith_rpc_stats stats; /* atomic, relaxed */
 };
 
