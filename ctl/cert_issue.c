@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "ctl/ca_dir.h"
+#include "ctl/cert_issue.h"
 #include "ctl/ctl.h"
 #include "ctl/format.h"
 #include "data/key.h"
@@ -453,13 +454,41 @@ static enum kith_err init_check(const char *folder, struct kith_error *error)
     return KITH_OK;
 }
 
+static enum kith_err init_make(const char *folder, const char *cluster, const char *node,
+                               uint32_t days, struct place places[2], struct kith_cert certs[2],
+                               struct kith_error *error)
+{
+    char ca_path[PATH_MAX];
+    struct kith_ca_dir ca;
+    enum kith_err err = kith_ca_path(folder, "ca", ca_path, error);
+    err = err == KITH_OK ? init_check(folder, error) : err;
+    err = err == KITH_OK ? make_folder(folder, 0755, error) : err;
+    if (err == KITH_OK) {
+        err = kith_ca_dir_make(ca_path, cluster, KITH_AUTHORITY_DAYS_DEFAULT, (int64_t)time(NULL),
+                               error);
+    }
+    err = err == KITH_OK ? kith_ca_dir_open(ca_path, true, &ca, error) : err;
+    if (err == KITH_OK) {
+        err = init_issue(&ca, folder, node, days, places, certs, error);
+        kith_ca_dir_close(&ca);
+    }
+    return err;
+}
+
+enum kith_err kith_cert_folder_make(const char *folder, const char *cluster, const char *node,
+                                    struct kith_error *error)
+{
+    struct place places[2];
+    struct kith_cert certs[2];
+    return init_make(folder, cluster, node, KITH_CERT_DAYS_DEFAULT, places, certs, error);
+}
+
 int kith_ctl_init_dir(const struct kith_ctl_args *args)
 {
     const char *folder = args->positional[0], *cluster = NULL;
     char node[KITH_CERT_NAME_SIZE], ca_path[PATH_MAX];
     struct place places[2];
     struct kith_cert certs[2];
-    struct kith_ca_dir ca;
     struct kith_error error;
     uint32_t days = 0;
     if (names_of(args, &cluster, node, &error) != KITH_OK ||
@@ -467,18 +496,7 @@ int kith_ctl_init_dir(const struct kith_ctl_args *args)
         kith_ca_path(folder, "ca", ca_path, &error) != KITH_OK) {
         return kith_ctl_usage(args, &error);
     }
-    enum kith_err err = init_check(folder, &error);
-    err = err == KITH_OK ? make_folder(folder, 0755, &error) : err;
-    if (err == KITH_OK) {
-        err = kith_ca_dir_make(ca_path, cluster, KITH_AUTHORITY_DAYS_DEFAULT, (int64_t)time(NULL),
-                               &error);
-    }
-    err = err == KITH_OK ? kith_ca_dir_open(ca_path, true, &ca, &error) : err;
-    if (err != KITH_OK) {
-        return kith_ctl_fail(args, &error);
-    }
-    err = init_issue(&ca, folder, node, days, places, certs, &error);
-    kith_ca_dir_close(&ca);
+    enum kith_err err = init_make(folder, cluster, node, days, places, certs, &error);
     if (err == KITH_OK && args->json) {
         json_t *rest =
             json_pack("{s:s, s:o, s:o}", "cluster", cluster, "node",

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "ctl/format.h"
+#include "ctl/own_cert.h"
 
 #define NAME_MAX_BYTES (sizeof(((struct kith_cluster *)0)->name) - 1) /* without the NUL */
 #define ZONE_MAX_BYTES (KITH_ZONE_SIZE - 1)
@@ -22,8 +23,8 @@ enum kith_err kith_ctl_order(struct kith_link *link, const char *address,
     if (!ask.box) {
         *error = ask.error;
         if (error->code == KITH_EUNREACH) {
-            (void)kith_error_set(error, error->code, "no answer from %s; is kithd running there?",
-                                 ask.error.message);
+            (void)kith_error_set(error, error->code, "no answer from %s; %s",
+                                 ask.error.message, kith_ctl_nobody(ask.error.message));
         }
         return error->code;
     }

@@ -132,6 +132,8 @@ static const struct kith_ctl_option resolve_options[] = {
 };
 static const struct kith_ctl_option up_options[] = {
     {"nodes", "COUNT", "how many (default 3, or as many as there were)"},
+    {"insecure", NULL,
+     "without certificates: every user of this machine may read and write everything"},
     {"cache", "SIZE",
      "of each node (default: all share a sixteenth of the memory, 64M to 1G each)"},
     {NULL, NULL, NULL},

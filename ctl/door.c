@@ -55,12 +55,12 @@ enum kith_err kith_door_open(const struct kith_ctl_args *args, const char *level
     options.tls = kith_ctl_identity(&files);
     enum kith_err err = kith_client_open(&options, &ret_door->client, error);
     if (err == KITH_EUNREACH) {
-        static const char remedy[] = "; is kithd running there?";
         struct kith_error told = *error;
-        size_t room = sizeof(told.message) - sizeof(remedy);
+        const char *remedy = kith_ctl_nobody(told.message);
+        size_t room = sizeof(told.message) - strlen(remedy) - sizeof("; ");
         bool cut = strlen(told.message) > room; /* many servers, each with its reason */
-        (void)kith_error_set(error, err, "%.*s%s%s", (int)(cut ? room - 4 : room), told.message,
-                             cut ? "...)" : "", remedy);
+        (void)kith_error_set(error, err, "%.*s%s; %s", (int)(cut ? room - 4 : room),
+                             told.message, cut ? "...)" : "", remedy);
     }
     return err;
 }

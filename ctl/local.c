@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "ctl/format.h"
+#include "ctl/local_certs.h"
 #include "ctl/report.h"
 #include "ctl/status.h"
 
@@ -128,6 +129,9 @@ int kith_ctl_local_status(const struct kith_ctl_args *args)
         (void)kith_error_set(&error, KITH_ENOTFOUND,
                              "%s holds no local cluster; make one: kithctl local up %s", local.dir,
                              local.dir);
+        return kith_ctl_fail(args, &error);
+    }
+    if (kith_local_certs_use(&local, &error) != KITH_OK) {
         return kith_ctl_fail(args, &error);
     }
     uint32_t running = 0;

@@ -5,6 +5,7 @@
  *     DIR/cluster.json   which nodes there are: address and pid of each
  *     DIR/nodeK/         data of node K (kithd.pid and address among it, written by kithd)
  *     DIR/nodeK.log      its log
+ *     DIR/certs/, env    certificates, and what kithctl wants to know: local_certs.h
  *
  * local_state.c reads and writes cluster.json, local_process.c starts and ends daemons,
  * local_remove.c removes what a run has made, local.c is the commands, local_up.c the first. */
@@ -29,6 +30,7 @@ struct kith_local {
     char dir[PATH_MAX]; /* absolute */
     bool made;          /* DIR, by this run */
     bool has_state;     /* cluster.json was there when it was read */
+    bool secure;        /* it has certificates */
     uint64_t cache_bytes; /* of each node that is started from now on; 0 = kithd's own choice */
     uint32_t count;
     struct kith_local_node nodes[KITH_LOCAL_NODES_MAX];
@@ -58,6 +60,9 @@ KITH_MUST_CHECK enum kith_err kith_local_paths(const struct kith_local *local, u
                                                char ret_data[PATH_MAX], char ret_log[PATH_MAX],
                                                struct kith_error *error);
 
+/* The text and a line feed into a file, flushed. EIO. */
+KITH_MUST_CHECK enum kith_err kith_local_text_write(const char *path, const char *text,
+                                                    struct kith_error *error);
 /* Removes cluster.json, where it is. EIO. */
 KITH_MUST_CHECK enum kith_err kith_local_forget(const struct kith_local *local,
                                                 struct kith_error *error);
@@ -75,6 +80,9 @@ KITH_MUST_CHECK enum kith_err kith_local_present(const struct kith_local *local,
 KITH_MUST_CHECK enum kith_err kith_local_remove(const struct kith_local *local, uint32_t index,
                                                 const struct kith_local_present *before,
                                                 struct kith_error *error);
+
+/* Removes all that is at `path`, where there is something. EIO. */
+KITH_MUST_CHECK enum kith_err kith_local_tree_remove(const char *path, struct kith_error *error);
 
 /* ---- Processes ---- */
 

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "ctl/local.h"
+#include "ctl/local_certs.h"
 
 #define EXEC_WAIT_MS 1000 /* for a program to be mapped: far less where the disk answers at all */
 #define TAIL_BYTES   8192
@@ -307,6 +308,31 @@ static enum kith_err daemon_spawn(const char *program, const char *log, char *co
     return KITH_OK;
 }
 
+#define CERT_WORDS 4u
+
+/* Options of kithd: its certificate, or that it has none. */
+static enum kith_err cert_words(const struct kith_local *local,
+                                char ret_words[CERT_WORDS][PATH_MAX + 8], uint32_t *ret_count,
+                                struct kith_error *error)
+{
+    static const char *const options[CERT_WORDS] = {"--cert=", "--key=", "--ca=", "--crl="};
+    static const char *const files[CERT_WORDS] = {"node.crt", "node.key", "ca.crt", "crl.pem"};
+    *ret_count = local->secure ? CERT_WORDS : 1;
+    if (!local->secure) {
+        (void)snprintf(ret_words[0], sizeof(ret_words[0]), "--insecure");
+        return KITH_OK;
+    }
+    enum kith_err err = KITH_OK;
+    for (uint32_t i = 0; i < CERT_WORDS && err == KITH_OK; i++) {
+        char path[PATH_MAX];
+        err = kith_local_cert_path(local, files[i], path, error);
+        if (err == KITH_OK) {
+            (void)snprintf(ret_words[i], sizeof(ret_words[i]), "%s%s", options[i], path);
+        }
+    }
+    return err;
+}
+
 enum kith_err kith_local_start(struct kith_local *local, uint32_t index, const char *program,
                                struct kith_local_process *ret_process, struct kith_error *error)
 {
@@ -316,17 +342,27 @@ enum kith_err kith_local_start(struct kith_local *local, uint32_t index, const c
     char name[PATH_MAX];
     char cache[32];
     char metrics[] = "--metrics=127.0.0.1:0"; /* each its own: the file `metrics` in its data */
-    char options[5][16] = {"--data", "--listen", "--log", "--insecure", "--cache"};
+    char options[4][16] = {"--data", "--listen", "--log", "--cache"};
+    char certs[CERT_WORDS][PATH_MAX + 8];
+    uint32_t cert_count = 0;
     enum kith_err err = kith_local_paths(local, index, data, log, error);
+    err = err == KITH_OK ? cert_words(local, certs, &cert_count, error) : err;
     if (err != KITH_OK) {
         return err;
     }
     (void)snprintf(name, sizeof(name), "%s", program);
     (void)snprintf(listen_at, sizeof(listen_at), "127.0.0.1:%u", local->nodes[index].port);
     (void)snprintf(cache, sizeof(cache), "%lluM", (unsigned long long)(local->cache_bytes >> 20));
-    char *const last = local->cache_bytes > 0 ? options[4] : NULL; /* ends the list where unset */
-    char *const argv[] = {name, options[0], data, options[1], listen_at, metrics, options[2],
-                          log,  options[3], last, cache,      NULL};
+    char *argv[8 + CERT_WORDS + 2 + 1] = {name,    options[0], data, options[1], listen_at,
+                                          metrics, options[2], log};
+    uint32_t used = 8;
+    for (uint32_t i = 0; i < cert_count; i++) {
+        argv[used++] = certs[i];
+    }
+    if (local->cache_bytes > 0) {
+        argv[used++] = options[3];
+        argv[used++] = cache;
+    }
     pid_t pid = 0;
     err = daemon_spawn(program, log, argv, &pid, error);
     if (err != KITH_OK) {

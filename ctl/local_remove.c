@@ -40,15 +40,22 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
     return remove(path);
 }
 
+enum kith_err kith_local_tree_remove(const char *path, struct kith_error *error)
+{
+    return !is_there(path) ||
+                   nftw(path, remove_one, TREE_FDS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) == 0
+               ? KITH_OK
+               : kith_error_set(error, KITH_EIO, "cannot remove %s: %s", path, strerror(errno));
+}
+
 enum kith_err kith_local_remove(const struct kith_local *local, uint32_t index,
                                 const struct kith_local_present *before, struct kith_error *error)
 {
     char data[PATH_MAX];
     char log[PATH_MAX];
     enum kith_err err = kith_local_paths(local, index, data, log, error);
-    if (err == KITH_OK && !before->data && is_there(data) &&
-        nftw(data, remove_one, TREE_FDS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) != 0) {
-        err = kith_error_set(error, KITH_EIO, "cannot remove %s: %s", data, strerror(errno));
+    if (err == KITH_OK && !before->data) {
+        err = kith_local_tree_remove(data, error);
     }
     if (err == KITH_OK && !before->log && unlink(log) != 0 && errno != ENOENT) {
         err = kith_error_set(error, KITH_EIO, "cannot remove %s: %s", log, strerror(errno));

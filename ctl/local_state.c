@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "ctl/local.h"
+#include "ctl/local_certs.h"
 
 #define STATE_FILE     "cluster.json"
 #define STATE_SIZE_MAX 65536u /* bytes; 64 nodes take 3 KiB */
@@ -87,7 +88,11 @@ enum kith_err kith_local_load(const char *dir, struct kith_local *ret_local,
         return kith_error_set(error, errno == ENOENT ? KITH_ENOTFOUND : KITH_EIO, "%s: %s", dir,
                               strerror(errno));
     }
-    enum kith_err err = state_path(ret_local, "", path, error);
+    enum kith_err err = kith_local_cert_path(ret_local, "", path, error);
+    if (err == KITH_OK) {
+        ret_local->secure = access(path, F_OK) == 0;
+        err = state_path(ret_local, "", path, error);
+    }
     if (err != KITH_OK) {
         return err;
     }
@@ -153,7 +158,7 @@ enum kith_err kith_local_hold(const char *dir, bool create, struct kith_local *r
     return KITH_OK;
 }
 
-static enum kith_err file_write(const char *path, const char *text, struct kith_error *error)
+enum kith_err kith_local_text_write(const char *path, const char *text, struct kith_error *error)
 {
     FILE *file = fopen(path, "we");
     if (!file) {
@@ -182,7 +187,7 @@ enum kith_err kith_local_save(const struct kith_local *local, struct kith_error 
     }
     char *text = kith_local_encode(local);
     err =
-        text ? file_write(fresh, text, error) : kith_error_set(error, KITH_ENOMEM, "out of memory");
+        text ? kith_local_text_write(fresh, text, error) : kith_error_set(error, KITH_ENOMEM, "out of memory");
     free(text);
     if (err == KITH_OK && rename(fresh, path) != 0) {
         err = kith_error_set(error, KITH_EIO, "%s: %s", path, strerror(errno));

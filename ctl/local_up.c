@@ -23,6 +23,7 @@
 #include "base/memory.h"
 #include "ctl/cluster.h"
 #include "ctl/format.h"
+#include "ctl/local_certs.h"
 #include "ctl/status.h"
 
 #define UP_TIMEOUT_MS       60000u /* recovery after a crash reads the log: seconds, not minutes */
@@ -45,6 +46,7 @@ struct up {
     bool formed;                       /* every node is */
     bool ran;                          /* a node did before */
     bool begun;                        /* something may have been made */
+    bool certs_made;
     uint32_t before;                   /* nodes of earlier runs */
     char addresses[KITH_LOCAL_NODES_MAX][32];
     struct kith_link *link;
@@ -151,10 +153,32 @@ static enum kith_err node_start(struct up *up, uint32_t index, const char *progr
     return err;
 }
 
+/* A cluster that is new gets certificates, unless it shall have none. */
+static enum kith_err certs_have(struct up *up, struct kith_error *error)
+{
+    bool insecure = kith_ctl_value(up->args, "insecure") != NULL;
+    if (insecure && up->local.secure) {
+        return kith_error_set(error, KITH_EINVAL,
+                              "%s has certificates already, and keeps them: --insecure is for a "
+                              "cluster that is made",
+                              up->local.dir);
+    }
+    enum kith_err err = KITH_OK;
+    if (!insecure && !up->local.secure && up->before == 0) {
+        up->begun = true;
+        err = kith_local_certs_make(&up->local, error);
+        up->certs_made = err == KITH_OK;
+    }
+    return err == KITH_OK ? kith_local_certs_use(&up->local, error) : err;
+}
+
 static enum kith_err start_all(struct up *up, struct kith_error *error)
 {
     char program[PATH_MAX];
     enum kith_err err = kith_local_program(program, error);
+    if (err == KITH_OK) {
+        err = certs_have(up, error);
+    }
     for (uint32_t i = 0; err == KITH_OK && i < up->local.count; i++) {
         err = node_start(up, i, program, error);
     }
@@ -312,6 +336,10 @@ static enum kith_err form(struct up *up, struct kith_error *error)
     }
     up->formed = true;
     up->failed = 0;
+    err = kith_local_env_write(&up->local, error);
+    if (err != KITH_OK) {
+        return err;
+    }
     up->deadline_ms = kith_mono_ms() + UP_TIMEOUT_MS;
     while (!settled(up, error)) {
         if (!pause_short(up)) {
@@ -330,8 +358,9 @@ static int up_report(struct up *up)
         for (uint32_t i = 0; i < up->local.count; i++) {
             (void)printf("%s%s", i > 0 ? "," : "", up->addresses[i]);
         }
-        (void)printf("\nSee: kithctl local status %s      Stop: kithctl local down %s\n",
-                     up->local.dir, up->local.dir);
+        (void)printf("\nSee: kithctl local status %s      Stop: kithctl local down %s\n"
+                     "For other commands: . %s/env\n",
+                     up->local.dir, up->local.dir, up->local.dir);
         return KITH_CTL_OK;
     }
     json_t *list = json_array();
@@ -438,6 +467,9 @@ static void take_back(struct up *up, char *ret_text, size_t size)
     bool good = started_end(up, &ended);
     uint32_t count = good ? kept(up) : up->local.count; /* what may still run must be found again */
     enum kith_err err = added_remove(up, count, &removed, &error);
+    if (err == KITH_OK && count == 0 && up->certs_made) {
+        err = kith_local_certs_remove(&up->local, &error);
+    }
     up->local.count = err == KITH_OK ? count : up->local.count;
     if (err == KITH_OK && up->local.count == 0 && !up->local.has_state) {
         err = kith_local_forget(&up->local, &error);

@@ -11,4 +11,7 @@
  * who reads them: whoever names a key does not mean plain text. */
 const struct kith_identity_files *kith_ctl_identity(struct kith_identity_files *files);
 
+/* What may help where nobody has answered, for these reasons. */
+const char *kith_ctl_nobody(const char *reasons);
+
 #endif

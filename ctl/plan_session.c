@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "ctl/own_cert.h"
 #include "ctl/plan_session.h"
 
 #include <string.h>
@@ -106,7 +107,8 @@ enum kith_err kith_plan_newcomer(struct kith_plan_session *session, const char *
                   session->args->timeout_ms);
     if (!ask.box) {
         return kith_error_set(error, ask.error.code,
-                              "no answer from %.400s; is kithd running there?", ask.error.message);
+                              "no answer from %.400s; %s", ask.error.message,
+                              kith_ctl_nobody(ask.error.message));
     }
     const struct kith_node_status *node = &ask.box->msg.u.status_res.node;
     enum kith_err err = KITH_OK;

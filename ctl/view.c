@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "ctl/own_cert.h"
 #include "ctl/view.h"
 
 #include <stdio.h>
@@ -55,8 +56,8 @@ static enum kith_err door_error(const struct kith_link_ask *asks, uint32_t count
         }
         used += (size_t)more;
     }
-    return kith_error_set(error, KITH_EUNREACH, "no node answered (%s); is kithd running there?",
-                          list);
+    return kith_error_set(error, KITH_EUNREACH, "no node answered (%s); %s", list,
+                          kith_ctl_nobody(list));
 }
 
 struct door {

@@ -97,7 +97,7 @@ refuses "$port" kithd --data "$work/other" --insecure --listen "127.0.0.1:$port"
 say "a peer of another cluster"
 c2=$work/c2$'\xff' # a folder whose name is not UTF-8 can be told in JSON too
 mkdir "$c2"
-kithctl local up "$c2" --nodes 1 --json >"$work/up.json" || fail "local up --json"
+kithctl local up "$c2" --nodes 1 --insecure --json >"$work/up.json" || fail "local up --json"
 other=$(cat "$c2/node1/address")
 refuses "cluster" kithctl join "$other" --through "$(cat "$dir/node1/address")"
 kithctl local down "$c2" --json >"$work/down.json" || fail "local down --json"
@@ -134,7 +134,7 @@ if [ "$(id -u)" = 0 ]; then
     mkdir "$work/small"
     mount -t tmpfs -o size=64m tmpfs "$work/small"
     echo "$work/small" >"$work/small.mounted"
-    kithctl local up "$work/small/c" --nodes 1 >/dev/null
+    kithctl local up "$work/small/c" --nodes 1 --insecure >/dev/null
     small=$(cat "$work/small/c/node1/address")
     kithctl put before full --servers "$small"
     kithctl put before2 full --servers "$small"
@@ -155,7 +155,7 @@ if [ "$(id -u)" = 0 ]; then
     kithctl delete before2 --servers "$small" || fail_small "no delete on a full disk"
     # what was acknowledged is there once there is room
     mount -o remount,size=512m "$work/small"
-    kithctl local up "$work/small/c" --nodes 1 >/dev/null ||
+    kithctl local up "$work/small/c" --nodes 1 --insecure >/dev/null ||
         fail_small "no start after the disk was full"
     small=$(cat "$work/small/c/node1/address")
     [ "$(kithctl get before --servers "$small")" = full ] ||

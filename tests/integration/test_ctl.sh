@@ -128,7 +128,8 @@ grep -qx 'an old line' "$new/node3.log" || fail "an old log is gone"
 [ "$(runs "$new")" = 0 ] || fail "nodes still run"
 
 say "a node that an older cluster gets does not come up"
-kithctl local up "$dir" --nodes 1 >/dev/null
+kithctl local up "$dir" --nodes 1 --insecure >/dev/null
+[ ! -e "$dir/certs" ] || fail "certificates with --insecure"
 servers=$(cat "$dir/node1/address")
 kv put keep safe
 pid=$(node_pid 1)
@@ -145,10 +146,15 @@ cluster_up 1
 say "a cluster with data gets two nodes more, and the data moves"
 grown=$work/grown
 kithctl local up "$grown" --nodes 1 >/dev/null
-kithctl put keep moved --servers "$(cat "$grown/node1/address")"
+fails 3 kithctl put keep no --timeout 2s --servers "$(cat "$grown/node1/address")" # it wants a certificate
+fails 1 kithctl local up "$grown" --insecure
+says 'has certificates already'
+. "$grown/env"
+kithctl put keep moved
 kithctl local up "$grown" --nodes 3 >/dev/null
 other=$(cat "$grown/node2/address"),$(cat "$grown/node3/address")
 all_moved() {
+    . "$grown/env"
     kithctl status --json --servers "$other" >"$work/status.log" &&
         /usr/bin/python3 - "$work/status.log" <<'EOF'
 import json, sys
@@ -161,6 +167,7 @@ wait_for 30 "all three to own all partitions" all_moved
 kill -9 "$(cat "$grown/node1/kithd.pid")"
 [ "$(kithctl get keep --servers "$other")" = moved ] || fail "the data of the first node"
 kithctl local down "$grown" >/dev/null
+unset KITH_SERVERS KITH_CERT KITH_KEY KITH_CA KITH_CRL
 
 say "a node that fails leaves a cluster as it was"
 echo node1 >"$bad"
