@@ -172,7 +172,14 @@ static void test_many(void **state)
     }
     assert_true((uint64_t)time(NULL) < begun_s + KITH_HTTP_IDLE_S - 2); /* not for their silence */
     assert_int_equal(answers, 0);
-    assert_int_equal(ask(REQUEST("GET", "/again")), 200);
+    /* there is room again as soon as the server has seen them go */
+    const struct timespec tick = {0, 1000000};
+    int status = ask(REQUEST("GET", "/again"));
+    while (status == 0 && (uint64_t)time(NULL) < begun_s + KITH_HTTP_IDLE_S) {
+        (void)nanosleep(&tick, NULL);
+        status = ask(REQUEST("GET", "/again"));
+    }
+    assert_int_equal(status, 200);
 }
 
 static void test_listen(void **state)
