@@ -8,7 +8,11 @@
  * what other requests of the client bring meanwhile binds only those that begin later.
  *
  * That holds for degraded answers as well. Excepted is what a power loss has destroyed: what is on W nodes
- * is on W - 1 then, and a read quorum may miss it until repair has been there. */
+ * is on W - 1 then, and a read quorum may miss it until repair has been there.
+ *
+ * ASLEEP. A client that was told nothing of a row for half a grace has forgotten it, both clocks
+ * (client/session.c): what it is told then is the beginning of all that it has seen, and does not go on
+ * from what it saw before. Owners who are cut apart for so long may each tell it less than that. */
 #include "sim.h"
 
 static void clock_set(struct sim_bytes *bytes, const struct kith_clock *clock)
@@ -39,8 +43,22 @@ static bool covers(const struct kith_clock *a, const struct kith_clock *b)
     return order == KITH_CLOCK_EQUAL || order == KITH_CLOCK_AFTER;
 }
 
-void sessions_join(struct sim *sim, uint32_t client, uint32_t row, const struct kith_clock *clock,
-                   bool gone)
+/* Counted in ms, as the client counts. */
+static bool asleep(const struct sim *sim, uint32_t client, uint32_t row)
+{
+    uint64_t since_ms = sim->clients[client].seen_us[row] / 1000;
+    return sim->sweeps && sim->now_us / 1000 - since_ms >= SWEEPS_SESSION_MS;
+}
+
+/* Whether the client still knows what it had seen of row i when the request began. */
+static bool awake(const struct sim *sim, const struct sim_op *record, uint32_t i)
+{
+    return record->begun_us >= sim->clients[record->owner].slept_us[record->rows[i]] &&
+           !asleep(sim, record->owner, record->rows[i]);
+}
+
+static void join(struct sim *sim, uint32_t client, uint32_t row, const struct kith_clock *clock,
+                 bool gone)
 {
     struct sim_client *who = &sim->clients[client];
     struct sim_bytes *to = gone ? &who->gone[row] : &who->seen[row];
@@ -56,8 +74,22 @@ void sessions_join(struct sim *sim, uint32_t client, uint32_t row, const struct 
     if (covers(clock, &rest)) {
         sim_bytes_clear(other);
     }
-    who->seen_us[row] = sim->now_us;
     kith_arena_release(&arena);
+}
+
+void sessions_join(struct sim *sim, uint32_t client, uint32_t row, const struct kith_clock *clock,
+                   bool gone)
+{
+    struct sim_client *who = &sim->clients[client];
+    if (asleep(sim, client, row)) {
+        sim_bytes_clear(&who->seen[row]);
+        sim_bytes_clear(&who->gone[row]);
+        who->slept_us[row] = sim->now_us;
+    }
+    join(sim, client, row, clock, gone);
+    if (clock->count > 0) { /* else it is told of nothing that it could note */
+        who->seen_us[row] = sim->now_us;
+    }
 }
 
 /* A scan does not tell the clock of what is gone, and the client may have found it newer than its own
@@ -70,20 +102,15 @@ void sessions_absent(struct sim *sim, const struct sim_op *record, uint32_t i)
     kith_arena_init(&arena, 0);
     clock_of(&arena, &who->seen[record->rows[i]], &seen);
     if (seen.count > 0) {
-        sessions_join(sim, record->owner, record->rows[i], &seen, true);
+        join(sim, record->owner, record->rows[i], &seen, true);
     }
     kith_arena_release(&arena);
 }
 
-/* A client that has slept for days is bound to nothing that it saw before; nor one that was told, while
- * power was lost, that the row is gone. */
+/* A client that was told, while power was lost, that the row is gone is bound to nothing that it saw. */
 static bool seen_binds(const struct sim *sim, const struct sim_op *record, uint32_t i)
 {
-    if (record->begun_us <= sim->clients[record->owner].forgot_us[record->rows[i]]) {
-        return false;
-    }
-    uint64_t since_us = sim->clients[record->owner].seen_us[record->rows[i]];
-    return !sim->sweeps || sim->now_us - since_us < UINT64_C(1000) * SWEEPS_SESSION_MS;
+    return record->begun_us > sim->clients[record->owner].forgot_us[record->rows[i]];
 }
 
 /* Whether nothing is there that was seen before: then the row may have begun anew since. */
@@ -188,8 +215,10 @@ static void ghost_check(struct sim *sim, const struct sim_op *record, uint32_t i
 void sessions_read(struct sim *sim, const struct sim_op *record, uint32_t i,
                    const struct kith_row *row)
 {
-    seen_check(sim, record, i, row);
-    ghost_check(sim, record, i, row);
+    if (awake(sim, record, i)) {
+        seen_check(sim, record, i, row);
+        ghost_check(sim, record, i, row);
+    }
 }
 
 void sessions_note(struct sim *sim, struct sim_op *record, uint32_t i, uint32_t row)
@@ -233,6 +262,9 @@ void sessions_left_out(struct sim *sim, const struct sim_op *record, uint32_t i)
 {
     struct kith_arena arena;
     struct kith_clock seen;
+    if (!awake(sim, record, i)) {
+        return;
+    }
     kith_arena_init(&arena, 0);
     clock_of(&arena, &record->seen[i], &seen);
     for (uint32_t w = 0; w < sim->oracle.count; w++) {

@@ -442,7 +442,8 @@ struct sim_client {
     struct sim_bytes context[SIM_ROWS];
     struct sim_bytes seen[SIM_ROWS]; /* the clock that its reads must cover, as a row, */
     struct sim_bytes gone[SIM_ROWS]; /* and that of states without contents: what it covers */
-    uint64_t seen_us[SIM_ROWS];      /* is not there again. Since when `seen` is that */
+    uint64_t seen_us[SIM_ROWS];      /* is not there again. When it was last told of either */
+    uint64_t slept_us[SIM_ROWS];  /* requests from before are bound by neither any more */
     uint64_t forgot_us[SIM_ROWS]; /* requests from before are not bound to what was seen of the row */
     struct sim_watch watches[SIM_GROUPS];
     uint64_t deaf_until_us; /* until then it may not know that a connection is broken */
@@ -727,7 +728,7 @@ void sessions_read(struct sim *sim, const struct sim_op *record, uint32_t i,
 /* Judges that a scan leaves row i out: it has no sibling, so nobody's write may be hidden by that. */
 void sessions_left_out(struct sim *sim, const struct sim_op *record, uint32_t i);
 /* What the client has seen of the row goes on as one clock, of contents or of none; the other one
- * ends where it is covered. */
+ * ends where it is covered. What it saw before it slept is no part of that. */
 void sessions_join(struct sim *sim, uint32_t client, uint32_t row, const struct kith_clock *clock,
                    bool gone);
 /* The client was told, while power was lost, that the row is gone with all that it has seen of it: the
