@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * large_place.h - a mount of a cluster in memory, with a directory of many names that another mount
- * fills and changes. For test_pack.c and test_neighbours.c; include it after cmocka.h. */
+ * fills and changes. For test_pack.c and neighbours_ask.h; include it after cmocka.h. */
 #ifndef KITH_TESTS_LARGE_PLACE_H
 #define KITH_TESTS_LARGE_PLACE_H
 

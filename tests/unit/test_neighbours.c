@@ -10,142 +10,10 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "large_place.h"
 #include "lib/random.h"
+#include "neighbours_ask.h"
 
-#define LARGE  40000u /* names: more than twice what a load brings */
-#define MIDDLE 20000u /* behind all that a load, or a page, brings */
-#define FIRST  16u    /* rows of a window at first */
-#define PAGE   KITH_PAGE_ROWS_MAX
-#define MODEL  600u  /* names in the middle that anything happens to */
-#define STEPS  6000u
-
-/* ---- Questions ---- */
-
-/* As the handler of LOOKUP: from memory. */
-static struct kith_entry *known_entry(struct place *place, const char *name)
-{
-    struct kith_entry *entry = kith_entry_find(place->dir, name);
-    entry = entry == NULL ? kith_watch_entry(place->fs, place->dir, name) : entry;
-    return entry != NULL && kith_entry_valid(entry, kith_mono_ns()) ? entry : NULL;
-}
-
-static bool known(struct place *place, const char *name)
-{
-    pthread_mutex_lock(&place->fs->lock);
-    bool is = known_entry(place, name) != NULL;
-    pthread_mutex_unlock(&place->fs->lock);
-    return is;
-}
-
-static uint32_t held; /* requests that are kept unanswered */
-
-/* Until nothing else is under way any more. */
-static void await_quiet(struct place *place)
-{
-    const struct timespec tick = {0, 100000};
-    struct kith_fake_counts counts;
-    bool quiet = false;
-    while (!quiet) {
-        kith_fake_counts(place->cluster, &counts);
-        quiet = counts.under_way == held && counts.calling == 0;
-        if (!quiet) {
-            nanosleep(&tick, NULL);
-        }
-    }
-}
-
-static struct kith_job *job_for(struct place *place, const char *name)
-{
-    struct kith_job *job = kith_job_new(place->fs, NULL, kith_inode_ino(place->fs, place->dir), 0,
-                                        kith_do_lookup);
-    assert_non_null(job);
-    snprintf(job->name, sizeof job->name, "%s", name);
-    return job;
-}
-
-/* The id of the file that a LOOKUP finds, 0: there is none; ret_mode may be NULL. */
-static uint64_t ask_mode(struct place *place, const char *name, mode_t *ret_mode)
-{
-    const struct timespec tick = {0, 100000};
-    pthread_mutex_lock(&place->fs->lock);
-    struct kith_entry *entry = known_entry(place, name);
-    if (entry != NULL) {
-        kith_near_used(entry);
-    }
-    pthread_mutex_unlock(&place->fs->lock);
-    if (entry == NULL) {
-        kith_start_lookup(job_for(place, name));
-    }
-    for (;;) {
-        await_quiet(place);
-        pthread_mutex_lock(&place->fs->lock);
-        entry = known_entry(place, name);
-        uint64_t id = entry != NULL && entry->inode != NULL ? entry->inode->id : 0;
-        if (id != 0 && ret_mode != NULL) {
-            *ret_mode = entry->inode->attrs.mode;
-        }
-        pthread_mutex_unlock(&place->fs->lock);
-        if (entry != NULL) {
-            return id;
-        }
-        nanosleep(&tick, NULL);
-    }
-}
-
-static uint64_t ask(struct place *place, const char *name)
-{
-    return ask_mode(place, name, NULL);
-}
-
-static void ask_number(struct place *place, uint32_t number)
-{
-    char name[16];
-    name_of(name, number);
-    assert_int_equal(ask(place, name), FIRST_ID + number);
-}
-
-/* How many names from that one on are known without a question. */
-static uint32_t known_from(struct place *place, uint32_t number)
-{
-    char name[16];
-    uint32_t count = 0;
-    for (name_of(name, number); known(place, name); name_of(name, number + count)) {
-        count++;
-    }
-    return count;
-}
-
-/* The directory is watched, and known to be large. */
-static void begin(struct place *place)
-{
-    assert_int_equal(found(place, "f00000"), 1);
-    assert_int_equal(found(place, "f00001"), 1);
-    assert_int_equal(found(place, "f00002"), 1);
-    assert_true(place->dir->dir->large);
-    count_anew(place);
-}
-
-/* A window of a page, which ends before the number. */
-static uint32_t grow(struct place *place, uint32_t number)
-{
-    uint32_t brought = 0;
-    while (brought < PAGE - 2) {
-        ask_number(place, number);
-        brought = known_from(place, number + 1);
-        for (uint32_t i = 0; i <= brought; i++) {
-            ask_number(place, number++);
-        }
-    }
-    return number;
-}
-
-static int setup(void **state)
-{
-    int error = setup_with(state, LARGE);
-    begin(*state);
-    return error;
-}
+#define FIRST 16u /* rows of a window at first */
 
 /* ---- How many ---- */
 
@@ -321,13 +189,6 @@ static void test_told_of_few(void **state)
 
 /* ---- What is known ---- */
 
-/* The next question begins a window. */
-static void anew(struct place *place)
-{
-    kith_free(place->dir->dir->near);
-    place->dir->dir->near = NULL;
-}
-
 static void test_missing(void **state)
 {
     struct place *place = *state;
@@ -455,28 +316,6 @@ static void test_cut(void **state)
     assert_int_equal(ask_mode(place, "f30001", &mode), FIRST_ID + 30001);
     assert_int_equal(mode, 0606);
     assert_asked(place, 1, 1);
-}
-
-/* The scan is there, and is not answered yet. */
-static void hold_scan(struct place *place, const char *name)
-{
-    const struct timespec tick = {0, 100000};
-    struct kith_fake_counts counts = {0};
-    anew(place);
-    kith_fake_hold(place->cluster, KITH_CLIENT_SCAN, true);
-    kith_start_lookup(job_for(place, name));
-    while (counts.under_way == 0) {
-        nanosleep(&tick, NULL);
-        kith_fake_counts(place->cluster, &counts);
-    }
-    held = 1;
-}
-
-static void let_go(struct place *place)
-{
-    held = 0;
-    kith_fake_hold(place->cluster, KITH_CLIENT_SCAN, false);
-    await_quiet(place);
 }
 
 /* The rows of one name are more than a window holds: it tells nothing, least of all of that one. */
@@ -710,125 +549,6 @@ static void test_unmount_meanwhile(void **state)
     place->fs = NULL;
 }
 
-/* ---- A model: what names there are, and anything may happen in any order ---- */
-
-struct model {
-    uint64_t ids[MODEL]; /* 0: there is none; 1: made by this mount, its id is its own */
-    uint64_t next_id;
-    bool packed; /* what leaves the table is remembered (pack.c) */
-    struct test_random random;
-};
-
-static uint32_t model_name(struct model *model, char name[16])
-{
-    uint32_t number = test_random_below(&model->random, MODEL);
-    name_of(name, MIDDLE + number);
-    return number;
-}
-
-/* One is changed here or elsewhere, or leaves the table. */
-static void model_change(struct place *place, struct model *model)
-{
-    char name[16];
-    uint32_t number = model_name(model, name);
-    uint64_t *id = &model->ids[number];
-    uint32_t what = test_random_below(&model->random, 100);
-    if (what < 30) {
-        *id = test_random_below(&model->random, 3) == 0 ? 0 : ++model->next_id;
-        theirs(place, name, *id);
-    } else if (what < 50) {
-        work(place, place->dir, name, *id != 0 ? kith_do_unlink : kith_do_mknod);
-        *id = *id != 0 ? 0 : 1;
-    } else if (what < 97) {
-        pthread_mutex_lock(&place->fs->lock);
-        struct kith_entry *entry = kith_entry_find(place->dir, name);
-        if (entry != NULL && entry->pins == 0 &&
-            (entry->inode == NULL || entry->inode->refs == 1)) {
-            kith_entry_remove(place->fs, entry);
-        }
-        pthread_mutex_unlock(&place->fs->lock);
-    } else if (what < 99) {
-        evict_all(place);
-    } else {
-        struct kith_bytes none = {NULL, 0};
-        (void)kith_fake_tell(place->cluster, &place->dir->dir->group, &none, 0);
-    }
-}
-
-/* Nothing but what is tested here reads: no load, and no pages ahead. */
-static void model_quiet(struct place *place, const struct model *model)
-{
-    pthread_mutex_lock(&place->fs->lock);
-    struct kith_pack *pack = kith_pack_of(place->dir);
-    pack = pack == NULL && model->packed ? kith_pack_begin(place->fs, place->dir) : pack;
-    if (pack != NULL) {
-        kith_pack_ahead(pack)->over = true;
-    }
-    (void)kith_watch_live(place->dir);
-    place->dir->dir->large = true;
-    place->dir->dir->misses = 0;
-    place->dir->dir->questions = 0;
-    pthread_mutex_unlock(&place->fs->lock);
-}
-
-static uint32_t model_ask(struct place *place, struct model *model)
-{
-    char name[16];
-    uint32_t number = model_name(model, name), without = 0; /* a question */
-    uint32_t end = number + test_random_below(&model->random, 40);
-    for (; number < end && number < MODEL; number++) {
-        name_of(name, MIDDLE + number);
-        model_quiet(place, model);
-        without += known(place, name) ? 1 : 0;
-        uint64_t id = ask(place, name);
-        assert_int_equal(id != 0, model->ids[number] != 0);
-        if (model->ids[number] > 1) {
-            assert_int_equal(id, model->ids[number]);
-        }
-    }
-    return without;
-}
-
-static void run_model(struct place *place, bool packed)
-{
-    static struct model model;
-    uint32_t from_memory = 0, beside = 0;
-    char name[16];
-    model = (struct model){.next_id = 1000000, .packed = packed, .random = {3}};
-    for (uint32_t i = 0; i < MODEL; i++) {
-        model.ids[i] = FIRST_ID + MIDDLE + i;
-    }
-    for (uint32_t i = 0; i < STEPS; i++) {
-        model_quiet(place, &model);
-        (void)model_name(&model, name);
-        if (test_random_below(&model.random, 8) == 0 && !known(place, name)) {
-            hold_scan(place, name); /* and what happens meanwhile */
-            for (uint32_t k = test_random_below(&model.random, 6); k > 0; k--) {
-                model_change(place, &model);
-                model_quiet(place, &model);
-            }
-            let_go(place);
-            beside++;
-        } else if (test_random_below(&model.random, 3) == 0) {
-            from_memory += model_ask(place, &model);
-        } else {
-            model_change(place, &model);
-        }
-    }
-    assert_true(beside > STEPS / 100);
-    assert_true(from_memory > STEPS);
-}
-
-static void test_model(void **state)
-{
-    run_model(*state, false);
-}
-
-static void test_model_with_pack(void **state)
-{
-    run_model(*state, true);
-}
-
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -854,8 +574,6 @@ int main(void)
         CASE(test_lapse),
         CASE(test_attributes),
         CASE(test_unmount_meanwhile),
-        CASE(test_model),
-        CASE(test_model_with_pack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
