@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""table.py CEILING MEASURED: two outputs of workloads.py side by side, with ratios.
+"""table.py CEILING MEASURED [NAME NAME]: two outputs of workloads.py side by side, with ratios.
 
 The ratio is measured / ceiling for rates (more is better) and for times (less is better) alike, and
-the floor that the project holds itself to stands beside it."""
+the floor that the project holds itself to stands beside it; none where the two are named, for then
+the first is no ceiling."""
 import sys
 
 # workload -> (kind, bound): "min" = at least this share of the ceiling's rate, "max" = at most so
@@ -30,22 +31,26 @@ def read(path):
 def main():
     ceiling, ceiling_notes = read(sys.argv[1])
     measured, notes = read(sys.argv[2])
-    print(f"{'WORKLOAD':26} {'UNIT':6} {'PASSTHROUGH':>12} {'KITHFS':>12} {'RATIO':>7}  FLOOR")
+    named = len(sys.argv) == 5
+    first, second = sys.argv[3:5] if named else ("passthrough", "kithfs")
+    print(f"{'WORKLOAD':26} {'UNIT':6} {first.upper():>12} {second.upper():>12} {'RATIO':>7}  "
+          f"{'' if named else 'FLOOR'}".rstrip())
     for name, (value, unit) in measured.items():
         if name not in ceiling:
             print(f"{name:26} {unit:6} {'-':>12} {value:12.4g}")
             continue
         ratio = value / ceiling[name][0]
         floor = ""
-        if name in FLOORS:
+        if name in FLOORS and not named:
             kind, bound = FLOORS[name]
             held = ratio >= bound if kind == "min" else ratio <= bound
             if name == "a_create_4k":
                 held = held or value >= 1500
             floor = f"{'>=' if kind == 'min' else '<='} {bound} {'held' if held else 'NOT HELD'}"
-        print(f"{name:26} {unit:6} {ceiling[name][0]:12.4g} {value:12.4g} {ratio:7.3f}  {floor}")
+        print(f"{name:26} {unit:6} {ceiling[name][0]:12.4g} {value:12.4g} {ratio:7.3f}  "
+              f"{floor}".rstrip())
     for note in ceiling_notes:
-        print("passthrough:", note)
+        print(f"{first}:", note)
     for note in notes:
         print(note)
     return 1 if any(n.startswith("FAIL") for n in ceiling_notes + notes) else 0
