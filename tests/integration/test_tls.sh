@@ -122,7 +122,12 @@ cat >strangers.py <<'END'
 import resource, socket, sys
 host, port = sys.argv[1].split(":")
 resource.setrlimit(resource.RLIMIT_NOFILE, (2000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-held = [socket.create_connection((host, int(port))) for _ in range(1000)]
+held = []
+for _ in range(1000):
+    try:
+        held.append(socket.create_connection((host, int(port))))
+    except ConnectionResetError:  # it was closed before connect() had returned
+        pass
 print("connected", flush=True)
 sys.stdin.read()
 END
