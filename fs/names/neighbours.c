@@ -74,6 +74,7 @@ struct kith_near {
     struct window windows[STREAMS];
     bool under_way;        /* a scan: */
     struct window *target; /* whose place it takes */
+    uint64_t taken;        /* live when it was: what left the table before is not noted under another */
     uint32_t rows;
     bool begins;         /* it goes on from none */
     uint64_t begun;      /* load of the last that was of those; 0: that is known */
@@ -254,6 +255,7 @@ uint32_t kith_near_take(struct kith_inode *dir, const char *name)
     (void)snprintf(window->first, sizeof window->first, "%s", name);
     near->target = window;
     near->under_way = true;
+    near->taken = near->live;
     return near->rows;
 }
 
@@ -374,8 +376,8 @@ static void window_fill(struct kith_near *near, const struct kith_job *job,
     window->rows = near->rows;
     window->brought = page->brought;
     window->open = !page->more;
-    window->sure = (window->open || page->last.size > 0) && near->live == kith_watch_live(dir) &&
-                   kith_watch_counts(dir, job->started);
+    window->sure = (window->open || page->last.size > 0) && near->taken == near->live &&
+                   near->live == kith_watch_live(dir) && kith_watch_counts(dir, job->started);
     memcpy(window->first, job->name, sizeof window->first);
     name_of(window->last, page->last.size > 0 ? page->last : asked_for(job));
     name_of(window->next, page->next);

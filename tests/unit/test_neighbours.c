@@ -438,6 +438,33 @@ static void test_left_meanwhile(void **state)
     assert_int_not_equal(ask(place, "g00005"), 0);
 }
 
+/* The watch became another one after the scan was taken: what left before that is not remembered. */
+static void test_another_watch_meanwhile(void **state)
+{
+    struct place *place = *state;
+    anew(place);
+    struct kith_job *job = job_for(place, "g00000");
+    pthread_mutex_lock(&place->fs->lock);
+    assert_int_equal(kith_near_take(place->dir, job->name), FIRST);
+    pthread_mutex_unlock(&place->fs->lock);
+    const struct kith_bytes none = {NULL, 0};
+    (void)kith_fake_tell(place->cluster, &place->dir->dir->group, &none, 0);
+    pthread_mutex_lock(&place->fs->lock);
+    assert_int_not_equal(kith_watch_live(place->dir), 0);
+    place->dir->dir->large = true;
+    assert_int_equal(kith_near_take(place->dir, "h"), 0); /* one is under way */
+    pthread_mutex_unlock(&place->fs->lock);
+    job->load = ++place->fs->load_count;
+    job->started = kith_mono_ns();
+    const struct kith_client_result nothing = {.err = KITH_OK};
+    struct kith_entry *entry = kith_near_saw(job, place->dir, &nothing);
+    assert_non_null(entry);
+    kith_entry_unpin(place->fs, entry);
+    kith_job_begin(job);
+    kith_job_end(job);
+    assert_false(known(place, "g00004"));
+}
+
 /* A put of unknown outcome may be carried out behind the scan. */
 static void test_doubt(void **state)
 {
@@ -569,6 +596,7 @@ int main(void)
         CASE(test_told_meanwhile),
         CASE(test_own_meanwhile),
         CASE(test_left_meanwhile),
+        CASE(test_another_watch_meanwhile),
         CASE(test_doubt),
         CASE(test_scan_fails),
         CASE(test_lapse),
