@@ -38,10 +38,15 @@ enum kith_err kith_loopback_only(const char *address, bool *ret_only, struct kit
     (void)snprintf(host, sizeof host, "%.*s", (int)(bracketed ? size - 2 : size),
                    address + (bracketed ? 1 : 0));
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    if (strcmp(host, "localhost") != 0) {
+        hints.ai_flags |= AI_NUMERICHOST;
+    }
     struct addrinfo *list;
     int failed = getaddrinfo(host, NULL, &hints, &list);
     if (failed != 0) {
-        return kith_error_set(error, KITH_EINVAL, "%s: %s", address, gai_strerror(failed));
+        return kith_error_set(error, KITH_EINVAL,
+                              "%s: %s; give the address as a number, as 127.0.0.1:7070 or [::1]:7070",
+                              address, gai_strerror(failed));
     }
     *ret_only = true;
     for (const struct addrinfo *at = list; at; at = at->ai_next) {

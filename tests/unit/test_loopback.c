@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Which addresses only this machine can reach. Numbers alone: no name is looked up. */
+ * Which addresses only this machine can reach. No name but localhost is looked up. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,6 +25,7 @@ static void test_loopback(void **state)
     (void)state;
     only("127.0.0.1:7070", true);
     only("127.255.3.4:0", true);
+    only("localhost:7070", true);
     only("[::1]:7070", true);
     only("[::ffff:127.0.0.1]:7070", true);
 }
@@ -48,7 +49,7 @@ static void test_no_address(void **state)
 {
     static const char *const bad[] = {"",         ":7070",          "127.0.0.1",
                                       "[]:7070",  "[127.0.0.1:70]", "[::1",
-                                      "a b:7070", "300.0.0.1:7070"};
+                                      "a b:7070", "300.0.0.1:7070", "node.example:7070"};
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct kith_error error = {KITH_OK, ""};
