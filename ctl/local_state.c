@@ -187,7 +187,8 @@ enum kith_err kith_local_save(const struct kith_local *local, struct kith_error 
     }
     char *text = kith_local_encode(local);
     err =
-        text ? kith_local_text_write(fresh, text, error) : kith_error_set(error, KITH_ENOMEM, "out of memory");
+        text ? kith_local_text_write(fresh, text, error)
+             : kith_error_set(error, KITH_ENOMEM, "out of memory");
     free(text);
     if (err == KITH_OK && rename(fresh, path) != 0) {
         err = kith_error_set(error, KITH_EIO, "%s: %s", path, strerror(errno));

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "ctl/own_cert.h"
 #include "ctl/plan_session.h"
 
 #include <string.h>
@@ -8,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "ctl/format.h"
+#include "ctl/own_cert.h"
 #include "ctl/progress.h"
 #include "ctl/report.h"
 #include "text/columns.h"

@@ -9,9 +9,9 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "text/figures.h"
 
 #define ENTER "\033[?1049h\033[?25l\033[H\033[J" /* the second page, no cursor, empty */
@@ -158,13 +158,6 @@ void kith_screen_close(void)
 
 /* ---- Waiting ---- */
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-}
-
 /* Whether q, or Ctrl-D, was typed; the terminal may also be gone. */
 static bool quit_typed(void)
 {
@@ -179,8 +172,8 @@ static bool quit_typed(void)
 
 enum kith_screen_event kith_screen_wait(uint32_t ms)
 {
-    uint64_t end_ms = now_ms() + ms;
-    for (uint64_t now = now_ms(); now < end_ms; now = now_ms()) {
+    uint64_t end_ms = kith_mono_ms() + ms;
+    for (uint64_t now = kith_mono_ms(); now < end_ms; now = kith_mono_ms()) {
         struct pollfd fds[] = {{.fd = woken, .events = POLLIN},
                                {.fd = STDIN_FILENO, .events = POLLIN}};
         if (poll(fds, keys ? 2 : 1, (int)(end_ms - now)) < 0) {

@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "ctl/again.h"
 #include "ctl/ctl.h"
 #include "ctl/format.h"
@@ -241,13 +241,6 @@ struct looking {
     uint64_t before_ms;
 };
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-}
-
 static int look(void *arg)
 {
     struct looking *looking = arg;
@@ -262,7 +255,7 @@ static int look(void *arg)
                        &view, &error) != KITH_OK) {
         return kith_ctl_fail(args, &error);
     }
-    uint64_t now = now_ms();
+    uint64_t now = kith_mono_ms();
     const struct kith_view *before = looking->has ? &looking->before : NULL;
     uint64_t elapsed_ms = now - looking->before_ms;
     int health = kith_view_health(&view);

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "ctl/own_cert.h"
 #include "ctl/view.h"
 
 #include <stdio.h>
@@ -8,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "ctl/ctl.h"
+#include "ctl/own_cert.h"
 
 static struct kith_msg status_question(void)
 {

@@ -210,7 +210,8 @@ static void print_help(void)
         "  --config FILE   read settings from FILE first; its sections are [node], [store], [log]\n"
         "  --foreground    the default; kithd never leaves the foreground\n"
         "  --help, --version\n\n"
-        "Example: kithd --data /var/lib/kithfs --listen 10.0.1.11:7070 --cert node.crt --key node.key --ca ca.crt\n"
+        "Example: kithd --data /var/lib/kithfs --listen 10.0.1.11:7070 \\\n"
+        "             --cert node.crt --key node.key --ca ca.crt\n"
         "then, for a new cluster: kithctl init 10.0.1.11:7070\n"
         "or, to join one:         kithctl join 10.0.1.11:7070 --through 10.0.1.12:7070\n"
         "Exit status: 0 ended in order, 1 wrong option or setting, 2 failure.\n",
