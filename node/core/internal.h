@@ -281,6 +281,7 @@ struct kith_node {
     uint32_t pending_fresh; /* slots from this one on were never used, nor their memory touched */
     uint32_t pending_ended; /* slots that become free with the next step */
     uint64_t pending_use;
+    uint64_t pending_bytes; /* of contents that the messages of pendings brought */
     uint32_t *heap; /* slots by due_ms */
     uint32_t heap_count;
     uint32_t repairs_out;
@@ -347,7 +348,7 @@ uint64_t core_random(struct kith_node *node);
 
 enum kith_err pending_init(struct kith_node *node);
 void pending_release_all(struct kith_node *node);
-/* NULL when KITH_PENDING_MAX are under way. */
+/* NULL when KITH_PENDING_MAX are under way, or KITH_PENDING_BYTES_MAX with what `asked` brings. */
 struct pending *pending_new(struct kith_node *node, enum pending_kind kind, uint64_t conn,
                             const struct kith_msg *asked, uint64_t timeout_ms);
 /* Another id: what comes under the old one is not taken any more. No store operation is out. */

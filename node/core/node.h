@@ -17,7 +17,8 @@
 
 #include "core/store.h"
 
-#define KITH_PENDING_MAX 8192u /* requests under way in a node; more are REFUSED at once */
+#define KITH_PENDING_MAX 8192u /* requests under way in a node; more are REFUSED at once, and so is what */
+#define KITH_PENDING_BYTES_MAX (UINT64_C(1) << 30) /* brings more contents than these, with theirs */
 /* Watches (watch.c); more are ELIMIT, and their clients do without. */
 #define KITH_WATCH_MAX       524288u /* of a node, 44 bytes each: 32 clients with all they may hold */
 #define KITH_WATCH_CONN_MAX  16384u  /* of a connection; a client holds no more (KITH_WATCHES_MAX) */

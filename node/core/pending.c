@@ -5,10 +5,11 @@
  * A slot that has a store operation out is never reused before the last completion, because the
  * operation points into the slot's arena; it is only marked as answered. So a store that hangs
  * fills the pool, and further requests are REFUSED: the bound on memory holds whatever the disk
- * does.
+ * does. What requests bring is counted as well: thousands of them with a chunk each would be too much.
  *
  * Ids are (use * KITH_PENDING_MAX + slot), where `use` counts allocations: an answer or completion
  * that comes too late finds another id in the slot and is dropped. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "core/internal.h"
@@ -91,12 +92,34 @@ static void heap_remove(struct kith_node *node, struct pending *pending)
 
 /* ---- Life ---- */
 
+/* Of contents; names and lists are small. One message has no more than some MiB. */
+static uint32_t bytes_of(const struct kith_msg *msg)
+{
+    uint64_t bytes = 0;
+    if (msg->kind == KITH_MSG_PUT_REQ) {
+        for (uint32_t i = 0; i < msg->u.put_req.update_count; i++) {
+            const struct kith_put_update *update = &msg->u.put_req.updates[i];
+            bytes += update->value.size + update->context.size +
+                     update->ref_count * sizeof update->refs[0];
+        }
+    } else if (msg->kind == KITH_MSG_REPLICATE_REQ) {
+        for (uint32_t i = 0; i < msg->u.replicate_req.row_count; i++) {
+            bytes += msg->u.replicate_req.rows[i].state.size;
+        }
+    } else if (msg->kind == KITH_MSG_CHUNK_PUT_REQ && msg->u.chunk_put_req.payload != NULL) {
+        bytes = msg->u.chunk_put_req.payload->size;
+    }
+    return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+}
+
 struct pending *pending_new(struct kith_node *node, enum pending_kind kind, uint64_t conn,
                             const struct kith_msg *asked, uint64_t timeout_ms)
 {
     bool fresh = node->pending_free == KITH_PENDING_MAX;
     uint32_t slot = fresh ? node->pending_fresh : node->pending_free;
-    if (slot == KITH_PENDING_MAX) {
+    uint32_t bytes = asked ? bytes_of(asked) : 0;
+    if (slot == KITH_PENDING_MAX ||
+        (bytes > 0 && node->pending_bytes + bytes > KITH_PENDING_BYTES_MAX)) {
         return NULL;
     }
     struct pending *pending = &node->pendings[slot];
@@ -109,6 +132,8 @@ struct pending *pending_new(struct kith_node *node, enum pending_kind kind, uint
     kith_arena_init(&pending->arena, 0);
     node->pending_use++;
     node->pending_count++;
+    node->pending_bytes += bytes;
+    pending->bytes = bytes;
     pending->kind = kind;
     pending->slot = slot;
     pending->id = node->pending_use * KITH_PENDING_MAX + slot;
@@ -165,6 +190,7 @@ void pending_bury(struct kith_node *node)
         node->pending_ended = pending->next_free;
         kith_blob_drop(pending->blob);
         pending->blob = NULL;
+        node->pending_bytes -= pending->bytes;
         kith_arena_release(&pending->arena);
         pending->next_free = node->pending_free;
         node->pending_free = pending->slot;
@@ -356,5 +382,6 @@ void core_refuse(struct kith_node *node, uint64_t conn, const struct kith_msg *a
 void core_refuse_full(struct kith_node *node, uint64_t conn, const struct kith_msg *asked)
 {
     core_refuse(node, conn, asked, KITH_EREFUSED,
-                core_text(node, "%u requests are under way in this node", KITH_PENDING_MAX));
+                core_text(node, "%u requests with %" PRIu64 " MiB of contents are under way in this node",
+                          node->pending_count, node->pending_bytes >> 20));
 }

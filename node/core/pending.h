@@ -303,6 +303,7 @@ struct pending {
     uint32_t slot;
     uint32_t heap_at; /* place in the heap of deadlines, KITH_NOT_HEAPED */
     uint32_t next_free;
+    uint32_t bytes; /* of contents, in the message: it is held as long */
     uint64_t id; /* unique for ever: use * KITH_PENDING_MAX + slot */
     uint64_t deadline_ms;
     uint64_t due_ms; /* the heap's key: deadline_ms, or earlier to look at it */

@@ -381,6 +381,61 @@ static void test_chunk_of_two_volumes(void **state)
     kith_node_free(world.node);
 }
 
+/* The operation of that kind that the last step wants. */
+static uint64_t wanted(const struct world *world, enum kith_store_kind kind)
+{
+    for (uint32_t i = 0; i < world->last.count; i++) {
+        const struct kith_effect *effect = &world->last.effects[i];
+        if (effect->kind == KITH_EFFECT_STORE && effect->op->kind == kind) {
+            return effect->op->id;
+        }
+    }
+    fail();
+    return 0;
+}
+
+/* A store that hangs: chunks are taken up to a bound on their bytes, and what brings none still is; when
+ * one is stored there is room for another. */
+static void test_contents_bound(void **state)
+{
+    (void)state;
+    struct world world;
+    uint8_t random[10] = {1};
+    world_new(&world, 0);
+    struct kith_blob *blob = kith_blob_new(KITH_CHUNK_MAX);
+    assert_non_null(blob);
+    struct kith_msg msg = {.kind = KITH_MSG_CHUNK_PUT_REQ, .id = 9};
+    struct kith_chunk_put_req *req = &msg.u.chunk_put_req;
+    req->table = table_id(&world);
+    req->payload = blob;
+    uint64_t first = 0;
+    for (uint32_t i = 0; i < KITH_PENDING_BYTES_MAX / KITH_CHUNK_MAX; i++) {
+        random[1] = (uint8_t)i;
+        random[2] = (uint8_t)(i >> 8);
+        req->id = kith_chunk_id_make(7, 2, random);
+        message(&world, 1, &msg);
+        assert_null(sent(&world, KITH_MSG_CHUNK_RES));
+        first = i == 0 ? wanted(&world, KITH_STORE_CHUNK_PUT) : first;
+    }
+    message(&world, 1, &msg);
+    const struct kith_status *status = &sent(&world, KITH_MSG_CHUNK_RES)->u.chunk_res.status;
+    assert_int_equal(status->err, KITH_EREFUSED);
+    assert_non_null(strstr(status->message, "1024 MiB"));
+    struct kith_msg get = {.kind = KITH_MSG_CHUNK_GET_REQ, .id = 10};
+    get.u.chunk_get_req.table = table_id(&world);
+    get.u.chunk_get_req.id = req->id;
+    message(&world, 1, &get);
+    assert_null(sent(&world, KITH_MSG_CHUNK_RES));
+    struct kith_store_done done = {.id = first, .message = "", .reached = KITH_DURABLE_OS};
+    struct kith_event stored = {.kind = KITH_EVENT_STORED, .done = &done};
+    run(&world, &stored);
+    assert_int_equal(sent(&world, KITH_MSG_CHUNK_RES)->u.chunk_res.status.err, KITH_OK);
+    message(&world, 1, &msg); /* the slot is free by then */
+    assert_null(sent(&world, KITH_MSG_CHUNK_RES));
+    kith_blob_drop(blob);
+    kith_node_free(world.node);
+}
+
 static void test_put_malformed(void **state)
 {
     (void)state;
@@ -534,6 +589,7 @@ int main(void)
         cmocka_unit_test(test_put_refused),
         cmocka_unit_test(test_put_malformed),
         cmocka_unit_test(test_chunk_of_two_volumes),
+        cmocka_unit_test(test_contents_bound),
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_no_rows_from_clients),
         cmocka_unit_test(test_no_cluster),
