@@ -247,6 +247,7 @@ static enum kith_err file_check(const struct kith_ctl_args *args, const char *re
                                 struct kith_error *error)
 {
     bool mounted = false;
+    uint32_t volume = 0; /* of no interest either: the mount is asked */
     char *place = kith_malloc(KITH_PATH_SIZE);
     struct kith_ctl_args *copy = kith_malloc(sizeof(*copy));
     enum kith_err err = KITH_OK;
@@ -258,7 +259,7 @@ static enum kith_err file_check(const struct kith_ctl_args *args, const char *re
     } else {
         *copy = *args; /* its servers are of no interest */
         copy->servers_given = true;
-        err = kith_place_find(copy, real, place, &mounted, error);
+        err = kith_place_find(copy, real, NULL, place, &volume, &mounted, error);
     }
     kith_free(place);
     kith_free(copy);

@@ -18,7 +18,7 @@
 #include "ctl/cert_issue.h"
 #include "ctl/ctl.h"
 #include "ctl/format.h"
-#include "data/key.h"
+#include "data/volume.h"
 #include "tls/pem_file.h"
 
 /* Where one holder's files are. */
@@ -65,11 +65,12 @@ static enum kith_err add_volume(struct kith_cert_grant *grant, uint32_t volume,
     return KITH_OK;
 }
 
+/* A name, or a number: all digits (010 is 8 to some, and 10 to others), or 0x7. */
 static enum kith_err take_volume(struct kith_cert_grant *grant, const char *text,
                                  struct kith_error *error)
 {
-    if (strcmp(text, "fs") == 0) {
-        return add_volume(grant, KITH_VOLUME_FS, error);
+    if (kith_volume_name_fits(text)) {
+        return add_volume(grant, kith_volume_number(text), error);
     }
     if (strcmp(text, "kv") == 0) {
         enum kith_err err = add_volume(grant, KITH_VOLUME_KV, error);
@@ -78,12 +79,12 @@ static enum kith_err take_volume(struct kith_cert_grant *grant, const char *text
     char *end = NULL;
     errno = 0;
     bool hex = strncmp(text, "0x", 2) == 0 && text[2] != '\0';
-    bool digits = hex || (*text >= '1' && *text <= '9'); /* 010 is 8 to some, and 10 to others */
+    bool digits = hex || (*text >= '1' && *text <= '9');
     unsigned long long volume = digits ? strtoull(text, &end, hex ? 16 : 10) : 0;
     if (!end || *end || errno != 0 || volume < 1 || volume > UINT32_MAX ||
         volume == KITH_VOLUME_CLUSTER) {
         return kith_error_set(error, KITH_EINVAL,
-                              "--volume: '%.64s' is no volume: fs, kv, or a number from 1 on",
+                              "--volume: '%.64s' is no volume: a name, kv, or a number from 1 on",
                               text);
     }
     return add_volume(grant, (uint32_t)volume, error);

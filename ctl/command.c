@@ -47,11 +47,15 @@ static const struct kith_ctl_option init_options[] = {
 static const struct kith_ctl_option cert_options[] = {ISSUE_OPTIONS, {NULL, NULL, NULL}};
 static const struct kith_ctl_option cert_client_options[] = {
     ISSUE_OPTIONS,
-    {"volume", "V...", "only this volume: a number, fs or kv; may be repeated (default all)"},
+    {"volume", "V...", "only this volume: its name, kv, or a number; may be repeated (default all)"},
     {"read-only", NULL, "nothing may be changed with it"},
     {NULL, NULL, NULL},
 };
 static const struct kith_ctl_option ca_options[] = {CA_OPTION, {NULL, NULL, NULL}};
+static const struct kith_ctl_option volume_create_options[] = {
+    {"owner", "USER", "of its root directory: USER[:GROUP] (default: who runs this)"},
+    {NULL, NULL, NULL},
+};
 static const struct kith_ctl_option join_options[] = {
     {"through", "ADDRESS", "any member of the cluster (default: the first of --servers)"},
     {"zone", "ZONE", "data centre of the new node (default: that of kithd --zone)"},
@@ -67,8 +71,13 @@ static const struct kith_ctl_option ring_options[] = {
     {"key", "KEY", "only the one that this key of the key-value door lies in"},
     {NULL, NULL, NULL},
 };
+#define VOLUME_OPTION                                                                              \
+    {                                                                                              \
+        "volume", "NAME", "of a path that lies in no mount: the tree of that name (default fs)"     \
+    }
 static const struct kith_ctl_option explain_options[] = {
     {"key", NULL, "it is a key, although it begins with '/' or '.'"},
+    VOLUME_OPTION,
     {NULL, NULL, NULL},
 };
 static const struct kith_ctl_option get_options[] = {
@@ -116,6 +125,7 @@ static const struct kith_ctl_option plan_revert_options[] = {
 };
 static const struct kith_ctl_option conflicts_options[] = {
     {"count", NULL, "how many there are, and nothing more"},
+    VOLUME_OPTION,
     {NULL, NULL, NULL},
 };
 static const struct kith_ctl_option diff_options[] = {
@@ -166,6 +176,17 @@ const struct kith_ctl_command kith_ctl_commands[] = {
      "All of that name, or the one of that serial number (or of its first 8 digits or more).\n"
      "The new list is then to be brought to every node and client.\n",
      "kithctl cert revoke laptop", ca_options, kith_ctl_cert_revoke},
+    {"volume", "create", "NAME", 1, 1, "make a tree of its own",
+     "To be mounted with -o volume=NAME. Trees share nothing; a client's certificate may be confined\n"
+     "to some of them. The root directory has mode 755.\n",
+     "kithctl volume create photos --owner anna", volume_create_options, kith_ctl_volume_create},
+    {"volume", "list", "", 0, 0, "the trees that there are",
+     "fs: what is mounted where nothing else is said; kv: the keys of 'get' and 'put'. NUMBER: what\n"
+     "certificates call it by.\n",
+     "kithctl volume list", no_options, kith_ctl_volume_list},
+    {"volume", "remove", "NAME", 1, 1, "remove a tree in which nothing is left",
+     "It is refused while anything is in it: mount it, and remove that first.\n",
+     "kithctl volume remove photos", no_options, kith_ctl_volume_remove},
     {NULL, "join", "NODE", 1, 1, "add a running node to a cluster",
      "NODE is the address of a kithd that has no cluster yet. Where the cluster holds data, that\n"
      "begins to move at once; 'plan join' shows first what would.\n",

@@ -21,6 +21,7 @@ struct asked {
     const struct kith_ctl_args *args;
     char path[KITH_PATH_SIZE]; /* from the root of the filesystem */
     const char *given;         /* as it was typed; NULL: nothing was */
+    uint32_t volume;
     bool mounted;
     bool shows;        /* a person looks at standard error */
     uint64_t begun_ms;
@@ -210,12 +211,12 @@ static void warn(const struct kith_ctl_args *args, const struct kith_conflict_wa
 }
 
 /* From `path` on, "/a/b" from the root of the filesystem. ENOTFOUND, EREFUSED as kith_path_walk. */
-static enum kith_err walk_from(const struct kith_door *door, const char *path,
+static enum kith_err walk_from(const struct kith_door *door, uint32_t volume, const char *path,
                                struct kith_conflict_walk *walk, struct kith_error *error)
 {
     struct kith_path_row rows[KITH_PATH_ROWS_MAX];
     uint32_t count = 0;
-    enum kith_err err = kith_path_walk(door, path, rows, &count, error);
+    enum kith_err err = kith_path_walk(door, volume, path, rows, &count, error);
     if (err != KITH_OK) {
         return err;
     }
@@ -235,7 +236,7 @@ static enum kith_err run(struct asked *asked, struct kith_conflict_walk *walk,
     if (err != KITH_OK) {
         return err;
     }
-    err = walk_from(&door, asked->path, walk, error);
+    err = walk_from(&door, asked->volume, asked->path, walk, error);
     if (err == KITH_ENOTFOUND && asked->given && !asked->mounted) {
         struct kith_error told = *error;
         (void)kith_error_set(error, err,
@@ -255,11 +256,12 @@ static enum kith_err place(struct kith_ctl_args *args, struct asked *asked,
                            struct kith_error *error)
 {
     asked->given = args->count > 0 ? args->positional[0] : NULL;
-    enum kith_err err = kith_place_find(args, asked->given ? asked->given : ".", asked->path,
-                                        &asked->mounted, error);
-    if (err == KITH_EINVAL && !asked->given) {
-        (void)strcpy(asked->path, "/");
-        err = KITH_OK;
+    const char *volume = kith_ctl_value(args, "volume");
+    enum kith_err err = kith_place_find(args, asked->given ? asked->given : ".", volume,
+                                        asked->path, &asked->volume, &asked->mounted, error);
+    if (err == KITH_EINVAL && !asked->given) { /* this is run elsewhere, or in another volume */
+        err = kith_place_find(args, "/", volume, asked->path, &asked->volume, &asked->mounted,
+                              error);
     }
     return err;
 }

@@ -155,6 +155,7 @@ static enum kith_err owners_ask(const struct kith_ctl_args *args, struct kith_li
 
 struct place {
     char path[KITH_PATH_SIZE]; /* "": a key */
+    uint32_t volume; /* of the path */
     uint32_t count;
     struct kith_path_row rows[KITH_PATH_ROWS_MAX];
     struct kith_bytes key;
@@ -168,7 +169,8 @@ static enum kith_err place_of(struct kith_ctl_args *args, struct place *ret_plac
     memset(ret_place, 0, sizeof(*ret_place));
     if ((*text == '/' || *text == '.') && !kith_ctl_value(args, "key")) {
         bool mounted = false;
-        return kith_place_find(args, text, ret_place->path, &mounted, error);
+        return kith_place_find(args, text, kith_ctl_value(args, "volume"), ret_place->path,
+                               &ret_place->volume, &mounted, error);
     }
     ret_place->key = kith_bytes_make(text, strlen(text));
     if (ret_place->key.size == 0 || ret_place->key.size > KITH_NAME_MAX) {
@@ -192,7 +194,7 @@ static enum kith_err rows_find(const struct kith_ctl_args *args, struct place *p
     if (err != KITH_OK) {
         return err;
     }
-    err = kith_path_walk(&door, place->path, place->rows, &place->count, error);
+    err = kith_path_walk(&door, place->volume, place->path, place->rows, &place->count, error);
     kith_client_close(door.client);
     return err;
 }

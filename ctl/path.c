@@ -74,11 +74,13 @@ static bool line_read(const char *line, char point[KITH_PATH_SIZE], char source[
            field_copy(dash + sizeof(type) - 1, source, KITH_PATH_SIZE);
 }
 
-/* "n1,[::1]:7070:/projects": the path begins at the first '/', behind a colon. */
-static bool source_split(char *source, const char **ret_path)
+/* "n1,[::1]:7070:photos:/projects": the path begins at the first '/', behind a colon; what stands behind
+ * the last colon before that is the volume, unless it is a port, which no volume's name looks like. */
+static bool source_split(char *source, const char **ret_path, const char **ret_volume)
 {
     char *slash = strchr(source, '/');
     *ret_path = "";
+    *ret_volume = "fs";
     if (!slash) {
         return true;
     }
@@ -87,12 +89,17 @@ static bool source_split(char *source, const char **ret_path)
     }
     slash[-1] = '\0';
     *ret_path = slash;
+    char *colon = strrchr(source, ':');
+    if (colon && kith_volume_name_fits(colon + 1)) {
+        *colon = '\0';
+        *ret_volume = colon + 1;
+    }
     return true;
 }
 
 enum kith_err kith_path_locate(const char *mounts, const char *cwd, const char *path,
                                char ret_path[KITH_PATH_SIZE], char ret_servers[KITH_PATH_SIZE],
-                               struct kith_error *error)
+                               char ret_volume[KITH_VOLUME_NAME_SIZE], struct kith_error *error)
 {
     char whole[KITH_PATH_SIZE] = "";
     char point[KITH_PATH_SIZE];
@@ -104,12 +111,14 @@ enum kith_err kith_path_locate(const char *mounts, const char *cwd, const char *
     }
     ret_path[0] = '\0';
     ret_servers[0] = '\0';
+    ret_volume[0] = '\0';
     for (const char *line = mounts; *line;) {
         const char *prefix = "";
+        const char *volume = "";
         size_t length = 0;
         if (line_read(line, point, source) && (length = strlen(point)) > best &&
             strncmp(whole, point, length) == 0 && (whole[length] == '/' || !whole[length]) &&
-            source_split(source, &prefix)) {
+            source_split(source, &prefix, &volume)) {
             char place[KITH_PATH_SIZE] = "";
             if (!components_add(place, sizeof(place), prefix) ||
                 !components_add(place, sizeof(place), whole + length)) {
@@ -118,6 +127,7 @@ enum kith_err kith_path_locate(const char *mounts, const char *cwd, const char *
             best = length;
             (void)strcpy(ret_path, place);
             (void)strcpy(ret_servers, source);
+            (void)strcpy(ret_volume, volume);
         }
         line += strcspn(line, "\n");
         line += *line == '\n';
@@ -205,12 +215,11 @@ static enum kith_err rows_of(const struct kith_door *door, const struct kith_gro
     return err == KITH_ENOTFOUND ? KITH_OK : err; /* where it is gone, that is told */
 }
 
-static enum kith_err walk(const struct kith_door *door, const char *path, struct kith_arena *arena,
-                          struct kith_path_row rows[KITH_PATH_ROWS_MAX], uint32_t *ret_count,
-                          struct kith_error *error)
+static enum kith_err walk(const struct kith_door *door, uint32_t volume, const char *path,
+                          struct kith_arena *arena, struct kith_path_row rows[KITH_PATH_ROWS_MAX],
+                          uint32_t *ret_count, struct kith_error *error)
 {
-    static const uint8_t root[KITH_DIR_ID_SIZE];
-    struct kith_group group = kith_group_make(KITH_VOLUME_FS, root);
+    struct kith_group group = kith_volume_root(volume);
     const char *at = path + strspn(path, "/");
     while (*at) {
         size_t length = strcspn(at, "/");
@@ -234,7 +243,7 @@ static enum kith_err walk(const struct kith_door *door, const char *path, struct
         if (err != KITH_OK) {
             return kith_error_wrap(error, "%.*s", (int)(at + length - path), path);
         }
-        group = kith_group_make(KITH_VOLUME_FS, record.dir_id);
+        group = kith_group_make(volume, record.dir_id);
         at = next;
     }
     *ret_count = 0;
@@ -244,13 +253,13 @@ static enum kith_err walk(const struct kith_door *door, const char *path, struct
     return KITH_OK;
 }
 
-enum kith_err kith_path_walk(const struct kith_door *door, const char *path,
+enum kith_err kith_path_walk(const struct kith_door *door, uint32_t volume, const char *path,
                              struct kith_path_row ret_rows[KITH_PATH_ROWS_MAX], uint32_t *ret_count,
                              struct kith_error *error)
 {
     struct kith_arena arena;
     kith_arena_init(&arena, 0);
-    enum kith_err err = walk(door, path, &arena, ret_rows, ret_count, error);
+    enum kith_err err = walk(door, volume, path, &arena, ret_rows, ret_count, error);
     kith_arena_release(&arena);
     return err;
 }

@@ -5,6 +5,7 @@
 #define KITH_CTL_PATH_H
 
 #include "ctl/door.h"
+#include "data/volume.h"
 #include "format/inode_format.h"
 #include "format/rowname.h"
 
@@ -19,20 +20,23 @@ struct kith_path_row {
 };
 
 /* Finds where `path` lies in the cluster: for one below a mounted kithfs (as `mounts`, the text of
- * /proc/self/mountinfo, tells) what its source adds in front, and its servers, "host:port,...";
- * for another the path itself, and no servers (""). `cwd` is put before a relative one. "." and
+ * /proc/self/mountinfo, tells) what its source adds in front, its volume, and its servers,
+ * "host:port,..."; for another the path itself, and no servers (""), which is no volume's yet ("").
+ * `cwd` is put before a relative one. "." and
  * ".." go as they are written: no link is followed. ETOOBIG; EINVAL for a relative path outside any
  * kithfs. Pure. */
 KITH_MUST_CHECK enum kith_err kith_path_locate(const char *mounts, const char *cwd,
                                                const char *path, char ret_path[KITH_PATH_SIZE],
                                                char ret_servers[KITH_PATH_SIZE],
+                                               char ret_volume[KITH_VOLUME_NAME_SIZE],
                                                struct kith_error *error);
 
-/* Follows "/a/b/c" from the root of the filesystem by what a quorum says: *ret_count rows, the
+/* Follows "/a/b/c" from the root of that volume by what a quorum says: *ret_count rows, the
  * entry first (there or not), then its attributes, then the inode that it shares with other names.
  * ENOTFOUND where a directory on the way is not there, EREFUSED where it is none; the errors of the
  * client. */
-KITH_MUST_CHECK enum kith_err kith_path_walk(const struct kith_door *door, const char *path,
+KITH_MUST_CHECK enum kith_err kith_path_walk(const struct kith_door *door, uint32_t volume,
+                                             const char *path,
                                              struct kith_path_row ret_rows[KITH_PATH_ROWS_MAX],
                                              uint32_t *ret_count, struct kith_error *error);
 

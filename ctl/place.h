@@ -7,10 +7,13 @@
 
 #include "ctl/path.h"
 
-/* kith_path_locate; a mount's servers take the place of those that args does not name.
- * *ret_mounted: it lies in a mount. The errors of that, EIO, ENOMEM. */
+/* kith_path_locate; a mount's servers take the place of those that args does not name. *ret_volume: the
+ * mount's; elsewhere that that `given` names, as --volume does, or of "fs" where that is NULL. *ret_mounted: it lies in a mount. The errors of that,
+ * EIO, ENOMEM; EINVAL: `given` is no name, or is not that of the mount. */
 KITH_MUST_CHECK enum kith_err kith_place_find(struct kith_ctl_args *args, const char *path,
-                                              char ret_path[KITH_PATH_SIZE], bool *ret_mounted,
+                                              const char *given,
+                                              char ret_path[KITH_PATH_SIZE], uint32_t *ret_volume,
+                                              bool *ret_mounted,
                                               struct kith_error *error);
 
 #endif

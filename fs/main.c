@@ -59,6 +59,7 @@ static const char usage[] =
     "  -o zone=NAME          data centre that this computer is in: its nodes are asked first "
     "(that\n"
     "                        of the node that answers fastest)\n"
+    "  -o volume=NAME        the tree of that name ('kithctl volume create'), apart from all others (fs)\n"
     "  -o cert=FILE          certificate of this mount ('kithctl cert client'); a cluster whose nodes\n"
     "                        have certificates answers nobody without. Files may be replaced\n"
     "  -o key=FILE           its key, which only its owner may read\n"
@@ -67,7 +68,8 @@ static const char usage[] =
     "  -o read=LEVEL         owners that must answer: one, quorum (of all), local-quorum (of "
     "those\n"
     "                        in this data centre), each-quorum (in every one), all (quorum)\n"
-    "  -o write=LEVEL        the same of those that must have a write\n"
+    "  -o write=LEVEL        the same of those that must have a write\n";
+static const char usage_more[] = /* C99 promises 4,095 bytes of a string */
     "  -o conflicts=show     concurrent versions of a file stand beside it, as\n"
     "                        NAME.conflict-TIME-WRITER-HASH; hide: they do not (show)\n"
     "  -o conflict_names=W   suffix, or infix: before the file's extension (suffix)\n"
@@ -359,6 +361,7 @@ int main(int argc, char *argv[])
     int code = 0;
     if (options.help) {
         fputs(usage, stdout);
+        fputs(usage_more, stdout);
     } else if (options.version) {
         printf("kithfs %s\n", KITH_VERSION);
     } else if (!options.fake) {

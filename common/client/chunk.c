@@ -273,7 +273,8 @@ void cc_chunk_put_answer(struct kith_client_core *core, struct cc_op *op, uint32
         enum kith_err err = res->status.err;
         cc_replica_failed(core, op, i, err, res->status.message);
         op->reps[i].final = err == KITH_ENOSPC || err == KITH_EROFS || err == KITH_EINVAL ||
-                            err == KITH_ECORRUPT || err == KITH_ETOOBIG || err == KITH_EREFUSED;
+                            err == KITH_ECORRUPT || err == KITH_ETOOBIG || err == KITH_EREFUSED ||
+                            err == KITH_EPERM;
     } else {
         op->reps[i].state = CC_REP_HAVE;
         op->reps[i].had_ms = core->now;
@@ -398,6 +399,8 @@ void cc_chunk_get_answer(struct kith_client_core *core, struct cc_op *op, uint32
         cc_replica_failed(core, op, i, KITH_EFORMAT, "answers something else");
     } else if (res->status.err == KITH_ESTALE) {
         stale(core, op, i);
+    } else if (cc_replica_denied(core, op, i, &res->status)) {
+        return;
     } else if (res->status.err != KITH_OK) {
         cc_replica_failed(core, op, i, res->status.err, res->status.message);
     } else if (!payload_is_good(&op->u.chunk, res)) {

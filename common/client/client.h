@@ -189,7 +189,8 @@ struct kith_client_where {
 struct kith_client_result {
     /* OK. For puts and chunk puts: EREFUSED, ELIMIT, ETOOBIG, ENOSPC, EUNREACH, EINVAL = nothing
      * happened; EUNKNOWN = it may yet appear. For reads: EUNREACH, ETIMEOUT, EIO, ECORRUPT,
-     * ENOTFOUND (chunks only). ECANCELED at close. */
+     * ENOTFOUND (chunks only). For all: EPERM (at once: the certificate does not allow it), and
+     * ECANCELED at close. */
     enum kith_err err;
     const char *message;
     bool degraded; /* fewer than R synchronised owners answered */

@@ -573,6 +573,10 @@ void cc_replica_ask(struct kith_client_core *core, struct cc_op *op, uint32_t re
                     struct kith_msg *msg);
 void cc_replica_failed(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
                        enum kith_err err, const char *message);
+/* EPERM: what our certificate does not allow at one node it does at none, so that the op ends at once; of
+ * requests that change nothing. False: it says something else. */
+bool cc_replica_denied(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
+                       const struct kith_status *status);
 /* An answer said ESTALE: true when a newer table is in use now and reps are forgotten. */
 bool cc_replica_stale(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
                       struct kith_bytes table);

@@ -408,6 +408,18 @@ void cc_replica_failed(struct kith_client_core *core, struct cc_op *op, uint32_t
     }
 }
 
+bool cc_replica_denied(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
+                       const struct kith_status *status)
+{
+    if (status->err != KITH_EPERM) {
+        return false;
+    }
+    cc_op_fail(core, op, KITH_EPERM, "%.100s: %.150s", op->reps[rep].peer->address,
+               status->message != NULL && status->message[0] != '\0' ? status->message
+                                                                     : kith_err_text(KITH_EPERM));
+    return true;
+}
+
 bool cc_replica_stale(struct kith_client_core *core, struct cc_op *op, uint32_t rep,
                       struct kith_bytes table)
 {

@@ -355,6 +355,8 @@ void cc_scan_answer(struct kith_client_core *core, struct cc_op *op, uint32_t i,
         cc_replica_failed(core, op, i, KITH_EFORMAT, "answers something else");
     } else if (res->status.err == KITH_ESTALE) {
         (void)cc_replica_stale(core, op, i, res->table); /* the drive sees which */
+    } else if (cc_replica_denied(core, op, i, &res->status)) {
+        return;
     } else if (res->status.err != KITH_OK) {
         cc_replica_failed(core, op, i, res->status.err, res->status.message);
     } else if (!page_is_valid(&op->u.scan, res)) {

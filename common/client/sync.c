@@ -263,6 +263,10 @@ void cc_sync_answer(struct kith_client_core *core, struct cc_op *op, uint32_t i,
     } else if (msg->kind == KITH_MSG_CHUNK_SYNC_RES && res->status.err == KITH_ESTALE) {
         node->state = CC_REP_FAILED; /* put again by the newer table, they are counted by it */
         cc_table_ask(core);
+    } else if (msg->kind == KITH_MSG_CHUNK_SYNC_RES && res->status.err == KITH_EPERM) {
+        cc_op_fail(core, op, KITH_EPERM, "%.100s: %.150s", node->peer->address,
+                   res->status.message != NULL ? res->status.message : "not allowed");
+        return;
     } else {
         node->state = CC_REP_FAILED;
         cc_peer_failed(core, node->peer);

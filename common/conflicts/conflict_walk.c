@@ -27,6 +27,7 @@ struct level {
 struct state {
     struct kith_client *client;
     struct kith_conflict_walk *walk;
+    uint32_t volume; /* that all of it lies in */
     struct kith_buf path;
     struct level *top;
     uint32_t depth;
@@ -91,8 +92,8 @@ static void level_pop(struct state *state)
     kith_free(level);
 }
 
-static bool sub_add(struct level *level, const uint8_t dir_id[KITH_DIR_ID_SIZE],
-                    struct kith_bytes name)
+static bool sub_add(const struct state *state, struct level *level,
+                    const uint8_t dir_id[KITH_DIR_ID_SIZE], struct kith_bytes name)
 {
     struct sub *sub = kith_arena_alloc(&level->arena, sizeof(*sub));
     void *copy = kith_arena_copy(&level->arena, name.data, name.size);
@@ -100,7 +101,7 @@ static bool sub_add(struct level *level, const uint8_t dir_id[KITH_DIR_ID_SIZE],
         return false;
     }
     sub->next = NULL;
-    sub->group = kith_group_make(KITH_VOLUME_FS, dir_id);
+    sub->group = kith_group_make(state->volume, dir_id);
     sub->name = kith_bytes_make(copy, name.size);
     *level->last = sub;
     level->last = &sub->next;
@@ -160,11 +161,11 @@ static enum kith_err versions_take(struct state *state, struct kith_bytes base,
                 kith_conflict_name(base, version->sibling, KITH_CONFLICT_SUFFIX, false, made);
             name = kith_bytes_make(made, size);
         }
-        if (into && !sub_add(into, version->record.dir_id, name)) {
+        if (into && !sub_add(state, into, version->record.dir_id, name)) {
             return no_memory(state->error);
         }
         if (!into && i == 0) { /* where the walk begins; another of its name is not below it */
-            struct kith_group group = kith_group_make(KITH_VOLUME_FS, version->record.dir_id);
+            struct kith_group group = kith_group_make(state->volume, version->record.dir_id);
             return level_push(state, &group);
         }
     }
@@ -281,11 +282,12 @@ static enum kith_err levels_walk(struct state *state)
 
 /* ---- The beginning ---- */
 
-static void begin(struct state *state, struct kith_client *client, struct kith_conflict_walk *walk,
-                  struct kith_error *error)
+static void begin(struct state *state, struct kith_client *client, const struct kith_group *dir,
+                  struct kith_conflict_walk *walk, struct kith_error *error)
 {
     memset(state, 0, sizeof(*state));
     state->client = client;
+    state->volume = kith_group_volume(dir);
     state->walk = walk;
     state->error = error;
     walk->names = walk->directories = walk->conflicts = walk->unread = 0;
@@ -309,7 +311,7 @@ enum kith_err kith_conflict_walk_dir(struct kith_client *client, const struct ki
                                      struct kith_conflict_walk *walk, struct kith_error *error)
 {
     struct state state;
-    begin(&state, client, walk, error);
+    begin(&state, client, dir, walk, error);
     return end(&state, level_push(&state, dir));
 }
 
@@ -320,7 +322,7 @@ enum kith_err kith_conflict_walk_name(struct kith_client *client, const struct k
     struct state state;
     struct kith_client_op op;
     struct kith_client_answer answer;
-    begin(&state, client, walk, error);
+    begin(&state, client, dir, walk, error);
     memset(&op, 0, sizeof(op));
     op.kind = KITH_CLIENT_GET;
     op.u.get.group = *dir;

@@ -195,6 +195,23 @@ enum kith_type kith_inode_record_type(struct kith_bytes bytes)
     return known ? (enum kith_type)bytes.data[1] : (enum kith_type)0;
 }
 
+void kith_root_record_encode(uint32_t uid, uint32_t gid, struct kith_time now, struct kith_buf *buf)
+{
+    struct kith_inode_record record;
+    memset(&record, 0, sizeof record);
+    record.type = KITH_TYPE_DIR;
+    record.file_id = KITH_ROOT_FILE_ID;
+    record.btime = now;
+    record.attrs.have = KITH_ATTR_ALL | KITH_ATTR_SUBDIRS;
+    record.attrs.mode = 0755;
+    record.attrs.uid = uid;
+    record.attrs.gid = gid;
+    record.attrs.atime = record.attrs.mtime = now;
+    record.attrs.mode_stamp = record.attrs.owner_stamp = record.attrs.atime_stamp = now;
+    record.attrs.mtime_stamp = record.attrs.xattrs_stamp = record.attrs.subdirs_stamp = now;
+    kith_inode_record_encode(&record, buf);
+}
+
 enum kith_err kith_inode_record_decode(struct kith_arena *arena, struct kith_bytes bytes,
                                        struct kith_inode_record *ret_record)
 {

@@ -27,6 +27,7 @@
 #include "format/attrs.h"
 
 #define KITH_DIR_ID_SIZE 12u
+#define KITH_ROOT_FILE_ID 1u
 #define KITH_SYMLINK_MAX 4095u /* bytes, PATH_MAX without the NUL */
 /* Names of one shared inode: with 255-byte names they take 35 KiB of the row's 64. */
 #define KITH_LINKS_MAX 128u
@@ -73,6 +74,9 @@ struct kith_moved_mark {
 };
 
 void kith_inode_record_encode(const struct kith_inode_record *record, struct kith_buf *buf);
+/* The first row of a volume's root directory, of that owner, with mode 755. It bears a fixed file id, so
+ * that two who make it at once make the same directory. */
+void kith_root_record_encode(uint32_t uid, uint32_t gid, struct kith_time now, struct kith_buf *buf);
 /* Borrows from `bytes`; the names lie in the arena. EFORMAT, EVERSION, ENOMEM. */
 KITH_MUST_CHECK enum kith_err kith_inode_record_decode(struct kith_arena *arena,
                                                        struct kith_bytes bytes,

@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "data/hlc.h"
+#include "data/volume.h"
 
 #define MARK           ".conflict-"
 #define MARK_SIZE      (sizeof MARK - 1)
@@ -154,7 +155,7 @@ enum kith_err kith_versions_conflict(struct kith_arena *arena, const struct kith
     struct kith_version *versions = NULL;
     uint32_t count = 0;
     enum kith_err err = KITH_OK;
-    if (row->sibling_count > 1 && kith_group_volume(&key->group) == KITH_VOLUME_FS &&
+    if (row->sibling_count > 1 && kith_volume_is_fs(kith_group_volume(&key->group)) &&
         kith_rowname_parse(key->name, &parts) == KITH_OK && parts.kind != KITH_ROWNAME_ATTR &&
         parts.kind != KITH_ROWNAME_XATTR) {
         err = kith_versions_shown(arena, row, parts.kind, &versions, &count);

@@ -22,9 +22,9 @@
 #include "fs/requests/requests.h"
 #include "fs/rows/rows.h"
 #include "fs/tables/tables.h"
+#include "data/volume.h"
 #include "tls/identity.h"
 
-#define ROOT_FILE_ID        1u
 #define INODE_BUCKETS_FIRST 1024u
 /* Threads for requests: they never wait, so as many as processors are enough. */
 #define THREADS_MIN 4
@@ -74,43 +74,50 @@ static enum kith_err open_client(const struct kith_fs_options *options,
 
 /* The root's row, made where the cluster has none: blind, with a fixed id, so that two mounts that
  * make it at once make the same. */
-static int make_root(struct kith_fs *fs, const struct kith_group *group)
+static int make_root(struct kith_fs *fs, const struct kith_group *group, struct kith_error *error)
 {
-    struct kith_inode_record record;
     struct kith_client_answer answer;
     struct kith_buf buf;
-    memset(&record, 0, sizeof record);
     kith_buf_init(&buf);
-    struct kith_time now = kith_wall_time();
-    record.type = KITH_TYPE_DIR;
-    record.file_id = ROOT_FILE_ID;
-    record.btime = now;
-    record.attrs.have = KITH_ATTR_ALL | KITH_ATTR_SUBDIRS;
-    record.attrs.mode = 0755;
-    record.attrs.uid = geteuid();
-    record.attrs.gid = getegid();
-    record.attrs.atime = record.attrs.mtime = now;
-    record.attrs.mode_stamp = record.attrs.owner_stamp = record.attrs.atime_stamp = now;
-    record.attrs.mtime_stamp = record.attrs.xattrs_stamp = record.attrs.subdirs_stamp = now;
-    kith_inode_record_encode(&record, &buf);
+    kith_root_record_encode(geteuid(), getegid(), kith_wall_time(), &buf);
     struct kith_put_update update = {.has_sibling = true, .value = kith_buf_bytes(&buf)};
-    int error = ENOMEM;
+    int failed = ENOMEM;
     if (!buf.failed) {
-        error = kith_rows_put(fs, group, KITH_DURABLE_DISK, &update, 1, &answer);
+        failed = kith_rows_put(fs, group, KITH_DURABLE_DISK, &update, 1, &answer);
+        if (failed != 0 && answer.result.message != NULL) {
+            (void)kith_error_set(error, KITH_EIO, "the root directory cannot be made: %s",
+                                 answer.result.message);
+        }
         kith_client_answer_release(&answer);
     }
     kith_buf_release(&buf);
-    return error;
+    return failed;
+}
+
+/* The root's row where it is missing: of the volume that every cluster has it is made, others come from
+ * who looks after the cluster, so that a name that is misspelt is not taken for a new one. */
+static int replace_root(struct kith_fs *fs, const struct kith_group *group,
+                        struct kith_error *error)
+{
+    const char *volume = fs->options->volume;
+    if (fs->volume == KITH_VOLUME_FS) {
+        return make_root(fs, group, error);
+    }
+    (void)kith_error_set(error, KITH_ENOTFOUND,
+                         "there is no volume '%s' in this cluster; an administrator makes it: "
+                         "kithctl volume create %s",
+                         volume, volume);
+    return ENOENT;
 }
 
 static int find_root(struct kith_fs *fs, struct kith_error *error)
 {
-    static const uint8_t zero[KITH_DIR_ID_SIZE];
     struct kith_arena arena;
     struct kith_client_answer answer;
     struct kith_seen seen;
-    struct kith_group group = kith_group_make(fs->volume, zero);
-    fs->root = kith_inode_new(fs, ROOT_FILE_ID, KITH_TYPE_DIR);
+    struct kith_group group = kith_volume_root(fs->volume);
+    const char *volume = fs->options->volume != NULL ? fs->options->volume : "fs";
+    fs->root = kith_inode_new(fs, KITH_ROOT_FILE_ID, KITH_TYPE_DIR);
     if (fs->root == NULL) {
         return ENOMEM;
     }
@@ -118,11 +125,12 @@ static int find_root(struct kith_fs *fs, struct kith_error *error)
     kith_arena_init(&arena, 0);
     int failed = ESTALE;
     for (unsigned i = 0; i < 2 && failed == ESTALE; i++) {
-        failed = i == 0 ? 0 : make_root(fs, &group);
+        failed = i == 0 ? 0 : replace_root(fs, &group, error);
         if (failed == 0) {
             failed = kith_inode_read(fs, fs->root, &arena, &answer, &seen);
-            if (failed != 0 && answer.result.message != NULL) {
-                (void)kith_error_set(error, KITH_EIO, "the root directory: %s",
+            if (failed != 0 && failed != ESTALE && answer.result.message != NULL) {
+                (void)kith_error_set(error, failed == EPERM ? KITH_EPERM : KITH_EIO,
+                                     "the root directory of volume '%s': %s", volume,
                                      answer.result.message);
             }
             kith_client_answer_release(&answer);
@@ -235,7 +243,7 @@ enum kith_err kith_fs_new(const struct kith_fs_options *options, struct kith_cli
     fs->options = options;
     fs->client = client;
     get_writer(fs->writer);
-    fs->volume = KITH_VOLUME_FS;
+    fs->volume = options->volume != NULL ? kith_volume_number(options->volume) : KITH_VOLUME_FS;
     fs->entry_ns = (uint64_t)(options->entry_timeout * (double)NSEC_PER_SEC);
     fs->random_state[0] = kith_mono_ns() | 1;
     fs->random_state[1] = (uint64_t)getpid() << 32 | 1;
@@ -318,13 +326,15 @@ unsigned kith_fs_free(struct kith_fs *fs)
     return lost;
 }
 
-/* The list for libfuse's own parser. The source is named by its first server and path; a name that
- * is too long is cut, it is only shown. */
+/* The list for libfuse's own parser. The source is named by its first server, the volume where it is not
+ * the usual one, and the path (ctl/path.c reads that); a name that is too long is cut. */
 static int mount_args(const struct kith_fs_options *options, struct fuse_args *args)
 {
     char name[KITH_ERROR_MESSAGE_SIZE], *escaped = NULL;
-    snprintf(name, sizeof name, "fsname=%s:%s",
-             options->server_count > 0 ? options->servers[0] : "kithfs", options->path);
+    snprintf(name, sizeof name, "fsname=%s%s%s:%s",
+             options->server_count > 0 ? options->servers[0] : "kithfs",
+             options->volume != NULL ? ":" : "", options->volume != NULL ? options->volume : "",
+             options->path);
     int failed = fuse_opt_add_arg(args, "kithfs") |
                  fuse_opt_add_arg(args, "-osubtype=kithfs,default_permissions") |
                  fuse_opt_add_opt_escaped(&escaped, name) | fuse_opt_add_arg(args, "-o") |

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "data/table.h"
+#include "data/volume.h"
 
 #define TIMEOUT_MAX_S 86400.0 /* a day: more is a slip of the keyboard */
 
@@ -294,6 +295,22 @@ static enum kith_err zone_parse(const char *value, struct kith_fs_options *optio
     return options->zone == NULL ? no_memory(error) : KITH_OK;
 }
 
+static enum kith_err volume_parse(const char *value, struct kith_fs_options *options,
+                                  struct kith_error *error)
+{
+    if (!kith_volume_name_fits(value)) {
+        return kith_error_set(error, KITH_EINVAL, "option volume=%.80s: " KITH_VOLUME_NAME_RULE,
+                              value);
+    }
+    kith_free(options->volume);
+    options->volume = NULL;
+    if (strcmp(value, "fs") == 0) {
+        return KITH_OK; /* as where nothing is said */
+    }
+    options->volume = kith_strdup(value);
+    return options->volume == NULL ? no_memory(error) : KITH_OK;
+}
+
 static enum kith_err level_parse(const char *name, const char *value, enum kith_level *ret_level,
                                  struct kith_error *error)
 {
@@ -387,6 +404,9 @@ static enum kith_err value_option(const char *name, const char *value,
     }
     if (strcmp(name, "zone") == 0) {
         return zone_parse(value, options, error);
+    }
+    if (strcmp(name, "volume") == 0) {
+        return volume_parse(value, options, error);
     }
     char **file = file_place(options, name);
     if (file != NULL) {
@@ -644,6 +664,7 @@ void kith_fs_options_release(struct kith_fs_options *options)
     kith_free(options->log_path);
     kith_free(options->pid_path);
     kith_free(options->zone);
+    kith_free(options->volume);
     kith_free(options->cert);
     kith_free(options->key);
     kith_free(options->ca);
@@ -718,6 +739,9 @@ void kith_fs_options_text(const struct kith_fs_options *options, struct kith_buf
     }
     if (options->zone != NULL) {
         say(out, "zone=%s", options->zone);
+    }
+    if (options->volume != NULL) {
+        say(out, "volume=%s", options->volume);
     }
     if (options->cert != NULL) {
         say(out, "cert=%s", options->cert);

@@ -27,6 +27,7 @@ struct kith_fs_options {
     uint32_t server_count;
     char *servers[KITH_FS_SERVERS_MAX]; /* "host:port"; owned */
     char *path;                         /* "/" or "/a/b"; owned */
+    char *volume; /* its name (data/volume.h); NULL = "fs"; owned */
     bool foreground, debug, help, version;
     bool fake; /* as helper, -f: nothing is mounted, only the line is looked at */
     bool tolerant; /* as helper, -s: options that nobody knows are left out */

@@ -228,6 +228,22 @@ static void test_not_ready_has_no_vote(void **state)
     assert_false(world_done(w, tag)->result->degraded);
 }
 
+/* What a certificate does not allow is told at once, not at the deadline. */
+static void test_denied(void **state)
+{
+    struct client_world *w = *state;
+    world_write_all(w, "a", "one");
+    for (uint32_t i = 0; i < WORLD_NODES; i++) {
+        w->nodes[i].get_err = KITH_EPERM;
+    }
+    uint64_t tag = world_get(w, "a", KITH_LEVEL_QUORUM, 10000);
+    world_pass(w, 1);
+    assert_int_equal(KITH_EPERM, world_err(w, tag));
+    tag = world_get(w, "a", KITH_LEVEL_QUORUM, 10000);
+    world_pass(w, 1); /* and no node is slow or gone for that */
+    assert_int_equal(KITH_EPERM, world_err(w, tag));
+}
+
 static void test_stale_table(void **state)
 {
     struct client_world *w = *state;
@@ -288,6 +304,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_restarted_in_turn, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_strict, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_not_ready_has_no_vote, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_denied, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_stale_table, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_scan_pages, world_setup, world_teardown),
     };

@@ -119,6 +119,21 @@ static void test_source(void **state)
     assert_int_equal(parse(&options, &error, zone), KITH_EINVAL);
     assert_string_equal(error.message, "option zone=12345678901234567890123456789012: want a name "
                                        "of 1 to 31 bytes");
+    char volumes[] = "kithfs n1:/ /mnt -o volume=a,volume=photos";
+    assert_int_equal(parse(&options, &error, volumes), KITH_OK);
+    assert_string_equal(options.volume, "photos");
+    kith_fs_options_release(&options);
+    char usual[] = "kithfs n1:/ /mnt -o volume=photos,volume=fs";
+    assert_int_equal(parse(&options, &error, usual), KITH_OK);
+    assert_null(options.volume);
+    kith_fs_options_release(&options);
+    static const char *const no_volumes[] = {"", "kv", "7", "0x7", "a/b", "-a", ".a"};
+    for (size_t i = 0; i < sizeof no_volumes / sizeof no_volumes[0]; i++) {
+        char words[64];
+        snprintf(words, sizeof words, "kithfs n1:/ /mnt -o volume=%s", no_volumes[i]);
+        assert_int_equal(parse(&options, &error, words), KITH_EINVAL);
+        assert_non_null(strstr(error.message, "a volume's name has 1 to 64 letters"));
+    }
     char root[] = "kithfs n1:/ /mnt -f -d";
     assert_int_equal(parse(&options, &error, root), KITH_OK);
     assert_true(!options.strict && options.w_min == 0);
@@ -263,7 +278,7 @@ static void test_text(void **state)
     text_is("", "");
     text_is("sloppy,acl,attr_timeout=1,op_timeout=10,read=quorum,conflicts=show", "");
     static const char all[] =
-        "ro,allow_other,strict,w_min=2,zone=ams,read=one,write=all,attr_timeout=2.5,"
+        "ro,allow_other,strict,w_min=2,zone=ams,volume=photos,read=one,write=all,attr_timeout=2.5,"
         "entry_timeout=0,check=60,mount_timeout=3,op_timeout=0.5,nowatch,noacl,conflicts=hide,"
         "conflict_names=infix,on_conflict=/usr/bin/settle,cache_size=1048576,readahead=4096,pid_file=/p,log=/l,log_level=warn,"
         "nosuid,noatime";

@@ -21,16 +21,26 @@ static const char mounts[] =
     "25 23 0:23 / /srv/kith/deep rw - fuse.kithfs n9:/ rw\n"
     "26 22 0:24 / /mnt/other rw - fuse.sshfs n1:/ rw\n"
     "27 22 0:25 / /odd rw - fuse.kithfs /dev/odd rw\n"
-    "28 22\n";
+    "28 22\n"
+    "29 22 0:26 / /vol rw - fuse.kithfs [::1]:7070:photos:/a rw\n"
+    "30 22 0:27 / /bare rw - fuse.kithfs [::1]:/ rw\n";
 
-static void located(const char *cwd, const char *path, const char *want, const char *want_servers)
+static void located_in(const char *cwd, const char *path, const char *want, const char *want_servers,
+                       const char *want_volume)
 {
     char got[KITH_PATH_SIZE];
     char servers[KITH_PATH_SIZE];
+    char volume[KITH_VOLUME_NAME_SIZE];
     struct kith_error error;
-    assert_int_equal(kith_path_locate(mounts, cwd, path, got, servers, &error), KITH_OK);
+    assert_int_equal(kith_path_locate(mounts, cwd, path, got, servers, volume, &error), KITH_OK);
     assert_string_equal(got, want);
     assert_string_equal(servers, want_servers);
+    assert_string_equal(volume, want_volume);
+}
+
+static void located(const char *cwd, const char *path, const char *want, const char *want_servers)
+{
+    located_in(cwd, path, want, want_servers, *want_servers ? "fs" : "");
 }
 
 static void test_locate(void **state)
@@ -54,18 +64,28 @@ static void test_more(void **state)
     located("/", "/../..", "/", "");
 }
 
+static void test_volumes(void **state)
+{
+    (void)state;
+    located_in("/", "/vol/b", "/a/b", "[::1]:7070", "photos");
+    located_in("/", "/bare/b", "/b", "[::1]", "fs"); /* nor is "1]" a volume */
+}
+
 static void test_refused(void **state)
 {
     (void)state;
     char got[KITH_PATH_SIZE];
     char servers[KITH_PATH_SIZE];
+    char volume[KITH_VOLUME_NAME_SIZE];
     static char endless[KITH_PATH_SIZE + 2];
     struct kith_error error;
-    assert_int_equal(kith_path_locate(mounts, "/home", "./a", got, servers, &error), KITH_EINVAL);
+    assert_int_equal(kith_path_locate(mounts, "/home", "./a", got, servers, volume, &error),
+                     KITH_EINVAL);
     assert_non_null(strstr(error.message, "lies in no mounted kithfs"));
     memset(endless, 'x', sizeof(endless) - 1);
     endless[0] = '/';
-    assert_int_equal(kith_path_locate(mounts, "/", endless, got, servers, &error), KITH_ETOOBIG);
+    assert_int_equal(kith_path_locate(mounts, "/", endless, got, servers, volume, &error),
+                     KITH_ETOOBIG);
 }
 
 static void test_shared_place(void **state)
@@ -92,6 +112,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_locate),
         cmocka_unit_test(test_more),
+        cmocka_unit_test(test_volumes),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_shared_place),
     };

@@ -280,6 +280,8 @@ static void expect_conflict(struct made_row *made, bool entry, bool shared)
     struct kith_rowname name;
     struct kith_bytes plan = text("plan");
     assert_int_equal(in_conflict(made, KITH_VOLUME_FS, plan), entry);
+    assert_int_equal(in_conflict(made, 0x80000005u, plan), entry); /* a volume's number */
+    assert_false(in_conflict(made, KITH_VOLUME_CLUSTER, plan));
     kith_rowname_shared(9, &name);
     assert_int_equal(in_conflict(made, KITH_VOLUME_FS, kith_rowname_bytes(&name)), shared);
     const struct kith_sibling *winner = kith_versions_winner(&made->row);
