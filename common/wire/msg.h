@@ -12,12 +12,13 @@
 #include "data/quorum.h"
 #include "data/row.h"
 #include "data/table.h"
+#include "data/tree.h"
 
 #define KITH_BATCH_MAX 256u         /* updates in one batch; a hard-link rename needs 6 */
 #define KITH_NAMES_MAX 256u         /* names in one get */
 #define KITH_RELAY_TO_MAX KITH_HOLDERS_MAX /* owners that a message is passed on to */
 #define KITH_PAGE_ROWS_MAX 1024u    /* rows in one page of a scan */
-#define KITH_LEAF_SUMS_MAX 256u     /* leaves of a tree, core/tree.h */
+#define KITH_LEAF_SUMS_MAX 256u     /* leaves of a tree, data/tree.h */
 #define KITH_LEAF_ROWS_MAX 512u     /* of leaves, in one answer */
 #define KITH_LEAF_HASHES_MAX 16384u /* rows that an asker names */
 #define KITH_CHUNK_LIST_MAX 4096u   /* chunks named in one answer */
@@ -274,7 +275,7 @@ struct kith_replicate_res {
     struct kith_uuid node; /* passed back: whose answer it is; nil: the sender's */
 };
 
-/* Anti-entropy: sums of a partition's leaves (core/tree.h, kith_sum_encode). */
+/* Anti-entropy: sums of a partition's leaves (data/tree.h, kith_sum_encode). */
 struct kith_sums_req {
     struct kith_table_id table;
     uint32_t partition;
@@ -290,15 +291,14 @@ struct kith_sums_res {
     bool refilling; /* some of what was here was lost, and is not back yet */
 };
 /* The rows of some leaves that are not as the asker has them. */
-struct kith_leaf_set { /* bit (i % 8) of byte (i / 8) stands for leaf i */
-    uint8_t bits[KITH_LEAF_SUMS_MAX / 8];
-};
 struct kith_leaf_req {
     struct kith_table_id table;
     uint32_t partition;
     struct kith_leaf_set leaves;
     uint32_t have_count; /* hashes of (key, state) of the rows that the asker has in them */
     const struct kith_checksum *have;
+    bool sums;                 /* with what a backup needs: the rows' hashes, and the sums */
+    struct kith_checksum root; /* of what the asker has; where it is ours, there are no sums */
 };
 struct kith_leaf_row {
     struct kith_group group;
@@ -312,6 +312,11 @@ struct kith_leaf_res {
     bool more; /* ask again with what there is then */
     uint32_t row_count;
     const struct kith_leaf_row *rows; /* by leaf and key */
+    /* where the question wanted them; of the partition as it was when the rows were read: */
+    uint32_t hash_count; /* that of the rows */
+    const struct kith_checksum *hashes;
+    uint32_t sum_count; /* of all leaves; 0: more follows, or the root is the asker's */
+    const struct kith_checksum *sums;
 };
 /* Which chunks there are in some leaves of the tree of chunks. */
 struct kith_chunk_list_req {

@@ -424,7 +424,7 @@ DESC(sums_res, "SumsRes", true, true);
 #define T kith_leaf_req
 static const struct wire_field leaf_req_fields[] = {
     SUB(1, table, table_id_desc), U32(2, partition, KITH_PARTITIONS_MAX - 1), ARRAY(3, leaves),
-    ARRAYS(4, have, have_count, KITH_LEAF_HASHES_MAX)};
+    ARRAYS(4, have, have_count, KITH_LEAF_HASHES_MAX), BOOL(5, sums), ARRAY(6, root)};
 DESC(leaf_req, "LeafReq", true, false);
 #undef T
 
@@ -437,7 +437,9 @@ DESC(leaf_row, "LeafRow", false, false);
 #define T kith_leaf_res
 static const struct wire_field leaf_res_fields[] = {
     SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX), BOOL(3, more),
-    SUBS(4, rows, row_count, KITH_LEAF_ROWS_MAX, leaf_row_desc)};
+    SUBS(4, rows, row_count, KITH_LEAF_ROWS_MAX, leaf_row_desc),
+    ARRAYS(5, hashes, hash_count, KITH_LEAF_ROWS_MAX),
+    ARRAYS(6, sums, sum_count, KITH_LEAF_SUMS_MAX)};
 DESC(leaf_res, "LeafRes", true, true);
 #undef T
 

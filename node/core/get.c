@@ -175,18 +175,43 @@ void find_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
 
 /* What anti-entropy asks: of owners, by owners; of those that are to own it as well, whose rows may
  * be old (aged.h). The sums and hashes are made with the secret. */
-static bool tree_admit(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
-                       const struct kith_table_id *table, uint32_t partition)
+static bool tree_partition(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
+                           uint32_t partition)
 {
-    if (!conn_is_node(node, conn, msg)) {
-        return false;
-    }
     if (node->has_cluster && partition >= node->table->partitions) {
         core_refuse(node, conn, msg, KITH_EINVAL, "there is no such partition");
         return false;
     }
-    return leftovers_open(node, table, partition) ||
-           table_admit_holder(node, conn, msg, table, partition);
+    return true;
+}
+
+static bool tree_admit(struct kith_node *node, uint64_t conn, const struct kith_msg *msg,
+                       const struct kith_table_id *table, uint32_t partition)
+{
+    return conn_is_node(node, conn, msg) && tree_partition(node, conn, msg, partition) &&
+           (leftovers_open(node, table, partition) ||
+            table_admit_holder(node, conn, msg, table, partition));
+}
+
+/* What a backup asks, of an owner (that those who ask are administrators the shell sees to). One that
+ * has not got back all that it had, or may have old rows (aged.h), does not count as one. */
+static bool backup_admit(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
+{
+    const struct kith_leaf_req *req = &msg->u.leaf_req;
+    if (!req->sums) {
+        return conn_is_node(node, conn, msg);
+    }
+    if (!tree_partition(node, conn, msg, req->partition) ||
+        !table_admit(node, conn, msg, &req->table, req->partition)) {
+        return false;
+    }
+    if (refill_wants(node, req->partition, false) || aged_wants(node, req->partition)) {
+        core_refuse(node, conn, msg, KITH_ENOTREADY,
+                    core_text(node, "node %s has not got back all rows of partition %u yet",
+                              node->address, req->partition));
+        return false;
+    }
+    return true;
 }
 
 void sums_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
@@ -212,7 +237,10 @@ void sums_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
 void leaf_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
 {
     const struct kith_leaf_req *req = &msg->u.leaf_req;
-    if (!tree_admit(node, conn, msg, &req->table, req->partition)) {
+    const struct conn *from = conn_find(node, conn);
+    bool client = !from || from->role != KITH_ROLE_NODE;
+    if (client ? !backup_admit(node, conn, msg)
+               : !tree_admit(node, conn, msg, &req->table, req->partition)) {
         return;
     }
     if (req->have_count > KITH_LEAF_HASHES_MAX) {
@@ -225,6 +253,8 @@ void leaf_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
         op->u.leaf.leaves = req->leaves;
         op->u.leaf.have_count = req->have_count;
         op->u.leaf.have = req->have;
+        op->u.leaf.sums = req->sums;
+        pending->u.read.root = req->root;
     }
 }
 
@@ -243,30 +273,37 @@ void chunk_list_req(struct kith_node *node, uint64_t conn, const struct kith_msg
     }
 }
 
+/* The sums as they are sent: none where their root is the asker's. False: memory is short. */
+static bool sums_encode(struct kith_node *node, const struct pending *pending,
+                        const struct kith_sum sums[], uint32_t *ret_count,
+                        const struct kith_checksum **ret_leaves)
+{
+    struct kith_sum sum = kith_tree_root(sums);
+    struct kith_checksum root;
+    kith_sum_encode(&sum, &root);
+    if (kith_checksum_equal(&root, &pending->u.read.root)) {
+        return true;
+    }
+    struct kith_checksum *leaves =
+        kith_arena_alloc(&node->arena, KITH_TREE_LEAVES * sizeof *leaves);
+    for (uint32_t i = 0; leaves && i < KITH_TREE_LEAVES; i++) {
+        kith_sum_encode(&sums[i], &leaves[i]);
+    }
+    *ret_count = leaves ? KITH_TREE_LEAVES : 0;
+    *ret_leaves = leaves;
+    return leaves != NULL;
+}
+
 static void sums_answer(struct kith_node *node, const struct pending *pending,
                         const struct kith_store_done *done)
 {
     struct kith_sums_res *res =
         &core_send(node, pending->conn, KITH_MSG_SUMS_RES, pending->msg_id)->u.sums_res;
-    struct kith_sum sum = kith_tree_root(done->u.sums);
-    struct kith_checksum root;
-    kith_sum_encode(&sum, &root);
     res->status = core_ok();
     res->refilling = pending->u.read.refilling;
-    if (kith_checksum_equal(&root, &pending->u.read.root)) {
-        return;
-    }
-    struct kith_checksum *leaves =
-        kith_arena_alloc(&node->arena, KITH_TREE_LEAVES * sizeof *leaves);
-    if (!leaves) {
+    if (!sums_encode(node, pending, done->u.sums, &res->leaf_count, &res->leaves)) {
         res->status = core_status(KITH_ENOMEM, "out of memory");
-        return;
     }
-    for (uint32_t i = 0; i < KITH_TREE_LEAVES; i++) {
-        kith_sum_encode(&done->u.sums[i], &leaves[i]);
-    }
-    res->leaf_count = KITH_TREE_LEAVES;
-    res->leaves = leaves;
 }
 
 static void leaf_answer(struct kith_node *node, const struct pending *pending,
@@ -278,6 +315,20 @@ static void leaf_answer(struct kith_node *node, const struct pending *pending,
     res->more = done->u.leaf.more;
     res->row_count = done->u.leaf.row_count;
     res->rows = done->u.leaf.rows;
+    if (!done->u.leaf.sums) {
+        return;
+    }
+    struct kith_checksum *hashes =
+        kith_arena_alloc(&node->arena, (res->row_count + 1u) * sizeof *hashes);
+    for (uint32_t i = 0; hashes && i < res->row_count; i++) {
+        hashes[i] = res->rows[i].hash;
+    }
+    res->hash_count = hashes ? res->row_count : 0;
+    res->hashes = hashes;
+    if (!hashes || (!res->more && !sums_encode(node, pending, done->u.leaf.sums, &res->sum_count,
+                                               &res->sums))) {
+        res->status = core_status(KITH_ENOMEM, "out of memory");
+    }
 }
 
 static void chunk_list_answer(struct kith_node *node, const struct pending *pending,

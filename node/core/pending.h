@@ -9,7 +9,7 @@
 #include "core/inquiry.h"
 #include "core/node.h"
 #include "core/swim.h"
-#include "core/tree.h"
+#include "data/tree.h"
 #include "data/hlc.h"
 #include "data/quorum.h"
 #include "core/limits.h"

@@ -19,7 +19,7 @@
 
 #include "core/floor.h"
 #include "core/sweepop.h"
-#include "core/tree.h"
+#include "data/tree.h"
 #include "wire/msg.h"
 
 enum kith_store_kind {
@@ -213,6 +213,7 @@ struct kith_store_op {
              * A row that does not fit its checksum is left out and logged. */
             uint32_t have_count;
             const struct kith_checksum *have;
+            bool sums; /* and those of all leaves, as of the same moment */
         } leaf;
         struct {
             uint64_t wall_ms;
@@ -395,6 +396,7 @@ struct kith_store_done {
             uint32_t end; /* digest: the first leaf that is not there in full; else unused */
             uint32_t row_count;
             const struct kith_leaf_row *rows; /* digest: hashes only */
+            const struct kith_sum *sums; /* [KITH_TREE_LEAVES] where they were asked for */
         } leaf;
         struct {
             uint32_t changed; /* rows */

@@ -29,6 +29,8 @@ static const struct {
     [KITH_MSG_WATCH_REQ] = {ANYBODY, false},
     [KITH_MSG_GROUPS_REQ] = {ANYBODY, false},
     [KITH_MSG_EXPLAIN_REQ] = {ANYBODY, false},
+    /* backups: of everything, plans included */
+    [KITH_MSG_LEAF_REQ] = {NODES | ADMINS, false},
     /* orders */
     [KITH_MSG_INIT_REQ] = {ADMINS, true},
     [KITH_MSG_JOIN_CMD] = {ADMINS, true},
@@ -44,7 +46,6 @@ static const struct {
     [KITH_MSG_DECIDE] = {NODES, true},
     [KITH_MSG_OFFER_REQ] = {NODES, true},
     [KITH_MSG_SUMS_REQ] = {NODES, false},
-    [KITH_MSG_LEAF_REQ] = {NODES, false},
     [KITH_MSG_CHUNK_LIST_REQ] = {NODES, false},
     [KITH_MSG_HANDOFF_REQ] = {NODES, true},
     [KITH_MSG_SWEEP_REQ] = {NODES, true},
@@ -263,6 +264,7 @@ bool kith_access_answer(const struct kith_msg *question, const struct kith_error
         {KITH_MSG_WATCH_REQ, KITH_MSG_WATCH_RES},
         {KITH_MSG_GROUPS_REQ, KITH_MSG_GROUPS_RES},
         {KITH_MSG_EXPLAIN_REQ, KITH_MSG_EXPLAIN_RES},
+        {KITH_MSG_LEAF_REQ, KITH_MSG_LEAF_RES},
         {KITH_MSG_INIT_REQ, KITH_MSG_ADMIN_RES},
         {KITH_MSG_JOIN_CMD, KITH_MSG_ADMIN_RES},
         {KITH_MSG_PLAN_REQ, KITH_MSG_PLAN_RES},

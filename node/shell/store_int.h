@@ -14,7 +14,7 @@
 #include "core/hintop.h"
 #include "core/rowop.h"
 #include "core/run_budget.h"
-#include "core/tree.h"
+#include "data/tree.h"
 #include "shell/segments.h"
 #include "shell/store_wt.h"
 

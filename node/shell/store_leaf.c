@@ -6,20 +6,24 @@
 
 #include "shell/store_int.h"
 
+/* NULL: memory is short. Of what this transaction sees: what it has written is in it, and nobody
+ * else writes this partition's rows. */
+static const struct kith_sum *sums_of(struct store_worker *worker, uint32_t partition)
+{
+    const struct store_leaf *leaves = worker->sums->partitions[partition];
+    struct kith_sum *sums =
+        kith_arena_calloc(&worker->round->arena, KITH_TREE_LEAVES, sizeof *sums);
+    for (uint32_t i = 0; sums != NULL && leaves != NULL && i < KITH_TREE_LEAVES; i++) {
+        sums[i] = leaves[i].sum;
+    }
+    return sums;
+}
+
 enum kith_err store_sums_read(struct store_worker *worker, const struct kith_store_op *op,
                               struct kith_store_done *done)
 {
-    const struct store_leaf *leaves = worker->sums->partitions[op->partition];
-    struct kith_sum *sums =
-        kith_arena_calloc(&worker->round->arena, KITH_TREE_LEAVES, sizeof *sums);
-    if (sums == NULL) {
-        return store_fail(worker, done, KITH_ENOMEM, "out of memory");
-    }
-    for (uint32_t i = 0; leaves != NULL && i < KITH_TREE_LEAVES; i++) {
-        sums[i] = leaves[i].sum;
-    }
-    done->u.sums = sums;
-    return KITH_OK;
+    done->u.sums = sums_of(worker, op->partition);
+    return done->u.sums == NULL ? store_fail(worker, done, KITH_ENOMEM, "out of memory") : KITH_OK;
 }
 
 static int hash_compare(const void *a, const void *b)
@@ -171,5 +175,10 @@ enum kith_err store_leaf_read(struct store_worker *worker, const struct kith_sto
     done->u.leaf.end = err == KITH_OK ? leaf - 1 : KITH_TREE_LEAVES;
     done->u.leaf.row_count = page.count;
     done->u.leaf.rows = page.rows;
-    return KITH_OK;
+    if (op->u.leaf.sums) {
+        done->u.leaf.sums = sums_of(worker, op->partition);
+    }
+    return op->u.leaf.sums && done->u.leaf.sums == NULL
+               ? store_fail(worker, done, KITH_ENOMEM, "out of memory")
+               : KITH_OK;
 }

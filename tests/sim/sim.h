@@ -40,7 +40,7 @@
 #include "core/node.h"
 #include "core/refill.h"
 #include "core/rowop.h"
-#include "core/tree.h"
+#include "data/tree.h"
 #include "wire/wire.h"
 
 #define SIM_NODES_MAX   7u /* more than twice N: those without a row are a majority */

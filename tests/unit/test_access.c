@@ -28,10 +28,11 @@ static const char *const for_clients[] = {
     "WATCH_REQ", "GROUPS_REQ", "EXPLAIN_REQ",
 };
 static const char *const for_admins_only[] = {"INIT_REQ", "JOIN_CMD", "PLAN_REQ", "REPAIR_CMD"};
+static const char *const for_admins_too[] = {"LEAF_REQ"}; /* who back up; nodes for anti-entropy */
 static const char *const changing[] = {"PUT_REQ", "CHUNK_PUT_REQ"};
 static const char *const between_nodes[] = {
     "REPLICATE_REQ", "REQUEST_FIND_REQ", "PING",     "PROBE_REQ",   "MEMBERS_SYNC",   "JOIN_REQ",
-    "DECIDE",        "OFFER_REQ",        "SUMS_REQ", "LEAF_REQ",    "CHUNK_LIST_REQ", "HANDOFF_REQ",
+    "DECIDE",        "OFFER_REQ",        "SUMS_REQ", "CHUNK_LIST_REQ", "HANDOFF_REQ",
     "SWEEP_REQ",     "LEASE_REQ",        "REAP_REQ", "WATCH_EVENT",
 };
 
@@ -133,12 +134,12 @@ static void test_roles(void **state)
         size_t size = strlen(name);
         bool answer = size > 4 && strcmp(name + size - 4, "_RES") == 0;
         bool all = IN(name, for_clients), orders = IN(name, for_admins_only),
-             inner = IN(name, between_nodes) || answer;
-        if (all + orders + inner != 1) {
+             inner = IN(name, between_nodes) || answer, both = IN(name, for_admins_too);
+        if (all + orders + inner + both != 1) {
             fail_msg("%s: not decided here who may send it", name);
         }
-        if (may(&client, kinds[i], 7) != all || may(&admin, kinds[i], 7) != (all || orders) ||
-            may(&node, kinds[i], 7) != (all || inner)) {
+        if (may(&client, kinds[i], 7) != all || may(&admin, kinds[i], 7) != (all || orders || both) ||
+            may(&node, kinds[i], 7) != (all || inner || both)) {
             fail_msg("%s: decided otherwise in access.c", name);
         }
         assert_false(may(&nobody, kinds[i], 7));
@@ -297,7 +298,7 @@ static void test_answers(void **state)
         bool told = kith_access_answer(&question, &error, &answer);
         bool asks = (IN(name, for_clients) && strcmp(name, "HELLO") != 0 &&
                      strcmp(name, "REPAIR_REQ") != 0) ||
-                    IN(name, for_admins_only);
+                    IN(name, for_admins_only) || IN(name, for_admins_too);
         assert_int_equal(told, asks);
         if (!told) {
             continue;
@@ -307,6 +308,9 @@ static void test_answers(void **state)
         switch (answer.kind) {
         case KITH_MSG_TABLE_RES:
             status = &answer.u.table_res.status;
+            break;
+        case KITH_MSG_LEAF_RES:
+            status = &answer.u.leaf_res.status;
             break;
         case KITH_MSG_STATUS_RES:
             status = &answer.u.status_res.status;

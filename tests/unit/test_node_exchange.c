@@ -8,8 +8,8 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "core/tree.h"
 #include "core/limits.h"
+#include "data/tree.h"
 #include "node_world.h"
 
 #define PEER 2u
@@ -539,6 +539,57 @@ static void test_who_may_ask(void **state)
     kith_node_free(world.node);
 }
 
+/* A backup asks as a client, and gets the rows' hashes, and the sums of the same moment once no more
+ * rows follow, but not where it has all of it already. */
+static void test_backup_asks(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 2);
+    (void)peer_up(&world, PEER);
+    struct kith_sum here[KITH_TREE_LEAVES];
+    struct kith_leaf_row row = {.name = kith_bytes_make("a", 1), .hash = {{7}}};
+    memset(here, 0, sizeof here);
+    here[3].low = 5;
+    struct kith_sum root = kith_tree_root(here);
+    for (uint32_t i = 0; i < 3; i++) { /* the end, more, an equal root */
+        struct kith_msg leaf = {.kind = KITH_MSG_LEAF_REQ, .id = 10 + i};
+        struct kith_store_done done = {.err = KITH_OK};
+        leaf.u.leaf_req.table = table_id(&world);
+        leaf.u.leaf_req.sums = true;
+        if (i == 2) {
+            kith_sum_encode(&root, &leaf.u.leaf_req.root);
+        }
+        message(&world, 1, &leaf);
+        const struct kith_store_op *op = asked(&world, KITH_STORE_LEAF);
+        assert_true(op != NULL && op->u.leaf.sums && !op->u.leaf.digest);
+        done.u.leaf.more = i == 1;
+        done.u.leaf.row_count = 1;
+        done.u.leaf.rows = &row;
+        done.u.leaf.sums = here;
+        stored(&world, op, &done);
+        const struct kith_msg *msg = sent(&world, KITH_MSG_LEAF_RES);
+        assert_non_null(msg);
+        const struct kith_leaf_res *res = &msg->u.leaf_res;
+        assert_int_equal(res->status.err, KITH_OK);
+        assert_int_equal(res->hash_count, 1);
+        assert_memory_equal(res->hashes, &row.hash, sizeof row.hash);
+        assert_int_equal(res->sum_count, i == 0 ? KITH_TREE_LEAVES : 0);
+        for (uint32_t k = 0; k < res->sum_count; k++) {
+            struct kith_sum sum;
+            kith_sum_decode(&res->sums[k], &sum);
+            assert_true(kith_sum_equal(&sum, &here[k]));
+        }
+    }
+    struct kith_msg leaf = {.kind = KITH_MSG_LEAF_REQ, .id = 20};
+    leaf.u.leaf_req.sums = true; /* without a table it is as far behind as can be */
+    assert_int_equal(refused(&world, 1, &leaf), KITH_ESTALE);
+    leaf.u.leaf_req.table = table_id(&world);
+    leaf.u.leaf_req.partition = 8;
+    assert_int_equal(refused(&world, 1, &leaf), KITH_EINVAL);
+    kith_node_free(world.node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -546,7 +597,7 @@ int main(void)
         cmocka_unit_test(test_watchers_are_told), cmocka_unit_test(test_leaves_in_turn),
         cmocka_unit_test(test_unsound_rows),      cmocka_unit_test(test_looks_twice),
         cmocka_unit_test(test_looks_again),       cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_who_may_ask),
+        cmocka_unit_test(test_who_may_ask),       cmocka_unit_test(test_backup_asks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -252,6 +252,12 @@ static void test_sums(void **state)
     assert_int_equal(done->u.leaf.row_count, 200);
     assert_int_equal(done->u.leaf.end, KITH_TREE_LEAVES);
     assert_false(done->u.leaf.more);
+    assert_null(done->u.leaf.sums);
+    op.u.leaf.digest = false;
+    op.u.leaf.sums = true; /* for a backup: rows, hashes and sums of one moment */
+    done = ask(place, &op);
+    assert_int_equal(done->u.leaf.row_count, 200);
+    assert_memory_equal(done->u.leaf.sums, sums, sizeof sums);
     op.u.leaf.have_count = KITH_LEAF_HASHES_MAX + 1;
     assert_int_equal(ask(place, &op)->err, KITH_EINVAL);
 }

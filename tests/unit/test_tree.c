@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "core/tree.h"
+#include "data/tree.h"
 #include "lib/random.h"
 
 static struct kith_checksum random_hash(struct test_random *random)

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/tree.h"
+#include "data/tree.h"
 #include "scale.h"
 
 #define WALL_MS 1700000000000u

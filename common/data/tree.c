@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "core/tree.h"
+#include "data/tree.h"
 
 #include <string.h>
 #include <xxhash.h>

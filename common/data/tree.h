@@ -6,16 +6,20 @@
  * written in the same transaction as the row (invariant 5). Which leaf a key is in follows from the
  * key alone. A level of KITH_TREE_NODES sums of KITH_TREE_LEAVES / KITH_TREE_NODES leaves, and the
  * root, are computed when asked for. DESIGN section 6. Pure. */
-#ifndef KITH_CORE_TREE_H
-#define KITH_CORE_TREE_H
+#ifndef KITH_DATA_TREE_H
+#define KITH_DATA_TREE_H
 
-#include "wire/msg.h"
+#include "data/key.h"
 
 #define KITH_TREE_LEAVES 256u /* per partition; 1024 partitions * 256 * 16 bytes = 4 MiB a node */
 #define KITH_TREE_NODES 16u
 
 struct kith_sum {
     uint64_t low, high;
+};
+
+struct kith_leaf_set { /* bit (i % 8) of byte (i / 8) stands for leaf i */
+    uint8_t bits[KITH_TREE_LEAVES / 8];
 };
 
 uint32_t kith_tree_leaf(const struct kith_key *key);
