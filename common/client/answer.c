@@ -188,7 +188,12 @@ static enum kith_err copy_body(enum kith_client_kind kind, const struct kith_cli
         }
         answer->result.u.chunk.payload = answer->blob;
         answer->result.u.chunk.chunk_size = result->u.chunk.chunk_size;
-        return KITH_OK;
+        answer->result.u.chunk.checksum = result->u.chunk.checksum;
+        answer->result.u.chunk.ref_count = result->u.chunk.ref_count;
+        answer->result.u.chunk.refs =
+            kith_arena_copy(&answer->arena, result->u.chunk.refs,
+                            result->u.chunk.ref_count * sizeof(*result->u.chunk.refs));
+        return answer->result.u.chunk.refs == NULL ? KITH_ENOMEM : KITH_OK;
     case KITH_CLIENT_CHUNK_SYNC:
         return copy_sync(&answer->arena, result, &answer->result);
     case KITH_CLIENT_STATUS:

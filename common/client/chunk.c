@@ -295,6 +295,7 @@ static void ask_get(struct kith_client_core *core, struct cc_op *op, uint32_t i)
         req->id = op->u.chunk.id;
         req->offset = op->u.chunk.offset;
         req->size = op->u.chunk.size;
+        req->refs = op->u.chunk.with_refs;
     }
     cc_replica_ask(core, op, i, msg);
 }
@@ -387,7 +388,9 @@ static bool payload_is_good(const struct cc_chunk *chunk, const struct kith_chun
     }
     struct kith_checksum sum =
         kith_checksum_of(kith_bytes_make(res->payload->data, res->payload->size));
-    bool whole = chunk->offset == 0 && expected == res->chunk_size;
+    static const struct kith_checksum unknown;
+    bool whole = chunk->offset == 0 && expected == res->chunk_size &&
+                 !kith_checksum_equal(&chunk->checksum, &unknown);
     return kith_checksum_equal(&sum, whole ? &chunk->checksum : &res->checksum);
 }
 
@@ -395,6 +398,12 @@ void cc_chunk_get_answer(struct kith_client_core *core, struct cc_op *op, uint32
                          const struct kith_msg *msg)
 {
     const struct kith_chunk_res *res = &msg->u.chunk_res;
+    const struct kith_chunk_id *refs = NULL;
+    size_t refs_size = 0;
+    if (msg->kind == KITH_MSG_CHUNK_RES && res->status.err == KITH_OK && op->u.chunk.with_refs) {
+        refs_size = res->ref_count * sizeof *refs;
+        refs = kith_arena_copy(&op->arena, res->refs, refs_size);
+    }
     if (msg->kind != KITH_MSG_CHUNK_RES) {
         cc_replica_failed(core, op, i, KITH_EFORMAT, "answers something else");
     } else if (res->status.err == KITH_ESTALE) {
@@ -403,6 +412,8 @@ void cc_chunk_get_answer(struct kith_client_core *core, struct cc_op *op, uint32
         return;
     } else if (res->status.err != KITH_OK) {
         cc_replica_failed(core, op, i, res->status.err, res->status.message);
+    } else if (op->u.chunk.with_refs && refs == NULL) {
+        cc_replica_failed(core, op, i, KITH_ENOMEM, NULL);
     } else if (!payload_is_good(&op->u.chunk, res)) {
         cc_replica_failed(core, op, i, KITH_ECORRUPT, "sends a damaged chunk");
     } else if (!cc_op_hold(op, NULL, res->payload)) {
@@ -412,6 +423,9 @@ void cc_chunk_get_answer(struct kith_client_core *core, struct cc_op *op, uint32
         op->result.message = "";
         op->result.u.chunk.payload = res->payload;
         op->result.u.chunk.chunk_size = res->chunk_size;
+        op->result.u.chunk.checksum = res->checksum;
+        op->result.u.chunk.ref_count = refs_size > 0 ? res->ref_count : 0;
+        op->result.u.chunk.refs = refs;
         cc_op_finish(core, op);
         return;
     }

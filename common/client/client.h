@@ -124,6 +124,9 @@ struct kith_client_op {
              * write; only the durability may differ. The two are one write, whichever of them are
              * carried out. Ends in OK or EUNKNOWN: a refusal says nothing about the earlier one. */
             bool again;
+            /* Who wrote it, where that was not this client: a restore. Empty: the client's own; cut to
+             * KITH_WRITER_MAX. */
+            struct kith_bytes writer;
         } put;
         struct {
             struct kith_chunk_id id; /* of kith_client_chunk_id */
@@ -136,7 +139,10 @@ struct kith_client_op {
         struct {
             struct kith_chunk_id id;
             uint32_t offset, size;         /* size 0 = all */
-            struct kith_checksum checksum; /* verified when the whole chunk is read */
+            /* verified when the whole chunk is read; all zero: not known, and the node's word is
+             * taken */
+            struct kith_checksum checksum;
+            bool refs; /* also what it refers to */
         } chunk_get;
         struct {
             uint32_t id_count;
@@ -217,6 +223,9 @@ struct kith_client_result {
         struct {
             struct kith_blob *payload; /* hold it to keep it */
             uint32_t chunk_size;
+            struct kith_checksum checksum; /* of the payload */
+            uint32_t ref_count;            /* where they were asked for */
+            const struct kith_chunk_id *refs;
         } chunk;
         struct {
             uint32_t missing_count;

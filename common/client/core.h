@@ -210,6 +210,7 @@ struct cc_put {
     enum kith_durability durability;
     uint32_t update_count;
     struct kith_put_update *updates;
+    struct kith_bytes writer;
     uint32_t open; /* tries that may have had an effect; an earlier attempt of the user's is one */
 };
 struct cc_chunk {
@@ -221,6 +222,7 @@ struct cc_chunk {
     struct kith_chunk_id *refs;
     struct kith_blob *payload;
     uint32_t offset, size;
+    bool with_refs; /* a get: they are asked for */
     uint32_t sent;
     uint32_t relayed; /* owners, a bit each, that were sent it through reps[via[i]] */
     uint32_t direct;  /* and those that are not to be sent it that way (again) */

@@ -103,6 +103,7 @@ static struct kith_client_op as_submitted(const struct cc_op *op)
         from.u.put.update_count = op->u.put.update_count;
         from.u.put.updates = op->u.put.updates;
         from.u.put.request = op->u.put.request;
+        from.u.put.writer = op->u.put.writer;
         from.u.put.again = op->result.err == KITH_EUNKNOWN;
         break;
     case KITH_CLIENT_CHUNK_PUT:
@@ -118,6 +119,7 @@ static struct kith_client_op as_submitted(const struct cc_op *op)
         from.u.chunk_get.offset = op->u.chunk.offset;
         from.u.chunk_get.size = op->u.chunk.size;
         from.u.chunk_get.checksum = op->u.chunk.checksum;
+        from.u.chunk_get.refs = op->u.chunk.with_refs;
         break;
     case KITH_CLIENT_CHUNK_SYNC:
         from.u.chunk_sync.id_count = op->u.sync.id_count;

@@ -40,7 +40,7 @@ static void ask(struct kith_client_core *core, struct cc_op *op, uint32_t i)
         req->level = zones ? op->level : KITH_LEVEL_QUORUM;
         req->zone = zones ? core->zone : "";
         req->group = put->group;
-        req->writer = kith_bytes_make(core->writer, strlen(core->writer));
+        req->writer = put->writer;
         req->update_count = put->update_count;
         req->updates = put->updates;
         req->strict = op->strict;
@@ -245,7 +245,7 @@ static bool keep_row(struct kith_client_core *core, const struct cc_op *op, uint
             .request = put->request,
             .time = result->time,
             .kind = update->kind,
-            .writer = kith_bytes_make(core->writer, strlen(core->writer)),
+            .writer = put->writer,
             .ref_count = update->ref_count,
             .refs = update->refs,
             .value = update->value,

@@ -124,6 +124,13 @@ static enum kith_err copy_put(struct kith_client_core *core, struct cc_op *op,
     static const struct kith_request_id nil;
     put->request = from->u.put.request;
     put->open = from->u.put.again ? 1 : 0; /* the earlier attempt */
+    struct kith_bytes writer = from->u.put.writer.size > 0
+                                   ? from->u.put.writer
+                                   : kith_bytes_make(core->writer, strlen(core->writer));
+    writer.size = writer.size < KITH_WRITER_MAX ? writer.size : KITH_WRITER_MAX;
+    if (!copy_bytes(op, writer, &put->writer)) {
+        return KITH_ENOMEM;
+    }
     if (memcmp(&put->request, &nil, sizeof(nil)) == 0) {
         put->request = kith_client_core_request_id(core);
     }
@@ -251,6 +258,7 @@ enum kith_err cc_submit_copy(struct kith_client_core *core, struct cc_op *op,
         op->u.chunk.offset = from->u.chunk_get.offset;
         op->u.chunk.size = from->u.chunk_get.size;
         op->u.chunk.checksum = from->u.chunk_get.checksum;
+        op->u.chunk.with_refs = from->u.chunk_get.refs;
         return KITH_OK;
     case KITH_CLIENT_CHUNK_SYNC:
         return copy_sync(op, from);
