@@ -273,41 +273,37 @@ static bool hash_ends(const uint8_t *end, size_t before)
     return false;
 }
 
-/* A mark stands at `at`: whether what follows is as it was made. */
-static bool base_at(struct kith_bytes name, size_t at, enum kith_conflict_style style,
+/* A mark stands at `at`: whether what follows is as it was made, with an extension of that size. */
+static bool base_at(struct kith_bytes name, size_t at, size_t extension,
                     struct kith_conflict_base *ret_base)
 {
     const uint8_t *time = name.data + at + MARK_SIZE;
     size_t rest = name.size - at - MARK_SIZE;
-    if (at == 0 || rest < TIME_SIZE + 1 + 1 + 1 + HASH_SIZE ||
+    if (at == 0 || rest < TIME_SIZE + 1 + 1 + 1 + HASH_SIZE + extension ||
         !all_of(time, 8, "0123456789") || time[8] != 'T' || !all_of(time + 9, 6, "0123456789") ||
-        time[15] != 'Z' || time[TIME_SIZE] != '-') {
+        time[15] != 'Z' || time[TIME_SIZE] != '-' ||
+        !hash_ends(name.data + name.size - extension, rest - TIME_SIZE - 1 - extension)) {
         return false;
     }
-    size_t extension = extension_size(name, style);
-    extension = extension < rest ? extension : 0;
-    for (unsigned i = 0; i < 2; i++) { /* the writer may have a dot, and the name no extension */
-        extension = i == 0 ? extension : 0;
-        if (hash_ends(name.data + name.size - extension,
-                      rest - TIME_SIZE - 1 - extension)) {
-            ret_base->stem = kith_bytes_make(name.data, at);
-            ret_base->extension =
-                kith_bytes_make(name.data + name.size - extension, extension);
-            ret_base->cut = name.size + UTF8_REST_MAX >= KITH_FS_NAME_MAX;
-            return true;
-        }
-    }
-    return false;
+    ret_base->stem = kith_bytes_make(name.data, at);
+    ret_base->extension = kith_bytes_make(name.data + name.size - extension, extension);
+    ret_base->cut = name.size + UTF8_REST_MAX >= KITH_FS_NAME_MAX;
+    return true;
 }
 
 bool kith_conflict_base(struct kith_bytes name, enum kith_conflict_style style, unsigned which,
                         struct kith_conflict_base *ret_base)
 {
+    /* with an extension first; but the writer's name may look like a hash with one, and the file's
+     * have none */
+    size_t extensions[] = {extension_size(name, style), 0};
     unsigned found = 0;
     for (size_t at = name.size; at-- > 0;) { /* the last mark first: the base may have one, too */
-        if (name.size - at >= MARK_SIZE && memcmp(name.data + at, MARK, MARK_SIZE) == 0 &&
-            base_at(name, at, style, ret_base) && found++ == which) {
-            return true;
+        bool marked = name.size - at >= MARK_SIZE && memcmp(name.data + at, MARK, MARK_SIZE) == 0;
+        for (unsigned i = extensions[0] > 0 ? 0 : 1; marked && i < 2; i++) {
+            if (base_at(name, at, extensions[i], ret_base) && found++ == which) {
+                return true;
+            }
         }
     }
     return false;

@@ -242,6 +242,23 @@ static void test_any_name(void **state)
     }
 }
 
+/* A writer's machine may be called like a hash with an extension, where the file has none. */
+static void test_writer_like_hash(void **state)
+{
+    (void)state;
+    struct kith_bytes name =
+        text("Makefile.conflict-20261121T013000Z-anna@db-0a1b2c3d.lan-9f3c01d2");
+    struct kith_conflict_base base;
+    assert_true(leads_back(name, KITH_CONFLICT_INFIX, text("Makefile")));
+    assert_true(leads_back(name, KITH_CONFLICT_INFIX, text("Makefile.lan-9f3c01d2")));
+    assert_true(kith_conflict_base(name, KITH_CONFLICT_INFIX, 1, &base));
+    assert_int_equal(base.stem.size, 8);
+    assert_int_equal(base.extension.size, 0);
+    assert_false(kith_conflict_base(name, KITH_CONFLICT_INFIX, 2, &base));
+    assert_true(leads_back(name, KITH_CONFLICT_SUFFIX, text("Makefile")));
+    assert_false(kith_conflict_base(name, KITH_CONFLICT_SUFFIX, 1, &base));
+}
+
 static void test_not_like(void **state)
 {
     (void)state;
@@ -360,8 +377,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),    cmocka_unit_test(test_alike),
         cmocka_unit_test(test_unreadable), cmocka_unit_test(test_names),
-        cmocka_unit_test(test_any_name), cmocka_unit_test(test_not_like),
-        cmocka_unit_test(test_conflict),
+        cmocka_unit_test(test_any_name), cmocka_unit_test(test_writer_like_hash),
+        cmocka_unit_test(test_not_like), cmocka_unit_test(test_conflict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
