@@ -227,6 +227,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         say(&answer, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
     } else if (http->loopback && host != NULL && !host_fits(host)) {
         say(&answer, 421, "this server is localhost: ask it by that name, or by its address\n");
+    } else if (url[0] != '/') { /* another server's, as one asks a proxy; or nothing sensible */
+        say(&answer, MHD_HTTP_BAD_REQUEST, "a path begins with /\n");
     } else {
         http->answerer(http->arg, url, &answer);
     }

@@ -16,4 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
  * code that they test, and cannot grow old as files do. */
 __attribute__((weak)) size_t kith_fuzz_seed(uint32_t number, uint8_t data[KITH_FUZZ_SEED_MAX]);
 
+/* A slow target may define it: how many mutations are enough without libFuzzer. */
+__attribute__((weak)) extern const uint32_t kith_fuzz_mutations;
+
 #endif

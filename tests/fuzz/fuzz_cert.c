@@ -15,6 +15,8 @@
 
 #define LINE 64u
 
+const uint32_t kith_fuzz_mutations = 20000; /* each takes a third of a millisecond */
+
 static struct {
     struct kith_buf key, cert, list;
     struct kith_authority *authority;

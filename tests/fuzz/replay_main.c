@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Runs a fuzz target without libFuzzer: on the files and folders named, on the target's own seeds,
- * and on MUTATIONS deterministic mutations of all of these. When an input crashes it, the input's
- * bytes are left in the file fuzz-crash in the working folder, to be named as an argument or put
- * into the corpus. */
+ * and on deterministic mutations of all of these: MUTATIONS, or as many as the target says. When an
+ * input crashes it, the input's bytes are left in the file fuzz-crash in the working folder, to be
+ * named as an argument or put into the corpus. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -163,11 +163,11 @@ static size_t mutate(struct test_random *random, uint8_t *data, size_t size)
     return size;
 }
 
-static bool run_mutations(void)
+static bool run_mutations(uint32_t count)
 {
     uint8_t *bytes = malloc(INPUT_MAX_BYTES + 4 * GROW_MAX_BYTES);
     bool fine = bytes != NULL;
-    for (uint32_t i = 0; i < MUTATIONS && fine; i++) {
+    for (uint32_t i = 0; i < count && fine; i++) {
         struct test_random random = {i};
         const struct input *from = &inputs[i % input_count];
         if (from->size != 0) {
@@ -201,8 +201,9 @@ int main(int argc, char **argv)
     for (uint32_t i = 0; i < input_count && fine; i++) {
         fine = run(inputs[i].data, inputs[i].size);
     }
-    fine = fine && run_mutations();
-    printf("%u inputs and %u mutations\n", input_count, MUTATIONS);
+    uint32_t mutations = &kith_fuzz_mutations ? kith_fuzz_mutations : MUTATIONS;
+    fine = fine && run_mutations(mutations);
+    printf("%u inputs and %u mutations\n", input_count, mutations);
     for (uint32_t i = 0; i < input_count; i++) {
         free(inputs[i].data);
     }

@@ -122,6 +122,8 @@ static void test_refused(void **state)
     assert_int_not_equal(
         ask("GET /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc"), 200);
     assert_int_not_equal(ask("\x16\x03\x01\x02 no http at all\r\n\r\n"), 200);
+    assert_int_equal(ask("GET a HTTP/1.0\r\n\r\n"), 400);
+    assert_int_equal(ask(REQUEST("GET", "http://localhost/a")), 400);
     assert_int_equal(answers, 0);
     static char large[3 * KITH_HTTP_REQUEST_MAX];
     int size = snprintf(large, sizeof large, "GET / HTTP/1.1\r\nHost: localhost\r\nX: ");
