@@ -10,6 +10,11 @@ for page in "$man"/*.[1-9]; do
     if ! grep -q '^\.so ' "$page"; then # another name for a page
         mandoc -Tlint -W warning "$page" >"$work/lint" 2>&1 || fail "$(cat "$work/lint")"
     fi
+    # what it refers to is there
+    sed -nE 's/^\.(.* )?Xr ((kith|mount\.kith)[^ ]*) ([1-9]).*/\2.\4/p' "$page" | sort -u >"$work/refers"
+    while read -r other; do
+        [ -e "$man/$other" ] || fail "${page##*/} refers to $other, which there is not"
+    done <"$work/refers"
 done
 
 # same WHAT MOST: what is so (in $work/is) and what the page says ($work/page), each at least MOST lines
@@ -33,6 +38,27 @@ grep -v '^#' "$here/conflicts/table.txt" >"$work/tested"
 sed -n '/^\.Bd -literal -offset indent/,/^\.Ed/p' "$man/kithfs.1" | grep -E '^[a-z]+ [a-z]+:' >"$work/told"
 [ "$(wc -l <"$work/told")" = 121 ] || fail "$(wc -l <"$work/told") lines in the table"
 diff "$work/tested" "$work/told" >"$work/diff" || fail "tested (<) and told (>): $(cat "$work/diff")"
+
+say "mount.kithfs(8)"
+ln -s "$(type -P kithfs)" "$work/mount.kithfs"
+# fake OPTIONS [LETTERS]: whether they are taken; nothing is mounted
+fake() {
+    "$work/mount.kithfs" n1:/ "$work" "-f${2:-}" -o "$1" >"$work/said" 2>&1
+}
+items "$man/mount.kithfs.8" OPTIONS Cm | sed 's/ Ns = Ns Ar text/=text/; s/x- Ns Ar name/x-name/; s/ , /\n/g' |
+    sed 's/.* Cm //; s/^Cm //' >"$work/words"
+[ "$(wc -l <"$work/words")" -gt 30 ] || fail "not the options: $(cat "$work/words")"
+while read -r word; do
+    case $word in fsname | subtype) word=$word=x ;; esac
+    fake "$word" || fail "-o $word: $(cat "$work/said")"
+done <"$work/words"
+! fake nosymfollow || fail "nosymfollow is taken"
+! fake nonsense || fail "nonsense is taken"
+fake nonsense s || fail "-s: $(cat "$work/said")"
+line=$(grep '^n1,n2,n3:/ .* kithfs ' "$man/mount.kithfs.8")
+read -r _ _ type options _ <<<"$line"
+[ "$type" = kithfs ] || fail "not the line: $line"
+fake "$options" || fail "$line: $(cat "$work/said")"
 
 say "kithd(8)"
 kithd --help >"$work/help"

@@ -73,7 +73,8 @@ contains kithfs-node "$completions/kithd" "$manual/man8/kithd.8.gz" "$manual/man
     '-rwxr-xr-x root/root ./usr/sbin/kithd' '-rw-r--r-- root/root ./etc/kithfs/kithd.conf' \
     '-rw-r--r-- root/root ./(usr/)?lib/systemd/system/kithd.service' \
     '-rw-r--r-- root/root ./usr/lib/(sysusers|tmpfiles).d/kithfs-node.conf'
-contains kithfs-common '-rwxr-xr-x root/root ./usr/bin/kithctl' "$completions/kithctl" "$manual/man1/kithctl.1.gz"
+contains kithfs-common '-rwxr-xr-x root/root ./usr/bin/kithctl' "$completions/kithctl" "$manual/man1/kithctl.1.gz" \
+    "$manual/man7/kithfs.7.gz"
 for page in "$KITH_TOP"/packaging/man/*.[1-9]; do
     [ "$(cat "$packages"/contents.* | grep -c " ./usr/share/man/man${page##*.}/${page##*/}.gz")" = 1 ] ||
         fail "${page##*/} is not in one package"
