@@ -11,7 +11,7 @@
 #include "ctl/ctl.h"
 #include "ctl/format.h"
 #include "ctl/report.h"
-#include "data/key.h"
+#include "data/volume.h"
 #include "text/columns.h"
 
 #define SOON_S        (30 * 86400) /* time enough to renew by hand */
@@ -71,11 +71,8 @@ static void volumes_text(const struct kith_cert_grant *grant, char *text, size_t
         if (volume == KITH_VOLUME_KV_BUCKETS && kith_cert_has_volume(grant, KITH_VOLUME_KV)) {
             continue; /* 'kv' is both */
         }
-        char word[24];
-        (void)snprintf(word, sizeof word, volume == KITH_VOLUME_FS ? "fs" : "kv");
-        if (volume != KITH_VOLUME_FS && volume != KITH_VOLUME_KV) {
-            (void)snprintf(word, sizeof word, "%u", volume);
-        }
+        char word[KITH_VOLUME_TEXT_SIZE];
+        kith_volume_text(volume, word);
         if (at + strlen(word) + 5 > size) {
             (void)snprintf(text + at, size - at, "...");
             return;

@@ -51,9 +51,12 @@ enum kith_err kith_door_open(const struct kith_ctl_args *args, const char *level
                               level);
     }
     options.write_level = options.read_level;
-    struct kith_identity_files files;
-    options.tls = kith_ctl_identity(&files);
-    enum kith_err err = kith_client_open(&options, &ret_door->client, error);
+    struct kith_identity_found identity;
+    enum kith_err err = kith_ctl_identity(&identity, &options.tls, error);
+    if (err != KITH_OK) {
+        return err;
+    }
+    err = kith_client_open(&options, &ret_door->client, error);
     if (err == KITH_EUNREACH) {
         struct kith_error told = *error;
         const char *remedy = kith_ctl_nobody(told.message);

@@ -139,13 +139,15 @@ enum kith_err kith_link_new(struct kith_link **ret_link, struct kith_error *erro
     memset(&options, 0, sizeof(options));
     memset(&handlers, 0, sizeof(handlers));
     options.threads = 1;
-    struct kith_identity_files files;
-    options.tls = kith_ctl_identity(&files);
+    struct kith_identity_found identity;
+    enum kith_err err = kith_ctl_identity(&identity, &options.tls, error);
     handlers.arg = link;
     handlers.opened = on_opened;
     handlers.message = on_message;
     handlers.closed = on_closed;
-    enum kith_err err = kith_rpc_new(&options, &handlers, &link->rpc, error);
+    if (err == KITH_OK) {
+        err = kith_rpc_new(&options, &handlers, &link->rpc, error);
+    }
     if (err != KITH_OK) {
         link->rpc = NULL;
         kith_link_free(link);

@@ -78,8 +78,8 @@ enum kith_err kith_local_certs_use(const struct kith_local *local, struct kith_e
     for (size_t i = 0; i < NAME_COUNT && err == KITH_OK; i++) {
         char path[PATH_MAX];
         err = kith_local_cert_path(local, names[i].file, path, error);
-        if (err == KITH_OK && (local->secure ? setenv(names[i].variable, path, 1)
-                                             : unsetenv(names[i].variable)) != 0) {
+        /* empty, not unset: else the user's certificate for another cluster would be shown */
+        if (err == KITH_OK && setenv(names[i].variable, local->secure ? path : "", 1) != 0) {
             err = kith_error_set(error, KITH_ENOMEM, "out of memory");
         }
     }
@@ -118,12 +118,10 @@ enum kith_err kith_local_env_write(const struct kith_local *local, struct kith_e
     enum kith_err err = KITH_OK;
     for (size_t i = 0; i < NAME_COUNT && err == KITH_OK; i++) {
         err = kith_local_cert_path(local, names[i].file, path, error);
-        put_text(&buf, local->secure ? "export " : "unset ");
+        put_text(&buf, "export ");
         put_text(&buf, names[i].variable);
-        if (local->secure) {
-            put_text(&buf, "=");
-            put_word(&buf, path);
-        }
+        put_text(&buf, "=");
+        put_word(&buf, local->secure ? path : "");
         put_text(&buf, "\n");
     }
     kith_buf_put_u8(&buf, '\0');

@@ -4,12 +4,14 @@
 #ifndef KITH_CTL_OWN_CERT_H
 #define KITH_CTL_OWN_CERT_H
 
-#include "tls/identity.h"
+#include "tls/identity_find.h"
 
-/* From $KITH_CERT, $KITH_KEY, $KITH_CA and, where it is set, $KITH_CRL: files. NULL: none of them
- * is set, or all are empty, and it is plain text. Where some are set, what is missing is told by
- * who reads them: whoever names a key does not mean plain text. */
-const struct kith_identity_files *kith_ctl_identity(struct kith_identity_files *files);
+/* By the environment, else from the folders where one lies (identity_find.h); an admin's before a client's.
+ * *ret_files: NULL, and it is plain text; else files in *found. What the files hold is for who reads them to
+ * judge. The errors of kith_identity_find. */
+KITH_MUST_CHECK enum kith_err kith_ctl_identity(struct kith_identity_found *found,
+                                                const struct kith_identity_files **ret_files,
+                                                struct kith_error *error);
 
 /* What may help where nobody has answered, for these reasons. */
 const char *kith_ctl_nobody(const char *reasons);

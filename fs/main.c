@@ -21,6 +21,8 @@
 #include "fs/hook/hook_program.h"
 #include "fs/mount/mount.h"
 #include "fs/mount/mountpoint.h"
+#include "tls/identity_find.h"
+#include "tls/pem_file.h"
 
 #define EXIT_USAGE  1
 #define EXIT_SYSTEM 2
@@ -61,10 +63,13 @@ static const char usage[] =
     "                        of the node that answers fastest)\n"
     "  -o volume=NAME        the tree of that name ('kithctl volume create'), apart from all others (fs)\n"
     "  -o cert=FILE          certificate of this mount ('kithctl cert client'); a cluster whose nodes\n"
-    "                        have certificates answers nobody without. Files may be replaced\n"
+    "                        have certificates answers nobody without. Files may be replaced. Where none\n"
+    "                        is named: $KITH_CERT, $KITH_KEY, $KITH_CA, $KITH_CRL, else client.crt (or\n"
+    "                        admin.crt), .key, ca.crt and crl.pem in ~/.config/kithfs or /etc/kithfs\n"
     "  -o key=FILE           its key, which only its owner may read\n"
     "  -o ca=FILE            certificate of the cluster's authority\n"
     "  -o crl=FILE           the authority's list of what is revoked\n"
+    "  -o insecure           none at all, in plain text\n"
     "  -o read=LEVEL         owners that must answer: one, quorum (of all), local-quorum (of "
     "those\n"
     "                        in this data centre), each-quorum (in every one), all (quorum)\n"
@@ -288,6 +293,64 @@ static int find_hook(struct kith_fs_options *options)
     return 0;
 }
 
+static enum kith_err take_path(const char *path, char **place, struct kith_error *error)
+{
+    if (path == NULL) {
+        return KITH_OK;
+    }
+    char *whole = realpath(path, NULL); /* it is read again later, from the root folder */
+    if (whole == NULL) {
+        return kith_error_set(error, KITH_EIO, "%s: %s", path, strerror(errno));
+    }
+    *place = kith_strdup(whole);
+    free(whole);
+    return *place == NULL ? kith_error_set(error, KITH_ENOMEM, "out of memory") : KITH_OK;
+}
+
+/* The certificate, where no option names one. A mount that the system makes takes the system's. */
+static enum kith_err find_identity(struct kith_fs_options *options, struct kith_error *error)
+{
+    struct kith_identity_found found;
+    bool given = options->cert != NULL || options->key != NULL || options->ca != NULL ||
+                 options->crl != NULL;
+    if (given && options->insecure) {
+        return kith_error_set(error, KITH_EINVAL,
+                              "options insecure and cert= contradict each other");
+    }
+    if (given || options->insecure) {
+        return KITH_OK;
+    }
+    bool user = !options->helper || geteuid() != 0;
+    enum kith_err err = kith_identity_find(KITH_CERT_CLIENT, user, &found, error);
+    if (err != KITH_OK || !found.any) {
+        return err;
+    }
+    err = take_path(found.files.cert, &options->cert, error);
+    err = err == KITH_OK ? take_path(found.files.key, &options->key, error) : err;
+    err = err == KITH_OK ? take_path(found.files.ca, &options->ca, error) : err;
+    return err == KITH_OK ? take_path(found.files.crl, &options->crl, error) : err;
+}
+
+/* With a certificate for reading only nothing can be written: programs are to be told at once, not when
+ * what they wrote cannot be stored. What is wrong with the file is told by who reads it next. */
+static void heed_read_only(struct kith_fs_options *options)
+{
+    struct kith_buf pem;
+    struct kith_cert cert;
+    struct kith_error error;
+    if (options->cert == NULL || options->read_only) {
+        return;
+    }
+    kith_buf_init(&pem);
+    if (kith_pem_read(options->cert, KITH_PEM_PUBLIC, KITH_CERT_PEM_MAX, &pem, &error) == KITH_OK &&
+        kith_cert_read(kith_buf_bytes(&pem), &cert, &error) == KITH_OK && cert.grant.read_only) {
+        kith_log_warn("mount", "%s is for reading only, and so is this mount (as with -o ro)",
+                      options->cert);
+        options->read_only = true;
+    }
+    kith_buf_release(&pem);
+}
+
 /* Of a mount that is there, ro and rw can be changed, which the kernel does. Others may only be what
  * they were: mount(8) passes on what stands in fstab. */
 static int remount(const struct kith_fs_options *options)
@@ -323,6 +386,11 @@ static int run(struct kith_fs_options *options)
         fprintf(stderr, "kithfs: mount %s: %s\n", options->mountpoint, error.message);
         return err == KITH_EBUSY ? EXIT_MOUNT : EXIT_SYSTEM;
     }
+    if (find_identity(options, &error) != KITH_OK) {
+        fprintf(stderr, "kithfs: %s\n", error.message);
+        return EXIT_SYSTEM;
+    }
+    heed_read_only(options);
     char *absolute = kith_mountpoint_absolute(options->mountpoint);
     if (absolute == NULL) {
         fprintf(stderr, "kithfs: mount %s: %s\n", options->mountpoint, strerror(errno));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "data/volume.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -41,6 +42,17 @@ struct kith_group kith_volume_root(uint32_t volume)
 {
     static const uint8_t zero[KITH_GROUP_SIZE - 4];
     return kith_group_make(volume, zero);
+}
+
+void kith_volume_text(uint32_t volume, char ret_text[KITH_VOLUME_TEXT_SIZE])
+{
+    if (volume == KITH_VOLUME_FS) {
+        (void)snprintf(ret_text, KITH_VOLUME_TEXT_SIZE, "fs");
+    } else if (volume == KITH_VOLUME_KV || volume == KITH_VOLUME_KV_BUCKETS) {
+        (void)snprintf(ret_text, KITH_VOLUME_TEXT_SIZE, "kv");
+    } else {
+        (void)snprintf(ret_text, KITH_VOLUME_TEXT_SIZE, "%u", volume);
+    }
 }
 
 bool kith_volume_is_fs(uint32_t volume)

@@ -12,6 +12,7 @@
 
 #define KITH_VOLUME_NAME_MAX  64u
 #define KITH_VOLUME_NAME_SIZE (KITH_VOLUME_NAME_MAX + 1u)
+#define KITH_VOLUME_TEXT_SIZE 11u
 #define KITH_VOLUME_NAME_RULE                                                                      \
     "a volume's name has 1 to 64 letters, digits, '.', '_' or '-', does not begin with '.' or "    \
     "'-', and is no number"
@@ -23,6 +24,8 @@ bool kith_volume_name_fits(const char *name);
 uint32_t kith_volume_number(const char *name);
 /* The group of its root directory, which has no name. */
 struct kith_group kith_volume_root(uint32_t volume);
+/* For people: "fs", "kv", or the number; a name cannot be told from it. */
+void kith_volume_text(uint32_t volume, char ret_text[KITH_VOLUME_TEXT_SIZE]);
 /* Whether it holds a tree of files: rows there are inodes, whose versions may be in conflict. */
 bool kith_volume_is_fs(uint32_t volume);
 

@@ -467,6 +467,10 @@ static enum kith_err one_option(char *word, struct kith_fs_options *options,
         options->allow_other = true;
         return KITH_OK;
     }
+    if (strcmp(word, "insecure") == 0) {
+        options->insecure = true;
+        return KITH_OK;
+    }
     if (strcmp(word, "nowatch") == 0) {
         options->no_watch = true;
         return KITH_OK;
@@ -624,6 +628,7 @@ enum kith_err kith_fs_options_parse(int argc, char *const argv[],
     const char *source = NULL;
     bool helper = argc > 0 && is_helper(argv[0]);
     enum kith_err err = KITH_OK;
+    options.helper = helper;
     if (helper) {
         helper_letters(argc, argv, &options);
     }
@@ -732,6 +737,7 @@ void kith_fs_options_text(const struct kith_fs_options *options, struct kith_buf
     set_defaults(&usual);
     say_word(out, options->read_only, "ro");
     say_word(out, options->allow_other, "allow_other");
+    say_word(out, options->insecure, "insecure");
     say_word(out, options->strict, "strict");
     say_word(out, options->hard, "hard");
     if (options->w_min != usual.w_min) {

@@ -36,6 +36,8 @@ struct kith_fs_options {
     bool over;    /* another filesystem may be mounted there */
     bool remount; /* of a mount that is there: */
     uint32_t own_count; /* options that a remount cannot change */
+    bool insecure; /* no certificate, although one may lie where they are looked for */
+    bool helper;   /* called by mount(8) */
     bool hard;   /* requests wait until the cluster answers (kith_client_hard) */
     bool no_acl; /* POSIX ACLs are neither kept nor minded */
     bool hide_conflicts;

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "data/key.h"
+#include "data/volume.h"
 
 /* Who may send it. */
 #define NODES   1u
@@ -197,8 +197,10 @@ enum kith_err kith_access_check(const struct kith_cert_grant *grant, const struc
                               role, grant->name);
     }
     if (!may_touch(grant, msg, &denied)) {
-        return kith_error_set(error, KITH_EPERM, "the certificate of %s '%s' is not for volume %u",
-                              role, grant->name, denied);
+        char volume[KITH_VOLUME_TEXT_SIZE];
+        kith_volume_text(denied, volume);
+        return kith_error_set(error, KITH_EPERM, "the certificate of %s '%s' is not for volume %s",
+                              role, grant->name, volume);
     }
     return KITH_OK;
 }

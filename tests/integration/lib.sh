@@ -13,6 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 KITH_TOP=${KITH_TOP:-$(cd "$here/../.." && pwd)}
 KITH_BIN=${KITH_BIN:-$KITH_TOP/.build/release}
 export PATH=$KITH_BIN:$PATH
+export KITH_CERT= # whatever certificates lie in ~/.config/kithfs or /etc/kithfs
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/kith-test.XXXXXX")
 dir=$work/cluster

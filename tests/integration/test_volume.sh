@@ -92,13 +92,13 @@ sync -f "$work/mnt-a/a/new"
 [ "$(cat "$work/mnt-p/a/new")" = three ] || fail "what it wrote is not there"
 mkdir "$work/mnt-x"
 fails 32 "the root directory of volume 'fs'" kithfs "$servers:/" "$work/mnt-x" -o "$(as album)"
-grep -q "the certificate of client 'album' is not for volume 1" err || fail "why: $(cat err)"
+grep -q "the certificate of client 'album' is not for volume fs" err || fail "why: $(cat err)"
 fails 32 "is not for volume 2415815213" kithfs "$servers:/" "$work/mnt-x" -o "$(as album),volume=notes"
 mountpoint -q "$work/mnt-x" && fail "it was mounted"
 mount_up "$work/mnt-r" "ro,$(as looker),volume=photos"
 [ "$(cat "$work/mnt-r/a/new")" = three ] || fail "who may only read does not"
 export KITH_CERT=album/client.crt KITH_KEY=album/client.key
-fails 1 "is not for volume 1" kithctl explain /file
+fails 1 "is not for volume fs" kithctl explain /file
 kithctl explain /file --volume photos >/dev/null || fail "explain, as who is confined"
 fails 1 "is not for volume" kithctl get key
 fails 1 "the list of volumes cannot be read" kithctl volume list

@@ -18,7 +18,8 @@ static void numbers_are_what_they_were(void **state)
         const char *name;
         uint32_t number;
     } vectors[] = {{"fs", 1}, {"photos", 3910977917u}, {"other", 2917647746u},
-                   {"a", 2660650527u}, {"A", 3696571525u}, {"team-1.archive_2026", 2427558501u}, {"1x", 3614558632u},
+                   {"a", 2660650527u}, {"A", 3696571525u}, {"team-1.archive_2026", 2427558501u},
+                   {"1x", 3614558632u},
                    {"v11619449", 0xbfffffd5u}}; /* it hashes to a reserved number */
     for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
         uint32_t number = kith_volume_number(vectors[i].name);
@@ -77,6 +78,16 @@ static void trees_are_told_from_the_rest(void **state)
                                       KITH_VOLUME_CLUSTER, 0xffffff00u};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         assert_false(kith_volume_is_fs(others[i]));
+    }
+    static const struct {
+        uint32_t volume;
+        const char *text;
+    } texts[] = {{1, "fs"}, {KITH_VOLUME_KV, "kv"}, {KITH_VOLUME_KV_BUCKETS, "kv"},
+                 {2, "2"},  {KITH_VOLUME_CLUSTER, "4294967293"}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char text[KITH_VOLUME_TEXT_SIZE];
+        kith_volume_text(texts[i].volume, text);
+        assert_string_equal(text, texts[i].text);
     }
     struct kith_group root = kith_volume_root(7);
     assert_memory_equal(root.bytes, "\0\0\0\7\0\0\0\0\0\0\0\0\0\0\0\0", 16);
