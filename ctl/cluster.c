@@ -4,17 +4,20 @@
 #include "ctl/cluster.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "ctl/format.h"
 #include "ctl/own_cert.h"
 
 #define NAME_MAX_BYTES (sizeof(((struct kith_cluster *)0)->name) - 1) /* without the NUL */
 #define ZONE_MAX_BYTES (KITH_ZONE_SIZE - 1)
+#define STARTING_PAUSE_MS 50 /* a node without data has started within some tens of ms */
 
-enum kith_err kith_ctl_order(struct kith_link *link, const char *address,
-                             const struct kith_msg *order, uint64_t timeout_ms,
-                             struct kith_error *error)
+static enum kith_err order_once(struct kith_link *link, const char *address,
+                                const struct kith_msg *order, uint64_t timeout_ms,
+                                struct kith_error *error)
 {
     struct kith_link_ask ask;
     memset(&ask, 0, sizeof(ask));
@@ -40,6 +43,24 @@ enum kith_err kith_ctl_order(struct kith_link *link, const char *address,
     }
     kith_msg_box_drop(ask.box);
     return err;
+}
+
+enum kith_err kith_ctl_order(struct kith_link *link, const char *address,
+                             const struct kith_msg *order, uint64_t timeout_ms,
+                             struct kith_error *error)
+{
+    const struct timespec pause = {0, STARTING_PAUSE_MS * 1000000L};
+    uint64_t deadline_ms = kith_mono_ms() + timeout_ms;
+    for (;;) {
+        uint64_t now_ms = kith_mono_ms();
+        uint64_t left_ms = now_ms < deadline_ms ? deadline_ms - now_ms : 1;
+        enum kith_err err = order_once(link, address, order, left_ms, error);
+        /* nothing has happened; nobody can be told by a node when it has started */
+        if (err != KITH_ENOTREADY || kith_mono_ms() + STARTING_PAUSE_MS >= deadline_ms) {
+            return err;
+        }
+        (void)nanosleep(&pause, NULL); /* earlier is no harm */
+    }
 }
 
 /* An option's whole number, 0 where it is not given. */

@@ -7,8 +7,9 @@
 #include "ctl/ctl.h"
 #include "ctl/link.h"
 
-/* Sends INIT_REQ or JOIN_CMD to the node and waits for its answer. The node's error and message,
- * which names the address; or those of kith_link_ask. */
+/* Sends INIT_REQ or JOIN_CMD to the node and waits for its answer; again and again, within timeout_ms, while
+ * the node is starting. The node's error and message, which names the address; or those of
+ * kith_link_ask. */
 KITH_MUST_CHECK enum kith_err kith_ctl_order(struct kith_link *link, const char *address,
                                              const struct kith_msg *order, uint64_t timeout_ms,
                                              struct kith_error *error);

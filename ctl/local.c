@@ -116,6 +116,26 @@ int kith_ctl_local_down(const struct kith_ctl_args *args)
 
 /* ---- status ---- */
 
+/* The address of the node's status page, from the file in which it says it. False: it serves none (yet). */
+static bool page_read(const struct kith_local *local, uint32_t index, char *text, size_t size)
+{
+    char data[PATH_MAX], log[PATH_MAX], path[PATH_MAX];
+    struct kith_error ignored;
+    if (kith_local_paths(local, index, data, log, &ignored) != KITH_OK ||
+        snprintf(path, sizeof path, "%s/metrics", data) >= (int)sizeof path) {
+        return false;
+    }
+    FILE *file = fopen(path, "re");
+    bool good = file && fgets(text, (int)size, file);
+    if (file) {
+        (void)fclose(file); /* was only read */
+    }
+    if (good) {
+        text[strcspn(text, "\n")] = '\0';
+    }
+    return good && *text;
+}
+
 int kith_ctl_local_status(const struct kith_ctl_args *args)
 {
     struct kith_error error;
@@ -146,7 +166,11 @@ int kith_ctl_local_status(const struct kith_ctl_args *args)
         kith_local_say(args, "node%u  %s  %s", i + 1, addresses[i],
                        process.fd >= 0 ? "runs" : "is not running");
         if (process.fd >= 0) {
+            char page[128];
             kith_local_say(args, " (pid %d)", (int)process.pid);
+            if (page_read(&local, i, page, sizeof page)) {
+                kith_local_say(args, "  http://%s/", page);
+            }
             (void)close(process.fd);
         }
         kith_local_say(args, "\n");

@@ -19,6 +19,8 @@ fails() {
 kithctl local up "$dir" --nodes 1 >up.log || fail "kithctl local up"
 servers=$(cat "$dir"/node*/address)
 export KITH_SERVERS=$servers
+kithctl local status "$dir" | grep "^node1 .* http://$(cat "$dir/node1/metrics")/$" >/dev/null ||
+    fail "where its page is: $(kithctl local status "$dir")"
 certs=$dir/certs
 kithctl cert client anna --ca "$certs/ca" >/dev/null
 kithctl cert client looker --ca "$certs/ca" --volume fs --read-only >/dev/null
