@@ -80,6 +80,20 @@ static const struct kith_ctl_option explain_options[] = {
     VOLUME_OPTION,
     {NULL, NULL, NULL},
 };
+#define LIMIT_OPTION                                                                               \
+    {                                                                                              \
+        "limit", "RATE", "at most so many bytes a second, as in 20M (default: no limit)"           \
+    }
+static const struct kith_ctl_option backup_options[] = {
+    LIMIT_OPTION,
+    {"check", NULL, "only verify DIR: every record, and that all chunks are there"},
+    {NULL, NULL, NULL},
+};
+static const struct kith_ctl_option restore_options[] = {
+    {"run", "N", "as of that run (default: the last one)"},
+    LIMIT_OPTION,
+    {NULL, NULL, NULL},
+};
 static const struct kith_ctl_option get_options[] = {
     {"version", "K", "where there are several versions: print the K-th"},
     {"level", "LEVEL", LEVEL_TEXT},
@@ -276,6 +290,19 @@ const struct kith_ctl_command kith_ctl_commands[] = {
      "DAMAGED: found by this pass, wrong sums of trees, too. SET ASIDE: not back yet.\n"
      "Exit status 1: a member did not answer.\n",
      "kithctl scrub status --watch", status_options, kith_ctl_scrub},
+    {NULL, "backup", "DIR|-", 1, 1, "back up what the cluster holds, or what has changed of it",
+     "Into a folder: the first run takes everything, each further one what has changed since; one\n"
+     "that was broken off is gone on with. - is a full backup as one stream on standard output. Each\n"
+     "partition is as its owners had it at one moment, no half of a batch among it. --timeout is\n"
+     "for each request. With certificates it needs an administrator's.\n"
+     "Exit status 1: some of it is not whole, as is told; or damaged.\n",
+     "kithctl backup /srv/backup/kith --limit 50M", backup_options, kith_ctl_backup},
+    {NULL, "restore", "DIR|-", 1, 1, "write a backup into a cluster, as new writes",
+     "Into a new cluster, before it is mounted, or into any other: what it has already is left\n"
+     "alone, and where it has something else the restored version stands beside that, as a\n"
+     "conflict. The same again goes on where it was broken off. --timeout is for each request.\n"
+     "Exit status 1: some of it could not be restored, as is told.\n",
+     "kithctl restore /srv/backup/kith", restore_options, kith_ctl_restore},
     {"plan", "join", "ADDRESS", 1, 1, "stage a node to join",
      "ADDRESS is that of a kithd that has no cluster yet. Changes are staged in the cluster,\n"
      "shown with 'plan show', and carried out all together with 'plan apply'.\n",

@@ -127,6 +127,8 @@ int kith_ctl_repair_status(const struct kith_ctl_args *args);
 int kith_ctl_repair_stop(const struct kith_ctl_args *args);
 int kith_ctl_repair_limit(const struct kith_ctl_args *args);
 int kith_ctl_scrub(const struct kith_ctl_args *args);
+int kith_ctl_backup(const struct kith_ctl_args *args);
+int kith_ctl_restore(const struct kith_ctl_args *args);
 int kith_ctl_explain(const struct kith_ctl_args *args);
 int kith_ctl_get(const struct kith_ctl_args *args);
 int kith_ctl_put(const struct kith_ctl_args *args);

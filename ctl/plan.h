@@ -74,6 +74,9 @@ void kith_plan_change_text(const struct kith_plan_change *change, const struct k
 
 /* ---- The row: plan_store.c ---- */
 
+/* The group that it is in, with nothing else. */
+struct kith_group kith_plan_group(void);
+
 /* What there is, and the context in which it was read. Versions that several have staged at the
  * same time are merged, which is told on standard error. */
 KITH_MUST_CHECK enum kith_err kith_plan_load(const struct kith_ctl_args *args,

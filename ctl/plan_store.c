@@ -11,7 +11,7 @@
 
 static const uint8_t own[12] = "plan";
 
-static struct kith_group plan_group(void)
+struct kith_group kith_plan_group(void)
 {
     return kith_group_make(KITH_VOLUME_CLUSTER, own);
 }
@@ -73,7 +73,7 @@ enum kith_err kith_plan_load(const struct kith_ctl_args *args, const struct kith
     memset(&op, 0, sizeof(op));
     op.kind = KITH_CLIENT_GET;
     op.timeout_ms = kith_door_left_ms(door);
-    op.u.get.group = plan_group();
+    op.u.get.group = kith_plan_group();
     op.u.get.name_count = 1;
     op.u.get.names = &name;
     ret_plan->count = 0;
@@ -126,7 +126,7 @@ enum kith_err kith_plan_save(const struct kith_door *door, const struct kith_pla
     update.value = kith_buf_bytes(&value);
     op.kind = KITH_CLIENT_PUT;
     op.timeout_ms = kith_door_left_ms(door);
-    op.u.put.group = plan_group();
+    op.u.put.group = kith_plan_group();
     op.u.put.durability = KITH_DURABLE_DISK;
     op.u.put.update_count = 1;
     op.u.put.updates = &update;
