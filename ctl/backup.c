@@ -4,11 +4,16 @@
  * (backup_chunks.h), then what has changed into the log with its MARK (backup_dir.h); or all of it into
  * one stream, where chunks come before the rows that name them.
  *
+ * SEVERAL PARTITIONS are under way at a time, one of each worker, for most of the time goes by waiting for
+ * owners. What they share (the folder's packs and what is counted and told) is protected by one lock.
+ *
  * RUNS are numbered, and a partition's part in a run is what its log says up to the last MARK of that run
  * or an earlier one. That an increment takes what has changed since the last run is not by a sequence
  * number of the nodes' stores: that is one store's, and void when its node is replaced. The hash trees say
  * the same of any node. */
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,6 +28,7 @@
 #include "ctl/restore.h"
 #include "ctl/view.h"
 
+#define WORKERS      4u
 #define TRIES        3u    /* of a partition whose chunks are gone: its rows are others by then */
 #define DRAWN_MS     200u  /* between two looks at the line */
 #define PATIENCE_MS  1000u /* see status.c */
@@ -32,13 +38,17 @@ struct backup {
     const struct kith_ctl_args *args;
     struct kith_door door;
     struct kith_backup_limit limit;
-    struct kith_backup_reader reader;
     bool streams; /* to standard output */
-    struct kith_backup_dir dir;
+    uint32_t partitions;
+    uint64_t run;
+    uint64_t *ends; /* where each partition's last MARK ends; each its worker's */
+    pthread_mutex_t lock;
+    /* protected by lock: */
+    uint32_t next, done; /* partitions: to be begun, and that are through */
+    struct kith_error error; /* the first one, which ends it */
+    struct kith_backup_dir dir; /* but for what stays as it was opened */
     struct kith_backup_file stream;
     struct kith_backup_index sent; /* of a stream */
-    uint64_t run;
-    uint64_t *ends; /* where each partition's last MARK ends */
     uint64_t rows, rows_new, chunks_new, bytes;
     uint32_t partial;  /* partitions that are not whole in this run */
     uint32_t warnings; /* that were told */
@@ -47,9 +57,17 @@ struct backup {
     uint64_t drawn_ms;
 };
 
+struct worker {
+    struct backup *backup;
+    struct kith_backup_reader reader;
+    uint64_t counted; /* of the reader's bytes */
+    pthread_t thread;
+};
+
 /* ---- Progress ---- */
 
-static void draw(struct backup *backup, uint32_t done, bool last)
+/* With the lock held. */
+static void draw(struct backup *backup, bool last)
 {
     char text[KITH_BAR_SIZE];
     uint64_t now_ms = kith_mono_ms();
@@ -57,26 +75,30 @@ static void draw(struct backup *backup, uint32_t done, bool last)
         return;
     }
     backup->drawn_ms = now_ms;
-    kith_bar_format(&backup->bar, now_ms, done, backup->reader.table->partitions,
-                    backup->bytes + backup->reader.bytes, "partitions", text);
+    kith_bar_format(&backup->bar, now_ms, backup->done, backup->partitions, backup->bytes,
+                    "partitions", text);
     kith_bar_draw(last ? NULL : text);
 }
 
 static void on_progress(void *arg, uint64_t bytes)
 {
     struct backup *backup = arg;
+    pthread_mutex_lock(&backup->lock);
     backup->bytes += bytes;
-    draw(backup, backup->reader.partition, false);
+    draw(backup, false);
+    pthread_mutex_unlock(&backup->lock);
 }
 
 static void warn(struct backup *backup, const char *text)
 {
+    pthread_mutex_lock(&backup->lock);
     if (backup->warnings++ < WARNINGS_MAX) {
         if (backup->shown) {
             kith_bar_draw(NULL);
         }
         kith_report_warning(backup->args->json, "%s", text);
     }
+    pthread_mutex_unlock(&backup->lock);
 }
 
 /* ---- Chunks ---- */
@@ -84,8 +106,11 @@ static void warn(struct backup *backup, const char *text)
 static bool has_chunk(void *arg, const struct kith_chunk_id *id)
 {
     struct backup *backup = arg;
-    return kith_backup_index_find(backup->streams ? &backup->sent : &backup->dir.chunks, id) !=
-           NULL;
+    pthread_mutex_lock(&backup->lock);
+    bool has =
+        kith_backup_index_find(backup->streams ? &backup->sent : &backup->dir.chunks, id) != NULL;
+    pthread_mutex_unlock(&backup->lock);
+    return has;
 }
 
 static enum kith_err put_chunk(void *arg, const struct kith_backup_record *chunk,
@@ -93,13 +118,15 @@ static enum kith_err put_chunk(void *arg, const struct kith_backup_record *chunk
 {
     struct backup *backup = arg;
     struct kith_backup_place place = {chunk->u.chunk.id, 0, 0};
-    if (!backup->streams) {
-        return kith_backup_dir_chunk(&backup->dir, chunk, error);
-    }
-    enum kith_err err = kith_backup_file_add(&backup->stream, chunk, error);
-    if (err == KITH_OK && kith_backup_index_add(&backup->sent, &place) != KITH_OK) {
+    pthread_mutex_lock(&backup->lock);
+    enum kith_err err = backup->streams ? kith_backup_file_add(&backup->stream, chunk, error)
+                                        : kith_backup_dir_chunk(&backup->dir, chunk, error);
+    if (err == KITH_OK && backup->streams &&
+        kith_backup_index_add(&backup->sent, &place) != KITH_OK) {
         err = kith_error_set(error, KITH_ENOMEM, "out of memory");
     }
+    backup->chunks_new += err == KITH_OK ? 1 : 0;
+    pthread_mutex_unlock(&backup->lock);
     return err;
 }
 
@@ -136,8 +163,7 @@ static enum kith_err fetch_chunks(struct backup *backup, const struct kith_backu
     memset(&ids, 0, sizeof ids);
     enum kith_err err = chunk_ids(state, &ids, error);
     if (err == KITH_OK) {
-        err = kith_backup_chunks(backup->door.client, &ids, &backup->limit, &sink,
-                                 &backup->chunks_new, error);
+        err = kith_backup_chunks(backup->door.client, &ids, &backup->limit, &sink, error);
     }
     kith_backup_ids_release(&ids);
     return err;
@@ -154,7 +180,7 @@ static uint64_t wall_ms(void)
 
 /* What has changed, and the MARK, behind it. */
 static enum kith_err rows_write(struct backup *backup, const struct kith_backup_state *state,
-                                bool whole, struct kith_backup_file *file,
+                                bool whole, struct kith_backup_file *file, uint64_t *rows,
                                 struct kith_error *error)
 {
     struct kith_backup_record record;
@@ -168,7 +194,7 @@ static enum kith_err rows_write(struct backup *backup, const struct kith_backup_
             record.u.row.name = row->name;
             record.u.row.hash = row->merged.hash;
             record.u.row.state = row->merged.state; /* none where it is gone */
-            backup->rows_new++;
+            ++*rows;
             err = kith_backup_file_add(file, &record, error);
         }
     }
@@ -186,7 +212,7 @@ static enum kith_err rows_write(struct backup *backup, const struct kith_backup_
 }
 
 static enum kith_err log_write(struct backup *backup, const struct kith_backup_state *state,
-                               const struct kith_backup_log *log, bool whole,
+                               const struct kith_backup_log *log, bool whole, uint64_t *rows,
                                struct kith_error *error)
 {
     struct kith_backup_file file = {.fd = -1};
@@ -199,14 +225,16 @@ static enum kith_err log_write(struct backup *backup, const struct kith_backup_s
     head.u.head.partition = state->partition;
     kith_backup_log_path(&backup->dir, state->partition, path);
     enum kith_err err = KITH_OK;
+    pthread_mutex_lock(&backup->lock);
     if (backup->dir.pack.fd >= 0) {
         err = kith_backup_file_sync(&backup->dir.pack, error); /* rows name chunks that are there */
     }
+    pthread_mutex_unlock(&backup->lock);
     if (err == KITH_OK) {
         err = kith_backup_file_open(&file, path, log->end, &head, error);
     }
     if (err == KITH_OK) {
-        err = rows_write(backup, state, whole, &file, error);
+        err = rows_write(backup, state, whole, &file, rows, error);
     }
     if (err == KITH_OK) {
         err = kith_backup_file_sync(&file, error);
@@ -226,14 +254,15 @@ static bool anything_changed(const struct kith_backup_state *state)
 }
 
 /* Rows and chunks; again where a chunk is gone: then the row that named it is another by now, too. */
-static enum kith_err take(struct backup *backup, struct kith_backup_state *state, bool *ret_whole,
+static enum kith_err take(struct worker *worker, struct kith_backup_state *state, bool *ret_whole,
                           bool *ret_any, struct kith_error *error)
 {
+    struct backup *backup = worker->backup;
     struct kith_backup_took took;
     char text[KITH_ERROR_MESSAGE_SIZE + 128];
     enum kith_err err = KITH_ENOTFOUND;
     for (uint32_t i = 0; i < TRIES && err == KITH_ENOTFOUND; i++) {
-        err = kith_backup_read(&backup->reader, state, &took, error);
+        err = kith_backup_read(&worker->reader, state, &took, error);
         if (err == KITH_OK && took.answered > 0) {
             err = fetch_chunks(backup, state, error);
         }
@@ -265,39 +294,114 @@ static enum kith_err take(struct backup *backup, struct kith_backup_state *state
     return KITH_OK;
 }
 
-static enum kith_err partition_backup(struct backup *backup, uint32_t partition,
+static enum kith_err stream_write(struct backup *backup, const struct kith_backup_state *state,
+                                  bool whole, uint64_t *rows, struct kith_error *error)
+{
+    pthread_mutex_lock(&backup->lock); /* a partition's rows follow each other */
+    enum kith_err err =
+        state->rows ? rows_write(backup, state, whole, &backup->stream, rows, error) : KITH_OK;
+    pthread_mutex_unlock(&backup->lock);
+    return err;
+}
+
+static enum kith_err partition_backup(struct worker *worker, uint32_t partition,
                                       struct kith_error *error)
 {
+    struct backup *backup = worker->backup;
     struct kith_backup_state state;
     struct kith_backup_log log;
     bool whole = false, any = false;
+    uint64_t rows = 0, rows_new = 0;
     memset(&log, 0, sizeof log);
-    kith_backup_state_init(&state, partition, backup->reader.table->partitions);
+    kith_backup_state_init(&state, partition, backup->partitions);
     enum kith_err err = KITH_OK;
     if (!backup->streams) {
         err = kith_backup_log_read(&backup->dir, partition, UINT64_MAX, &state, &log, error);
         backup->ends[partition] = log.mark_end;
     }
     if (err == KITH_OK) {
-        err = take(backup, &state, &whole, &any, error);
+        err = take(worker, &state, &whole, &any, error);
     }
-    backup->partial += whole ? 0 : 1;
     /* what too few owners say stands only where nothing stands yet: a row that they have not got could
      * be taken for one that is gone */
     bool write = any && (whole || !log.marked || !log.mark.u.mark.whole);
     bool news = anything_changed(&state) || log.loose || (log.marked && !log.mark.u.mark.whole);
     if (err == KITH_OK && write && backup->streams) {
-        err = state.rows ? rows_write(backup, &state, whole, &backup->stream, error) : KITH_OK;
+        err = stream_write(backup, &state, whole, &rows_new, error);
     } else if (err == KITH_OK && write && news) {
-        err = log_write(backup, &state, &log, whole, error);
+        err = log_write(backup, &state, &log, whole, &rows_new, error);
     }
-    uint64_t rows = 0;
     struct kith_checksum root;
     kith_backup_state_root(&state, !write, &rows, &root);
+    pthread_mutex_lock(&backup->lock);
+    backup->partial += whole ? 0 : 1;
     backup->rows += rows;
+    backup->rows_new += rows_new;
+    backup->bytes += worker->reader.bytes - worker->counted;
+    worker->counted = worker->reader.bytes;
+    backup->done++;
+    draw(backup, false);
+    pthread_mutex_unlock(&backup->lock);
     kith_backup_log_release(&log);
     kith_backup_state_release(&state);
     return err;
+}
+
+/* ---- Workers ---- */
+
+static void worker_fail(struct backup *backup, const struct kith_error *error)
+{
+    pthread_mutex_lock(&backup->lock);
+    if (backup->error.code == KITH_OK) {
+        backup->error = *error;
+    }
+    pthread_mutex_unlock(&backup->lock);
+}
+
+static void *worker_run(void *arg)
+{
+    struct worker *worker = arg;
+    struct backup *backup = worker->backup;
+    struct kith_error error = {KITH_OK, ""};
+    enum kith_err err =
+        kith_backup_reader_init(&worker->reader, backup->door.client, &backup->limit,
+                                (uint32_t)backup->args->timeout_ms, &error);
+    bool more = true;
+    while (err == KITH_OK && more) {
+        pthread_mutex_lock(&backup->lock);
+        uint32_t partition = backup->next;
+        more = backup->error.code == KITH_OK && partition < backup->partitions;
+        backup->next += more ? 1 : 0;
+        pthread_mutex_unlock(&backup->lock);
+        err = more ? partition_backup(worker, partition, &error) : KITH_OK;
+    }
+    if (err != KITH_OK) {
+        worker_fail(backup, &error);
+    }
+    kith_backup_reader_release(&worker->reader);
+    return NULL;
+}
+
+/* All partitions. */
+static enum kith_err workers_run(struct backup *backup, struct kith_error *error)
+{
+    struct worker workers[WORKERS];
+    uint32_t count = 0;
+    memset(workers, 0, sizeof workers);
+    for (; count < WORKERS; count++) {
+        workers[count].backup = backup;
+        if (pthread_create(&workers[count].thread, NULL, worker_run, &workers[count]) != 0) {
+            struct kith_error none = {KITH_OK, ""};
+            (void)kith_error_set(&none, KITH_ENOMEM, "a thread cannot be made");
+            worker_fail(backup, &none);
+            break;
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        (void)pthread_join(workers[i].thread, NULL); /* it was made */
+    }
+    *error = backup->error;
+    return error->code;
 }
 
 /* ---- The command ---- */
@@ -338,14 +442,14 @@ static enum kith_err print(struct backup *backup, struct kith_error *error)
 {
     char text[5][KITH_FORMAT_SIZE];
     bool whole = backup->partial == 0;
-    uint64_t bytes = backup->bytes + backup->reader.bytes;
+    uint64_t bytes = backup->bytes;
     if (backup->args->json) {
         return kith_json_print(
             kith_json_named(
                 "folder", backup->args->positional[0],
                 json_pack("{s:I, s:b, s:I, s:i, s:I, s:I, s:I, s:I}", "run",
                           (json_int_t)backup->run, "whole", (int)whole, "partitions",
-                          (json_int_t)backup->reader.table->partitions, "partial",
+                          (json_int_t)backup->partitions, "partial",
                           (int)backup->partial, "rows", (json_int_t)backup->rows, "new_rows",
                           (json_int_t)backup->rows_new, "new_chunks",
                           (json_int_t)backup->chunks_new, "bytes_read", (json_int_t)bytes)),
@@ -366,7 +470,12 @@ static enum kith_err print(struct backup *backup, struct kith_error *error)
 static enum kith_err target_open(struct backup *backup, struct kith_error *error)
 {
     struct kith_uuid cluster = kith_client_cluster(backup->door.client);
-    uint32_t partitions = backup->reader.table->partitions;
+    struct kith_table *table = kith_client_table(backup->door.client);
+    if (!table) {
+        return kith_error_set(error, KITH_ENOTREADY, "no table is known yet; try again");
+    }
+    uint32_t partitions = backup->partitions = table->partitions; /* they stay for ever */
+    kith_table_drop(table);
     backup->ends = kith_calloc(partitions, sizeof *backup->ends);
     if (!backup->ends) {
         return kith_error_set(error, KITH_ENOMEM, "out of memory");
@@ -409,8 +518,7 @@ static enum kith_err target_done(struct backup *backup, struct kith_error *error
     char figures[160];
     (void)snprintf(figures, sizeof figures,
                    "rows %" PRIu64 " new %" PRIu64 " chunks %" PRIu64 " read %" PRIu64,
-                   backup->rows, backup->rows_new, backup->chunks_new,
-                   backup->bytes + backup->reader.bytes);
+                   backup->rows, backup->rows_new, backup->chunks_new, backup->bytes);
     enum kith_err err = KITH_OK;
     if (backup->dir.pack.fd >= 0) {
         err = kith_backup_file_sync(&backup->dir.pack, error);
@@ -424,18 +532,15 @@ static enum kith_err run(struct backup *backup, struct kith_error *error)
 {
     enum kith_err err = kith_door_open(backup->args, NULL, &backup->door, error);
     if (err == KITH_OK) {
-        err = kith_backup_reader_init(&backup->reader, backup->door.client, &backup->limit,
-                                      (uint32_t)backup->args->timeout_ms, error);
-    }
-    if (err == KITH_OK) {
         err = target_open(backup, error);
     }
-    for (uint32_t p = 0; err == KITH_OK && p < backup->reader.table->partitions; p++) {
-        err = partition_backup(backup, p, error);
-        draw(backup, p + 1, false);
+    if (err == KITH_OK) {
+        err = workers_run(backup, error);
+    }
+    if (backup->drawn_ms > 0) {
+        draw(backup, true);
     }
     if (err == KITH_OK) {
-        draw(backup, 0, true);
         err = target_done(backup, error);
     }
     if (err == KITH_OK) {
@@ -466,17 +571,15 @@ int kith_ctl_backup(const struct kith_ctl_args *args)
     if (err != KITH_OK) {
         return kith_ctl_usage(args, &error);
     }
+    pthread_mutex_init(&backup.lock, NULL);
     err = run(&backup, &error);
-    if (err != KITH_OK && backup.drawn_ms > 0) {
-        kith_bar_draw(NULL);
-    }
+    pthread_mutex_destroy(&backup.lock);
     if (backup.warnings > WARNINGS_MAX) {
         kith_report_warning(args->json, "%u more of these", backup.warnings - WARNINGS_MAX);
     }
     kith_backup_dir_close(&backup.dir);
     kith_backup_file_close(&backup.stream);
     kith_backup_index_release(&backup.sent);
-    kith_backup_reader_release(&backup.reader);
     kith_free(backup.ends);
     if (backup.door.client) {
         kith_client_close(backup.door.client);

@@ -25,7 +25,6 @@ struct fetcher {
     struct kith_backup_index seen;
     struct kith_backup_ids next; /* of the level below */
     struct fetch *kept;          /* the deepest first */
-    uint64_t *fetched;
     struct kith_error missing; /* the first one; its code OK: none */
     struct fetch *slots[KITH_BACKUP_CHUNKS_OUT];
     uint32_t out;
@@ -92,7 +91,6 @@ static enum kith_err put(struct fetcher *fetcher, const struct fetch *fetch,
     record.u.chunk.checksum = kith_checksum_of(record.u.chunk.contents); /* verified by the client */
     record.u.chunk.ref_count = result->u.chunk.ref_count;
     record.u.chunk.refs = result->u.chunk.refs;
-    ++*fetcher->fetched;
     return fetcher->sink->put(fetcher->sink->arg, &record, error);
 }
 
@@ -223,15 +221,13 @@ static enum kith_err level(struct fetcher *fetcher, const struct kith_backup_ids
 
 enum kith_err kith_backup_chunks(struct kith_client *client, const struct kith_backup_ids *ids,
                                  struct kith_backup_limit *limit,
-                                 const struct kith_backup_sink *sink, uint64_t *fetched,
-                                 struct kith_error *error)
+                                 const struct kith_backup_sink *sink, struct kith_error *error)
 {
     struct fetcher fetcher;
     memset(&fetcher, 0, sizeof fetcher);
     fetcher.client = client;
     fetcher.limit = limit;
     fetcher.sink = sink;
-    fetcher.fetched = fetched;
     pthread_mutex_init(&fetcher.lock, NULL);
     pthread_cond_init(&fetcher.changed, NULL);
     enum kith_err err = level(&fetcher, ids, error);

@@ -35,6 +35,6 @@ KITH_MUST_CHECK enum kith_err kith_backup_chunks(struct kith_client *client,
                                                  const struct kith_backup_ids *ids,
                                                  struct kith_backup_limit *limit,
                                                  const struct kith_backup_sink *sink,
-                                                 uint64_t *fetched, struct kith_error *error);
+                                                 struct kith_error *error);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ctl/backup_limit.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <time.h>
 
@@ -42,7 +43,10 @@ uint64_t kith_backup_limit_take(struct kith_backup_limit *limit, uint64_t now_ms
 
 void kith_backup_limit_wait(struct kith_backup_limit *limit, uint64_t bytes)
 {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of all there are: a process has one */
+    pthread_mutex_lock(&lock);
     uint64_t ms = kith_backup_limit_take(limit, kith_mono_ms(), bytes);
+    pthread_mutex_unlock(&lock);
     struct timespec wait = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
     if (ms > 0) {
         (void)nanosleep(&wait, NULL); /* ended sooner by a signal: the bucket still owes it */

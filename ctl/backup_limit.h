@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * backup_limit.h - how fast a backup or a restore may go: a bucket of a second's bytes, which what was
- * moved is taken out of. The wait is pure; any thread. */
+ * moved is taken out of. Taking is pure; waiting is for any thread. */
 #ifndef KITH_CTL_BACKUP_LIMIT_H
 #define KITH_CTL_BACKUP_LIMIT_H
 

@@ -39,7 +39,8 @@ struct kith_restore {
 
 /* ---- Chunks: restore_chunks.c ---- */
 
-#define KITH_RESTORE_CHUNKS 8u /* at a time: 8 MiB of memory */
+#define KITH_RESTORE_CHUNKS 64u        /* at a time ... */
+#define KITH_RESTORE_BYTES  (8u << 20) /* ... and of these together: one more is at most a mebibyte */
 
 struct kith_restore_chunk {
     struct kith_chunk_id id;
@@ -51,6 +52,7 @@ struct kith_restore_chunk {
 /* Chunks that are on their way; all zero at first. */
 struct kith_restore_batch {
     uint32_t count;
+    size_t bytes;
     struct kith_restore_chunk chunks[KITH_RESTORE_CHUNKS];
 };
 

@@ -170,7 +170,7 @@ enum kith_err kith_restore_chunk_add(struct kith_restore *restore,
     if (kith_backup_index_find(&restore->done, &record->u.chunk.id)) {
         return KITH_OK;
     }
-    if (batch->count == KITH_RESTORE_CHUNKS || refs > 0) {
+    if (batch->count == KITH_RESTORE_CHUNKS || batch->bytes >= KITH_RESTORE_BYTES || refs > 0) {
         err = kith_restore_chunks_flush(restore, batch, error);
     }
     if (err != KITH_OK) {
@@ -184,6 +184,7 @@ enum kith_err kith_restore_chunk_add(struct kith_restore *restore,
     chunk->refs = kith_malloc((refs + 1u) * sizeof *chunk->refs);
     chunk->payload = kith_blob_new(record->u.chunk.contents.size);
     batch->count++;
+    batch->bytes += record->u.chunk.contents.size;
     if (!chunk->refs || !chunk->payload) {
         return kith_error_set(error, KITH_ENOMEM, "out of memory");
     }
