@@ -152,18 +152,17 @@ enum kith_err kith_backup_asker_new(struct kith_backup_asker **ret_asker, struct
     sync_init(asker);
     struct kith_rpc_options options;
     struct kith_rpc_handlers handlers;
-    struct kith_identity_files files;
+    struct kith_identity_found identity;
     memset(&options, 0, sizeof options);
     memset(&handlers, 0, sizeof handlers);
     options.threads = 1;
-    options.tls = kith_ctl_identity(&files);
     handlers.arg = asker;
     handlers.opened = on_opened;
     handlers.message = on_message;
     handlers.closed = on_closed;
-    enum kith_err err = KITH_OK;
-    if (getrandom(asker->self.bytes, sizeof asker->self.bytes, 0) !=
-        (ssize_t)sizeof asker->self.bytes) {
+    enum kith_err err = kith_ctl_identity(&identity, &options.tls, error);
+    if (err == KITH_OK && getrandom(asker->self.bytes, sizeof asker->self.bytes, 0) !=
+                              (ssize_t)sizeof asker->self.bytes) {
         err = kith_error_set(error, KITH_EIO, "the system gives no random bytes");
     }
     if (err == KITH_OK) {
