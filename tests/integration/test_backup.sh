@@ -107,14 +107,14 @@ fails "is no backup" kithctl backup --check "$work/else"
 fails "is no backup, and not empty" kv backup "$work/else"
 
 say "the whole cluster is lost"
-wait_for 20 "a run that finds nothing new" nothing_new
-kv backup - >"$work/stream" 2>"$work/said" || fail "backup -: $(cat "$work/said")"
 mkdir "$work/tree"
 cp -a "$mnt/d" "$work/tree/d"
 getfattr -d "$mnt/d/small" 2>/dev/null | tail -n +2 >"$work/attributes"
 versions "$mnt" >"$work/versions"
 wait $ending || fail "the other mount does not end"
-mount_down
+mount_down # nobody writes any more
+wait_for 20 "a run that finds nothing new" nothing_new
+kv backup - >"$work/stream" 2>"$work/said" || fail "backup -: $(cat "$work/said")"
 cluster_down
 rm -rf "$dir"
 mkdir "$dir"
