@@ -135,6 +135,10 @@ static enum kith_err take_owner(struct kith_backup_reader *reader, struct kith_b
         }
     } else if (err == KITH_EPERM || err == KITH_ENOMEM || err == KITH_ELIMIT) {
         *error = took->error; /* it is not this node alone */
+        if (err == KITH_EPERM) {
+            (void)kith_error_set(error, err, "%.400s: a backup needs an administrator's",
+                                 took->error.message);
+        }
         return err;
     }
     return KITH_OK;

@@ -267,11 +267,23 @@ static enum kith_err hold(struct stream *stream, const struct kith_backup_record
     return good ? KITH_OK : kith_error_set(error, KITH_ENOMEM, "out of memory");
 }
 
+/* A chunk that is not taken now: the rows that name it are left out, too. */
+static enum kith_err told(struct command *command, enum kith_err err,
+                          const struct kith_error *error)
+{
+    if (err == KITH_EBUSY) {
+        warn(command, error->message);
+        return KITH_OK;
+    }
+    return err;
+}
+
 static enum kith_err mark_take(struct command *command, struct stream *stream,
                                const struct kith_backup_record *record, struct kith_error *error)
 {
     command->partition = record->u.mark.partition;
-    enum kith_err err = kith_restore_chunks_flush(&command->restore, &command->batch, error);
+    enum kith_err err =
+        told(command, kith_restore_chunks_flush(&command->restore, &command->batch, error), error);
     if (err == KITH_OK) {
         err = state_restore(command, &stream->state, error);
     }
@@ -298,7 +310,9 @@ static enum kith_err record_take(struct command *command, struct stream *stream,
         return KITH_OK;
     case KITH_BACKUP_CHUNK:
         draw(command, false);
-        return kith_restore_chunk_add(&command->restore, &command->batch, record, error);
+        return told(command,
+                    kith_restore_chunk_add(&command->restore, &command->batch, record, error),
+                    error);
     case KITH_BACKUP_ROW:
         return hold(stream, record, error);
     case KITH_BACKUP_MARK:

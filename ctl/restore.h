@@ -61,13 +61,14 @@ KITH_MUST_CHECK enum kith_err kith_restore_chunk_add(struct kith_restore *restor
                                                      struct kith_restore_batch *batch,
                                                      const struct kith_backup_record *record,
                                                      struct kith_error *error);
-/* All that were taken up are there, and leased. */
+/* All that were taken up are there, and leased. EBUSY with a message: but for some that the cluster does
+ * not take now. */
 KITH_MUST_CHECK enum kith_err kith_restore_chunks_flush(struct kith_restore *restore,
                                                         struct kith_restore_batch *batch,
                                                         struct kith_error *error);
 void kith_restore_batch_release(struct kith_restore_batch *batch);
 /* The ids and all that they refer to, from the folder. ENOTFOUND, ECORRUPT with a message: the backup has
- * not all of them; others: the cluster does not take them. */
+ * not all of them; EBUSY: the cluster does not take one of them now; others: it does not answer. */
 KITH_MUST_CHECK enum kith_err kith_restore_chunks(struct kith_restore *restore,
                                                   const struct kith_chunk_id *ids, uint32_t count,
                                                   struct kith_error *error);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "ctl/backup_chunks.h"
 #include "ctl/restore.h"
 
 /* Of one row: the versions that are to be put, the oldest first. */
@@ -103,10 +104,37 @@ static enum kith_err read_rows(struct rows *rows, struct kith_error *error)
     return err;
 }
 
-/* The chunks of what is to be put; a version whose chunks the backup has not is left out, and said. */
+static bool lacks(enum kith_err err)
+{
+    return err == KITH_ENOTFOUND || err == KITH_ECORRUPT || err == KITH_EBUSY;
+}
+
+/* The chunks of all that is to be put, many at a time. */
+static enum kith_err chunks_together(struct rows *rows, struct kith_error *error)
+{
+    struct kith_backup_ids ids;
+    enum kith_err err = KITH_OK;
+    memset(&ids, 0, sizeof ids);
+    for (uint32_t i = 0; i < rows->count && err == KITH_OK; i++) {
+        for (uint32_t k = 0; k < rows->versions[i].count && err == KITH_OK; k++) {
+            const struct kith_sibling *sibling = rows->versions[i].siblings[k];
+            err = kith_backup_ids_add(&ids, sibling->refs, sibling->ref_count);
+        }
+    }
+    err = err == KITH_OK ? kith_restore_chunks(rows->restore, ids.ids, (uint32_t)ids.count, error)
+                         : kith_error_set(error, err, "out of memory");
+    kith_backup_ids_release(&ids);
+    return err;
+}
+
+/* The chunks of what is to be put; a version whose chunks cannot be had is left out, and said. */
 static enum kith_err chunks(struct rows *rows, struct kith_error *error)
 {
     struct kith_restore *restore = rows->restore;
+    enum kith_err together = chunks_together(rows, error);
+    if (!lacks(together)) {
+        return together;
+    }
     for (uint32_t i = 0; i < rows->count; i++) {
         struct versions *versions = &rows->versions[i];
         uint32_t kept = 0;
@@ -114,7 +142,7 @@ static enum kith_err chunks(struct rows *rows, struct kith_error *error)
             const struct kith_sibling *sibling = versions->siblings[k];
             enum kith_err err =
                 kith_restore_chunks(restore, sibling->refs, sibling->ref_count, error);
-            if (err == KITH_ENOTFOUND || err == KITH_ECORRUPT) {
+            if (lacks(err)) {
                 char text[KITH_ERROR_MESSAGE_SIZE + 128];
                 (void)snprintf(text, sizeof text, "a version of row '%.*s' is left out: %s",
                                (int)(rows->rows[i].name.size < 64 ? rows->rows[i].name.size : 64),
