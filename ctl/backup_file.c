@@ -85,12 +85,12 @@ enum kith_err kith_backup_walk_next(struct kith_backup_walk *walk,
                                     struct kith_backup_record *ret_record,
                                     struct kith_error *error)
 {
+    if (walk->at == walk->map.size) {
+        return KITH_ENOTFOUND;
+    }
     struct kith_bytes rest =
         kith_bytes_make(walk->map.data + walk->at, walk->map.size - walk->at);
     size_t size = 0;
-    if (rest.size == 0) {
-        return KITH_ENOTFOUND;
-    }
     if (head_only(walk, rest, ret_record)) {
         return KITH_OK;
     }

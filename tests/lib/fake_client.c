@@ -471,7 +471,9 @@ static enum kith_err run_chunk_sync(struct kith_fake_cluster *cluster,
     bool lease = request->op.u.chunk_sync.lease;
     cluster->counts.leased += lease ? count : 0;
     for (uint32_t i = 0; i < count && lease; i++) {
-        if (fake_chunks_swept(&cluster->chunks, &request->op.u.chunk_sync.ids[i], 1)) {
+        const struct kith_chunk_id *id = &request->op.u.chunk_sync.ids[i];
+        if (fake_chunks_swept(&cluster->chunks, id, 1) ||
+            !fake_chunks_has(&cluster->chunks, id, false)) { /* as nodes say it: node/core/chunk.c */
             missing[missing_count++] = request->op.u.chunk_sync.ids[i];
         }
     }
