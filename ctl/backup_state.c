@@ -241,8 +241,8 @@ static void forget(struct kith_backup_state *state, uint32_t leaf)
     }
 }
 
-/* Asks for those leaves, some at a time, until each is complete, or that is given up. The set becomes that of the leaves that
- * differ by the last answer; empty: what is here is what the owner had then. */
+/* Asks for those leaves, some at a time, until each is complete, or that is given up. The set becomes
+ * that of the leaves that differ by the last answer; empty: what is here is what the owner had then. */
 static enum kith_err fetch(struct kith_backup_state *state, const struct kith_backup_owner *owner,
                            struct kith_leaf_set *set, struct kith_error *error)
 {

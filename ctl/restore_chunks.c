@@ -154,8 +154,8 @@ enum kith_err kith_restore_chunks_flush(struct kith_restore *restore,
     kith_restore_batch_release(batch);
     if (err == KITH_OK && count > 0) { /* the mark of what was swept stays for a while (DESIGN 6) */
         err = kith_error_set(error, KITH_EBUSY,
-                             "the cluster has removed a chunk of it for good, and takes it again in a "
-                             "day: the same command then");
+                             "the cluster has removed a chunk of it for good, and takes it again in "
+                             "a day: the same command then");
     }
     return err;
 }

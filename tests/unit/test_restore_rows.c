@@ -133,21 +133,28 @@ static void assert_now(const char *name, const char *expected)
     assert_string_equal(text, expected);
 }
 
-static void add_chunk(uint8_t number, const char *text)
+/* Chunks `first` to `last`, together. */
+static void add_chunks(uint8_t first, uint8_t last, const char *text)
 {
     struct kith_restore_batch batch;
-    struct kith_backup_record record;
     struct kith_error error;
     memset(&batch, 0, sizeof batch);
-    memset(&record, 0, sizeof record);
-    record.type = KITH_BACKUP_CHUNK;
-    record.u.chunk.id = chunk_id(number);
-    record.u.chunk.contents = kith_bytes_make(text, strlen(text));
-    record.u.chunk.checksum = kith_checksum_of(record.u.chunk.contents);
-    enum kith_err err = kith_restore_chunk_add(&restore, &batch, &record, &error);
-    assert_int_equal(err, KITH_OK);
-    err = kith_restore_chunks_flush(&restore, &batch, &error);
+    for (uint8_t number = first; number <= last; number++) {
+        struct kith_backup_record record;
+        memset(&record, 0, sizeof record);
+        record.type = KITH_BACKUP_CHUNK;
+        record.u.chunk.id = chunk_id(number);
+        record.u.chunk.contents = kith_bytes_make(text, strlen(text));
+        record.u.chunk.checksum = kith_checksum_of(record.u.chunk.contents);
+        assert_int_equal(kith_restore_chunk_add(&restore, &batch, &record, &error), KITH_OK);
+    }
+    enum kith_err err = kith_restore_chunks_flush(&restore, &batch, &error);
     assert_true(err == KITH_OK || err == KITH_EBUSY);
+}
+
+static void add_chunk(uint8_t number, const char *text)
+{
+    add_chunks(number, number, text);
 }
 
 /* All versions stand again, the latest as the latest; a second time nothing is written. */
@@ -209,6 +216,11 @@ static void test_chunks(void **state)
     kith_backup_index_release(&restore.done); /* as another run */
     add_chunk(1, "contents");
     assert_int_equal(restore.chunks_put, 1);
+    add_chunk(4, "contents");
+    kith_backup_index_release(&restore.done);
+    add_chunks(3, 5, "contents"); /* of these the one in the middle is there */
+    assert_int_equal(restore.chunks_put, 4);
+    add_chunk(1, "contents");
     struct kith_chunk_id id = chunk_id(2);
     kith_fake_sweep_chunk(cluster, &id, false);
     add_chunk(2, "swept there");
