@@ -229,8 +229,9 @@ static enum kith_err tell(const struct kith_ctl_args *args, const struct kith_ca
     if (count == 0) {
         (void)printf("Nothing to do: revoked already.\n");
     }
-    (void)printf("Nodes and clients refuse what is in %s/crl.pem once they have a copy of it.\n",
-                 ca->path);
+    (void)printf("Nodes refuse what is in %s/crl.pem once they have it: kithctl cert push%s%s\n",
+                 ca->path, strcmp(ca->path, KITH_CA_DIR_DEFAULT) == 0 ? "" : " --ca ",
+                 strcmp(ca->path, KITH_CA_DIR_DEFAULT) == 0 ? "" : ca->path);
     return KITH_OK;
 }
 

@@ -188,8 +188,13 @@ const struct kith_ctl_command kith_ctl_commands[] = {
      ca_options, kith_ctl_cert_list},
     {"cert", "revoke", "SERIAL|NAME", 1, 1, "make certificates worthless",
      "All of that name, or the one of that serial number (or of its first 8 digits or more).\n"
-     "The new list is then to be brought to every node and client.\n",
+     "Nodes go by the new list when 'cert push' has brought it to them.\n",
      "kithctl cert revoke laptop", ca_options, kith_ctl_cert_revoke},
+    {"cert", "push", "", 0, 0, "bring the list of what is revoked to all nodes",
+     "Over the network, with an admin's certificate. A node takes it only when its authority has\n"
+     "signed it and it is no older than its own, keeps it with its data, and goes by it at once.\n"
+     "Exit status 1: not every member has it; they are named. Run it again when they are up.\n",
+     "kithctl cert push --servers 10.0.1.11", ca_options, kith_ctl_cert_push},
     {"volume", "create", "NAME", 1, 1, "make a tree of its own",
      "To be mounted with -o volume=NAME. Trees share nothing; a client's certificate may be confined\n"
      "to some of them. The root directory has mode 755.\n",

@@ -114,6 +114,7 @@ int kith_ctl_cert_admin(const struct kith_ctl_args *args);
 int kith_ctl_cert_client(const struct kith_ctl_args *args);
 int kith_ctl_cert_list(const struct kith_ctl_args *args);
 int kith_ctl_cert_revoke(const struct kith_ctl_args *args);
+int kith_ctl_cert_push(const struct kith_ctl_args *args);
 int kith_ctl_volume_create(const struct kith_ctl_args *args);
 int kith_ctl_volume_list(const struct kith_ctl_args *args);
 int kith_ctl_volume_remove(const struct kith_ctl_args *args);

@@ -376,7 +376,7 @@ static int run(const struct kith_config *config, char *argv[])
         .encrypt_key = kith_config_string(config, "encrypt_key"),
         .log_file = log_file,
         .tls = {kith_config_string(config, "cert"), kith_config_string(config, "key"),
-                kith_config_string(config, "ca"), kith_config_string(config, "crl")},
+                kith_config_string(config, "ca"), kith_config_string(config, "crl"), NULL},
     };
     enum kith_err err = check_tls(&options, kith_config_bool(config, "insecure"), &error);
     if (err == KITH_OK) {

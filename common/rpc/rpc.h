@@ -127,6 +127,16 @@ void kith_rpc_uncork(struct kith_rpc *rpc);
  * follows. Unknown ids are ignored. */
 void kith_rpc_close(struct kith_rpc *rpc, uint64_t conn, const char *reason);
 
+/* What became of a list; error: NULL where it is in use. On the object's own timer thread. */
+typedef void (*kith_rpc_offered)(void *arg, uint64_t conn, uint64_t id,
+                                 const struct kith_error *error);
+/* Has the timer, within a second or so, take a list of what is revoked that came over the network
+ * (kith_follow_list, of options.tls), and then call done(arg, conn, id, ...), once; never, where the object
+ * is freed before. EINVAL: it has no certificates; EBUSY: another one waits; ENOMEM: done is not called. */
+KITH_MUST_CHECK enum kith_err kith_rpc_offer_list(struct kith_rpc *rpc, struct kith_bytes pem,
+                                                  kith_rpc_offered done, void *arg, uint64_t conn,
+                                                  uint64_t id, struct kith_error *error);
+
 /* Since kith_rpc_new, over all connections. packets / messages says how well packing works. */
 struct kith_rpc_stats {
     uint64_t packets_sent, messages_sent, bytes_sent; /* a packet is one gRPC message */

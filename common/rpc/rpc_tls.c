@@ -31,6 +31,15 @@
 #define KNOWN_MAX      64u /* verdicts that are kept: of the holders that call, not of the calls */
 #define PEM_MAX        65536u /* bytes of a peer's certificate as text */
 
+/* A list of what is revoked that came over the network, until the timer takes it. */
+struct offer {
+    kith_rpc_offered done;
+    void *arg;
+    uint64_t conn, id; /* whose it is */
+    size_t size;
+    uint8_t pem[];
+};
+
 /* What gRPC's server was given last, for one port: each asks by itself. */
 struct fetch {
     struct rpc_tls *tls;
@@ -46,6 +55,7 @@ struct rpc_tls {
     uint64_t known_edition;
     uint32_t known_next;
     struct rpc_who *known[KNOWN_MAX];
+    struct offer *offer; /* NULL: none waits */
 };
 
 /* ---- Reasons ---- */
@@ -389,9 +399,54 @@ static struct rpc_conn *next_suspect(struct kith_rpc *rpc, uint64_t above, uint6
     return best;
 }
 
+enum kith_err kith_rpc_offer_list(struct kith_rpc *rpc, struct kith_bytes pem, kith_rpc_offered done,
+                                  void *arg, uint64_t conn, uint64_t id, struct kith_error *error)
+{
+    struct rpc_tls *tls = rpc->tls;
+    if (!tls) {
+        return kith_error_set(error, KITH_EINVAL, "there are no certificates here");
+    }
+    struct offer *offer = kith_malloc(sizeof *offer + pem.size);
+    if (!offer) {
+        return kith_error_set(error, KITH_ENOMEM, "out of memory");
+    }
+    *offer = (struct offer){.done = done, .arg = arg, .conn = conn, .id = id, .size = pem.size};
+    if (pem.size > 0) {
+        memcpy(offer->pem, pem.data, pem.size);
+    }
+    pthread_mutex_lock(&tls->lock);
+    bool waits = tls->offer != NULL;
+    tls->offer = waits ? tls->offer : offer;
+    pthread_mutex_unlock(&tls->lock);
+    if (waits) {
+        kith_free(offer);
+        return kith_error_set(error, KITH_EBUSY, "another list is being taken just now");
+    }
+    return KITH_OK;
+}
+
+static void take_offer(struct rpc_tls *tls)
+{
+    struct kith_error error;
+    pthread_mutex_lock(&tls->lock);
+    struct offer *offer = tls->offer;
+    pthread_mutex_unlock(&tls->lock);
+    if (!offer) {
+        return;
+    }
+    enum kith_err err =
+        kith_follow_list(tls->follow, kith_bytes_make(offer->pem, offer->size), &error);
+    pthread_mutex_lock(&tls->lock);
+    tls->offer = NULL;
+    pthread_mutex_unlock(&tls->lock);
+    offer->done(offer->arg, offer->conn, offer->id, err == KITH_OK ? NULL : &error);
+    kith_free(offer);
+}
+
 void rpc_tls_look(struct kith_rpc *rpc)
 {
     struct rpc_tls *tls = rpc->tls;
+    take_offer(tls);
     kith_follow_look(tls->follow);
     struct kith_identity *identity = kith_follow_take(tls->follow);
     uint64_t above = 0;
@@ -439,6 +494,7 @@ void rpc_tls_free(struct rpc_tls *tls)
         return;
     }
     forget(tls);
+    kith_free(tls->offer);
     kith_follow_free(tls->follow);
     pthread_mutex_destroy(&tls->lock);
     kith_free(tls);

@@ -12,7 +12,8 @@
 #include "base/log.h"
 #include "tls/pem_file.h"
 
-#define FILES 4u /* certificate, key, authorities, lists */
+#define FILES 5u /* certificate, key, authorities, lists, lists that were sent */
+#define WANTED 3u /* of them must be named */
 #define WARN_FIRST_MS 3000u /* whose work is done by then need not warn anybody */
 #define WARN_MS       86400000u
 
@@ -25,7 +26,7 @@ struct state {
 };
 
 struct kith_follow {
-    char *paths[FILES]; /* the last may be NULL */
+    char *paths[FILES]; /* the last two may be NULL */
     pthread_mutex_t lock;
     struct kith_identity *current; /* protected by lock; changed by who looks alone */
     /* all below: of who looks */
@@ -101,12 +102,21 @@ static enum kith_err read_text(const char *path, enum kith_pem_kind kind, size_t
     return err;
 }
 
+/* `lists`: those of both files, the one's first, of sizes[3] bytes. */
 static enum kith_err check(const struct kith_follow *follow, struct kith_identity *identity,
                            size_t sizes[FILES], struct kith_bytes lists, struct kith_error *error)
 {
     struct kith_bytes cert = kith_bytes_make(identity->cert_pem, sizes[0]);
-    enum kith_err err =
-        kith_trust_new(kith_bytes_make(identity->ca_pem, sizes[2]), lists, &identity->trust, error);
+    struct kith_bytes ca = kith_bytes_make(identity->ca_pem, sizes[2]);
+    enum kith_err err = kith_trust_new(ca, lists, &identity->trust, error);
+    if ((err == KITH_EPERM || err == KITH_ETOOBIG) && lists.size > sizes[3]) {
+        lists.size = sizes[3];
+        err = kith_trust_new(ca, lists, &identity->trust, error);
+        if (err == KITH_OK) {
+            kith_log_warn("tls", "%s is passed over: it is of another authority, or too large",
+                          follow->paths[4]);
+        }
+    }
     if (err != KITH_OK) {
         (void)kith_error_wrap(error, "%s%s%s", follow->paths[2], lists.size > 0 ? ", " : "",
                               lists.size > 0 ? follow->paths[3] : "");
@@ -124,6 +134,32 @@ static enum kith_err check(const struct kith_follow *follow, struct kith_identit
     return err;
 }
 
+/* The lists of both files, one behind the other; *ret_own: the size of the first part. */
+static enum kith_err read_lists(const struct kith_follow *follow, struct kith_buf *lists,
+                                size_t *ret_own, struct kith_error *error)
+{
+    enum kith_err err = KITH_OK;
+    for (size_t i = WANTED; i < FILES && err == KITH_OK; i++) {
+        char *text = NULL;
+        size_t size = 0;
+        if (follow->paths[i]) {
+            err = read_text(follow->paths[i], KITH_PEM_PUBLIC, KITH_CRL_PEM_MAX, &text, &size, error);
+        }
+        if (err == KITH_ENOTFOUND && i > WANTED) {
+            err = KITH_OK; /* none was sent yet */
+        } else if (err == KITH_OK && follow->paths[i] && size == 0) {
+            /* cut off: the list of nothing is a list, too */
+            err = kith_error_set(error, KITH_EFORMAT, "%s is empty", follow->paths[i]);
+        }
+        kith_buf_put(lists, text, size);
+        kith_buf_put(lists, "\n", size > 0 ? 1 : 0);
+        *ret_own = i == WANTED ? lists->size : *ret_own;
+        kith_free(text);
+    }
+    return err == KITH_OK && lists->failed ? kith_error_set(error, KITH_ENOMEM, "out of memory")
+                                           : err;
+}
+
 static enum kith_err load(const struct kith_follow *follow, struct kith_identity **ret_identity,
                           struct kith_error *error)
 {
@@ -132,7 +168,8 @@ static enum kith_err load(const struct kith_follow *follow, struct kith_identity
         return kith_error_set(error, KITH_ENOMEM, "out of memory");
     }
     size_t sizes[FILES] = {0};
-    char *lists = NULL;
+    struct kith_buf lists;
+    kith_buf_init(&lists);
     identity->refs = 1;
     enum kith_err err = read_text(follow->paths[0], KITH_PEM_PUBLIC, KITH_CERT_PEM_MAX,
                                   &identity->cert_pem, &sizes[0], error);
@@ -144,17 +181,13 @@ static enum kith_err load(const struct kith_follow *follow, struct kith_identity
         err = read_text(follow->paths[2], KITH_PEM_PUBLIC, KITH_CERT_PEM_MAX, &identity->ca_pem,
                         &sizes[2], error);
     }
-    if (err == KITH_OK && follow->paths[3]) {
-        err = read_text(follow->paths[3], KITH_PEM_PUBLIC, KITH_CRL_PEM_MAX, &lists, &sizes[3],
-                        error);
-        if (err == KITH_OK && sizes[3] == 0) { /* cut off: the list of nothing is a list, too */
-            err = kith_error_set(error, KITH_EFORMAT, "%s is empty", follow->paths[3]);
-        }
+    if (err == KITH_OK) {
+        err = read_lists(follow, &lists, &sizes[3], error);
     }
     if (err == KITH_OK) {
-        err = check(follow, identity, sizes, kith_bytes_make(lists, sizes[3]), error);
+        err = check(follow, identity, sizes, kith_buf_bytes(&lists), error);
     }
-    kith_free(lists);
+    kith_buf_release(&lists);
     if (err != KITH_OK) {
         kith_identity_drop(identity);
         return err;
@@ -166,7 +199,7 @@ static enum kith_err load(const struct kith_follow *follow, struct kith_identity
 enum kith_err kith_follow_new(const struct kith_identity_files *files,
                               struct kith_follow **ret_follow, struct kith_error *error)
 {
-    const char *const paths[FILES] = {files->cert, files->key, files->ca, files->crl};
+    const char *const paths[FILES] = {files->cert, files->key, files->ca, files->crl, files->sent};
     struct kith_follow *follow = kith_calloc(1, sizeof *follow);
     if (!follow) {
         return kith_error_set(error, KITH_ENOMEM, "out of memory");
@@ -174,7 +207,7 @@ enum kith_err kith_follow_new(const struct kith_identity_files *files,
     pthread_mutex_init(&follow->lock, NULL);
     enum kith_err err = KITH_OK;
     for (size_t i = 0; i < FILES && err == KITH_OK; i++) {
-        if (!paths[i] && i + 1 < FILES) {
+        if (!paths[i] && i < WANTED) {
             err = kith_error_set(error, KITH_EINVAL, "certificate, key and authority go together");
         } else if (paths[i]) {
             follow->paths[i] = kith_strdup(paths[i]);
@@ -230,14 +263,14 @@ static enum kith_err may_follow(const struct kith_follow *follow, const struct k
     return err;
 }
 
-/* The files are not those that were taken. `settled`: nor have they changed since the last look. */
-static void take_new(struct kith_follow *follow, const struct state *now, bool settled)
+/* What the files hold takes the place of what is in use. */
+static enum kith_err take(struct kith_follow *follow, const struct state *now,
+                          struct kith_error *error)
 {
     struct kith_identity *next = NULL;
-    struct kith_error error;
-    enum kith_err err = load(follow, &next, &error);
+    enum kith_err err = load(follow, &next, error);
     if (err == KITH_OK) {
-        err = may_follow(follow, next, &error);
+        err = may_follow(follow, next, error);
     }
     if (err == KITH_OK) {
         struct kith_identity *last = follow->current;
@@ -251,10 +284,17 @@ static void take_new(struct kith_follow *follow, const struct state *now, bool s
         kith_identity_drop(last);
         follow->taken = *now;
         follow->warn_ms = 0;
-        return;
+        return KITH_OK;
     }
     kith_identity_drop(next);
-    if (settled && !same(now, &follow->told)) {
+    return err;
+}
+
+/* The files are not those that were taken. `settled`: nor have they changed since the last look. */
+static void take_new(struct kith_follow *follow, const struct state *now, bool settled)
+{
+    struct kith_error error;
+    if (take(follow, now, &error) != KITH_OK && settled && !same(now, &follow->told)) {
         follow->told = *now;
         kith_log_error("tls", "new certificates are not taken, the old ones stay in use: %s",
                        error.message);
@@ -309,4 +349,45 @@ void kith_follow_look(struct kith_follow *follow)
     }
     follow->seen = now;
     warn_end(follow, now_ms);
+}
+
+/* ---- Lists that are sent ---- */
+
+/* As kith_follow_list says of one that is taken. */
+static enum kith_err list_check(const struct kith_follow *follow, struct kith_bytes pem,
+                                struct kith_error *error)
+{
+    const struct kith_identity *now = follow->current;
+    struct kith_trust *trust = NULL;
+    if (pem.size == 0 || memchr(pem.data, 0, pem.size)) { /* as a file it would not be read */
+        return kith_error_set(error, KITH_EFORMAT, "there is no list of revoked certificates in it");
+    }
+    enum kith_err err =
+        kith_trust_new(kith_bytes_make(now->ca_pem, strlen(now->ca_pem)), pem, &trust, error);
+    if (err == KITH_OK) {
+        err = kith_trust_follows(trust, now->trust, error);
+    }
+    kith_trust_free(trust);
+    return err;
+}
+
+enum kith_err kith_follow_list(struct kith_follow *follow, struct kith_bytes pem,
+                               struct kith_error *error)
+{
+    const char *path = follow->paths[4];
+    struct state now;
+    if (!path) {
+        return kith_error_set(error, KITH_EINVAL, "no list is kept here");
+    }
+    enum kith_err err = list_check(follow, pem, error);
+    if (err == KITH_OK) {
+        err = kith_pem_replace(path, KITH_PEM_PUBLIC, pem, error);
+    }
+    if (err != KITH_OK) {
+        return err;
+    }
+    look(follow, &now);
+    err = take(follow, &now, error);
+    follow->seen = now;
+    return err == KITH_OK ? err : kith_error_wrap(error, "the list is stored, but not in use");
 }

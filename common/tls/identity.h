@@ -24,6 +24,10 @@
 struct kith_identity_files {
     const char *cert, *key, *ca;
     const char *crl; /* NULL: nothing is revoked */
+    /* Of a node: where it keeps the list that an administrator has sent it, which counts beside that of
+     * `crl`. The file may be missing; a list of an authority that is trusted no more is passed over. NULL:
+     * none is kept. */
+    const char *sent;
 };
 
 /* What the files said at one time. Immutable. */
@@ -51,5 +55,11 @@ struct kith_identity *kith_follow_take(struct kith_follow *follow);
  * changed: some microseconds, and with a list of a quarter of a million half a second. One thread
  * at a time; takers do not wait for it. */
 void kith_follow_look(struct kith_follow *follow);
+/* A list of what is revoked that came over the network: where an authority has signed it that is trusted
+ * here, and it is no older than the one in use and revokes no less, it is stored in files->sent, flushed, and
+ * in use when this returns. Else EPERM, EFORMAT, ETOOBIG, ENOSPC, EIO ..., with a message; EINVAL: no
+ * list is kept here. By who looks. */
+KITH_MUST_CHECK enum kith_err kith_follow_list(struct kith_follow *follow, struct kith_bytes pem,
+                                               struct kith_error *error);
 
 #endif

@@ -21,6 +21,7 @@ static const char *value_of(const char *name, bool *ret_set)
 static bool find_environment(struct kith_identity_found *found)
 {
     bool set = false;
+    memset(&found->files, 0, sizeof found->files);
     found->files.cert = value_of("KITH_CERT", &set);
     found->files.key = value_of("KITH_KEY", &set);
     found->files.ca = value_of("KITH_CA", &set);
@@ -94,10 +95,11 @@ static enum kith_err find_pair(const char *folder, enum kith_cert_role role,
         return missing(found->ca, folder, word, error);
     }
     found->any = true;
-    found->files.cert = found->cert;
-    found->files.key = found->key;
-    found->files.ca = found->ca;
-    found->files.crl = look(found->crl, F_OK) == ENOENT ? NULL : found->crl;
+    found->files = (struct kith_identity_files){.cert = found->cert, .key = found->key,
+                                                .ca = found->ca, .crl = found->crl};
+    if (look(found->crl, F_OK) == ENOENT) {
+        found->files.crl = NULL;
+    }
     return KITH_OK;
 }
 

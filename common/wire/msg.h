@@ -21,6 +21,7 @@
 #define KITH_LEAF_SUMS_MAX 256u     /* leaves of a tree, data/tree.h */
 #define KITH_LEAF_ROWS_MAX 512u     /* of leaves, in one answer */
 #define KITH_LEAF_HASHES_MAX 16384u /* rows that an asker names */
+#define KITH_REVOKED_MAX (3u << 20) /* bytes of a list of what is revoked: some 60,000 */
 #define KITH_CHUNK_LIST_MAX 4096u   /* chunks named in one answer */
 #define KITH_GROUPS_MAX 1024u        /* groups named in one answer */
 #define KITH_REAP_RUNS_MAX 256u    /* runs that are asked for in one step of reaping */
@@ -530,6 +531,10 @@ struct kith_join_cmd { /* administrator to a node without a cluster */
     uint32_t weight;
 };
 struct kith_admin_res { struct kith_status status; };
+/* From an administrator: the authority's newer list of what is revoked, PEM. ADMIN_RES answers. */
+struct kith_revoked_cmd {
+    struct kith_bytes list;
+};
 
 struct kith_join_req { struct kith_member_info member; }; /* new node to a member */
 struct kith_join_res {
@@ -776,7 +781,8 @@ struct kith_explain_res {
     X(REAP_REQ, 65, reap_req, kith_reap_req)     \
     X(REAP_RES, 66, reap_res, kith_reap_res)     \
     X(GROUPS_REQ, 67, groups_req, kith_groups_req) \
-    X(GROUPS_RES, 68, groups_res, kith_groups_res)
+    X(GROUPS_RES, 68, groups_res, kith_groups_res) \
+    X(REVOKED_CMD, 71, revoked_cmd, kith_revoked_cmd)
 
 enum kith_msg_kind {
 #define X(name, number, member, type) KITH_MSG_##name = number,

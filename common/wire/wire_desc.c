@@ -292,6 +292,11 @@ static const struct wire_field admin_res_fields[] = {
 DESC(admin_res, "AdminRes", false, true);
 #undef T
 
+#define T kith_revoked_cmd
+static const struct wire_field revoked_cmd_fields[] = {BYTES(1, list, KITH_REVOKED_MAX)};
+DESC(revoked_cmd, "RevokedCmd", false, false);
+#undef T
+
 #define T kith_join_req
 static const struct wire_field join_req_fields[] = {
     SUB(1, member, member_desc)};

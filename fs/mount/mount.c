@@ -65,7 +65,7 @@ static enum kith_err open_client(const struct kith_fs_options *options,
                                          .write_level = options->write_level,
                                          .writer = writer};
     const struct kith_identity_files files = {options->cert, options->key, options->ca,
-                                              options->crl};
+                                              options->crl, NULL};
     if (files.cert != NULL || files.key != NULL || files.ca != NULL || files.crl != NULL) {
         client.tls = &files; /* who names one of them must not talk in plain text */
     }

@@ -592,6 +592,9 @@ static enum kith_err dispatch(struct kith_node *node, struct conn *conn, const s
     case KITH_MSG_EXPLAIN_RES:
     case KITH_MSG_PLAN_RES:
         return KITH_OK; /* answers to questions that a node never asks */
+    case KITH_MSG_REVOKED_CMD: /* it is the shell that has certificates */
+        core_refuse(node, conn->id, msg, KITH_EINVAL, "there are no certificates here");
+        return KITH_OK;
     case KITH_MSG_ADMIN_RES: /* a peer says why it ends the connection */
         if (conn->role == KITH_ROLE_NODE && msg->id == 0 &&
             msg->u.admin_res.status.err != KITH_OK) {

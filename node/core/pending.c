@@ -315,6 +315,7 @@ static void refuse(struct kith_node *node, uint64_t conn, enum kith_msg_kind ask
         return;
     case KITH_MSG_INIT_REQ:
     case KITH_MSG_JOIN_CMD:
+    case KITH_MSG_REVOKED_CMD:
         core_send(node, conn, KITH_MSG_ADMIN_RES, id)->u.admin_res.status = status;
         return;
     case KITH_MSG_JOIN_REQ:

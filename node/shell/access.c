@@ -36,6 +36,7 @@ static const struct {
     [KITH_MSG_JOIN_CMD] = {ADMINS, true},
     [KITH_MSG_PLAN_REQ] = {ADMINS, true},
     [KITH_MSG_REPAIR_CMD] = {ADMINS, true},
+    [KITH_MSG_REVOKED_CMD] = {ADMINS, true},
     /* between nodes: questions */
     [KITH_MSG_REPLICATE_REQ] = {NODES, true},
     [KITH_MSG_REQUEST_FIND_REQ] = {NODES, false},
@@ -271,6 +272,7 @@ bool kith_access_answer(const struct kith_msg *question, const struct kith_error
         {KITH_MSG_JOIN_CMD, KITH_MSG_ADMIN_RES},
         {KITH_MSG_PLAN_REQ, KITH_MSG_PLAN_RES},
         {KITH_MSG_REPAIR_CMD, KITH_MSG_REPAIR_RES},
+        {KITH_MSG_REVOKED_CMD, KITH_MSG_ADMIN_RES},
     };
     for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
         if (answers[i].question == question->kind) {

@@ -13,8 +13,8 @@
  *
  * Who supervises it is told when it listens, serves and ends, and its watchdog is fed (supervisor.h).
  *
- * It writes DATA/kithd.pid and DATA/address (where it can be reached, after listening), and
- * DATA/metrics (where http is served, if it is). */
+ * It writes DATA/kithd.pid, DATA/address (where it can be reached, after listening), DATA/metrics
+ * (where http is served, if it is) and DATA/crl.pem (what 'kithctl cert push' sends). */
 #ifndef KITH_SHELL_DAEMON_H
 #define KITH_SHELL_DAEMON_H
 

@@ -4,6 +4,7 @@
 #ifndef KITH_SHELL_DAEMON_INT_H
 #define KITH_SHELL_DAEMON_INT_H
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -38,6 +39,7 @@ struct daemon {
     struct kith_inbox inbox; /* any thread */
     pthread_t core_thread;   /* runs the loop, and rpc's handlers */
     struct kith_rpc *rpc;
+    char sent_list[PATH_MAX]; /* DATA/crl.pem: lists of what is revoked that are sent here */
     struct kith_store *store;
     atomic_bool ready; /* the node is in a cluster and serves */
     char address[KITH_ADDRESS_SIZE];

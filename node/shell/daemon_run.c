@@ -94,10 +94,51 @@ static void rpc_opened(void *arg, uint64_t conn)
     daemon_put(arg, KITH_INBOX_OPENED, conn, NULL);
 }
 
+static void answer_list(struct daemon *daemon, uint64_t conn, uint64_t id,
+                        const struct kith_error *error)
+{
+    struct kith_msg answer = {.kind = KITH_MSG_ADMIN_RES, .id = id};
+    if (error != NULL) {
+        answer.u.admin_res.status = (struct kith_status){error->code, error->message};
+    } else {
+        answer.u.admin_res.status.message = "";
+    }
+    if (kith_rpc_send(daemon->rpc, conn, &answer) != KITH_OK) {
+        kith_log_debug("kithd", "connection %llu: it does not hear what became of its list",
+                       (unsigned long long)conn);
+    }
+}
+
+/* On the transport's timer thread. */
+static void list_taken(void *arg, uint64_t conn, uint64_t id, const struct kith_error *error)
+{
+    if (error == NULL) {
+        kith_log_info("kithd", "taken: a list of revoked certificates from an administrator");
+    } else {
+        kith_log_warn("kithd", "a list of revoked certificates was not taken: %s", error->message);
+    }
+    answer_list(arg, conn, id, error);
+}
+
+/* It is verified, and written to the disk, which the core's thread must not wait for. */
+static void take_list(struct daemon *daemon, uint64_t conn, const struct kith_msg *msg)
+{
+    struct kith_error error;
+    if (kith_rpc_offer_list(daemon->rpc, msg->u.revoked_cmd.list, list_taken, daemon, conn, msg->id,
+                            &error) != KITH_OK) {
+        answer_list(daemon, conn, msg->id, &error);
+    }
+}
+
 static void rpc_message(void *arg, uint64_t conn, struct kith_msg_box *box)
 {
     struct daemon *daemon = arg;
     if (daemon->options->tls.cert != NULL && !allowed(daemon, conn, &box->msg)) {
+        kith_msg_box_drop(box);
+        return;
+    }
+    if (box->msg.kind == KITH_MSG_REVOKED_CMD && !is_ours(daemon, conn)) {
+        take_list(daemon, conn, &box->msg);
         kith_msg_box_drop(box);
         return;
     }
@@ -290,7 +331,13 @@ static enum kith_err start_listening(struct daemon *daemon, struct kith_error *e
                                          .closed = rpc_closed,
                                          .call = daemon_call};
     uint16_t port = 0;
-    rpc_options.tls = daemon->options->tls.cert != NULL ? &daemon->options->tls : NULL;
+    struct kith_identity_files tls = daemon->options->tls;
+    tls.sent = daemon->sent_list;
+    rpc_options.tls = tls.cert != NULL ? &tls : NULL;
+    if (snprintf(daemon->sent_list, sizeof daemon->sent_list, "%s/crl.pem",
+                 daemon->options->data) >= (int)sizeof daemon->sent_list) {
+        return kith_error_set(error, KITH_EINVAL, "--data: the path is too long");
+    }
     enum kith_err err = daemon_door_open(daemon);
     if (err != KITH_OK) {
         return kith_error_set(error, err, "out of memory");

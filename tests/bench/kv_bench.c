@@ -425,7 +425,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; options.certs && i < 3; i++) { /* as 'kithctl cert client' makes them */
         (void)snprintf(paths[i], sizeof paths[i], "%s/%s", options.certs, names[i]);
     }
-    const struct kith_identity_files own = {paths[0], paths[1], paths[2], NULL};
+    const struct kith_identity_files own = {paths[0], paths[1], paths[2], NULL, NULL};
     client_options.tls = options.certs ? &own : NULL;
     if (kith_client_open(&client_options, &client, &error) != KITH_OK) {
         (void)fprintf(stderr, "kv_bench: %s\n", error.message);

@@ -198,7 +198,7 @@ static void make_certificates(void)
                                    kith_buf_bytes(&bufs[i]), NULL) == KITH_OK);
         kith_pem_wipe(&bufs[i]);
     }
-    made.files = (struct kith_identity_files){made.paths[0], made.paths[1], made.paths[2], NULL};
+    made.files = (struct kith_identity_files){made.paths[0], made.paths[1], made.paths[2], NULL, NULL};
 }
 
 static void remove_certificates(void)

@@ -160,7 +160,12 @@ echo two >"$mnt/second" || fail "the mount has stopped"
 
 say "revoking"
 kithctl cert revoke anna --ca etc/ca >/dev/null
-for n in 1 2 3; do cp etc/ca/crl.pem n$n/crl.pem; done
+cp etc/ca/crl.pem n1/crl.pem # one has it by hand already
+as looker kithctl cert push --ca etc/ca >out && fail "a client sends lists: $(cat out)"
+[ "$(grep -c "does not allow REVOKED_CMD" out)" = 3 ] || fail "a client's push: $(cat out)"
+as admin kithctl cert push --ca etc/ca >out || fail "push: $(cat out)"
+grep -q "^3 of 3 nodes have it" out || fail "push says: $(cat out)"
+cmp data2/crl.pem etc/ca/crl.pem || fail "node 2 has another list"
 for n in 1 2; do # anna's mount has connections with them, or tries to
     wait_for 20 "node $n closes what anna has open" grep -q "'anna' has been revoked" log$n
 done

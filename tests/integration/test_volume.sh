@@ -139,4 +139,19 @@ fails 32 "there is no volume 'photos'" kithfs "$servers:/" "$work/mnt-x" -o "$(a
 kithctl volume create photos >/dev/null || fail "made again"
 kithfs "$servers:/" "$work/mnt-x" -o "$(as album),volume=photos" || fail "mounted again"
 [ "$(cat "$mnt/file")" = one ] || fail "fs has lost something"
+
+say "a list of what is revoked, while a node is down"
+node_kill 3
+kithctl cert revoke looker --ca "$ca" >out
+grep -q "kithctl cert push --ca $ca" out || fail "revoke does not say what is next: $(cat out)"
+status=0
+kithctl cert push --ca "$ca" >out 2>err || status=$?
+[ $status = 1 ] || fail "push: exit status $status: $(cat out err)"
+grep -q "^2 of 3 nodes have it" out || fail "push: $(cat out err)"
+grep -q "$(cat "$dir/node3/address") *not taken: .*connection refused" out || fail "not named: $(cat out)"
+cluster_up 3 >/dev/null
+kithctl cert push --ca "$ca" --json >out || fail "push again: $(cat out)"
+python3 -c 'import json; told = json.load(open("out")); assert told["taken"] == 3 == len(told["nodes"])' ||
+    fail "push says: $(cat out)"
+for n in 1 2 3; do cmp "$dir/node$n/crl.pem" "$ca/crl.pem" || fail "node $n has another list"; done
 pass

@@ -103,12 +103,14 @@ void certs_files_start(struct certs_files *files)
     (void)snprintf(files->key, sizeof files->key, "%s/own.key", files->folder);
     (void)snprintf(files->ca, sizeof files->ca, "%s/ca.crt", files->folder);
     (void)snprintf(files->crl, sizeof files->crl, "%s/crl.pem", files->folder);
-    files->files = (struct kith_identity_files){files->cert, files->key, files->ca, files->crl};
+    files->files = (struct kith_identity_files){files->cert, files->key, files->ca, files->crl,
+                                                NULL};
 }
 
 void certs_files_stop(struct certs_files *files)
 {
-    const char *const paths[] = {files->cert, files->key, files->ca, files->crl};
+    const char *const paths[] = {files->cert, files->key, files->ca, files->crl,
+                                                NULL};
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         (void)unlink(paths[i]);
     }

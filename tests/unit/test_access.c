@@ -27,7 +27,8 @@ static const char *const for_clients[] = {
     "SCAN_REQ",  "REPAIR_REQ", "CHUNK_PUT_REQ", "CHUNK_GET_REQ", "CHUNK_SYNC_REQ",
     "WATCH_REQ", "GROUPS_REQ", "EXPLAIN_REQ",
 };
-static const char *const for_admins_only[] = {"INIT_REQ", "JOIN_CMD", "PLAN_REQ", "REPAIR_CMD"};
+static const char *const for_admins_only[] = {"INIT_REQ", "JOIN_CMD", "PLAN_REQ", "REPAIR_CMD",
+                                              "REVOKED_CMD"};
 static const char *const for_admins_too[] = {"LEAF_REQ"}; /* who back up; nodes for anti-entropy */
 static const char *const changing[] = {"PUT_REQ", "CHUNK_PUT_REQ"};
 static const char *const between_nodes[] = {

@@ -25,7 +25,7 @@
 #define WAIT_MAX_MS 20000u
 
 static struct certs ca;
-static char folder[64], paths[PATHS][128];
+static char folder[64], paths[PATHS][128], sent[128];
 static struct kith_identity_files files;
 
 static void put(int which, const struct kith_buf *pem)
@@ -46,7 +46,8 @@ static int start(void **state)
     for (int i = 0; i < PATHS; i++) {
         (void)snprintf(paths[i], sizeof paths[i], "%s/%s", folder, names[i]);
     }
-    files = (struct kith_identity_files){paths[0], paths[1], paths[2], paths[3]};
+    (void)snprintf(sent, sizeof sent, "%s/sent", folder);
+    files = (struct kith_identity_files){paths[0], paths[1], paths[2], paths[3], NULL};
     certs_start(&ca, "home");
     return 0;
 }
@@ -57,6 +58,7 @@ static int stop(void **state)
     for (int i = 0; i < PATHS; i++) {
         (void)unlink(paths[i]);
     }
+    (void)unlink(sent);
     certs_stop(&ca);
     return rmdir(folder);
 }
@@ -190,6 +192,74 @@ static void test_lists(void **state)
     kith_buf_release(&old);
     certs_own_release(&own);
     certs_own_release(&lost);
+}
+
+static void put_sent(struct kith_bytes pem)
+{
+    struct kith_error error;
+    assert_int_equal(kith_pem_replace(sent, KITH_PEM_PUBLIC, pem, &error), KITH_OK);
+}
+
+static bool revokes(struct kith_follow *by, const char *serial)
+{
+    struct kith_identity *identity = kith_follow_take(by);
+    bool revoked = kith_trust_revokes(identity->trust, serial);
+    kith_identity_drop(identity);
+    return revoked;
+}
+
+/* A list that comes over the network: in use at once and after a new start; never an older one, nor one
+ * that is not the authority's. */
+static void test_sent(void **state)
+{
+    (void)state;
+    struct certs_own own, lost, more;
+    struct certs other;
+    struct kith_buf old;
+    struct kith_error error;
+    certs_issue(&ca, KITH_CERT_NODE, "oak", 10, 0, &own);
+    certs_issue(&ca, KITH_CERT_CLIENT, "lost", 10, 0, &lost);
+    certs_issue(&ca, KITH_CERT_CLIENT, "more", 10, 0, &more);
+    certs_start(&other, "home");
+    put_all(&own);
+    struct kith_follow *by = follow();
+    assert_int_equal(kith_follow_list(by, kith_buf_bytes(&ca.list), &error), KITH_EINVAL);
+    kith_follow_free(by);
+    files.sent = sent;
+    by = follow();
+    certs_revoke(&ca, lost.says.serial);
+    kith_buf_init(&old);
+    kith_buf_put(&old, ca.list.data, ca.list.size);
+    certs_revoke(&ca, more.says.serial);
+    assert_int_equal(kith_follow_list(by, kith_buf_bytes(&ca.list), &error), KITH_OK);
+    assert_true(revokes(by, lost.says.serial) && revokes(by, more.says.serial));
+    assert_int_equal(kith_follow_list(by, kith_buf_bytes(&ca.list), &error), KITH_OK); /* again */
+    assert_int_equal(kith_follow_list(by, kith_buf_bytes(&old), &error), KITH_EPERM);
+    assert_non_null(strstr(error.message, "is older"));
+    assert_int_equal(kith_follow_list(by, kith_buf_bytes(&other.list), &error), KITH_EPERM);
+    assert_int_equal(kith_follow_list(by, kith_bytes_make("", 0), &error), KITH_EFORMAT);
+    assert_int_equal(kith_follow_list(by, kith_bytes_make("junk", 4), &error), KITH_EFORMAT);
+    kith_buf_put_u8(&ca.list, 0); /* a file with that would not be read again */
+    assert_int_equal(kith_follow_list(by, kith_buf_bytes(&ca.list), &error), KITH_EFORMAT);
+    ca.list.size--;
+    assert_true(revokes(by, more.says.serial));
+    kith_follow_free(by);
+    by = follow(); /* the file of the others is still the oldest */
+    assert_true(revokes(by, lost.says.serial) && revokes(by, more.says.serial));
+    kith_follow_free(by);
+    put_sent(kith_buf_bytes(&other.list)); /* the authority was another one */
+    by = follow();
+    assert_false(revokes(by, more.says.serial));
+    kith_follow_free(by);
+    put_sent(kith_bytes_make("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", 54));
+    assert_int_equal(kith_follow_new(&files, &by, &error), KITH_EFORMAT); /* damaged */
+    assert_int_equal(unlink(sent), 0);
+    files.sent = NULL;
+    certs_stop(&other);
+    kith_buf_release(&old);
+    certs_own_release(&own);
+    certs_own_release(&lost);
+    certs_own_release(&more);
 }
 
 /* What is sound, but somebody else's: a running node does not become a client by a copied file. */
@@ -339,7 +409,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_start),  cmocka_unit_test(test_renewed),
-        cmocka_unit_test(test_lists),  cmocka_unit_test(test_somebody_else),
+        cmocka_unit_test(test_lists),  cmocka_unit_test(test_sent),
+        cmocka_unit_test(test_somebody_else),
         cmocka_unit_test(test_warned),
     };
     return cmocka_run_group_tests(tests, start, stop);

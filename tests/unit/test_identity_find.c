@@ -69,7 +69,7 @@ static int teardown(void **state)
 
 static enum kith_err find(enum kith_cert_role wanted)
 {
-    memset(&found, 0, sizeof found);
+    memset(&found, 0x5a, sizeof found); /* all is set that is read */
     return kith_identity_find_in(folder, wanted, &found, &error);
 }
 
@@ -98,6 +98,7 @@ static void test_folder(void **state)
     is(found.files.key, "admin.key");
     is(found.files.ca, "ca.crt");
     assert_null(found.files.crl);
+    assert_null(found.files.sent);
     put("client.crt");
     put("client.key");
     put("crl.pem");
@@ -167,12 +168,15 @@ static void test_order(void **state)
     put("client.crt");
     put("client.key");
     put("ca.crt");
+    memset(&found, 0x5a, sizeof found);
     assert_int_equal(kith_identity_find(KITH_CERT_ADMIN, true, &found, &error), KITH_OK);
     assert_true(found.any);
+    assert_null(found.files.sent);
     is(found.files.cert, "client.crt");
     assert_int_equal(setenv("KITH_KEY", "/k", 1), 0);
     assert_int_equal(kith_identity_find(KITH_CERT_ADMIN, true, &found, &error), KITH_OK);
     assert_true(found.any);
+    assert_null(found.files.sent);
     assert_null(found.files.cert); /* that they go together is told by who reads them */
     assert_string_equal(found.files.key, "/k");
     assert_int_equal(setenv("KITH_KEY", "", 1), 0);

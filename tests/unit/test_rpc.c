@@ -674,7 +674,7 @@ int main(int argc, char **argv)
     if (argc >= 3 && strcmp(argv[1], "--serve") == 0) {
         struct kith_identity_files given = {0};
         if (argc == 6) {
-            given = (struct kith_identity_files){argv[3], argv[4], argv[5], NULL};
+            given = (struct kith_identity_files){argv[3], argv[4], argv[5], NULL, NULL};
             ends_tls = &given;
         }
         return serve_until_killed(atoi(argv[2]));

@@ -280,7 +280,7 @@ static void test_revoked(void **state)
     certs_files_stop(&files);
     certs_stop(&home);
     node = own;
-    node.files = (struct kith_identity_files){node.cert, node.key, node.ca, node.crl};
+    node.files = (struct kith_identity_files){node.cert, node.key, node.ca, node.crl, NULL};
 }
 
 /* A client hears that a node was revoked, and leaves it. */
@@ -313,7 +313,7 @@ static void test_node_revoked(void **state)
     certs_files_stop(&files);
     certs_stop(&home);
     node = own;
-    node.files = (struct kith_identity_files){node.cert, node.key, node.ca, node.crl};
+    node.files = (struct kith_identity_files){node.cert, node.key, node.ca, node.crl, NULL};
 }
 
 struct between {
@@ -392,7 +392,7 @@ static void test_revoked_between(void **state)
     certs_files_stop(&files);
     certs_stop(&home);
     node = own;
-    node.files = (struct kith_identity_files){node.cert, node.key, node.ca, node.crl};
+    node.files = (struct kith_identity_files){node.cert, node.key, node.ca, node.crl, NULL};
 }
 
 /* A connection does not outlive the certificate of its peer. */

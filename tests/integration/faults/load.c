@@ -223,7 +223,7 @@ static struct kith_client *client_open(const struct options *options)
     client.servers = options->servers;
     client.strict = options->strict;
     const struct kith_identity_files tls = {getenv("KITH_CERT"), getenv("KITH_KEY"),
-                                            getenv("KITH_CA"), getenv("KITH_CRL")};
+                                            getenv("KITH_CA"), getenv("KITH_CRL"), NULL};
     client.tls = tls.cert != NULL ? &tls : NULL;
     client.writer = options->name ? options->name : "reader";
     if (kith_client_open(&client, &opened, &error) != KITH_OK) {
