@@ -109,8 +109,7 @@ void certs_files_start(struct certs_files *files)
 
 void certs_files_stop(struct certs_files *files)
 {
-    const char *const paths[] = {files->cert, files->key, files->ca, files->crl,
-                                                NULL};
+    const char *const paths[] = {files->cert, files->key, files->ca, files->crl};
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         (void)unlink(paths[i]);
     }
