@@ -72,6 +72,13 @@ static enum kith_err parse_suffix(struct kith_bytes rest, enum kith_rowname_kind
     return KITH_OK;
 }
 
+/* Kernels refuse whole pages of a listing that has another one. */
+static bool may_be_listed(struct kith_bytes name)
+{
+    bool dots = name.size <= 2 && memcmp(name.data, "..", name.size) == 0;
+    return !dots && memchr(name.data, '/', name.size) == NULL;
+}
+
 enum kith_err kith_rowname_parse(struct kith_bytes name, struct kith_rowname_parts *ret_parts)
 {
     struct kith_rowname_parts parts = {.kind = KITH_ROWNAME_SELF};
@@ -90,7 +97,7 @@ enum kith_err kith_rowname_parse(struct kith_bytes name, struct kith_rowname_par
         const uint8_t *nul = memchr(name.data, 0, name.size);
         base = nul == NULL ? name.size : (size_t)(nul - name.data);
         bare = KITH_ROWNAME_ENTRY;
-        if (base > KITH_FS_NAME_MAX) {
+        if (base > KITH_FS_NAME_MAX || !may_be_listed(kith_bytes_make(name.data, base))) {
             return KITH_EFORMAT;
         }
     }

@@ -57,7 +57,8 @@ void kith_rowname_attr(struct kith_bytes base, struct kith_rowname *ret_name);
 KITH_MUST_CHECK enum kith_err kith_rowname_xattr(struct kith_bytes base,
                                                  struct kith_bytes attribute,
                                                  struct kith_rowname *ret_name);
-/* Borrows from `name`. EFORMAT for what none of the kinds would give. */
+/* Borrows from `name`. EFORMAT for what none of the kinds would give, and for an entry that no mount can
+ * have made (with a '/', "." and ".."): whoever may write to a volume could break listings by it. */
 KITH_MUST_CHECK enum kith_err kith_rowname_parse(struct kith_bytes name,
                                                  struct kith_rowname_parts *ret_parts);
 

@@ -75,11 +75,17 @@ static void test_wrong(void **state)
         const char *data;
         size_t size;
     } wrong[] = {{"a\0", 2},      {"a\0b", 3},       {"a\0aa", 4}, {"a\0x", 3},
-                 {"a\0xu\0v", 6}, {"\0i1234567", 9}, {"\0", 1},    {"\0q", 2}};
+                 {"a\0xu\0v", 6}, {"\0i1234567", 9}, {"\0", 1},    {"\0q", 2},
+                 {".", 1},        {"..", 2},         {"a/b", 3},   {"/", 1},
+                 {"..\0a", 4},    {"a/\0xu", 5}};
+    static const char *const right[] = {"...", ".a", "..a", "a.", ". "};
     struct kith_rowname_parts parts;
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         assert_int_equal(kith_rowname_parse(kith_bytes_make(wrong[i].data, wrong[i].size), &parts),
                          KITH_EFORMAT);
+    }
+    for (size_t i = 0; i < sizeof right / sizeof right[0]; i++) {
+        assert_int_equal(kith_rowname_parse(text(right[i]), &parts), KITH_OK);
     }
     char longer[KITH_FS_NAME_MAX + 1];
     memset(longer, 'n', sizeof longer);
