@@ -644,7 +644,7 @@ enum kith_err kith_ctl_parse(const struct kith_ctl_command *command, int argc, c
     }
     const char *servers = getenv("KITH_SERVERS");
     bool local = command->group && strcmp(command->group, "local") == 0; /* they know their nodes */
-    ret_args->servers_given = common[0] || (servers && *servers);
+    ret_args->servers_given = common[0] != NULL;
     if (common[0] || !servers || !*servers || local) {
         return kith_ctl_servers(common[0] ? common[0] : "127.0.0.1", ret_args, error);
     }

@@ -66,7 +66,7 @@ struct kith_ctl_args {
     bool json;
     bool help;
     uint64_t timeout_ms; /* of the whole command, or of each request where that is said */
-    bool servers_given; /* on the command line or in $KITH_SERVERS */
+    bool servers_given; /* on the command line */
     uint32_t server_count;
     char servers[KITH_CTL_SERVERS_MAX][280]; /* "host:port" */
 };

@@ -38,6 +38,15 @@ static enum kith_err volume_take(const char *path, const char *given, const char
     return KITH_OK;
 }
 
+static bool names(const struct kith_ctl_args *args, const char *server)
+{
+    bool named = false;
+    for (uint32_t i = 0; i < args->server_count; i++) {
+        named = named || strcmp(args->servers[i], server) == 0;
+    }
+    return named;
+}
+
 enum kith_err kith_place_find(struct kith_ctl_args *args, const char *path, const char *given,
                               char ret_path[KITH_PATH_SIZE], uint32_t *ret_volume,
                               bool *ret_mounted, struct kith_error *error)
@@ -55,7 +64,8 @@ enum kith_err kith_place_find(struct kith_ctl_args *args, const char *path, cons
         err = kith_path_locate((const char *)mounts.data, cwd, path, ret_path, servers,
                                volume, error);
     }
-    if (err == KITH_OK && *servers && !args->servers_given) {
+    /* $KITH_SERVERS may name another cluster; where it names the mount's node, and more, it is this one */
+    if (err == KITH_OK && *servers && !args->servers_given && !names(args, servers)) {
         err = kith_ctl_servers(servers, args, error);
     }
     if (err == KITH_OK) {

@@ -7,10 +7,10 @@
 
 #include "ctl/path.h"
 
-/* kith_path_locate; a mount's servers take the place of those that args does not name. *ret_volume: the
- * mount's; elsewhere that of the name `given`, as --volume has it, or of "fs" where that is NULL.
- * *ret_mounted: it lies in a mount. The errors of that, EIO, ENOMEM; EINVAL: `given` is no name, or is not
- * that of the mount. */
+/* kith_path_locate; a mount's servers take the place of those that args does not name by --servers, unless
+ * they are among them. *ret_volume: the mount's; elsewhere that of the name `given`, as --volume has it, or
+ * of "fs" where that is NULL. *ret_mounted: it lies in a mount. The errors of that, EIO, ENOMEM; EINVAL:
+ * `given` is no name, or is not that of the mount. */
 KITH_MUST_CHECK enum kith_err kith_place_find(struct kith_ctl_args *args, const char *path,
                                               const char *given,
                                               char ret_path[KITH_PATH_SIZE], uint32_t *ret_volume,

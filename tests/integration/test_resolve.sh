@@ -118,6 +118,7 @@ says "Keep one: kithctl resolve $mnt/d/e/plan.odt --keep 2"
 status_is 4 sh -c "cd '$mnt/d' && kithctl conflicts --count"
 [ "$out" = 2 ] || fail "where one stands: $out"
 status_is 4 kithctl conflicts "$mnt/d/e/plan.odt" --count
+KITH_SERVERS=127.0.0.1:1 status_is 4 kithctl conflicts "$mnt/d/e/plan.odt" --count # a mount knows its nodes
 [ "$out" = 1 ] || fail "one file: $out"
 status_is 4 kv conflicts --json
 [ "$(echo "$out" | json '[x["count"], x["complete"], sorted((c["path"], len(c["versions"])) for c in x["conflicts"])]')" = \
