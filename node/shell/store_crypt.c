@@ -208,18 +208,14 @@ enum kith_err store_crypt_begin(struct kith_store *store, struct kith_error *err
                   ? write_notes(store, &notes, error)
                   : kith_error_set(error, err, "%s: the cryptographic library fails", store->path);
     }
-    struct store_crypt *crypt = err == KITH_OK ? kith_calloc(1, sizeof *crypt) : NULL;
-    if (crypt != NULL) {
-        err = kith_crypt_new(key, notes.salt, &crypt->crypt);
+    if (err != KITH_OK) {
+        return err;
     }
-    if (err == KITH_OK && crypt == NULL) {
-        err = KITH_ENOMEM;
-    }
+    struct store_crypt *crypt = kith_calloc(1, sizeof *crypt);
+    err = crypt == NULL ? KITH_ENOMEM : kith_crypt_new(key, notes.salt, &crypt->crypt);
     if (err != KITH_OK) {
         kith_free(crypt);
-        return error->message[0] != '\0'
-                   ? err
-                   : kith_error_set(error, err, "%s: %s", store->path, kith_err_text((int)err));
+        return kith_error_set(error, err, "%s: %s", store->path, kith_err_text((int)err));
     }
     crypt->path = store->path;
     store->crypt = crypt;
