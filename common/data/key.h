@@ -25,7 +25,7 @@
 #define KITH_VOLUME_FS 1u         /* the filesystem's first volume */
 #define KITH_VOLUME_KV 0xffffffffu /* plain keys of key-value users */
 #define KITH_VOLUME_KV_BUCKETS 0xfffffffeu /* their keys in buckets, see kith_group_of_bucket */
-#define KITH_VOLUME_CLUSTER 0xfffffffdu /* what administrators note in the cluster: ctl/plan.h */
+#define KITH_VOLUME_CLUSTER 0xfffffffdu /* what administrators note in the cluster: ctl/plan/plan.h */
 
 struct kith_group {
     uint8_t bytes[KITH_GROUP_SIZE]; /* 4 bytes volume (big-endian), 12 bytes of its own */

@@ -327,7 +327,7 @@ unsigned kith_fs_free(struct kith_fs *fs)
 }
 
 /* The list for libfuse's own parser. The source is named by its first server, the volume where it is not
- * the usual one, and the path (ctl/path.c reads that); a name that is too long is cut. */
+ * the usual one, and the path (ctl/files/path.c reads that); a name that is too long is cut. */
 static int mount_args(const struct kith_fs_options *options, struct fuse_args *args)
 {
     char name[KITH_ERROR_MESSAGE_SIZE], *escaped = NULL;

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "ctl/backup_record.h"
+#include "ctl/backup/backup_record.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -10,10 +10,10 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "ctl/beside.h"
-#include "ctl/ca_dir.h"
-#include "ctl/local.h"
-#include "ctl/plan.h"
+#include "ctl/certs/ca_dir.h"
+#include "ctl/files/beside.h"
+#include "ctl/local/local.h"
+#include "ctl/plan/plan.h"
 
 static void take_plan(struct kith_bytes text)
 {

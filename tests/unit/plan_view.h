@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "ctl/plan.h"
+#include "ctl/plan/plan.h"
 #include "data/balance.h"
 
 #define NODES      4u

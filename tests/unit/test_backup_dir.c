@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "ctl/backup_dir.h"
+#include "ctl/backup/backup_dir.h"
 
 #define PARTITIONS 4u
 

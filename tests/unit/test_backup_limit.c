@@ -5,7 +5,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "ctl/backup_limit.h"
+#include "ctl/backup/backup_limit.h"
 
 /* A second's bytes go at once, and from then on as many as the rate allows; a pause is not saved up. */
 static void test_rate(void **state)

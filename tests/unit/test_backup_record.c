@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "ctl/backup_record.h"
+#include "ctl/backup/backup_record.h"
 
 static const uint8_t own[12] = {7}, noise[10] = {9};
 static struct kith_chunk_id refs[3];

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ctl/backup_state.h"
+#include "ctl/backup/backup_state.h"
 #include "data/row.h"
 
 #define ROWS_MAX 64u

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "ctl/bar.h"
+#include "ctl/screens/bar.h"
 
 static struct kith_bar bar;
 static char text[KITH_BAR_SIZE];

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#include "ctl/beside.h"
+#include "ctl/files/beside.h"
 
 static enum kith_err parse(struct kith_arena *arena, const char *text,
                            struct kith_beside_version **versions, uint32_t *count)

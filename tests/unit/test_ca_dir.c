@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ctl/ca_dir.h"
+#include "ctl/certs/ca_dir.h"
 
 static char folder[64], path[128];
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctl/choose.h"
+#include "ctl/files/choose.h"
 
 static void named(const char *base, const char *writer, unsigned attempt, const char *want)
 {

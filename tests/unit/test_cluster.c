@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "ctl/cluster.h"
+#include "ctl/ask/cluster.h"
 
 /* A node that says of the first orders that it is starting. */
 struct node {

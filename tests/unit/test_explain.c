@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctl/explain.h"
+#include "ctl/files/explain.h"
 
 static struct kith_arena arena;
 static struct kith_view_node nodes[3];

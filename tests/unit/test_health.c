@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#include "ctl/health.h"
+#include "ctl/screens/health.h"
 
 #define NODES      4u
 #define PARTITIONS 4u

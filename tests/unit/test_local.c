@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "ctl/local.h"
+#include "ctl/local/local.h"
 
 static void test_state(void **state)
 {

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "ctl/local_certs.h"
+#include "ctl/local/local_certs.h"
 
 static char dir[PATH_MAX];
 

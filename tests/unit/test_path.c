@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#include "ctl/path.h"
+#include "ctl/files/path.h"
 #include "format/versions.h"
 
 static const char mounts[] =

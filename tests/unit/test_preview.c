@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctl/preview.h"
-#include "ctl/progress.h"
-#include "ctl/status.h"
+#include "ctl/plan/preview.h"
+#include "ctl/plan/progress.h"
+#include "ctl/screens/status.h"
 #include "plan_view.h"
 
 #define MIB (UINT64_C(1) << 20)

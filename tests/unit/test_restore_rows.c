@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ctl/restore.h"
+#include "ctl/backup/restore.h"
 #include "lib/fake_client.h"
 
 static const uint8_t own[12] = {7}, noise[10] = {5};

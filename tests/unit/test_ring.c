@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctl/ring.h"
+#include "ctl/screens/ring.h"
 
 static void test_ranges(void **state)
 {

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "ctl/screen.h"
+#include "ctl/screens/screen.h"
 
 #define K "\033[0m\033[K"
 

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "ctl/ctl.h"
-#include "ctl/status.h"
+#include "ctl/screens/status.h"
 
 #define NODES 4u
 

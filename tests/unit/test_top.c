@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#include "ctl/top.h"
+#include "ctl/screens/top.h"
 #include "plan_view.h"
 
 static struct kith_view before, now;
