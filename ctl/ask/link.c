@@ -4,12 +4,11 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "ctl/ask/own_cert.h"
+#include "ctl/ask/greeting.h"
 
 #define QUESTION_ID 1u
 
@@ -43,15 +42,7 @@ static void on_opened(void *arg, uint64_t conn)
     pthread_mutex_lock(&link->lock);
     struct kith_link_ask *ask = ask_find(link, conn);
     if (ask && !ask->done) {
-        struct kith_msg hello;
-        memset(&hello, 0, sizeof(hello));
-        hello.kind = KITH_MSG_HELLO;
-        hello.u.hello.protocol = kith_protocol_ours();
-        hello.u.hello.role = KITH_ROLE_CLIENT;
-        hello.u.hello.node = link->self;
-        hello.u.hello.address = "";
-        hello.u.hello.software = KITH_VERSION;
-        enum kith_err err = kith_rpc_send(link->rpc, conn, &hello);
+        enum kith_err err = kith_greeting_send(link->rpc, conn, &link->self);
         if (err == KITH_OK) {
             err = kith_rpc_send(link->rpc, conn, link->question);
         }
@@ -71,21 +62,12 @@ static void on_message(void *arg, uint64_t conn, struct kith_msg_box *box)
     pthread_mutex_lock(&link->lock);
     struct kith_link_ask *ask = ask_find(link, conn);
     if (ask && !ask->done) {
-        if (box->msg.kind == KITH_MSG_HELLO) {
-            struct kith_protocol own = kith_protocol_ours();
-            if (kith_protocol_common(&own, &box->msg.u.hello.protocol) == 0) {
-                char differ[KITH_PROTOCOL_DIFFER_SIZE];
-                kith_protocol_differ(&own, "this kithctl", &box->msg.u.hello.protocol, ask->address,
-                                     differ, sizeof differ);
-                (void)kith_error_set(&ask->error, KITH_EVERSION, "%s", differ);
+        struct kith_error refusal;
+        if (kith_greeting_is(&box->msg, ask->address, &refusal)) {
+            if (refusal.code != KITH_OK) {
+                ask->error = refusal;
                 ask->done = true;
             }
-        } else if (box->msg.kind == KITH_MSG_ADMIN_RES && box->msg.id == 0) {
-            /* why the node is about to end the connection */
-            const struct kith_status *status = &box->msg.u.admin_res.status;
-            (void)kith_error_set(&ask->error, status->err != KITH_OK ? status->err : KITH_ECLOSED,
-                                 "%s: %s", ask->address, status->message ? status->message : "");
-            ask->done = true;
         } else if (box->msg.id == QUESTION_ID) {
             ask->box = kith_msg_box_hold(box);
             ask->done = true;
@@ -119,11 +101,6 @@ enum kith_err kith_link_new(struct kith_link **ret_link, struct kith_error *erro
     if (!link) {
         return kith_error_set(error, KITH_ENOMEM, "no memory for a connection");
     }
-    if (getrandom(link->self.bytes, sizeof(link->self.bytes), 0) !=
-        (ssize_t)sizeof(link->self.bytes)) {
-        kith_free(link);
-        return kith_error_set(error, KITH_EIO, "the system gives no random bytes");
-    }
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -134,20 +111,13 @@ enum kith_err kith_link_new(struct kith_link **ret_link, struct kith_error *erro
     pthread_mutexattr_destroy(&recursive);
     pthread_cond_init(&link->changed, &attributes);
     pthread_condattr_destroy(&attributes);
-    struct kith_rpc_options options;
     struct kith_rpc_handlers handlers;
-    memset(&options, 0, sizeof(options));
     memset(&handlers, 0, sizeof(handlers));
-    options.threads = 1;
-    struct kith_identity_found identity;
-    enum kith_err err = kith_ctl_identity(&identity, &options.tls, error);
     handlers.arg = link;
     handlers.opened = on_opened;
     handlers.message = on_message;
     handlers.closed = on_closed;
-    if (err == KITH_OK) {
-        err = kith_rpc_new(&options, &handlers, &link->rpc, error);
-    }
+    enum kith_err err = kith_greeting_rpc(&handlers, &link->rpc, &link->self, error);
     if (err != KITH_OK) {
         link->rpc = NULL;
         kith_link_free(link);

@@ -4,12 +4,11 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "ctl/ask/own_cert.h"
+#include "ctl/ask/greeting.h"
 
 #define NODES_MAX  KITH_MEMBERS_MAX
 #define SHUNNED_MS 5000u /* who could not be reached is not asked again for so long */
@@ -49,39 +48,39 @@ static struct asked_node *node_of(struct kith_backup_asker *asker, uint64_t conn
     return NULL;
 }
 
-static void fail(struct kith_backup_asker *asker, struct asked_node *node, enum kith_err err,
-                 const char *why)
+static void fail(struct kith_backup_asker *asker, struct asked_node *node,
+                 const struct kith_error *why)
 {
     if (asker->node == node && !asker->failed && !asker->box) {
-        (void)kith_error_set(&node->error, err, "%s: %s", node->address, why);
+        node->error = *why;
         asker->failed = true;
         pthread_cond_signal(&asker->changed);
     }
 }
 
+static void fail_text(struct kith_backup_asker *asker, struct asked_node *node, enum kith_err err,
+                      const char *text)
+{
+    struct kith_error why;
+    (void)kith_error_set(&why, err, "%s: %s", node->address, text);
+    fail(asker, node, &why);
+}
+
 static void on_opened(void *arg, uint64_t conn)
 {
     struct kith_backup_asker *asker = arg;
-    struct kith_msg hello;
-    memset(&hello, 0, sizeof hello);
-    hello.kind = KITH_MSG_HELLO;
-    hello.u.hello.protocol = kith_protocol_ours();
-    hello.u.hello.role = KITH_ROLE_CLIENT;
-    hello.u.hello.node = asker->self;
-    hello.u.hello.address = "";
-    hello.u.hello.software = KITH_VERSION;
     pthread_mutex_lock(&asker->lock);
     struct asked_node *node = node_of(asker, conn);
     enum kith_err err = KITH_OK;
     if (node) {
         node->ready = true;
-        err = kith_rpc_send(asker->rpc, conn, &hello);
+        err = kith_greeting_send(asker->rpc, conn, &asker->self);
     }
     if (node && err == KITH_OK && asker->node == node) {
         err = kith_rpc_send(asker->rpc, conn, asker->question);
     }
     if (err != KITH_OK) {
-        fail(asker, node, err, kith_err_text((int)err));
+        fail_text(asker, node, err, kith_err_text((int)err));
     }
     pthread_mutex_unlock(&asker->lock);
 }
@@ -91,18 +90,11 @@ static void on_message(void *arg, uint64_t conn, struct kith_msg_box *box)
     struct kith_backup_asker *asker = arg;
     pthread_mutex_lock(&asker->lock);
     struct asked_node *node = node_of(asker, conn);
-    if (node && box->msg.kind == KITH_MSG_HELLO) {
-        struct kith_protocol ours = kith_protocol_ours();
-        if (kith_protocol_common(&ours, &box->msg.u.hello.protocol) == 0) {
-            char differ[KITH_PROTOCOL_DIFFER_SIZE];
-            kith_protocol_differ(&ours, "this kithctl", &box->msg.u.hello.protocol, node->address,
-                                 differ, sizeof differ);
-            fail(asker, node, KITH_EVERSION, differ);
+    struct kith_error refusal;
+    if (node && kith_greeting_is(&box->msg, node->address, &refusal)) {
+        if (refusal.code != KITH_OK) {
+            fail(asker, node, &refusal);
         }
-    } else if (node && box->msg.kind == KITH_MSG_ADMIN_RES && box->msg.id == 0) {
-        const struct kith_status *status = &box->msg.u.admin_res.status;
-        fail(asker, node, status->err != KITH_OK ? status->err : KITH_ECLOSED,
-             status->message ? status->message : "");
     } else if (node && node == asker->node && box->msg.id == asker->last_id && !asker->box &&
                !asker->failed) {
         asker->box = kith_msg_box_hold(box);
@@ -119,7 +111,7 @@ static void on_closed(void *arg, uint64_t conn, const char *reason)
     struct asked_node *node = node_of(asker, conn);
     if (node) {
         node->open = false;
-        fail(asker, node, KITH_EUNREACH, reason);
+        fail_text(asker, node, KITH_EUNREACH, reason);
         pthread_cond_signal(&asker->changed);
     }
     pthread_mutex_unlock(&asker->lock);
@@ -150,25 +142,14 @@ enum kith_err kith_backup_asker_new(struct kith_backup_asker **ret_asker, struct
     }
     asker->nodes = nodes;
     sync_init(asker);
-    struct kith_rpc_options options;
     struct kith_rpc_handlers handlers;
-    struct kith_identity_found identity;
-    memset(&options, 0, sizeof options);
     memset(&handlers, 0, sizeof handlers);
-    options.threads = 1;
     handlers.arg = asker;
     handlers.opened = on_opened;
     handlers.message = on_message;
     handlers.closed = on_closed;
-    enum kith_err err = kith_ctl_identity(&identity, &options.tls, error);
-    if (err == KITH_OK && getrandom(asker->self.bytes, sizeof asker->self.bytes, 0) !=
-                              (ssize_t)sizeof asker->self.bytes) {
-        err = kith_error_set(error, KITH_EIO, "the system gives no random bytes");
-    }
-    if (err == KITH_OK) {
-        err = kith_rpc_new(&options, &handlers, &asker->rpc, error);
-        asker->rpc = err == KITH_OK ? asker->rpc : NULL;
-    }
+    enum kith_err err = kith_greeting_rpc(&handlers, &asker->rpc, &asker->self, error);
+    asker->rpc = err == KITH_OK ? asker->rpc : NULL;
     if (err != KITH_OK) {
         kith_backup_asker_free(asker);
         return err;
@@ -216,7 +197,7 @@ static void begin(struct kith_backup_asker *asker, struct asked_node *node)
     if (node->open) {
         enum kith_err err = kith_rpc_send(asker->rpc, node->conn, asker->question);
         if (err != KITH_OK) {
-            fail(asker, node, KITH_EUNREACH, kith_err_text((int)err));
+            fail_text(asker, node, KITH_EUNREACH, kith_err_text((int)err));
         }
         return;
     }
