@@ -71,7 +71,8 @@ struct kith_ctl_args {
     char servers[KITH_CTL_SERVERS_MAX][280]; /* "host:port" */
 };
 
-extern const struct kith_ctl_command kith_ctl_commands[]; /* ended by a NULL name */
+extern const struct kith_ctl_command kith_ctl_commands[]; /* commands.c; ended by a NULL name */
+extern const struct kith_ctl_option kith_ctl_common_options[]; /* of every command; the same */
 
 /* What main does: parses, runs, returns the exit status. */
 int kith_ctl_main(int argc, char *const argv[]);

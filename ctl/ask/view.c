@@ -383,6 +383,29 @@ enum kith_err kith_view_read(struct kith_link *link, const char *const servers[]
     return err;
 }
 
+enum kith_err kith_view_ask(struct kith_link *link, const struct kith_ctl_args *args,
+                            struct kith_view *ret_view, struct kith_error *error)
+{
+    const char *servers[KITH_CTL_SERVERS_MAX];
+    for (uint32_t i = 0; i < args->server_count; i++) {
+        servers[i] = args->servers[i];
+    }
+    return kith_view_read(link, servers, args->server_count, args->timeout_ms,
+                          KITH_VIEW_PATIENCE_MS, ret_view, error);
+}
+
+enum kith_err kith_view_ask_once(const struct kith_ctl_args *args, struct kith_view *ret_view,
+                                 struct kith_error *error)
+{
+    struct kith_link *link = NULL;
+    enum kith_err err = kith_link_new(&link, error);
+    if (err == KITH_OK) {
+        err = kith_view_ask(link, args, ret_view, error);
+    }
+    kith_link_free(link);
+    return err;
+}
+
 void kith_view_release(struct kith_view *view)
 {
     kith_table_drop(view->table);

@@ -7,6 +7,12 @@
 #include "ctl/ask/link.h"
 #include "ctl/screens/health.h"
 
+/* What a node that hangs may add, twice: in finding the cluster and in asking its members. Nodes
+ * that work answer in milliseconds, on a loaded machine in some hundred. */
+#define KITH_VIEW_PATIENCE_MS 1000u
+
+struct kith_ctl_args;
+
 struct kith_view_node {
     struct kith_uuid uuid;
     char address[KITH_ADDRESS_SIZE];
@@ -71,6 +77,13 @@ KITH_MUST_CHECK enum kith_err kith_view_read(struct kith_link *link, const char 
                                              uint32_t server_count, uint64_t timeout_ms,
                                              uint64_t patience_ms, struct kith_view *ret_view,
                                              struct kith_error *error);
+/* The same of the servers that the command line names, within its time. */
+KITH_MUST_CHECK enum kith_err kith_view_ask(struct kith_link *link, const struct kith_ctl_args *args,
+                                            struct kith_view *ret_view, struct kith_error *error);
+/* The same over a link of its own, for who asks but once. */
+KITH_MUST_CHECK enum kith_err kith_view_ask_once(const struct kith_ctl_args *args,
+                                                 struct kith_view *ret_view,
+                                                 struct kith_error *error);
 void kith_view_release(struct kith_view *view);
 /* Of a joint table: how many partitions come to another node, and are there; 0 of others. */
 uint32_t kith_view_gains(const struct kith_view *view, uint32_t *ret_complete);

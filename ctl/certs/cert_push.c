@@ -60,14 +60,9 @@ static void outcome(const struct kith_link_ask *ask, struct kith_error *ret_erro
 static enum kith_err push_all(const struct kith_ctl_args *args, struct kith_bytes list,
                               struct push *push, struct kith_error *error)
 {
-    const char *servers[KITH_CTL_SERVERS_MAX];
-    for (uint32_t i = 0; i < args->server_count; i++) {
-        servers[i] = args->servers[i];
-    }
     enum kith_err err = kith_link_new(&push->link, error);
     if (err == KITH_OK) {
-        err = kith_view_read(push->link, servers, args->server_count, args->timeout_ms, 1000,
-                             &push->view, error);
+        err = kith_view_ask(push->link, args, &push->view, error);
     }
     if (err != KITH_OK) {
         return err;

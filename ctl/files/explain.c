@@ -12,7 +12,6 @@
 #include "ctl/screens/status.h"
 #include "text/columns.h"
 
-#define PATIENCE_MS 1000u /* see status.c */
 
 /* ---- What the owners' rows say together ---- */
 
@@ -101,7 +100,8 @@ static void pairs_ask(struct kith_link *link, struct kith_explain *explain)
     for (uint32_t i = 0; i < explain->count; i++) {
         asks[i].address = explain->owners[i].node->address;
     }
-    kith_link_ask(link, asks, explain->count, &question, PATIENCE_MS, PATIENCE_MS);
+    kith_link_ask(link, asks, explain->count, &question, KITH_VIEW_PATIENCE_MS,
+                  KITH_VIEW_PATIENCE_MS);
     for (uint32_t i = 0; i < explain->count; i++) {
         struct kith_explain_owner *owner = &explain->owners[i];
         const struct kith_explain_res *res =
@@ -135,7 +135,7 @@ static enum kith_err owners_ask(const struct kith_ctl_args *args, struct kith_li
         explain->owners[i].node = &view->nodes[owners[i]];
         asks[i].address = explain->owners[i].node->address;
     }
-    kith_link_ask(link, asks, explain->count, &question, args->timeout_ms, PATIENCE_MS);
+    kith_link_ask(link, asks, explain->count, &question, args->timeout_ms, KITH_VIEW_PATIENCE_MS);
     for (uint32_t i = 0; i < explain->count; i++) {
         owner_take(arena, &explain->owners[i], &asks[i]);
         kith_msg_box_drop(asks[i].box);
@@ -242,17 +242,12 @@ static enum kith_err run(const struct kith_ctl_args *args, struct place *place,
     struct kith_link *link = NULL;
     struct kith_view view;
     struct kith_explain *explains = kith_arena_calloc(arena, KITH_PATH_ROWS_MAX, sizeof(*explains));
-    const char *servers[KITH_CTL_SERVERS_MAX];
-    for (uint32_t i = 0; i < args->server_count; i++) {
-        servers[i] = args->servers[i];
-    }
     enum kith_err err = explains ? kith_link_new(&link, error)
                                  : kith_error_set(error, KITH_ENOMEM, "out of memory");
     if (err != KITH_OK) {
         return err;
     }
-    err = kith_view_read(link, servers, args->server_count, args->timeout_ms, PATIENCE_MS, &view,
-                         error);
+    err = kith_view_ask(link, args, &view, error);
     if (err == KITH_OK) {
         err = rows_find(args, place, error);
         for (uint32_t i = 0; err == KITH_OK && i < place->count; i++) {

@@ -14,22 +14,10 @@
 
 #define LOOKS_MS 1000u /* between two looks that tell a speed */
 
-static enum kith_err view_read(const struct kith_plan_session *session, struct kith_view *ret_view,
-                               struct kith_error *error)
-{
-    const char *servers[KITH_CTL_SERVERS_MAX];
-    const struct kith_ctl_args *args = session->args;
-    for (uint32_t i = 0; i < args->server_count; i++) {
-        servers[i] = args->servers[i];
-    }
-    return kith_view_read(session->link, servers, args->server_count, args->timeout_ms,
-                          KITH_PLAN_PATIENCE_MS, ret_view, error);
-}
-
 enum kith_err kith_plan_look(struct kith_plan_session *session, struct kith_error *error)
 {
     struct kith_view view;
-    enum kith_err err = view_read(session, &view, error);
+    enum kith_err err = kith_view_ask(session->link, session->args, &view, error);
     if (err == KITH_OK) {
         if (session->has_view) {
             kith_view_release(&session->view);
@@ -149,8 +137,8 @@ static uint64_t rate_ask(struct kith_plan_session *session)
         }
     }
     if (count > 0) {
-        kith_link_ask(session->link, asks, count, &question, KITH_PLAN_PATIENCE_MS,
-                      KITH_PLAN_PATIENCE_MS);
+        kith_link_ask(session->link, asks, count, &question, KITH_VIEW_PATIENCE_MS,
+                      KITH_VIEW_PATIENCE_MS);
     }
     for (uint32_t i = 0; i < count; i++) {
         const struct kith_msg *msg = asks[i].box ? &asks[i].box->msg : NULL;
@@ -175,7 +163,7 @@ enum kith_err kith_plan_progress(struct kith_plan_session *session, struct kith_
     struct kith_view later;
     uint64_t start_ms = kith_mono_ms();
     (void)nanosleep(&pause, NULL); /* earlier is no harm */
-    enum kith_err err = view_read(session, &later, error);
+    enum kith_err err = kith_view_ask(session->link, session->args, &later, error);
     if (err != KITH_OK) {
         return err;
     }

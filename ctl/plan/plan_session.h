@@ -6,7 +6,6 @@
 
 #include "ctl/plan/preview.h"
 
-#define KITH_PLAN_PATIENCE_MS 1000u /* for nodes that hang, see status.c */
 
 struct kith_plan_session {
     const struct kith_ctl_args *args;

@@ -12,8 +12,6 @@
 #include "ctl/screens/again.h"
 #include "text/columns.h"
 
-#define PATIENCE_MS 1000u /* see status.c */
-
 static enum kith_err print_json(const struct kith_view *view, struct kith_error *error)
 {
     json_t *nodes = json_array();
@@ -77,19 +75,10 @@ static enum kith_err print_text(const struct kith_view *view, uint64_t kept,
 static int look(void *arg)
 {
     const struct kith_ctl_args *args = arg;
-    const char *servers[KITH_CTL_SERVERS_MAX];
-    struct kith_link *link = NULL;
     struct kith_view view;
     struct kith_error error;
     uint64_t kept = 0;
-    for (uint32_t i = 0; i < args->server_count; i++) {
-        servers[i] = args->servers[i];
-    }
-    enum kith_err err = kith_link_new(&link, &error);
-    if (err == KITH_OK) {
-        err = kith_view_read(link, servers, args->server_count, args->timeout_ms, PATIENCE_MS,
-                             &view, &error);
-    }
+    enum kith_err err = kith_view_ask_once(args, &view, &error);
     if (err == KITH_OK) {
         for (uint32_t i = 0; i < view.count; i++) {
             kept += view.nodes[i].up ? view.nodes[i].hints : 0;
@@ -97,7 +86,6 @@ static int look(void *arg)
         err = args->json ? print_json(&view, &error) : print_text(&view, kept, &error);
         kith_view_release(&view);
     }
-    kith_link_free(link);
     if (err != KITH_OK) {
         return kith_ctl_fail(args, &error);
     }

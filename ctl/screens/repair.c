@@ -13,7 +13,6 @@
 #include "ctl/screens/again.h"
 #include "text/columns.h"
 
-#define PATIENCE_MS 1000u /* see status.c */
 #define CELL_SIZE   64u
 #define BAR         20u
 
@@ -51,14 +50,9 @@ static const struct kith_repair_res *answer_of(const struct asked *asked, uint32
 static enum kith_err ask_all(const struct kith_ctl_args *args, const struct kith_repair_cmd *cmd,
                              struct asked *asked, struct kith_error *error)
 {
-    const char *servers[KITH_CTL_SERVERS_MAX];
-    for (uint32_t i = 0; i < args->server_count; i++) {
-        servers[i] = args->servers[i];
-    }
     enum kith_err err = kith_link_new(&asked->link, error);
     if (err == KITH_OK) {
-        err = kith_view_read(asked->link, servers, args->server_count, args->timeout_ms,
-                             PATIENCE_MS, &asked->view, error);
+        err = kith_view_ask(asked->link, args, &asked->view, error);
     }
     if (err != KITH_OK) {
         return err;
@@ -75,7 +69,8 @@ static enum kith_err ask_all(const struct kith_ctl_args *args, const struct kith
     memset(&msg, 0, sizeof(msg));
     msg.kind = KITH_MSG_REPAIR_CMD;
     msg.u.repair_cmd = *cmd;
-    kith_link_ask(asked->link, asked->asks, asked->view.count, &msg, args->timeout_ms, PATIENCE_MS);
+    kith_link_ask(asked->link, asked->asks, asked->view.count, &msg, args->timeout_ms,
+                  KITH_VIEW_PATIENCE_MS);
     for (uint32_t i = 0; i < asked->view.count; i++) {
         asked->answered += answer_of(asked, i) ? 1 : 0;
     }

@@ -8,7 +8,6 @@
 #include "ctl/format.h"
 #include "text/columns.h"
 
-#define PATIENCE_MS 1000u /* see status.c */
 #define SETS_SHOWN  16u   /* sets of owners; a ring of many nodes has hundreds, --json has all */
 
 /* ---- Ranges ---- */
@@ -505,9 +504,7 @@ static enum kith_err show(const struct kith_ctl_args *args, struct kith_view *vi
 int kith_ctl_ring(const struct kith_ctl_args *args)
 {
     struct kith_error error;
-    struct kith_link *link = NULL;
     struct kith_view view;
-    const char *servers[KITH_CTL_SERVERS_MAX];
     const char *key = kith_ctl_value(args, "key");
     uint64_t partition = 0;
     enum kith_err err =
@@ -521,15 +518,7 @@ int kith_ctl_ring(const struct kith_ctl_args *args)
     if (err != KITH_OK) {
         return kith_ctl_usage(args, &error);
     }
-    for (uint32_t i = 0; i < args->server_count; i++) {
-        servers[i] = args->servers[i];
-    }
-    err = kith_link_new(&link, &error);
-    if (err == KITH_OK) {
-        err = kith_view_read(link, servers, args->server_count, args->timeout_ms, PATIENCE_MS,
-                             &view, &error);
-    }
-    kith_link_free(link);
+    err = kith_view_ask_once(args, &view, &error);
     if (err != KITH_OK) {
         return kith_ctl_fail(args, &error);
     }

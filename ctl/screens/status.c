@@ -12,10 +12,6 @@
 #include "ctl/screens/again.h"
 #include "text/columns.h"
 
-/* What a node that hangs may add, twice: in finding the cluster and in asking its members. Nodes
- * that work answer in milliseconds, on a loaded machine in some hundred. */
-#define PATIENCE_MS 1000u
-
 /* ---- JSON ---- */
 
 static const char *state_word(const struct kith_view_node *node)
@@ -192,8 +188,8 @@ static int look(const struct kith_ctl_args *args, struct kith_link *link,
 {
     struct kith_error error;
     struct kith_view view;
-    if (kith_view_read(link, servers, count, args->timeout_ms, PATIENCE_MS, &view, &error) !=
-        KITH_OK) {
+    if (kith_view_read(link, servers, count, args->timeout_ms, KITH_VIEW_PATIENCE_MS, &view,
+                       &error) != KITH_OK) {
         return kith_ctl_fail(args, &error);
     }
     int health = kith_view_health(&view);

@@ -10,7 +10,6 @@
 #include "ctl/screens/again.h"
 #include "text/columns.h"
 
-#define PATIENCE_MS 1000u /* as that of status */
 #define UNKNOWN     (-1.0)
 
 struct rates { /* a second; below 0: not known */
@@ -245,14 +244,9 @@ static int look(void *arg)
 {
     struct looking *looking = arg;
     const struct kith_ctl_args *args = looking->args;
-    const char *servers[KITH_CTL_SERVERS_MAX];
     struct kith_error error;
     struct kith_view view;
-    for (uint32_t i = 0; i < args->server_count; i++) {
-        servers[i] = args->servers[i];
-    }
-    if (kith_view_read(looking->link, servers, args->server_count, args->timeout_ms, PATIENCE_MS,
-                       &view, &error) != KITH_OK) {
+    if (kith_view_ask(looking->link, args, &view, &error) != KITH_OK) {
         return kith_ctl_fail(args, &error);
     }
     uint64_t now = kith_mono_ms();
