@@ -286,6 +286,13 @@ const struct kith_ctl_command kith_ctl_commands[] = {
      "DAMAGED: found by this pass, wrong sums of trees, too. SET ASIDE: not back yet.\n"
      "Exit status 1: a member did not answer.\n",
      "kithctl scrub status --watch", status_options, kith_ctl_scrub},
+    {NULL, "gc", "", 0, 0, "how far nodes are with removing what nothing refers to",
+     "CONDEMNED: chunks that were found, under this node's lead, to be in no file; a day later, if no\n"
+     "member objects, their copies are DELETED, of that SIZE on this node. FORGOTTEN: traces here of\n"
+     "deleted names that all owners had. PASS: when all that this node leads was looked through last.\n"
+     "All since its start. Nodes do this on their own, and nothing goes while a member is away.\n"
+     "Exit status 1: something is in the way.\n",
+     "kithctl gc --watch", status_options, kith_ctl_gc},
     {NULL, "backup", "DIR|-", 1, 1, "back up what the cluster holds, or what has changed of it",
      "Into a folder: the first run takes everything, each further one what has changed since; one\n"
      "that was broken off is gone on with. - is a full backup as one stream on standard output. Each\n"

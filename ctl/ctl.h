@@ -129,6 +129,7 @@ int kith_ctl_repair_status(const struct kith_ctl_args *args);
 int kith_ctl_repair_stop(const struct kith_ctl_args *args);
 int kith_ctl_repair_limit(const struct kith_ctl_args *args);
 int kith_ctl_scrub(const struct kith_ctl_args *args);
+int kith_ctl_gc(const struct kith_ctl_args *args);
 int kith_ctl_backup(const struct kith_ctl_args *args);
 int kith_ctl_restore(const struct kith_ctl_args *args);
 int kith_ctl_explain(const struct kith_ctl_args *args);

@@ -77,6 +77,10 @@ wait_for $((grace * 10 + 30)) "chunks to be swept" \
 wait_for 30 "their space to be free" segments_take 150
 sums 'sum(n["sweep"]["swept"] for n in nodes) >= 3 * (40 + 20 + 16)' || fail "$(kv status --json)"
 kv status | grep -q "^Sweep of what no file refers to: .*; since .* deleted[.,]" || fail "$(kv status)"
+kv gc | awk 'NR > 1 && NF == 8 && $3 > 0 { n++ } END { exit n != 3 }' || fail "$(kv gc)"
+kv gc --json | /usr/bin/python3 -c 'import json, sys
+for n in json.load(sys.stdin)["nodes"]: assert n["answered"] and n["sweep"]["swept_bytes"] > 57 << 20, n' ||
+    fail "$(kv gc --json)"
 kv explain /b/f2 | grep -q "^Sweep of what no file refers to: " || fail "$(kv explain /b/f2)"
 sums 'all(n["chunk_bytes"] < 41 << 20 for n in nodes)' || fail "$(kv status --json)"
 
@@ -137,6 +141,10 @@ sums 'min(n["chunk_bytes"] for n in nodes if "chunk_bytes" in n) >= (32 + 20) <<
 sums 'any("cannot be reached" in n["sweep"]["waits_for"] for n in nodes if "sweep" in n)' ||
     fail "no reason is told: $(kv status --json)"
 { kv status || true; } | grep -q ' waits: node .* cannot be reached\.$' || fail "$(kv status)"
+rc=0
+kv gc >"$work/gc" || rc=$?
+[ $rc = 1 ] || fail "gc gave $rc: $(cat "$work/gc")"
+grep -q ' waits with chunks: .* cannot be reached\.$' "$work/gc" || fail "$(cat "$work/gc")"
 node_sweeps 3
 nodes_up
 wait_for $((grace * 10 + 60)) "chunks to be swept when it is back" \
