@@ -26,8 +26,9 @@
  * Then it is what client.h vouches for (common/client/watch.c proves it): what a quorum would say
  * now, but for events on their way. THE BOUND of close-to-open between mounts is the way of one
  * message from the node that stored a change first, sent before it answers or counts as a copy, to
- * here: less than a millisecond in a rack. A node that is silent instead ends the watch (3 s at
- * most). That is what an open() from memory promises instead of a quorum read; and the context
+ * here, and the turns of the threads that handle it: well below a millisecond where these have a core
+ * (with three nodes and both mounts on two busy cores 0.7 to 3.5 ms were measured, one in ten above
+ * 10). A node that is silent instead ends the watch (3 s at most). That is what an open() from memory promises instead of a quorum read; and the context
  * that it takes is that of the very row which it shows (entry->ctx, moved on by this mount's own
  * puts).
  *
