@@ -16,8 +16,8 @@
 #include "base/stdfd.h"
 #include "metrics/metrics.h"
 #include "shell/daemon.h"
-#include "shell/store_wt.h"
 #include "shell/supervisor.h"
+#include "store/store_wt.h"
 
 #define EXIT_USAGE  1
 #define EXIT_SYSTEM 2

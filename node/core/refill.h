@@ -2,7 +2,7 @@
  *
  * refill.h - what a disk has lost comes back from the other owners, and is not read here before.
  *
- * A store that had to set a table aside (node/shell/store_aside.c) leaves a record of it,
+ * A store that had to set a table aside (node/store/store_aside.c) leaves a record of it,
  * KITH_META_LOST, before anything of the table is gone. From then on this node is an owner that is
  * NOT SYNCHRONISED: it takes writes, which count, but answers no read of the rows of a partition
  * (invariant 7), for it would miss what it has acknowledged. The mark of a partition goes once it

@@ -3,7 +3,7 @@
  * store.h - the storage operations that the core asks for, and what comes back.
  *
  * The core never touches storage: it emits operations (node.h, KITH_EFFECT_STORE) and gets one or
- * two completions for each. node/shell/store_wt.c carries them out on WiredTiger,
+ * two completions for each. node/store/store_wt.c carries them out on WiredTiger,
  * tests/sim/store_ops.c on a simulated disk; both build rows with the pure functions of rowop.h, so
  * that they cannot differ.
  *

@@ -16,8 +16,8 @@
 #include "shell/door.h"
 #include "shell/holders.h"
 #include "shell/inbox.h"
-#include "shell/store_wt.h"
 #include "shell/supervisor.h"
+#include "store/store_wt.h"
 
 #define DAEMON_RANDOM_COUNT 256u /* numbers drawn with one getrandom */
 

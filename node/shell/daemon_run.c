@@ -13,8 +13,8 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "shell/access.h"
-#include "shell/crypt_key.h"
 #include "shell/daemon_int.h"
+#include "store/crypt_key.h"
 
 #define PUT_RETRY_NS 10000000L
 

@@ -12,8 +12,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "shell/crypt.h"
-#include "shell/store_wt.h"
+#include "store/crypt.h"
+#include "store/store_wt.h"
 
 #define PARTITIONS  1024u
 #define IN_FLIGHT   64u

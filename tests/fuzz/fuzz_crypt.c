@@ -9,8 +9,8 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "shell/crypt_key.h"
-#include "shell/store_crypt.h"
+#include "store/crypt_key.h"
+#include "store/store_crypt.h"
 
 static const struct kith_bytes place = {(const uint8_t *)"here", 4};
 static const uint8_t plain[50];

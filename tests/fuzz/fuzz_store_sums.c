@@ -14,7 +14,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "shell/store_int.h"
+#include "store/store_int.h"
 
 #define IDENTITY_HEAD "kithfs identity 1\n"
 

@@ -66,7 +66,7 @@ static bool is_value(size_t bytes, uint32_t rows)
     return bytes > rows * SMALL_STATE_BYTES;
 }
 
-/* What the operation needs, as in node/shell: store_rows.c, chunks.c, store_meta.c. */
+/* What the operation needs, as in node/store: store_rows.c, chunks.c, store_meta.c. */
 static enum disk_space room_needed(const struct kith_store_op *op)
 {
     size_t bytes = 0;

@@ -181,7 +181,7 @@ void store_sim_apply(struct store_sim *store, struct store_op *op, uint64_t wall
 void store_sim_crash(struct store_sim *store, bool power);
 /* All that is on the disk goes, once it has crashed. */
 void store_sim_lose(struct store_sim *store);
-/* Some of it (an OR of KITH_LOST_*), and the store knows that, as node/shell/store_aside.c does. */
+/* Some of it (an OR of KITH_LOST_*), and the store knows that, as node/store/store_aside.c does. */
 void store_sim_set_aside(struct store_sim *store, uint32_t lost);
 /* Whether there is nothing of data, its own or kept for others; a store from which nobody expects
  * anything any more becomes a new one. */

@@ -111,7 +111,7 @@ static void lose_but_actors(struct store_sim *store)
     kith_arena_release(&arena);
 }
 
-/* As node/shell/store_aside.c leaves it. */
+/* As node/store/store_aside.c leaves it. */
 static void lost_mark(struct store_sim *store, uint32_t lost)
 {
     struct kith_buf buf;

@@ -17,8 +17,8 @@
 
 #include "base/log.h"
 #include "core/rowop.h"
-#include "shell/crypt.h"
-#include "shell/store_wt.h"
+#include "store/crypt.h"
+#include "store/store_wt.h"
 
 #define PARTITIONS  64u
 #define RESULTS_MAX 4096u

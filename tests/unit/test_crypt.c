@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "shell/crypt.h"
+#include "store/crypt.h"
 
 #define ID_AT    1u
 #define NONCE_AT 17u

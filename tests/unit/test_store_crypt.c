@@ -10,7 +10,7 @@
 
 #include "store_place.h"
 
-#include "shell/store_crypt.h"
+#include "store/store_crypt.h"
 
 #define MARKER "Th1sIsTheSecretThatNobodyMayReadOnTheDisk"
 #define LARGE  300000u /* a chunk in a segment */

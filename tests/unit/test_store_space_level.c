@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "shell/store_int.h"
+#include "store/store_int.h"
 
 static const uint32_t percent[3] = {85, 92, 95};
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The journal of sums (shell/store_sums.c): with few slots, so that it goes round many times, over
+ * The journal of sums (store/store_sums.c): with few slots, so that it goes round many times, over
  * clean ends, kills, and changing numbers of workers. verify() compares what the disk says of each
  * leaf with its rows and chunks. */
 #include <setjmp.h>

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "shell/store_int.h"
+#include "store/store_int.h"
 #include "store_place.h"
 
 /* Longer than all tries without a pause between them take, by far. */
