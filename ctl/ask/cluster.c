@@ -14,6 +14,7 @@
 #define NAME_MAX_BYTES (sizeof(((struct kith_cluster *)0)->name) - 1) /* without the NUL */
 #define ZONE_MAX_BYTES (KITH_ZONE_SIZE - 1)
 #define STARTING_PAUSE_MS 50 /* a node without data has started within some tens of ms */
+#define ATTEMPT_MS 1000u /* what a further attempt has at least: one that is cut short may yet happen */
 
 static enum kith_err order_once(struct kith_link *link, const char *address,
                                 const struct kith_msg *order, uint64_t timeout_ms,
@@ -51,12 +52,14 @@ enum kith_err kith_ctl_order(struct kith_link *link, const char *address,
 {
     const struct timespec pause = {0, STARTING_PAUSE_MS * 1000000L};
     uint64_t deadline_ms = kith_mono_ms() + timeout_ms;
+    uint64_t attempt_ms = timeout_ms / 2 < ATTEMPT_MS ? timeout_ms / 2 : ATTEMPT_MS;
     for (;;) {
         uint64_t now_ms = kith_mono_ms();
         uint64_t left_ms = now_ms < deadline_ms ? deadline_ms - now_ms : 1;
         enum kith_err err = order_once(link, address, order, left_ms, error);
         /* nothing has happened; nobody can be told by a node when it has started */
-        if (err != KITH_ENOTREADY || kith_mono_ms() + STARTING_PAUSE_MS >= deadline_ms) {
+        if (err != KITH_ENOTREADY ||
+            kith_mono_ms() + STARTING_PAUSE_MS + attempt_ms >= deadline_ms) {
             return err;
         }
         (void)nanosleep(&pause, NULL); /* earlier is no harm */

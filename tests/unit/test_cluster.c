@@ -109,7 +109,7 @@ static void test_bounded(void **state)
     struct kith_error error;
     uint32_t orders = 0;
     uint64_t begun_ms = kith_mono_ms();
-    assert_int_equal(ordered(UINT32_MAX, KITH_OK, 400, &orders, &error), KITH_ENOTREADY);
+    assert_int_equal(ordered(UINT32_MAX, KITH_OK, 2000, &orders, &error), KITH_ENOTREADY);
     assert_non_null(strstr(error.message, "the node is starting"));
     assert_true(orders >= 2);
     assert_true(kith_mono_ms() - begun_ms < 10000);
