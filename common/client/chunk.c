@@ -16,7 +16,7 @@
  * THIN (sloppy alone). Where the owners that can be reached are fewer than W, a chunk is put by
  * those, flushed: what is acknowledged lies on as many disks as there are nodes. No other node
  * stands in: a reader of an immutable chunk needs one copy, and the owners bring each other what
- * they lack when they are back (node/core/exchange_chunks.c). */
+ * they lack when they are back (node/core/repair/exchange_chunks.c). */
 #include <string.h>
 
 #include "client/core.h"

@@ -31,7 +31,7 @@
 /* Rows whose clocks a session keeps, about 300 bytes each. Of more the oldest goes: then only R + W > N
  * stands behind "never back in time", and nothing where fewer than R answer. */
 #define KITH_SESSION_ROWS_MAX 65536u
-#define KITH_SESSION_MS       43200000u /* 12 h: half of the grace of node/core/reap.h */
+#define KITH_SESSION_MS       43200000u /* 12 h: half of the grace of node/core/collect/reap.h */
 #define KITH_CLIENT_SYNC_MAX  16384u /* ids in one CHUNK_SYNC */
 #define KITH_CLIENT_WHERE_ROWS_MAX 16u
 /* REPAIR_REQs sent in one second; background repair does the rest. */

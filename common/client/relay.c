@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * relay.c - a chunk goes to another zone once: to one of its owners there, who passes it on to the
- * others (node/core/relay.c).
+ * others (node/core/requests/relay.c).
  *
  * Each owner's answer is his own: it comes back through the relay under an id of its own, and
  * counts as if it had come from him. What the relay says of itself counts for the relay. He who is

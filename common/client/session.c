@@ -26,7 +26,7 @@
  * Nor do they say anything for a while after a change of tables (CC_MOVED_MS): what was read from a
  * former owner, who was cut off from the others, is on its way from there.
  *
- * WHAT IS GONE. The owners forget what was deleted longer ago than a day (node/core/reap.h), and
+ * WHAT IS GONE. The owners forget what was deleted longer ago than a day (node/core/collect/reap.h), and
  * the row begins anew. So an entry has two clocks: one that answers must cover; and one of states
  * in which there was nothing, which they need not cover, but nothing that it covers may be there in
  * an answer that does not. And of contents that were seen an entry goes after half a day: who asked

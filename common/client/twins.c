@@ -4,7 +4,7 @@
  *
  * A put that was tried at two coordinators may have drawn two dots; the answer told of one. The
  * other may lie on the disk of a node that ended between storing and sending. Once the write has
- * been replaced, nodes remove such a twin when they meet it (core/rowop.h), but until one has, a
+ * been replaced, nodes remove such a twin when they meet it (core/rows/rowop.h), but until one has, a
  * read that reaches the node that is back finds it: a name that this mount has removed would be
  * listed again (invariant 9). So the client remembers each of its writes that was tried more than
  * once, for as long as nodes do, and leaves a sibling of it out of an answer whose clock covers the
@@ -12,7 +12,7 @@
  * answer stays, so the next write of the row covers the twin, too.
  *
  * And it removes what it leaves out, by a delete of its own that covers that sibling and keeps all
- * others. Nodes know the requests of a row only as long as few came after it (core/rowop.h): a name
+ * others. Nodes know the requests of a row only as long as few came after it (core/rows/rowop.h): a name
  * that was written often while a node was away has a twin on that one that no node can tell from a
  * concurrent write. All owners took it over, and every other client showed it, for good, where this
  * one did not.

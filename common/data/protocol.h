@@ -9,7 +9,7 @@
  * keeps the one before as the oldest: releases that follow each other always work together, and who
  * skips one goes through it. A change that an older program may pass over (a new field of protobuf)
  * takes none. What may only be done when everybody understands it takes a feature bit, and waits
- * until all members have said that they have it (node/core/peers.c). Pure; any thread. */
+ * until all members have said that they have it (node/core/members/peers.c). Pure; any thread. */
 #ifndef KITH_DATA_PROTOCOL_H
 #define KITH_DATA_PROTOCOL_H
 

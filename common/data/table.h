@@ -4,7 +4,7 @@
  *
  * The ring is cut into `partitions` equal parts; each has `replicas` distinct owners (all members
  * where there are fewer). The table is ONE document named (epoch, version, hash): version v+1 is
- * computed from v by balance.h and decided by the members of v (node/core/decide.h); the highest
+ * computed from v by balance.h and decided by the members of v (node/core/table/decide.h); the highest
  * (epoch, version, hash) wins everywhere. It names members by uuid; where a member listens is not
  * in it (an address is only an attribute, see kith_member_info in wire/msg.h).
  *
@@ -13,7 +13,7 @@
  * members are those of both. What is written is written to both (kith_table_holders), so that
  * enough of each have it (kith_table_need). What is read is read from both, too (quorum.h): the
  * owners have it, and one of any majority of the next ones knows when they alone are asked already,
- * which owners that are cut off would not. Once the next owners hold everything (node/core/moves.h)
+ * which owners that are cut off would not. Once the next owners hold everything (node/core/table/moves.h)
  * the table after that has them as its owners, or, where the move is given up, those of before.
  * table_move.c makes these tables.
  *

@@ -78,7 +78,7 @@ struct kith_member_news {
     const char *address;
     const char *software;
     uint64_t features; /* bits, data/protocol.h */
-    uint64_t check;    /* of all the above: core/swim.c */
+    uint64_t check;    /* of all the above: core/members/swim.c */
 };
 
 /* Every answer begins with this. `message` is for people; "" where there is none to tell. */
@@ -360,7 +360,7 @@ struct kith_groups_res {
 
 /* What was kept for an owner, handed to him: merged and flushed before the answer. One request at a
  * time from a sender; without rows it only asks for leave. */
-/* Steps of a sweep of chunks that nobody refers to (core/sweep.h). Who leads it asks all members, then
+/* Steps of a sweep of chunks that nobody refers to (core/collect/sweep.h). Who leads it asks all members, then
  * the owners. Under one table: ENOTREADY where the answerer has another, or is about to. */
 enum kith_sweep_step {
     KITH_SWEEP_ASK = 1, /* does anything in your store refer to it? Answered once that is on disk */
@@ -386,7 +386,7 @@ struct kith_sweep_res {
     const struct kith_chunk_id *kept;
 };
 
-/* Steps of reaping what was deleted (core/reap.h). Who leads it asks all members, then the owners.
+/* Steps of reaping what was deleted (core/collect/reap.h). Who leads it asks all members, then the owners.
  * Under one table: ENOTREADY where the answerer has another, or is about to. */
 enum kith_reap_step {
     KITH_REAP_ASK = 1, /* members: what have you given out, and is all of it with owners? */
@@ -395,7 +395,7 @@ enum kith_reap_step {
     KITH_REAP_PROMOTE, /* owners: bring it into force, if it is old enough */
     KITH_REAP_REMOVE,  /* owners: forget some tombstones at or under the floor in force */
 };
-struct kith_floor_entry { /* of a floor (core/floor.h): every dot of the run, up to the counter */
+struct kith_floor_entry { /* of a floor (core/rows/floor.h): every dot of the run, up to the counter */
     uint64_t run, counter;
 };
 struct kith_reap_req {
@@ -474,7 +474,7 @@ struct kith_ping {
     uint32_t news_count;
     const struct kith_member_news *news;
     uint32_t space; /* how full the sender's disk is: enum kith_space of core/store.h */
-    bool moved; /* the sender has done its part of what that table moves (core/moves.c) */
+    bool moved; /* the sender has done its part of what that table moves (core/table/moves.c) */
 };
 
 /* Administrator to a node: the table that is to follow the one in use. */
@@ -500,7 +500,7 @@ struct kith_plan_res {
 struct kith_probe_req { struct kith_uuid target; };
 struct kith_probe_res { bool alive; /* false: nor do I */ };
 
-/* Compares records, and exchanges those that differ: core/swim.c. */
+/* Compares records, and exchanges those that differ: core/members/swim.c. */
 struct kith_members_sync {
     struct kith_table_id table; /* with another one nothing is compared */
     bool is_answer;
@@ -614,7 +614,7 @@ struct kith_node_status {
     /* Partitions of which the disk has lost something; those of which something is still missing.
      */
     uint32_t refill_total, refill_left;
-    uint32_t aged_left; /* partitions that are compared before they are read: core/aged.h */
+    uint32_t aged_left; /* partitions that are compared before they are read: core/repair/aged.h */
     /* Files in conflict, of the partitions of which this node is the first owner that it holds for up:
      * in the sum over all nodes each counts once. 0 by a node that does not tell. */
     uint64_t conflicts;

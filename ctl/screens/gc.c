@@ -2,7 +2,7 @@
  *
  * gc.c - kithctl gc: how far nodes are with removing what nothing refers to any more, and with forgetting
  * what was deleted; and what is in their way. Nobody starts that: it goes on all the time, and what is
- * young has to stay for a day (node/core/sweep.h, reap.h). */
+ * young has to stay for a day (node/core/collect/sweep.h, reap.h). */
 #include <stdio.h>
 #include <string.h>
 

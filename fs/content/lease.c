@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * lease.c - keeps the chunks of files that are open for long: nodes sweep what nothing refers to
- * any more (node/core/sweep.h), and an open file may be unlinked, or another version of it be put
+ * any more (node/core/collect/sweep.h), and an open file may be unlinked, or another version of it be put
  * by another mount.
  *
  * Every few hours what a file's image names is leased: its chunks, or the lists of them, which keep

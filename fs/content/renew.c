@@ -5,7 +5,7 @@
  * A mount that was away for days (a laptop that slept) has renewed no lease (lease.c). If another
  * mount has removed or replaced the file meanwhile, nothing refers to its chunks any more, and the
  * nodes have swept them; the next put of what was open here names them, and is refused
- * (node/core/lease.c). So once any put was refused, each content asks before its next image whether
+ * (node/core/collect/lease.c). So once any put was refused, each content asks before its next image whether
  * its chunks are still there, and leases them with the same question. Those that are gone are
  * written under new ids, from the cache or from an owner that still has them. Where neither has the
  * bytes the flush fails, each time, until those bytes have been overwritten or cut off; what is

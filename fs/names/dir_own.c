@@ -7,7 +7,7 @@
  * ONE DIRECTORY. Two mounts that make the same directory at once, or on two sides of a cut network,
  * make one: its id is drawn from the parent's, the name and the clock of the name's row, which are
  * the same for both. What was removed or renamed has left a clock under the old name, and another
- * id comes of that. When the row was forgotten a day later (node/core/reap.h) the clock is none
+ * id comes of that. When the row was forgotten a day later (node/core/collect/reap.h) the clock is none
  * again; so the own row of that id is looked at: where it says that the directory is elsewhere, or
  * removed, the new one gets an id of its own. Therefore a directory that is moved has its own row
  * say so before its name does. */

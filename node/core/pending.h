@@ -5,14 +5,14 @@
 #define KITH_CORE_PENDING_H
 
 #include "base/assert.h"
-#include "core/decide.h"
-#include "core/inquiry.h"
+#include "core/limits.h"
+#include "core/members/swim.h"
 #include "core/node.h"
-#include "core/swim.h"
-#include "data/tree.h"
+#include "core/table/decide.h"
+#include "core/table/inquiry.h"
 #include "data/hlc.h"
 #include "data/quorum.h"
-#include "core/limits.h"
+#include "data/tree.h"
 
 /* ---- Pending: one request under way ---- */
 

@@ -17,8 +17,8 @@
 #ifndef KITH_CORE_STORE_H
 #define KITH_CORE_STORE_H
 
-#include "core/floor.h"
-#include "core/sweepop.h"
+#include "core/rows/floor.h"
+#include "core/rows/sweepop.h"
 #include "data/tree.h"
 #include "wire/msg.h"
 

@@ -41,7 +41,7 @@ struct kith_daemon_options {
     uint64_t zone_rate;   /* the same */
     uint64_t scrub_ms;    /* everything is read within; 0 = only when asked for */
     uint64_t scrub_rate;  /* bytes a second at most for that; 0 = no bound */
-    uint64_t sweep_ms;    /* the grace of core/sweep.h; 0 = nothing is swept */
+    uint64_t sweep_ms;    /* the grace of core/collect/sweep.h; 0 = nothing is swept */
     uint32_t space_percent[3]; /* of the disk, see store_wt.h; 0 = its own */
     const char *log_file; /* for SIGHUP; NULL = stderr */
     const char *metrics;  /* where http is served (metrics/metrics.h); NULL = nowhere */

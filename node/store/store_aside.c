@@ -7,7 +7,7 @@
  * of this one, to read that table to the end and, if it is damaged indeed, to set it aside before
  * anything else reads it. (No start reads the whole disk without such a reason.)
  *
- *     the record of what is lost (KITH_META_LOST, core/refill.h), flushed
+ *     the record of what is lost (KITH_META_LOST, core/repair/refill.h), flushed
  *     the segments' files go to DIR/damaged/, where chunks are lost: their index names nobody now
  *     the table is dropped, its file goes to DIR/damaged/, an empty one is made
  *     what follows from the tables is made anew (store_derived.c), the references (refs), too
@@ -46,7 +46,7 @@
 #include <dirent.h>
 
 #include "base/log.h"
-#include "core/refill.h"
+#include "core/repair/refill.h"
 #include "store/store_int.h"
 
 #define PATH_SIZE  4096u

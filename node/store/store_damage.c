@@ -18,7 +18,7 @@
  * ECORRUPT until then: the others know better. So long its references stay in `refs`: too many keep
  * a chunk alive, too few lose it. Then they go (store_stale.c).
  *
- * A ROW THAT WAS GONE may never come back: the others may have reaped it meanwhile (core/reap.h). So
+ * A ROW THAT WAS GONE may never come back: the others may have reaped it meanwhile (core/collect/reap.h). So
  * it is given up where all of them were compared with since, to the end, and none has brought it: not
  * even a copy from before it was deleted. One that was not gone is missed for ever where they all
  * lack it: it is lost, and was not deleted. */

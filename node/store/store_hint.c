@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * store_hint.c - what is kept for others: the table `hints`, with the keys of `rows` and the records
- * of core/hintop.h.
+ * of core/rows/hintop.h.
  *
  * It has no tree: nobody compares it. How much there is of each partition is counted in memory, and
  * anew at open, which reads the whole table: mostly there is nothing in it. */

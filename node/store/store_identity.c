@@ -7,7 +7,7 @@
  * a file, too, each time before they are stored: its uuid with the incarnation, the cluster, the
  * table, the members, and what the store was configured with. A start that finds the file, and no
  * records, takes them from there; what the node has promised (KITH_META_DECIDE) is not among them,
- * so it does not vote for a while (core/refill.h). A node without data directory is a new one:
+ * so it does not vote for a while (core/repair/refill.h). A node without data directory is a new one:
  * nothing is invented.
  *
  *     "kithfs identity 1\n", then for each record: u8 key, sized value; a checksum of all before

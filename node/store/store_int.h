@@ -11,9 +11,9 @@
 #include <stdatomic.h>
 #include <wiredtiger.h>
 
-#include "core/hintop.h"
-#include "core/rowop.h"
-#include "core/run_budget.h"
+#include "core/rows/hintop.h"
+#include "core/rows/rowop.h"
+#include "core/rows/run_budget.h"
 #include "data/tree.h"
 #include "store/segments.h"
 #include "store/store_wt.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * store_reap.c - rows that are gone, and the floors under which they may be forgotten
- * (core/floor.h, core/reap.h).
+ * (core/rows/floor.h, core/collect/reap.h).
  *
  * The floor of a partition is a record of table `rows` under the two bytes of the partition: with
  * those rows, and no longer than they, it is true: it goes when one of them is dropped or set aside.

@@ -25,7 +25,7 @@
  * worker would be safe, too, for the transaction that begins to name a chunk writes the reference,
  * whether there is one or not, and WiredTiger rolls back one of the two; but that may be a put, and
  * again and again.) For who sweeps it is as if the row had been overwritten by what is here now
- * (core/sweep.h). */
+ * (core/collect/sweep.h). */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * store_sweep.c - chunks to which nothing refers (core/sweep.h): marks beside the chunks, what new
+ * store_sweep.c - chunks to which nothing refers (core/collect/sweep.h): marks beside the chunks, what new
  * references need a lease, and the end of a chunk.
  *
- * Table `marks` has the records of core/sweepop.h under the keys of `chunks`. A lease may come to
+ * Table `marks` has the records of core/rows/sweepop.h under the keys of `chunks`. A lease may come to
  * another worker than a step does: both write the mark, and WiredTiger rolls back one of them. */
 #include <stdlib.h>
 #include <string.h>

@@ -4,7 +4,7 @@
  * WiredTiger.
  *
  * Carries out the operations of core/store.h. What an operation makes of a record is decided by the
- * pure functions of core/rowop.h; here it is read, written and made durable.
+ * pure functions of core/rows/rowop.h; here it is read, written and made durable.
  *
  *     DIR/lock                 flock of the process that has the store open; its pid
  *     DIR/encryption           where all else is encrypted: with which key (store_crypt.h)
@@ -15,8 +15,8 @@
  *     DIR/aside-TABLE, rebuild what the next start has to do (store_aside.c, store_derived.c)
  *
  *     table    key                                          value
- *     rows     u16be partition, 16 group, name              record (core/rowop.h)
- *              u16be partition                              floors (core/floor.h)
+ *     rows     u16be partition, 16 group, name              record (core/rows/rowop.h)
+ *              u16be partition                              floors (core/rows/floor.h)
  *     leaves   u16be partition, u8 leaf, 16 group, name     -            written when a row is new
  *     tree     u16be partition                              sums of its leaves (store_sums.c)
  *     refs     20 chunk id, u8 kind, key in rows or chunks  -            who refers to a chunk
@@ -28,7 +28,7 @@
  *     gone     as rows                                      -            rows without contents
  *     conflicts as rows                                     -            of files in conflict
  *     meta     u8 enum kith_meta_key                        value
- *     hints    as rows                                      record (core/hintop.h)
+ *     hints    as rows                                      record (core/rows/hintop.h)
  *
  * All that one operation changes is one transaction (so invariant 5 holds at every commit, and
  * after every recovery); operations that wait together share one, and are done again singly if it
@@ -48,7 +48,7 @@
  * says again what they say - leaves, tree, ctree, sums, refs, gone, conflicts - is made anew
  * (store_derived.c). A damaged page of rows, chunks or another table ends the store; at the next
  * start the whole table is set aside in DIR/damaged, an empty one takes its place, and the core is
- * told what was lost (store_aside.c, core/refill.h). Only meta, which says who this node is, wants a
+ * told what was lost (store_aside.c, core/repair/refill.h). Only meta, which says who this node is, wants a
  * person.
  *
  * A FULL DISK. Each completion says how full it is (enum kith_space). WiredTiger gives up (panics)

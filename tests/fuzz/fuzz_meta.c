@@ -9,11 +9,11 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "core/decide.h"
-#include "core/floor.h"
-#include "core/hintop.h"
+#include "core/table/decide.h"
+#include "core/rows/floor.h"
+#include "core/rows/hintop.h"
 #include "core/internal.h"
-#include "core/sweepop.h"
+#include "core/rows/sweepop.h"
 
 static void check_err(enum kith_err err)
 {

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "core/rowop.h"
+#include "core/rows/rowop.h"
 
 #define HEAD_SIZE 5u
 

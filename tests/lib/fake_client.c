@@ -473,7 +473,7 @@ static enum kith_err run_chunk_sync(struct kith_fake_cluster *cluster,
     for (uint32_t i = 0; i < count && lease; i++) {
         const struct kith_chunk_id *id = &request->op.u.chunk_sync.ids[i];
         if (fake_chunks_swept(&cluster->chunks, id, 1) ||
-            !fake_chunks_has(&cluster->chunks, id, false)) { /* as nodes say it: node/core/chunk.c */
+            !fake_chunks_has(&cluster->chunks, id, false)) { /* as nodes say it: node/core/requests/chunk.c */
             missing[missing_count++] = request->op.u.chunk_sync.ids[i];
         }
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * store_hints.c - what a node keeps for others: cells of type 'h', with the keys of rows and the
- * records of core/hintop.h; one without bytes is none. */
+ * records of core/rows/hintop.h; one without bytes is none. */
 #include <string.h>
 
 #include "sim.h"

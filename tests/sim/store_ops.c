@@ -2,7 +2,7 @@
  *
  * store_ops.c - the operations of a node's store (core/store.h), on the cells of store_sim.c.
  *
- * Rows are merged and coordinated by the same pure functions as in the real store (core/rowop.h). A
+ * Rows are merged and coordinated by the same pure functions as in the real store (core/rows/rowop.h). A
  * put or a merge is a transaction: it takes the next number once, after all that can refuse it, and
  * all that it writes is under that number; what is absorbed is one row after the other. What
  * concerns hints, chunks, sweeps and reaping is in files of its own. Deliberate faults of rows are

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * store_reap.c - rows that are gone, and the floors under which they may be forgotten (core/floor.h):
+ * store_reap.c - rows that are gone, and the floors under which they may be forgotten (core/rows/floor.h):
  * cells 'f', by partition; and the runs that the disk has seen, among the node's own records. */
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * store_sweep.c - what a node's store knows of references, and of chunks that may be swept: marks
- * (core/sweepop.h) in cells of type 'k', what a chunk refers to in cells of type 'x', under its id. */
+ * (core/rows/sweepop.h) in cells of type 'k', what a chunk refers to in cells of type 'x', under its id. */
 #include <string.h>
 
 #include "sim.h"

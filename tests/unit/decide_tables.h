@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "core/decide.h"
+#include "core/table/decide.h"
 #include "data/balance.h"
 
 #define NODES_MAX 5u

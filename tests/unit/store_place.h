@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "core/rowop.h"
+#include "core/rows/rowop.h"
 #include "store/crypt.h"
 #include "store/store_wt.h"
 

@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "core/decide.h"
+#include "core/table/decide.h"
 #include "decide_tables.h"
 
 #define WIRE_MAX     512u

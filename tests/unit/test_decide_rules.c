@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "core/decide.h"
+#include "core/table/decide.h"
 #include "decide_tables.h"
 
 struct pair {

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#include "core/rowop.h"
+#include "core/rows/rowop.h"
 
 #define GRACE UINT64_C(1000)
 

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#include "core/hintop.h"
+#include "core/rows/hintop.h"
 
 static uint8_t secret_bytes[192];
 static struct kith_bytes secret;

@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-#include "core/decide.h"
+#include "core/table/decide.h"
 #include "node_world.h"
 
 static struct kith_msg prepare_msg(const struct world *world, uint64_t round, struct kith_buf *buf)

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#include "core/rowop.h"
+#include "core/rows/rowop.h"
 #include "lib/random.h"
 
 static uint8_t secret_bytes[192];

@@ -27,7 +27,7 @@
 
 #include <string.h>
 
-#include "core/rowop.h"
+#include "core/rows/rowop.h"
 #include "lib/random.h"
 
 /* Sanitizers take ten times as long and need not see as many. */

@@ -5,7 +5,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "core/run_budget.h"
+#include "core/rows/run_budget.h"
 
 static uint32_t take_all(struct kith_run_budget *budget, uint64_t now_ms)
 {

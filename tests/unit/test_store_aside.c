@@ -14,7 +14,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "core/refill.h"
+#include "core/repair/refill.h"
 #include "store_flip.h"
 
 /* WiredTiger keeps what it had when it gave up, though it is closed. */

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "core/run_budget.h"
+#include "core/rows/run_budget.h"
 #include "store_place.h"
 
 #define PUTS 5000u

@@ -23,7 +23,7 @@ static bool has_leaf(const struct kith_store_done *done, uint32_t from)
     return done->u.scrub.leaf > from || done->u.scrub.more;
 }
 
-/* As core/scrub.c goes over a partition. */
+/* As core/repair/scrub.c goes over a partition. */
 static void scrub_partition(struct place *place, uint32_t partition, bool chunks,
                             struct found *found)
 {

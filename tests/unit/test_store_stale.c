@@ -80,7 +80,7 @@ static enum kith_err get_row(struct place *place, const char *name)
     return ask(place, &op)->err;
 }
 
-/* The rows of a partition, as core/scrub.c goes over them. */
+/* The rows of a partition, as core/repair/scrub.c goes over them. */
 static uint32_t scrub(struct place *place, uint32_t partition)
 {
     struct kith_store_op op = {.id = 9, .kind = KITH_STORE_SCRUB, .partition = partition};

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "core/sweepop.h"
+#include "core/rows/sweepop.h"
 
 #define GRACE UINT64_C(1000)
 #define MADE  UINT64_C(50000)

@@ -53,7 +53,7 @@
 #ifndef KITH_CORE_REAP_H
 #define KITH_CORE_REAP_H
 
-#include "core/floor.h"
+#include "core/rows/floor.h"
 #include "core/store.h"
 
 struct kith_node;

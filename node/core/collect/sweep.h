@@ -58,7 +58,7 @@
 #ifndef KITH_CORE_SWEEP_H
 #define KITH_CORE_SWEEP_H
 
-#include "core/sweepop.h"
+#include "core/rows/sweepop.h"
 
 struct kith_node;
 struct kith_msg;

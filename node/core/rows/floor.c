@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "core/floor.h"
+#include "core/rows/floor.h"
 
 #include <string.h>
 

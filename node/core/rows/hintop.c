@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "core/hintop.h"
+#include "core/rows/hintop.h"
 
 #include <string.h>
 

@@ -31,7 +31,7 @@
 #ifndef KITH_CORE_HINTOP_H
 #define KITH_CORE_HINTOP_H
 
-#include "core/rowop.h"
+#include "core/rows/rowop.h"
 
 #define KITH_HINT_FORMAT    1u
 #define KITH_HINT_NODES_MAX 16u /* of a kind; a record that more want is custody's: for all owners */

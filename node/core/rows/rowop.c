@@ -2,7 +2,7 @@
  *
  * An operation decodes the old record once and writes the new one once, header and state into one
  * piece of the arena. A merge whose result is the incoming state copies its bytes. */
-#include "core/rowop.h"
+#include "core/rows/rowop.h"
 
 #include <string.h>
 

@@ -71,7 +71,7 @@
 #ifndef KITH_CORE_ROWOP_H
 #define KITH_CORE_ROWOP_H
 
-#include "core/floor.h"
+#include "core/rows/floor.h"
 #include "core/store.h"
 
 #define KITH_RECORD_FORMAT 1u

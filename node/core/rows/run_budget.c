@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "core/run_budget.h"
+#include "core/rows/run_budget.h"
 
 bool kith_run_budget_take(struct kith_run_budget *budget, uint64_t now_ms)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "core/sweepop.h"
+#include "core/rows/sweepop.h"
 
 #include <string.h>
 

@@ -11,7 +11,7 @@
  *     u8      holds; not in format 1
  *     sized   accepted table
  *     16      XXH3-128 of all before */
-#include "core/decide.h"
+#include "core/table/decide.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "core/decide.h"
+#include "core/table/decide.h"
 
 static bool bit_get(const uint8_t *bits, uint16_t index)
 {
