@@ -458,6 +458,10 @@ static enum kith_err one_option(char *word, struct kith_fs_options *options,
         options->remount = true;
         return KITH_OK;
     }
+    if (strcmp(word, "help") == 0) {
+        options->help = true;
+        return KITH_OK;
+    }
     options->own_count++;
     if (strcmp(word, "over") == 0) {
         options->over = true;

@@ -34,6 +34,14 @@ say "kithfs(1)"
 kithfs --help | grep -oE '(^  |  )-o [a-z_,]+' | grep -oE '[a-z_]+(,[a-z_]+)?$' | cut -d, -f1 | sort -u >"$work/is"
 items "$man/kithfs.1" OPTIONS Cm | grep -oE '^[a-z_]+' >"$work/page"
 same options 20
+kithfs --help >"$work/help"
+kithfs -o help | diff "$work/help" - || fail "-o help is another text than --help"
+# of each option a line with its default; two say where to look for it
+awk '/^  -o / { if (line != "") print line; line = "" }
+     /^  / { sub(/^ +/, " "); line = line $0; next }
+     { if (line != "") print line; line = "" }' "$work/help" | grep '^ -o ' >"$work/entries"
+[ "$(wc -l <"$work/entries")" -gt 30 ] || fail "not the options: $(cat "$work/entries")"
+! grep -vE '\(.*\)|^ -o (remount|cert)' "$work/entries" >"$work/bare" || fail "without a default: $(cat "$work/bare")"
 grep -v '^#' "$here/conflicts/table.txt" >"$work/tested"
 sed -n '/^\.Bd -literal -offset indent/,/^\.Ed/p' "$man/kithfs.1" | grep -E '^[a-z]+ [a-z]+:' >"$work/told"
 [ "$(wc -l <"$work/told")" = 121 ] || fail "$(wc -l <"$work/told") lines in the table"

@@ -193,6 +193,23 @@ static void test_fstab(void **state)
     kith_fs_options_release(&options);
 }
 
+/* As of other filesystems' programs, where nothing else is on the line, or something is. */
+static void test_asked_for_help(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"kithfs -o help", "kithfs n1:/ /mnt -o ro,help",
+                                        "mount.kithfs -o help", "mount.kithfs n1:/ /mnt -s -ohelp"};
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        struct kith_fs_options options;
+        struct kith_error error;
+        char line[64];
+        snprintf(line, sizeof line, "%s", lines[i]);
+        assert_int_equal(parse(&options, &error, line), KITH_OK);
+        assert_true(options.help);
+        kith_fs_options_release(&options);
+    }
+}
+
 /* Every wrong line is refused, and the message names the word. */
 static void test_wrong(void **state)
 {
@@ -297,6 +314,7 @@ int main(void)
         cmocka_unit_test(test_source),
         cmocka_unit_test(test_helper),
         cmocka_unit_test(test_fstab),
+        cmocka_unit_test(test_asked_for_help),
         cmocka_unit_test(test_wrong),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_text),
