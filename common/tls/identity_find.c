@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,12 +132,20 @@ enum kith_err kith_identity_find_in(const char *folder, enum kith_cert_role want
 
 /* ---- All ---- */
 
+#define ENTRY_SIZE 16384u /* bytes of a user's line with its strings; a longer one says nothing */
+
 /* The user's folder into path; false: nobody says where it is. A relative one counts for nothing, as the
- * XDG Base Directory Specification has it. */
+ * XDG Base Directory Specification has it. mount(8), which runs as root for a user who may mount by fstab,
+ * leaves his helper no HOME: the home is then what the system has for him. */
 static bool user_folder(char path[PATH_MAX])
 {
     const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+    char entry[ENTRY_SIZE];
+    struct passwd user, *there = NULL;
     int size = -1;
+    if (!home && getpwuid_r(getuid(), &user, entry, sizeof entry, &there) == 0 && there) {
+        home = user.pw_dir;
+    }
     if (config && *config == '/') {
         size = snprintf(path, PATH_MAX, "%s/kithfs", config);
     } else if (home && *home == '/') {

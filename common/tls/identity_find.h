@@ -3,10 +3,11 @@
  * identity_find.h - where the certificate of a mount or of kithctl lies, when nobody says it.
  *
  * First the environment: the files that KITH_CERT, KITH_KEY, KITH_CA and KITH_CRL name; where one of them is
- * set and all are empty, none is wanted. Then the user's folder, $XDG_CONFIG_HOME/kithfs (~/.config/kithfs),
- * then /etc/kithfs, each as 'kithctl cert' makes one: client.crt and client.key, or admin.crt and
- * admin.key, with ca.crt, and crl.pem where there is one. A folder without either pair is passed over;
- * half a pair, or one that may not be read, is an error: who has a certificate does not mean plain text.
+ * set and all are empty, none is wanted. Then the user's folder, $XDG_CONFIG_HOME/kithfs (~/.config/kithfs, by
+ * the system's list of users where HOME is not set), then /etc/kithfs, each as 'kithctl cert' makes one:
+ * client.crt and client.key, or admin.crt and admin.key, with ca.crt, and crl.pem where there is one. A
+ * folder without either pair is passed over; half a pair, or one that may not be read, is an error: who has a
+ * certificate does not mean plain text.
  * Checked by tests/unit/test_identity_find.c. */
 #ifndef KITH_TLS_IDENTITY_FIND_H
 #define KITH_TLS_IDENTITY_FIND_H

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 /* clang-format on */
 
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,17 @@ static void drop(const char *name)
     char path[128];
     path_of(name, path);
     (void)unlink(path);
+}
+
+/* What the system knows of users is here that one's home is `top`. */
+int getpwuid_r(uid_t uid, struct passwd *user, char *text, size_t size, struct passwd **ret_user)
+{
+    (void)uid;
+    (void)size;
+    *user = (struct passwd){.pw_dir = text};
+    (void)strcpy(text, top);
+    *ret_user = user;
+    return 0;
 }
 
 static int setup(void **state)
@@ -194,11 +206,35 @@ static void test_order(void **state)
     }
 }
 
+/* As mount(8) calls a user's helper. */
+static void test_no_home(void **state)
+{
+    (void)state;
+    char config[80], moved[96];
+    (void)snprintf(config, sizeof config, "%s/.config", top);
+    (void)snprintf(moved, sizeof moved, "%s/.config/kithfs", top);
+    put("client.crt");
+    put("client.key");
+    put("ca.crt");
+    assert_int_equal(mkdir(config, 0700), 0);
+    assert_int_equal(rename(folder, moved), 0);
+    assert_int_equal(unsetenv("XDG_CONFIG_HOME"), 0);
+    assert_int_equal(unsetenv("HOME"), 0);
+    memset(&found, 0x5a, sizeof found);
+    enum kith_err err = kith_identity_find(KITH_CERT_CLIENT, true, &found, &error);
+    assert_int_equal(rename(moved, folder), 0);
+    assert_int_equal(rmdir(config), 0);
+    assert_int_equal(err, KITH_OK);
+    assert_true(found.any);
+    (void)snprintf(moved, sizeof moved, "%s/.config/kithfs/client.crt", top);
+    assert_string_equal(found.files.cert, moved);
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {CASE(test_folder), CASE(test_half), CASE(test_unreadable),
-                                       CASE(test_order)};
+                                       CASE(test_order), CASE(test_no_home)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
