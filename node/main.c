@@ -2,6 +2,8 @@
  *
  * main.c - kithd's command line. Exit status: 0 ended in order, 1 usage or configuration, 2 system.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -321,6 +323,28 @@ static enum kith_err check_tls(const struct kith_daemon_options *options, bool i
                                      options->listen);
 }
 
+/* That the files of the certificate are there and may be read; what is in them is looked at later. Who brings
+ * them while a supervisor starts it again and again need do nothing else. */
+static enum kith_err check_files(const struct kith_identity_files *tls, struct kith_error *error)
+{
+    const char *const files[] = {tls->cert, tls->key, tls->ca, tls->crl};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        if (!files[i] || faccessat(AT_FDCWD, files[i], R_OK, AT_EACCESS) == 0) {
+            continue;
+        }
+        if (errno == ENOENT || errno == ENOTDIR) {
+            return kith_error_set(error, KITH_ENOTFOUND,
+                                  "%s is missing: 'kithctl cert node NAME' makes it, and 'kithctl "
+                                  "init DIR' for the first node of a cluster",
+                                  files[i]);
+        }
+        return kith_error_set(error, KITH_EPERM,
+                              "%s cannot be read: %s; where the file is another user's: chown %u %s",
+                              files[i], strerror(errno), (unsigned)geteuid(), files[i]);
+    }
+    return KITH_OK;
+}
+
 /* 'no' is nowhere. */
 static enum kith_err check_metrics(struct kith_daemon_options *options, const char *metrics,
                                    struct kith_error *error)
@@ -391,7 +415,10 @@ static int run(const struct kith_config *config, char *argv[])
             "--encrypt-key is for --encrypt (in a file: encrypt = yes, in [store]), which is "
             "not set");
     }
-    err = kith_daemon_run(&options, &error);
+    err = check_files(&options.tls, &error);
+    if (err == KITH_OK) {
+        err = kith_daemon_run(&options, &error);
+    }
     if (err == KITH_OK) {
         return 0;
     }

@@ -34,6 +34,21 @@ refused 1 "data" --config "$work/bad.conf"
 refused 1 "$work/none.conf: No such file" --config "$work/none.conf"
 [ ! -e "$work/d" ] || fail "a data directory was made"
 
+say "a certificate that is not there, or another's, is named with what to do"
+refused 2 "/etc/kithfs.none/node.crt is missing: 'kithctl cert node NAME' makes it" --data "$work/d" \
+    --cert /etc/kithfs.none/node.crt --key "$shipped" --ca "$shipped"
+if [ "$(id -u)" = 0 ]; then
+    : >"$work/node.key"
+    chmod 600 "$work/node.key"
+    chmod a+x "$work"
+    status=0
+    setpriv --reuid 65534 --clear-groups "$(type -P kithd)" --data "$work/d" --cert "$shipped" --key "$work/node.key" \
+        --ca "$shipped" >"$work/said" 2>&1 || status=$?
+    [ $status = 2 ] && grep -qF "$work/node.key cannot be read: Permission denied; where the file is another user's: chown 65534 $work/node.key" "$work/said" ||
+        fail "status $status: $(cat "$work/said")"
+fi
+[ ! -e "$work/d" ] || fail "a data directory was made"
+
 say "every key of it is taken, and options win"
 sed -E -e 's/^#([a-z_]+ = )/\1/' -e '/^join = /d' -e 's/^(advertise = ).*/\1127.0.0.1:1/' \
     -e "s|^(log = ).*|\1$work/all.log|" -e 's/^(listen = ).*/\1127.0.0.1:0/' \
