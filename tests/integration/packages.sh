@@ -67,9 +67,9 @@ root_open() {
         skip "no network of its own can be made here"
 }
 
-# inside COMMAND...: in the root, in its network
+# inside COMMAND...: in the root, in its network, with the certificates that lie there
 inside() {
-    nsenter --net="/run/netns/$space" chroot "$root" "$@"
+    nsenter --net="/run/netns/$space" env -u KITH_CERT chroot "$root" "$@"
 }
 
 # insecure_conf: a node for this machine alone, without certificates

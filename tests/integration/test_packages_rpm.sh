@@ -59,9 +59,9 @@ man=/usr/share/man
 completions=/usr/share/bash-completion/completions
 files client $completions/kithfs /usr/bin/kithfs /usr/sbin/mount.kithfs /usr/sbin/mount.fuse.kithfs \
     $man/man1/kithfs.1 $man/man8/mount.kithfs.8 $man/man8/mount.fuse.kithfs.8
-files common $completions/kithctl /usr/bin/kithctl $man/man1/kithctl.1 $man/man7/kithfs.7
+files common $completions/kithctl /etc/kithfs /usr/bin/kithctl $man/man1/kithctl.1 $man/man7/kithfs.7
 files node $completions/kithd $man/man5/kithd.conf.5 $man/man7/kithd-metrics.7 $man/man8/kithd.8 \
-    /etc/kithfs /etc/kithfs/kithd.conf /usr/sbin/kithd /usr/lib/systemd/system/kithd.service \
+    /etc/kithfs/kithd.conf /usr/sbin/kithd /usr/lib/systemd/system/kithd.service \
     /usr/lib/sysusers.d/kithfs.conf /usr/lib/tmpfiles.d/kithfs.conf
 [ "$(quiet rpm -qpc "$packages/kithfs-node-"*.rpm)" = /etc/kithfs/kithd.conf ] || fail "no configuration file"
 for page in "$KITH_TOP"/packaging/man/*.[1-9]; do
