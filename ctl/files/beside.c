@@ -10,6 +10,7 @@
 
 #include "ctl/files/place.h"
 #include "ctl/format.h"
+#include "ctl/screens/bar.h"
 #include "format/versions.h"
 #include "text/columns.h"
 
@@ -307,6 +308,7 @@ enum kith_err kith_beside_read(const struct kith_ctl_args *args, struct kith_are
         return kith_error_set(error, err, "%s: what the mount says of its versions: %s", path,
                               kith_err_text((int)err));
     }
+    beside.told = kith_bar_shown(args->json);
     beside.versions[0].name = beside.base;
     beside.versions[0].path = real;
     bool other_name = S_ISREG(beside.stat.st_mode) && beside.stat.st_nlink > 1;

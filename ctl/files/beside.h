@@ -26,6 +26,7 @@ struct kith_beside {
     const char *dir;  /* the directory, real */
     const char *base; /* the name in it */
     struct stat stat; /* of versions[0] */
+    bool told;        /* it is told how far a copy is */
     uint32_t count;   /* at least 1 */
     struct kith_beside_version *versions;
 };

@@ -8,9 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "ctl/screens/bar.h"
+
 #define ATTEMPTS_MAX  1000u /* names that are tried for one version */
 #define EXTENSION_MAX 16u   /* bytes with the dot; what is longer is no file type */
 #define BLOCK_SIZE    (256u << 10)
+#define TELL_MS       200u /* between two looks at how far a copy is */
 
 /* ---- Names ---- */
 
@@ -80,10 +84,33 @@ static enum kith_err flush_plain(const struct kith_beside *beside, struct kith_e
     return err == KITH_OK ? flush(beside->dir, O_DIRECTORY, error) : err;
 }
 
-/* All of `from` into the file, which is flushed. */
-static enum kith_err copy(int from, const char *from_path, int to, const char *to_path,
-                          struct kith_error *error)
+/* How far a copy is: MiB of MiB. */
+struct copying {
+    bool told;
+    uint64_t all, told_ms;
+    struct kith_bar bar;
+};
+
+static void copying_tell(struct copying *copying, uint64_t done)
 {
+    uint64_t now_ms = kith_mono_ms();
+    char text[KITH_BAR_SIZE];
+    if (!copying->told || now_ms - copying->told_ms < TELL_MS) {
+        return;
+    }
+    copying->told_ms = now_ms;
+    kith_bar_format(&copying->bar, now_ms, done >> 20, copying->all >> 20, done, "MiB", text);
+    kith_bar_draw(text);
+}
+
+/* All of `from` into the file, which is flushed. */
+static enum kith_err copy(const struct kith_beside *beside, int from, const char *from_path, int to,
+                          const char *to_path, struct kith_error *error)
+{
+    struct stat stat;
+    struct copying copying = {.told = beside->told && fstat(from, &stat) == 0,
+                              .told_ms = kith_mono_ms()};
+    copying.all = copying.told ? (uint64_t)stat.st_size : 0;
     char *block = kith_malloc(BLOCK_SIZE);
     enum kith_err err = block ? KITH_OK : kith_error_set(error, KITH_ENOMEM, "out of memory");
     ssize_t got = 1;
@@ -99,9 +126,13 @@ static enum kith_err copy(int from, const char *from_path, int to, const char *t
             err = done < 0 ? failed(error, "cannot be written", to_path) : KITH_OK;
         }
         at += got > 0 ? got : 0;
+        copying_tell(&copying, (uint64_t)at);
     }
     if (err == KITH_OK && (ftruncate(to, at) != 0 || fsync(to) != 0)) {
         err = failed(error, "cannot be written", to_path);
+    }
+    if (copying.told) {
+        kith_bar_draw(NULL);
     }
     kith_free(block);
     return err;
@@ -138,7 +169,7 @@ static enum kith_err write_in_place(const struct kith_beside *beside, int from, 
     }
     enum kith_err err = unchanged(beside, error);
     if (err == KITH_OK) {
-        err = copy(from, source, to, path, error);
+        err = copy(beside, from, source, to, path, error);
     }
     if (close(to) != 0 && err == KITH_OK) {
         err = failed(error, "cannot be written", path);
@@ -168,7 +199,7 @@ static enum kith_err write_beside(const struct kith_beside *beside, int from, co
         /* where one may not give it away, it must not run as its new owner */
         bool given = fchown(to, beside->stat.st_uid, beside->stat.st_gid) == 0;
         err = fchmod(to, beside->stat.st_mode & (given ? 07777u : 0777u)) == 0
-                  ? copy(from, source, to, temporary, error)
+                  ? copy(beside, from, source, to, temporary, error)
                   : failed(error, "no mode can be set", temporary);
         if (close(to) != 0 && err == KITH_OK) {
             err = failed(error, "cannot be written", temporary);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * conflicts.c - the command: the names in conflict below a path. */
+#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "conflicts/conflict_table.h"
@@ -13,6 +13,7 @@
 #include "ctl/files/place.h"
 #include "ctl/format.h"
 #include "ctl/report.h"
+#include "ctl/screens/bar.h"
 #include "data/hlc.h"
 
 #define STEP_MS 200u /* between two looks at how far it is */
@@ -23,7 +24,7 @@ struct asked {
     const char *given;         /* as it was typed; NULL: nothing was */
     uint32_t volume;
     bool mounted;
-    bool shows;        /* a person looks at standard error */
+    bool shows;        /* it is told how far it is */
     uint64_t begun_ms;
     uint64_t shown_ms; /* when it was told last how far it is; 0: it was not */
     struct kith_columns columns;
@@ -40,6 +41,7 @@ static bool step(void *arg, const struct kith_conflict_walk *walk, struct kith_b
     char names[KITH_FORMAT_SIZE];
     char conflicts[KITH_FORMAT_SIZE];
     char rate[KITH_FORMAT_SIZE];
+    char line[KITH_BAR_SIZE];
     if (!asked->shows) {
         return true;
     }
@@ -55,9 +57,13 @@ static bool step(void *arg, const struct kith_conflict_walk *walk, struct kith_b
     kith_format_count(walk->conflicts, conflicts);
     /* how many there are nobody knows before the end: no bar */
     kith_format_count(walk->names * 1000u / (now_ms - asked->begun_ms), rate);
-    (void)fprintf(stderr, "\r\033[K%s names (%s/s), %s in conflict  /", names, rate, conflicts);
-    kith_print_escaped(stderr, kith_bytes_make(path.data, path.size < 40 ? path.size : 40));
-    (void)fflush(stderr);
+    (void)snprintf(line, sizeof(line), "%s names (%s/s), %s in conflict", names, rate, conflicts);
+    kith_bar_draw(line);
+    if (kith_bar_terminal()) {
+        (void)fprintf(stderr, "  /");
+        kith_print_escaped(stderr, kith_bytes_make(path.data, path.size < 40 ? path.size : 40));
+        (void)fflush(stderr);
+    }
     return true;
 }
 
@@ -246,7 +252,7 @@ static enum kith_err run(struct asked *asked, struct kith_conflict_walk *walk,
     }
     kith_client_close(door.client);
     if (asked->shows) {
-        (void)fprintf(stderr, "\r\033[K");
+        kith_bar_draw(NULL);
     }
     return err == KITH_OK ? show(asked, walk, error) : err;
 }
@@ -281,7 +287,7 @@ int kith_ctl_conflicts(const struct kith_ctl_args *given)
         memset(asked, 0, sizeof(*asked));
         memset(&walk, 0, sizeof(walk));
         asked->args = args;
-        asked->shows = !args->json && isatty(STDERR_FILENO);
+        asked->shows = kith_bar_shown(args->json);
         asked->list = args->json ? json_array() : NULL;
         kith_conflict_table_init(&asked->columns);
         kith_buf_init(&asked->example);

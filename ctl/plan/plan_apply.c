@@ -268,7 +268,7 @@ static enum kith_err settle_wait(struct kith_plan_session *session, const struct
     uint32_t told = UINT32_MAX;
     uint64_t heard_ms = kith_mono_ms();
     struct kith_bar bar = {.begun = false};
-    bool shown = kith_bar_shown(session->args->json);
+    bool shown = kith_bar_shown(session->args->json) && kith_bar_terminal();
     for (;;) {
         enum kith_err err = kith_plan_look(session, error);
         uint64_t now_ms = kith_mono_ms();

@@ -5,10 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "text/figures.h"
 
 #define CELLS    20u
 #define KNOWN_MS 1000u /* before that rates say nothing */
+#define FIRST_MS     2000u  /* before the first plain line */
+#define PAUSE_MAX_MS 60000u /* between two of them */
 
 void kith_bar_format(struct kith_bar *bar, uint64_t now_ms, uint64_t done, uint64_t all,
                      uint64_t bytes, const char *what, char ret_text[KITH_BAR_SIZE])
@@ -45,11 +48,35 @@ void kith_bar_format(struct kith_bar *bar, uint64_t now_ms, uint64_t done, uint6
 
 bool kith_bar_shown(bool json)
 {
-    return !json && isatty(STDERR_FILENO);
+    return !json;
+}
+
+bool kith_bar_terminal(void)
+{
+    return isatty(STDERR_FILENO) == 1;
+}
+
+bool kith_bar_due(struct kith_bar_pace *pace, uint64_t now_ms)
+{
+    if (pace->gap_ms == 0) { /* what is over soon tells nothing */
+        pace->gap_ms = FIRST_MS;
+        pace->next_ms = now_ms + FIRST_MS;
+    }
+    if (now_ms < pace->next_ms) {
+        return false;
+    }
+    pace->gap_ms = 2 * pace->gap_ms < PAUSE_MAX_MS ? 2 * pace->gap_ms : PAUSE_MAX_MS;
+    pace->next_ms = now_ms + pace->gap_ms;
+    return true;
 }
 
 void kith_bar_draw(const char *text)
 {
-    (void)fprintf(stderr, "\r\033[K%s", text ? text : "");
+    static struct kith_bar_pace pace; /* of the one thing that a command does */
+    if (kith_bar_terminal()) {
+        (void)fprintf(stderr, "\r\033[K%s", text ? text : "");
+    } else if (text && kith_bar_due(&pace, kith_mono_ms())) {
+        (void)fprintf(stderr, "%s\n", text);
+    }
     (void)fflush(stderr);
 }

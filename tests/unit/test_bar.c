@@ -63,12 +63,31 @@ static void test_odd(void **state)
     assert_true(strlen(text) < KITH_BAR_SIZE);
 }
 
+/* Of an hour's work some seventy lines, and of a short one none. */
+static void test_pace(void **state)
+{
+    (void)state;
+    struct kith_bar_pace pace = {0, 0};
+    uint32_t lines = 0;
+    uint64_t last_ms = 5000;
+    for (uint64_t now_ms = 5000; now_ms < 5000 + 3600000; now_ms += 200) {
+        if (kith_bar_due(&pace, now_ms)) {
+            assert_true(lines > 0 || now_ms == 7000);
+            assert_true(now_ms - last_ms <= 60000);
+            last_ms = now_ms;
+            lines++;
+        }
+    }
+    assert_in_range(lines, 60, 70);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_rates, setup),
         cmocka_unit_test_setup(test_stuck, setup),
         cmocka_unit_test_setup(test_odd, setup),
+        cmocka_unit_test_setup(test_pace, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
