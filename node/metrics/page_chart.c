@@ -8,7 +8,7 @@
 #include "metrics/page_impl.h"
 #include "text/figures.h"
 
-#define LEFT   52.0
+#define LEFT   70.0
 #define RIGHT  632.0
 #define TOP    10.0
 #define BOTTOM 160.0
