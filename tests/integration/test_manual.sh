@@ -34,6 +34,13 @@ say "kithfs(1)"
 kithfs --help | grep -oE '(^  |  )-o [a-z_,]+' | grep -oE '[a-z_]+(,[a-z_]+)?$' | cut -d, -f1 | sort -u >"$work/is"
 items "$man/kithfs.1" OPTIONS Cm | grep -oE '^[a-z_]+' >"$work/page"
 same options 20
+# those that are taken without being told of
+grep -oE 'strcmp\((name|word), "[a-z_]+"|\{"[a-z_]+", +&options' "$KITH_TOP/fs/mount/options.c" | grep -oE '"[a-z_]+"' |
+    tr -d '"' | sort -u >"$work/taken"
+[ "$(wc -l <"$work/taken")" -gt 40 ] || fail "not the options that are taken: $(cat "$work/taken")"
+while read -r word; do
+    grep -qE "^\.(It .*(Cm|,)|Cm) $word( |\$)" "$man/kithfs.1" || fail "-o $word is taken, and kithfs(1) does not have it"
+done <"$work/taken"
 kithfs --help >"$work/help"
 kithfs -o help | diff "$work/help" - || fail "-o help is another text than --help"
 # of each option a line with its default; two say where to look for it
