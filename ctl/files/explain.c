@@ -5,10 +5,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ctl/ctl.h"
 #include "ctl/files/place.h"
 #include "ctl/format.h"
+#include "ctl/report.h"
 #include "ctl/screens/status.h"
 #include "text/columns.h"
 
@@ -268,6 +270,17 @@ static enum kith_err run(const struct kith_ctl_args *args, struct place *place,
     return err;
 }
 
+/* Who writes a path as everywhere else asks for a key that nobody has. */
+static void hint(const struct kith_ctl_args *args, const struct place *place, bool there)
+{
+    const char *name = args->positional[0];
+    if (!there && !*place->path && !kith_ctl_value(args, "key") && access(name, F_OK) == 0) {
+        kith_report_warning(args->json,
+                            "'%s' was taken for a key; for the file: kithctl explain ./%s", name,
+                            name);
+    }
+}
+
 int kith_ctl_explain(const struct kith_ctl_args *given)
 {
     struct kith_error error;
@@ -288,6 +301,7 @@ int kith_ctl_explain(const struct kith_ctl_args *given)
             status = kith_ctl_fail(args, &error);
         } else {
             status = there ? KITH_CTL_OK : KITH_CTL_NO_KEY;
+            hint(args, place, there);
         }
     }
     kith_arena_release(&arena);

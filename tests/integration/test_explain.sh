@@ -82,6 +82,10 @@ explains 0 /a/b/file "${at[@]}"
 holds 's["path"] == "/a/b/file"'
 (cd "$mnt/a" && explains 0 ./b/../b/file)
 holds 's["path"] == "/a/b/file"'
+(cd "$mnt/a" && explains 5 b/file "${at[@]}")
+grep -q "'b/file' was taken for a key; for the file: kithctl explain ./b/file" "$work/err" || fail "$(cat "$work/err")"
+(cd "$mnt/a" && explains 5 b/file --key "${at[@]}")
+[ ! -s "$work/err" ] || fail "with --key it says: $(cat "$work/err")"
 ln "$mnt/a/b/file" "$mnt/a/b/other"
 explains 0 "$mnt/a/b/other"
 says '(shared inode) of group'
