@@ -300,6 +300,9 @@ struct kith_leaf_req {
     const struct kith_checksum *have;
     bool sums;                 /* with what a backup needs: the rows' hashes, and the sums */
     struct kith_checksum root; /* of what the asker has; where it is ours, there are no sums */
+    /* with sums, of one leaf: only rows behind `after`, up to and with `until`, by group and name */
+    bool part, has_after, has_until;
+    struct kith_key after, until;
 };
 struct kith_leaf_row {
     struct kith_group group;
@@ -318,6 +321,8 @@ struct kith_leaf_res {
     const struct kith_checksum *hashes;
     uint32_t sum_count; /* of all leaves; 0: more follows, or the root is the asker's */
     const struct kith_checksum *sums;
+    bool part; /* false: from a node that knows no parts; else: */
+    struct kith_checksum part_sum; /* of all rows of the part; with more: up to the last of these */
 };
 /* Which chunks there are in some leaves of the tree of chunks. */
 struct kith_chunk_list_req {

@@ -426,10 +426,17 @@ static const struct wire_field sums_res_fields[] = {
 DESC(sums_res, "SumsRes", true, true);
 #undef T
 
+#define T kith_key
+static const struct wire_field leaf_key_fields[] = {ARRAY(1, group), BYTES(2, name, KITH_NAME_MAX)};
+DESC(leaf_key, "LeafKey", false, false);
+#undef T
+
 #define T kith_leaf_req
 static const struct wire_field leaf_req_fields[] = {
     SUB(1, table, table_id_desc), U32(2, partition, KITH_PARTITIONS_MAX - 1), ARRAY(3, leaves),
-    ARRAYS(4, have, have_count, KITH_LEAF_HASHES_MAX), BOOL(5, sums), ARRAY(6, root)};
+    ARRAYS(4, have, have_count, KITH_LEAF_HASHES_MAX), BOOL(5, sums), ARRAY(6, root),
+    BOOL(7, part), SUB_IF(8, after, has_after, leaf_key_desc),
+    SUB_IF(9, until, has_until, leaf_key_desc)};
 DESC(leaf_req, "LeafReq", true, false);
 #undef T
 
@@ -444,7 +451,7 @@ static const struct wire_field leaf_res_fields[] = {
     SUB(1, status, status_desc), BYTES(2, table, KITH_TABLE_BYTES_MAX), BOOL(3, more),
     SUBS(4, rows, row_count, KITH_LEAF_ROWS_MAX, leaf_row_desc),
     ARRAYS(5, hashes, hash_count, KITH_LEAF_ROWS_MAX),
-    ARRAYS(6, sums, sum_count, KITH_LEAF_SUMS_MAX)};
+    ARRAYS(6, sums, sum_count, KITH_LEAF_SUMS_MAX), BOOL(7, part), ARRAY(8, part_sum)};
 DESC(leaf_res, "LeafRes", true, true);
 #undef T
 

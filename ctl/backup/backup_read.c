@@ -119,9 +119,9 @@ static enum kith_err take_owner(struct kith_backup_reader *reader, struct kith_b
                                 uint16_t member, struct kith_backup_took *took,
                                 struct kith_error *error)
 {
-    const struct kith_backup_owner owner = {reader, ask};
     bool settled = false;
     reader->address = address_of(reader, member);
+    const struct kith_backup_owner owner = {reader->address, reader, ask};
     if (*reader->address == '\0') {
         (void)kith_error_set(&took->error, KITH_EUNREACH, "an owner's address is not known yet");
         return KITH_OK;
@@ -133,7 +133,7 @@ static enum kith_err take_owner(struct kith_backup_reader *reader, struct kith_b
         if (!settled) {
             (void)strncpy(took->restless, reader->address, sizeof took->restless - 1);
         }
-    } else if (err == KITH_EPERM || err == KITH_ENOMEM || err == KITH_ELIMIT) {
+    } else if (err == KITH_EPERM || err == KITH_ENOMEM) {
         *error = took->error; /* it is not this node alone */
         if (err == KITH_EPERM) {
             (void)kith_error_set(error, err, "%.400s: a backup needs an administrator's",

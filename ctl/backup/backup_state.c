@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ctl/backup/backup_state.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -24,6 +25,7 @@ void kith_backup_state_init(struct kith_backup_state *state, uint32_t partition,
     kith_arena_init(&state->arena, 0);
     state->partition = partition;
     state->partitions = partitions;
+    state->named_max = KITH_LEAF_HASHES_MAX;
     state->last = &state->rows;
 }
 
@@ -130,6 +132,18 @@ void kith_backup_state_begin(struct kith_backup_state *state)
     }
 }
 
+/* With what is the same for all questions. */
+static enum kith_err ask(struct kith_backup_state *state, const struct kith_backup_owner *owner,
+                         struct kith_leaf_req *req, struct kith_leaf_res *res,
+                         struct kith_error *error)
+{
+    struct kith_sum root = kith_tree_root(state->sums);
+    req->sums = true;
+    kith_sum_encode(&root, &req->root);
+    memset(res, 0, sizeof *res);
+    return owner->ask(owner->arg, req, res, error);
+}
+
 /* Of the leaves that are in the set from the first one on, as many as can be named: *ret_ask. */
 static enum kith_err ask_leaves(struct kith_backup_state *state,
                                 const struct kith_backup_owner *owner,
@@ -137,21 +151,15 @@ static enum kith_err ask_leaves(struct kith_backup_state *state,
                                 struct kith_leaf_res *res, struct kith_error *error)
 {
     struct kith_leaf_req req;
-    struct kith_sum root = kith_tree_root(state->sums);
     uint32_t count = 0;
     memset(&req, 0, sizeof req);
     for (uint32_t leaf = 0; leaf < KITH_TREE_LEAVES; leaf++) {
-        if (kith_leaf_in(set, leaf) && count + state->counts[leaf] <= KITH_LEAF_HASHES_MAX) {
+        if (kith_leaf_in(set, leaf) && count + state->counts[leaf] > state->named_max) {
+            break;
+        }
+        if (kith_leaf_in(set, leaf)) {
             kith_leaf_add(&req.leaves, leaf);
             count += state->counts[leaf];
-        } else if (kith_leaf_in(set, leaf)) {
-            if (state->counts[leaf] > KITH_LEAF_HASHES_MAX) {
-                return kith_error_set(error, KITH_ELIMIT,
-                                      "partition %u has more rows than a backup can compare (%u in "
-                                      "each of %u parts): a cluster of more partitions is needed",
-                                      state->partition, KITH_LEAF_HASHES_MAX, KITH_TREE_LEAVES);
-            }
-            break;
         }
     }
     struct kith_checksum *have = kith_malloc((count + 1u) * sizeof *have);
@@ -167,20 +175,23 @@ static enum kith_err ask_leaves(struct kith_backup_state *state,
         }
     }
     req.have = have;
-    req.sums = true;
-    kith_sum_encode(&root, &req.root);
-    memset(res, 0, sizeof *res);
     *ret_ask = req.leaves;
-    enum kith_err err = owner->ask(owner->arg, &req, res, error);
+    enum kith_err err = ask(state, owner, &req, res, error);
     kith_free(have);
     return err;
+}
+
+static enum kith_err senseless(const struct kith_backup_state *state, struct kith_error *error)
+{
+    return kith_error_set(error, KITH_EFORMAT, "an answer for partition %u makes no sense",
+                          state->partition);
 }
 
 /* Rows of an answer come into the view. */
 static enum kith_err apply(struct kith_backup_state *state, const struct kith_leaf_set *asked,
                            const struct kith_leaf_res *res, struct kith_error *error)
 {
-    bool sound = res->hash_count == res->row_count &&
+    bool sound = res->hash_count == res->row_count && res->row_count <= KITH_LEAF_ROWS_MAX &&
                  (res->sum_count == 0 || res->sum_count == KITH_TREE_LEAVES) &&
                  (!res->more || res->row_count > 0);
     for (uint32_t i = 0; sound && i < res->row_count; i++) {
@@ -203,9 +214,13 @@ static enum kith_err apply(struct kith_backup_state *state, const struct kith_le
             state->bytes += from->name.size + from->state.size;
         }
     }
-    return sound ? KITH_OK
-                 : kith_error_set(error, KITH_EFORMAT, "an answer for partition %u makes no sense",
-                                  state->partition);
+    return sound ? KITH_OK : senseless(state, error);
+}
+
+/* What is here was all that the owner had. */
+static bool roots_equal(const struct kith_leaf_res *res)
+{
+    return !res->more && res->sum_count == 0;
 }
 
 static bool leaf_same(const struct kith_backup_state *state, const struct kith_leaf_res *res,
@@ -241,6 +256,204 @@ static void forget(struct kith_backup_state *state, uint32_t leaf)
     }
 }
 
+/* ---- A leaf in parts ---- */
+
+/* The leaf's rows in the view, in the order of their keys, as they were when it was begun with. */
+struct parts {
+    struct kith_backup_state *state;
+    const struct kith_backup_owner *owner;
+    uint32_t leaf;
+    struct kith_backup_row **rows;
+    size_t count, at, end; /* at, end: of the part at hand */
+    struct kith_checksum *have;
+    const struct kith_backup_row *after, *until; /* NULL: none */
+    bool again; /* what was held of the part at hand is forgotten, and all of it comes */
+};
+
+static int by_key(const void *a, const void *b)
+{
+    const struct kith_backup_row *const *left = a, *const *right = b;
+    int order = kith_group_compare(&(*left)->group, &(*right)->group);
+    return order != 0 ? order : kith_bytes_compare((*left)->name, (*right)->name);
+}
+
+static enum kith_err parts_init(struct parts *parts, struct kith_backup_state *state,
+                                const struct kith_backup_owner *owner, uint32_t leaf,
+                                struct kith_error *error)
+{
+    memset(parts, 0, sizeof *parts);
+    parts->state = state;
+    parts->owner = owner;
+    parts->leaf = leaf;
+    parts->rows = kith_malloc((state->counts[leaf] + 1u) * sizeof(struct kith_backup_row *));
+    parts->have = kith_malloc(state->named_max * sizeof *parts->have);
+    if (!parts->rows || !parts->have) {
+        return kith_error_set(error, KITH_ENOMEM, "out of memory");
+    }
+    for (struct kith_backup_row *row = state->leaves[leaf]; row; row = row->next_in_leaf) {
+        if (row->view.there) {
+            parts->rows[parts->count++] = row;
+        }
+    }
+    qsort(parts->rows, parts->count, sizeof(struct kith_backup_row *), by_key);
+    return KITH_OK;
+}
+
+static void parts_release(struct parts *parts)
+{
+    kith_free(parts->rows);
+    kith_free(parts->have);
+}
+
+static struct kith_key key_of(const struct kith_backup_row *row)
+{
+    return (struct kith_key){row->group, row->name};
+}
+
+/* Asks for what follows `after`: as much as can be named, or all of the part that was forgotten. */
+static enum kith_err part_ask(struct parts *parts, struct kith_leaf_res *res,
+                              struct kith_error *error)
+{
+    struct kith_leaf_req req;
+    memset(&req, 0, sizeof req);
+    if (!parts->again) {
+        uint32_t named = 0;
+        parts->end = parts->at;
+        while (parts->end < parts->count && named < parts->state->named_max) {
+            named += parts->rows[parts->end++]->view.there ? 1 : 0;
+        }
+        parts->until = parts->end < parts->count ? parts->rows[parts->end - 1] : NULL;
+    }
+    for (size_t i = parts->at; i < parts->end; i++) {
+        if (parts->rows[i]->view.there) {
+            parts->have[req.have_count++] = parts->rows[i]->view.hash;
+        }
+    }
+    kith_leaf_add(&req.leaves, parts->leaf);
+    req.have = parts->have;
+    req.part = true;
+    req.has_after = parts->after != NULL;
+    req.has_until = parts->until != NULL;
+    req.after = parts->after ? key_of(parts->after) : req.after;
+    req.until = parts->until ? key_of(parts->until) : req.until;
+    enum kith_err err = ask(parts->state, parts->owner, &req, res, error);
+    if (err == KITH_OK && !res->part) {
+        err = kith_error_set(error, KITH_EVERSION,
+                             "%s: partition %u has more rows than a node of that version can be "
+                             "asked for: upgrade it",
+                             parts->owner->name, parts->state->partition);
+    }
+    if (err == KITH_OK) {
+        err = apply(parts->state, &req.leaves, res, error);
+    }
+    return err;
+}
+
+/* The rows of an answer are in order and of the part that was asked for. */
+static bool part_sound(const struct parts *parts, struct kith_backup_row *const came[],
+                       uint32_t count)
+{
+    bool sound = true;
+    for (uint32_t i = 0; i < count && sound; i++) {
+        const struct kith_backup_row *before = i > 0 ? came[i - 1] : parts->after;
+        sound = (!before || by_key(&before, &came[i]) < 0) &&
+                (!parts->until || by_key(&came[i], &parts->until) <= 0);
+    }
+    return sound;
+}
+
+/* What is here of the part up to *end, by its sum: rows that were here, and those that came beside
+ * them. *ret_end: where the part ends among the former. */
+static struct kith_sum part_sum(const struct parts *parts, struct kith_backup_row *const came[],
+                                uint32_t count, bool more, size_t *ret_end)
+{
+    struct kith_sum sum = {0, 0};
+    uint32_t next = 0;
+    size_t i = parts->at;
+    for (; i < parts->end && (!more || by_key(&parts->rows[i], &came[count - 1]) <= 0); i++) {
+        const struct kith_backup_row *row = parts->rows[i];
+        for (; next < count && by_key(&came[next], &row) < 0; next++) {
+            kith_sum_replace(&sum, &no_hash, &came[next]->view.hash);
+        }
+        next += next < count && came[next] == row ? 1 : 0;
+        kith_sum_replace(&sum, &no_hash, row->view.there ? &row->view.hash : &no_hash);
+    }
+    for (; next < count; next++) {
+        kith_sum_replace(&sum, &no_hash, &came[next]->view.hash);
+    }
+    *ret_end = i;
+    return sum;
+}
+
+/* An answer came: verified, and gone on behind it; or all of the part is to come again. */
+static enum kith_err part_take(struct parts *parts, const struct kith_leaf_res *res,
+                               bool *ret_over, struct kith_error *error)
+{
+    static const struct kith_backup_version none;
+    struct kith_backup_row *came[KITH_LEAF_ROWS_MAX];
+    struct kith_sum sum;
+    size_t end = 0;
+    for (uint32_t i = 0; i < res->row_count; i++) {
+        came[i] = row_at(parts->state, &res->rows[i].group, res->rows[i].name);
+    }
+    if (!part_sound(parts, came, res->row_count)) {
+        return senseless(parts->state, error);
+    }
+    kith_sum_decode(&res->part_sum, &sum);
+    struct kith_sum here = part_sum(parts, came, res->row_count, res->more, &end);
+    *ret_over = false;
+    if (!kith_sum_equal(&sum, &here)) {
+        for (size_t i = parts->at; i < end; i++) {
+            view_set(parts->state, parts->rows[i], &none);
+        }
+        for (uint32_t i = 0; i < res->row_count; i++) {
+            view_set(parts->state, came[i], &none);
+        }
+        bool was = parts->again;
+        parts->again = true;
+        parts->end = end;
+        parts->until = res->more ? came[res->row_count - 1] : parts->until;
+        return was ? senseless(parts->state, error) : KITH_OK;
+    }
+    parts->again = false;
+    parts->at = end;
+    parts->after = res->more ? came[res->row_count - 1] : parts->until;
+    *ret_over = !parts->after;
+    return KITH_OK;
+}
+
+/* All of a leaf that has more rows than can be named; *res is the last answer. */
+static enum kith_err fetch_parts(struct kith_backup_state *state,
+                                 const struct kith_backup_owner *owner, uint32_t leaf,
+                                 struct kith_leaf_res *res, struct kith_error *error)
+{
+    struct parts parts;
+    bool over = false;
+    enum kith_err err = parts_init(&parts, state, owner, leaf, error);
+    while (err == KITH_OK && !over) {
+        err = part_ask(&parts, res, error);
+        over = err == KITH_OK && roots_equal(res);
+        if (err == KITH_OK && !over) {
+            err = part_take(&parts, res, &over, error);
+        }
+    }
+    parts_release(&parts);
+    return err;
+}
+
+/* ---- All leaves ---- */
+
+/* The first leaf of the set, where it has more rows than can be named; else KITH_TREE_LEAVES. */
+static uint32_t large_leaf(const struct kith_backup_state *state, const struct kith_leaf_set *set)
+{
+    uint32_t leaf = 0;
+    while (leaf < KITH_TREE_LEAVES && !kith_leaf_in(set, leaf)) {
+        leaf++;
+    }
+    bool large = leaf < KITH_TREE_LEAVES && state->counts[leaf] > state->named_max;
+    return large ? leaf : KITH_TREE_LEAVES;
+}
+
 /* Asks for those leaves, some at a time, until each is complete, or that is given up. The set becomes
  * that of the leaves that differ by the last answer; empty: what is here is what the owner had then. */
 static enum kith_err fetch(struct kith_backup_state *state, const struct kith_backup_owner *owner,
@@ -248,13 +461,18 @@ static enum kith_err fetch(struct kith_backup_state *state, const struct kith_ba
 {
     struct kith_leaf_set left = *set, asked;
     struct kith_leaf_res res;
-    uint32_t first = 0;
     bool more = true;
     for (uint32_t idle = 0; more && idle < PAGES_IDLE; idle++) {
         size_t rows = state->row_count;
-        enum kith_err err = ask_leaves(state, owner, &left, &asked, &res, error);
-        if (err == KITH_OK) {
-            err = apply(state, &asked, &res, error);
+        uint32_t large = large_leaf(state, &left);
+        enum kith_err err = KITH_OK;
+        if (large < KITH_TREE_LEAVES) {
+            memset(&asked, 0, sizeof asked);
+            kith_leaf_add(&asked, large);
+            err = fetch_parts(state, owner, large, &res, error);
+        } else {
+            err = ask_leaves(state, owner, &left, &asked, &res, error);
+            err = err == KITH_OK ? apply(state, &asked, &res, error) : err;
         }
         if (err != KITH_OK) {
             return err;
@@ -266,21 +484,23 @@ static enum kith_err fetch(struct kith_backup_state *state, const struct kith_ba
             end = kith_tree_leaf(&key);
         }
         more = res.more;
-        if (!more && res.sum_count == 0) { /* the roots are equal: nothing is left */
+        if (roots_equal(&res)) { /* nothing is left */
             memset(set, 0, sizeof *set);
             return KITH_OK;
         }
-        idle = state->row_count > rows || end > first ? 0 : idle;
-        first = end > first ? end : first;
+        bool ended = false;
         for (uint32_t leaf = 0; leaf < KITH_TREE_LEAVES; leaf++) {
             if (kith_leaf_in(&asked, leaf) && leaf < end) {
                 left.bits[leaf / 8] = (uint8_t)(left.bits[leaf / 8] & ~(1u << leaf % 8));
-                if (res.sum_count > 0 && !leaf_same(state, &res, leaf)) {
+                ended = true;
+                if (res.sum_count > 0 && large == KITH_TREE_LEAVES &&
+                    !leaf_same(state, &res, leaf)) {
                     forget(state, leaf);
                 }
             }
             more = more || kith_leaf_in(&left, leaf);
         }
+        idle = state->row_count > rows || ended ? 0 : idle;
     }
     if (!more) {
         (void)differing(state, &res, set);
@@ -372,7 +592,7 @@ enum kith_err kith_backup_state_take(struct kith_backup_state *state,
     }
     for (uint32_t round = 0; err == KITH_OK && !is_empty(&set) && round < KITH_BACKUP_ROUNDS;
          round++) {
-        if (round >= ROUND_ALL && view_count(state) <= KITH_LEAF_HASHES_MAX) {
+        if (round >= ROUND_ALL && view_count(state) <= state->named_max) {
             memset(&set, 0xff, sizeof set);
         }
         err = fetch(state, owner, &set, error);

@@ -12,6 +12,12 @@
  *     VIEW    of the owner at hand; begins as what is held, for then only what has changed comes
  *     MERGED  of the owners so far; what differs from HELD is written
  *
+ * A leaf with more rows than can be named is asked for in PARTS, one behind the other by the order of its
+ * keys, each with as many rows as can be named, and each verified by the sum of all of its rows, so that
+ * rows that the owner has no more are found there. A part says nothing of the one before it: as of one
+ * moment is the leaf when its sum is, as ever; else its parts are asked for again, and what has changed
+ * since comes.
+ *
  * What is held but in no view is gone: a deleted row that all owners have forgotten. It must not be
  * merged into what is new, or it would come back. This stands for "the sequence" of an increment: a
  * sequence number would be one store's, and void when its node is replaced.
@@ -42,6 +48,7 @@ struct kith_backup_row {
 struct kith_backup_state {
     struct kith_arena arena;
     uint32_t partition, partitions;
+    uint32_t named_max; /* rows that a question may name: KITH_LEAF_HASHES_MAX */
     struct kith_backup_row *rows; /* all, by `next`, in the order in which they were met */
     struct kith_backup_row **last;
     struct kith_backup_row *leaves[KITH_TREE_LEAVES];
@@ -55,6 +62,7 @@ struct kith_backup_state {
 /* Asks one owner. The question's table and partition are the callee's to fill in; the answer is valid
  * until the next one. */
 struct kith_backup_owner {
+    const char *name; /* for messages */
     void *arg;
     enum kith_err (*ask)(void *arg, struct kith_leaf_req *req, struct kith_leaf_res *ret_res,
                          struct kith_error *error);
@@ -74,7 +82,7 @@ KITH_MUST_CHECK enum kith_err kith_backup_state_hold(struct kith_backup_state *s
 void kith_backup_state_begin(struct kith_backup_state *state);
 /* Takes what the owner has into MERGED. Not *ret_settled: it changed faster than it could be read, or
  * has damaged rows; what came is merged, but is of several moments. Whatever ask says, then nothing is
- * merged; EFORMAT: an answer that makes no sense; ELIMIT; ENOMEM. */
+ * merged; EFORMAT: an answer that makes no sense; EVERSION: it knows no parts; ENOMEM. */
 KITH_MUST_CHECK enum kith_err kith_backup_state_take(struct kith_backup_state *state,
                                                      const struct kith_backup_owner *owner,
                                                      bool *ret_settled, struct kith_error *error);

@@ -214,6 +214,9 @@ struct kith_store_op {
             uint32_t have_count;
             const struct kith_checksum *have;
             bool sums; /* and those of all leaves, as of the same moment */
+            /* of one leaf: only rows behind `after`, up to and with `until`, by group and name */
+            bool part, has_after, has_until;
+            struct kith_key after, until;
         } leaf;
         struct {
             uint64_t wall_ms;
@@ -397,6 +400,8 @@ struct kith_store_done {
             uint32_t row_count;
             const struct kith_leaf_row *rows; /* digest: hashes only */
             const struct kith_sum *sums; /* [KITH_TREE_LEAVES] where they were asked for */
+            bool part;                   /* as asked; then: */
+            struct kith_sum part_sum; /* of all rows of it; with more: up to the last of these rows */
         } leaf;
         struct {
             uint32_t changed; /* rows */

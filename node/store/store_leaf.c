@@ -26,6 +26,8 @@ enum kith_err store_sums_read(struct store_worker *worker, const struct kith_sto
     return done->u.sums == NULL ? store_fail(worker, done, KITH_ENOMEM, "out of memory") : KITH_OK;
 }
 
+static const struct kith_checksum none;
+
 static int hash_compare(const void *a, const void *b)
 {
     return memcmp(a, b, sizeof(struct kith_checksum));
@@ -40,6 +42,9 @@ struct leaf_page {
     uint32_t damaged;
     size_t bytes;
     struct kith_leaf_row *rows;
+    struct kith_bytes until;       /* key of the index, where a part ends; empty: nowhere */
+    struct kith_sum sum, skipped;  /* of rows up to the last one taken up; of those behind it */
+    uint8_t after_key[KITH_LEAF_KEY_MAX], until_key[KITH_LEAF_KEY_MAX];
 };
 
 static bool has(const struct leaf_page *page, const struct kith_checksum *hash)
@@ -75,6 +80,7 @@ static enum kith_err leaf_row(struct store_worker *worker, struct leaf_page *pag
         return err;
     }
     if (has(page, &row->hash)) {
+        kith_sum_replace(&page->skipped, &none, &row->hash);
         return KITH_ENOTFOUND;
     }
     struct kith_arena *arena = &worker->round->arena;
@@ -83,15 +89,26 @@ static enum kith_err leaf_row(struct store_worker *worker, struct leaf_page *pag
     return row->name.data == NULL || row->state.data == NULL ? KITH_ENOMEM : KITH_OK;
 }
 
-/* Stands on the first key of the leaf; ENOTFOUND. */
-static enum kith_err leaf_start(struct store_worker *worker, const struct leaf_page *page)
+/* Stands on the first key of the leaf, or of the part of it; ENOTFOUND. */
+static enum kith_err leaf_start(struct store_worker *worker, struct leaf_page *page)
 {
     WT_CURSOR *cursor = worker->leaves;
-    WT_ITEM item = {.data = page->prefix, .size = sizeof page->prefix};
+    const struct kith_store_op *op = page->op;
+    struct kith_bytes from = kith_bytes_make(page->prefix, sizeof page->prefix);
+    bool behind = op->u.leaf.part && op->u.leaf.has_after;
+    if (op->u.leaf.part && op->u.leaf.has_until) {
+        page->until = store_leaf_key(op->partition, page->prefix[2], &op->u.leaf.until.group,
+                                     op->u.leaf.until.name, page->until_key);
+    }
+    if (behind) {
+        from = store_leaf_key(op->partition, page->prefix[2], &op->u.leaf.after.group,
+                              op->u.leaf.after.name, page->after_key);
+    }
+    WT_ITEM item = {.data = from.data, .size = from.size};
     int exact = 0;
     cursor->set_key(cursor, &item);
     int ret = cursor->search_near(cursor, &exact);
-    if (ret == 0 && exact < 0) {
+    if (ret == 0 && (exact < 0 || (exact == 0 && behind))) {
         ret = cursor->next(cursor);
     }
     return ret == 0 ? KITH_OK : ret == WT_NOTFOUND ? KITH_ENOTFOUND : store_break(worker, ret);
@@ -109,7 +126,9 @@ static enum kith_err leaf_take(struct store_worker *worker, struct leaf_page *pa
             return store_break(worker, ret);
         }
         if (key.size < sizeof page->prefix + KITH_GROUP_SIZE ||
-            memcmp(key.data, page->prefix, sizeof page->prefix) != 0) {
+            memcmp(key.data, page->prefix, sizeof page->prefix) != 0 ||
+            (page->until.size > 0 &&
+             kith_bytes_compare(kith_bytes_make(key.data, key.size), page->until) > 0)) {
             return KITH_ENOTFOUND;
         }
         err = leaf_row(worker, page, kith_bytes_make(key.data, key.size), &row);
@@ -120,6 +139,9 @@ static enum kith_err leaf_take(struct store_worker *worker, struct leaf_page *pa
                 return KITH_OK;
             }
             page->rows[page->count++] = row;
+            kith_sum_replace(&page->skipped, &none, &row.hash);
+            kith_sum_add(&page->sum, &page->skipped);
+            memset(&page->skipped, 0, sizeof page->skipped);
         } else if (err != KITH_ENOTFOUND) {
             return err;
         }
@@ -175,6 +197,11 @@ enum kith_err store_leaf_read(struct store_worker *worker, const struct kith_sto
     done->u.leaf.end = err == KITH_OK ? leaf - 1 : KITH_TREE_LEAVES;
     done->u.leaf.row_count = page.count;
     done->u.leaf.rows = page.rows;
+    done->u.leaf.part = op->u.leaf.part;
+    if (err != KITH_OK) { /* to the end */
+        kith_sum_add(&page.sum, &page.skipped);
+    }
+    done->u.leaf.part_sum = page.sum;
     if (op->u.leaf.sums) {
         done->u.leaf.sums = sums_of(worker, op->partition);
     }

@@ -9,12 +9,14 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/backup/backup_state.h"
 #include "data/row.h"
 
 #define ROWS_MAX 64u
+#define LEAF 77u
 
 /* An owner's store: rows "rN" of one group, each with the states that it went through. */
 struct store {
@@ -26,6 +28,10 @@ struct store {
     void (*meanwhile)(struct store *store); /* before each answer */
     enum kith_err err;
     bool lies; /* its sums are of rows that it does not send */
+    bool one_leaf;                       /* all rows are in LEAF */
+    bool old;                            /* knows no parts */
+    bool disorder, strays, wrong_sum;    /* in the answers for parts */
+    uint32_t named_max;                  /* that may come in a question */
     struct kith_leaf_row answer[ROWS_MAX];
     struct kith_checksum hashes[ROWS_MAX], sums[KITH_TREE_LEAVES];
 };
@@ -63,6 +69,13 @@ static void put(struct store *store, uint32_t number, uint64_t run, uint64_t cou
     char name[16];
     int size = snprintf(name, sizeof name, "r%u", number);
     row->group = the_group();
+    for (uint32_t i = 0; store->one_leaf; i++) {
+        size = snprintf(name, sizeof name, "r%u.%u", number, i);
+        struct kith_key key = {row->group, kith_bytes_make(name, (size_t)size)};
+        if (kith_tree_leaf(&key) == LEAF) {
+            break;
+        }
+    }
     row->name = kith_bytes_make(kith_arena_copy(&store->arena, name, (size_t)size), (size_t)size);
     row->state = state_of(&store->arena, run, counter, value);
     struct kith_key key = {row->group, row->name};
@@ -93,29 +106,78 @@ static void sums_of(const struct store *store, struct kith_sum sums[KITH_TREE_LE
     sums[9].low += store->lies ? 1 : 0;
 }
 
-/* As a node answers (store_leaf.c): by leaf, those that are not named, a page of them; the sums with
- * the last page. */
-static enum kith_err answer(void *arg, struct kith_leaf_req *req, struct kith_leaf_res *res,
-                            struct kith_error *error)
+static int by_key(const void *a, const void *b)
 {
-    struct store *store = arg;
-    struct kith_sum sums[KITH_TREE_LEAVES];
-    struct kith_checksum root;
-    assert_true(req->sums && req->have_count <= KITH_LEAF_HASHES_MAX);
-    store->asks++;
-    if (store->meanwhile) {
-        store->meanwhile(store);
+    const struct kith_leaf_row *const *left = a, *const *right = b;
+    return kith_bytes_compare((*left)->name, (*right)->name);
+}
+
+static bool named(const struct kith_leaf_req *req, const struct kith_checksum *hash)
+{
+    bool found = false;
+    for (uint32_t k = 0; k < req->have_count && !found; k++) {
+        found = kith_checksum_equal(&req->have[k], hash);
     }
-    if (store->err != KITH_OK) {
-        return kith_error_set(error, store->err, "no");
+    return found;
+}
+
+/* As a node answers for a part (store_leaf.c): in the order of the keys, with the sum of all of them up to
+ * the last one that is sent. */
+static void answer_part(struct store *store, const struct kith_leaf_req *req,
+                        struct kith_leaf_res *res)
+{
+    static const struct kith_checksum none;
+    const struct kith_leaf_row *rows[ROWS_MAX];
+    struct kith_sum sum = {0, 0}, skipped = {0, 0};
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < store->count; i++) {
+        const struct kith_bytes name = store->rows[i].name;
+        bool in = store->rows[i].state.size > 0 &&
+                  kith_leaf_in(&req->leaves, leaf_of(&store->rows[i])) &&
+                  (!req->has_after || kith_bytes_compare(name, req->after.name) > 0) &&
+                  (!req->has_until || kith_bytes_compare(name, req->until.name) <= 0 ||
+                   store->strays);
+        if (in) {
+            rows[count++] = &store->rows[i];
+        }
     }
+    qsort(rows, count, sizeof rows[0], by_key);
+    for (uint32_t i = 0; i < count && !res->more; i++) {
+        bool had = named(req, &rows[i]->hash);
+        if (!had && res->row_count == store->page) {
+            res->more = true;
+            break;
+        }
+        kith_sum_replace(&skipped, &none, &rows[i]->hash);
+        if (!had) {
+            kith_sum_add(&sum, &skipped);
+            memset(&skipped, 0, sizeof skipped);
+            store->answer[res->row_count] = *rows[i];
+            store->hashes[res->row_count++] = rows[i]->hash;
+        }
+    }
+    if (!res->more) {
+        kith_sum_add(&sum, &skipped);
+    }
+    if (store->disorder && res->row_count > 1) {
+        struct kith_leaf_row first = store->answer[0];
+        store->answer[0] = store->answer[1];
+        store->answer[1] = first;
+        store->hashes[0] = store->answer[0].hash;
+        store->hashes[1] = first.hash;
+    }
+    sum.low += store->wrong_sum ? 1 : 0;
+    res->part = true;
+    kith_sum_encode(&sum, &res->part_sum);
+}
+
+static void answer_leaves(struct store *store, const struct kith_leaf_req *req,
+                          struct kith_leaf_res *res)
+{
     for (uint32_t leaf = 0; leaf < KITH_TREE_LEAVES && !res->more; leaf++) {
         for (uint32_t i = 0; kith_leaf_in(&req->leaves, leaf) && i < store->count; i++) {
             const struct kith_leaf_row *row = &store->rows[i];
-            bool had = row->state.size == 0 || leaf_of(row) != leaf;
-            for (uint32_t k = 0; k < req->have_count && !had; k++) {
-                had = kith_checksum_equal(&req->have[k], &row->hash);
-            }
+            bool had = row->state.size == 0 || leaf_of(row) != leaf || named(req, &row->hash);
             if (!had && res->row_count == store->page) {
                 res->more = true;
                 break;
@@ -125,6 +187,29 @@ static enum kith_err answer(void *arg, struct kith_leaf_req *req, struct kith_le
                 store->hashes[res->row_count++] = row->hash;
             }
         }
+    }
+}
+
+/* As a node answers (store_leaf.c): by leaf, those that are not named, a page of them; the sums with
+ * the last page. */
+static enum kith_err answer(void *arg, struct kith_leaf_req *req, struct kith_leaf_res *res,
+                            struct kith_error *error)
+{
+    struct store *store = arg;
+    struct kith_sum sums[KITH_TREE_LEAVES];
+    struct kith_checksum root;
+    assert_true(req->sums && req->have_count <= store->named_max);
+    store->asks++;
+    if (store->meanwhile) {
+        store->meanwhile(store);
+    }
+    if (store->err != KITH_OK) {
+        return kith_error_set(error, store->err, "no");
+    }
+    if (req->part && !store->old) {
+        answer_part(store, req, res);
+    } else {
+        answer_leaves(store, req, res);
     }
     store->sent += res->row_count;
     res->rows = store->answer;
@@ -148,6 +233,18 @@ static void store_init(struct store *store, uint32_t rows)
     memset(store, 0, sizeof *store);
     kith_arena_init(&store->arena, 0);
     store->page = 5;
+    store->named_max = KITH_LEAF_HASHES_MAX;
+    for (uint32_t i = 0; i < rows; i++) {
+        put(store, i, 1, 1, "first");
+    }
+}
+
+/* ... all of them in one leaf, of which only so many can be named at a time. */
+static void store_init_leaf(struct store *store, uint32_t rows, uint32_t named_max)
+{
+    store_init(store, 0);
+    store->one_leaf = true;
+    store->named_max = named_max;
     for (uint32_t i = 0; i < rows; i++) {
         put(store, i, 1, 1, "first");
     }
@@ -161,24 +258,30 @@ static void begin(struct kith_backup_state *state)
 
 static bool take(struct kith_backup_state *state, struct store *store)
 {
-    struct kith_backup_owner owner = {store, answer};
+    struct kith_backup_owner owner = {"a node", store, answer};
     struct kith_error error;
     bool settled = false;
     store->asks = store->sent = 0;
+    state->named_max = store->named_max;
     assert_int_equal(kith_backup_state_take(state, &owner, &settled, &error), KITH_OK);
     return settled;
+}
+
+static struct kith_backup_row *find_name(struct kith_backup_state *state, struct kith_bytes name)
+{
+    for (struct kith_backup_row *row = state->rows; row; row = row->next) {
+        if (kith_bytes_equal(row->name, name)) {
+            return row;
+        }
+    }
+    return NULL;
 }
 
 static struct kith_backup_row *find(struct kith_backup_state *state, uint32_t number)
 {
     char name[16];
     int size = snprintf(name, sizeof name, "r%u", number);
-    for (struct kith_backup_row *row = state->rows; row; row = row->next) {
-        if (kith_bytes_equal(row->name, kith_bytes_make(name, (size_t)size))) {
-            return row;
-        }
-    }
-    return NULL;
+    return find_name(state, kith_bytes_make(name, (size_t)size));
 }
 
 /* What was merged is what the log holds from now on. */
@@ -201,7 +304,7 @@ static void assert_as(struct kith_backup_state *state, const struct store *store
     kith_backup_state_root(state, false, &rows, &root);
     for (uint32_t i = 0; i < store->count; i++) {
         there += store->rows[i].state.size > 0;
-        const struct kith_backup_row *row = find(state, i);
+        const struct kith_backup_row *row = find_name(state, store->rows[i].name);
         assert_true(store->rows[i].state.size == 0 ||
                     kith_bytes_equal(row->merged.state, store->rows[i].state));
     }
@@ -361,7 +464,7 @@ static void test_bad_answers(void **test)
     (void)test;
     struct kith_backup_state state;
     struct store store;
-    struct kith_backup_owner owner = {&store, answer};
+    struct kith_backup_owner owner = {"a node", &store, answer};
     struct kith_error error;
     bool settled = false;
     store_init(&store, 20);
@@ -385,12 +488,146 @@ static void test_bad_answers(void **test)
     kith_arena_release(&store.arena);
 }
 
+/* A leaf with more rows than can be named comes in parts: all of it; nothing; what has changed and
+ * nothing else; and of what the owner has forgotten only the part that it was in comes again. */
+static void test_parts(void **test)
+{
+    (void)test;
+    struct kith_backup_state state;
+    struct store store;
+    for (uint32_t page = 1; page <= 30; page++) {
+        store_init_leaf(&store, 40, 7);
+        store.page = page;
+        begin(&state);
+        assert_true(take(&state, &store));
+        assert_true(store.sent >= 40 && store.sent < 48); /* what cannot be named yet comes twice */
+        assert_as(&state, &store);
+        written(&state);
+        assert_true(take(&state, &store));
+        assert_int_equal(store.sent, 0);
+        put(&store, 3, 1, 2, "second");
+        put(&store, 4, 1, 2, "");
+        put(&store, 17, 1, 2, "second");
+        put(&store, 40, 1, 1, "new");
+        assert_true(take(&state, &store));
+        assert_int_equal(store.sent, 4);
+        assert_as(&state, &store);
+        written(&state);
+        forget_row(&store, 0);
+        forget_row(&store, 20);
+        forget_row(&store, 21);
+        forget_row(&store, 39);
+        assert_true(take(&state, &store));
+        assert_true(store.sent <= 32); /* four parts, and the pages that told */
+        assert_as(&state, &store);
+        kith_backup_state_release(&state);
+        kith_arena_release(&store.arena);
+    }
+}
+
+static void write_some(struct store *store)
+{
+    if (store->asks % 2 == 0 && store->writes < 30) { /* between the parts of one round */
+        store->writes++;
+        if (store->writes % 5 == 0) {
+            forget_row(store, store->writes % 40);
+        } else {
+            put(store, (store->writes * 7) % 45, 1, 10 + store->writes, "busy");
+        }
+    }
+}
+
+static void write_first(struct store *store)
+{
+    put(store, 0, 1, 10 + store->asks, "busy"); /* it is in the first part */
+}
+
+/* Written to between the parts: they are asked for again until the leaf is as of one moment; where that
+ * never comes, it is said, within a bounded number of questions. */
+static void test_parts_busy(void **test)
+{
+    (void)test;
+    struct kith_backup_state state;
+    struct store store;
+    store_init_leaf(&store, 40, 7);
+    store.meanwhile = write_some;
+    begin(&state);
+    assert_true(take(&state, &store));
+    assert_true(store.writes > 5);
+    assert_as(&state, &store);
+    kith_backup_state_release(&state);
+    kith_arena_release(&store.arena);
+    store_init_leaf(&store, 40, 7);
+    store.meanwhile = write_first;
+    begin(&state);
+    assert_false(take(&state, &store));
+    assert_true(store.asks < 200);
+    kith_backup_state_release(&state);
+    kith_arena_release(&store.arena);
+}
+
+/* A node that knows no parts is told apart, at once; and so are parts that are none. */
+static void test_bad_parts(void **test)
+{
+    (void)test;
+    for (uint32_t i = 0; i < 4; i++) {
+        struct kith_backup_state state;
+        struct store store;
+        struct kith_backup_owner owner = {"a node", &store, answer};
+        struct kith_error error;
+        bool settled = false;
+        store_init_leaf(&store, 40, 7);
+        store.old = i == 0;
+        store.disorder = i == 1;
+        store.wrong_sum = i == 3;
+        begin(&state);
+        state.named_max = store.named_max;
+        if (i == 2) { /* all but the first of the old rows are others by now, and come with its part */
+            assert_true(take(&state, &store));
+            for (uint32_t k = 0; k < 40; k++) {
+                put(&store, k, 1, 2, "second");
+            }
+            store.strays = true;
+            store.page = 60;
+        }
+        store.asks = 0;
+        enum kith_err err = kith_backup_state_take(&state, &owner, &settled, &error);
+        assert_int_equal(err, i == 0 ? KITH_EVERSION : KITH_EFORMAT);
+        assert_true(i > 0 || strstr(error.message, "a node: partition 0 has more rows") != NULL);
+        assert_true(store.asks < 8);
+        kith_backup_state_release(&state);
+        kith_arena_release(&store.arena);
+    }
+}
+
+/* Every row has changed, and so few can be named that many questions in a row bring no new one. */
+static void test_many_questions(void **test)
+{
+    (void)test;
+    struct kith_backup_state state;
+    struct store store;
+    store_init(&store, 60);
+    store.named_max = 3;
+    begin(&state);
+    assert_true(take(&state, &store));
+    for (uint32_t i = 0; i < 60; i++) {
+        put(&store, i, 1, 2, "second");
+    }
+    assert_true(take(&state, &store));
+    assert_int_equal(store.sent, 60);
+    assert_as(&state, &store);
+    kith_backup_state_release(&state);
+    kith_arena_release(&store.arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_increment), cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_busy),      cmocka_unit_test(test_never_settles),
         cmocka_unit_test(test_merge),     cmocka_unit_test(test_bad_answers),
+        cmocka_unit_test(test_parts),     cmocka_unit_test(test_parts_busy),
+        cmocka_unit_test(test_bad_parts), cmocka_unit_test(test_many_questions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

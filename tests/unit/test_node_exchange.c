@@ -590,6 +590,48 @@ static void test_backup_asks(void **state)
     kith_node_free(world.node);
 }
 
+/* For a part of a leaf; of several leaves there are none. */
+static void test_backup_asks_parts(void **state)
+{
+    (void)state;
+    struct world world;
+    world_new(&world, 2);
+    (void)peer_up(&world, PEER);
+    struct kith_sum here[KITH_TREE_LEAVES];
+    struct kith_store_done done = {.err = KITH_OK};
+    struct kith_msg leaf = {.kind = KITH_MSG_LEAF_REQ, .id = 10};
+    memset(here, 0, sizeof here);
+    leaf.u.leaf_req.table = table_id(&world);
+    leaf.u.leaf_req.sums = leaf.u.leaf_req.part = true;
+    leaf.u.leaf_req.has_after = leaf.u.leaf_req.has_until = true;
+    leaf.u.leaf_req.after.name = kith_bytes_make("a", 1);
+    leaf.u.leaf_req.until.name = kith_bytes_make("b", 1);
+    assert_int_equal(refused(&world, 1, &leaf), KITH_EINVAL); /* of none */
+    kith_leaf_add(&leaf.u.leaf_req.leaves, 3);
+    kith_leaf_add(&leaf.u.leaf_req.leaves, 200);
+    assert_int_equal(refused(&world, 1, &leaf), KITH_EINVAL);
+    memset(&leaf.u.leaf_req.leaves, 0, sizeof leaf.u.leaf_req.leaves);
+    kith_leaf_add(&leaf.u.leaf_req.leaves, 200);
+    leaf.u.leaf_req.sums = false;
+    assert_int_equal(refused(&world, 10 + PEER, &leaf), KITH_EINVAL);
+    leaf.u.leaf_req.sums = true;
+    message(&world, 1, &leaf);
+    const struct kith_store_op *op = asked(&world, KITH_STORE_LEAF);
+    assert_true(op && op->u.leaf.part && op->u.leaf.has_after && op->u.leaf.has_until);
+    assert_true(kith_bytes_equal(op->u.leaf.after.name, leaf.u.leaf_req.after.name));
+    assert_true(kith_bytes_equal(op->u.leaf.until.name, leaf.u.leaf_req.until.name));
+    done.u.leaf.part = true;
+    done.u.leaf.part_sum.low = 7;
+    done.u.leaf.sums = here;
+    stored(&world, op, &done);
+    const struct kith_msg *msg = sent(&world, KITH_MSG_LEAF_RES);
+    assert_true(msg && msg->u.leaf_res.status.err == KITH_OK && msg->u.leaf_res.part);
+    struct kith_sum sum;
+    kith_sum_decode(&msg->u.leaf_res.part_sum, &sum);
+    assert_int_equal(sum.low, 7);
+    kith_node_free(world.node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -598,6 +640,7 @@ int main(void)
         cmocka_unit_test(test_unsound_rows),      cmocka_unit_test(test_looks_twice),
         cmocka_unit_test(test_looks_again),       cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_who_may_ask),       cmocka_unit_test(test_backup_asks),
+        cmocka_unit_test(test_backup_asks_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -234,6 +234,15 @@ void sums_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
     }
 }
 
+static bool one_leaf(const struct kith_leaf_set *set)
+{
+    uint32_t count = 0;
+    for (uint32_t leaf = 0; leaf < KITH_TREE_LEAVES; leaf++) {
+        count += kith_leaf_in(set, leaf) ? 1 : 0;
+    }
+    return count == 1;
+}
+
 void leaf_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
 {
     const struct kith_leaf_req *req = &msg->u.leaf_req;
@@ -247,6 +256,10 @@ void leaf_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
         core_refuse(node, conn, msg, KITH_EINVAL, "too many hashes");
         return;
     }
+    if (req->part && (!req->sums || !one_leaf(&req->leaves))) {
+        core_refuse(node, conn, msg, KITH_EINVAL, "parts are of one leaf, with its sum");
+        return;
+    }
     struct pending *pending = read_begin(node, conn, msg, 0);
     if (pending) {
         struct kith_store_op *op = core_store(node, pending, KITH_STORE_LEAF, req->partition);
@@ -254,6 +267,11 @@ void leaf_req(struct kith_node *node, uint64_t conn, const struct kith_msg *msg)
         op->u.leaf.have_count = req->have_count;
         op->u.leaf.have = req->have;
         op->u.leaf.sums = req->sums;
+        op->u.leaf.part = req->part;
+        op->u.leaf.has_after = req->has_after;
+        op->u.leaf.after = req->after;
+        op->u.leaf.has_until = req->has_until;
+        op->u.leaf.until = req->until;
         pending->u.read.root = req->root;
     }
 }
@@ -315,6 +333,8 @@ static void leaf_answer(struct kith_node *node, const struct pending *pending,
     res->more = done->u.leaf.more;
     res->row_count = done->u.leaf.row_count;
     res->rows = done->u.leaf.rows;
+    res->part = done->u.leaf.part;
+    kith_sum_encode(&done->u.leaf.part_sum, &res->part_sum);
     if (!done->u.leaf.sums) {
         return;
     }
