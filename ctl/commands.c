@@ -77,6 +77,7 @@ static const struct kith_ctl_option explain_options[] = {
     }
 static const struct kith_ctl_option backup_options[] = {
     LIMIT_OPTION,
+    {"keep", "N", "then forget all but the last N whole runs (default: forget none)"},
     {"check", NULL, "only verify DIR: every record, and that all chunks are there"},
     {NULL, NULL, NULL},
 };

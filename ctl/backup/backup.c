@@ -22,6 +22,7 @@
 #include "ctl/ask/view.h"
 #include "ctl/backup/backup_chunks.h"
 #include "ctl/backup/backup_dir.h"
+#include "ctl/backup/backup_forget.h"
 #include "ctl/backup/backup_read.h"
 #include "ctl/backup/restore.h"
 #include "ctl/format.h"
@@ -41,7 +42,9 @@ struct backup {
     bool streams; /* to standard output */
     uint32_t partitions;
     uint64_t run;
-    uint64_t *ends; /* where each partition's last MARK ends; each its worker's */
+    uint64_t keep; /* whole runs; 0: all of them */
+    struct kith_backup_forget forget;
+    struct kith_checksum *marks; /* of each partition's last MARK; each its worker's */
     pthread_mutex_t lock;
     /* protected by lock: */
     uint32_t next, done; /* partitions: to be begun, and that are through */
@@ -181,7 +184,7 @@ static uint64_t wall_ms(void)
 /* What has changed, and the MARK, behind it. */
 static enum kith_err rows_write(struct backup *backup, const struct kith_backup_state *state,
                                 bool whole, struct kith_backup_file *file, uint64_t *rows,
-                                struct kith_error *error)
+                                struct kith_checksum *ret_mark, struct kith_error *error)
 {
     struct kith_backup_record record;
     enum kith_err err = KITH_OK;
@@ -208,6 +211,7 @@ static enum kith_err rows_write(struct backup *backup, const struct kith_backup_
     record.u.mark.time_ms = wall_ms();
     record.u.mark.whole = whole;
     kith_backup_state_root(state, false, &record.u.mark.rows, &record.u.mark.root);
+    *ret_mark = kith_backup_mark_sum(&record);
     return err == KITH_OK ? kith_backup_file_add(file, &record, error) : err;
 }
 
@@ -234,12 +238,12 @@ static enum kith_err log_write(struct backup *backup, const struct kith_backup_s
         err = kith_backup_file_open(&file, path, log->end, &head, error);
     }
     if (err == KITH_OK) {
-        err = rows_write(backup, state, whole, &file, rows, error);
+        err = rows_write(backup, state, whole, &file, rows, &backup->marks[state->partition],
+                         error);
     }
     if (err == KITH_OK) {
         err = kith_backup_file_sync(&file, error);
     }
-    backup->ends[state->partition] = file.size;
     kith_backup_file_close(&file);
     return err;
 }
@@ -297,9 +301,11 @@ static enum kith_err take(struct worker *worker, struct kith_backup_state *state
 static enum kith_err stream_write(struct backup *backup, const struct kith_backup_state *state,
                                   bool whole, uint64_t *rows, struct kith_error *error)
 {
+    struct kith_checksum mark;
     pthread_mutex_lock(&backup->lock); /* a partition's rows follow each other */
     enum kith_err err =
-        state->rows ? rows_write(backup, state, whole, &backup->stream, rows, error) : KITH_OK;
+        state->rows ? rows_write(backup, state, whole, &backup->stream, rows, &mark, error)
+                    : KITH_OK;
     pthread_mutex_unlock(&backup->lock);
     return err;
 }
@@ -317,7 +323,7 @@ static enum kith_err partition_backup(struct worker *worker, uint32_t partition,
     enum kith_err err = KITH_OK;
     if (!backup->streams) {
         err = kith_backup_log_read(&backup->dir, partition, UINT64_MAX, &state, &log, error);
-        backup->ends[partition] = log.mark_end;
+        backup->marks[partition] = log.mark_sum;
     }
     if (err == KITH_OK) {
         err = take(worker, &state, &whole, &any, error);
@@ -447,12 +453,14 @@ static enum kith_err print(struct backup *backup, struct kith_error *error)
         return kith_json_print(
             kith_json_named(
                 "folder", backup->args->positional[0],
-                json_pack("{s:I, s:b, s:I, s:i, s:I, s:I, s:I, s:I}", "run",
+                json_pack("{s:I, s:b, s:I, s:i, s:I, s:I, s:I, s:I, s:i, s:I}", "run",
                           (json_int_t)backup->run, "whole", (int)whole, "partitions",
                           (json_int_t)backup->partitions, "partial",
                           (int)backup->partial, "rows", (json_int_t)backup->rows, "new_rows",
                           (json_int_t)backup->rows_new, "new_chunks",
-                          (json_int_t)backup->chunks_new, "bytes_read", (json_int_t)bytes)),
+                          (json_int_t)backup->chunks_new, "bytes_read", (json_int_t)bytes,
+                          "forgotten", (int)backup->forget.runs, "freed",
+                          (json_int_t)backup->forget.freed)),
             error);
     }
     kith_format_count(backup->rows, text[0]);
@@ -464,6 +472,12 @@ static enum kith_err print(struct backup *backup, struct kith_error *error)
                   "run %" PRIu64 ": %s rows, %s of them and %s chunks new, %s read%s%s%s\n",
                   backup->run, text[0], text[1], text[2], text[3], whole ? "" : "; ",
                   whole ? "" : text[4], whole ? "" : " partitions are not whole");
+    if (backup->keep > 0) {
+        kith_format_count(backup->forget.runs, text[0]);
+        kith_format_bytes(backup->forget.freed, text[1]);
+        (void)printf("forgotten: %s older runs, %s freed; the oldest is run %" PRIu64 "\n", text[0],
+                     text[1], backup->forget.oldest);
+    }
     return KITH_OK;
 }
 
@@ -476,8 +490,8 @@ static enum kith_err target_open(struct backup *backup, struct kith_error *error
     }
     uint32_t partitions = backup->partitions = table->partitions; /* they stay for ever */
     kith_table_drop(table);
-    backup->ends = kith_calloc(partitions, sizeof *backup->ends);
-    if (!backup->ends) {
+    backup->marks = kith_calloc(partitions, sizeof *backup->marks);
+    if (!backup->marks) {
         return kith_error_set(error, KITH_ENOMEM, "out of memory");
     }
     if (!backup->streams) {
@@ -523,9 +537,26 @@ static enum kith_err target_done(struct backup *backup, struct kith_error *error
     if (backup->dir.pack.fd >= 0) {
         err = kith_backup_file_sync(&backup->dir.pack, error);
     }
-    return err == KITH_OK ? kith_backup_dir_done(&backup->dir, backup->run, whole, backup->ends,
+    return err == KITH_OK ? kith_backup_dir_done(&backup->dir, backup->run, whole, backup->marks,
                                                  figures, error)
                           : err;
+}
+
+/* Older runs, where that is asked for: only now that another one has ended. */
+static enum kith_err forget(struct backup *backup, struct kith_error *error)
+{
+    if (backup->keep == 0) {
+        return KITH_OK;
+    }
+    backup->forget.dir = &backup->dir;
+    backup->forget.keep = backup->keep;
+    backup->forget.dead_min = KITH_BACKUP_DEAD_MIN;
+    enum kith_err err = kith_backup_forget(&backup->forget, error);
+    return err == KITH_OK ? err
+                          : kith_error_wrap(error,
+                                            "run %" PRIu64 " has ended, but older ones are not "
+                                            "forgotten in full; the next --keep goes on",
+                                            backup->run);
 }
 
 static enum kith_err run(struct backup *backup, struct kith_error *error)
@@ -544,9 +575,31 @@ static enum kith_err run(struct backup *backup, struct kith_error *error)
         err = target_done(backup, error);
     }
     if (err == KITH_OK) {
+        err = forget(backup, error);
+    }
+    if (err == KITH_OK) {
         warn_of_hints(backup);
     }
     return err == KITH_OK ? print(backup, error) : err;
+}
+
+static enum kith_err options_read(struct backup *backup, struct kith_error *error)
+{
+    const struct kith_ctl_args *args = backup->args;
+    enum kith_err err = kith_backup_limit_parse(args, &backup->limit, error);
+    if (err == KITH_OK) {
+        err = kith_ctl_number(args, "keep", 1, UINT32_MAX, &backup->keep, error);
+    }
+    if (err == KITH_OK && backup->keep > 0 && backup->streams) {
+        err = kith_error_set(error, KITH_EINVAL, "--keep goes with a folder: a stream is one run");
+    }
+    if (err == KITH_OK && backup->streams && (args->json || isatty(STDOUT_FILENO))) {
+        err = kith_error_set(error, KITH_EINVAL,
+                             args->json ? "--json goes with a folder: standard output is the backup"
+                                        : "a terminal is no place for a backup: redirect it, or "
+                                          "name a folder");
+    }
+    return err;
 }
 
 int kith_ctl_backup(const struct kith_ctl_args *args)
@@ -561,13 +614,7 @@ int kith_ctl_backup(const struct kith_ctl_args *args)
     backup.dir.lock = backup.dir.pack.fd = backup.stream.fd = -1;
     backup.streams = strcmp(args->positional[0], "-") == 0;
     backup.shown = kith_bar_shown(args->json);
-    enum kith_err err = kith_backup_limit_parse(args, &backup.limit, &error);
-    if (err == KITH_OK && backup.streams && (args->json || isatty(STDOUT_FILENO))) {
-        err = kith_error_set(&error, KITH_EINVAL,
-                             args->json ? "--json goes with a folder: standard output is the backup"
-                                        : "a terminal is no place for a backup: redirect it, or "
-                                          "name a folder");
-    }
+    enum kith_err err = options_read(&backup, &error);
     if (err != KITH_OK) {
         return kith_ctl_usage(args, &error);
     }
@@ -580,7 +627,7 @@ int kith_ctl_backup(const struct kith_ctl_args *args)
     kith_backup_dir_close(&backup.dir);
     kith_backup_file_close(&backup.stream);
     kith_backup_index_release(&backup.sent);
-    kith_free(backup.ends);
+    kith_free(backup.marks);
     if (backup.door.client) {
         kith_client_close(backup.door.client);
     }

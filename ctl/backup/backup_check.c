@@ -16,7 +16,7 @@
 struct check {
     const struct kith_ctl_args *args;
     struct kith_backup_dir dir;
-    uint64_t *ends;
+    struct kith_checksum *marks;
     uint64_t rows, chunks, bytes, wrong;
     struct kith_bar bar;
     bool shown;
@@ -125,7 +125,7 @@ static enum kith_err log_check(struct check *check, uint32_t partition, uint64_t
     kith_backup_state_init(&state, partition, check->dir.partitions);
     kith_backup_log_path(&check->dir, partition, path);
     enum kith_err err = kith_backup_log_read(&check->dir, partition, run, &state, &log, error);
-    check->ends[partition] = log.mark_end;
+    check->marks[partition] = log.mark_sum;
     if (err == KITH_ECORRUPT || err == KITH_ECLUSTER || err == KITH_EVERSION) {
         tell(check, error->message);
         err = KITH_OK;
@@ -148,8 +148,7 @@ static enum kith_err all_check(struct check *check, struct kith_error *error)
         err = log_check(check, p, last ? last->run : UINT64_MAX, error);
         draw(check, p + 1, dir->partitions, "partitions");
     }
-    struct kith_checksum ends = kith_backup_ends(check->ends, dir->partitions);
-    if (err == KITH_OK && last && !kith_checksum_equal(&ends, &last->ends)) {
+    if (err == KITH_OK && last && !kith_backup_marks_fit(last, check->marks, dir->partitions)) {
         tell(check, "a log has lost its end: it is not as it was when its last run ended; make a "
                     "new backup into another folder");
     }
@@ -201,12 +200,16 @@ int kith_ctl_backup_check(const struct kith_ctl_args *args)
         (void)kith_error_set(&error, KITH_EINVAL, "--check goes with a folder");
         return kith_ctl_usage(args, &error);
     }
+    if (kith_ctl_value(args, "keep")) {
+        (void)kith_error_set(&error, KITH_EINVAL, "--check only reads: --keep goes with a run");
+        return kith_ctl_usage(args, &error);
+    }
     enum kith_err err =
         kith_backup_dir_read(&check.dir, args->positional[0], tell, &check, &error);
     check.wrong = 0; /* packs are read once more, as a whole */
     if (err == KITH_OK) {
-        check.ends = kith_calloc(check.dir.partitions, sizeof *check.ends);
-        err = check.ends ? all_check(&check, &error)
+        check.marks = kith_calloc(check.dir.partitions, sizeof *check.marks);
+        err = check.marks ? all_check(&check, &error)
                          : kith_error_set(&error, KITH_ENOMEM, "out of memory");
     }
     if (err == KITH_OK) {
@@ -218,7 +221,7 @@ int kith_ctl_backup_check(const struct kith_ctl_args *args)
                              "new backup needs another folder",
                              args->positional[0]);
     }
-    kith_free(check.ends);
+    kith_free(check.marks);
     kith_backup_dir_close(&check.dir);
     return err == KITH_OK ? KITH_CTL_OK : kith_ctl_fail(args, &error);
 }

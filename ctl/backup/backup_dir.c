@@ -148,6 +148,36 @@ static enum kith_err cluster_make(struct kith_backup_dir *dir, struct kith_error
 
 /* ---- Runs ---- */
 
+static enum kith_err run_add(struct kith_backup_dir *dir, const struct kith_backup_run *run,
+                             struct kith_error *error)
+{
+    struct kith_backup_run *runs = kith_realloc(dir->runs, (dir->run_count + 1u) * sizeof *runs);
+    if (!runs) {
+        return kith_error_set(error, KITH_ENOMEM, "out of memory");
+    }
+    dir->runs = runs;
+    dir->runs[dir->run_count++] = *run;
+    return KITH_OK;
+}
+
+static bool run_parse(const char *line, struct kith_backup_run *ret_run)
+{
+    char word[12] = "", what[6] = "", marks[33] = "";
+    memset(ret_run, 0, sizeof *ret_run);
+    bool good = sscanf(line, "run %" SCNu64 " %11s %23s %5s %32[0-9a-f]", &ret_run->run, word,
+                       ret_run->when, what, marks) == 5 &&
+                strlen(marks) == 32 && ret_run->run > 0;
+    bool told = strcmp(what, "marks") == 0; /* else `ends`, which a log that is written anew has not */
+    good = good && (told || strcmp(what, "ends") == 0);
+    ret_run->whole = strcmp(word, "whole") == 0;
+    for (size_t i = 0; good && told && i < sizeof ret_run->marks.bytes; i++) {
+        unsigned value = 0;
+        (void)sscanf(marks + 2 * i, "%2x", &value); /* digits, as was seen above */
+        ret_run->marks.bytes[i] = (uint8_t)value;
+    }
+    return good;
+}
+
 static enum kith_err runs_read(struct kith_backup_dir *dir, uint64_t *ret_whole,
                                struct kith_error *error)
 {
@@ -158,35 +188,22 @@ static enum kith_err runs_read(struct kith_backup_dir *dir, uint64_t *ret_whole,
     *ret_whole = 0;
     for (size_t at = 0; err == KITH_OK && at < map.size;) {
         const uint8_t *end = memchr(map.data + at, '\n', map.size - at);
-        char line[LINE_MAX_BYTES], word[12] = "", ends[33] = "";
+        char line[LINE_MAX_BYTES];
         size_t size = end ? (size_t)(end - map.data) - at : 0;
         if (!end) {
             break; /* it was being written */
         }
         struct kith_backup_run run;
-        memset(&run, 0, sizeof run);
         (void)snprintf(line, sizeof line, "%.*s", (int)(size < sizeof line ? size : 0),
                        (const char *)map.data + at);
-        bool good = sscanf(line, "run %" SCNu64 " %11s %23s ends %32[0-9a-f]", &run.run, word,
-                           run.when, ends) == 4 &&
-                    strlen(ends) == 32 && run.run > 0 &&
+        bool good = run_parse(line, &run) &&
                     (dir->run_count == 0 || run.run > dir->runs[dir->run_count - 1].run);
-        run.whole = strcmp(word, "whole") == 0;
-        for (size_t i = 0; good && i < sizeof run.ends.bytes; i++) {
-            unsigned value = 0;
-            (void)sscanf(ends + 2 * i, "%2x", &value); /* digits, as was seen above */
-            run.ends.bytes[i] = (uint8_t)value;
-        }
-        struct kith_backup_run *runs =
-            good ? kith_realloc(dir->runs, (dir->run_count + 1u) * sizeof *runs) : NULL;
-        if (!runs) {
-            err = good ? kith_error_set(error, KITH_ENOMEM, "out of memory")
-                       : kith_error_set(error, KITH_ECORRUPT,
-                                        "%.300s is damaged at byte %zu; " NEW_FOLDER, path, at);
+        err = good ? run_add(dir, &run, error)
+                   : kith_error_set(error, KITH_ECORRUPT,
+                                    "%.300s is damaged at byte %zu; " NEW_FOLDER, path, at);
+        if (err != KITH_OK) {
             break;
         }
-        dir->runs = runs;
-        dir->runs[dir->run_count++] = run;
         at += size + 1;
         *ret_whole = at;
     }
@@ -194,28 +211,38 @@ static enum kith_err runs_read(struct kith_backup_dir *dir, uint64_t *ret_whole,
     return err;
 }
 
-struct kith_checksum kith_backup_ends(const uint64_t ends[], uint32_t partitions)
+struct kith_checksum kith_backup_marks(const struct kith_checksum marks[], uint32_t partitions)
 {
-    return kith_checksum_of(kith_bytes_make(ends, partitions * sizeof *ends));
+    return kith_checksum_of(kith_bytes_make(marks, partitions * sizeof *marks));
+}
+
+bool kith_backup_marks_fit(const struct kith_backup_run *run, const struct kith_checksum marks[],
+                           uint32_t partitions)
+{
+    static const struct kith_checksum none;
+    struct kith_checksum sum = kith_backup_marks(marks, partitions);
+    return kith_checksum_equal(&run->marks, &none) || kith_checksum_equal(&run->marks, &sum);
 }
 
 enum kith_err kith_backup_dir_done(struct kith_backup_dir *dir, uint64_t run, bool whole,
-                                   const uint64_t ends[], const char *figures,
+                                   const struct kith_checksum marks[], const char *figures,
                                    struct kith_error *error)
 {
-    char path[4200], line[LINE_MAX_BYTES], hex[33], when[24];
-    struct kith_checksum sum = kith_backup_ends(ends, dir->partitions);
+    char path[4200], line[LINE_MAX_BYTES], hex[33];
+    struct kith_backup_run done = {.run = run, .whole = whole};
+    done.marks = kith_backup_marks(marks, dir->partitions);
     if (syncfs(dir->lock) != 0) { /* logs and their names, all at once */
         return io_error(error, dir->path, "cannot be flushed");
     }
-    for (size_t i = 0; i < sizeof sum.bytes; i++) {
-        (void)snprintf(hex + 2 * i, 3, "%02x", sum.bytes[i]);
+    for (size_t i = 0; i < sizeof done.marks.bytes; i++) {
+        (void)snprintf(hex + 2 * i, 3, "%02x", done.marks.bytes[i]);
     }
-    time_text(when);
-    (void)snprintf(line, sizeof line, "run %" PRIu64 " %s %s ends %s %s\n", run,
-                   whole ? "whole" : "partial", when, hex, figures);
+    time_text(done.when);
+    (void)snprintf(line, sizeof line, "run %" PRIu64 " %s %s marks %s %s\n", run,
+                   whole ? "whole" : "partial", done.when, hex, figures);
     file_path(dir, "runs", path);
-    return text_write(path, O_APPEND, line, error);
+    enum kith_err err = text_write(path, O_APPEND, line, error);
+    return err == KITH_OK ? run_add(dir, &done, error) : err;
 }
 
 /* ---- Packs ---- */

@@ -8,10 +8,11 @@
  *     rows/NNNN        one log for each partition that has rows: HEAD, then ROWs and MARKs
  *     chunks/NNNNNN    packs of at most KITH_BACKUP_PACK_SIZE: HEAD, then CHUNKs; refs come first
  *
- * Files only grow (backup_record.h), so that a run that was killed is gone on with by the next one: what
+ * Files only grow (backup_record.h), but where older runs are forgotten (backup_forget.h), so that a run
+ * that was killed is gone on with by the next one: what
  * it had written whole counts as held, and what was torn off is cut. What belongs together is flushed in
- * this order: chunks, rows, the partition's MARK, the line in `runs`. The line says where each
- * partition's last MARK ends (as one checksum over all), so that a log that has lost its end is found.
+ * this order: chunks, rows, the partition's MARK, the line in `runs`. The line says what each
+ * partition's last MARK is (as one checksum over all), so that a log that has lost its end is found.
  *
  * Damage, as opposed to an end that was being written, is an error that names file and byte.
  * One thread. Checked by tests/unit/test_backup_dir.c. */
@@ -98,7 +99,7 @@ struct kith_backup_run {
     uint64_t run;
     bool whole;
     char when[24];
-    struct kith_checksum ends; /* over where each partition's last MARK ends */
+    struct kith_checksum marks; /* over each partition's last MARK; zeros: an older kithctl ended it */
 };
 
 struct kith_backup_dir {
@@ -138,11 +139,17 @@ KITH_MUST_CHECK enum kith_err kith_backup_dir_read_chunk(const struct kith_backu
                                                          struct kith_backup_record *ret_record,
                                                          struct kith_buf *bytes,
                                                          struct kith_error *error);
-/* A line for a run; all that was written before is on the disk then, too. */
+/* A line for a run, also in dir->runs; all that was written before is on the disk then, too. */
 KITH_MUST_CHECK enum kith_err kith_backup_dir_done(struct kith_backup_dir *dir, uint64_t run,
-                                                   bool whole, const uint64_t ends[],
+                                                   bool whole,
+                                                   const struct kith_checksum marks[],
                                                    const char *figures, struct kith_error *error);
-struct kith_checksum kith_backup_ends(const uint64_t ends[], uint32_t partitions);
+/* Over the sums of each partition's last MARK (kith_backup_mark_sum); zeros: it has none. */
+struct kith_checksum kith_backup_marks(const struct kith_checksum marks[], uint32_t partitions);
+/* Whether they are as the run left them, as far as it said. */
+bool kith_backup_marks_fit(const struct kith_backup_run *run, const struct kith_checksum marks[],
+                           uint32_t partitions);
+struct kith_checksum kith_backup_mark_sum(const struct kith_backup_record *mark);
 void kith_backup_log_path(const struct kith_backup_dir *dir, uint32_t partition, char path[4200]);
 void kith_backup_pack_path(const struct kith_backup_dir *dir, uint32_t pack, char path[4200]);
 
@@ -152,6 +159,7 @@ struct kith_backup_log {
     struct kith_backup_map map;
     bool marked;                    /* there is a MARK of that run or before: */
     struct kith_backup_record mark; /* the last one */
+    struct kith_checksum mark_sum;  /* of it; zeros: none */
     uint64_t mark_end;              /* 0: none */
     uint64_t end;                   /* of what is whole */
     bool loose;                     /* rows stand behind the last MARK */

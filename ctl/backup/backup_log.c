@@ -6,6 +6,20 @@
 
 #include "ctl/backup/backup_dir.h"
 
+struct kith_checksum kith_backup_mark_sum(const struct kith_backup_record *mark)
+{
+    struct kith_buf buf;
+    struct kith_checksum sum;
+    kith_buf_init(&buf);
+    memset(&sum, 0, sizeof sum);
+    kith_backup_record_append(mark, &buf);
+    if (!buf.failed) { /* else it is no MARK's, and is found not to be one */
+        sum = kith_checksum_of(kith_buf_bytes(&buf));
+    }
+    kith_buf_release(&buf);
+    return sum;
+}
+
 static enum kith_err first_record(const struct kith_backup_dir *dir, uint32_t partition,
                                   const struct kith_backup_walk *walk,
                                   const struct kith_backup_record *record,
@@ -43,6 +57,9 @@ static enum kith_err find_mark(const struct kith_backup_dir *dir, uint32_t parti
                 log->mark_end = walk->at;
             }
         }
+    }
+    if (log->marked) {
+        log->mark_sum = kith_backup_mark_sum(&log->mark);
     }
     log->end = walk->at;
     return err == KITH_ENOTFOUND ? KITH_OK : err;

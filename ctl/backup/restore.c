@@ -140,6 +140,11 @@ static enum kith_err run_choose(struct command *command, const struct kith_backu
         err = kith_error_set(error, KITH_EINVAL,
                              "%.300s has no run %" PRIu64 ", the last one is %" PRIu64, dir->path,
                              run, last);
+    } else if (err == KITH_OK && dir->run_count > 0 && run < dir->runs[0].run) {
+        err = kith_error_set(error, KITH_EINVAL,
+                             "run %" PRIu64 " of %.300s was forgotten (kithctl backup --keep); the "
+                             "oldest there is: %" PRIu64,
+                             run, dir->path, dir->runs[0].run);
     }
     for (uint32_t i = 0; err == KITH_OK && i < dir->run_count; i++) {
         *ret_run = dir->runs[i].run == run ? &dir->runs[i] : *ret_run;
@@ -166,8 +171,8 @@ static enum kith_err folder_restore(struct command *command, struct kith_error *
     }
     command->restore.dir = &command->dir;
     command->partitions = err == KITH_OK ? command->dir.partitions : 0;
-    uint64_t *ends = kith_calloc(command->partitions + 1u, sizeof *ends);
-    if (err == KITH_OK && !ends) {
+    struct kith_checksum *marks = kith_calloc(command->partitions + 1u, sizeof *marks);
+    if (err == KITH_OK && !marks) {
         err = kith_error_set(error, KITH_ENOMEM, "out of memory");
     }
     for (uint32_t p = 0; p < command->partitions && err == KITH_OK; p++) {
@@ -176,7 +181,7 @@ static enum kith_err folder_restore(struct command *command, struct kith_error *
         command->partition = p;
         kith_backup_state_init(&state, p, command->partitions);
         err = kith_backup_log_read(&command->dir, p, command->run, &state, &log, error);
-        ends[p] = log.mark_end;
+        marks[p] = log.mark_sum;
         if (err == KITH_ECORRUPT) { /* what stands before it is good */
             warn(command, error->message);
             err = KITH_OK;
@@ -187,16 +192,11 @@ static enum kith_err folder_restore(struct command *command, struct kith_error *
         kith_backup_log_release(&log);
         kith_backup_state_release(&state);
     }
-    struct kith_checksum sum;
-    memset(&sum, 0, sizeof sum);
-    if (err == KITH_OK) {
-        sum = kith_backup_ends(ends, command->partitions);
-    }
-    if (err == KITH_OK && run && !kith_checksum_equal(&sum, &run->ends)) {
+    if (err == KITH_OK && run && !kith_backup_marks_fit(run, marks, command->partitions)) {
         warn(command, "a log has lost its end: some rows are as of an earlier run (kithctl backup "
                       "--check)");
     }
-    kith_free(ends);
+    kith_free(marks);
     return err;
 }
 

@@ -156,7 +156,13 @@ say "with two nodes of three, and with one"
 rm -rf "$work/fewer"
 node_kill 3
 kv backup "$work/fewer" --json >"$work/run" 2>"$work/said" || fail "two of three: $(cat "$work/said")"
-[ "$(json "$work/run" 'x["whole"]')" = True ] || fail "$(cat "$work/run")"
+[ "$(json "$work/run" 'x["whole"] and x["forgotten"] == 0')" = True ] || fail "$(cat "$work/run")"
+kv backup "$work/fewer" --keep 1 --json >"$work/run" 2>"$work/said" || fail "--keep: $(cat "$work/said")"
+[ "$(json "$work/run" 'x["whole"] and x["forgotten"] == 1')" = True ] || fail "$(cat "$work/run")"
+kithctl backup --check "$work/fewer" >"$work/said" 2>&1 || fail "check: $(cat "$work/said")"
+fails "was forgotten" kv restore "$work/fewer" --run 1
+fails "goes with a run" kithctl backup --check --keep 1 "$work/fewer"
+fails "a stream is one run" kv backup - --keep 1
 node_kill 2
 fails "owners answered, 2 are needed" kv backup "$work/fewer" --timeout 2s
 pass

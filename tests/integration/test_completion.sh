@@ -22,6 +22,8 @@ kithctl put k --level=lo => kithctl put k --level=local-quorum
 kithctl put k --file f => kithctl put k --file file.txt
 kithctl put k --file=f => kithctl put k --file=file.txt
 kithctl resolve file.txt --tool kithf => kithctl resolve file.txt --tool kithfs
+kithctl backup d --k => kithctl backup d --keep
+kithctl backup d => kithctl backup dir
 kithctl scrub s => kithctl scrub start status stop
 kithctl resolve fi => kithctl resolve file.txt
 kithctl local up d => kithctl local up dir

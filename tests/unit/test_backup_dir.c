@@ -296,7 +296,7 @@ static void test_who_may(void **test)
     struct kith_backup_dir dir, second;
     struct kith_error error;
     char path[300];
-    static const uint64_t ends[PARTITIONS] = {1, 2, 3, 4};
+    static const struct kith_checksum marks[PARTITIONS] = {{{1}}, {{2}}, {{3}}, {{4}}};
     assert_int_equal(open_read(&dir, &error), KITH_ENOTFOUND);
     kith_backup_dir_close(&dir);
     open_write(&dir);
@@ -305,22 +305,28 @@ static void test_who_may(void **test)
     kith_backup_dir_close(&second);
     assert_int_equal(open_read(&second, &error), KITH_EBUSY);
     kith_backup_dir_close(&second);
-    assert_int_equal(kith_backup_dir_done(&dir, 1, true, ends, "rows 1", &error), KITH_OK);
-    assert_int_equal(kith_backup_dir_done(&dir, 2, false, ends, "rows 1", &error), KITH_OK);
+    assert_int_equal(kith_backup_dir_done(&dir, 1, true, marks, "rows 1", &error), KITH_OK);
+    assert_int_equal(kith_backup_dir_done(&dir, 2, false, marks, "rows 1", &error), KITH_OK);
+    assert_int_equal(dir.run_count, 2);
     kith_backup_dir_close(&dir);
     (void)snprintf(path, sizeof path, "%s/runs", folder);
     FILE *runs = fopen(path, "a");
-    (void)fputs("run 3 who", runs); /* it was being written */
+    (void)fputs("run 3 whole 2026-11-23T04:05:06Z ends 000102030405060708090a0b0c0d0e0f rows 1\n",
+                runs); /* as an older kithctl wrote it: of the logs it says nothing any more */
+    (void)fputs("run 4 who", runs); /* it was being written */
     (void)fclose(runs);
     open_write(&dir);
-    assert_int_equal(dir.run_count, 2);
+    assert_int_equal(dir.run_count, 3);
+    assert_true(kith_backup_marks_fit(&dir.runs[2], marks, PARTITIONS));
+    assert_true(kith_backup_marks_fit(&dir.runs[1], marks, PARTITIONS));
+    assert_false(kith_backup_marks_fit(&dir.runs[1], marks + 1, PARTITIONS - 1));
     assert_true(dir.runs[0].whole && !dir.runs[1].whole && dir.runs[1].run == 2);
-    struct kith_checksum sum = kith_backup_ends(ends, PARTITIONS);
-    assert_true(kith_checksum_equal(&sum, &dir.runs[1].ends));
-    assert_int_equal(kith_backup_dir_done(&dir, 3, true, ends, "rows 1", &error), KITH_OK);
+    struct kith_checksum sum = kith_backup_marks(marks, PARTITIONS);
+    assert_true(kith_checksum_equal(&sum, &dir.runs[1].marks));
+    assert_int_equal(kith_backup_dir_done(&dir, 4, true, marks, "rows 1", &error), KITH_OK);
     kith_backup_dir_close(&dir);
     assert_int_equal(open_read(&dir, &error), KITH_OK);
-    assert_int_equal(dir.run_count, 3);
+    assert_int_equal(dir.run_count, 4);
     kith_backup_dir_close(&dir);
     assert_int_equal(kith_backup_dir_write(&dir, folder, &other, PARTITIONS, &error),
                      KITH_ECLUSTER);
