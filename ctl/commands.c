@@ -213,7 +213,8 @@ const struct kith_ctl_command kith_ctl_commands[] = {
      "Looks every 2 s, until q is typed or it is interrupted; what needs somebody first, then who\n"
      "has most to do. READS (with scans), WRITES: a second, since the look before; a write counts\n"
      "at the node that it is sent to. HINTS: writes that it keeps for others. BEHIND: pairs that it has\n"
-     "not compared since its start (repair status). Where it is no terminal that it prints to,\n"
+     "not compared since its start (repair status). READ 99%, WRITE 99%: 99 of 100 that were asked of it\n"
+     "since the look before were answered in that time. Where it is no terminal that it prints to,\n"
      "looks follow each other.\n"
      "Exit status: as that of status.\n",
      "kithctl top --servers 10.0.1.11", no_options, kith_ctl_top},

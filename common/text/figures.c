@@ -70,6 +70,19 @@ void kith_format_age(uint64_t ms, char ret_text[KITH_FORMAT_SIZE])
     }
 }
 
+void kith_format_duration(uint64_t ns, char ret_text[KITH_FORMAT_SIZE])
+{
+    double us = (double)ns / 1000.0;
+    (void)snprintf(ret_text, KITH_FORMAT_SIZE,
+                   us < 999.5      ? "%.0f us"
+                   : us < 9950     ? "%.1f ms"
+                   : us < 999500   ? "%.0f ms"
+                                   : "%.1f s",
+                   us < 999.5    ? us
+                   : us < 999500 ? us / 1000
+                                 : us / 1000000);
+}
+
 void kith_format_time(uint64_t ms, char ret_text[KITH_FORMAT_SIZE])
 {
     time_t seconds = (time_t)(ms / 1000);

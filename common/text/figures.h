@@ -19,6 +19,8 @@ void kith_format_count(uint64_t count, char ret_text[KITH_FORMAT_SIZE]);
 void kith_format_share(uint64_t part, uint64_t whole, char ret_text[KITH_FORMAT_SIZE]);
 /* "now" below a second, then "12 s", "14 m", "3 h", "2 d". */
 void kith_format_age(uint64_t ms, char ret_text[KITH_FORMAT_SIZE]);
+/* "210 us", "1.2 ms", "34 ms", "5.0 s": how long something short took. */
+void kith_format_duration(uint64_t ns, char ret_text[KITH_FORMAT_SIZE]);
 /* "2026-11-20T18:02:33Z" of milliseconds since 1970. */
 void kith_format_time(uint64_t ms, char ret_text[KITH_FORMAT_SIZE]);
 /* The first 8 hex digits of a uuid: what a node is called on a screen. */

@@ -166,11 +166,19 @@ struct kith_node_status {
     /* What values may take of it before this node refuses them. Counts where disk_id is not 0. */
     uint64_t disk_room_bytes;
 };
+/* How many took longer than the bucket before allows, and not longer than this one does. */
+struct kith_duration_bucket {
+    uint64_t up_to_ns; /* UINT64_MAX: no bound */
+    uint64_t count;    /* since its start */
+};
 struct kith_status_res {
     struct kith_status status;
     struct kith_node_status node;
     uint32_t member_count;
     const struct kith_member_info *members;
+    /* How long it takes to answer, by the node's own clock: gets and scans; puts. None: it does not say. */
+    uint32_t read_time_count, write_time_count;
+    const struct kith_duration_bucket *read_times, *write_times;
 };
 
 /* Administrator to a node: what its anti-entropy (exchange.c) and its scrub do, or are to do. */

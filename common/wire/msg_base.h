@@ -29,6 +29,7 @@
 #define KITH_TIMEOUT_MAX_MS 600000u
 #define KITH_WATCH_LEASE_MAX_MS 10000u
 #define KITH_WATCH_ENDED_MAX    4096u /* in one request */
+#define KITH_DURATIONS_MAX 64u     /* buckets of a histogram */
 #define KITH_PING_NEWS_MAX 64u      /* records in one ping */
 #define KITH_SYNC_SUMS 64u          /* of members by the first byte of their uuid */
 

@@ -26,6 +26,8 @@
     FIELD(n, WIRE_BYTESES, member, offsetof(struct T, cnt), each, max, NULL)
 
 #define DESC(var, proto_name, lists, strings)                                              \
+    _Static_assert(sizeof(var##_fields) / sizeof(var##_fields[0]) <=                           \
+                       ((lists) ? WIRE_LIST_FIELDS_MAX : WIRE_FIELDS_MAX), "too many fields"); \
     static const struct wire_desc var##_desc = {                                               \
         proto_name, sizeof(struct T), sizeof(var##_fields) / sizeof(var##_fields[0]),      \
         lists, strings, var##_fields}
@@ -345,6 +347,11 @@ static const struct wire_field sweep_status_fields[] = {
 DESC(sweep_status, "SweepStatus", false, true);
 #undef T
 
+#define T kith_duration_bucket
+static const struct wire_field duration_fields[] = {U64(1, up_to_ns), U64(2, count)};
+DESC(duration, "DurationBucket", false, false);
+#undef T
+
 #define T kith_node_status
 static const struct wire_field node_status_fields[] = {ARRAY(1, node),
                                                        ARRAY(2, cluster),
@@ -389,7 +396,9 @@ DESC(node_status, "NodeStatus", false, true);
 #define T kith_status_res
 static const struct wire_field status_res_fields[] = {
     SUB(1, status, status_desc), SUB(2, node, node_status_desc),
-    SUBS(3, members, member_count, KITH_MEMBERS_MAX, member_desc)};
+    SUBS(3, members, member_count, KITH_MEMBERS_MAX, member_desc),
+    SUBS(4, read_times, read_time_count, KITH_DURATIONS_MAX, duration_desc),
+    SUBS(5, write_times, write_time_count, KITH_DURATIONS_MAX, duration_desc)};
 DESC(status_res, "StatusRes", true, true);
 #undef T
 

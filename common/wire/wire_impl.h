@@ -41,7 +41,8 @@ struct wire_field {
     const char *name; /* as in proto/ */
 };
 
-#define WIRE_FIELDS_MAX 16u /* of one message: one byte of tag, one bit in a mask */
+#define WIRE_FIELDS_MAX      63u /* of one message: one bit in a mask */
+#define WIRE_LIST_FIELDS_MAX 16u /* of one with lists: a counter for each */
 
 struct wire_desc {
     const char *name; /* as in proto/ */

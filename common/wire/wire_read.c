@@ -137,7 +137,7 @@ static unsigned wire_type_of(const struct wire_field *field)
 static enum kith_err alloc_lists(struct decoder *dec, const struct wire_desc *desc, struct input in,
                                  void *base)
 {
-    uint32_t counts[WIRE_FIELDS_MAX] = {0};
+    uint32_t counts[WIRE_LIST_FIELDS_MAX] = {0};
     while (in.at < in.end) {
         uint32_t number;
         unsigned type;

@@ -229,6 +229,20 @@ static void self_told(struct kith_view_node *node, const struct kith_node_status
                    told->sweep.reap_waits ? told->sweep.reap_waits : "");
 }
 
+/* False where its buckets are none that we know. */
+static bool times_take(const struct kith_duration_bucket *buckets, uint32_t count,
+                       struct kith_histogram *ret_times)
+{
+    memset(ret_times, 0, sizeof *ret_times);
+    for (uint32_t i = 0; i < count && count == KITH_HISTOGRAM_BOUNDS + 1; i++) {
+        if (i < KITH_HISTOGRAM_BOUNDS && buckets[i].up_to_ns != kith_histogram_bounds_ns[i]) {
+            return false;
+        }
+        ret_times->buckets[i] = buckets[i].count;
+    }
+    return count == KITH_HISTOGRAM_BOUNDS + 1;
+}
+
 static void node_answered(struct kith_view *view, struct kith_view_node *node,
                           const struct kith_status_res *res)
 {
@@ -240,6 +254,9 @@ static void node_answered(struct kith_view *view, struct kith_view_node *node,
     node->up = true;
     node->seen_ms_ago = 0;
     self_told(node, &res->node);
+    node->timed =
+        times_take(res->read_times, res->read_time_count, &node->read_times) &&
+        times_take(res->write_times, res->write_time_count, &node->write_times);
     if (kith_table_is_joint(view->table) &&
         kith_table_id_compare(&node->knows, &view->table->id) == 0) {
         node->move_complete = res->node.move_complete;

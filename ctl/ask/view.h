@@ -4,6 +4,7 @@
 #ifndef KITH_CTL_VIEW_H
 #define KITH_CTL_VIEW_H
 
+#include "base/histogram.h"
 #include "ctl/ask/link.h"
 #include "ctl/screens/health.h"
 
@@ -31,6 +32,8 @@ struct kith_view_node {
     uint64_t disk_total_bytes, disk_free_bytes;
     uint64_t hints, hint_bytes, hint_oldest_ms, custody, thin_rows;
     uint64_t puts, gets, scans; /* since its start */
+    bool timed;                 /* it says how long these took: */
+    struct kith_histogram read_times, write_times;
     uint32_t pairs, pairs_never;
     uint64_t pairs_oldest_ms, uptime_ms;
     uint64_t condemned, swept, swept_bytes, sweep_ms_ago; /* UINT64_MAX: not yet */

@@ -14,6 +14,8 @@
 
 struct rates { /* a second; below 0: not known */
     double reads, writes, scans;
+    bool timed; /* it is known how long those took that came since: */
+    struct kith_histogram read_times, write_times;
 };
 
 struct line {
@@ -26,11 +28,21 @@ static double rate_of(uint64_t now, uint64_t then, uint64_t elapsed_ms)
     return (double)(now - then) * 1000.0 / (double)elapsed_ms;
 }
 
+static void times_of(const struct kith_view_node *node, const struct kith_view_node *then,
+                     struct rates *rates)
+{
+    rates->timed = node->timed && then->timed;
+    if (rates->timed) {
+        kith_histogram_since(&rates->read_times, &node->read_times, &then->read_times);
+        kith_histogram_since(&rates->write_times, &node->write_times, &then->write_times);
+    }
+}
+
 /* The same node, the look before; one that has been started again has counted from 0. */
 static struct rates rates_of(const struct kith_view_node *node, const struct kith_view *before,
                              uint64_t elapsed_ms)
 {
-    struct rates rates = {UNKNOWN, UNKNOWN, UNKNOWN};
+    struct rates rates = {.reads = UNKNOWN, .writes = UNKNOWN, .scans = UNKNOWN};
     for (uint32_t i = 0; before && elapsed_ms > 0 && node->up && i < before->count; i++) {
         const struct kith_view_node *then = &before->nodes[i];
         if (kith_uuid_equal(&then->uuid, &node->uuid) && then->up &&
@@ -39,6 +51,7 @@ static struct rates rates_of(const struct kith_view_node *node, const struct kit
             rates.reads = rate_of(node->gets, then->gets, elapsed_ms);
             rates.writes = rate_of(node->puts, then->puts, elapsed_ms);
             rates.scans = rate_of(node->scans, then->scans, elapsed_ms);
+            times_of(node, then, &rates);
         }
     }
     return rates;
@@ -93,10 +106,21 @@ static void rate_format(double rate, char text[KITH_FORMAT_SIZE])
     }
 }
 
+/* How long all but so many of a hundred took, at most; "-" of none. */
+static void time_format(const struct kith_histogram *times, double share,
+                        char text[KITH_FORMAT_SIZE])
+{
+    if (kith_histogram_count(times) == 0) {
+        (void)snprintf(text, KITH_FORMAT_SIZE, "-");
+    } else {
+        kith_format_duration(kith_histogram_quantile(times, share), text);
+    }
+}
+
 static void line_add(struct kith_columns *columns, const struct line *line)
 {
     const struct kith_view_node *node = line->node;
-    char text[7][KITH_FORMAT_SIZE];
+    char text[9][KITH_FORMAT_SIZE];
     double scans = line->rates.scans > 0 ? line->rates.scans : 0;
     uint64_t total = node->disk_total_bytes;
     kith_format_node(&node->uuid, text[0]);
@@ -107,6 +131,8 @@ static void line_add(struct kith_columns *columns, const struct line *line)
     kith_format_count(node->hints, text[4]);
     kith_format_count(node->pairs_never, text[5]);
     kith_format_age(node->up ? node->uptime_ms : node->seen_ms_ago, text[6]);
+    time_format(&line->rates.read_times, 0.99, text[7]); /* zeros where they are not known */
+    time_format(&line->rates.write_times, 0.99, text[8]);
     for (uint32_t i = 1; i < 6 && !node->up; i++) {
         (void)snprintf(text[i], sizeof text[i], "-");
     }
@@ -123,7 +149,9 @@ static void line_add(struct kith_columns *columns, const struct line *line)
                            text[3],
                            text[4],
                            text[5],
-                           text[6]};
+                           text[6],
+                           text[7],
+                           text[8]};
     kith_columns_add(columns,
                      !node->up            ? KITH_COLOUR_BAD
                      : urgency(node) > 0 ? KITH_COLOUR_WARN
@@ -134,7 +162,8 @@ static void line_add(struct kith_columns *columns, const struct line *line)
 /* Of all nodes; of those that are not known nothing. */
 static void total_print(const struct kith_view *view, const struct line *lines, FILE *out)
 {
-    struct rates all = {0, 0, 0};
+    static const struct kith_histogram none;
+    struct rates all = {0};
     uint64_t hints = 0;
     bool known = false;
     char text[4][KITH_FORMAT_SIZE];
@@ -145,6 +174,8 @@ static void total_print(const struct kith_view *view, const struct line *lines, 
             all.reads += lines[i].rates.reads;
             all.writes += lines[i].rates.writes;
             all.scans += lines[i].rates.scans;
+            kith_histogram_since(&all.read_times, &lines[i].rates.read_times, &none);
+            kith_histogram_since(&all.write_times, &lines[i].rates.write_times, &none);
         }
     }
     rate_format(known ? all.reads + all.scans : UNKNOWN, text[0]);
@@ -152,15 +183,21 @@ static void total_print(const struct kith_view *view, const struct line *lines, 
     kith_format_count(hints, text[2]);
     kith_format_count(kith_view_conflicts(view), text[3]);
     (void)fprintf(out,
-                  "%u of %u nodes up   reads %s/s   writes %s/s   hints %s   conflicts %s\n\n",
+                  "%u of %u nodes up   reads %s/s   writes %s/s   hints %s   conflicts %s\n",
                   view->up, view->count, text[0], text[1], text[2], text[3]);
+    time_format(&all.read_times, 0.5, text[0]);
+    time_format(&all.read_times, 0.99, text[1]);
+    time_format(&all.write_times, 0.5, text[2]);
+    time_format(&all.write_times, 0.99, text[3]);
+    (void)fprintf(out, "half of the reads in %s, 99%% in %s   half of the writes in %s, 99%% in %s\n\n",
+                  text[0], text[1], text[2], text[3]);
 }
 
 enum kith_err kith_top_print(struct kith_view *view, const struct kith_view *before,
                              uint64_t elapsed_ms, FILE *out, bool colours)
 {
-    static const char *const heads[] = {"STATE", "NODE", "ADDRESS", "READS", "WRITES",
-                                        "DISK",  "HINTS", "BEHIND", "SINCE"};
+    static const char *const heads[] = {"STATE", "NODE",   "ADDRESS", "READS",    "WRITES",   "DISK",
+                                        "HINTS", "BEHIND", "SINCE",   "READ 99%", "WRITE 99%"};
     int health = kith_view_health(view);
     struct line *lines = lines_make(view, before, elapsed_ms);
     struct kith_columns columns;
@@ -199,6 +236,18 @@ static json_t *rate_json(double rate)
     return rate < 0 ? json_null() : json_real(rate);
 }
 
+static json_t *time_json(const struct kith_histogram *times, double share)
+{
+    return kith_histogram_count(times) == 0
+               ? json_null()
+               : json_integer((json_int_t)(kith_histogram_quantile(times, share) / 1000u));
+}
+
+static json_t *times_json(const struct kith_histogram *times)
+{
+    return json_pack("{s:o, s:o}", "p50", time_json(times, 0.5), "p99", time_json(times, 0.99));
+}
+
 json_t *kith_top_json(struct kith_view *view, const struct kith_view *before, uint64_t elapsed_ms)
 {
     static const char *const words[] = {"healthy", "degraded", "below_quorum"};
@@ -210,10 +259,12 @@ json_t *kith_top_json(struct kith_view *view, const struct kith_view *before, ui
         char uuid[KITH_UUID_TEXT_SIZE];
         kith_uuid_format(&node->uuid, uuid);
         json_t *each = json_pack(
-            "{s:s, s:s, s:b, s:o, s:o, s:o, s:I, s:I, s:I}", "node", uuid, "address",
+            "{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I}", "node", uuid, "address",
             node->address, "up", (int)node->up, "reads_per_second",
             rate_json(lines[i].rates.reads), "writes_per_second", rate_json(lines[i].rates.writes),
-            "scans_per_second", rate_json(lines[i].rates.scans), "hints",
+            "scans_per_second", rate_json(lines[i].rates.scans), "read_us",
+            times_json(&lines[i].rates.read_times), "write_us",
+            times_json(&lines[i].rates.write_times), "hints",
             (json_int_t)(node->up ? node->hints : 0), "pairs_never",
             (json_int_t)(node->up ? node->pairs_never : 0), "uptime_ms",
             (json_int_t)(node->up ? node->uptime_ms : 0));

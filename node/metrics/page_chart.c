@@ -182,15 +182,11 @@ static void flow(const struct kith_history *history, uint64_t now_ms, struct kit
 
 static void latency_text(double us, char text[KITH_FORMAT_SIZE])
 {
-    (void)snprintf(text, KITH_FORMAT_SIZE,
-                   us < 0          ? "-"
-                   : us < 1000     ? "%.0f us"
-                   : us < 10000    ? "%.1f ms"
-                   : us < 1000000  ? "%.0f ms"
-                                   : "%.1f s",
-                   us < 1000      ? us
-                   : us < 1000000 ? us / 1000
-                                  : us / 1000000);
+    if (us < 0) {
+        (void)snprintf(text, KITH_FORMAT_SIZE, "-");
+    } else {
+        kith_format_duration((uint64_t)(us * 1000), text);
+    }
 }
 
 static void latency(const struct kith_history *history, uint64_t now_ms, struct kith_buf *buf)

@@ -221,3 +221,12 @@ const struct kith_served_figures *kith_served_figures(const struct kith_served *
 {
     return &served->figures;
 }
+
+void kith_served_times(const struct kith_served_figures *figures, struct kith_histogram *ret_reads,
+                       struct kith_histogram *ret_writes)
+{
+    static const struct kith_histogram none;
+    *ret_reads = figures->durations[KITH_OP_GET];
+    kith_histogram_since(ret_reads, &figures->durations[KITH_OP_SCAN], &none);
+    *ret_writes = figures->durations[KITH_OP_PUT];
+}

@@ -12,7 +12,7 @@
 #ifndef KITH_METRICS_SERVED_H
 #define KITH_METRICS_SERVED_H
 
-#include "metrics/histogram.h"
+#include "base/histogram.h"
 #include "wire/msg.h"
 
 #define KITH_SERVED_NOTED 16384u
@@ -81,5 +81,8 @@ void kith_served_begin(struct kith_served *served, uint64_t conn, const struct k
 void kith_served_end(struct kith_served *served, uint64_t conn, const struct kith_msg *msg,
                        uint64_t now_ns);
 const struct kith_served_figures *kith_served_figures(const struct kith_served *served);
+/* How long gets and scans took; how long puts did. */
+void kith_served_times(const struct kith_served_figures *figures, struct kith_histogram *ret_reads,
+                       struct kith_histogram *ret_writes);
 
 #endif

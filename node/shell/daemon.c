@@ -119,8 +119,9 @@ static void do_send(struct daemon *daemon, const struct kith_effect *effect)
     if (conn == 0) {
         return;
     }
-    daemon_metrics_goes(daemon, conn, effect->msg);
-    enum kith_err err = kith_rpc_send(daemon->rpc, conn, effect->msg);
+    struct kith_msg room;
+    const struct kith_msg *msg = daemon_metrics_goes(daemon, conn, effect->msg, &room);
+    enum kith_err err = kith_rpc_send(daemon->rpc, conn, msg);
     if (err == KITH_ELIMIT) { /* it does not read: a stream with a hole in it is worth nothing */
         kith_rpc_close(daemon->rpc, conn, "too much unread");
     } else if (err != KITH_OK && err != KITH_ECLOSED) {

@@ -57,6 +57,10 @@ struct daemon {
     /* all below: the core's thread */
     struct kith_served *requests; /* NULL: nobody looks */
     uint64_t metrics_start_ms;      /* wall clock */
+    struct daemon_times {           /* of the STATUS_RES that is being sent */
+        struct kith_duration_bucket reads[KITH_HISTOGRAM_BOUNDS + 1];
+        struct kith_duration_bucket writes[KITH_HISTOGRAM_BOUNDS + 1];
+    } times;
     struct door_ask *asks; /* of the door, not answered yet */
     uint64_t ask_last;
     bool door_accepted; /* the core knows DAEMON_DOOR_CONN */
@@ -119,6 +123,8 @@ void daemon_metrics_start(struct daemon *daemon);
 void daemon_metrics_stop(struct daemon *daemon); /* before either ends */
 /* A message has come, or goes out, on a connection of the transport. */
 void daemon_metrics_came(struct daemon *daemon, uint64_t rpc, const struct kith_msg *msg);
-void daemon_metrics_goes(struct daemon *daemon, uint64_t rpc, const struct kith_msg *msg);
+/* Returns what is to be sent: the message itself or, in *room, with what the core does not know of. */
+const struct kith_msg *daemon_metrics_goes(struct daemon *daemon, uint64_t rpc,
+                                           const struct kith_msg *msg, struct kith_msg *room);
 
 #endif

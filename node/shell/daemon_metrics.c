@@ -27,11 +27,38 @@ void daemon_metrics_came(struct daemon *daemon, uint64_t rpc, const struct kith_
     }
 }
 
-void daemon_metrics_goes(struct daemon *daemon, uint64_t rpc, const struct kith_msg *msg)
+static void times_fill(const struct kith_histogram *histogram, struct kith_duration_bucket *buckets)
+{
+    for (uint32_t i = 0; i <= KITH_HISTOGRAM_BOUNDS; i++) {
+        buckets[i].up_to_ns = i < KITH_HISTOGRAM_BOUNDS ? kith_histogram_bounds_ns[i] : UINT64_MAX;
+        buckets[i].count = histogram->buckets[i];
+    }
+}
+
+/* The status with the times that requests take: the core's clock is none to measure them by. */
+static const struct kith_msg *with_times(struct daemon *daemon, const struct kith_msg *msg,
+                                         struct kith_msg *room)
+{
+    struct kith_histogram reads, writes;
+    kith_served_times(kith_served_figures(daemon->requests), &reads, &writes);
+    times_fill(&reads, daemon->times.reads);
+    times_fill(&writes, daemon->times.writes);
+    *room = *msg;
+    struct kith_status_res *status = &room->u.status_res;
+    status->read_time_count = status->write_time_count = KITH_HISTOGRAM_BOUNDS + 1;
+    status->read_times = daemon->times.reads;
+    status->write_times = daemon->times.writes;
+    return room;
+}
+
+const struct kith_msg *daemon_metrics_goes(struct daemon *daemon, uint64_t rpc,
+                                           const struct kith_msg *msg, struct kith_msg *room)
 {
     if (daemon->requests != NULL && kith_served_ends(msg->kind)) {
         kith_served_end(daemon->requests, rpc, msg, clock_ns());
     }
+    bool told = daemon->requests != NULL && msg->kind == KITH_MSG_STATUS_RES;
+    return told ? with_times(daemon, msg, room) : msg;
 }
 
 /* ---- Snapshots ---- */

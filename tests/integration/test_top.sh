@@ -20,11 +20,13 @@ for i in $(seq 20); do
 done
 rates() {
     /usr/bin/python3 -c 'import json, sys
-decoder, text, at, rates = json.JSONDecoder(), open(sys.argv[1]).read(), 0, []
+decoder, text, at, rates, times = json.JSONDecoder(), open(sys.argv[1]).read(), 0, [], []
 while text[at:].strip():
     look, at = decoder.raw_decode(text, at + len(text[at:]) - len(text[at:].lstrip()))
     rates.append(look["nodes"][0]["writes_per_second"])
-assert rates[0] is None and max(rate or 0 for rate in rates) > 0, rates' "$work/json"
+    times.append(look["nodes"][0]["write_us"])
+assert rates[0] is None and max(rate or 0 for rate in rates) > 0, rates
+assert any(t["p99"] and 0 <= t["p50"] <= t["p99"] < 10e6 for t in times), times' "$work/json"
 }
 wait_for 20 "a look that has counted the writes" rates
 kill $top

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "metrics/histogram.h"
+#include "base/histogram.h"
 
 static void test_bounds(void **state)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "metrics/histogram.h"
+#include "base/histogram.h"
 
 const uint64_t kith_histogram_bounds_ns[KITH_HISTOGRAM_BOUNDS] = {
     100000,    250000,    500000,     1000000,    2500000,    5000000,    10000000,   25000000,

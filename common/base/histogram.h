@@ -6,8 +6,8 @@
  * quantile is off by less than that, whatever was measured, and histograms of different nodes and
  * times can be added. One writer; a copy may be read anywhere. Checked by
  * tests/unit/test_histogram.c. */
-#ifndef KITH_METRICS_HISTOGRAM_H
-#define KITH_METRICS_HISTOGRAM_H
+#ifndef KITH_BASE_HISTOGRAM_H
+#define KITH_BASE_HISTOGRAM_H
 
 #include <stdint.h>
 
