@@ -9,10 +9,10 @@
  *     chunks/NNNNNN    packs of at most KITH_BACKUP_PACK_SIZE: HEAD, then CHUNKs; refs come first
  *
  * Files only grow (backup_record.h), but where older runs are forgotten (backup_forget.h), so that a run
- * that was killed is gone on with by the next one: what
- * it had written whole counts as held, and what was torn off is cut. What belongs together is flushed in
- * this order: chunks, rows, the partition's MARK, the line in `runs`. The line says what each
- * partition's last MARK is (as one checksum over all), so that a log that has lost its end is found.
+ * that was killed is gone on with by the next one: what it had written whole counts as held, and what was
+ * torn off is cut. What belongs together is flushed in this order: chunks, rows, the partition's MARK, the
+ * line in `runs`. The line says what each partition's last MARK is (as one checksum over all), so that a
+ * log that has lost its end is found.
  *
  * Damage, as opposed to an end that was being written, is an error that names file and byte.
  * One thread. Checked by tests/unit/test_backup_dir.c. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * restore.c - kithctl restore: from a folder, partition by partition, as of a run; or from a stream, in
- * the order in which it comes. */
+ * the order in which it comes. Rows of several partitions are under way at a time; one thread reads. */
 #include "ctl/backup/restore.h"
 
 #include <errno.h>
@@ -28,13 +28,17 @@ struct command {
     struct kith_backup_dir dir;
     struct kith_restore_batch batch; /* of a stream */
     uint64_t run;
-    uint32_t partitions, partition;
+    uint32_t partitions;
+    struct kith_restore_pool *pool;
+    /* protected by restore.lock: */
+    uint32_t done; /* partitions that are through */
     uint64_t wrong; /* what is not restored as it was */
     struct kith_bar bar;
     bool shown;
     uint64_t drawn_ms;
 };
 
+/* With the lock held. */
 static void warn(void *arg, const char *text)
 {
     struct command *command = arg;
@@ -46,20 +50,66 @@ static void warn(void *arg, const char *text)
     }
 }
 
+static void tell(struct command *command, const char *text)
+{
+    pthread_mutex_lock(&command->restore.lock);
+    warn(command, text);
+    pthread_mutex_unlock(&command->restore.lock);
+}
+
 static void draw(struct command *command, bool last)
 {
     char text[KITH_BAR_SIZE];
     uint64_t now_ms = kith_mono_ms();
-    if (!command->shown || (!last && now_ms - command->drawn_ms < DRAWN_MS)) {
-        return;
+    pthread_mutex_lock(&command->restore.lock);
+    if (command->shown && (last || now_ms - command->drawn_ms >= DRAWN_MS)) {
+        command->drawn_ms = now_ms;
+        kith_bar_format(&command->bar, now_ms, command->done, command->partitions,
+                        command->restore.bytes, "partitions", text);
+        kith_bar_draw(last ? NULL : text);
     }
-    command->drawn_ms = now_ms;
-    kith_bar_format(&command->bar, now_ms, command->partition, command->partitions,
-                    command->restore.bytes, "partitions", text);
-    kith_bar_draw(last ? NULL : text);
+    pthread_mutex_unlock(&command->restore.lock);
 }
 
 /* ---- Rows of a partition ---- */
+
+/* What is restored of it is under way, and points into it. */
+struct part {
+    struct command *command;
+    struct kith_backup_state state;
+    struct kith_backup_log log; /* of a folder */
+    uint32_t uses; /* batches, and who reads it; protected by the lock */
+};
+
+static enum kith_err part_new(struct command *command, uint32_t partition, uint32_t partitions,
+                              struct part **ret_part, struct kith_error *error)
+{
+    struct part *part = kith_calloc(1, sizeof *part);
+    if (!part) {
+        return kith_error_set(error, KITH_ENOMEM, "out of memory");
+    }
+    part->command = command;
+    part->uses = 1;
+    kith_backup_state_init(&part->state, partition, partitions);
+    *ret_part = part;
+    return KITH_OK;
+}
+
+static void part_drop(void *arg)
+{
+    struct part *part = arg;
+    struct command *command = part->command;
+    pthread_mutex_lock(&command->restore.lock);
+    bool last = --part->uses == 0;
+    command->done += last ? 1 : 0;
+    pthread_mutex_unlock(&command->restore.lock);
+    if (last) {
+        kith_backup_log_release(&part->log);
+        kith_backup_state_release(&part->state);
+        kith_free(part);
+    }
+    draw(command, false);
+}
 
 static int by_group(const void *a, const void *b)
 {
@@ -77,7 +127,7 @@ static bool wanted(const struct kith_backup_row *row)
 }
 
 /* From rows[0] on, those of its group that go together; how many. */
-static enum kith_err batch_restore(struct command *command, struct kith_backup_row *const rows[],
+static enum kith_err batch_restore(struct part *part, struct kith_backup_row *const rows[],
                                    size_t left, uint32_t *ret_count, struct kith_error *error)
 {
     struct kith_restore_row batch[KITH_BATCH_MAX];
@@ -92,12 +142,23 @@ static enum kith_err batch_restore(struct command *command, struct kith_backup_r
         count++;
     }
     *ret_count = count;
-    return kith_restore_rows(&command->restore, &rows[0]->group, batch, count, error);
+    struct command *command = part->command;
+    pthread_mutex_lock(&command->restore.lock);
+    part->uses++;
+    pthread_mutex_unlock(&command->restore.lock);
+    enum kith_err err = kith_restore_pool_add(command->pool, &rows[0]->group, batch, count, part,
+                                              error);
+    if (err != KITH_OK) {
+        part_drop(part);
+    }
+    return err;
 }
 
-static enum kith_err state_restore(struct command *command, const struct kith_backup_state *state,
-                                   struct kith_error *error)
+/* All of its rows begin to be restored. */
+static enum kith_err part_restore(struct part *part, struct kith_error *error)
 {
+    struct command *command = part->command;
+    const struct kith_backup_state *state = &part->state;
     size_t count = 0;
     struct kith_backup_row **rows =
         kith_malloc((state->row_count + 1) * sizeof(struct kith_backup_row *));
@@ -113,10 +174,11 @@ static enum kith_err state_restore(struct command *command, const struct kith_ba
     enum kith_err err = KITH_OK;
     uint32_t taken = 0;
     for (size_t at = 0; at < count && err == KITH_OK; at += taken) {
-        err = batch_restore(command, rows + at, count - at, &taken, error);
-        draw(command, false);
+        err = batch_restore(part, rows + at, count - at, &taken, error);
     }
+    pthread_mutex_lock(&command->restore.lock);
     command->restore.rows += count;
+    pthread_mutex_unlock(&command->restore.lock);
     kith_free(rows);
     return err;
 }
@@ -156,7 +218,7 @@ static enum kith_err run_choose(struct command *command, const struct kith_backu
                        "run %" PRIu64 " is not whole: partitions that it has not are as of the run "
                        "before, or missing",
                        run);
-        warn(command, text);
+        tell(command, text);
     }
     return err;
 }
@@ -176,24 +238,24 @@ static enum kith_err folder_restore(struct command *command, struct kith_error *
         err = kith_error_set(error, KITH_ENOMEM, "out of memory");
     }
     for (uint32_t p = 0; p < command->partitions && err == KITH_OK; p++) {
-        struct kith_backup_state state;
-        struct kith_backup_log log;
-        command->partition = p;
-        kith_backup_state_init(&state, p, command->partitions);
-        err = kith_backup_log_read(&command->dir, p, command->run, &state, &log, error);
-        marks[p] = log.mark_sum;
+        struct part *part = NULL;
+        err = part_new(command, p, command->partitions, &part, error);
+        if (err != KITH_OK) {
+            break;
+        }
+        err = kith_backup_log_read(&command->dir, p, command->run, &part->state, &part->log, error);
+        marks[p] = part->log.mark_sum;
         if (err == KITH_ECORRUPT) { /* what stands before it is good */
-            warn(command, error->message);
+            tell(command, error->message);
             err = KITH_OK;
         }
         if (err == KITH_OK) {
-            err = state_restore(command, &state, error);
+            err = part_restore(part, error);
         }
-        kith_backup_log_release(&log);
-        kith_backup_state_release(&state);
+        part_drop(part);
     }
     if (err == KITH_OK && run && !kith_backup_marks_fit(run, marks, command->partitions)) {
-        warn(command, "a log has lost its end: some rows are as of an earlier run (kithctl backup "
+        tell(command, "a log has lost its end: some rows are as of an earlier run (kithctl backup "
                       "--check)");
     }
     kith_free(marks);
@@ -205,7 +267,7 @@ static enum kith_err folder_restore(struct command *command, struct kith_error *
 struct stream {
     struct kith_buf buf; /* the record at hand */
     struct kith_arena arena;
-    struct kith_backup_state state; /* of the partition at hand */
+    struct part *part; /* the one at hand; NULL: none */
     bool begun, ended;
 };
 
@@ -255,10 +317,14 @@ static enum kith_err record_read(struct stream *stream, struct kith_backup_recor
                                            kith_err_text((int)err));
 }
 
-static enum kith_err hold(struct stream *stream, const struct kith_backup_record *record,
-                          struct kith_error *error)
+static enum kith_err hold(struct command *command, struct stream *stream,
+                          const struct kith_backup_record *record, struct kith_error *error)
 {
-    struct kith_backup_state *state = &stream->state;
+    enum kith_err err = stream->part ? KITH_OK : part_new(command, 0, 1, &stream->part, error);
+    if (err != KITH_OK) {
+        return err;
+    }
+    struct kith_backup_state *state = &stream->part->state;
     const uint8_t *copy = kith_arena_copy(&state->arena, record->u.row.state.data,
                                           record->u.row.state.size);
     bool good = copy && kith_backup_state_hold(
@@ -272,7 +338,7 @@ static enum kith_err told(struct command *command, enum kith_err err,
                           const struct kith_error *error)
 {
     if (err == KITH_EBUSY) {
-        warn(command, error->message);
+        tell(command, error->message);
         return KITH_OK;
     }
     return err;
@@ -281,19 +347,20 @@ static enum kith_err told(struct command *command, enum kith_err err,
 static enum kith_err mark_take(struct command *command, struct stream *stream,
                                const struct kith_backup_record *record, struct kith_error *error)
 {
-    command->partition = record->u.mark.partition;
     enum kith_err err =
         told(command, kith_restore_chunks_flush(&command->restore, &command->batch, error), error);
-    if (err == KITH_OK) {
-        err = state_restore(command, &stream->state, error);
+    if (err == KITH_OK && stream->part) {
+        err = part_restore(stream->part, error);
     }
     if (err == KITH_OK && !record->u.mark.whole) {
         char text[64];
-        (void)snprintf(text, sizeof text, "partition %u is not whole", command->partition);
-        warn(command, text);
+        (void)snprintf(text, sizeof text, "partition %u is not whole", record->u.mark.partition);
+        tell(command, text);
     }
-    kith_backup_state_release(&stream->state);
-    kith_backup_state_init(&stream->state, 0, command->partitions);
+    if (stream->part) {
+        part_drop(stream->part);
+    }
+    stream->part = NULL;
     return err;
 }
 
@@ -314,7 +381,7 @@ static enum kith_err record_take(struct command *command, struct stream *stream,
                     kith_restore_chunk_add(&command->restore, &command->batch, record, error),
                     error);
     case KITH_BACKUP_ROW:
-        return hold(stream, record, error);
+        return hold(command, stream, record, error);
     case KITH_BACKUP_MARK:
         return mark_take(command, stream, record, error);
     case KITH_BACKUP_END:
@@ -330,7 +397,6 @@ static enum kith_err stream_restore(struct command *command, struct kith_error *
     memset(&stream, 0, sizeof stream);
     kith_buf_init(&stream.buf);
     kith_arena_init(&stream.arena, 0);
-    kith_backup_state_init(&stream.state, 0, 1);
     enum kith_err err = KITH_OK;
     while (err == KITH_OK && !stream.ended) {
         struct kith_backup_record record;
@@ -339,7 +405,9 @@ static enum kith_err stream_restore(struct command *command, struct kith_error *
             err = record_take(command, &stream, &record, error);
         }
     }
-    kith_backup_state_release(&stream.state);
+    if (stream.part) {
+        part_drop(stream.part);
+    }
     kith_arena_release(&stream.arena);
     kith_buf_release(&stream.buf);
     return err;
@@ -377,7 +445,18 @@ static enum kith_err run(struct command *command, bool streams, struct kith_erro
     enum kith_err err = kith_door_open(command->args, NULL, &command->door, error);
     command->restore.client = command->door.client;
     if (err == KITH_OK) {
+        err = kith_restore_pool_new(&command->restore, part_drop, &command->pool, error);
+    }
+    if (err == KITH_OK) {
         err = streams ? stream_restore(command, error) : folder_restore(command, error);
+    }
+    if (command->pool) {
+        struct kith_error failed; /* what was read before an error is restored all the same */
+        enum kith_err restored = kith_restore_pool_wait(command->pool, &failed);
+        if (err == KITH_OK && restored != KITH_OK) {
+            *error = failed;
+            err = restored;
+        }
     }
     if (command->drawn_ms > 0) {
         draw(command, true);
@@ -393,6 +472,7 @@ int kith_ctl_restore(const struct kith_ctl_args *args)
     command.args = args;
     command.dir.lock = command.dir.pack.fd = -1;
     command.shown = kith_bar_shown(args->json);
+    pthread_mutex_init(&command.restore.lock, NULL);
     command.restore.warn = warn;
     command.restore.warn_arg = &command;
     bool streams = strcmp(args->positional[0], "-") == 0;
@@ -407,6 +487,7 @@ int kith_ctl_restore(const struct kith_ctl_args *args)
     if (command.wrong > WARNINGS_MAX) {
         kith_report_warning(args->json, "%" PRIu64 " more of these", command.wrong - WARNINGS_MAX);
     }
+    kith_restore_pool_free(command.pool);
     kith_restore_batch_release(&command.batch);
     kith_backup_index_release(&command.restore.done);
     kith_backup_dir_close(&command.dir);
@@ -416,5 +497,6 @@ int kith_ctl_restore(const struct kith_ctl_args *args)
     if (err != KITH_OK) {
         return kith_ctl_fail(args, &error);
     }
+    pthread_mutex_destroy(&command.restore.lock);
     return command.wrong > 0 ? KITH_CTL_FAILED : KITH_CTL_OK;
 }

@@ -12,11 +12,46 @@
 
 void kith_restore_batch_release(struct kith_restore_batch *batch)
 {
+    if (batch->restore) {
+        pthread_mutex_lock(&batch->restore->lock);
+        batch->restore->held -= batch->bytes;
+        pthread_mutex_unlock(&batch->restore->lock);
+    }
     for (uint32_t i = 0; i < batch->count; i++) {
         kith_blob_drop(batch->chunks[i].payload);
         kith_free(batch->chunks[i].refs);
     }
     memset(batch, 0, sizeof *batch);
+}
+
+static bool is_done(struct kith_restore *restore, const struct kith_chunk_id *id)
+{
+    pthread_mutex_lock(&restore->lock);
+    bool done = kith_backup_index_find(&restore->done, id) != NULL;
+    pthread_mutex_unlock(&restore->lock);
+    return done;
+}
+
+/* The chunk is there. Others may have sent it, too: it counts once, whoever says so first. */
+static bool done_add(struct kith_restore *restore, const struct kith_chunk_id *id, bool sent)
+{
+    pthread_mutex_lock(&restore->lock);
+    const struct kith_backup_place *before = kith_backup_index_find(&restore->done, id);
+    bool counted = before && before->pack == KITH_RESTORE_SENT;
+    struct kith_backup_place place = {*id, sent || counted ? KITH_RESTORE_SENT : 0, 0};
+    bool good = kith_backup_index_add(&restore->done, &place) == KITH_OK;
+    restore->chunks_put += sent && !counted ? 1 : 0;
+    pthread_mutex_unlock(&restore->lock);
+    return good;
+}
+
+/* Whether all that are under way together hold so much that what there is of a batch is to go first. */
+static bool much_held(struct kith_restore *restore)
+{
+    pthread_mutex_lock(&restore->lock);
+    bool much = restore->held >= KITH_RESTORE_HELD;
+    pthread_mutex_unlock(&restore->lock);
+    return much;
 }
 
 /* ---- Several puts at a time ---- */
@@ -62,8 +97,9 @@ static void put_begin(struct kith_restore *restore, struct puts *puts,
         struct kith_client_result result = {.err = err};
         on_put(puts, &result);
     }
-    restore->chunks_put++;
+    pthread_mutex_lock(&restore->lock);
     restore->bytes += chunk->payload->size;
+    pthread_mutex_unlock(&restore->lock);
 }
 
 static enum kith_err puts_wait(struct puts *puts, struct kith_error *error)
@@ -121,20 +157,22 @@ static enum kith_err lease(struct kith_restore *restore, const struct kith_resto
 enum kith_err kith_restore_chunks_flush(struct kith_restore *restore,
                                         struct kith_restore_batch *batch, struct kith_error *error)
 {
-    bool missing[KITH_RESTORE_CHUNKS];
+    bool missing[KITH_RESTORE_CHUNKS], sent[KITH_RESTORE_CHUNKS];
     uint32_t count = 0;
+    uint64_t bytes = 0;
     struct puts puts = {.out = 0};
     if (batch->count == 0) {
         return KITH_OK;
     }
-    uint64_t before = restore->bytes;
     enum kith_err err = lease(restore, batch, missing, &count, error);
+    memcpy(sent, missing, sizeof sent);
     if (err == KITH_OK && count > 0) {
         pthread_mutex_init(&puts.lock, NULL);
         pthread_cond_init(&puts.changed, NULL);
         for (uint32_t i = 0; i < batch->count; i++) {
-            if (missing[i]) {
+            if (sent[i]) {
                 put_begin(restore, &puts, &batch->chunks[i]);
+                bytes += batch->chunks[i].payload->size;
             }
         }
         err = puts_wait(&puts, error);
@@ -143,11 +181,10 @@ enum kith_err kith_restore_chunks_flush(struct kith_restore *restore,
         if (err == KITH_OK) {
             err = lease(restore, batch, missing, &count, error);
         }
-        kith_backup_limit_wait(&restore->limit, restore->bytes - before);
+        kith_backup_limit_wait(&restore->limit, bytes);
     }
     for (uint32_t i = 0; i < batch->count && err == KITH_OK; i++) {
-        struct kith_backup_place place = {batch->chunks[i].id, 0, 0};
-        if (!missing[i] && kith_backup_index_add(&restore->done, &place) != KITH_OK) {
+        if (!missing[i] && !done_add(restore, &batch->chunks[i].id, sent[i])) {
             err = kith_error_set(error, KITH_ENOMEM, "out of memory");
         }
     }
@@ -167,10 +204,11 @@ enum kith_err kith_restore_chunk_add(struct kith_restore *restore,
 {
     enum kith_err err = KITH_OK;
     uint32_t refs = record->u.chunk.ref_count;
-    if (kith_backup_index_find(&restore->done, &record->u.chunk.id)) {
+    if (is_done(restore, &record->u.chunk.id)) {
         return KITH_OK;
     }
-    if (batch->count == KITH_RESTORE_CHUNKS || batch->bytes >= KITH_RESTORE_BYTES || refs > 0) {
+    if (batch->count == KITH_RESTORE_CHUNKS || batch->bytes >= KITH_RESTORE_BYTES || refs > 0 ||
+        much_held(restore)) {
         err = kith_restore_chunks_flush(restore, batch, error);
     }
     if (err != KITH_OK) {
@@ -185,6 +223,10 @@ enum kith_err kith_restore_chunk_add(struct kith_restore *restore,
     chunk->payload = kith_blob_new(record->u.chunk.contents.size);
     batch->count++;
     batch->bytes += record->u.chunk.contents.size;
+    batch->restore = restore;
+    pthread_mutex_lock(&restore->lock);
+    restore->held += record->u.chunk.contents.size;
+    pthread_mutex_unlock(&restore->lock);
     if (!chunk->refs || !chunk->payload) {
         return kith_error_set(error, KITH_ENOMEM, "out of memory");
     }
@@ -218,7 +260,7 @@ static enum kith_err chunks_below(struct kith_restore *restore, struct kith_rest
         struct kith_backup_record record;
         struct kith_arena arena;
         struct kith_buf bytes;
-        if (kith_backup_index_find(&restore->done, &ids[i])) {
+        if (is_done(restore, &ids[i])) {
             continue;
         }
         const struct kith_backup_place *place =

@@ -147,8 +147,10 @@ static enum kith_err chunks(struct rows *rows, struct kith_error *error)
                 (void)snprintf(text, sizeof text, "a version of row '%.*s' is left out: %s",
                                (int)(rows->rows[i].name.size < 64 ? rows->rows[i].name.size : 64),
                                (const char *)rows->rows[i].name.data, error->message);
+                pthread_mutex_lock(&restore->lock);
                 restore->lost++;
                 restore->warn(restore->warn_arg, text);
+                pthread_mutex_unlock(&restore->lock);
             } else if (err != KITH_OK) {
                 return err;
             } else {
@@ -165,8 +167,9 @@ static enum kith_err chunks(struct rows *rows, struct kith_error *error)
 static bool put_make(struct rows *rows, struct kith_put_update updates[KITH_BATCH_MAX],
                      struct kith_client_op *op)
 {
+    struct kith_restore *restore = rows->restore;
     size_t bytes = 0;
-    uint32_t count = 0;
+    uint32_t count = 0, first = 0;
     memset(op, 0, sizeof *op);
     op->kind = KITH_CLIENT_PUT;
     op->u.put.group = *rows->group;
@@ -192,13 +195,16 @@ static bool put_make(struct rows *rows, struct kith_put_update updates[KITH_BATC
         update->ref_count = sibling->ref_count;
         update->refs = sibling->refs;
         update->value = sibling->value;
-        rows->restore->rows_put += versions->next == 0 ? 1 : 0;
+        first += versions->next == 0 ? 1 : 0;
         versions->next++;
     }
     op->u.put.update_count = count;
-    rows->restore->versions_put += count;
-    rows->restore->bytes += bytes;
-    kith_backup_limit_wait(&rows->restore->limit, bytes);
+    pthread_mutex_lock(&restore->lock);
+    restore->rows_put += first;
+    restore->versions_put += count;
+    restore->bytes += bytes;
+    pthread_mutex_unlock(&restore->lock);
+    kith_backup_limit_wait(&restore->limit, bytes);
     return count > 0;
 }
 

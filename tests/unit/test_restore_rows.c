@@ -35,6 +35,7 @@ static int setup(void **state)
     (void)state;
     memset(&restore, 0, sizeof restore);
     warned[0] = '\0';
+    pthread_mutex_init(&restore.lock, NULL);
     cluster = kith_fake_cluster_new();
     restore.client = kith_fake_client_new(cluster, "restorer@here");
     restore.warn = on_warn;
