@@ -44,6 +44,7 @@ struct backup {
     uint64_t run;
     uint64_t keep; /* whole runs; 0: all of them */
     struct kith_backup_forget forget;
+    uint64_t forget_done; /* as told last */
     struct kith_checksum *marks; /* of each partition's last MARK; each its worker's */
     pthread_mutex_t lock;
     /* protected by lock: */
@@ -475,8 +476,8 @@ static enum kith_err print(struct backup *backup, struct kith_error *error)
     if (backup->keep > 0) {
         kith_format_count(backup->forget.runs, text[0]);
         kith_format_bytes(backup->forget.freed, text[1]);
-        (void)printf("forgotten: %s older runs, %s freed; the oldest is run %" PRIu64 "\n", text[0],
-                     text[1], backup->forget.oldest);
+        (void)printf("forgotten: %s older run%s, %s freed; the oldest is run %" PRIu64 "\n", text[0],
+                     backup->forget.runs == 1 ? "" : "s", text[1], backup->forget.oldest);
     }
     return KITH_OK;
 }
@@ -542,6 +543,23 @@ static enum kith_err target_done(struct backup *backup, struct kith_error *error
                           : err;
 }
 
+static void on_forget(void *arg, uint64_t done, uint64_t all, const char *what)
+{
+    struct backup *backup = arg;
+    char text[KITH_BAR_SIZE];
+    uint64_t now_ms = kith_mono_ms();
+    if (!backup->shown || (done < all && now_ms - backup->drawn_ms < DRAWN_MS)) {
+        return;
+    }
+    if (done < backup->forget_done) { /* the next step */
+        memset(&backup->bar, 0, sizeof backup->bar);
+    }
+    backup->forget_done = done;
+    backup->drawn_ms = now_ms;
+    kith_bar_format(&backup->bar, now_ms, done, all, backup->forget.freed, what, text);
+    kith_bar_draw(text);
+}
+
 /* Older runs, where that is asked for: only now that another one has ended. */
 static enum kith_err forget(struct backup *backup, struct kith_error *error)
 {
@@ -551,7 +569,13 @@ static enum kith_err forget(struct backup *backup, struct kith_error *error)
     backup->forget.dir = &backup->dir;
     backup->forget.keep = backup->keep;
     backup->forget.dead_min = KITH_BACKUP_DEAD_MIN;
+    backup->forget.progress = on_forget;
+    backup->forget.progress_arg = backup;
+    memset(&backup->bar, 0, sizeof backup->bar);
     enum kith_err err = kith_backup_forget(&backup->forget, error);
+    if (backup->shown) {
+        kith_bar_draw(NULL);
+    }
     return err == KITH_OK ? err
                           : kith_error_wrap(error,
                                             "run %" PRIu64 " has ended, but older ones are not "

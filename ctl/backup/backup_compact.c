@@ -133,7 +133,7 @@ static enum kith_err mark_take(struct compact *compact, bool first,
 {
     uint64_t rows = 0;
     struct kith_checksum root;
-    kith_backup_state_root(&compact->all, true, &rows, &root);
+    kith_backup_state_held(&compact->all, &rows, &root);
     if (rows != mark->u.mark.rows || !kith_checksum_equal(&root, &mark->u.mark.root)) {
         return kith_error_set(error, KITH_ECORRUPT,
                               "%.300s: the rows before byte %zu are not those of run %" PRIu64

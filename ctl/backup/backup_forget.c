@@ -27,6 +27,14 @@ static void step(struct kith_backup_forget *forget, const char *path)
     }
 }
 
+void kith_backup_forget_progress(const struct kith_backup_forget *forget, uint64_t done,
+                                 uint64_t all, const char *what)
+{
+    if (forget->progress) {
+        forget->progress(forget->progress_arg, done, all, what);
+    }
+}
+
 /* ---- Files that take the place of others ---- */
 
 /* Names in the folder are on the disk. */
@@ -207,6 +215,7 @@ enum kith_err kith_backup_forget(struct kith_backup_forget *forget, struct kith_
     }
     for (uint32_t p = 0; p < dir->partitions && err == KITH_OK; p++) {
         err = kith_backup_compact(forget, p, error);
+        kith_backup_forget_progress(forget, p + 1, dir->partitions, "partitions");
     }
     if (err == KITH_OK) {
         err = folder_sync(dir, "rows", error);

@@ -29,6 +29,9 @@ struct kith_backup_forget {
     uint64_t dead_min; /* bytes: a file with less of what is dead stays as it is */
     void (*step)(void *arg, const char *path); /* before each change to the folder; NULL: nobody looks */
     void *step_arg;
+    /* so many of so many logs or packs were looked at; NULL: nobody looks */
+    void (*progress)(void *arg, uint64_t done, uint64_t all, const char *what);
+    void *progress_arg;
     uint32_t runs;                 /* that were forgotten */
     uint64_t oldest;               /* that is kept; 0: none has ended */
     uint64_t freed;                /* bytes */
@@ -48,6 +51,8 @@ KITH_MUST_CHECK enum kith_err kith_backup_compact(struct kith_backup_forget *for
 KITH_MUST_CHECK enum kith_err kith_backup_sweep(struct kith_backup_forget *forget,
                                                 struct kith_error *error);
 
+void kith_backup_forget_progress(const struct kith_backup_forget *forget, uint64_t done,
+                                 uint64_t all, const char *what);
 /* Whether a file of so many bytes, of which so many are alive, is written anew. */
 bool kith_backup_mostly_dead(const struct kith_backup_forget *forget, uint64_t size, uint64_t live);
 /* Begins a file in the place of the one at `path`, with its HEAD. */

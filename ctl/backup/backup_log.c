@@ -87,7 +87,7 @@ static enum kith_err hold_rows(struct kith_backup_walk *walk, uint64_t end, uint
         if (err == KITH_OK && walk->at == mark_end && mark_end > 0) {
             uint64_t rows = 0;
             struct kith_checksum root;
-            kith_backup_state_root(state, true, &rows, &root);
+            kith_backup_state_held(state, &rows, &root);
             if (rows != log->mark.u.mark.rows ||
                 !kith_checksum_equal(&root, &log->mark.u.mark.root)) {
                 return kith_error_set(error, KITH_ECORRUPT,

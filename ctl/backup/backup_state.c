@@ -103,6 +103,10 @@ enum kith_err kith_backup_state_hold(struct kith_backup_state *state,
     if (!row) {
         return KITH_ENOMEM;
     }
+    state->held_rows += encoded.size > 0 ? 1 : 0;
+    state->held_rows -= row->held.there ? 1 : 0;
+    kith_sum_replace(&state->held_sum, row->held.there ? &row->held.hash : &no_hash,
+                     encoded.size > 0 ? hash : &no_hash);
     row->held.there = encoded.size > 0;
     row->held.hash = *hash;
     row->held.state = encoded;
@@ -613,6 +617,13 @@ bool kith_backup_row_changed(const struct kith_backup_row *row)
     }
     return row->held.there && (!kith_checksum_equal(&row->held.hash, &row->merged.hash) ||
                                !kith_bytes_equal(row->held.state, row->merged.state));
+}
+
+void kith_backup_state_held(const struct kith_backup_state *state, uint64_t *ret_rows,
+                            struct kith_checksum *ret_root)
+{
+    *ret_rows = state->held_rows;
+    kith_sum_encode(&state->held_sum, ret_root);
 }
 
 void kith_backup_state_root(const struct kith_backup_state *state, bool held, uint64_t *ret_rows,

@@ -57,6 +57,8 @@ struct kith_backup_state {
     struct kith_sum sums[KITH_TREE_LEAVES]; /* of the view */
     uint32_t counts[KITH_TREE_LEAVES];      /* rows in it */
     uint64_t bytes; /* of rows that came */
+    uint64_t held_rows;     /* as they were held last: of those that are there, ... */
+    struct kith_sum held_sum; /* ... the sum of the hashes */
 };
 
 /* Asks one owner. The question's table and partition are the callee's to fill in; the answer is valid
@@ -88,6 +90,9 @@ KITH_MUST_CHECK enum kith_err kith_backup_state_take(struct kith_backup_state *s
                                                      bool *ret_settled, struct kith_error *error);
 /* Whether the row is to be written. */
 bool kith_backup_row_changed(const struct kith_backup_row *row);
+/* Of what the log has said so far: rows, and the sum of their hashes; takes no look at them. */
+void kith_backup_state_held(const struct kith_backup_state *state, uint64_t *ret_rows,
+                            struct kith_checksum *ret_root);
 /* Of MERGED, or of what is held: rows, and the sum of their hashes. */
 void kith_backup_state_root(const struct kith_backup_state *state, bool held, uint64_t *ret_rows,
                             struct kith_checksum *ret_root);

@@ -178,6 +178,7 @@ enum kith_err kith_backup_sweep(struct kith_backup_forget *forget, struct kith_e
         sweep.again = false;
         for (uint32_t pack = packs; pack > 0 && err == KITH_OK; pack--) {
             err = pack_look(&sweep, pack, error);
+            kith_backup_forget_progress(forget, packs - pack + 1, packs, "packs of chunks");
         }
         if (err == KITH_OK && sweep.again && look == LOOKS_MAX) {
             err = kith_error_set(error, KITH_ECORRUPT, "%.300s: chunks refer to each other",

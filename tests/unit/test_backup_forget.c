@@ -319,21 +319,47 @@ static enum kith_err forget(struct kith_backup_forget *forget, struct kith_error
 
 /* ---- Cases ---- */
 
+struct told {
+    uint32_t calls;
+    uint64_t done, all;
+    char what[32];
+};
+
+/* Each step comes to its end. */
+static void on_progress(void *arg, uint64_t done, uint64_t all, const char *what)
+{
+    struct told *told = arg;
+    if (strcmp(told->what, what) != 0) {
+        assert_int_equal(told->done, told->all);
+        told->done = 0;
+    }
+    assert_true(done == told->done + 1 && done <= all);
+    told->calls++;
+    told->done = done;
+    told->all = all;
+    (void)snprintf(told->what, sizeof told->what, "%s", what);
+}
+
 static void test_forget(void **state)
 {
     (void)state;
-    struct kith_backup_forget options = {.keep = KEPT};
+    struct told told = {.calls = 0};
+    struct kith_backup_forget options = {.keep = KEPT, .progress = on_progress,
+                                         .progress_arg = &told};
     struct kith_error error;
     struct kith_backup_dir dir;
     uint64_t log = size_of("rows/00001"), pack = size_of("chunks/000001");
     assert_int_equal(verify(RUNS), 1);
     assert_int_equal(forget(&options, &error), KITH_OK);
     assert_int_equal(options.runs, OLDEST - 1);
+    assert_int_equal(told.calls, PARTITIONS + 1); /* and one pack */
+    assert_int_equal(told.done, told.all);
     assert_int_equal(options.oldest, OLDEST);
     assert_int_equal(verify(RUNS), OLDEST);
     assert_int_equal(options.freed,
                      log + pack - size_of("rows/00001") - size_of("chunks/000001"));
     options.keep = 1;
+    options.progress = NULL;
     assert_int_equal(forget(&options, &error), KITH_OK);
     assert_int_equal(verify(RUNS), RUNS);
     uint32_t rows = 0;

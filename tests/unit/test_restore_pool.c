@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * test_restore_pool.c - batches of rows that are restored side by side, into a cluster in memory: all of them,
- * once, as one after the other; and what one that fails does to the others. */
+ * test_restore_pool.c - batches of rows that are restored side by side, into a cluster in memory: all of
+ * them, once, as one after the other; and what one that fails does to the others. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
