@@ -42,6 +42,24 @@ mount_kill() {
     wait_for 10 "the mount to be gone" sh -c "! kill -0 $pid"
 }
 
+say "a terminal is told how far the build is, and that it failed"
+mkdir "$work/fake"
+cat >"$work/fake/cmake" <<'FAKE'
+#!/bin/sh
+[ "$1" = --build ] || exit 0
+echo '[1/8] Building C object a.o'
+sleep 1.2
+echo '[4/8] Building C object b.o'
+sleep 1.2
+echo 'b.c: error: no'
+exit 1
+FAKE
+chmod +x "$work/fake/cmake"
+rc=0
+PATH=$work/fake:$PATH script -qec "$KITH_TOP/packaging/quickstart $work/never" "$work/screen" >/dev/null 2>&1 || rc=$?
+[ $rc = 1 ] && grep -q '4 of 8 files  \[##########----------\] 50%  ETA [0-9]* s' "$work/screen" &&
+    grep -q 'the build failed' "$work/screen" || fail "status $rc: $(cat "$work/screen")"
+
 say "first start"
 quick "$place"
 grep -q 'Stop:' "$work/quick.log" || fail "does not say how to stop"
