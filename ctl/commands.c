@@ -15,7 +15,7 @@ const struct kith_ctl_option kith_ctl_common_options[] = {
     {NULL, NULL, NULL},
 };
 static const struct kith_ctl_option init_options[] = {
-    {"name", "NAME", "the cluster's name (default kith)"},
+    {"name", "NAME", "the cluster's name (default that of the certificate, else kith)"},
     {"cluster", "NAME", "the same"},
     {"node", "NAME", "DIR: the first node's name (default: this machine's)"},
     {"days", "N", "DIR: how long certificates are valid (default 1095)"},

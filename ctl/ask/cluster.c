@@ -137,15 +137,18 @@ enum kith_err kith_ctl_address(const char *text, char ret_address[KITH_ADDRESS_S
     return err;
 }
 
-/* The cluster's name, under either of its options. */
-static enum kith_err cluster_name(const struct kith_ctl_args *args, const char **ret_name,
-                                  struct kith_error *error)
+/* The cluster's name, under either of its options; else, in `own`, that which its certificates have. */
+static enum kith_err cluster_name(const struct kith_ctl_args *args, char own[KITH_CERT_NAME_SIZE],
+                                  const char **ret_name, struct kith_error *error)
 {
+    if (!kith_ctl_own_cluster(own) || strlen(own) > NAME_MAX_BYTES) {
+        (void)snprintf(own, KITH_CERT_NAME_SIZE, "kith");
+    }
     const char *by_name = kith_ctl_value(args, "name");
     if (by_name && kith_ctl_value(args, "cluster")) {
         return kith_error_set(error, KITH_EINVAL, "--name and --cluster are the same");
     }
-    return text(args, by_name ? "name" : "cluster", 1, NAME_MAX_BYTES, "kith", ret_name, error);
+    return text(args, by_name ? "name" : "cluster", 1, NAME_MAX_BYTES, own, ret_name, error);
 }
 
 /* What only certificates have. */
@@ -168,13 +171,14 @@ int kith_ctl_init(const struct kith_ctl_args *args)
     }
     struct kith_error error;
     char node[KITH_ADDRESS_SIZE];
+    char own[KITH_CERT_NAME_SIZE];
     struct kith_msg order;
     memset(&order, 0, sizeof(order));
     order.kind = KITH_MSG_INIT_REQ;
     struct kith_init_req *init = &order.u.init_req;
     if (kith_ctl_address(args->positional[0], node, &error) != KITH_OK ||
         no_folder(args, &error) != KITH_OK ||
-        cluster_name(args, &init->name, &error) != KITH_OK ||
+        cluster_name(args, own, &init->name, &error) != KITH_OK ||
         text(args, "zone", 0, ZONE_MAX_BYTES, "", &init->zone, &error) != KITH_OK ||
         partitions(args, &init->partitions, &error) != KITH_OK ||
         number(args, "replicas", KITH_REPLICAS_MAX, &init->replicas, &error) != KITH_OK ||

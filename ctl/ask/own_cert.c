@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ctl/ask/own_cert.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#include "tls/pem_file.h"
 
 enum kith_err kith_ctl_identity(struct kith_identity_found *found,
                                 const struct kith_identity_files **ret_files,
@@ -10,6 +13,27 @@ enum kith_err kith_ctl_identity(struct kith_identity_found *found,
     enum kith_err err = kith_identity_find(KITH_CERT_ADMIN, true, found, error);
     *ret_files = err == KITH_OK && found->any ? &found->files : NULL;
     return err;
+}
+
+bool kith_ctl_own_cluster(char ret_name[KITH_CERT_NAME_SIZE])
+{
+    struct kith_identity_found found;
+    struct kith_error error;
+    struct kith_cert cert;
+    struct kith_buf pem;
+    bool known = false;
+    if (kith_identity_find(KITH_CERT_ADMIN, true, &found, &error) != KITH_OK || !found.files.cert) {
+        return false;
+    }
+    kith_buf_init(&pem);
+    if (kith_pem_read(found.files.cert, KITH_PEM_PUBLIC, KITH_CERT_PEM_MAX, &pem, &error) ==
+            KITH_OK &&
+        kith_cert_read(kith_buf_bytes(&pem), &cert, &error) == KITH_OK) {
+        (void)snprintf(ret_name, KITH_CERT_NAME_SIZE, "%s", cert.cluster);
+        known = true;
+    }
+    kith_buf_release(&pem);
+    return known;
 }
 
 const char *kith_ctl_nobody(const char *reasons)

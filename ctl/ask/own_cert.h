@@ -13,6 +13,9 @@ KITH_MUST_CHECK enum kith_err kith_ctl_identity(struct kith_identity_found *foun
                                                 const struct kith_identity_files **ret_files,
                                                 struct kith_error *error);
 
+/* The cluster's name as that certificate has it. False: there is none, or it cannot be read. */
+bool kith_ctl_own_cluster(char ret_name[KITH_CERT_NAME_SIZE]);
+
 /* What may help where nobody has answered, for these reasons. */
 const char *kith_ctl_nobody(const char *reasons);
 

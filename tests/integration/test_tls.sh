@@ -48,7 +48,8 @@ node_start 3 300
 export KITH_SERVERS=${address[1]}
 fails 1 "does not allow INIT_REQ" as anna kithctl init "${address[1]}"
 fails 3 "" kithctl init "${address[1]}" --timeout 2s
-as admin kithctl init "${address[1]}" --name home >/dev/null
+as admin kithctl init "${address[1]}" >/dev/null
+as admin kithctl status | grep -q '^Cluster home ' || fail "it has another name than its certificates: $(as admin kithctl status)"
 fails 1 "does not allow JOIN_CMD" as anna kithctl join "${address[2]}"
 as admin kithctl join "${address[2]}" >/dev/null
 as admin kithctl join "${address[3]}" >/dev/null
