@@ -439,8 +439,11 @@ static int serve_mount(struct kith_fs *fs, struct kith_guard *guard, struct kith
         return EXIT_MOUNT;
     }
     if (fuse_session_mount(fs->session, at) != 0) {
-        (void)kith_error_set(error, KITH_EIO,
-                             "it cannot be mounted on (is /dev/fuse there, and may you use it?)");
+        bool others = fs->options->allow_other && geteuid() != 0;
+        (void)kith_error_set(error, KITH_EIO, "it cannot be mounted on (%s)",
+                             others ? "allow_other wants a line user_allow_other in /etc/fuse.conf, "
+                                      "unless root mounts"
+                                    : "is /dev/fuse there, and may you use it?");
         return EXIT_MOUNT;
     }
     unsigned number;

@@ -164,6 +164,8 @@ inside sh -c 'cd /home/anna && mkdir .config && mv /root/laptop .config/kithfs &
 as_anna() {
     inside setpriv --reuid anna --regid anna --clear-groups "$@"
 }
+! as_anna env HOME=/home/anna kithfs 127.0.0.1:/ /mnt -o allow_other 2>"$work/said" || fail "a user opens his mount to others"
+grep -q '^kithfs: .*user_allow_other in /etc/fuse.conf' "$work/said" || fail "it does not say why: $(cat "$work/said")"
 as_anna mount /mnt 2>"$work/said" || fail "mount by fstab as a user: $(cat "$work/said")"
 as_anna diff -r --no-dereference /usr/share/doc/fuse3 /mnt/fuse3 || fail "by fstab, as a user: not what was written"
 ! ls "$root/mnt" >/dev/null 2>&1 || fail "a user's mount is open to others"
