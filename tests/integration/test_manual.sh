@@ -81,6 +81,9 @@ grep -oE '^  --[a-z-]+(, --[a-z-]+)*' "$work/help" | grep -oE '[a-z][a-z-]+' >"$
 items "$man/kithd.8" OPTIONS Fl | grep -oE '(^| )-[a-z][a-z-]+' | tr -d ' ' | sed 's/^-//' >"$work/all"
 grep -v '^no-' "$work/all" >"$work/page"
 same options 20
+sed -nE 's/^\.It Cm ([a-z_]+) No = Cm yes \| no .*/no-\1/p' "$man/kithd.conf.5" | tr _ - | sort >"$work/is"
+grep '^no-' "$work/all" >"$work/page"
+same "options with no-" 3
 for option in $(grep '^no-' "$work/all"); do # they are not in --help
     ! kithd "--$option" >"$work/said" 2>&1 || fail "kithd --$option runs, without a directory"
     ! grep 'unknown option' "$work/said" || fail "kithd(8) has --$option, which there is not"
