@@ -15,6 +15,7 @@
 #define EXTENSION_MAX 16u   /* bytes with the dot; what is longer is no file type */
 #define BLOCK_SIZE    (256u << 10)
 #define TELL_MS       200u /* between two looks at how far a copy is */
+#define LONG_SIZE     (8 << 20) /* bytes: of a smaller one nothing is told */
 
 /* ---- Names ---- */
 
@@ -108,8 +109,8 @@ static enum kith_err copy(const struct kith_beside *beside, int from, const char
                           const char *to_path, struct kith_error *error)
 {
     struct stat stat;
-    struct copying copying = {.told = beside->told && fstat(from, &stat) == 0,
-                              .told_ms = kith_mono_ms()};
+    struct copying copying = {.told = beside->told && fstat(from, &stat) == 0 &&
+                                      stat.st_size >= LONG_SIZE};
     copying.all = copying.told ? (uint64_t)stat.st_size : 0;
     char *block = kith_malloc(BLOCK_SIZE);
     enum kith_err err = block ? KITH_OK : kith_error_set(error, KITH_ENOMEM, "out of memory");

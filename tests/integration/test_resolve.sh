@@ -244,12 +244,12 @@ conflict d/e/plan.odt
 status_is 0 kithctl resolve "$file" --with "$file.conflict-"*
 settled d/e/plan.odt "theirs 1"
 
-# how far a copy is: zeros, which are one chunk
+# how far a copy is
 conflict d/e/plan.odt
-truncate -s 96M "$work/long"
+truncate -s 16M "$work/long"
 script -qec "kithctl resolve '$file' --with '$work/long'" /dev/null >"$work/screen" 2>&1 ||
     fail "$(cat "$work/screen")"
-grep -q ' of 96 MiB  \[#*-*\] [0-9]*%' "$work/screen" || fail "it is not told how far it is: $(cat "$work/screen")"
+grep -q ' of 16 MiB  \[#*-*\] [0-9]*%' "$work/screen" || fail "it is not told how far it is: $(cat "$work/screen")"
 echo short >"$file"
 
 # --tool: the plain one comes first
