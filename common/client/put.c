@@ -119,7 +119,8 @@ static uint32_t next_stand_in(struct kith_client_core *core, struct cc_op *op)
 }
 
 /* The owner to ask next; CC_REPS_MAX: none is linked. A mute one comes after all that are not, also
- * one of the own zone, of which a local quorum wants its copies: that is the coordinator's matter. */
+ * one of the own zone, of which a local quorum wants its copies: that is the coordinator's matter.
+ */
 static uint32_t next_owner(struct kith_client_core *core, const struct cc_op *op)
 {
     uint32_t owner = cc_replicas_next(core, op, false, 0);
@@ -261,6 +262,13 @@ static bool keep_row(struct kith_client_core *core, const struct cc_op *op, uint
     return cc_session_keep(&core->session, &put->group, update->name, row);
 }
 
+/* Whether the row that the node tells of is one once our sibling is in it: nodes may say anything.
+ */
+static bool takes_own(const struct kith_put_result *result, const struct kith_row *row)
+{
+    return kith_clock_covers(&row->clock, &result->dot) && !kith_row_find(row, &result->dot);
+}
+
 /* The rows that were written must be in every later answer; those that too few owners have are
  * kept. */
 static bool note_session(struct kith_client_core *core, const struct cc_op *op,
@@ -268,12 +276,15 @@ static bool note_session(struct kith_client_core *core, const struct cc_op *op,
 {
     for (uint32_t i = 0; i < res->result_count; i++) {
         struct kith_row row;
-        if (kith_row_decode(&core->step_arena, res->results[i].context, &row) != KITH_OK ||
+        const struct kith_put_result *result = &res->results[i];
+        bool own = op->u.put.updates[i].has_sibling && result->time != 0;
+        if (kith_row_decode(&core->step_arena, result->context, &row) != KITH_OK ||
+            (own && !takes_own(result, &row)) ||
             !cc_session_note(&core->session, &op->u.put.group, op->u.put.updates[i].name,
                              &row.clock,
                              !op->u.put.updates[i].has_sibling && kith_row_is_gone(&row)) ||
             (res->owners < cc_majority(op) && !res->settled &&
-             !keep_row(core, op, i, &res->results[i], &row))) {
+             !keep_row(core, op, i, result, &row))) {
             return false;
         }
     }

@@ -282,6 +282,54 @@ static void test_put_refused(void **state)
     assert_int_equal(KITH_EUNREACH, world_err(w, tag)); /* nothing was sent */
 }
 
+/* Answers every put with own->results[own->which]. */
+struct liar {
+    struct kith_put_result results[3];
+    uint32_t which;
+};
+
+static bool lie(struct client_world *w, uint64_t conn, uint32_t node, const struct kith_msg *msg)
+{
+    const struct liar *liar = w->own;
+    (void)node;
+    if (msg->kind != KITH_MSG_PUT_REQ) {
+        return false;
+    }
+    struct kith_put_res *res = &world_answer(w, conn, KITH_MSG_PUT_RES, msg->id)->u.put_res;
+    res->copies = res->owners = 1; /* too few: the client keeps the row */
+    res->result_count = 1;
+    res->results = world_keep(w, &liar->results[liar->which], sizeof(liar->results[0]));
+    return true;
+}
+
+/* A node that tells of a row without the dot that it has given, or with another's sibling under it:
+ * the client does not know what became of the write, and goes on. */
+static void test_put_nonsense(void **state)
+{
+    struct client_world *w = *state;
+    struct kith_clock_entry entry = {{100, 1}, 7};
+    struct kith_sibling other = {.dot = {{100, 1}, 7}, .value = text("x")};
+    struct kith_row bare = {{1, &entry}, 0, NULL}, taken = {{1, &entry}, 1, &other};
+    struct kith_buf bare_bytes, taken_bytes;
+    kith_buf_init(&bare_bytes);
+    kith_buf_init(&taken_bytes);
+    kith_row_encode(&bare, &bare_bytes);
+    kith_row_encode(&taken, &taken_bytes);
+    struct liar liar = {{{{{200, 1}, 1}, kith_buf_bytes(&bare_bytes), 5}, /* unknown to the clock */
+                         {{{100, 1}, 8}, kith_buf_bytes(&bare_bytes), 5}, /* above it */
+                         {{{100, 1}, 7}, kith_buf_bytes(&taken_bytes), 5}}, /* there already */
+                        0};
+    w->own = &liar;
+    w->on_message = lie;
+    for (liar.which = 0; liar.which < 3; liar.which++) {
+        assert_int_equal(KITH_EUNKNOWN, world_err(w, world_put(w, "a", "one", 1000)));
+    }
+    w->on_message = NULL;
+    assert_int_equal(KITH_OK, world_err(w, world_put(w, "a", "two", 1000)));
+    kith_buf_release(&bare_bytes);
+    kith_buf_release(&taken_bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +343,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_put_unknown, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_put_reason, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_put_refused, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_put_nonsense, world_setup, world_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
